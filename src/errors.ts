@@ -1,0 +1,72 @@
+/**
+ * Every error that AILoad itself answers with: its code, the HTTP status and OpenAI's `type`.
+ * Clients decide by the status whether to retry, so it is always the true one.
+ */
+const catalog = {
+  invalid_api_key: { status: 401, type: 'invalid_request_error' },
+  invalid_json: { status: 400, type: 'invalid_request_error' },
+  invalid_model: { status: 400, type: 'invalid_request_error' },
+  invalid_multipart: { status: 400, type: 'invalid_request_error' },
+  model_not_found: { status: 404, type: 'invalid_request_error' },
+  unsupported_endpoint: { status: 404, type: 'invalid_request_error' },
+  not_found: { status: 404, type: 'invalid_request_error' },
+  method_not_allowed: { status: 405, type: 'invalid_request_error' },
+  request_timeout: { status: 408, type: 'invalid_request_error' },
+  request_too_large: { status: 413, type: 'invalid_request_error' },
+  client_closed_request: { status: 499, type: 'invalid_request_error' },
+  rate_limit_exceeded: { status: 429, type: 'rate_limit_error' },
+  insufficient_quota: { status: 429, type: 'insufficient_quota' },
+  upstream_unavailable: { status: 502, type: 'upstream_error' },
+  upstream_auth_failed: { status: 502, type: 'upstream_error' },
+  upstream_model_not_found: { status: 502, type: 'upstream_error' },
+  upstream_error: { status: 502, type: 'upstream_error' },
+  upstream_bad_response: { status: 502, type: 'upstream_error' },
+  upstream_disconnected: { status: 502, type: 'upstream_error' },
+  upstream_overloaded: { status: 503, type: 'upstream_error' },
+  no_upstream: { status: 503, type: 'upstream_error' },
+  overloaded: { status: 503, type: 'server_error' },
+  draining: { status: 503, type: 'server_error' },
+  not_configured: { status: 503, type: 'server_error' },
+  internal_error: { status: 500, type: 'server_error' },
+  upstream_timeout: { status: 504, type: 'upstream_error' },
+} as const satisfies Record<string, { status: number; type: string }>
+
+/** A code of the catalog; it stands in `error.code` of the answer. */
+export type ErrorCode = keyof typeof catalog
+
+/** OpenAI's error object; `param` names the field at fault. */
+export interface ErrorBody {
+  readonly error: { message: string; type: string; param: string | null; code: string }
+}
+
+/**
+ * An answer of our own that ends a request.
+ *
+ * The message is read by the client's developer: it says what, where and what would be right, and never
+ * holds a token, a key or a piece of a prompt.
+ */
+export class GatewayError extends Error {
+  readonly code: ErrorCode
+  readonly status: number
+  readonly param: string | null
+  /** Further response headers, lower-case. */
+  readonly headers: Readonly<Record<string, string>>
+
+  constructor(
+    code: ErrorCode,
+    message: string,
+    extra: { param?: string; headers?: Record<string, string> } = {},
+  ) {
+    super(message)
+    this.name = 'GatewayError'
+    this.code = code
+    this.status = catalog[code].status
+    this.param = extra.param ?? null
+    this.headers = extra.headers ?? {}
+  }
+}
+
+/** The JSON that a client reads for a code: OpenAI's envelope. */
+export function errorBody(code: ErrorCode, message: string, param: string | null = null): ErrorBody {
+  return { error: { message, type: catalog[code].type, param, code } }
+}

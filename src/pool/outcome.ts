@@ -1,0 +1,103 @@
+/**
+ * How one attempt ended, in the words that decide everything after it: whether another upstream is tried,
+ * what rests and for how long, and what the client reads when nothing is left.
+ */
+
+/** What a cooldown or a learned limit applies to. */
+export type Scope =
+  /** One key with one model at one origin: the upstream itself. */
+  | 'upstream'
+  /** Everything called with this key. */
+  | 'key'
+  /** This upstream for the endpoint that was asked, such as `embeddings`. */
+  | 'endpoint'
+  /** The shared quotas that the upstream draws on; the upstream itself where it draws on none. */
+  | 'quota'
+  /** Nobody. */
+  | 'none'
+
+/**
+ * Why something rests. The cause picks the back-off (see `transition.ts`), what the operator reads and
+ * which error a client gets when nothing is left.
+ */
+export type Cause =
+  /** A limit that reopens within seconds or minutes. */
+  | 'rate-limited'
+  /** Too many at once, or a full queue at the vendor: clears within a second or so. */
+  | 'overloaded'
+  /** A day's quota, credits or a plan: reopens at a reset, or when somebody pays. */
+  | 'quota'
+  /** The key is refused. */
+  | 'auth'
+  /** The model, or this endpoint of it, does not exist there. */
+  | 'not-found'
+  /** Anything broken: connection, status 5xx, a bad answer. */
+  | 'failure'
+
+/**
+ * Whether the upstream may have done the work already, which decides how often we may try again.
+ * - `not-sent`: certainly not;
+ * - `refused`: it answered that it did not;
+ * - `ambiguous`: it may have (capped and budgeted);
+ * - `other-model`: it refused what another model may accept: one more try elsewhere;
+ * - `client`: the request is at fault: its answer goes to the client as it is.
+ */
+export type FailureClass = 'not-sent' | 'refused' | 'ambiguous' | 'other-model' | 'client'
+
+/** Something an upstream said about a counted limit, in its headers or its error. */
+export interface QuotaSignal {
+  readonly counts: 'requests' | 'tokens'
+  readonly window: 'second' | 'minute' | 'hour' | 'day' | 'month'
+  /** The size of the window, where it was said; positive. */
+  readonly limit?: number
+  /** What is left; 0 = nothing before the reset. Never negative. */
+  readonly remaining?: number
+  /** Ms from now until the window is full again, clamped to 0…31 days. */
+  readonly resetMs?: number
+  /** Whose limit it is. */
+  readonly scope: Scope
+}
+
+/** A failed attempt, classified. */
+export interface Failure {
+  readonly kind: 'failed'
+  readonly class: FailureClass
+  /** What rests; `none` for the client's faults and for single requests that are too large. */
+  readonly scope: Scope
+  readonly cause: Cause
+  /** How long the upstream asked us to stay away, in ms from now, clamped; absent when it did not say. */
+  readonly hintMs?: number
+  /** A limit on one request that the answer named: requests estimated above it skip this upstream. */
+  readonly maxTokensPerRequest?: number
+  /** The status the upstream answered with; absent when there was no answer. */
+  readonly status?: number
+  /** The code of the error that a client gets when this was the last word, from the catalog in `errors.ts`. */
+  readonly code: ExhaustedCode
+  readonly signals: readonly QuotaSignal[]
+}
+
+/** Codes of `errors.ts` that an exhausted relay answers with. */
+export type ExhaustedCode =
+  | 'upstream_unavailable'
+  | 'upstream_timeout'
+  | 'rate_limit_exceeded'
+  | 'upstream_auth_failed'
+  | 'insufficient_quota'
+  | 'upstream_model_not_found'
+  | 'upstream_error'
+  | 'upstream_overloaded'
+  | 'upstream_bad_response'
+
+/** How a lease ended. Exactly one for each attempt. */
+export type Outcome =
+  /** The body ended as it should. `tokens`: all tokens used, as far as known. */
+  | { readonly kind: 'ok'; readonly tokens?: number; readonly outputTokens?: number }
+  | Failure
+  /** It broke after the commit point: nothing is retried, the upstream rests. */
+  | {
+      readonly kind: 'broken'
+      readonly code: 'upstream_disconnected' | 'upstream_timeout'
+      readonly tokens?: number
+    }
+  /** The client left; blames nobody. `sent`: whether the upstream had got the request. */
+  | { readonly kind: 'aborted'; readonly sent: boolean; readonly tokens?: number }
