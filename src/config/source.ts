@@ -1,0 +1,133 @@
+import { parseTree, printParseErrorCode } from 'jsonc-parser'
+import type { Node, ParseError } from 'jsonc-parser'
+
+// The parser's code for a character that has no business where it stands; its enum has no value at run time here.
+const invalidCharacter = 16
+
+/** Where in a document something stands: keys and list positions from the top. */
+export type Path = readonly (string | number)[]
+
+/** Line and column as editors count them, from 1; a column is a UTF-16 unit. */
+export interface Place {
+  readonly line: number
+  readonly column: number
+}
+
+/** A configuration text that was read: its value and where each part of it stands. */
+export interface Source {
+  /** Objects have no prototype, so that keys such as `__proto__` are keys like any other. */
+  readonly value: unknown
+  /** Where the value at `path` begins; for a missing one the nearest part above it that is there. */
+  readonly placeOf: (path: Path) => Place
+  /** Keys that stand a second time in their object; the last one counts. */
+  readonly duplicates: readonly { readonly path: Path; readonly place: Place }[]
+  readonly syntaxErrors: readonly { readonly place: Place; readonly message: string }[]
+}
+
+const syntaxMessages: Readonly<Record<string, string>> = {
+  InvalidSymbol: 'a word that JSON does not know',
+  InvalidNumberFormat: 'not a number as JSON writes them',
+  PropertyNameExpected: 'a key in double quotes is expected here',
+  ValueExpected: 'a value is expected here',
+  ColonExpected: 'a colon is missing here',
+  CommaExpected: 'a comma is missing here',
+  CloseBraceExpected: 'a closing } is missing',
+  CloseBracketExpected: 'a closing ] is missing',
+  EndOfFileExpected: 'something follows after the end of the configuration',
+  InvalidCommentToken: 'a comment begins with // or /*',
+  UnexpectedEndOfComment: 'a comment does not end',
+  UnexpectedEndOfString: 'a text in quotes does not end on its line',
+  UnexpectedEndOfNumber: 'a number is not complete',
+  InvalidUnicode: 'a \\u escape needs four hexadecimal digits',
+  InvalidEscapeCharacter: 'an escape that JSON does not know; a backslash itself is written \\\\',
+  InvalidCharacter: 'a character that JSON does not allow here',
+}
+
+/**
+ * Reads JSON with comments and trailing commas; a byte order mark is skipped. Never throws: what can't
+ * be read is in `syntaxErrors`, one for each line, and then `value` is what could be made of the rest.
+ */
+export function readSource(text: string): Source {
+  const body = withoutMark(text)
+  const errors: ParseError[] = []
+  const placeAt = placesIn(body)
+  const root = treeOf(body, errors)
+  const found = errors.map(({ error, offset }) => ({
+    place: placeAt(offset),
+    message: syntaxMessages[printParseErrorCode(error)] ?? 'not JSON',
+  }))
+  const duplicates: { path: Path; place: Place }[] = []
+  const value = root && valueOf(root, (path, node) => duplicates.push({ path, place: placeAt(node.offset) }))
+  return {
+    value,
+    placeOf: (path) => placeAt(nearestNode(root, path)?.offset ?? 0),
+    duplicates,
+    syntaxErrors: found.filter(({ place }, at) => place.line !== found[at - 1]?.place.line),
+  }
+}
+
+/** The text without its byte order mark. */
+export const withoutMark = (text: string): string => (text.startsWith('\uFEFF') ? text.slice(1) : text)
+
+/** The node of a value, the last one where a key stands twice; undefined when it is not there. */
+export function nodeAt(root: Node | undefined, path: Path): Node | undefined {
+  return path.reduce<Node | undefined>((node, step) => node && childOf(node, step), root)
+}
+
+/** The tree of a text, undefined when there is none. `errors` is filled. */
+export function treeOf(text: string, errors: ParseError[]): Node | undefined {
+  try {
+    return parseTree(text, errors, { allowTrailingComma: true })
+  } catch (error) {
+    // The parser is recursive: a text of some thousand brackets ends its stack.
+    if (!(error instanceof RangeError)) throw error
+    errors.push({ error: invalidCharacter, offset: 0, length: 0 })
+    return undefined
+  }
+}
+
+function nearestNode(root: Node | undefined, path: Path): Node | undefined {
+  for (let length = path.length; length > 0; length -= 1) {
+    const node = nodeAt(root, path.slice(0, length))
+    if (node) return node
+  }
+  return root
+}
+
+function childOf(node: Node, step: string | number): Node | undefined {
+  if (typeof step === 'number') return node.type === 'array' ? node.children?.[step] : undefined
+  if (node.type !== 'object') return undefined
+  return node.children?.findLast((property) => property.children?.[0]?.value === step)?.children?.[1]
+}
+
+type OnDuplicate = (path: Path, key: Node) => void
+
+function valueOf(node: Node, onDuplicate: OnDuplicate, path: Path = []): unknown {
+  const children = node.children ?? []
+  if (node.type === 'array') return children.map((child, at) => valueOf(child, onDuplicate, [...path, at]))
+  if (node.type !== 'object') return node.value
+  const object = Object.create(null) as Record<string, unknown>
+  for (const { children: [key, value] = [] } of children) {
+    if (key === undefined || value === undefined) continue
+    const name = String(key.value)
+    const here = [...path, name]
+    if (name in object) onDuplicate(here, key)
+    object[name] = valueOf(value, onDuplicate, here)
+  }
+  return object
+}
+
+/** Looks up places in one text; the lines are found once, each look-up is a binary search. */
+function placesIn(text: string): (offset: number) => Place {
+  const starts = [0, ...Array.from(text.matchAll(/\r\n|\r|\n/g), (end) => end.index + end[0].length)]
+  return (offset) => {
+    let low = 0
+    let high = starts.length - 1
+    while (low < high) {
+      const middle = Math.ceil((low + high) / 2)
+      if ((starts[middle] ?? 0) <= offset) low = middle
+      else high = middle - 1
+    }
+    return { line: low + 1, column: offset - (starts[low] ?? 0) + 1 }
+  }
+}

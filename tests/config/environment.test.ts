@@ -1,0 +1,95 @@
+import { expect, test } from 'vitest'
+import { configOf, model, problemsOf, textOf, warningsOf } from './texts.ts'
+
+const withKey = (key: unknown) => textOf({ models: [model({ api_key: key })] })
+const keysOf = (key: unknown, env: Record<string, string>) => configOf(withKey(key), env).models[0]?.apiKeys
+
+test('a reference is replaced in any string, in the middle of it and in lists', () => {
+  const env = { HOST: 'h.example', KEY: 'k', TEAM: 't', TOKEN: 'tok' }
+  const entry = model({
+    base_url: 'https://${HOST}/v1',
+    api_key: ['${KEY}1', '${KEY}${KEY}'],
+    headers: { a: 'x-${TEAM}' },
+  })
+  const config = configOf(textOf({ auth_token: '${TOKEN}', models: [entry] }), env)
+  expect(config.authToken).toBe('tok')
+  expect(config.models[0]).toMatchObject({
+    root: 'https://h.example/v1',
+    apiKeys: ['k1', 'kk'],
+    headers: { a: 'x-t' },
+  })
+})
+
+test.each([
+  { written: '$${KEY}', read: '${KEY}', because: 'the doubled dollar is the escape' },
+  { written: '$$${KEY}', read: '$${KEY}', because: 'a dollar before the escape is a dollar' },
+  { written: '$KEY', read: '$KEY', because: 'only braces make a reference' },
+  { written: 'a$', read: 'a$', because: 'a dollar alone is a dollar' },
+])('$written is $read, since $because', ({ written, read }) => {
+  expect(keysOf(written, { KEY: 'v' })).toEqual([read])
+})
+
+test('what a variable holds is not split, not read again and not taken for a replacement pattern', () => {
+  expect(keysOf('${KEY}', { KEY: 'a,b c' })).toEqual(['a,b c'])
+  expect(keysOf('${KEY}', { KEY: '${OTHER}', OTHER: 'x' })).toEqual(['${OTHER}'])
+  expect(keysOf('<${KEY}', { KEY: "$&$1$'" })).toEqual(["<$&$1$'"])
+})
+
+test('white space around a variable, such as the line end of a secret file, is trimmed off keys and the token', () => {
+  const config = configOf(textOf({ auth_token: '${T}', models: [model({ api_key: '${K}' })] }), {
+    T: 't\n',
+    K: ' k\r\n',
+  })
+  expect([config.authToken, config.models[0]?.apiKeys]).toEqual(['t', ['k']])
+})
+
+test('keys of objects are left alone', () => {
+  const text = textOf({ quotas: { '${Q}': {} }, models: [model({ quota: 'x' })] })
+  expect(problemsOf(text, { Q: 'x' })).toEqual([
+    expect.stringContaining('define it under quotas, which has "${Q}"'),
+  ])
+})
+
+test('a missing variable is one problem at the path of its key, and nothing else about that key', () => {
+  const text = textOf({ models: [model({ base_url: '${NOT_THERE}', api_key: ['a', '${GONE}'] })] })
+  expect(problemsOf(text)).toEqual([
+    'c.json:7:9: models[0].api_key[1]: the environment variable GONE is not set; set it, or write the value here',
+    'c.json:9:19: models[0].base_url: the environment variable NOT_THERE is not set; set it, or write the value here',
+  ])
+})
+
+test('names of Object.prototype are no variables', () => {
+  expect(problemsOf(withKey('${constructor}'))).toEqual([expect.stringContaining('constructor is not set')])
+})
+
+test.each(['${}', '${A-B}', '${A:-b}', '${A', '${ A }'])(
+  '%s is no reference and no literal either',
+  (written) => {
+    expect(problemsOf(withKey(written), { A: 'x' })).toEqual([
+      expect.stringContaining('a literal ${ is written $${'),
+    ])
+  },
+)
+
+test('a variable that is set but empty is a problem in auth_token, since a token would be made over it', () => {
+  for (const written of ['${T}', 'a${T}', ' ${T} '])
+    expect(problemsOf(textOf({ auth_token: written }), { T: '' })).toEqual([
+      expect.stringContaining('auth_token: its environment variable is empty'),
+    ])
+})
+
+test('a token of white space from a variable is a problem', () => {
+  expect(problemsOf(textOf({ auth_token: '${T}' }), { T: ' \n' })).toEqual([
+    expect.stringContaining('auth_token: is only white space'),
+  ])
+})
+
+test('an empty variable is a warning as a key, and a problem as an item of a list of keys', () => {
+  expect(keysOf('${K}', { K: '' })).toEqual([''])
+  expect(warningsOf(withKey('${K}'), { K: '' })).toEqual([
+    expect.stringContaining('models[0].api_key: its environment variable is empty'),
+  ])
+  expect(problemsOf(withKey(['a', '${K}']), { K: '' })).toEqual([
+    expect.stringContaining('models[0].api_key[1]: is empty'),
+  ])
+})

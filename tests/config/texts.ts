@@ -1,0 +1,51 @@
+import { loadConfig } from '../../src/config/load.ts'
+import type { Environment } from '../../src/config/environment.ts'
+import { problemLine } from '../../src/config/problem.ts'
+
+/** The file as the first users wrote it. */
+export const fiveKeys = `{
+  "auth_token": "",
+  "models": [
+    { "api_key": "sk-xxx", "base_url": "https://api.openai.com/v1/chat/completions", "model": "gpt-4o" }
+  ],
+  "server": { "model": "release", "port": 2081 },
+  "settings": { "timeout": 120 }
+}
+`
+
+type Parts = Readonly<Record<string, unknown>>
+
+/** A valid model entry with some keys changed. */
+export const model = (parts: Parts = {}): Parts => ({
+  api_key: 'k1',
+  base_url: 'https://a.example/v1',
+  model: 'm',
+  ...parts,
+})
+
+/** A valid file with some keys changed, as text. */
+export const textOf = (parts: Parts = {}): string =>
+  JSON.stringify({ auth_token: 't', models: [model()], ...parts }, undefined, 2)
+
+/** The configuration of a text that is expected to be valid. */
+export function configOf(text: string, env: Environment = {}) {
+  const loaded = loadConfig(text, env, 'c.json')
+  if (!loaded.ok) throw new Error(loaded.problems.map(problemLine).join('\n'))
+  return loaded.config
+}
+
+/** The problems of a text, one line each; none when it is valid. */
+export function problemsOf(text: string, env: Environment = {}): string[] {
+  const loaded = loadConfig(text, env, 'c.json')
+  return loaded.ok ? [] : loaded.problems.map(problemLine)
+}
+
+/** The warnings of a text, one line each. */
+export const warningsOf = (text: string, env: Environment = {}): string[] =>
+  loadConfig(text, env, 'c.json').warnings.map(problemLine)
+
+/** The JSON paths that the problems of a text name. */
+export function problemPaths(text: string, env: Environment = {}): string[] {
+  const loaded = loadConfig(text, env, 'c.json')
+  return loaded.ok ? [] : loaded.problems.map(({ path }) => path)
+}
