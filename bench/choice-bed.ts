@@ -1,0 +1,86 @@
+import { orderOf } from '../src/pool/order.ts'
+import { strategies } from '../src/pool/strategy.ts'
+import type { Claim, Upstream } from '../src/pool/upstream.ts'
+import { endpoints, type Endpoint, type Limits } from '../src/pool/vocabulary.ts'
+import { surveyOf, type Survey } from '../src/relay/survey.ts'
+import { createMemoryStore } from '../src/state/memory.ts'
+import type { Ask, Lease } from '../src/state/store.ts'
+import { createDice } from '../tests/support/dice.ts'
+
+const limits: Limits = { rpm: 1_000_000, rpd: 100_000_000, tpm: 1e12, tpd: 1e14, dayResets: 'UTC' }
+const ask: Ask = { inputTokens: 200, outputTokens: 300, probeMs: 1_000, lastResort: false }
+
+function upstreamOf(nth: number): Upstream {
+  const id = `${nth}`.padStart(32, '0')
+  const scopes = [
+    { scope: id, role: 'upstream', limits },
+    { scope: `key ${id}`, role: 'key' },
+    { scope: `origin https://api-${nth % 10}.example.com`, role: 'origin' },
+    { scope: `quota account ${nth % 20}`, role: 'quota', limits },
+  ] as const
+  const claimOf = (endpoint: Endpoint): Claim => ({
+    id,
+    draws: [...scopes, { scope: `endpoint ${id} ${endpoint}`, role: 'endpoint' }],
+  })
+  return {
+    id,
+    name: `upstream ${nth}`,
+    model: 'model',
+    root: `https://api-${nth % 10}.example.com/v1`,
+    query: '',
+    apiKey: '',
+    endpoints: new Set(endpoints),
+    groups: [],
+    weight: 1 + (nth % 4),
+    priority: 0,
+    headers: {},
+    timeoutMs: 1_000,
+    connectTimeoutMs: 1_000,
+    enabled: true,
+    claims: Object.fromEntries(
+      endpoints.map((endpoint) => [endpoint, claimOf(endpoint)]),
+    ) as Upstream['claims'],
+  }
+}
+
+/** Upstreams with windows full of buckets, and the steps of a choice among them. */
+export function bedOf(size: number) {
+  const draw = createDice(1)
+  const store = createMemoryStore({ draw })
+  const upstreams = Array.from({ length: size }, (_, nth) => upstreamOf(nth))
+  const credits = new Map<string, number>()
+  let now = Date.UTC(2026, 10, 22, 12)
+  const at = () => ({ now, wall: now })
+  const claimOf = ({ claims }: Upstream): Claim => claims.chat
+
+  const survey = (): Survey => {
+    const seen = surveyOf({ upstreams, endpoint: 'chat', ask, now, credits, store })
+    if (seen instanceof Promise) throw new Error('a memory store answers at once')
+    return seen
+  }
+  const seen = { ...survey() }
+  const order = (from: Survey, strategy: keyof typeof strategies, key = '') =>
+    orderOf(from.candidates, {
+      strategy: strategies[strategy],
+      hashesUnseenKeys: true,
+      context: { draw, key },
+      stickTo: undefined,
+    })
+  const choose = (strategy: keyof typeof strategies, key = ''): Lease | undefined =>
+    store.acquire(
+      order(survey(), strategy, key).map(({ upstream }) => claimOf(upstream)),
+      ask,
+      at(),
+    )
+  const finish = (lease: Lease | undefined): void => {
+    if (lease === undefined) throw new Error('somebody is free')
+    store.confirm(lease, { firstByteMs: 100, signals: [] }, at())
+    store.settle(lease, { kind: 'ok', tokens: 400, outputTokens: 200 }, at())
+  }
+  // A minute of traffic fills the windows with as many buckets as they can have.
+  for (let nth = 0; nth < size * 240; nth++) {
+    now += 60_000 / (size * 240)
+    finish(store.acquire([claimOf(upstreams[nth % size]!)], ask, at()))
+  }
+  return { survey, seen: { ...seen, ...survey() }, order, choose, finish, pass: () => void (now += 1) }
+}

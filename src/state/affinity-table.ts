@@ -1,0 +1,40 @@
+/** Remembers who served a key; bounded, the longest unused go first. */
+export interface AffinityTable {
+  recall(key: string, now: number): string | undefined
+  remember(key: string, upstream: string, life: { ttlMs: number; now: number }): void
+  /** The `most` newest that are not forgotten yet, oldest first, for keeping across a restart. */
+  newest(most: number, now: number): [key: string, upstream: string, until: number][]
+  readonly size: number
+}
+
+/** @param capacity the most keys kept; at 100,000 keys of 40 characters about 15 MB */
+export function createAffinityTable(capacity = 100_000): AffinityTable {
+  // A Map keeps insertion order: re-inserting on use makes the first key the longest unused one.
+  const kept = new Map<string, { upstream: string; until: number }>()
+  return {
+    get size() {
+      return kept.size
+    },
+    recall(key, now) {
+      const entry = kept.get(key)
+      if (entry === undefined) return undefined
+      if (entry.until > now) return entry.upstream
+      kept.delete(key)
+      return undefined
+    },
+    remember(key, upstream, { ttlMs, now }) {
+      kept.delete(key)
+      kept.set(key, { upstream, until: now + ttlMs })
+      if (kept.size > capacity) for (const oldest of kept.keys()) return void kept.delete(oldest)
+    },
+    newest(most, now) {
+      const found: [string, string, number][] = []
+      let older = kept.size - most
+      for (const [key, { upstream, until }] of kept) {
+        if (older-- > 0) continue
+        if (until > now) found.push([key, upstream, until])
+      }
+      return found
+    },
+  }
+}

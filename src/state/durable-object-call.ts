@@ -1,0 +1,38 @@
+import type { Outcome } from '../pool/outcome.ts'
+import type { Claim } from '../pool/upstream.ts'
+import type { ScopeState } from './scope-state.ts'
+import type { Answer, Ask, Lease } from './store.ts'
+
+/** One round trip to the object: what has happened, and what is asked. Plain JSON, no secret in it. */
+export interface StateCall {
+  /** In the order in which they happened; all of them are taken in before anything is answered. */
+  readonly events: readonly StateEvent[]
+  /** Scopes whose states are wanted. */
+  readonly scopes?: readonly string[]
+  /** Keys whose upstreams are wanted. */
+  readonly keys?: readonly string[]
+  readonly acquire?: { readonly order: readonly Claim[]; readonly ask: Ask }
+}
+
+/** Something that ended or became known, told later and together with others. Telling it twice does no harm. */
+export type StateEvent =
+  | { readonly kind: 'confirm'; readonly lease: Lease; readonly answer: Answer }
+  | { readonly kind: 'settle'; readonly lease: Lease; readonly outcome: Outcome }
+  | { readonly kind: 'remember'; readonly key: string; readonly upstream: string; readonly ttlMs: number }
+
+/** What the object answers. */
+export interface StateReply {
+  /** One for each scope asked for; with `acquire`, of all scopes of its order (see `scopesOf`). */
+  readonly states: readonly (ScopeState | null)[]
+  /** One for each key asked for. */
+  readonly upstreams: readonly (string | null)[]
+  /** Null when nobody has room, or nothing was to be acquired. */
+  readonly lease: Lease | null
+}
+
+/** The scopes that an order draws on, each once, in the order of the reply's states. */
+export function scopesOf(order: readonly Claim[]): string[] {
+  const scopes = new Set<string>()
+  for (const { draws } of order) for (const { scope } of draws) scopes.add(scope)
+  return [...scopes]
+}

@@ -1,0 +1,148 @@
+import type { Instant } from './instant.ts'
+import { readFrame, readScope, type KeptScope, type KeptWindow } from './kept-scope.ts'
+import { UNKNOWN, type ScopeState } from './scope-state.ts'
+import { EMPTY, SPAN_MS, spanOf, type Bucket, type WindowName, type WindowState } from './window.ts'
+
+/** What a store writes down: deadlines on the clock of the process that wrote it. Plain data, no secret. */
+export interface KeptState {
+  readonly version: 1
+  /** Wall clock and monotonic clock at writing: their difference moves the deadlines to the next process. */
+  readonly savedAt: number
+  readonly now: number
+  readonly scopes: readonly (readonly [scope: string, state: KeptScope])[]
+  readonly affinity: readonly AffinityEntry[]
+}
+
+/** Who served a key, and until when that is remembered. */
+export type AffinityEntry = readonly [key: string, upstream: string, until: number]
+
+/** What was kept, on this process's clock. */
+export interface Restored {
+  readonly scopes: readonly (readonly [scope: string, state: ScopeState])[]
+  readonly affinity: readonly AffinityEntry[]
+}
+
+const DAY_MS = 86_400_000
+/** What nobody touched for this long is dropped: its upstream has left the configuration. */
+const FORGET_AFTER_MS = DAY_MS
+/** No deadline of ours is further away. */
+const FURTHEST_MS = 32 * DAY_MS
+
+/** Whether a state tells nothing any more: untouched for a day, nothing under way, no deadline to come. */
+export function isStale(state: ScopeState, now: number): boolean {
+  if (state.inFlight > 0 || state.touched > now - FORGET_AFTER_MS) return false
+  if ((state.cooldown?.coolUntil ?? 0) > now || (state.tooLarge?.until ?? 0) > now) return false
+  return Object.values(state.windows).every(
+    ({ buckets, leftUntil = 0 }) => leftUntil <= now && (buckets.at(-1)?.until ?? 0) <= now,
+  )
+}
+
+/**
+ * Moves kept state onto this process's clock. What was under way when it was written counts as seen by the
+ * upstream; nothing is in flight and nobody probes.
+ *
+ * A wall clock that was set back between the two processes counts as no time passed, so that no deadline is
+ * put off; one that was set forward ends them early: there is no other clock that both could read.
+ *
+ * @param kept anything: what none of ours wrote, or parts of it that none of ours wrote, are left out
+ */
+export function restored(kept: unknown, at: Instant): Restored {
+  const frame = readFrame(kept)
+  if (frame === undefined) return { scopes: [], affinity: [] }
+  const shift: Shift = { ms: at.now - frame.now - Math.max(0, at.wall - frame.savedAt), now: at.now }
+  const scopes = frame.scopes
+    .map((entry) => scopeOf(entry, shift))
+    .filter((entry) => entry !== undefined)
+    .filter(([, state]) => !isStale(state, at.now))
+  const affinity = frame.affinity.filter(isAffinityEntry).map((entry) => shiftedEntry(entry, shift))
+  return { scopes, affinity: affinity.filter(([, , until]) => until > at.now) }
+}
+
+/** From the clock of then to the clock of now. */
+interface Shift {
+  readonly ms: number
+  readonly now: number
+}
+
+function scopeOf(entry: unknown, shift: Shift): [scope: string, state: ScopeState] | undefined {
+  if (!Array.isArray(entry) || typeof entry[0] !== 'string') return undefined
+  const kept = readScope(entry[1])
+  return kept === undefined ? undefined : [entry[0], shifted(kept, shift)]
+}
+
+function isAffinityEntry(entry: unknown): entry is AffinityEntry {
+  if (!Array.isArray(entry)) return false
+  const [key, upstream, until] = entry as unknown[]
+  return typeof key === 'string' && typeof upstream === 'string' && Number.isFinite(until)
+}
+
+const shiftedEntry = ([key, upstream, until]: AffinityEntry, shift: Shift): AffinityEntry => [
+  key,
+  upstream,
+  ahead(until, shift),
+]
+
+/** A deadline; one that nobody can have meant is cut. */
+const ahead = (time: number, { ms, now }: Shift): number => Math.min(time + ms, now + FURTHEST_MS)
+/** A moment that has passed, whatever happened to the clocks. */
+const past = (time: number, { ms, now }: Shift): number => Math.min(time + ms, now)
+
+function shifted(
+  { touched, cooldown, crowd, tooLarge, windows, meanOutput }: KeptScope,
+  shift: Shift,
+): ScopeState {
+  const names = Object.keys(windows) as WindowName[]
+  return {
+    ...UNKNOWN,
+    touched: past(touched, shift),
+    windows: Object.fromEntries(
+      names.map((name) => [name, shiftedWindow(windows[name] ?? EMPTY, name, shift)]),
+    ),
+    ...(meanOutput !== undefined && { meanOutput }),
+    ...(cooldown && { cooldown: shiftedCooldown(cooldown, shift) }),
+    ...(crowd && { crowd: { ...crowd, since: past(crowd.since, shift) } }),
+    ...(tooLarge && { tooLarge: { ...tooLarge, until: ahead(tooLarge.until, shift) } }),
+  }
+}
+
+type KeptCooldown = NonNullable<KeptScope['cooldown']>
+
+function shiftedCooldown(
+  { coolUntil, coolSince, lastResortAt, ...rest }: KeptCooldown,
+  shift: Shift,
+): KeptCooldown {
+  return {
+    ...rest,
+    coolUntil: ahead(coolUntil, shift),
+    coolSince: past(coolSince, shift),
+    ...(lastResortAt !== undefined && { lastResortAt: past(lastResortAt, shift) }),
+  }
+}
+
+function shiftedWindow(kept: KeptWindow, name: WindowName, shift: Shift): WindowState {
+  const { pending, learnedLimit, learnedUntil, left, leftUntil, leftAsOf, closedUntil } = kept
+  const buckets = kept.buckets.map(({ until, amount }) => ({ until: ahead(until, shift), amount }))
+  if (pending > 0) buckets.push(lostBucket(pending, { buckets, name, now: shift.now }))
+  const live = buckets.filter(({ until }) => until > shift.now).sort((a, b) => a.until - b.until)
+  return {
+    pending: 0,
+    counted: live.reduce((sum, { amount }) => sum + amount, 0),
+    buckets: live,
+    ...(learnedLimit !== undefined && { learnedLimit }),
+    ...(learnedUntil !== undefined && { learnedUntil: ahead(learnedUntil, shift) }),
+    ...(left !== undefined && { left }),
+    ...(leftUntil !== undefined && { leftUntil: ahead(leftUntil, shift) }),
+    ...(leftAsOf !== undefined && { leftAsOf: past(leftAsOf, shift) }),
+    ...(closedUntil !== undefined && { closedUntil: ahead(closedUntil, shift) }),
+  }
+}
+
+/** What was under way may have been counted just now; in a day, it is forgotten with the rest of that day. */
+function lostBucket(
+  amount: number,
+  { buckets, name, now }: { buckets: readonly Bucket[]; name: WindowName; now: number },
+): Bucket {
+  const span = spanOf(name)
+  const lastOfDay = span === 'day' ? buckets.at(-1)?.until : undefined
+  return { amount, until: lastOfDay ?? now + SPAN_MS[span] }
+}

@@ -1,0 +1,134 @@
+import type { Claim } from '../pool/upstream.ts'
+import { createAffinityTable } from './affinity-table.ts'
+import { availabilityOf } from './availability.ts'
+import { createCalendar } from './calendar.ts'
+import type { Instant } from './instant.ts'
+import { isWorthKeeping, keptScope } from './kept-scope.ts'
+import { isStale, restored, type KeptState } from './kept-state.ts'
+import type { LeaseRecord } from './lease-record.ts'
+import type { ScopeState } from './scope-state.ts'
+import type { Changes, Step } from './step.ts'
+import type { Lease, StateStore } from './store.ts'
+import { confirmLease, settleLease, takeLease } from './transition.ts'
+
+/** A store in this process: every answer at once. */
+export interface MemoryStore extends StateStore {
+  snapshot(scopes: readonly string[]): readonly (ScopeState | undefined)[]
+  acquire(...args: Parameters<StateStore['acquire']>): Lease | undefined
+  confirm(...args: Parameters<StateStore['confirm']>): void
+  settle(...args: Parameters<StateStore['settle']>): void
+  recall(key: string, at: Instant): string | undefined
+  /** All that is worth keeping across a restart: no leases, nothing under way. */
+  keep(at: Instant): KeptState
+  /** Takes back what was kept, whatever it is now: damaged parts are left out, and what is known already stays. */
+  restore(kept: unknown, at: Instant): void
+  /** How often something changed that is worth keeping; moves only up. */
+  readonly changes: number
+}
+
+/** A lease that nobody settled is taken back after this time: whoever held it is gone. */
+const LEASE_MS = 3_600_000
+/** How often what is stale is looked for. */
+const SWEEP_MS = 3_600_000
+/** Of a full table the newest part is written down: all of it would be 10 MB at every write. */
+const KEPT_KEYS = 10_000
+
+/**
+ * @param given.draw uniform in [0, 1), for the jitter of cooldowns
+ */
+export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore {
+  const states = new Map<string, ScopeState>()
+  // Leases last equally long, so the first one inserted is the first to run out.
+  const leases = new Map<string, LeaseRecord>()
+  const served = createAffinityTable()
+  const answers = createAffinityTable()
+  const dayEndsAt = createCalendar()
+  const stateOf = (scope: string): ScopeState | undefined => states.get(scope)
+  let nextLease = 0
+  let changeCount = 0
+  let sweptAt = -Infinity
+
+  const stepAt = (at: Instant): Step => ({ stateOf, at, draw, dayEndsAt })
+  const tableOf = (key: string) => (key.startsWith('answer ') ? answers : served)
+
+  function apply(changes: Changes): void {
+    for (const [scope, state] of changes) {
+      if (isWorthKeeping(state) || isWorthKeeping(states.get(scope))) changeCount += 1
+      states.set(scope, state)
+    }
+  }
+
+  function take(
+    claim: Claim,
+    given: { tokens: number; probing: readonly string[]; probeMs: number },
+    at: Instant,
+  ): Lease {
+    const lease = { id: String(nextLease++), claim, since: at.now, tokens: given.tokens }
+    const { changes, record } = takeLease(lease, given, stepAt(at))
+    leases.set(lease.id, record)
+    apply(changes)
+    return lease
+  }
+
+  function takeBackLost(at: Instant): void {
+    for (const [id, record] of leases) {
+      if (record.lease.since + LEASE_MS > at.now) return
+      leases.delete(id)
+      apply(settleLease(record, { kind: 'aborted', sent: true }, stepAt(at)))
+    }
+  }
+
+  /** States of upstreams that left the configuration would stay for ever. */
+  function sweep({ now }: Instant): void {
+    if (now < sweptAt + SWEEP_MS) return
+    sweptAt = now
+    for (const [scope, state] of states) if (isStale(state, now)) states.delete(scope)
+  }
+
+  return {
+    get changes() {
+      return changeCount
+    },
+    snapshot: (scopes) => scopes.map(stateOf),
+    acquire(order, ask, at) {
+      takeBackLost(at)
+      sweep(at)
+      for (const claim of order) {
+        const found = availabilityOf(claim, stateOf, { ask, now: at.now })
+        if (found.free) return take(claim, { ...found, probeMs: ask.probeMs }, at)
+      }
+      return undefined
+    },
+    confirm(lease, answer, at) {
+      const record = leases.get(lease.id)
+      if (record === undefined || record.confirmed) return
+      const moved = confirmLease(record, answer, stepAt(at))
+      leases.set(lease.id, moved.record)
+      apply(moved.changes)
+    },
+    settle(lease, outcome, at) {
+      const record = leases.get(lease.id)
+      if (record === undefined) return
+      leases.delete(lease.id)
+      apply(settleLease(record, outcome, stepAt(at)))
+    },
+    recall: (key, at) => tableOf(key).recall(key, at.now),
+    remember: (key, upstream, { ttlMs, at }) => tableOf(key).remember(key, upstream, { ttlMs, now: at.now }),
+    keep: (at) => ({
+      version: 1,
+      savedAt: at.wall,
+      now: at.now,
+      scopes: [...states]
+        .filter(([, state]) => isWorthKeeping(state) && !isStale(state, at.now))
+        .map(([scope, state]) => [scope, keptScope(state)]),
+      affinity: [...answers.newest(KEPT_KEYS, at.now), ...served.newest(KEPT_KEYS, at.now)],
+    }),
+    restore(kept, at) {
+      const back = restored(kept, at)
+      for (const [scope, state] of back.scopes) if (!states.has(scope)) states.set(scope, state)
+      for (const [key, upstream, until] of back.affinity) {
+        tableOf(key).remember(key, upstream, { ttlMs: until - at.now, now: at.now })
+      }
+    },
+  }
+}

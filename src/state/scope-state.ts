@@ -1,0 +1,89 @@
+import type { Cooldown } from './cooldown.ts'
+import type { WindowName, WindowState } from './window.ts'
+
+/** Everything remembered of one scope: an upstream, a key, an endpoint, an origin or a shared quota. Plain data. */
+export interface ScopeState {
+  readonly cooldown?: Cooldown
+  /** Requests under way, streams included. */
+  readonly inFlight: number
+  /** Of these, not answered yet: the upstream may count them at any moment. */
+  readonly unanswered: number
+  /** Tokens reserved for what is under way. */
+  readonly reserved: number
+  readonly windows: Readonly<Partial<Record<WindowName, WindowState>>>
+  /** A concurrency limit learned from "too many at once"; recovers by one a minute. */
+  readonly crowd?: { readonly limit: number; readonly since: number }
+  /** A limit on the tokens of a single request that an answer named, forgotten at `until`. */
+  readonly tooLarge?: { readonly tokens: number; readonly until: number }
+  /** Peak-sensitive average of the time to the first byte, ms, and when it was last moved. */
+  readonly latency?: { readonly ms: number; readonly since: number }
+  /** Running mean of output tokens; what is reserved when a request names no maximum. */
+  readonly meanOutput?: number
+  /** Keys of this origin that were limited without a hint, and when; see `suspectOrigin`. */
+  readonly limitedKeys?: readonly { readonly key: string; readonly at: number }[]
+  /** When it last changed, ms. */
+  readonly touched: number
+}
+
+/** A scope of which nothing is known: free. */
+export const UNKNOWN: ScopeState = { inFlight: 0, unanswered: 0, reserved: 0, windows: {}, touched: 0 }
+
+/** How long a learned concurrency limit holds before it recovers by one. */
+const CROWD_RECOVERY_MS = 60_000
+
+/** The concurrency limit in force: the tighter of the configured and the learned one. */
+export function concurrencyOf(state: ScopeState, configured: number | undefined, now: number): number {
+  const { crowd } = state
+  if (crowd === undefined) return configured ?? Infinity
+  const learned = crowd.limit + Math.floor((now - crowd.since) / CROWD_RECOVERY_MS)
+  return Math.min(configured ?? Infinity, learned)
+}
+
+/**
+ * Lowers the concurrency limit below what was under way when the upstream refused.
+ *
+ * @param inFlight with the refused request itself
+ */
+export function crowded(state: ScopeState, inFlight: number, now: number): ScopeState {
+  return {
+    ...state,
+    crowd: { limit: Math.max(1, Math.min(inFlight, concurrencyOf(state, undefined, now)) - 1), since: now },
+  }
+}
+
+/** What is this old weighs 1/e in the latency average. */
+const LATENCY_MEMORY_MS = 10_000
+
+/** A slower answer counts in full at once, quicker ones sink in over ten seconds (peak EWMA, as in finagle). */
+export function withLatency(state: ScopeState, ms: number, now: number): ScopeState {
+  const before = state.latency
+  if (before === undefined || ms >= before.ms) return { ...state, latency: { ms, since: now } }
+  const keep = Math.exp(-(now - before.since) / LATENCY_MEMORY_MS)
+  return { ...state, latency: { ms: before.ms * keep + ms * (1 - keep), since: now } }
+}
+
+/**
+ * The latency to choose by, ms; 0 = not measured.
+ *
+ * It fades while nobody asks the upstream: a slow moment would else keep it from ever being measured again.
+ */
+export function latencyOf(state: ScopeState | undefined, now: number): number {
+  const latency = state?.latency
+  if (state === undefined || latency === undefined) return 0
+  if (state.inFlight > 0) return latency.ms
+  return latency.ms * Math.exp((latency.since - now) / LATENCY_MEMORY_MS)
+}
+
+/** Output tokens that are reserved before anything was measured. */
+const FIRST_GUESS_TOKENS = 512
+
+/** What to reserve for a request that names no maximum. */
+export function expectedOutput(state: ScopeState | undefined): number {
+  return state?.meanOutput ?? FIRST_GUESS_TOKENS
+}
+
+/** Moves the running mean by an eighth of the difference. */
+export function withOutput(state: ScopeState, tokens: number): ScopeState {
+  const mean = state.meanOutput
+  return { ...state, meanOutput: mean === undefined ? tokens : mean + (tokens - mean) / 8 }
+}

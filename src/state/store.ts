@@ -1,0 +1,54 @@
+import type { Outcome, QuotaSignal } from '../pool/outcome.ts'
+import type { Claim } from '../pool/upstream.ts'
+import type { Instant } from './instant.ts'
+import type { ScopeState } from './scope-state.ts'
+
+/** At once where the state is in this process, later where it is elsewhere. */
+export type MaybePromise<T> = T | Promise<T>
+
+/** What a request asks of the upstream that it is sent to. */
+export interface Ask {
+  /** Estimated input tokens; undefined for endpoints that count no tokens. */
+  readonly inputTokens: number | undefined
+  /** The most output tokens that the client allows, times `n`; undefined = what this upstream usually gives. */
+  readonly outputTokens: number | undefined
+  /** How long a probe may keep others away, ms. */
+  readonly probeMs: number
+  /** Nothing else is left: a cooldown for failures is no obstacle. */
+  readonly lastResort: boolean
+}
+
+/** The right to send one request. Ends with `settle`, or by itself after an hour (a crash leaks none). */
+export interface Lease {
+  readonly id: string
+  readonly claim: Claim
+  /** When it was given, ms. */
+  readonly since: number
+  /** Tokens reserved. */
+  readonly tokens: number
+}
+
+/** What an answer told before its body: given once, at the commit point. */
+export interface Answer {
+  readonly firstByteMs: number
+  readonly signals: readonly QuotaSignal[]
+}
+
+/**
+ * Where cooldowns, quotas and affinity are kept. It speaks the domain and never reads a clock; a remote
+ * one costs at most one round trip before an attempt.
+ */
+export interface StateStore {
+  /** What is known now, one state for each scope in the order asked; up to 1 s old where the store is remote. */
+  snapshot(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
+  /** Takes the first of `order` whose scopes all have room: all of them or none. */
+  acquire(order: readonly Claim[], ask: Ask, at: Instant): MaybePromise<Lease | undefined>
+  /** The upstream has begun to answer: ends a probe with success, learns, and counts the request as seen. */
+  confirm(lease: Lease, answer: Answer, at: Instant): MaybePromise<void>
+  /** Ends a lease, exactly once: corrects tokens, moves the cooldown of every scope that the outcome names. */
+  settle(lease: Lease, outcome: Outcome, at: Instant): MaybePromise<void>
+  /** The upstream that a key was served by, when that is not forgotten yet. */
+  recall(key: string, at: Instant): MaybePromise<string | undefined>
+  /** Remembers who served a key, for `ttlMs` from now. */
+  remember(key: string, upstream: string, life: { ttlMs: number; at: Instant }): MaybePromise<void>
+}

@@ -1,0 +1,98 @@
+import type { DayEnd } from './calendar.ts'
+import type { Instant } from './instant.ts'
+import { EMPTY, SPAN_MS, spanOf, type Bucket, type WindowName, type WindowState } from './window.ts'
+
+/** Buckets in a span: what a window forgets too late costs at most this share of it (0.4 %). */
+const GRAIN = 240
+
+/** Takes an amount before it is sent. */
+export function take(window: WindowState | undefined, amount: number): WindowState {
+  const before = window ?? EMPTY
+  const pending = before.pending + amount
+  return before.left === undefined
+    ? { ...before, pending }
+    : { ...before, pending, left: before.left - amount }
+}
+
+/** Gives back what was never sent. */
+export function giveBack(window: WindowState, amount: number): WindowState {
+  return take(window, -Math.min(amount, window.pending))
+}
+
+/** A taken amount that turns out to be counted. */
+export interface Move {
+  readonly taken: number
+  /** What the upstream counts in truth; 0 = nothing. */
+  readonly actual: number
+  /** When the upstream forgets it. */
+  readonly until: number
+  readonly now: number
+  /** When the request was sent. */
+  readonly sentAt: number
+}
+
+/**
+ * Moves a taken amount from pending to counted.
+ *
+ * What is left by the upstream's word is corrected by the difference, unless that word came after the
+ * request: then it may know of it already.
+ */
+export function count(window: WindowState, move: Move): WindowState {
+  const pending = Math.max(0, window.pending - move.taken)
+  const moved = { ...window, pending, ...withBucket(window, move) }
+  const wasTaken = window.left !== undefined && (window.leftAsOf ?? Infinity) < move.sentAt
+  return wasTaken && move.taken > 0
+    ? { ...moved, left: (window.left ?? 0) + move.taken - move.actual }
+    : moved
+}
+
+function withBucket(
+  { counted, buckets }: WindowState,
+  { actual, until, now }: Move,
+): Pick<WindowState, 'counted' | 'buckets'> {
+  let gone = 0
+  let live = counted
+  for (const bucket of buckets) {
+    if (bucket.until > now) break
+    live -= bucket.amount
+    gone += 1
+  }
+  if (actual <= 0) return gone === 0 ? { counted, buckets } : { counted: live, buckets: buckets.slice(gone) }
+  return { counted: live + actual, buckets: added(buckets.slice(gone), { until, amount: actual }) }
+}
+
+/** Most amounts are forgotten last, or together with the last. */
+function added(buckets: Bucket[], bucket: Bucket): Bucket[] {
+  let at = buckets.length
+  while (at > 0 && (buckets[at - 1]?.until ?? 0) >= bucket.until) at -= 1
+  const same = buckets[at]
+  if (same?.until === bucket.until) buckets[at] = { until: bucket.until, amount: same.amount + bucket.amount }
+  else buckets.splice(at, 0, bucket)
+  return buckets
+}
+
+/** When days end, as far as a window is concerned. */
+export interface DayRule {
+  readonly at: Instant
+  /** Of the configuration; undefined where it says nothing of this scope. */
+  readonly dayResets: string | undefined
+  readonly dayEndsAt: DayEnd
+}
+
+/**
+ * When the upstream forgets what it counts now.
+ *
+ * Rounded up: to the grain of the span, or to the second where a calendar day ends, so that the jitter
+ * between the two clocks does not make a bucket for every request.
+ */
+export function forgottenAt(name: WindowName, window: WindowState | undefined, rule: DayRule): number {
+  const { at, dayResets, dayEndsAt } = rule
+  const span = spanOf(name)
+  if (span === 'day' && dayResets !== undefined && dayResets !== 'rolling') {
+    return Math.ceil(dayEndsAt(dayResets, at) / 1000) * 1000
+  }
+  const grain = SPAN_MS[span] / GRAIN
+  const said = span === 'day' && dayResets === undefined ? (window?.leftUntil ?? 0) : 0
+  const end = said > at.now ? said : at.now + SPAN_MS[span]
+  return Math.ceil(end / grain) * grain
+}

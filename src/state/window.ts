@@ -1,0 +1,108 @@
+import type { QuotaSignal } from '../pool/outcome.ts'
+import type { Limits } from '../pool/vocabulary.ts'
+
+/** A counted limit: what it counts, over which span. */
+export type WindowName = `${QuotaSignal['counts']}:${QuotaSignal['window']}`
+
+/** An amount that an upstream has counted and forgets at `until` (ms, monotonic clock). */
+export interface Bucket {
+  readonly until: number
+  readonly amount: number
+}
+
+/** What one window has seen. Plain data. */
+export interface WindowState {
+  /**
+   * Sent, and not yet known to be counted. The upstream may count it at any moment up to its answer, so
+   * it is in the window for as long as it is here: that is why no 60 seconds, as the upstream sees them,
+   * ever hold more than the limit.
+   */
+  readonly pending: number
+  /** What all `buckets` hold together, those included that have run out since they were last tidied. */
+  readonly counted: number
+  /** Ascending by `until`; at most about 240 for a span. */
+  readonly buckets: readonly Bucket[]
+  /** The limit that the upstream named; it tightens a configured one and never loosens it. */
+  readonly learnedLimit?: number
+  /** When that is forgotten, unless it is named again: plans change. */
+  readonly learnedUntil?: number
+  /** What the upstream said is left, less all that was sent since; holds until `leftUntil`. */
+  readonly left?: number
+  readonly leftUntil?: number
+  /** When the request was sent whose answer said so: of two answers the later question counts. */
+  readonly leftAsOf?: number
+  /** The upstream said that nothing is left before then. The latest such word holds, whatever else is said. */
+  readonly closedUntil?: number
+}
+
+/** A window that has seen nothing. */
+export const EMPTY: WindowState = { pending: 0, counted: 0, buckets: [] }
+
+/** How long the spans are; a month is 30 days. */
+export const SPAN_MS = {
+  second: 1000,
+  minute: 60_000,
+  hour: 3_600_000,
+  day: 86_400_000,
+  month: 2_592_000_000,
+}
+
+/** The span of a window's name. */
+export const spanOf = (name: WindowName): keyof typeof SPAN_MS =>
+  name.slice(name.indexOf(':') + 1) as keyof typeof SPAN_MS
+
+/** The windows that a configuration can limit, and by which key. */
+export const CONFIGURABLE: readonly { readonly name: WindowName; readonly key: DayOrMinuteKey }[] = [
+  { name: 'requests:minute', key: 'rpm' },
+  { name: 'requests:day', key: 'rpd' },
+  { name: 'tokens:minute', key: 'tpm' },
+  { name: 'tokens:day', key: 'tpd' },
+]
+type DayOrMinuteKey = 'rpm' | 'rpd' | 'tpm' | 'tpd'
+
+const KEY_OF = new Map<WindowName, DayOrMinuteKey>(CONFIGURABLE.map(({ name, key }) => [name, key]))
+
+/** What the configuration says of a window; undefined = nothing. */
+export function configuredLimit(limits: Limits | undefined, name: WindowName): number | undefined {
+  const key = limits === undefined ? undefined : KEY_OF.get(name)
+  return key === undefined ? undefined : limits?.[key]
+}
+
+/** Whether a window counts requests; else it counts tokens. */
+export const countsRequests = (name: WindowName): boolean => name.charCodeAt(0) === LETTER_R
+const LETTER_R = 0x72
+
+/** What counts against the limit now: pending and not yet forgotten. */
+export function usedOf(window: WindowState | undefined, now: number): number {
+  return window === undefined ? 0 : window.pending + countedOf(window, now)
+}
+
+/** What the upstream has counted and not yet forgotten. */
+export function countedOf({ counted, buckets }: WindowState, now: number): number {
+  const first = buckets[0]
+  if (first === undefined || first.until > now) return counted
+  if ((buckets.at(-1)?.until ?? 0) <= now) return 0
+  let live = counted
+  for (const { until, amount } of buckets) {
+    if (until > now) break
+    live -= amount
+  }
+  return live
+}
+
+/** The tighter of the configured and the learned limit. */
+export function limitOf(
+  window: WindowState | undefined,
+  configured: number | undefined,
+  now = 0,
+): number | undefined {
+  const learned = window?.learnedLimit
+  if (learned === undefined || (window?.learnedUntil ?? Infinity) <= now) return configured
+  return configured === undefined ? learned : Math.min(configured, learned)
+}
+
+/** What the upstream said is left, while its word holds. */
+export function budgetOf(window: WindowState | undefined, now: number): number | undefined {
+  if (window?.left === undefined || window.leftUntil === undefined) return undefined
+  return window.leftUntil > now ? window.left : undefined
+}

@@ -1,0 +1,82 @@
+import type { Failure, Outcome, QuotaSignal } from '../../src/pool/outcome.ts'
+import type { Claim, Draw } from '../../src/pool/upstream.ts'
+import type { Limits } from '../../src/pool/vocabulary.ts'
+import type { Instant } from '../../src/state/instant.ts'
+import type { Ask } from '../../src/state/store.ts'
+
+/** A Sunday noon in UTC, far from every midnight that matters. */
+export const NOON = Date.UTC(2026, 10, 22, 12)
+
+/** A moment `ms` after noon, on both clocks. */
+export const at = (ms: number): Instant => ({ now: NOON + ms, wall: NOON + ms })
+
+/** Limits as they come from a configuration. */
+const limitsOf = (limits: Partial<Limits>): Limits => ({ dayResets: 'UTC', ...limits })
+
+/** What one request draws on, as the configuration would build it. */
+export function claimOf(
+  id: string,
+  more: {
+    limits?: Partial<Limits>
+    key?: string
+    origin?: string
+    quotas?: Record<string, Partial<Limits>>
+    endpoint?: string
+  } = {},
+): Claim {
+  const quotas = Object.entries(more.quotas ?? {}).map(([name, limits]): Draw => ({
+    scope: `quota ${name}`,
+    role: 'quota',
+    limits: limitsOf(limits),
+  }))
+  return {
+    id,
+    draws: [
+      { scope: id, role: 'upstream', ...(more.limits && { limits: limitsOf(more.limits) }) },
+      { scope: `key ${more.key ?? id}`, role: 'key' },
+      { scope: `origin ${more.origin ?? id}`, role: 'origin' },
+      ...quotas,
+      { scope: `endpoint ${id} ${more.endpoint ?? 'chat'}`, role: 'endpoint' },
+    ],
+  }
+}
+
+/** A request without tokens. */
+export const ASK: Ask = {
+  inputTokens: undefined,
+  outputTokens: undefined,
+  probeMs: 10_000,
+  lastResort: false,
+}
+export const LAST_RESORT: Ask = { ...ASK, lastResort: true }
+/** A request that spends tokens, input and output together. */
+export const tokens = (amount: number): Ask => ({ ...ASK, inputTokens: amount, outputTokens: 0 })
+
+export const OK: Outcome = { kind: 'ok' }
+export const NOT_SENT: Outcome = { kind: 'aborted', sent: false }
+export const LEFT: Outcome = { kind: 'aborted', sent: true }
+
+/** A failed attempt; a 500 where nothing else is said. */
+export function failed(more: Partial<Failure> = {}): Failure {
+  return {
+    kind: 'failed',
+    class: 'refused',
+    scope: 'upstream',
+    cause: 'failure',
+    code: 'upstream_error',
+    signals: [],
+    ...more,
+  }
+}
+
+/** A 429 that names no time. */
+export const limited = (more: Partial<Failure> = {}): Failure =>
+  failed({ cause: 'rate-limited', code: 'rate_limit_exceeded', ...more })
+
+/** What an upstream says of its requests of the minute. */
+export const told = (more: Partial<QuotaSignal>): QuotaSignal => ({
+  counts: 'requests',
+  window: 'minute',
+  scope: 'upstream',
+  ...more,
+})

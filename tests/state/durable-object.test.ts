@@ -1,0 +1,189 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import type { Claim } from '../../src/pool/upstream.ts'
+import type { StateCall, StateReply } from '../../src/state/durable-object-call.ts'
+import type { RowKind, Rows } from '../../src/state/durable-object-rows.ts'
+import { createObjectStore } from '../../src/state/durable-object-store.ts'
+import { createStateObject, type StateObject } from '../../src/state/durable-object.ts'
+import type { Ask, StateStore } from '../../src/state/store.ts'
+import { createFakeClock, type FakeClock } from '../support/fake-clock.ts'
+
+const claim = (id: string): Claim => ({
+  id,
+  draws: [{ scope: id, role: 'upstream', limits: { rpm: 3, dayResets: 'UTC' } }],
+})
+const ASK: Ask = { inputTokens: undefined, outputTokens: undefined, probeMs: 1_000, lastResort: false }
+const A = claim('a')
+const B = claim('b')
+
+/** Rows that outlive the objects of a test. */
+function createRows(): Rows & { texts: Map<string, string> } {
+  const texts = new Map<string, string>()
+  return {
+    texts,
+    all: () =>
+      [...texts].map(([at, text]) => ({
+        kind: at.split(' ')[0] as RowKind,
+        key: at.slice(at.indexOf(' ') + 1),
+        text,
+      })),
+    put: (kind, key, text) => void texts.set(`${kind} ${key}`, text),
+    remove: (kind, key) => void texts.delete(`${kind} ${key}`),
+  }
+}
+
+let clock: FakeClock
+let rows: ReturnType<typeof createRows>
+let object: StateObject
+let calls: StateCall[]
+
+beforeEach(() => {
+  clock = createFakeClock()
+  rows = createRows()
+  calls = []
+  object = begin('one')
+})
+
+const begin = (life: string): StateObject =>
+  createStateObject({
+    rows,
+    at: () => ({ now: clock.wall(), wall: clock.wall() }),
+    draw: () => 0.5,
+    after: (ms, task) => void clock.after(ms, task),
+    life,
+  })
+
+/** The store of one isolate; what passes is JSON, as on the wire. */
+function isolate(): StateStore {
+  return createObjectStore({
+    now: clock.now,
+    after: clock.after,
+    ownInFlight: () => 0,
+    defer: () => {},
+    async call(question) {
+      const sent = JSON.parse(JSON.stringify(question)) as StateCall
+      calls.push(sent)
+      return JSON.parse(JSON.stringify(object.answer(sent))) as StateReply
+    },
+  })
+}
+
+const at = () => ({ now: clock.now(), wall: clock.wall() })
+
+describe('a store over a Durable Object', () => {
+  test('two isolates together get no more leases than the limit has', async () => {
+    const [left, right] = [isolate(), isolate()]
+    const got = []
+    for (let nth = 0; nth < 4; nth++)
+      got.push(await left.acquire([A], ASK, at()), await right.acquire([A], ASK, at()))
+    expect(got.filter((lease) => lease !== undefined)).toHaveLength(3)
+  })
+
+  test('an attempt costs one round trip, and what has ended goes along with the next', async () => {
+    const store = isolate()
+    const lease = (await store.acquire([A], ASK, at()))!
+    void store.confirm(lease, { firstByteMs: 5, signals: [] }, at())
+    void store.settle(lease, { kind: 'ok' }, at())
+    await store.acquire([A], ASK, at())
+    expect(calls.map(({ events }) => events.map(({ kind }) => kind))).toEqual([[], ['confirm', 'settle']])
+    await clock.advance(100)
+    expect(calls).toHaveLength(2)
+  })
+
+  test('what nobody takes along is told after 20 ms, all in one', async () => {
+    const store = isolate()
+    const lease = (await store.acquire([A], ASK, at()))!
+    void store.settle(lease, { kind: 'ok' }, at())
+    void store.remember('key', 'a', { ttlMs: 60_000, at: at() })
+    await clock.advance(19)
+    expect(calls).toHaveLength(1)
+    await clock.advance(1)
+    expect(calls[1]?.events.map(({ kind }) => kind)).toEqual(['settle', 'remember'])
+  })
+
+  test('events of a call that fails are told with the next, and count once', async () => {
+    const store = isolate()
+    const working = object
+    const lease = (await store.acquire(
+      [{ ...A, draws: [{ scope: 'a', role: 'upstream', limits: { concurrency: 1, dayResets: 'UTC' } }] }],
+      ASK,
+      at(),
+    ))!
+    object = {
+      answer: () => {
+        throw new Error('down')
+      },
+    }
+    void store.settle(lease, { kind: 'ok' }, at())
+    await clock.advance(50)
+    object = working
+    await store.acquire([B], ASK, at())
+    expect(calls.at(-1)?.events.map(({ kind }) => kind)).toEqual(['settle'])
+    expect((await isolate().acquire([lease.claim], ASK, at()))?.claim.id).toBe('a')
+  })
+
+  test('a snapshot tells who rests for a second, and never that somebody else fills a limit', async () => {
+    const store = isolate()
+    for (let nth = 0; nth < 3; nth++) await store.acquire([A], ASK, at())
+    expect(store.snapshot(['a'])).toMatchObject([{ inFlight: 3 }])
+    await clock.advance(51)
+    expect(store.snapshot(['a'])).toMatchObject([{ inFlight: 0, windows: {} }])
+  })
+
+  test('what another isolate was told holds here', async () => {
+    const [left, right] = [isolate(), isolate()]
+    void left.remember('key', 'b', { ttlMs: 60_000, at: at() })
+    await clock.advance(20)
+    expect(await right.recall('key', at())).toBe('b')
+    const asked = calls.length
+    expect(await right.recall('key', at())).toBe('b')
+    expect(calls).toHaveLength(asked)
+    expect(await right.recall('unknown', at())).toBeUndefined()
+  })
+
+  test('an object that begins anew remembers what was counted and who served whom', async () => {
+    const store = isolate()
+    for (let nth = 0; nth < 2; nth++) {
+      const lease = (await store.acquire([A], ASK, at()))!
+      void store.settle(lease, { kind: 'ok' }, at())
+    }
+    void store.remember('key', 'a', { ttlMs: 60_000, at: at() })
+    await clock.advance(2_000)
+    object = begin('two')
+    const fresh = isolate()
+    expect(await fresh.recall('key', at())).toBe('a')
+    expect((await fresh.acquire([A, B], ASK, at()))?.claim.id).toBe('a')
+    expect((await fresh.acquire([A, B], ASK, at()))?.claim.id).toBe('b')
+  })
+
+  test('a lease of an earlier life ends nothing of this one', async () => {
+    const store = isolate()
+    const full: Claim = {
+      id: 'a',
+      draws: [{ scope: 'a', role: 'upstream', limits: { concurrency: 1, dayResets: 'UTC' } }],
+    }
+    const old = (await store.acquire([full], ASK, at()))!
+    object = begin('two')
+    await isolate().acquire([full], ASK, at())
+    void store.settle(old, { kind: 'ok' }, at())
+    await clock.advance(100)
+    expect(await isolate().acquire([full], ASK, at())).toBeUndefined()
+  })
+
+  test('damaged rows are none', async () => {
+    rows.put('scope', 'a', '{"windows":')
+    rows.put('key', 'k', '7')
+    object = begin('two')
+    expect(await isolate().acquire([A], ASK, at())).toBeDefined()
+  })
+
+  test('rows of what is over are removed', async () => {
+    const store = isolate()
+    void store.remember('key', 'a', { ttlMs: 5_000, at: at() })
+    await clock.advance(2_000)
+    expect([...rows.texts.keys()]).toEqual(['key key'])
+    await clock.advance(10_000)
+    void store.remember('other', 'a', { ttlMs: 5_000, at: at() })
+    await clock.advance(2_000)
+    expect([...rows.texts.keys()]).toEqual(['key other'])
+  })
+})

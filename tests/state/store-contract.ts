@@ -1,0 +1,582 @@
+import { describe, expect, test } from 'vitest'
+import type { Outcome, QuotaSignal } from '../../src/pool/outcome.ts'
+import type { Claim } from '../../src/pool/upstream.ts'
+import type { Ask, Lease, StateStore } from '../../src/state/store.ts'
+import { ASK, at, claimOf, failed, LAST_RESORT, LEFT, limited, NOT_SENT, OK, told, tokens } from './claims.ts'
+
+const minute = 60_000
+const hour = 60 * minute
+
+/** A store and the steps of a request on it, at moments in ms after noon. */
+function bedOf(store: StateStore) {
+  const acquire = async (order: Claim | Claim[], ms: number, ask: Ask = ASK): Promise<Lease | undefined> =>
+    store.acquire([order].flat(), ask, at(ms))
+  const take = async (claim: Claim, ms: number, ask: Ask = ASK): Promise<Lease> => {
+    const lease = await acquire(claim, ms, ask)
+    if (lease === undefined) throw new Error(`${claim.id} takes nothing at ${ms} ms`)
+    return lease
+  }
+  const confirm = async (lease: Lease, ms: number, ...signals: QuotaSignal[]): Promise<void> =>
+    store.confirm(lease, { firstByteMs: 100, signals }, at(ms))
+  const settle = async (lease: Lease, outcome: Outcome, ms: number): Promise<void> =>
+    store.settle(lease, outcome, at(ms))
+  return {
+    store,
+    acquire,
+    take,
+    confirm,
+    settle,
+    /** Whether somebody could have taken it; nothing is left behind. */
+    async isOpen(claim: Claim, ms: number, ask: Ask = ASK): Promise<boolean> {
+      const lease = await acquire(claim, ms, ask)
+      if (lease !== undefined) await settle(lease, NOT_SENT, ms)
+      return lease !== undefined
+    },
+    /** A whole request, answered at once. */
+    async serve(claim: Claim, ms: number, ...signals: QuotaSignal[]): Promise<void> {
+      const lease = await take(claim, ms)
+      await confirm(lease, ms, ...signals)
+      await settle(lease, OK, ms)
+    },
+    /** A whole request that ends badly at once. */
+    async fail(claim: Claim, ms: number, outcome: Outcome = failed()): Promise<void> {
+      await settle(await take(claim, ms, LAST_RESORT), outcome, ms)
+    },
+    async inFlight(claim: Claim): Promise<number> {
+      const [state] = await store.snapshot([claim.id])
+      return state?.inFlight ?? 0
+    },
+    async coolUntil(scope: string): Promise<number | undefined> {
+      const [state] = await store.snapshot([scope])
+      return state?.cooldown && state.cooldown.coolUntil - at(0).now
+    },
+  }
+}
+
+/**
+ * What every store must do. `create` makes a fresh one whose dice always show `draw`; at 0.5 own back-offs
+ * have no jitter.
+ */
+export function storeContract(
+  name: string,
+  create: (draw: () => number) => StateStore | Promise<StateStore>,
+): void {
+  const bed = async () => bedOf(await create(() => 0.5))
+
+  describe(`${name}: leases`, () => {
+    test('of an order the first that has room is taken', async () => {
+      const { acquire } = await bed()
+      const [a, b] = [claimOf('a', { limits: { concurrency: 1 } }), claimOf('b')]
+      expect((await acquire([a, b], 0))?.claim.id).toBe('a')
+      expect((await acquire([a, b], 0))?.claim.id).toBe('b')
+    })
+
+    test('an empty order gives no lease', async () => {
+      const { acquire } = await bed()
+      expect(await acquire([], 0)).toBeUndefined()
+    })
+
+    test('all windows are taken or none: a full shared quota leaves the own limit untouched', async () => {
+      const { acquire, take } = await bed()
+      const shared = { account: { rpm: 1 } }
+      const [a, b] = [claimOf('a', { limits: { rpm: 1 }, quotas: shared }), claimOf('b', { quotas: shared })]
+      await take(b, 0)
+      expect(await acquire(a, 0)).toBeUndefined()
+      expect(await acquire(claimOf('a', { limits: { rpm: 1 } }), 0)).toBeDefined()
+    })
+
+    test('upstreams that share a quota spend it together', async () => {
+      const { acquire, take } = await bed()
+      const claims = ['a', 'b', 'c'].map((id) => claimOf(id, { quotas: { account: { rpm: 2 } } }))
+      await take(claims[0]!, 0)
+      await take(claims[1]!, 0)
+      expect(await acquire(claims, 0)).toBeUndefined()
+    })
+
+    test('of many limits the tightest counts', async () => {
+      const { acquire, take } = await bed()
+      const claim = claimOf('a', { limits: { rpm: 9 }, quotas: { one: { rpm: 5 }, two: { rpd: 2 } } })
+      await take(claim, 0)
+      await take(claim, 0)
+      expect(await acquire(claim, 0)).toBeUndefined()
+    })
+
+    test('a lease is settled once; what comes after does nothing', async () => {
+      const { take, settle, confirm, inFlight, isOpen } = await bed()
+      const claim = claimOf('a', { limits: { rpm: 2 } })
+      const [first] = [await take(claim, 0), await take(claim, 0)]
+      await settle(first, NOT_SENT, 0)
+      await settle(first, NOT_SENT, 0)
+      await settle(first, failed(), 0)
+      await confirm(first, 0)
+      expect(await inFlight(claim)).toBe(1)
+      expect(await isOpen(claim, 0)).toBe(true)
+      await take(claim, 0)
+      expect(await isOpen(claim, 0)).toBe(false)
+    })
+
+    test.each([
+      { outcome: NOT_SENT, open: true, because: 'it never left here' },
+      { outcome: failed({ class: 'not-sent' }), open: true, because: 'the connection was refused' },
+      { outcome: LEFT, open: false, because: 'the upstream may have counted it' },
+      { outcome: failed({ class: 'ambiguous' }), open: false, because: 'the upstream may have counted it' },
+      { outcome: failed({ class: 'client' }), open: false, because: 'a refused request is a request' },
+    ])('a place in the minute is given back: $open, since $because', async ({ outcome, open }) => {
+      const { take, settle, isOpen } = await bed()
+      const claim = claimOf('a', { limits: { rpm: 1 } })
+      await settle(await take(claim, 0), outcome, 10)
+      expect(await isOpen(claim, 2_000)).toBe(open)
+    })
+
+    test('a lease that nobody settles is taken back', async () => {
+      const { take, inFlight, isOpen } = await bed()
+      const claim = claimOf('a', { limits: { concurrency: 1 } })
+      await take(claim, 0)
+      expect(await isOpen(claim, 59 * minute)).toBe(false)
+      expect(await isOpen(claim, 61 * minute)).toBe(true)
+      expect(await inFlight(claim)).toBe(0)
+    })
+
+    test('in flight counts what is not settled, confirmed or not', async () => {
+      const { take, confirm, settle, inFlight } = await bed()
+      const claim = claimOf('a')
+      const lease = await take(claim, 0)
+      await take(claim, 0)
+      await confirm(lease, 5)
+      expect(await inFlight(claim)).toBe(2)
+      await settle(lease, OK, 10)
+      expect(await inFlight(claim)).toBe(1)
+    })
+  })
+
+  describe(`${name}: cooldowns`, () => {
+    test('after a failure nobody is sent there; then one request at a time finds out', async () => {
+      const { acquire, fail, isOpen } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0)
+      expect(await isOpen(claim, 999)).toBe(false)
+      expect(await acquire(claim, 1_000)).toBeDefined()
+      expect(await acquire(claim, 1_001)).toBeUndefined()
+    })
+
+    test('a probe ends with its commit, not with its body', async () => {
+      const { take, confirm, acquire, fail } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0)
+      await confirm(await take(claim, 1_000), 1_100)
+      expect(await acquire(claim, 1_101)).toBeDefined()
+      expect(await acquire(claim, 1_102)).toBeDefined()
+    })
+
+    test('a probe that nobody ends frees its place after its time', async () => {
+      const { take, isOpen, fail } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0)
+      await take(claim, 1_000)
+      expect(await isOpen(claim, 10_999)).toBe(false)
+      expect(await isOpen(claim, 11_000)).toBe(true)
+    })
+
+    test('a probe whose client leaves frees its place without a verdict', async () => {
+      const { take, settle, fail, coolUntil, isOpen } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0)
+      await settle(await take(claim, 1_000), LEFT, 1_200)
+      expect(await coolUntil('a')).toBe(1_000)
+      expect(await isOpen(claim, 1_200)).toBe(true)
+    })
+
+    test('a failing probe doubles the cooldown, a successful one resets it', async () => {
+      const { fail, serve, coolUntil } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0)
+      await fail(claim, 1_000)
+      expect(await coolUntil('a')).toBe(3_000)
+      await serve(claim, 3_000)
+      expect(await coolUntil('a')).toBeUndefined()
+      await fail(claim, 4_000)
+      expect(await coolUntil('a')).toBe(5_000)
+    })
+
+    test('a request that is refused for its own fault proves that the upstream works', async () => {
+      const { fail, coolUntil } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0)
+      await fail(claim, 1_000, failed({ class: 'client', scope: 'none' }))
+      expect(await coolUntil('a')).toBeUndefined()
+    })
+
+    test.each([
+      { outcome: OK, because: 'it went well' },
+      { outcome: LEFT, because: 'the client left' },
+      { outcome: failed({ class: 'client', scope: 'none' }), because: 'the client is at fault' },
+      { outcome: failed({ class: 'other-model', scope: 'none' }), because: 'another model may do it' },
+      { outcome: limited({ scope: 'none' }), because: 'one request was too large' },
+    ])('nobody cools when $because', async ({ outcome }) => {
+      const { take, settle, isOpen } = await bed()
+      const claim = claimOf('a')
+      await settle(await take(claim, 0), outcome, 0)
+      expect(await isOpen(claim, 0)).toBe(true)
+    })
+
+    test('a stream that breaks rests its upstream', async () => {
+      const { take, confirm, settle, isOpen } = await bed()
+      const claim = claimOf('a')
+      const lease = await take(claim, 0)
+      await confirm(lease, 100)
+      await settle(lease, { kind: 'broken', code: 'upstream_disconnected' }, 500)
+      expect(await isOpen(claim, 1_499)).toBe(false)
+      expect(await isOpen(claim, 1_500)).toBe(true)
+    })
+
+    test('requests that fail together are one strike', async () => {
+      const { take, settle, coolUntil } = await bed()
+      const claim = claimOf('a')
+      const leases = [await take(claim, 0), await take(claim, 0), await take(claim, 10)]
+      await settle(leases[0]!, failed(), 100)
+      await settle(leases[1]!, failed(), 200)
+      await settle(leases[2]!, failed(), 900)
+      expect(await coolUntil('a')).toBe(1_100)
+    })
+
+    test('the success of an older request does not lift a newer cooldown', async () => {
+      const { take, confirm, settle, coolUntil } = await bed()
+      const claim = claimOf('a')
+      const [older, newer] = [await take(claim, 0), await take(claim, 10)]
+      await settle(newer, limited({ hintMs: 30_000 }), 20)
+      await confirm(older, 30)
+      await settle(older, OK, 40)
+      expect(await coolUntil('a')).toBe(30_020)
+    })
+
+    test('the later deadline wins, and a hint is never shortened', async () => {
+      const { take, settle, coolUntil } = await bed()
+      const claim = claimOf('a')
+      const leases = [await take(claim, 0), await take(claim, 0), await take(claim, 0), await take(claim, 0)]
+      await settle(leases[0]!, limited({ hintMs: 20_000 }), 0)
+      await settle(leases[1]!, limited({ hintMs: 5_000 }), 0)
+      await settle(leases[2]!, failed(), 0)
+      expect(await coolUntil('a')).toBe(20_000)
+      await settle(leases[3]!, limited({ hintMs: 25_000 }), 0)
+      expect(await coolUntil('a')).toBe(25_000)
+    })
+
+    test('a refused key rests everything called with it, and nothing else', async () => {
+      const { fail, isOpen } = await bed()
+      await fail(claimOf('a', { key: 'one' }), 0, failed({ scope: 'key', cause: 'auth' }))
+      expect(await isOpen(claimOf('b', { key: 'one' }), 299_999)).toBe(false)
+      expect(await isOpen(claimOf('b', { key: 'one' }), 300_000)).toBe(true)
+      expect(await isOpen(claimOf('a2', { key: 'two' }), 0)).toBe(true)
+    })
+
+    test('a missing endpoint rests that endpoint of the upstream alone', async () => {
+      const { fail, isOpen } = await bed()
+      await fail(
+        claimOf('a', { endpoint: 'embeddings' }),
+        0,
+        failed({ scope: 'endpoint', cause: 'not-found' }),
+      )
+      expect(await isOpen(claimOf('a', { endpoint: 'embeddings' }), 1_000)).toBe(false)
+      expect(await isOpen(claimOf('a', { endpoint: 'chat' }), 1_000)).toBe(true)
+    })
+
+    test('a limit of the account rests whoever draws on it, or the upstream where it draws on none', async () => {
+      const { fail, isOpen } = await bed()
+      const quotas = { account: { rpm: 100 } }
+      await fail(claimOf('a', { quotas }), 0, limited({ scope: 'quota', hintMs: 9_000 }))
+      expect(await isOpen(claimOf('b', { quotas }), 1_000)).toBe(false)
+      await fail(claimOf('c'), 0, limited({ scope: 'quota', hintMs: 9_000 }))
+      expect(await isOpen(claimOf('c'), 1_000)).toBe(false)
+      expect(await isOpen(claimOf('d'), 1_000)).toBe(true)
+    })
+  })
+
+  describe(`${name}: the last resort`, () => {
+    test('a failing upstream is tried all the same, cooling or probed', async () => {
+      const { acquire, fail } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0)
+      expect(await acquire(claim, 10, LAST_RESORT)).toBeDefined()
+      expect(await acquire(claim, 20, LAST_RESORT)).toBeDefined()
+    })
+
+    test('its success lifts the cooldown even within the millisecond in which that began', async () => {
+      const { fail, take, confirm, coolUntil } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0)
+      await confirm(await take(claim, 0, LAST_RESORT), 0)
+      expect(await coolUntil('a')).toBeUndefined()
+    })
+
+    test.each([
+      { why: 'a refused key', outcome: failed({ scope: 'key', cause: 'auth' }) },
+      { why: 'a missing model', outcome: failed({ scope: 'endpoint', cause: 'not-found' }) },
+      {
+        why: 'missing credit',
+        outcome: limited({ scope: 'key', cause: 'quota', code: 'insufficient_quota' }),
+      },
+    ])('$why is tried once in ten seconds', async ({ outcome }) => {
+      const { acquire, fail, settle, take } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0, outcome)
+      await settle(await take(claim, 1_000, LAST_RESORT), outcome, 1_100)
+      expect(await acquire(claim, 10_999, LAST_RESORT)).toBeUndefined()
+      expect(await acquire(claim, 11_000, LAST_RESORT)).toBeDefined()
+    })
+
+    test.each([
+      { why: 'a 429', outcome: limited({ hintMs: 30_000 }) },
+      { why: 'a spent day', outcome: limited({ cause: 'quota' }) },
+    ])('$why is waited for', async ({ outcome }) => {
+      const { acquire, fail } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0, outcome)
+      expect(await acquire(claim, 20_000, LAST_RESORT)).toBeUndefined()
+    })
+  })
+
+  describe(`${name}: origins`, () => {
+    const claims = ['a', 'b', 'c'].map((id) => claimOf(id, { origin: 'https://one.test' }))
+    const [a, b, c] = claims as [Claim, Claim, Claim]
+
+    test('two keys that are limited within a second rest the whole origin, doubling', async () => {
+      const { fail, isOpen, coolUntil } = await bed()
+      await fail(a, 0, limited())
+      expect(await isOpen(c, 500)).toBe(true)
+      await fail(b, 1_000, limited())
+      expect(await coolUntil('origin https://one.test')).toBe(6_000)
+      expect(await isOpen(c, 5_999)).toBe(false)
+      await fail(c, 6_000, limited())
+      expect(await coolUntil('origin https://one.test')).toBe(16_000)
+    })
+
+    test.each([
+      { because: 'more than a second lies between them', at: 1_001, more: {} },
+      { because: 'a hint is that key’s own', at: 500, more: { hintMs: 2_000 } },
+    ])('one does not when $because', async ({ at: ms, more }) => {
+      const { fail, isOpen } = await bed()
+      await fail(a, 0, limited())
+      await fail(b, ms, limited(more))
+      expect(await isOpen(c, ms)).toBe(true)
+    })
+
+    test('the same key twice, or a success between, rests nobody else', async () => {
+      const { fail, serve, isOpen } = await bed()
+      const twin = claimOf('a2', { key: 'a', origin: 'https://one.test' })
+      await fail(a, 0, limited())
+      await fail(twin, 100, limited())
+      expect(await isOpen(c, 200)).toBe(true)
+      await serve(c, 300)
+      await fail(b, 400, limited())
+      expect(await isOpen(c, 500)).toBe(true)
+    })
+  })
+
+  describe(`${name}: learned limits`, () => {
+    test('nothing left closes until the reset', async () => {
+      const { serve, isOpen } = await bed()
+      const claim = claimOf('a')
+      await serve(claim, 0, told({ remaining: 0, resetMs: 20_000 }))
+      expect(await isOpen(claim, 19_999)).toBe(false)
+      expect(await isOpen(claim, 20_000)).toBe(true)
+    })
+
+    test('of several words that nothing is left the latest deadline holds', async () => {
+      const { take, confirm, isOpen } = await bed()
+      const claim = claimOf('a')
+      const leases = [await take(claim, 0), await take(claim, 1), await take(claim, 2)]
+      await confirm(leases[0]!, 10, told({ remaining: 0, resetMs: 20_000 }))
+      await confirm(leases[1]!, 20, told({ remaining: 0, resetMs: 3_000 }))
+      await confirm(leases[2]!, 30, told({ remaining: 9, resetMs: 1_000 }))
+      expect(await isOpen(claim, 20_009)).toBe(false)
+      expect(await isOpen(claim, 20_010)).toBe(true)
+    })
+
+    test('what is left is a budget, shared with what is in flight', async () => {
+      const { take, confirm, acquire, isOpen } = await bed()
+      const claim = claimOf('a')
+      const [first] = [await take(claim, 0), await take(claim, 0)]
+      await confirm(first, 10, told({ remaining: 3, resetMs: 30_000 }))
+      await take(claim, 20)
+      await take(claim, 20)
+      expect(await acquire(claim, 20)).toBeUndefined()
+      expect(await isOpen(claim, 30_010)).toBe(true)
+    })
+
+    test('an answer to an earlier question does not bring back what was spent since', async () => {
+      const { take, confirm, acquire } = await bed()
+      const claim = claimOf('a')
+      const [first, second] = [await take(claim, 0), await take(claim, 1)]
+      await confirm(second, 10, told({ remaining: 1, resetMs: 30_000 }))
+      await confirm(first, 20, told({ remaining: 2, resetMs: 30_000 }))
+      expect(await acquire(claim, 30)).toBeUndefined()
+    })
+
+    test('a learned limit tightens a configured one and never loosens it', async () => {
+      const { serve, take, isOpen } = await bed()
+      const claim = claimOf('a', { limits: { rpm: 3 } })
+      await serve(claim, 0, told({ limit: 60, remaining: 59, resetMs: minute }))
+      await take(claim, 0)
+      await take(claim, 0)
+      expect(await isOpen(claim, 0)).toBe(false)
+      const other = claimOf('b', { limits: { rpm: 30 } })
+      await serve(other, 0, told({ limit: 2 }))
+      await take(other, 0)
+      expect(await isOpen(other, 0)).toBe(false)
+    })
+
+    test('a learned limit is forgotten a day after it was last named', async () => {
+      const { serve, isOpen } = await bed()
+      const claim = claimOf('a')
+      await serve(claim, 0, told({ limit: 1 }))
+      await serve(claim, 25 * hour)
+      expect(await isOpen(claim, 25 * hour + 1)).toBe(true)
+    })
+
+    test('the request that told of a limit counts, and so do those under way', async () => {
+      const { take, confirm, isOpen } = await bed()
+      const claim = claimOf('a')
+      const [first] = [await take(claim, 0), await take(claim, 0), await take(claim, 0)]
+      await confirm(first, 10, told({ limit: 4 }))
+      expect(await isOpen(claim, 20)).toBe(true)
+      await take(claim, 20)
+      expect(await isOpen(claim, 30)).toBe(false)
+    })
+
+    test('what a refusal says is left holds for as long as it asks to stay away', async () => {
+      const { fail, isOpen } = await bed()
+      const claim = claimOf('a')
+      const signals = [told({ counts: 'tokens', limit: 30_000, remaining: 1_000 })]
+      await fail(claim, 0, limited({ hintMs: 2_340, signals }))
+      expect(await isOpen(claim, 2_340, tokens(5_000))).toBe(true)
+    })
+
+    test('a budget of tokens gets back what was reserved and not used, where the answer does not say', async () => {
+      const { take, confirm, settle, isOpen } = await bed()
+      const claim = claimOf('a')
+      const first = await take(claim, 0, tokens(10))
+      await confirm(first, 10, told({ counts: 'tokens', remaining: 1_000, resetMs: 30_000 }))
+      await settle(first, { kind: 'ok', tokens: 10 }, 20)
+      const second = await take(claim, 100, tokens(900))
+      await confirm(second, 200)
+      expect(await isOpen(claim, 250, tokens(101))).toBe(false)
+      await settle(second, { kind: 'ok', tokens: 100 }, 300)
+      expect(await isOpen(claim, 350, tokens(900))).toBe(true)
+      expect(await isOpen(claim, 350, tokens(901))).toBe(false)
+    })
+
+    test('too many at once lowers the number at once, and it recovers by one a minute', async () => {
+      const { take, settle, inFlight, acquire } = await bed()
+      const claim = claimOf('a')
+      const leases = [await take(claim, 0), await take(claim, 0), await take(claim, 0), await take(claim, 0)]
+      await settle(leases[0]!, limited({ cause: 'overloaded' }), 100)
+      expect(await inFlight(claim)).toBe(3)
+      expect(await acquire(claim, 2_000)).toBeUndefined()
+      await settle(leases[1]!, OK, 2_000)
+      const third = await take(claim, 2_000)
+      expect(await acquire(claim, 2_100)).toBeUndefined()
+      await settle(third, OK, 2_200)
+      await take(claim, 3_000)
+      expect(await acquire(claim, 60_099)).toBeUndefined()
+      expect(await acquire(claim, 60_100)).toBeDefined()
+      expect(await acquire(claim, 60_200)).toBeUndefined()
+    })
+
+    test('a size limit that an answer named keeps larger requests away for a day', async () => {
+      const { fail, isOpen } = await bed()
+      const claim = claimOf('a')
+      await fail(claim, 0, limited({ scope: 'none', maxTokensPerRequest: 6_000 }))
+      expect(await isOpen(claim, 10, tokens(6_001))).toBe(false)
+      expect(await isOpen(claim, 10, tokens(6_000))).toBe(true)
+      expect(await isOpen(claim, 25 * hour, tokens(6_001))).toBe(true)
+    })
+  })
+
+  describe(`${name}: tokens`, () => {
+    const claim = claimOf('a', { limits: { tpm: 1_000 } })
+
+    test('are reserved before, and corrected by what was used', async () => {
+      const { take, settle, confirm, isOpen } = await bed()
+      const lease = await take(claim, 0, tokens(900))
+      expect(await isOpen(claim, 0, tokens(200))).toBe(false)
+      await confirm(lease, 10)
+      await settle(lease, { kind: 'ok', tokens: 100 }, 20)
+      expect(await isOpen(claim, 30, tokens(900))).toBe(true)
+      expect(await isOpen(claim, 30, tokens(901))).toBe(false)
+      expect(await isOpen(claim, 61_000, tokens(1_000))).toBe(true)
+    })
+
+    test.each([
+      { outcome: limited({ hintMs: 1_000 }), free: 1_000, because: 'a refused request spends none' },
+      { outcome: failed({ class: 'ambiguous' }), free: 100, because: 'the upstream may have done the work' },
+      { outcome: LEFT, free: 100, because: 'the upstream may have done the work' },
+      { outcome: NOT_SENT, free: 1_000, because: 'it never left here' },
+    ])('of 900 reserved $free of 1,000 are free again, since $because', async ({ outcome, free }) => {
+      const { take, settle, isOpen } = await bed()
+      await settle(await take(claim, 0, tokens(900)), outcome, 10)
+      expect(await isOpen(claim, 2_000, tokens(free))).toBe(true)
+      expect(await isOpen(claim, 2_000, tokens(free + 1))).toBe(false)
+    })
+
+    test('a spent token limit does not hold up requests that spend none', async () => {
+      const { take, isOpen } = await bed()
+      await take(claim, 0, tokens(1_000))
+      expect(await isOpen(claim, 0, tokens(1))).toBe(false)
+      expect(await isOpen(claim, 0, ASK)).toBe(true)
+    })
+
+    test('without a maximum the upstream’s running mean is reserved, 512 at first', async () => {
+      const { take, settle } = await bed()
+      const open: Ask = { ...ASK, inputTokens: 100 }
+      const other = claimOf('b')
+      const first = await take(other, 0, open)
+      expect(first.tokens).toBe(612)
+      await settle(first, { kind: 'ok', tokens: 180, outputTokens: 80 }, 10)
+      expect((await take(other, 20, open)).tokens).toBe(180)
+    })
+  })
+
+  describe(`${name}: affinity`, () => {
+    test('a key is remembered for its time, counted from the last word', async () => {
+      const { store } = await bed()
+      expect(await store.recall('k', at(0))).toBeUndefined()
+      await store.remember('k', 'a', { ttlMs: 1_000, at: at(0) })
+      await store.remember('k', 'b', { ttlMs: 1_000, at: at(500) })
+      expect(await store.recall('k', at(1_499))).toBe('b')
+      expect(await store.recall('k', at(1_500))).toBeUndefined()
+    })
+
+    test('ids of answers and keys of clients are kept apart', async () => {
+      const { store } = await bed()
+      await store.remember('answer x', 'a', { ttlMs: 1_000, at: at(0) })
+      expect(await store.recall('x', at(0))).toBeUndefined()
+      expect(await store.recall('answer x', at(0))).toBe('a')
+    })
+
+    test('100,000 keys are remembered, the oldest go first', async () => {
+      const { store } = await bed()
+      const life = { ttlMs: hour, at: at(0) }
+      for (let nth = 0; nth <= 100_000; nth++) await store.remember(`k${nth}`, 'a', life)
+      expect(await store.recall('k0', at(1))).toBeUndefined()
+      expect(await store.recall('k1', at(1))).toBe('a')
+      expect(await store.recall('k100000', at(1))).toBe('a')
+    })
+  })
+
+  describe(`${name}: clocks`, () => {
+    test('a wall clock set by a day moves no cooldown and no window', async () => {
+      const { store, fail, take } = await bed()
+      const claim = claimOf('a')
+      const full = claimOf('b', { limits: { rpm: 1, rpd: 100 } })
+      await fail(claim, 0, limited({ hintMs: 30_000 }))
+      await take(full, 0)
+      for (const day of [-24 * hour, 24 * hour]) {
+        const then = { now: at(29_999).now, wall: at(29_999).wall + day }
+        expect(await store.acquire([claim], ASK, then)).toBeUndefined()
+        expect(await store.acquire([full], ASK, then)).toBeUndefined()
+      }
+      const later = { now: at(30_000).now, wall: at(30_000).wall - 24 * hour }
+      expect(await store.acquire([claim], ASK, later)).toBeDefined()
+    })
+  })
+}
