@@ -1,0 +1,67 @@
+import type { Failure } from '../pool/outcome.ts'
+import type { Claim, Upstream } from '../pool/upstream.ts'
+import type { AttemptRecord } from './event.ts'
+import type { RelayRequest } from './relay-request.ts'
+import type { Survey } from './survey.ts'
+import type { Verbatim } from './verbatim.ts'
+
+/** What one request has been through. Lives as long as its loop. */
+export interface Journey {
+  readonly request: RelayRequest
+  /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
+  readonly upstreams: readonly Upstream[]
+  /** The rest of the present order. */
+  order: Claim[]
+  /** The survey that the order came from, for round robin's credits. */
+  survey: Survey | undefined
+  /** Ids that were tried since the last wait. */
+  readonly tried: Set<string>
+  /** Ids that refused this one request and took no harm: to wait for them is of no use. */
+  readonly unfit: Set<string>
+  readonly attempts: AttemptRecord[]
+  readonly failures: Failure[]
+  ambiguous: number
+  /** When the first attempt began. */
+  firstSentAt: number | undefined
+  /** The last moment for a first byte, over all attempts; ms on the clock. */
+  deadline: number
+  /** Waiting in the queue in all. */
+  queuedMs: number
+  /** Models that refused what another may accept. */
+  readonly refusingModels: Set<string>
+  /** The answer of the first such model; what the client gets when the other one fails too. */
+  kept: Verbatim | undefined
+}
+
+/** A request that was not tried anywhere yet. */
+export function createJourney(request: RelayRequest, upstreams: readonly Upstream[]): Journey {
+  return {
+    request,
+    upstreams,
+    order: [],
+    survey: undefined,
+    tried: new Set(),
+    unfit: new Set(),
+    attempts: [],
+    failures: [],
+    ambiguous: 0,
+    firstSentAt: undefined,
+    deadline: Infinity,
+    queuedMs: 0,
+    refusingModels: new Set(),
+    kept: undefined,
+  }
+}
+
+/** Who may be tried at all, now or after a wait. */
+export function fitFor({ upstreams, unfit, refusingModels }: Journey): readonly Upstream[] {
+  if (unfit.size === 0 && refusingModels.size === 0) return upstreams
+  return upstreams.filter(({ id, model }) => !unfit.has(id) && !refusingModels.has(model))
+}
+
+/** Who may be tried now: not the same twice. */
+export function openTo(journey: Journey): readonly Upstream[] {
+  const { tried } = journey
+  const fit = fitFor(journey)
+  return tried.size === 0 ? fit : fit.filter(({ id }) => !tried.has(id))
+}

@@ -1,0 +1,168 @@
+import { GatewayError } from '../errors.ts'
+import type { Failure } from '../pool/outcome.ts'
+import type { Upstream } from '../pool/upstream.ts'
+import type { Lease } from '../state/store.ts'
+import { attempt, type AttemptEnd } from './attempt.ts'
+import { instantOf } from './clock.ts'
+import type { RelayDeps } from './deps.ts'
+import { crowdedOut, exhausted } from './exhausted.ts'
+import { createJourney, fitFor, type Journey } from './journey.ts'
+import { createRecord, type RequestRecord } from './record.ts'
+import type { RelayAnswer, RelayRequest } from './relay-request.ts'
+import { survey } from './take.ts'
+import { nextTurn, type Found, type RelayRules, type Traffic, type TurnTask } from './turn.ts'
+
+/** A request, the rules it runs under, and what it shares with others. */
+export interface RelayTask {
+  readonly request: RelayRequest
+  readonly rules: RelayRules
+  readonly traffic: Traffic
+  readonly deps: RelayDeps
+}
+
+/** Further attempts after failures that may have cost the upstream work. */
+const AMBIGUOUS_RETRIES = 2
+
+/**
+ * Tries the upstreams of a request in the order of the strategy until one begins a real answer.
+ *
+ * The request ends when the answer's body ends: only then its lease is settled and its event reported.
+ *
+ * @throws GatewayError when nothing is left, or the client has left
+ */
+export async function relay({ request, rules, traffic, deps }: RelayTask): Promise<RelayAnswer> {
+  const journey = createJourney(request, await upstreamsOf(request, deps))
+  const task: TurnTask = { journey, rules, traffic, deps }
+  const record = createRecord(journey, deps)
+  traffic.budget.began(deps.clock.now())
+  try {
+    return await travel(task, record)
+  } catch (error) {
+    journey.kept?.discard()
+    const isOurs = error instanceof GatewayError
+    record.end({ status: isOurs ? error.status : 500, code: isOurs ? error.code : 'internal_error' })
+    throw error
+  }
+}
+
+/** An answer exists on one account: a request that builds on it goes there alone. */
+async function upstreamsOf(
+  { pool, answerIds }: RelayRequest,
+  { store, clock }: RelayDeps,
+): Promise<readonly Upstream[]> {
+  for (const id of answerIds) {
+    const holder = await store.recall(`answer ${id}`, instantOf(clock))
+    const upstream = pool.upstreams.find((member) => member.id === holder)
+    if (upstream !== undefined) return [upstream]
+  }
+  return pool.upstreams
+}
+
+async function travel(task: TurnTask, record: RequestRecord): Promise<RelayAnswer> {
+  const { journey } = task
+  for (;;) {
+    if (journey.request.gone.aborted) throw clientGone()
+    const found = await nextTurn(task)
+    if (!('lease' in found)) return record.answered(keptOr(task, found))
+    const end = await tryOnce(task, record, found.lease)
+    if (end.kind === 'aborted') throw clientGone()
+    if (end.kind === 'committed') {
+      journey.kept?.discard()
+      return end.answer
+    }
+    const last = await lastAnswer(task, end)
+    if (last !== undefined) return record.answered(last)
+  }
+}
+
+async function tryOnce(task: TurnTask, record: RequestRecord, lease: Lease): Promise<AttemptEnd> {
+  const { journey, deps, rules, traffic } = task
+  const upstream = journey.upstreams.find(({ id }) => id === lease.claim.id)
+  if (upstream === undefined)
+    throw new GatewayError('internal_error', 'The choice named an unknown upstream.')
+  journey.tried.add(upstream.id)
+  journey.firstSentAt ??= deps.clock.now()
+  journey.deadline = journey.firstSentAt + 2 * Math.max(rules.timeoutMs, upstream.timeoutMs)
+  const end = await attempt({ upstream, lease, journey, record, rules, traffic, deps })
+  if (end.kind !== 'failed') return end
+  journey.failures.push(end.failure)
+  if (end.failure.scope === 'none') journey.unfit.add(upstream.id)
+  return end
+}
+
+/** What ends a request that found nobody: the answer kept for that, or the error. */
+function keptOr({ journey, deps }: TurnTask, found: Exclude<Found, { lease: Lease }>): RelayAnswer {
+  if (found.why === 'gone') throw clientGone()
+  if (journey.kept !== undefined) return keptAnswer(journey, journey.kept)
+  const { failures } = journey
+  const { resting, why } = found
+  if (why === 'crowded-out' && failures.length === 0 && resting.length === 0) throw crowdedOut()
+  throw exhausted({ failures, resting, now: deps.clock.now() })
+}
+
+function keptAnswer(journey: Journey, { answer }: NonNullable<Journey['kept']>): RelayAnswer {
+  return { ...answer, attempts: journey.attempts.length }
+}
+
+/**
+ * The answer with which a failure ends the request; undefined when the next upstream is tried.
+ *
+ * @throws GatewayError where a rule forbids another attempt
+ */
+async function lastAnswer(
+  task: TurnTask,
+  { failure, verbatim }: Extract<AttemptEnd, { kind: 'failed' }>,
+): Promise<RelayAnswer | undefined> {
+  const { journey } = task
+  if (journey.kept !== undefined) {
+    verbatim?.discard()
+    return keptAnswer(journey, journey.kept)
+  }
+  if (failure.class === 'client' && verbatim !== undefined) return keptAnswer(journey, verbatim)
+  if (failure.class === 'other-model') {
+    journey.kept = verbatim
+    refuseModelOf(journey)
+  }
+  const last = lastFailures(task, failure)
+  if (last === undefined) return undefined
+  if (journey.kept !== undefined) return keptAnswer(journey, journey.kept)
+  const { resting } = await survey(
+    task,
+    fitFor(journey).filter(({ id }) => journey.tried.has(id)),
+  )
+  throw exhausted({ failures: last, resting: isLimited(last) ? resting : [], now: task.deps.clock.now() })
+}
+
+/** The next upstream must not have this model: it refused what another may accept. */
+function refuseModelOf(journey: Journey): void {
+  const model = journey.attempts.at(-1)?.model
+  if (model !== undefined) journey.refusingModels.add(model)
+  journey.order = []
+}
+
+const isLimited = (failures: readonly Failure[]): boolean =>
+  failures.some(({ cause }) => cause === 'rate-limited' || cause === 'quota' || cause === 'overloaded')
+
+/** The failures that the client is told of, where a rule forbids another attempt; undefined where none does. */
+function lastFailures(
+  { journey, rules, traffic, deps }: TurnTask,
+  failure: Failure,
+): readonly Failure[] | undefined {
+  const now = deps.clock.now()
+  const { failures, attempts, deadline } = journey
+  if (rules.maxAttempts !== undefined && attempts.length >= rules.maxAttempts) return failures
+  if (now >= deadline) return failures
+  if (failure.class !== 'ambiguous') return undefined
+  journey.ambiguous += 1
+  if (journey.ambiguous > AMBIGUOUS_RETRIES) return failures
+  return hasOthers(journey) && !traffic.budget.spend(now) ? failures.slice(0, 1) : undefined
+}
+
+/** A retry that has nowhere to go costs no budget. */
+function hasOthers({ upstreams, tried }: Journey): boolean {
+  return upstreams.some(({ id }) => !tried.has(id))
+}
+
+function clientGone(): GatewayError {
+  return new GatewayError('client_closed_request', 'The client left before the answer began.')
+}

@@ -1,0 +1,123 @@
+import { expect, test } from 'vitest'
+import { chatStream, chunk, events, readAll, SSE, stagedBy, type Play } from '../support/played.ts'
+import { settle } from '../support/fake-clock.ts'
+import { configOf, createTestApp } from '../support/test-app.ts'
+
+const settings = { strategy: 'in_order', queue_timeout: 0, timeout: 10 }
+const two = configOf(['a.test', 'b.test'], { settings })
+const hello = events(chunk('hello'))
+
+async function streamOf(script: Play, path = 'chat/completions') {
+  const app = createTestApp(two, stagedBy({ 'a.test': script, 'b.test': chatStream('from b') }))
+  const all = app.chat({ stream: true }, { path }).then(readAll)
+  await app.clock.advance(60_000)
+  return { app, ...(await all) }
+}
+
+test.each([
+  { what: 'a reset', body: [hello], end: 'reset' as const, code: 'upstream_disconnected' },
+  { what: 'a silence', body: [hello], end: 'stall' as const, code: 'upstream_timeout' },
+  {
+    what: 'a clean end without a last word',
+    body: [hello],
+    end: 'close' as const,
+    code: 'upstream_disconnected',
+  },
+  {
+    what: 'a reset behind a comment',
+    body: [hello, ': alive\n'],
+    end: 'reset' as const,
+    code: 'upstream_disconnected',
+  },
+])('$what between two events adds one error event and ends well', async ({ code, ...script }) => {
+  const { app, text, broke } = await streamOf({ headers: SSE, ...script })
+  expect(broke).toBe(false)
+  expect(text.startsWith(script.body.join(''))).toBe(true)
+  const added = text.slice(script.body.join('').length)
+  const data = JSON.parse(/^data: (.*)\n\n$/.exec(added)![1]!) as { error: object }
+  expect(data).toEqual({ error: { message: expect.any(String), type: 'upstream_error', param: null, code } })
+  expect(text).not.toContain('[DONE]')
+  expect(app.calls).toHaveLength(1)
+  expect(app.requests()).toMatchObject([{ status: 200, code, attempts: [{ outcome: 'broken' }] }])
+})
+
+test.each([
+  { what: 'a reset', end: 'reset' as const },
+  { what: 'a silence', end: 'stall' as const },
+  { what: 'a clean end', end: 'close' as const },
+])('$what inside an event adds nothing and breaks off', async ({ end }) => {
+  const half = 'data: {"choices":[{"delta":{"content":"hal'
+  for (const body of [[hello, half], [hello + half], [hello, 'data: {"choices":[]}\n']]) {
+    const { app, text, broke } = await streamOf({ headers: SSE, body, end })
+    expect(broke).toBe(true)
+    expect(text).toBe(body.join(''))
+    expect(app.calls).toHaveLength(1)
+  }
+})
+
+test.each([
+  { what: '[DONE]', body: [hello, events('[DONE]')] },
+  { what: '[DONE] without its blank line', body: [hello, 'data: [DONE]'] },
+  { what: '[DONE] with half of it', body: [hello, 'data: [DONE]\n'] },
+  { what: 'a finish reason', body: [hello, events(chunk('', 'length'))] },
+  { what: "the upstream's own error", body: [hello, events({ error: { message: 'x' } })] },
+])('a stream that ends with $what is whole', async ({ body }) => {
+  const { app, text, broke } = await streamOf({ headers: SSE, body })
+  expect({ text, broke }).toEqual({ text: body.join(''), broke: false })
+  expect(app.attempts()).toMatchObject([{ outcome: 'ok' }])
+})
+
+test('what a model writes is no last word', async () => {
+  const body = [hello, events(chunk('[DONE]')), events(chunk('"finish_reason":"stop"'))]
+  const { text } = await streamOf({ headers: SSE, body })
+  expect(text).toContain('upstream_disconnected')
+})
+
+test.each(['response.completed', 'response.incomplete', 'response.failed'])(
+  'a Responses stream is whole with %s',
+  async (type) => {
+    const delta =
+      'event: response.output_text.delta\ndata: {"type":"response.output_text.delta","delta":"response.completed"}\n\n'
+    const end = `event: ${type}\ndata: {"type":"${type}","response":{}}\n\n`
+    const whole = await streamOf({ headers: SSE, body: [delta, end] }, 'responses')
+    expect(whole.text).toBe(delta + end)
+    const cut = await streamOf({ headers: SSE, body: [delta] }, 'responses')
+    expect(cut.text.slice(delta.length)).toMatch(/^event: error\ndata: \{"error".*\n\n$/)
+  },
+)
+
+test('an upstream that broke off cools, and the next request goes elsewhere', async () => {
+  const { app } = await streamOf({ headers: SSE, body: [hello], end: 'stall' })
+  const cut = createTestApp(
+    two,
+    stagedBy({ 'a.test': { headers: SSE, body: [hello], end: 'reset' }, 'b.test': chatStream('b') }),
+  )
+  await (await cut.chat({ stream: true })).text()
+  expect((await cut.chat({ stream: true })).headers.get('x-aiload-upstream')).toBe('b.test')
+  expect([app.inFlight(), app.openLeases, app.clock.timers]).toEqual([0, 0, 0])
+})
+
+test('a body that is no event stream breaks off where it broke', async () => {
+  const { app, text, broke } = await streamOf(
+    { headers: { 'content-type': 'audio/mpeg' }, body: ['ID3', 'x'], end: 'reset' },
+    'audio/speech',
+  )
+  expect({ text, broke }).toEqual({ text: 'ID3x', broke: true })
+  expect(app.attempts()).toMatchObject([{ outcome: 'broken' }])
+})
+
+test('a slow reader is no silence of the upstream', async () => {
+  const body = [hello, events(chunk('', 'stop')), events('[DONE]')]
+  const app = createTestApp(two, stagedBy({ 'a.test': { headers: SSE, body } }))
+  const response = await app.chat({ stream: true })
+  const reader = response.body!.getReader()
+  let text = ''
+  for (;;) {
+    await app.clock.advance(60_000)
+    const { done, value } = await reader.read()
+    if (done) break
+    text += Buffer.from(value).toString()
+  }
+  await settle()
+  expect(text).toBe(body.join(''))
+})

@@ -1,0 +1,92 @@
+import { expect, test } from 'vitest'
+import { chatAnswer, chatStream, chunk, events, silence, SSE, stagedBy } from '../support/played.ts'
+import { configOf, createTestApp } from '../support/test-app.ts'
+
+const settings = { strategy: 'in_order', queue_timeout: 0, timeout: 10 }
+const HOSTS = ['a.test', 'b.test', 'c.test', 'd.test']
+
+test('an upstream that says nothing for `timeout` is left, and its call ended', async () => {
+  const app = createTestApp(
+    configOf(HOSTS, { settings }),
+    stagedBy({ 'a.test': silence, 'b.test': chatAnswer() }),
+  )
+  const pending = app.chat()
+  await app.clock.advance(9_999)
+  expect(app.calls).toHaveLength(1)
+  await app.clock.advance(1)
+  expect((await pending).status).toBe(200)
+  expect(app.calls[0]!.exchange.isOver).toBe(true)
+})
+
+test('comments do not put off the deadline of the first real byte', async () => {
+  const chatty = {
+    headers: SSE,
+    body: Array.from({ length: 60 }, (_, at) => (at % 2 ? 1_000 : ': keep-alive\n\n')),
+  }
+  const app = createTestApp(
+    configOf(HOSTS, { settings }),
+    stagedBy({ 'a.test': chatty, 'b.test': chatStream('b') }),
+  )
+  const pending = app.chat({ stream: true })
+  await app.clock.advance(10_000)
+  expect(await (await pending).text()).toContain('"b"')
+})
+
+test('comments are life between two chunks', async () => {
+  const slow = {
+    headers: SSE,
+    body: [events(chunk('a')), 9_000, ': alive\n\n', 9_000, events(chunk('', 'stop'))],
+  }
+  const app = createTestApp(configOf(['a.test'], { settings }), stagedBy({ 'a.test': slow }))
+  const text = (await app.chat({ stream: true })).text()
+  await app.clock.advance(18_000)
+  expect(await text).not.toContain('error')
+})
+
+test('the first byte comes within twice the timeout, over all attempts', async () => {
+  const app = createTestApp(
+    configOf(HOSTS, { settings }),
+    stagedBy({
+      'a.test': { afterMs: 6_000, status: 503 },
+      'b.test': { afterMs: 6_000, status: 503 },
+      'c.test': silence,
+      'd.test': chatAnswer(),
+    }),
+  )
+  const since = app.clock.now()
+  const pending = app.chat().then((response) => [response.status, app.clock.now() - since])
+  await app.clock.advance(60_000)
+  expect(await pending).toEqual([504, 20_000])
+  expect(app.calls).toHaveLength(3)
+})
+
+test('a JSON answer that makes progress is never late', async () => {
+  const [start, ...rest] = chatAnswer('x'.repeat(100))
+    .body!.join('')
+    .match(/.{1,20}/g)!
+  const body = [start, ...rest.flatMap((part) => [4_000, part])]
+  const app = createTestApp(configOf(['a.test'], { settings }), stagedBy({ 'a.test': { body } }))
+  const pending = app.chat()
+  await app.clock.advance(60_000)
+  expect((await pending).status).toBe(200)
+})
+
+test("an upstream's own timeout counts for it in place of the settings'", async () => {
+  const config = configOf(['a.test', 'b.test'], { settings, models: { timeout: 40 } })
+  const app = createTestApp(config, stagedBy({ 'a.test': silence, 'b.test': chatAnswer() }))
+  const pending = app.chat()
+  await app.clock.advance(39_999)
+  expect(app.calls).toHaveLength(1)
+  await app.clock.advance(1)
+  expect((await pending).status).toBe(200)
+})
+
+test('no timer outlives its request', async () => {
+  const app = createTestApp(
+    configOf(HOSTS, { settings }),
+    stagedBy({ 'a.test': { status: 500 }, 'b.test': chatStream('b') }),
+  )
+  await (await app.chat({ stream: true })).text()
+  await app.chat()
+  expect(app.clock.timers).toBe(0)
+})

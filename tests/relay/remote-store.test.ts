@@ -1,0 +1,64 @@
+import { getEventListeners } from 'node:events'
+import { expect, test } from 'vitest'
+import type { MemoryStore } from '../../src/state/memory.ts'
+import type { StateStore } from '../../src/state/store.ts'
+import { chatAnswer, chatStream, play, refusal, stagedBy } from '../support/played.ts'
+import { settle } from '../support/fake-clock.ts'
+import { configOf, createTestApp } from '../support/test-app.ts'
+
+const settings = { strategy: 'in_order', timeout: 10 }
+
+/** A store that is elsewhere: every answer, and every effect, comes later. */
+const remote = (store: MemoryStore): StateStore => {
+  const later = async <T>(step: () => T): Promise<Awaited<T>> => {
+    await new Promise((resolve) => setImmediate(resolve))
+    return await step()
+  }
+  return {
+    snapshot: (scopes) => later(() => store.snapshot(scopes)),
+    acquire: (order, ask, at) => later(() => store.acquire(order, ask, at)),
+    confirm: (lease, answer, at) => later(() => store.confirm(lease, answer, at)),
+    settle: (lease, outcome, at) => later(() => store.settle(lease, outcome, at)),
+    recall: (key, at) => later(() => store.recall(key, at)),
+    remember: (key, upstream, life) => later(() => store.remember(key, upstream, life)),
+  }
+}
+
+test('a store that answers later changes nothing of choosing, failing over and sticking', async () => {
+  const config = configOf(['a.test', 'b.test', 'c.test'], { settings: { ...settings, affinity: 'ip' } })
+  const app = createTestApp(
+    config,
+    stagedBy({ 'a.test': [refusal(429), chatAnswer()], 'b.test': refusal(500), 'c.test': chatStream('c') }),
+    1,
+    remote,
+  )
+  expect(await (await app.chat({ stream: true })).text()).toContain('"c"')
+  await app.clock.advance(20_000)
+  expect((await app.chat({ stream: true })).headers.get('x-aiload-upstream')).toBe('c.test')
+})
+
+test('the waiting are woken when the release is known, and not before', async () => {
+  const config = configOf(['a.test'], { settings, models: { limits: { concurrency: 1 } } })
+  const app = createTestApp(config, play({ afterMs: 1_000, ...chatAnswer() }), 1, remote)
+  const statuses = Promise.all([1, 2, 3].map(async () => (await app.chat()).status))
+  await app.clock.advance(3_100)
+  expect(await statuses).toEqual([200, 200, 200])
+  expect([app.inFlight(), app.openLeases]).toEqual([0, 0])
+})
+
+test('a client that leaves while its lease is being had causes no call, and the lease goes back', async () => {
+  const gone = new AbortController()
+  const app = createTestApp(configOf(['a.test'], { settings }), play(chatAnswer()), 1, (store) => ({
+    ...remote(store),
+    acquire(order, ask, at) {
+      setImmediate(() => gone.abort())
+      return remote(store).acquire(order, ask, at)
+    },
+  }))
+  expect((await app.chat({}, { gone: gone.signal })).status).toBe(499)
+  await settle()
+  expect(app.calls).toHaveLength(0)
+  expect([app.inFlight(), app.openLeases]).toEqual([0, 0])
+  expect(app.requests()).toMatchObject([{ status: 499, attempts: [] }])
+  expect(getEventListeners(gone.signal, 'abort')).toHaveLength(0)
+})

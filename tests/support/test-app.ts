@@ -1,0 +1,257 @@
+import { createApp, type App } from '../../src/app.ts'
+import type { Config } from '../../src/config/config.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import type { AppDeps } from '../../src/http/app-deps.ts'
+import { createBufferedBytes, type BufferedBytes } from '../../src/http/arrival.ts'
+import { webRespond } from '../../src/http/respond.ts'
+import { createSetup } from '../../src/http/setup.ts'
+import { createWebArrive } from '../../src/http/web-arrival.ts'
+import type { GatewayEvent } from '../../src/relay/event.ts'
+import { createQueue } from '../../src/relay/queue.ts'
+import { createRetryBudget } from '../../src/relay/retry-budget.ts'
+import type { UpstreamRequest, UpstreamResponse } from '../../src/relay/transport.ts'
+import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
+import type { StateStore } from '../../src/state/store.ts'
+import { createDice } from './dice.ts'
+import { createFakeClock, type FakeClock } from './fake-clock.ts'
+
+/** A request as an upstream of a test sees it. */
+export interface SeenRequest extends UpstreamRequest {
+  /** The host of its URL, such as `a.test`: tests tell their upstreams apart by it. */
+  readonly host: string
+  /** The whole body as text. */
+  readonly text: string
+  /** What became of the exchange; told by upstreams that are played (see `played.ts`). */
+  readonly exchange: { isOver: boolean; isAborted: boolean }
+}
+
+/** What an upstream of a test answers; a thrown `TransportError` is a broken connection. */
+export type FakeUpstream = (
+  request: SeenRequest,
+  signal: AbortSignal,
+  clock: FakeClock,
+) => UpstreamResponse | Promise<UpstreamResponse>
+
+/** A client's request besides its body. */
+export interface ClientInit {
+  readonly headers?: Record<string, string>
+  readonly signal?: AbortSignal
+  /** Takes the place of the runtime's own word that the client has left. */
+  readonly gone?: AbortSignal
+  readonly peer?: string
+  /** Below `/v1/`. */
+  readonly path?: string
+  readonly body?: string | Uint8Array
+}
+
+export type RequestEvent = Extract<GatewayEvent, { kind: 'request' }>
+export type AttemptEvent = Extract<GatewayEvent, { kind: 'attempt' }>
+
+/** The whole app in this process, with a clock, dice and upstreams that the test holds. */
+export interface TestApp {
+  readonly app: App
+  /** What the app is made of, for tests that make another with one part replaced. */
+  readonly deps: AppDeps
+  readonly clock: FakeClock
+  readonly store: MemoryStore
+  /** Every request that reached an upstream, in order. */
+  readonly calls: SeenRequest[]
+  readonly events: GatewayEvent[]
+  /** Counts the bodies that are held. */
+  readonly memory: BufferedBytes
+  apply(config: object): void
+  drain(): void
+  /** Leases that were given and not settled. */
+  readonly openLeases: number
+  /** Requests under way, as the state counts them. */
+  inFlight(): number
+  requests(): RequestEvent[]
+  attempts(): AttemptEvent[]
+  /** Hosts that were called, in order. */
+  hosts(): string[]
+  /** `POST /v1/chat/completions`, or another path, with the token. */
+  chat(body?: object, init?: ClientInit): Promise<Response>
+}
+
+export const TOKEN = 'sk-test-token'
+
+/** A configuration with a token, a model for each host, and no affinity: tests say what they are about. */
+export function configOf(
+  hosts: readonly string[],
+  more: { settings?: object; server?: object; models?: object; quotas?: object } = {},
+): object {
+  return {
+    auth_token: TOKEN,
+    models: hosts.map((host) => ({
+      base_url: `https://${host}/v1`,
+      api_key: `key-${host}`,
+      model: `model-${host}`,
+      name: host,
+      ...more.models,
+    })),
+    settings: { affinity: 'off', ...more.settings },
+    ...(more.server && { server: more.server }),
+    ...(more.quotas && { quotas: more.quotas }),
+  }
+}
+
+/** Checks a configuration as the file would be. */
+export function checked(config: object): Config {
+  const loaded = loadConfig(JSON.stringify(config), {}, 'config.json')
+  if (!loaded.ok) throw new Error(loaded.problems.map(({ path, message }) => `${path} ${message}`).join('; '))
+  return loaded.config
+}
+
+export function createTestApp(
+  config: object,
+  upstream: FakeUpstream,
+  seed = 1,
+  around: (store: MemoryStore) => StateStore = (store) => store,
+): TestApp {
+  const clock = createFakeClock()
+  const draw = createDice(seed)
+  const leases = new Set<string>()
+  const store = counted(createMemoryStore({ draw }), leases)
+  const calls: SeenRequest[] = []
+  const events: GatewayEvent[] = []
+  const report = (event: GatewayEvent): void => void events.push(event)
+  let setup = createSetup(checked(config))
+  let isDraining = false
+  let ids = 0
+  const memory = createBufferedBytes(() => setup.config.server.maxBufferedBytes)
+  const arrive = createWebArrive(
+    clock,
+    (_request, env) => (env as { peer?: string } | undefined)?.peer ?? '203.0.113.1',
+  )
+  const deps: AppDeps = {
+    async send(request, signal) {
+      const text = new TextDecoder().decode(Buffer.concat(request.body ?? []))
+      const exchange = { isOver: false, isAborted: false }
+      const seen = { ...request, host: new URL(request.url).hostname, text, exchange }
+      calls.push(seen)
+      return upstream(seen, signal, clock)
+    },
+    store: around(store),
+    clock,
+    draw,
+    report,
+    setup: () => setup,
+    traffic: {
+      credits: new Map(),
+      budget: createRetryBudget(),
+      queue: createQueue(clock, {
+        size: () => setup.config.settings.queueSize,
+        onSize: (waiting) => report({ kind: 'queue', waiting }),
+      }),
+    },
+    arrive: (request, env) => {
+      const gone = (env as { gone?: AbortSignal } | undefined)?.gone
+      const arrival = arrive(request, env)
+      return gone === undefined ? arrival : { ...arrival, gone }
+    },
+    respond: webRespond,
+    memory,
+    newId: () => `id-${++ids}`,
+    isDraining: () => isDraining,
+    metricsText: () => 'metrics',
+    status: () => ({}),
+  }
+  const app = createApp(deps)
+  return {
+    app,
+    deps,
+    clock,
+    store,
+    calls,
+    events,
+    memory,
+    apply(next) {
+      setup = createSetup(checked(next))
+    },
+    drain() {
+      isDraining = true
+    },
+    get openLeases() {
+      return leases.size
+    },
+    inFlight() {
+      const ids = setup.pools.upstreams.map(({ id }) => id)
+      return store.snapshot(ids).reduce((sum, state) => sum + (state?.inFlight ?? 0), 0)
+    },
+    requests: () => events.filter((event) => event.kind === 'request'),
+    attempts: () => events.filter((event) => event.kind === 'attempt'),
+    hosts: () => calls.map(({ host }) => host),
+    async chat(body = {}, { headers, signal, peer, gone, path = 'chat/completions', body: raw } = {}) {
+      const request = new Request(`http://gateway.test/v1/${path}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json', ...headers },
+        body:
+          (raw as string | undefined) ??
+          JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'hi' }], ...body }),
+        ...(signal && { signal }),
+      })
+      return app.fetch(request, { peer, gone })
+    },
+  }
+}
+
+/** The same store, with its open leases in a set. */
+function counted(store: MemoryStore, leases: Set<string>): MemoryStore {
+  return {
+    ...store,
+    get changes() {
+      return store.changes
+    },
+    acquire(order, ask, at) {
+      const lease = store.acquire(order, ask, at)
+      if (lease !== undefined) leases.add(lease.id)
+      return lease
+    },
+    settle(lease, outcome, at) {
+      if (!leases.delete(lease.id)) throw new Error('a lease was settled twice')
+      return store.settle(lease, outcome, at)
+    },
+  }
+}
+
+const encoder = new TextEncoder()
+
+/** A believable chat answer. */
+export function answer(
+  from: string,
+  more: { headers?: Record<string, string>; usage?: object } = {},
+): UpstreamResponse {
+  const body = {
+    id: 'chatcmpl-1',
+    object: 'chat.completion',
+    model: from,
+    choices: [{ index: 0, message: { role: 'assistant', content: `from ${from}` }, finish_reason: 'stop' }],
+    usage: more.usage ?? { prompt_tokens: 5, completion_tokens: 7, total_tokens: 12 },
+  }
+  return jsonAnswer(200, body, more.headers)
+}
+
+export function jsonAnswer(
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {},
+): UpstreamResponse {
+  return {
+    status,
+    headers: { 'content-type': 'application/json', ...headers },
+    body: encoder.encode(JSON.stringify(body)),
+  }
+}
+
+/** An OpenAI error envelope. */
+export function errorAnswer(
+  status: number,
+  code = 'some_code',
+  headers: Record<string, string> = {},
+): UpstreamResponse {
+  return jsonAnswer(
+    status,
+    { error: { message: `said ${code}`, type: 'some_type', param: null, code } },
+    headers,
+  )
+}
