@@ -1,0 +1,70 @@
+import type { AttemptRecord } from '../relay/event.ts'
+import type { LogLevel, LogLines } from './log-line.ts'
+import { jsonText } from './safe-text.ts'
+
+/** Longest model or upstream name in a line, and longest message. */
+const NAME_LENGTH = 200
+const MESSAGE_LENGTH = 2_000
+/** Attempts told in a line; a pool of hundreds that is down would fill pages. */
+const MOST_ATTEMPTS = 32
+
+/** Lines of one JSON object each. Keys are snake_case, as everywhere outside; times are whole ms. */
+export function createJsonLines(wall: () => number): LogLines {
+  const timeText = createTimeText()
+  const head = (event: string, level: LogLevel): string =>
+    `{"time":"${timeText(wall())}","level":"${level}","event":"${event}"`
+  return {
+    request(event, level) {
+      let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${name(event.endpoint)},"asked":${name(event.asked)}`
+      if (event.upstream !== undefined) line += `,"upstream":${name(event.upstream)}`
+      if (event.model !== undefined) line += `,"model":${name(event.model)}`
+      line += `,"status":${event.status}`
+      if (event.code !== undefined) line += `,"code":${name(event.code)}`
+      line += `,"attempts":${attemptsText(event.attempts)}`
+      if (event.attempts.length > MOST_ATTEMPTS) line += `,"attempts_total":${event.attempts.length}`
+      if (event.firstByteMs !== undefined) line += `,"first_byte_ms":${whole(event.firstByteMs)}`
+      line += `,"ms":${whole(event.durationMs)},"stream":${event.stream},"queued_ms":${whole(event.queuedMs)}`
+      if (event.inputTokens !== undefined) line += `,"input_tokens":${whole(event.inputTokens)}`
+      if (event.outputTokens !== undefined) line += `,"output_tokens":${whole(event.outputTokens)}`
+      return `${line}}`
+    },
+    attempt: (event) =>
+      `${head('attempt', 'debug')},"id":${name(event.requestId)},"endpoint":${name(event.endpoint)},"model":${name(event.model)},${attemptFields(event)}}`,
+    notice: (message, level) => `${head('notice', level)},"message":${jsonText(message, MESSAGE_LENGTH)}}`,
+  }
+}
+
+const name = (text: string): string => jsonText(text, NAME_LENGTH)
+
+function attemptsText(attempts: readonly AttemptRecord[]): string {
+  let text = ''
+  for (const [at, attempt] of attempts.entries()) {
+    if (at === MOST_ATTEMPTS) break
+    text += `${at === 0 ? '' : ','}{${attemptFields(attempt)}}`
+  }
+  return `[${text}]`
+}
+
+function attemptFields({ upstream, outcome, status, firstByteMs, durationMs }: AttemptRecord): string {
+  let text = `"upstream":${name(upstream)},"outcome":"${outcome}"`
+  if (status !== undefined) text += `,"status":${status}`
+  if (firstByteMs !== undefined) text += `,"first_byte_ms":${whole(firstByteMs)}`
+  return `${text},"ms":${whole(durationMs)}`
+}
+
+/** JSON has no word for NaN and the infinities. */
+const whole = (amount: number): number | null => (Number.isFinite(amount) ? Math.round(amount) : null)
+
+/** ISO 8601 of epoch ms; the calendar is asked once a second. */
+function createTimeText(): (ms: number) => string {
+  let second = -1
+  let upToSecond = ''
+  return (ms) => {
+    const now = Math.floor(ms / 1000)
+    if (now !== second) {
+      second = now
+      upToSecond = new Date(now * 1000).toISOString().slice(0, 19)
+    }
+    return `${upToSecond}.${String(Math.floor(ms - now * 1000)).padStart(3, '0')}Z`
+  }
+}

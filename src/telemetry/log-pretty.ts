@@ -1,0 +1,103 @@
+import type { AttemptRecord } from '../relay/event.ts'
+import type { LogLevel, LogLines, RequestEvent } from './log-line.ts'
+import { lineText } from './safe-text.ts'
+
+const NAME_LENGTH = 60
+const MESSAGE_LENGTH = 2_000
+const MOST_ATTEMPTS = 8
+/** Widths of the columns; what is longer pushes the rest of its line to the right. */
+const ENDPOINT_WIDTH = 11
+const TARGET_WIDTH = 36
+const DURATION_WIDTH = 9
+
+/** ANSI SGR codes (ECMA-48 §8.3.117): the eight basic colours follow the reader's theme. */
+const DIM = 2
+const RED = 31
+const GREEN = 32
+const YELLOW = 33
+const paint = (text: string, sgr: number): string => `\u001b[${sgr}m${text}\u001b[0m`
+
+/** Lines for people at a terminal: `12:00:01 200 chat auto → gpt-4o@api.openai.com 312 ms (first byte 80 ms)`. */
+export function createPrettyLines(wall: () => number): LogLines {
+  const clockText = createClockText()
+  const head = (): string => paint(clockText(wall()), DIM)
+  return {
+    request(event) {
+      const columns = [
+        head(),
+        paint(String(event.status), statusColour(event)),
+        event.endpoint.padEnd(ENDPOINT_WIDTH),
+        targetText(event).padEnd(TARGET_WIDTH),
+        durationText(event.durationMs).padStart(DURATION_WIDTH),
+      ]
+      return (
+        columns.join(' ') +
+        asideText(event) +
+        attemptsText(event.attempts) +
+        paint(` ${lineText(event.id, NAME_LENGTH)}`, DIM)
+      )
+    },
+    attempt(event) {
+      const text = `${lineText(event.requestId, NAME_LENGTH)} ${attemptText(event)} ${durationText(event.durationMs)}`
+      return `${head()} ${paint(`try ${text}`, DIM)}`
+    },
+    notice: (message, level) => `${head()} ${levelText(level)}${lineText(message, MESSAGE_LENGTH)}`,
+  }
+}
+
+function targetText({ asked, upstream, code }: RequestEvent): string {
+  const from = asked === '' ? '-' : lineText(asked, NAME_LENGTH)
+  return `${from} → ${upstream === undefined ? (code ?? 'nobody') : lineText(upstream, NAME_LENGTH)}`
+}
+
+/** What is only sometimes worth a word. */
+function asideText({ upstream, code, firstByteMs, stream, queuedMs }: RequestEvent): string {
+  const words: string[] = []
+  if (upstream !== undefined && code !== undefined) words.push(code)
+  if (firstByteMs !== undefined && stream) words.push(`first byte ${durationText(firstByteMs)}`)
+  if (queuedMs >= 1) words.push(`waited ${durationText(queuedMs)}`)
+  return words.length === 0 ? '' : ` (${words.join(', ')})`
+}
+
+/** A single attempt that went well says nothing that the line does not. */
+function attemptsText(attempts: readonly AttemptRecord[]): string {
+  if (attempts.length === 0 || (attempts.length === 1 && attempts[0]?.outcome === 'ok')) return ''
+  const left = attempts.length - MOST_ATTEMPTS
+  const shown = attempts.slice(0, MOST_ATTEMPTS).map(attemptText)
+  return ` [${shown.join(', ')}${left > 0 ? `, and ${left} more` : ''}]`
+}
+
+function attemptText({ upstream, outcome, status }: AttemptRecord): string {
+  const isTold = outcome === 'ok' || outcome === 'broken' || outcome === 'aborted' || status === undefined
+  return `${lineText(upstream, NAME_LENGTH)}: ${isTold ? outcome : status}`
+}
+
+function statusColour({ status, code }: RequestEvent): number {
+  if (status === 499) return DIM
+  if (status >= 500) return RED
+  return status >= 400 || code !== undefined ? YELLOW : GREEN
+}
+
+function levelText(level: LogLevel): string {
+  if (level === 'info') return ''
+  if (level === 'debug') return paint('debug ', DIM)
+  return level === 'warn' ? paint('warning ', YELLOW) : paint('error ', RED)
+}
+
+const durationText = (ms: number): string =>
+  ms < 10_000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
+
+/** Hours, minutes and seconds where the reader sits, of epoch ms; the calendar is asked once a second. */
+function createClockText(): (ms: number) => string {
+  let second = -1
+  let text = ''
+  return (ms) => {
+    const now = Math.floor(ms / 1000)
+    if (now === second) return text
+    second = now
+    const date = new Date(ms)
+    const parts = [date.getHours(), date.getMinutes(), date.getSeconds()]
+    text = parts.map((part) => String(part).padStart(2, '0')).join(':')
+    return text
+  }
+}

@@ -1,0 +1,100 @@
+import type { AttemptOutcome, AttemptRecord, Report } from '../relay/event.ts'
+
+/** One attempt, remembered. */
+export interface PastAttempt {
+  /** When it ended, wall-clock epoch ms. */
+  readonly at: number
+  readonly outcome: AttemptOutcome
+  /** Absent when the upstream never answered. */
+  readonly status?: number
+  readonly durationMs: number
+}
+
+/** What an upstream did lately, and how often it was asked. */
+export interface RecentOutcomes {
+  /** Newest first; at most 20. */
+  readonly last: readonly PastAttempt[]
+  /** Since the upstream was first asked in this process. */
+  readonly attempts: number
+  /** Those of the attempts that speak against the upstream: not the client's faults, not departures. */
+  readonly failures: number
+  /** Of the last 200 answers; absent before the first. */
+  readonly firstByteMs?: { readonly p50: number; readonly p95: number }
+}
+
+/** Bounded memory of every upstream: about 4 KB each. */
+export interface Recent {
+  readonly report: Report
+  /** Undefined for an upstream that was never asked. */
+  of(upstreamId: string): RecentOutcomes | undefined
+  /** Forgets all but `ids`; for after a reload. */
+  prune(ids: Iterable<string>): void
+}
+
+const LAST_OUTCOMES = 20
+const FIRST_BYTES = 200
+
+interface Memory {
+  readonly last: PastAttempt[]
+  attempts: number
+  failures: number
+  readonly firstBytes: Float64Array
+  /** First bytes ever seen: the next one goes to this place, modulo the length. */
+  answers: number
+}
+
+/** @param wall wall-clock epoch ms: people read these times */
+export function createRecent(wall: () => number): Recent {
+  const memories = new Map<string, Memory>()
+
+  function memoryOf(id: string): Memory {
+    let memory = memories.get(id)
+    if (memory === undefined) {
+      memory = { last: [], attempts: 0, failures: 0, firstBytes: new Float64Array(FIRST_BYTES), answers: 0 }
+      memories.set(id, memory)
+    }
+    return memory
+  }
+
+  return {
+    report(event) {
+      if (event.kind === 'attempt') remember(memoryOf(event.upstreamId), event, wall())
+    },
+    of(upstreamId) {
+      const memory = memories.get(upstreamId)
+      return memory === undefined ? undefined : outcomesOf(memory)
+    },
+    prune(ids) {
+      const kept = new Set(ids)
+      for (const id of memories.keys()) if (!kept.has(id)) memories.delete(id)
+    },
+  }
+}
+
+function remember(
+  memory: Memory,
+  { outcome, status, durationMs, firstByteMs }: AttemptRecord,
+  at: number,
+): void {
+  memory.attempts += 1
+  if (speaksAgainst(outcome)) memory.failures += 1
+  memory.last.push({ at, outcome, durationMs, ...(status !== undefined && { status }) })
+  if (memory.last.length > LAST_OUTCOMES) memory.last.shift()
+  if (firstByteMs !== undefined) memory.firstBytes[memory.answers++ % FIRST_BYTES] = firstByteMs
+}
+
+function speaksAgainst(outcome: AttemptOutcome): boolean {
+  return outcome !== 'ok' && outcome !== 'aborted' && outcome !== 'client-error' && outcome !== 'other-model'
+}
+
+function outcomesOf({ last, attempts, failures, firstBytes, answers }: Memory): RecentOutcomes {
+  const sorted = firstBytes.slice(0, Math.min(answers, FIRST_BYTES)).sort()
+  const known = { last: last.toReversed(), attempts, failures }
+  if (answers === 0) return known
+  return { ...known, firstByteMs: { p50: percentile(sorted, 50), p95: percentile(sorted, 95) } }
+}
+
+/** Nearest rank: always a value that was measured. */
+function percentile(sorted: Float64Array, percent: number): number {
+  return sorted[Math.ceil((percent / 100) * sorted.length) - 1] ?? 0
+}

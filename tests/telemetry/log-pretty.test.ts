@@ -1,0 +1,81 @@
+import { expect, test } from 'vitest'
+import type { GatewayEvent } from '../../src/relay/event.ts'
+import { createLog } from '../../src/telemetry/log.ts'
+import { attemptEvent, requestEvent } from './events.ts'
+
+/** Noon where the test runs: people read their own time. */
+const NOON = new Date(2026, 10, 22, 12, 0, 1).getTime()
+
+function coloured(event: GatewayEvent): string {
+  const lines: string[] = []
+  createLog({ write: (line) => lines.push(line), format: 'pretty', level: 'debug', wall: () => NOON })(event)
+  expect(lines).toHaveLength(1)
+  return lines[0] ?? ''
+}
+
+const plain = (event: GatewayEvent): string =>
+  coloured(event)
+    // oxlint-disable-next-line no-control-regex
+    .replaceAll(/\u001b\[\d+m/g, '')
+    .replaceAll(/ +/g, ' ')
+
+test('a good answer is one short line', () => {
+  expect(plain(requestEvent())).toBe('12:00:01 200 chat auto → a 312 ms (first byte 80 ms) req-1')
+})
+
+test('attempts are told when one did not go well', () => {
+  const attempts = [
+    { upstream: 'a', model: 'm', outcome: 'rate-limited', status: 429, durationMs: 12 },
+    { upstream: 'b', model: 'm', outcome: 'failure', durationMs: 5_000 },
+    { upstream: 'c', model: 'm', outcome: 'ok', status: 200, durationMs: 300 },
+  ] as const
+  expect(plain(requestEvent({ upstream: 'c', attempts, queuedMs: 400, stream: false }))).toBe(
+    '12:00:01 200 chat auto → c 312 ms (waited 400 ms) [a: 429, b: failure, c: ok] req-1',
+  )
+})
+
+test('a request that nobody answered names the code instead of an upstream', () => {
+  const {
+    upstream: _,
+    firstByteMs: __,
+    ...nobody
+  } = requestEvent({ status: 502, code: 'upstream_timeout', durationMs: 61_000 })
+  expect(plain({ ...nobody, attempts: [] })).toBe('12:00:01 502 chat auto → upstream_timeout 61.0 s req-1')
+})
+
+test('a stream that broke says so beside its 200', () => {
+  const attempts = [{ upstream: 'a', model: 'm', outcome: 'broken', status: 200, durationMs: 1 }] as const
+  expect(plain(requestEvent({ code: 'upstream_disconnected', attempts }))).toContain(
+    '(upstream_disconnected, first byte 80 ms) [a: broken]',
+  )
+})
+
+test.each([
+  [200, 32],
+  [404, 33],
+  [499, 2],
+  [503, 31],
+])('status %d has the colour %d', (status, sgr) => {
+  expect(coloured(requestEvent({ status }))).toContain(`\u001b[${sgr}m${status}\u001b[0m`)
+})
+
+test('columns stand below each other', () => {
+  const column = (event: GatewayEvent): number => coloured(event).indexOf(' ms')
+  expect(column(requestEvent({ endpoint: 'embeddings', upstream: 'gpt-4o@api', durationMs: 7 }))).toBe(
+    column(requestEvent()),
+  )
+})
+
+test('what a client asks for can neither colour nor break the line', () => {
+  const line = coloured(requestEvent({ asked: 'x\u001b[2K\r\n12:00:02 200 forged' }))
+  expect(line).toContain(String.raw`x\u001b[2K\r\n12:00:02 200 forged`)
+  expect(line).not.toMatch(/[\r\n]/)
+})
+
+test('notices and attempts are lines too', () => {
+  expect(plain({ kind: 'notice', level: 'warning', message: 'mind the gap' })).toBe(
+    '12:00:01 warning mind the gap',
+  )
+  expect(plain({ kind: 'notice', level: 'info', message: 'reloaded' })).toBe('12:00:01 reloaded')
+  expect(plain(attemptEvent({ outcome: 'auth', status: 401 }))).toBe('12:00:01 try req-1 a: 401 312 ms')
+})

@@ -1,0 +1,151 @@
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { GatewayEvent } from '../../src/relay/event.ts'
+import { createLog } from '../../src/telemetry/log.ts'
+import { attemptEvent, requestEvent } from './events.ts'
+
+const NOON = Date.UTC(2026, 10, 22, 12, 0, 1, 7)
+
+function linesOf(events: readonly GatewayEvent[], level: 'release' | 'debug' = 'release'): string[] {
+  const lines: string[] = []
+  const report = createLog({ write: (line) => lines.push(line), format: 'json', level, wall: () => NOON })
+  for (const event of events) report(event)
+  return lines
+}
+
+const readLine = (event: GatewayEvent, level: 'release' | 'debug' = 'release'): unknown =>
+  JSON.parse(linesOf([event], level)[0] ?? 'null')
+
+test('a request is one line with who answered, how each attempt went, and how long it took', () => {
+  const refused = { upstream: 'b', model: 'm', outcome: 'rate-limited', status: 429, durationMs: 12 } as const
+  const answered = {
+    upstream: 'a',
+    model: 'gpt-4o',
+    outcome: 'ok',
+    status: 200,
+    firstByteMs: 80.2,
+    durationMs: 300,
+  } as const
+  const event = requestEvent({
+    attempts: [refused, answered],
+    queuedMs: 5,
+    inputTokens: 10,
+    outputTokens: 20,
+  })
+  expect(readLine(event)).toEqual({
+    time: '2026-11-22T12:00:01.007Z',
+    level: 'info',
+    event: 'request',
+    id: 'req-1',
+    endpoint: 'chat',
+    asked: 'auto',
+    upstream: 'a',
+    model: 'gpt-4o',
+    status: 200,
+    attempts: [
+      { upstream: 'b', outcome: 'rate-limited', status: 429, ms: 12 },
+      { upstream: 'a', outcome: 'ok', status: 200, first_byte_ms: 80, ms: 300 },
+    ],
+    first_byte_ms: 80,
+    ms: 312,
+    stream: true,
+    queued_ms: 5,
+    input_tokens: 10,
+    output_tokens: 20,
+  })
+})
+
+test('a request that nobody answered has a code and no upstream', () => {
+  const { upstream: _, model: __, firstByteMs: ___, ...nobody } = requestEvent()
+  const line = readLine({ ...nobody, status: 429, code: 'rate_limit_exceeded', attempts: [] })
+  expect(line).toMatchObject({ status: 429, code: 'rate_limit_exceeded', attempts: [] })
+  expect(line).not.toHaveProperty('upstream')
+  expect(line).not.toHaveProperty('first_byte_ms')
+})
+
+test.each([
+  { status: 200, level: 'info', because: 'all is well' },
+  { status: 404, level: 'info', because: 'the client asked for what is not there' },
+  { status: 499, level: 'info', because: 'the client left' },
+  { status: 502, level: 'warn', because: 'no upstream could answer' },
+  { status: 200, code: 'upstream_disconnected', level: 'warn', because: 'the stream broke after its head' },
+])('$status $code is told as $level, since $because', ({ status, code, level }) => {
+  expect(readLine(requestEvent({ status, ...(code !== undefined && { code }) }))).toMatchObject({
+    status,
+    level,
+  })
+})
+
+test('attempts and debug notices are told in debug only', () => {
+  const events: GatewayEvent[] = [
+    attemptEvent(),
+    { kind: 'notice', level: 'debug', message: 'detail' },
+    { kind: 'queue', waiting: 3 },
+  ]
+  expect(linesOf(events)).toEqual([])
+  expect(linesOf(events, 'debug').map((line) => (JSON.parse(line) as { event: string }).event)).toEqual([
+    'attempt',
+    'notice',
+  ])
+  expect(readLine(attemptEvent(), 'debug')).toMatchObject({
+    level: 'debug',
+    id: 'req-1',
+    upstream: 'a',
+    model: 'gpt-4o',
+    outcome: 'ok',
+    ms: 312,
+  })
+})
+
+test.each([
+  ['info', 'info'],
+  ['warning', 'warn'],
+  ['error', 'error'],
+] as const)('a notice of level %s is a line of level %s', (level, told) => {
+  expect(readLine({ kind: 'notice', level, message: 'the file\nis broken' })).toEqual({
+    time: '2026-11-22T12:00:01.007Z',
+    level: told,
+    event: 'notice',
+    message: 'the file\nis broken',
+  })
+})
+
+test('whatever a client asks for, an event is one bounded line that JSON reads', () => {
+  fc.assert(
+    fc.property(fc.string({ unit: 'binary', maxLength: 500 }), fc.string(), (asked, id) => {
+      const [line = '', ...others] = linesOf([requestEvent({ asked, id })])
+      expect(others).toEqual([])
+      expect(line).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]/u)
+      expect((JSON.parse(line) as { asked: string }).asked.slice(0, 100)).toBe(asked.slice(0, 100))
+    }),
+  )
+  expect(linesOf([requestEvent({ asked: 'x'.repeat(1_000_000) })])[0]?.length).toBeLessThan(1_000)
+})
+
+test('of hundreds of attempts the first 32 are told, and how many there were', () => {
+  const attempts = Array.from(
+    { length: 300 },
+    (_, at) => ({ upstream: `u${at}`, model: 'm', outcome: 'failure', durationMs: 1 }) as const,
+  )
+  const line = readLine(requestEvent({ attempts })) as { attempts: unknown[]; attempts_total: number }
+  expect(line.attempts).toHaveLength(32)
+  expect(line.attempts_total).toBe(300)
+})
+
+test('times go on over the end of a second, and a clock that is set back is followed', () => {
+  const lines: string[] = []
+  let wall = Date.UTC(2026, 0, 1) - 1
+  const report = createLog({
+    write: (line) => lines.push(line),
+    format: 'json',
+    level: 'release',
+    wall: () => wall,
+  })
+  for (wall of [wall, wall + 1, wall + 1.9, wall - 3_600_000]) report(requestEvent())
+  expect(lines.map((line) => (JSON.parse(line) as { time: string }).time)).toEqual([
+    '2025-12-31T23:59:59.999Z',
+    '2026-01-01T00:00:00.000Z',
+    '2026-01-01T00:00:00.000Z',
+    '2025-12-31T22:59:59.999Z',
+  ])
+})

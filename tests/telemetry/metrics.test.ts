@@ -1,0 +1,125 @@
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { GatewayEvent } from '../../src/relay/event.ts'
+import { createMetrics, type Gauges } from '../../src/telemetry/metrics.ts'
+import { attemptEvent, requestEvent } from './events.ts'
+import { parseExposition, type Sample } from './parse-exposition.ts'
+
+const quiet: Gauges = { version: '0.1.0', waiting: 0, upstreams: [] }
+
+function samplesAfter(events: readonly GatewayEvent[], gauges: Gauges = quiet): Sample[] {
+  const metrics = createMetrics()
+  for (const event of events) metrics.report(event)
+  return [...parseExposition(metrics.text(gauges)).values()].flatMap(({ samples }) => samples)
+}
+
+function valueOf(
+  samples: readonly Sample[],
+  name: string,
+  labels: Record<string, string> = {},
+): number | undefined {
+  const wanted = JSON.stringify(labels)
+  return samples.find((sample) => sample.name === name && JSON.stringify(sample.labels) === wanted)?.value
+}
+
+test('before the first request the text is valid and says what there is', () => {
+  const families = parseExposition(
+    createMetrics().text({
+      version: '0.1.0',
+      waiting: 2,
+      upstreams: [{ name: 'a', inFlight: 3, available: false }],
+    }),
+  )
+  const samples = [...families.values()].flatMap((family) => family.samples)
+  expect(valueOf(samples, 'aiload_build_info', { version: '0.1.0' })).toBe(1)
+  expect(valueOf(samples, 'aiload_queue_waiting')).toBe(2)
+  expect(valueOf(samples, 'aiload_in_flight', { upstream: 'a' })).toBe(3)
+  expect(valueOf(samples, 'aiload_available', { upstream: 'a' })).toBe(0)
+  expect(families.get('aiload_queue_seconds')?.type).toBe('histogram')
+})
+
+test('requests are counted by endpoint and status, attempts by upstream and outcome', () => {
+  const samples = samplesAfter([
+    requestEvent(),
+    requestEvent(),
+    requestEvent({ status: 499 }),
+    requestEvent({ endpoint: 'passthrough', status: 404 }),
+    attemptEvent(),
+    attemptEvent({ upstream: 'b', outcome: 'rate-limited' }),
+  ])
+  expect(valueOf(samples, 'aiload_requests_total', { endpoint: 'chat', status: '200' })).toBe(2)
+  expect(valueOf(samples, 'aiload_requests_total', { endpoint: 'chat', status: '499' })).toBe(1)
+  expect(valueOf(samples, 'aiload_requests_total', { endpoint: 'passthrough', status: '404' })).toBe(1)
+  expect(valueOf(samples, 'aiload_attempts_total', { upstream: 'a', outcome: 'ok' })).toBe(1)
+  expect(valueOf(samples, 'aiload_attempts_total', { upstream: 'b', outcome: 'rate-limited' })).toBe(1)
+})
+
+test('a duration falls into every bucket that it is not above, in seconds', () => {
+  const samples = samplesAfter([
+    attemptEvent({ firstByteMs: 250 }),
+    attemptEvent({ firstByteMs: 251 }),
+    attemptEvent({ firstByteMs: 4_000_000 }),
+  ])
+  const bucket = (le: string) => valueOf(samples, 'aiload_first_byte_seconds_bucket', { upstream: 'a', le })
+  expect([bucket('0.1'), bucket('0.25'), bucket('0.5'), bucket('600'), bucket('+Inf')]).toEqual([
+    0, 1, 2, 2, 3,
+  ])
+  expect(valueOf(samples, 'aiload_first_byte_seconds_sum', { upstream: 'a' })).toBeCloseTo(4_000.501)
+  expect(valueOf(samples, 'aiload_first_byte_seconds_count', { upstream: 'a' })).toBe(3)
+})
+
+test('only requests that waited are in the waiting times', () => {
+  const samples = samplesAfter([requestEvent(), requestEvent({ queuedMs: 2_000 })])
+  expect(valueOf(samples, 'aiload_queue_seconds_count')).toBe(1)
+  expect(valueOf(samples, 'aiload_queue_seconds_sum')).toBe(2)
+  expect(valueOf(samples, 'aiload_request_seconds_count', { endpoint: 'chat' })).toBe(2)
+})
+
+test('tokens are summed by upstream and direction', () => {
+  const samples = samplesAfter([
+    requestEvent({ inputTokens: 10, outputTokens: 3 }),
+    requestEvent({ inputTokens: 5 }),
+    requestEvent(),
+  ])
+  expect(valueOf(samples, 'aiload_tokens_total', { upstream: 'a', direction: 'input' })).toBe(15)
+  expect(valueOf(samples, 'aiload_tokens_total', { upstream: 'a', direction: 'output' })).toBe(3)
+})
+
+test('any name that an upstream may have comes back as it was', () => {
+  fc.assert(
+    fc.property(
+      fc.oneof(
+        fc.string({ unit: 'grapheme' }),
+        fc.string({ unit: fc.constantFrom('"', '\\', '\n', 'n', '{', '}', ',', '=', ' ') }),
+      ),
+      (upstream) => {
+        const samples = samplesAfter([attemptEvent({ upstream })], {
+          ...quiet,
+          upstreams: [{ name: upstream, inFlight: 0, available: true }],
+        })
+        expect(valueOf(samples, 'aiload_attempts_total', { upstream, outcome: 'ok' })).toBe(1)
+        expect(valueOf(samples, 'aiload_available', { upstream })).toBe(1)
+      },
+    ),
+  )
+})
+
+test('nothing that a client chooses makes a series, and odd statuses share one', () => {
+  const events = Array.from({ length: 500 }, (_, at) =>
+    requestEvent({ asked: `model-${at}`, id: `id-${at}`, endpoint: `e${at}`, status: 600 + at }),
+  )
+  const before = samplesAfter(events.slice(0, 1))
+  const after = samplesAfter(events)
+  expect(after).toHaveLength(before.length)
+  expect(valueOf(after, 'aiload_requests_total', { endpoint: 'other', status: 'other' })).toBe(500)
+})
+
+test('numbers that are none spoil no sum', () => {
+  const samples = samplesAfter([
+    requestEvent({ durationMs: Number.NaN, inputTokens: -5, outputTokens: Infinity }),
+    requestEvent({ durationMs: 1_000, inputTokens: 5 }),
+  ])
+  expect(valueOf(samples, 'aiload_request_seconds_sum', { endpoint: 'chat' })).toBe(1)
+  expect(valueOf(samples, 'aiload_tokens_total', { upstream: 'a', direction: 'input' })).toBe(5)
+  expect(valueOf(samples, 'aiload_tokens_total', { upstream: 'a', direction: 'output' })).toBeUndefined()
+})

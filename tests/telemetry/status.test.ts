@@ -1,0 +1,165 @@
+import { expect, test } from 'vitest'
+import { attemptEvent } from './events.ts'
+import { createBed, failure, model, NOW } from './status-bed.ts'
+
+test('a gateway that was just started says what it is configured to do', () => {
+  const bed = createBed([model('a', { groups: ['fast'] }), model('b')], {
+    settings: { strategy: 'headroom', affinity: 'header:X-Team' },
+  })
+  const { upstreams, ...gateway } = bed.status()
+  expect(gateway).toEqual({
+    version: '0.1.0',
+    started_at: '2026-11-22T11:59:55.000Z',
+    uptime_ms: 5_000,
+    strategy: 'headroom',
+    affinity: 'header:x-team',
+    models: ['auto', 'fast', 'model-a', 'model-b'],
+    queue: { waiting: 0 },
+    draining: false,
+    last_reload: null,
+  })
+  expect(upstreams.map(({ name }) => name)).toEqual(['a', 'b'])
+})
+
+test('an upstream without a past is available and has nothing to tell', () => {
+  const bed = createBed([
+    model('a', { weight: 2, priority: 1, endpoints: ['chat', 'embeddings'], groups: ['fast'] }),
+  ])
+  expect(bed.of(0)).toEqual({
+    name: 'a',
+    model: 'model-a',
+    host: 'a.test:8443',
+    priority: 1,
+    weight: 2,
+    groups: ['fast'],
+    endpoints: ['chat', 'embeddings'],
+    enabled: true,
+    available: true,
+    why: null,
+    blocked_by: null,
+    until: null,
+    for_ms: null,
+    resting_endpoints: [],
+    in_flight: 0,
+    windows: [],
+    last_outcomes: [],
+    first_byte_ms: null,
+    attempts: 0,
+    failures: 0,
+  })
+})
+
+test('the queue, a shutdown and the last reload are shown', () => {
+  const lastReload = {
+    at: Date.UTC(2026, 10, 22, 11, 30),
+    ok: false,
+    problems: ['config.json:1:1: models: is empty; add one'],
+  }
+  expect(createBed([model('a')]).status({ waiting: 7, isDraining: true, lastReload })).toMatchObject({
+    queue: { waiting: 7 },
+    draining: true,
+    last_reload: { ...lastReload, at: '2026-11-22T11:30:00.000Z' },
+  })
+})
+
+test.each([
+  { outcome: { cause: 'rate-limited', hintMs: 30_000 }, why: 'rate-limited', by: 'upstream', forMs: 30_000 },
+  {
+    outcome: { cause: 'rate-limited', scope: 'key', hintMs: 30_000 },
+    why: 'rate-limited',
+    by: 'key',
+    forMs: 30_000,
+  },
+  { outcome: { cause: 'quota', hintMs: 7_200_000 }, why: 'quota spent', by: 'upstream', forMs: 7_200_000 },
+  {
+    outcome: { cause: 'auth', scope: 'key' },
+    why: 'needs attention: key refused',
+    by: 'key',
+    forMs: 300_000,
+  },
+  {
+    outcome: { cause: 'not-found', scope: 'endpoint' },
+    why: 'needs attention: model or endpoint not found',
+    by: 'endpoint',
+    forMs: 600_000,
+  },
+  { outcome: { cause: 'failure' }, why: 'failure', by: 'upstream', forMs: 1_000 },
+] as const)(
+  'after $outcome it says "$why", whose state it is, and until when by the wall clock',
+  ({ outcome, why, by, forMs }) => {
+    const bed = createBed([model('a')])
+    bed.ask(0, { outcome: failure(outcome) })
+    const until = new Date(Date.UTC(2026, 10, 22, 12) + forMs).toISOString()
+    expect(bed.of(0)).toMatchObject({ available: false, why, blocked_by: by, until, for_ms: forMs })
+    bed.pass(forMs + 1)
+    expect(bed.of(0)).toMatchObject({ available: true, why: null, until: null, for_ms: null })
+  },
+)
+
+test('while one request finds out whether a failure is over, the others read that it is being tried', () => {
+  const bed = createBed([model('a')])
+  bed.ask(0, { outcome: failure({}) })
+  bed.pass(2_000)
+  const probe = bed.lease(0)
+  expect(bed.of(0)).toMatchObject({ available: false, why: 'failure, being tried again', in_flight: 1 })
+  if (probe) bed.store.settle(probe, { kind: 'ok' }, { now: NOW + 2_000, wall: NOW + 2_000 })
+  expect(bed.of(0).in_flight).toBe(0)
+})
+
+test('a disabled upstream is shown, and says that it is', () => {
+  const bed = createBed([model('a', { enabled: false }), model('b')])
+  expect(bed.of(0)).toMatchObject({ enabled: false, available: false, why: 'disabled', until: null })
+})
+
+test('an endpoint that is not there rests alone: the upstream stays available', () => {
+  const bed = createBed([model('a')])
+  bed.ask(0, { endpoint: 'embeddings', outcome: failure({ cause: 'not-found', scope: 'endpoint' }) })
+  expect(bed.of(0).available).toBe(true)
+  expect(bed.of(0).resting_endpoints).toEqual([
+    {
+      endpoint: 'embeddings',
+      why: 'needs attention: model or endpoint not found',
+      until: '2026-11-22T12:10:00.000Z',
+    },
+  ])
+})
+
+test('an upstream that serves no chat is judged by the first endpoint that it serves', () => {
+  const bed = createBed([model('a', { endpoints: ['images', 'audio'] })])
+  bed.ask(0, { endpoint: 'images', outcome: failure({ cause: 'not-found', scope: 'endpoint' }) })
+  expect(bed.of(0)).toMatchObject({ available: false, blocked_by: 'endpoint' })
+})
+
+test('what it did lately is told with dates, whole ms and null for an answer that never came', () => {
+  const bed = createBed([model('a')])
+  const upstreamId = bed.upstreams[0]!.id
+  bed.recent.report(attemptEvent({ upstreamId, firstByteMs: 80.4, durationMs: 312.6 }))
+  bed.pass(1_000)
+  const {
+    status: _,
+    firstByteMs: __,
+    ...unanswered
+  } = attemptEvent({ upstreamId, outcome: 'failure', durationMs: 5 })
+  bed.recent.report(unanswered)
+  expect(bed.of(0)).toMatchObject({
+    attempts: 2,
+    failures: 1,
+    first_byte_ms: { p50: 80, p95: 80 },
+    last_outcomes: [
+      { at: '2026-11-22T12:00:01.000Z', outcome: 'failure', status: null, ms: 5 },
+      { at: '2026-11-22T12:00:00.000Z', outcome: 'ok', status: 200, ms: 313 },
+    ],
+  })
+})
+
+test('no secret and no part of one is in it, and JSON keeps all of it', () => {
+  const bed = createBed(
+    [model('a', { headers: { 'x-secret': 'sk-header-secret' }, limits: { rpm: 1 }, quota: 'shared' })],
+    { quotas: { shared: { rpd: 5 } } },
+  )
+  bed.ask(0, { outcome: failure({ cause: 'auth', scope: 'key' }) })
+  const status = bed.status()
+  expect(JSON.stringify(status)).not.toContain('secret')
+  for (const { id } of bed.upstreams) expect(JSON.stringify(status)).not.toContain(id)
+  expect(JSON.parse(JSON.stringify(status))).toEqual(status)
+})
