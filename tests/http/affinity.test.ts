@@ -1,0 +1,170 @@
+import { describe, expect, test } from 'vitest'
+import { answer, configOf, createTestApp, type ClientInit, type TestApp } from '../support/test-app.ts'
+
+const HOSTS = Array.from({ length: 8 }, (_, at) => `u${at}.test`)
+const create = (affinity: string, server: object = {}): TestApp =>
+  createTestApp(configOf(HOSTS, { settings: { affinity }, server }), ({ host }) => answer(host))
+
+interface Asked extends ClientInit {
+  readonly json?: object
+}
+
+/** The host that takes each request. */
+async function hostsOf(gateway: TestApp, requests: readonly Asked[]): Promise<string[]> {
+  const before = gateway.calls.length
+  for (const { json = {}, ...init } of requests) expect((await gateway.chat(json, init)).status).toBe(200)
+  return gateway.hosts().slice(before)
+}
+
+/** Whether all go to one host. By chance eight hosts would agree on 12 requests once in 8^11. */
+async function stick(gateway: TestApp, ...kinds: Asked[]): Promise<boolean> {
+  const requests = Array.from({ length: 12 }, (_, at) => kinds[at % kinds.length]!)
+  return new Set(await hostsOf(gateway, requests)).size === 1
+}
+
+const xff = (value: string): Asked => ({ headers: { 'x-forwarded-for': value }, peer: '10.0.0.1' })
+
+describe('the client’s address', () => {
+  test.each([
+    {
+      same: [{ peer: '203.0.113.5' }, { peer: '::ffff:203.0.113.5' }],
+      because: 'a mapped address is the address',
+    },
+    { same: [xff('203.0.113.5'), { peer: '203.0.113.5' }], because: 'a private peer is believed' },
+    { same: [xff('203.0.113.5:1234'), xff('203.0.113.5')], because: 'a port is no part of it' },
+    { same: [xff('[2001:DB8::5]:80'), xff('2001:db8:0:0::5')], because: 'an address has many spellings' },
+    {
+      same: [xff('6.6.6.6, 203.0.113.5, 10.0.0.9'), xff('203.0.113.5')],
+      because: 'the right-most untrusted hop counts',
+    },
+    {
+      same: [xff('1.1.1.1, 203.0.113.5'), xff('2.2.2.2, 203.0.113.5')],
+      because: 'what a client puts in front is not believed',
+    },
+    {
+      same: [{ headers: { 'x-real-ip': '203.0.113.5' }, peer: '127.0.0.1' }, { peer: '203.0.113.5' }],
+      because: 'X-Real-IP is believed too',
+    },
+    {
+      same: [
+        { headers: { 'x-forwarded-for': '1.1.1.1' }, peer: '198.51.100.1' },
+        { headers: { 'x-forwarded-for': '2.2.2.2' }, peer: '198.51.100.1' },
+      ],
+      because: 'a public peer is not believed',
+    },
+    { same: [xff('junk, <script>'), xff('')], because: 'junk leaves the peer' },
+  ] satisfies { same: Asked[]; because: string }[])('sticks: $because', async ({ same }) => {
+    expect(await stick(create('ip'), ...same)).toBe(true)
+  })
+
+  test('with trusted_proxies [] nobody is believed', async () => {
+    expect(await stick(create('ip', { trusted_proxies: [] }), xff('1.1.1.1'), xff('2.2.2.2'))).toBe(true)
+  })
+
+  test('different clients spread', async () => {
+    const clients = Array.from({ length: 40 }, (_, at) => ({ peer: `203.0.113.${at}` }))
+    const gateway = create('ip')
+    const first = await hostsOf(gateway, clients)
+    expect(new Set(first).size).toBeGreaterThan(4)
+    expect(await hostsOf(gateway, clients)).toEqual(first)
+  })
+})
+
+const talk = (system: string, ...turns: string[]): Asked => ({
+  json: {
+    messages: [
+      { role: 'system', content: system },
+      ...turns.map((content, at) => ({ role: at % 2 === 0 ? 'user' : 'assistant', content })),
+    ],
+  },
+})
+const long = (end: string): string => `${'a long document '.repeat(1000)}${end}${' and its end'.repeat(1000)}`
+
+describe('a conversation', () => {
+  test('sticks with every turn of it', async () => {
+    expect(
+      await stick(
+        create('conversation'),
+        talk('s', 'a'),
+        talk('s', 'a', 'b', 'c'),
+        talk('s', 'a', 'b', 'd', 'e'),
+      ),
+    ).toBe(true)
+  })
+
+  test.each([
+    { kind: 'the first message', one: (at: number) => talk('s', `hello ${at}`, 'x') },
+    { kind: 'the system message', one: (at: number) => talk(`you are ${at}`, 'hello') },
+    {
+      kind: 'a character in the middle of a long message',
+      one: (at: number) => talk('s', long(String.fromCharCode(97 + at))),
+    },
+    {
+      kind: 'prompt_cache_key',
+      one: (at: number) => ({ json: { ...talk('s', 'a').json, prompt_cache_key: `k${at}` } }),
+    },
+  ])('spreads by $kind', async ({ one }) => {
+    const gateway = create('conversation')
+    const requests = Array.from({ length: 24 }, (_, at) => one(at))
+    const first = await hostsOf(gateway, requests)
+    expect(new Set(first).size).toBeGreaterThan(3)
+    expect(await hostsOf(gateway, requests)).toEqual(first)
+  })
+
+  test('sticks by prompt_cache_key whatever is said', async () => {
+    const one = (text: string): Asked => ({ json: { ...talk('s', text).json, prompt_cache_key: 'k' } })
+    expect(await stick(create('conversation'), one('a'), one('b'), one('c'))).toBe(true)
+  })
+
+  test.each(['responses', 'completions'])(
+    'is known on %s by its input, its instructions or its prompt',
+    async (path) => {
+      const one = (json: object): Asked => ({ path, body: JSON.stringify(json) })
+      const gateway = create('conversation')
+      expect(await stick(gateway, one({ input: 'a', instructions: 'i', prompt: 'p' }))).toBe(true)
+      const many = Array.from({ length: 24 }, (_, at) => one({ input: 'a', instructions: `i${at}` }))
+      expect(new Set(await hostsOf(gateway, many)).size).toBeGreaterThan(3)
+    },
+  )
+})
+
+describe('other rules', () => {
+  const user = (name: string, text: string): Asked => ({ json: { ...talk('s', text).json, user: name } })
+  const session = (id: string, text: string): Asked => ({ ...talk('s', text), headers: { 'X-Session': id } })
+
+  test.each([
+    { rule: 'user', same: [user('u', 'a'), user('u', 'b')] },
+    { rule: 'header:X-Session', same: [session('1', 'a'), session('1', 'b')] },
+    { rule: 'header:x-session', same: [talk('s', 'a'), talk('s', 'a', 'b', 'c')] },
+    { rule: 'token', same: [{ peer: '1.1.1.1' }, talk('s', 'x')] },
+  ])('$rule sticks', async ({ rule, same }) => {
+    expect(await stick(create(rule), ...same)).toBe(true)
+  })
+
+  test.each([
+    { rule: 'user', one: (at: number) => user(`u${at}`, 'a') },
+    { rule: 'header:x-session', one: (at: number) => session(`s${at}`, 'a') },
+    { rule: 'off', one: () => talk('s', 'a') },
+    { rule: 'user', one: () => talk('s', 'a') },
+  ])('$rule spreads the rest (case %#)', async ({ rule, one }) => {
+    const hosts = await hostsOf(
+      create(rule),
+      Array.from({ length: 24 }, (_, at) => one(at)),
+    )
+    expect(new Set(hosts).size).toBeGreaterThan(3)
+  })
+
+  test('a key is forgotten affinity_ttl after its last request', async () => {
+    const gateway = createTestApp(
+      configOf(HOSTS, { settings: { affinity: 'ip', affinity_ttl: 60, strategy: 'round_robin' } }),
+      ({ host }) => answer(host),
+    )
+    const [first] = await hostsOf(gateway, [{}])
+    for (let at = 0; at < 3; at++) {
+      await gateway.clock.advance(59_000)
+      expect(await hostsOf(gateway, [{}])).toEqual([first])
+    }
+    await gateway.clock.advance(60_001)
+    expect(await hostsOf(gateway, [{}])).not.toEqual([first])
+  })
+})
