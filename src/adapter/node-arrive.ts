@@ -1,0 +1,75 @@
+import type { HttpBindings } from '@hono/node-server'
+import type { IncomingMessage } from 'node:http'
+import type { Arrival, Arrive, BodyLimits } from '../http/arrival.ts'
+import { BODY_SILENCE_MS, bodyTimeout, createBodyCollector } from '../http/collect-body.ts'
+import { GatewayError } from '../errors.ts'
+import type { HeaderBag } from '../lib/headers.ts'
+import { lingerBehind } from './node-linger.ts'
+
+/** How a request arrives on Node: straight from its message, without a detour over web streams. */
+export const nodeArrive: Arrive = (_request, env): Arrival => {
+  const { incoming, outgoing } = env as HttpBindings
+  const controller = new AbortController()
+  outgoing.once('close', () => {
+    if (!outgoing.writableFinished) controller.abort()
+  })
+  return {
+    headers: incoming.headers as HeaderBag,
+    peer: incoming.socket.remoteAddress ?? '',
+    ...(incoming.url !== undefined && { target: incoming.url }),
+    gone: controller.signal,
+    readBody: (limits) => readBody(incoming, limits),
+  }
+}
+
+function readBody(incoming: IncomingMessage, limits: BodyLimits): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const body = collectorFor(incoming, limits)
+    let lastByteAt = performance.now()
+    const timer = setInterval(() => {
+      if (performance.now() - lastByteAt >= BODY_SILENCE_MS) fail(bodyTimeout())
+    }, BODY_SILENCE_MS / 6)
+
+    function leave(): void {
+      clearInterval(timer)
+      incoming.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
+    }
+    function fail(error: GatewayError): void {
+      leave()
+      body.drop()
+      // What still comes is not kept; the server closes the connection behind the answer.
+      lingerBehind(incoming)
+      incoming.resume()
+      reject(error)
+    }
+    function onData(chunk: Uint8Array): void {
+      lastByteAt = performance.now()
+      try {
+        body.add(chunk)
+      } catch (error) {
+        fail(error as GatewayError)
+      }
+    }
+    function onEnd(): void {
+      leave()
+      resolve(body.whole())
+    }
+    function onClose(): void {
+      fail(new GatewayError('client_closed_request', 'The client left before its request was complete.'))
+    }
+    // A client may reset its connection after the body as well, and an error without a listener ends the process.
+    incoming.on('error', () => {})
+    incoming.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
+  })
+}
+
+/** @throws GatewayError for a declared length above the limit */
+function collectorFor(incoming: IncomingMessage, limits: BodyLimits): ReturnType<typeof createBodyCollector> {
+  const declared = incoming.headers['content-length']
+  try {
+    return createBodyCollector(limits, declared === undefined ? undefined : Number(declared))
+  } catch (error) {
+    lingerBehind(incoming)
+    throw error
+  }
+}

@@ -1,0 +1,95 @@
+import * as fs from 'node:fs'
+
+/** The calls of `node:fs` that a replacement is made of; tests hand in ones that refuse. */
+export type FileCalls = Pick<
+  typeof fs,
+  | 'realpathSync'
+  | 'statSync'
+  | 'openSync'
+  | 'writeSync'
+  | 'fsyncSync'
+  | 'ftruncateSync'
+  | 'fchmodSync'
+  | 'fchownSync'
+  | 'closeSync'
+  | 'renameSync'
+  | 'rmSync'
+  | 'readFileSync'
+>
+
+/**
+ * Replaces the content of a file that exists, so that a reader at any moment, and after a power cut, finds
+ * the old text or the new one: written aside, fsynced, renamed. Where the directory refuses that (a single
+ * file mounted into a container, a directory of somebody else) it is written in place, and the old text is
+ * put back when that fails half-way. Mode 0600 afterwards; a symbolic link stays one.
+ *
+ * @throws the system's error when neither way works; the file has its old text then.
+ */
+export function replaceFile(file: string, text: string, calls: FileCalls = fs): void {
+  const target = calls.realpathSync(file)
+  try {
+    writeAside(target, text, calls)
+  } catch (error) {
+    // With a full disk or a failing one, writing over the only copy would be the end of it.
+    if (!refusals.has(codeOf(error))) throw error
+    writeInPlace(target, text, calls)
+  }
+}
+
+// Rename over a mount point is EBUSY, across mounts EXDEV; the rest is a directory that takes no new file.
+const refusals: ReadonlySet<string> = new Set(['EBUSY', 'EXDEV', 'EPERM', 'EACCES', 'EROFS'])
+
+function writeAside(target: string, text: string, calls: FileCalls): void {
+  const { uid, gid } = calls.statSync(target)
+  const aside = `${target}.${process.pid}.tmp`
+  calls.rmSync(aside, { force: true })
+  const descriptor = calls.openSync(aside, 'wx', 0o600)
+  try {
+    try {
+      writeAll(descriptor, text, calls)
+      keepOwner(() => calls.fchownSync(descriptor, uid, gid))
+      calls.fsyncSync(descriptor)
+    } finally {
+      calls.closeSync(descriptor)
+    }
+    calls.renameSync(aside, target)
+  } catch (error) {
+    calls.rmSync(aside, { force: true })
+    throw error
+  }
+}
+
+function writeInPlace(target: string, text: string, calls: FileCalls): void {
+  const before = calls.readFileSync(target)
+  const descriptor = calls.openSync(target, 'r+')
+  try {
+    keepOwner(() => calls.fchmodSync(descriptor, 0o600))
+    writeAll(descriptor, text, calls)
+    calls.fsyncSync(descriptor)
+  } catch (error) {
+    writeAll(descriptor, before, calls)
+    throw error
+  } finally {
+    calls.closeSync(descriptor)
+  }
+}
+
+function writeAll(descriptor: number, content: string | Uint8Array, calls: FileCalls): void {
+  const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content
+  let written = 0
+  while (written < bytes.length)
+    written += calls.writeSync(descriptor, bytes, written, bytes.length - written, written)
+  calls.ftruncateSync(descriptor, bytes.length)
+}
+
+/** Owner and mode are the file system's to refuse (some mounts have neither); the content counts. */
+function keepOwner(change: () => void): void {
+  try {
+    change()
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error)) throw error
+  }
+}
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : ''

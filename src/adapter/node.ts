@@ -1,0 +1,106 @@
+import { randomUUID } from 'node:crypto'
+import { createApp } from '../app.ts'
+import type { Config } from '../config/config.ts'
+import { createBufferedBytes } from '../http/arrival.ts'
+import { createSetup } from '../http/setup.ts'
+import type { GatewayEvent, Report } from '../relay/event.ts'
+import { instantOf } from '../relay/clock.ts'
+import { createQueue } from '../relay/queue.ts'
+import { createRetryBudget } from '../relay/retry-budget.ts'
+import { createMemoryStore } from '../state/memory.ts'
+import { fanOut } from '../telemetry/fan-out.ts'
+import { createMetrics } from '../telemetry/metrics.ts'
+import { createRecent } from '../telemetry/recent.ts'
+import { nodeArrive } from './node-arrive.ts'
+import { createClock } from './clock.ts'
+import { nodeRespond } from './node-respond.ts'
+import type { ReloadResult } from './node-reload.ts'
+import { listen } from './node-server.ts'
+import { keepState } from './node-state-file.ts'
+import { createNodeTransport } from './node-transport.ts'
+import { metricsTextOf, statusJsonOf } from './node-views.ts'
+
+/** A gateway in this process. */
+export interface NodeGateway {
+  readonly port: number
+  /** Serves another configuration from the next request on; those under way finish on the old one. */
+  apply(config: Config): void
+  /** Ends as told by a signal: open streams finish within `settings.drain_timeout`, then everything closes. */
+  close(): Promise<{ readonly cut: number }>
+}
+
+/** What a gateway is made of on Node. */
+export interface NodeGatewayOptions {
+  readonly config: Config
+  /** Takes every event; makes the log. */
+  readonly report: Report
+  readonly version: string
+  /** Where state is kept across restarts; absent = nowhere. */
+  readonly stateFile?: string
+  /** What came of the last reload, for the status page. */
+  readonly lastReload?: () => ReloadResult | undefined
+}
+
+/** Everything impure of a gateway on Node is made here, and nowhere else. */
+export async function startNodeGateway(options: NodeGatewayOptions): Promise<NodeGateway> {
+  const clock = createClock()
+  const metrics = createMetrics()
+  const recent = createRecent(clock.wall)
+  const report = fanOut([options.report, metrics.report, recent.report])
+  const store = createMemoryStore({ draw: Math.random })
+  const kept =
+    options.stateFile === undefined ? undefined : keepState({ file: options.stateFile, store, clock, report })
+  const send = createNodeTransport()
+  let setup = createSetup(options.config)
+  let isDraining = false
+  const onSize = (waiting: number): void => report({ kind: 'queue', waiting } satisfies GatewayEvent)
+  const queue = createQueue(clock, { size: () => setup.config.settings.queueSize, onSize })
+  const startedAt = clock.wall()
+  const view = () => ({
+    setup,
+    store,
+    recent,
+    metrics,
+    at: instantOf(clock),
+    waiting: queue.size,
+    isDraining,
+    startedAt,
+    version: options.version,
+    lastReload: options.lastReload?.(),
+  })
+
+  const app = createApp({
+    send,
+    store,
+    clock,
+    draw: Math.random,
+    report,
+    setup: () => setup,
+    traffic: { credits: new Map(), budget: createRetryBudget(), queue },
+    arrive: nodeArrive,
+    respond: nodeRespond,
+    memory: createBufferedBytes(() => setup.config.server.maxBufferedBytes),
+    newId: randomUUID,
+    isDraining: () => isDraining,
+    metricsText: () => metricsTextOf(view()),
+    status: () => statusJsonOf(view()),
+  })
+  const { host, port } = options.config.server
+  const server = await listen({ app, host, port })
+
+  return {
+    port: server.port,
+    apply(config) {
+      setup = createSetup(config)
+      recent.prune(setup.pools.upstreams.map(({ id }) => id))
+    },
+    async close() {
+      isDraining = true
+      const drained = await server.drain(setup.config.settings.drainTimeoutMs)
+      kept?.stop()
+      kept?.save()
+      await send.close()
+      return drained
+    },
+  }
+}
