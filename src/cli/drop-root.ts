@@ -1,0 +1,107 @@
+import { lchownSync, lstatSync, mkdirSync, opendirSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** The user to become. */
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** What came of it: a line for the operator, if any, and whether to go on. */
+export type Dropped =
+  | { readonly ok: true; readonly warning?: string }
+  | { readonly ok: false; readonly problem: string }
+
+/** Files of the data directory that are looked at; it holds a handful, and a mistaken mount may hold millions. */
+const MOST_ENTRIES = 10_000
+
+/**
+ * Leaves root behind before anything is read or listened to: takes ownership of the data directory, which
+ * Docker makes as root, and becomes the user that `wanted` names (`1000:1000`, from AILOAD_DROP_ROOT).
+ *
+ * Does nothing when `wanted` is absent or empty, or when the process is not root: `--user` stays as given.
+ * A directory that can't be owned (a read-only mount) is a warning, since a configuration with a token needs
+ * no writing. Remaining root is never the answer to a failure.
+ */
+export function dropRoot(wanted: string | undefined, directory: string): Dropped {
+  if (wanted === undefined || wanted === '' || process.getuid?.() !== 0) return { ok: true }
+  const owner = parseOwner(wanted)
+  if (owner === undefined)
+    return { ok: false, problem: 'AILOAD_DROP_ROOT is no user; write it as uid:gid, such as 1000:1000' }
+  const warning = own(directory, owner)
+  const code = attempt(() => become(owner))
+  if (code !== undefined) {
+    return {
+      ok: false,
+      problem: `started as root and can not become user ${owner.uid} (${code}); start with --user ${owner.uid}:${owner.gid}`,
+    }
+  }
+  return { ok: true, ...(warning === undefined ? {} : { warning }) }
+}
+
+/** Numbers only, and never root. */
+export function parseOwner(text: string): Owner | undefined {
+  const [, uid, gid = uid] = /^(\d{1,9})(?::(\d{1,9}))?$/.exec(text) ?? []
+  return uid === undefined || Number(uid) === 0 || Number(gid) === 0
+    ? undefined
+    : { uid: Number(uid), gid: Number(gid) }
+}
+
+/** The groups first: who is no longer root may not change them. */
+function become({ uid, gid }: Owner): void {
+  process.setgroups?.([gid])
+  process.setgid?.(gid)
+  process.setuid?.(uid)
+}
+
+/** Gives a directory and what is in it to `owner`, where it is somebody else's. The first reason why not, if any. */
+export function own(directory: string, owner: Owner): string | undefined {
+  const ahead = [directory]
+  let refusal: string | undefined
+  attempt(() => mkdirSync(directory, { recursive: true }))
+  for (let seen = 0; seen < MOST_ENTRIES; seen += 1) {
+    const path = ahead.pop()
+    if (path === undefined) return refusal
+    // One file may be a read-only mount of its own; the others are still to be owned.
+    const code = attempt(() => {
+      ownOne(path, owner)
+      if (lstatSync(path).isDirectory()) ahead.push(...entriesOf(path, MOST_ENTRIES - ahead.length))
+    })
+    if (code !== undefined)
+      refusal ??= `${path} can not be given to user ${owner.uid} (${code}); it stays as it is`
+  }
+  return `${directory} has over ${MOST_ENTRIES} files; not all of them were given to user ${owner.uid}`
+}
+
+/** The code of what went wrong, if anything. */
+function attempt(step: () => void): string | undefined {
+  try {
+    step()
+    return undefined
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+  }
+}
+
+/** Links themselves, never what they point to: that may be any file of the system. */
+function ownOne(path: string, { uid, gid }: Owner): void {
+  const { uid: ownerNow } = lstatSync(path)
+  if (ownerNow !== uid) lchownSync(path, uid, gid)
+}
+
+function entriesOf(path: string, atMost: number): string[] {
+  const directory = opendirSync(path)
+  const paths: string[] = []
+  try {
+    for (
+      let entry = directory.readSync();
+      entry !== null && paths.length < atMost;
+      entry = directory.readSync()
+    ) {
+      paths.push(join(path, entry.name))
+    }
+    return paths
+  } finally {
+    directory.closeSync()
+  }
+}

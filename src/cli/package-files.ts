@@ -1,0 +1,14 @@
+import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+
+/** A file of the package: it stands two directories above, in the sources as in `dist`. */
+const packageFile = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url))
+
+/** The configuration that a first start copies. */
+export const templateFile = (): string => packageFile('config/config.json')
+
+/** The version in package.json. */
+export function packageVersion(): string {
+  const { version } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string }
+  return version
+}
