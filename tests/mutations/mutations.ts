@@ -1,0 +1,285 @@
+/** One small wrong change, and the tests that must notice it. */
+export interface Mutation {
+  readonly file: string
+  /** Text that occurs exactly once in the file. */
+  readonly search: string
+  readonly replace: string
+  /** The rule that it breaks. */
+  readonly because: string
+  /** Test files that hold the rule. */
+  readonly tests: readonly string[]
+}
+
+const relay = (file: string): string => `src/relay/${file}.ts`
+const tests = (...names: string[]): string[] => names.map((name) => `tests/relay/${name}.test.ts`)
+
+/** The rules of attempts, one broken at a time. */
+export const mutations: readonly Mutation[] = [
+  {
+    file: relay('relay'),
+    search: 'AMBIGUOUS_RETRIES = 2',
+    replace: 'AMBIGUOUS_RETRIES = 3',
+    because: 'ambiguous failures are tried three times in all',
+    tests: tests('classes'),
+  },
+  {
+    file: relay('relay'),
+    search: "if (failure.class !== 'ambiguous') return undefined",
+    replace: "if (failure.class === 'not-sent') return undefined",
+    because: 'refusals go on through all',
+    tests: tests('classes'),
+  },
+  {
+    file: relay('relay'),
+    search: '? failures.slice(0, 1) : undefined',
+    replace: '? failures : undefined',
+    because: 'with the budget spent the first failure is returned',
+    tests: tests('classes'),
+  },
+  {
+    file: relay('relay'),
+    search: '!traffic.budget.spend(now)',
+    replace: 'traffic.budget.spend(now) === undefined',
+    because: 'ambiguous retries have a budget',
+    tests: tests('classes'),
+  },
+  {
+    file: relay('relay'),
+    search: 'attempts.length >= rules.maxAttempts',
+    replace: 'attempts.length > rules.maxAttempts',
+    because: 'settings.max_attempts is a cap',
+    tests: tests('classes'),
+  },
+  {
+    file: relay('relay'),
+    search: 'if (now >= deadline) return failures',
+    replace: '',
+    because: 'the first byte comes within twice the timeout',
+    tests: tests('clocks'),
+  },
+  {
+    file: relay('relay'),
+    search: '2 * Math.max(',
+    replace: '3 * Math.max(',
+    because: 'the first byte comes within twice the timeout',
+    tests: tests('clocks'),
+  },
+  {
+    file: relay('relay'),
+    search: 'journey.tried.add(upstream.id)',
+    replace: '',
+    because: 'the same upstream is never tried twice',
+    tests: tests('classes', 'last-resort'),
+  },
+  {
+    file: relay('relay'),
+    search: "if (end.failure.scope === 'none') journey.unfit.add(upstream.id)",
+    replace: '',
+    because: 'who refuses one request is not asked for it again after a wait',
+    tests: tests('waiting'),
+  },
+  {
+    file: relay('relay'),
+    search: 'if (model !== undefined) journey.refusingModels.add(model)',
+    replace: '',
+    because: 'after context_length_exceeded only another model is asked',
+    tests: tests('classes'),
+  },
+  {
+    file: relay('relay'),
+    search: 'if (upstream !== undefined) return [upstream]',
+    replace: 'if (upstream !== undefined) return [upstream, ...pool.upstreams]',
+    because: 'what builds on an answer goes to its holder alone',
+    tests: tests('affinity'),
+  },
+  {
+    file: relay('attempt'),
+    search: 'if (gone.aborted) return giveBack(task)',
+    replace: '',
+    because: 'nothing is sent for a client that has left',
+    tests: tests('leaving', 'remote-store'),
+  },
+  {
+    file: relay('attempt'),
+    search: 'return gone.aborted ? aborted(started) : failed(',
+    replace: 'return failed(',
+    because: 'a client that leaves blames nobody',
+    tests: tests('leaving'),
+  },
+  {
+    file: relay('started'),
+    search: 'Math.min(upstream.timeoutMs, journey.deadline - startedAt)',
+    replace: 'upstream.timeoutMs',
+    because: 'the first byte comes within twice the timeout',
+    tests: tests('clocks'),
+  },
+  {
+    file: relay('started'),
+    search: 'started.stopClock()\n      return WHOLE_BYTES',
+    replace: 'return WHOLE_BYTES',
+    because: 'a JSON answer that makes progress is not cut',
+    tests: tests('clocks'),
+  },
+  {
+    file: relay('commit'),
+    search: 'if (isPreamble(event)) continue',
+    replace: '',
+    because: 'response.created is no content yet',
+    tests: tests('commit'),
+  },
+  {
+    file: relay('commit'),
+    search: 'PEEK_CHUNKS = 64',
+    replace: 'PEEK_CHUNKS = 640',
+    because: 'the peek is bounded',
+    tests: tests('commit'),
+  },
+  {
+    file: relay('commit'),
+    search: 'if (failure !== undefined) return refuse(reader, { ...failure, status })',
+    replace: '',
+    because: 'an error as first event fails over',
+    tests: tests('commit'),
+  },
+  {
+    file: relay('commit'),
+    search:
+      'if (scanner.atBoundary()) return commitWhole({ ...response, headers }, new Uint8Array(0), asked)',
+    replace: 'if (scanner.atBoundary()) return commitWhole({ ...response, headers }, bytes, asked)',
+    because: 'comments alone are no answer',
+    tests: tests('commit'),
+  },
+  {
+    file: relay('tap'),
+    search: 'if (watch?.atBoundary() !== true)',
+    replace: 'if (watch === undefined)',
+    because: 'half an event is never followed by anything',
+    tests: tests('broken-streams'),
+  },
+  {
+    file: relay('tap'),
+    search: "if (watch?.isCutShort() === true) return breakOff(controller, 'upstream_disconnected')",
+    replace: '',
+    because: 'a clean end without a last word is a break',
+    tests: tests('broken-streams'),
+  },
+  {
+    file: relay('tap'),
+    search: "gone.addEventListener('abort', onGone)",
+    replace: '',
+    because: 'a client that leaves ends the body, whether or not somebody reads it',
+    tests: tests('leaving'),
+  },
+  {
+    file: relay('finish'),
+    search: "outcome: { ...spent, kind: 'broken', code: end.code }",
+    replace: "outcome: { ...spent, kind: 'aborted', sent: true }",
+    because: 'an upstream that breaks off cools',
+    tests: tests('broken-streams'),
+  },
+  {
+    file: relay('queue'),
+    search: 'else for (const id of place.wants) taken.add(id)',
+    replace: '',
+    because: 'nobody takes what an earlier one waits for',
+    tests: tests('queue'),
+  },
+  {
+    file: relay('queue'),
+    search: 'places.length >= limits.size()',
+    replace: 'places.length > limits.size()',
+    because: 'the queue is bounded',
+    tests: tests('queue'),
+  },
+  {
+    file: relay('queue'),
+    search: "else if (typeof how === 'object') waiter.giveBack(how.got)",
+    replace: '',
+    because: 'a place that is had too late is given back',
+    tests: tests('queue'),
+  },
+  {
+    file: relay('turn'),
+    search: 'if (queue.size === 0 || journey.attempts.length > 0) return open',
+    replace: 'if (queue.size >= 0) return open',
+    because: 'a newcomer does not overtake',
+    tests: tests('waiting'),
+  },
+  {
+    file: relay('turn'),
+    search: 'rules.queueTimeoutMs - journey.queuedMs',
+    replace: 'rules.queueTimeoutMs',
+    because: 'all waiting together takes no longer than queue_timeout',
+    tests: tests('waiting'),
+  },
+  {
+    file: relay('turn'),
+    search: 'if (hasWaited) journey.tried.clear()',
+    replace: '',
+    because: 'after a wait the order is made anew',
+    tests: tests('waiting'),
+  },
+  {
+    file: relay('turn'),
+    search: 'const lease = await takeLeastBad(task, resting)',
+    replace: 'const lease = undefined as Lease | undefined',
+    because: 'one passive failure never refuses service',
+    tests: tests('last-resort'),
+  },
+  {
+    file: relay('take'),
+    search: 'restsUntil(a.block) - restsUntil(b.block)',
+    replace: 'restsUntil(b.block) - restsUntil(a.block)',
+    because: 'the failing one whose cooldown ends soonest is tried',
+    tests: tests('last-resort'),
+  },
+  {
+    file: relay('exhausted'),
+    search: 'waiting.length > 0 || limited.length > 0',
+    replace: 'waiting.length > 0 && failures.length === limited.length',
+    because: 'mixed outcomes with a limit among them are 429',
+    tests: tests('exhausted'),
+  },
+  {
+    file: relay('exhausted'),
+    search: 'Math.max(1, Math.ceil(ms / 1000))',
+    replace: 'Math.floor(ms / 1000)',
+    because: 'retry-after is whole seconds, at least one, never too short',
+    tests: tests('exhausted'),
+  },
+  {
+    file: relay('exhausted'),
+    search: 'ms > LONGEST_RETRY_MS',
+    replace: 'ms >= LONGEST_RETRY_MS',
+    because: 'x-should-retry is false above 60 s',
+    tests: tests('exhausted'),
+  },
+  {
+    file: relay('exhausted'),
+    search: "said === 'upstream_overloaded' && !isOverload",
+    replace: "said === 'upstream_overloaded' && said === undefined",
+    because: '503 only when all said so',
+    tests: tests('exhausted'),
+  },
+  {
+    file: relay('retry-budget'),
+    search: 'SPENT_SLOTS = 11',
+    replace: 'SPENT_SLOTS = 10',
+    because: 'the budget holds in any 10 s',
+    tests: tests('retry-budget'),
+  },
+  {
+    file: relay('upstream-headers'),
+    search: "name !== 'openai-organization' && ",
+    replace: '',
+    because: "a client's organisation is not the upstream's",
+    tests: tests('upstream-headers'),
+  },
+  {
+    file: relay('verbatim'),
+    search: "start.startsWith('<') || ",
+    replace: 'false && ',
+    because: 'an error page is not shown',
+    tests: tests('classes'),
+  },
+]
