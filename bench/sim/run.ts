@@ -1,0 +1,112 @@
+import { loadConfig } from '../../src/config/load.ts'
+import { createSetup, type Setup } from '../../src/http/setup.ts'
+import type { GatewayEvent } from '../../src/relay/event.ts'
+import { createQueue } from '../../src/relay/queue.ts'
+import { relay, type RelayTask } from '../../src/relay/relay.ts'
+import type { RelayRequest } from '../../src/relay/relay-request.ts'
+import { createRetryBudget } from '../../src/relay/retry-budget.ts'
+import { createMemoryStore } from '../../src/state/memory.ts'
+import { createSimClock, type SimClock } from './clock.ts'
+import { createDice } from './dice.ts'
+import { perfectYield } from './perfect.ts'
+import { configOf, type Figures, type Scenario } from './scenario.ts'
+import { createVendor, sendTo, type SimBody, type Vendor } from './vendor.ts'
+
+/** Vendors and a clock for one run. */
+export interface Bed {
+  readonly scenario: Scenario
+  readonly clock: SimClock
+  readonly vendors: readonly Vendor[]
+}
+
+/** Lets one request go its way; resolves with the ms that it waited, or undefined when nobody answered. */
+export type Client = () => Promise<number | undefined>
+
+/** Sends a scenario's traffic through the real relay with a real store, under one strategy. */
+export function runRelay(scenario: Scenario, strategy: string): Promise<Figures> {
+  return runWith(scenario, (bed) => relayClient(bed, strategy))
+}
+
+/** The same traffic, vendors and dice for any way to choose. */
+export async function runWith(scenario: Scenario, clientOf: (bed: Bed) => Client): Promise<Figures> {
+  const clock = createSimClock(scenario.start)
+  const draw = createDice(scenario.seed)
+  const vendors = scenario.vendors.map((spec) =>
+    createVendor(spec, { clock, draw: createDice(draw() * 2 ** 32) }),
+  )
+  const client = clientOf({ scenario, clock, vendors })
+  const waits: number[] = []
+  for (const at of scenario.arrivals) {
+    clock.after(at, () => void client().then((wait) => wait !== undefined && waits.push(wait)))
+  }
+  await clock.run()
+  return {
+    offered: scenario.arrivals.length,
+    answered: waits.length,
+    perfect: perfectYield(scenario),
+    refused: vendors.reduce((sum, { tally }) => sum + tally.refused, 0),
+    refusedByVendor: new Map(vendors.map(({ spec, tally }) => [spec.name, tally.refusedAt])),
+    answeredByVendor: new Map(vendors.map(({ spec, tally }) => [spec.name, tally.answered])),
+    waits: waits.sort((a, b) => a - b),
+  }
+}
+
+function relayClient({ scenario, clock, vendors }: Bed, strategy: string): Client {
+  const setup = setupOf(scenario, strategy)
+  const draw = createDice(scenario.seed + 1)
+  const ended = new Map<string, GatewayEvent & { kind: 'request' }>()
+  const deps: RelayTask['deps'] = {
+    send: sendTo(vendors),
+    store: createMemoryStore({ draw }),
+    clock,
+    draw,
+    report: (event) => void (event.kind === 'request' && ended.set(event.id, event)),
+  }
+  const queue = createQueue(clock, { size: () => setup.config.settings.queueSize, onSize: () => {} })
+  const traffic = { credits: new Map<string, number>(), budget: createRetryBudget(), queue }
+  let ids = 0
+  return async () => {
+    const request = requestOf({ scenario, setup, clock, id: String(ids++) })
+    await relay({ request, rules: setup.rules, traffic, deps }).catch(() => undefined)
+    const event = ended.get(request.id)
+    ended.delete(request.id)
+    return event?.status === 200 ? waitOf(event) : undefined
+  }
+}
+
+/** The last attempt is the one that was answered. */
+function waitOf({ attempts, durationMs }: GatewayEvent & { kind: 'request' }): number {
+  return Math.max(0, durationMs - (attempts.at(-1)?.durationMs ?? 0))
+}
+
+function setupOf(scenario: Scenario, strategy: string): Setup {
+  const loaded = loadConfig(JSON.stringify(configOf(scenario, strategy)), {}, 'config.json')
+  if (!loaded.ok) throw new Error(loaded.problems.map(({ path, message }) => `${path} ${message}`).join('; '))
+  return createSetup(loaded.config)
+}
+
+const encoder = new TextEncoder()
+
+function requestOf(one: { scenario: Scenario; setup: Setup; clock: SimClock; id: string }): RelayRequest {
+  const { scenario, setup, clock, id } = one
+  const pool = setup.pools.poolFor('auto', 'chat')
+  if (pool === undefined) throw new Error('no pool')
+  const { input, output } = scenario.tokens
+  return {
+    id,
+    endpoint: 'chat',
+    path: 'chat/completions',
+    query: '',
+    pool,
+    asked: 'auto',
+    headers: {},
+    bodyFor: ({ model }) => [encoder.encode(JSON.stringify({ model, input, output } satisfies SimBody))],
+    stream: false,
+    inputTokens: input,
+    outputTokens: undefined,
+    affinityKey: '',
+    answerIds: [],
+    gone: new AbortController().signal,
+    since: clock.now(),
+  }
+}
