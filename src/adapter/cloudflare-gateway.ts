@@ -1,0 +1,84 @@
+import type { Environment } from '../config/environment.ts'
+import type { Clock } from '../relay/clock.ts'
+import { createObjectStore } from '../state/durable-object-store.ts'
+import type { StateReply } from '../state/durable-object-call.ts'
+import { createGuardedStore } from '../state/guarded.ts'
+import { createMemoryStore } from '../state/memory.ts'
+import type { Report } from '../relay/event.ts'
+import type { ObjectNamespace, WorkerEnv } from './cloudflare-platform.ts'
+import { consoleLog } from './edge-log.ts'
+import { createClock } from './clock.ts'
+import { openConfigText } from './edge-config.ts'
+import { createEdgeGateway, type EdgePlatform } from './edge-gateway.ts'
+import { respondInWholeEvents } from './edge-respond.ts'
+
+/** Registers work with the present request, which then outlives its answer (30 s at most). */
+export type Defer = (work: Promise<unknown>) => void
+
+const NAMES = { text: 'AILOAD_CONFIG', token: 'AUTH_TOKEN', how: 'npx wrangler secret put NAME' }
+
+/** A Worker's fetch handler. To be made inside its first request: before that, clocks stand still. */
+export function createWorker(
+  env: WorkerEnv,
+  defer: Defer,
+): (request: Request) => Response | Promise<Response> {
+  const opened = openConfigText({
+    text: env.AILOAD_CONFIG,
+    token: env.AUTH_TOKEN,
+    env: textsOf(env),
+    names: NAMES,
+  })
+  if (!opened.ok) return opened.answer
+  const clock = createClock()
+  const log = consoleLog(opened.config.server.mode)
+  const gateway = createEdgeGateway(opened.config, {
+    clock,
+    log,
+    defer,
+    respond: respondInWholeEvents,
+    ...storeOf(env.AILOAD_STATE, { clock, defer, log }),
+    peerOf: (request) => request.headers.get('cf-connecting-ip') ?? '',
+  })
+  return (request) => gateway.fetch(request)
+}
+
+/** Variables and secrets, which `${NAME}` in the configuration may refer to. Bindings are no texts. */
+function textsOf(env: WorkerEnv): Environment {
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => typeof value === 'string'))
+}
+
+interface Means {
+  readonly clock: Clock
+  readonly defer: Defer
+  readonly log: Report
+}
+
+function storeOf(
+  namespace: ObjectNamespace | undefined,
+  { clock, defer, log }: Means,
+): Pick<EdgePlatform, 'store' | 'look'> {
+  const local = createMemoryStore({ draw: Math.random })
+  if (namespace === undefined) return { store: local }
+  const { now, after } = clock
+  const remote = createObjectStore({
+    now,
+    defer,
+    after,
+    ownInFlight: (scope) => local.snapshot([scope])[0]?.inFlight ?? 0,
+    async call(question) {
+      // A stub belongs to the request that made it, and does not survive an error.
+      const stub = namespace.get(namespace.idFromName('state'))
+      const answer = await stub.fetch('https://state/', { method: 'POST', body: JSON.stringify(question) })
+      if (!answer.ok) throw new Error(`the object answers ${answer.status}`)
+      return (await answer.json()) as StateReply
+    },
+  })
+  const onLost = (why: 'slow' | 'failed'): void =>
+    log({
+      kind: 'notice',
+      level: 'warning',
+      message: `the Durable Object is ${why === 'slow' ? 'slow' : 'out of reach'}; this isolate's memory serves`,
+    })
+  const store = createGuardedStore({ remote, local, now, after, defer, onLost })
+  return { store, look: store.look }
+}

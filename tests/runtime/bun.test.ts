@@ -1,0 +1,4 @@
+import { behavesAsEverywhere } from './behaviours.ts'
+import { bun } from './runtimes.ts'
+
+behavesAsEverywhere(bun)

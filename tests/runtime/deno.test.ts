@@ -1,0 +1,4 @@
+import { behavesAsEverywhere } from './behaviours.ts'
+import { deno } from './runtimes.ts'
+
+behavesAsEverywhere(deno)

@@ -1,0 +1,4 @@
+import { behavesAsEverywhere } from './behaviours.ts'
+import { edgeRuntime } from './runtimes.ts'
+
+behavesAsEverywhere(edgeRuntime)

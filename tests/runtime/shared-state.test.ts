@@ -1,0 +1,175 @@
+import { existsSync } from 'node:fs'
+import { afterEach, describe, expect, test } from 'vitest'
+import { answer } from '../support/scripted-scenes.ts'
+import { startScriptedUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { startWorkers, temporaryDirectory, TOKEN, type Running } from './runtimes.ts'
+
+const ANSWER = answer({
+  body: '{"id":"c-1","choices":[{"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}',
+})
+const LIMIT = 10
+
+let running: Running[] = []
+let upstreams: ScriptedUpstream[] = []
+
+afterEach(async () => {
+  await running[0]?.stop()
+  await Promise.all(upstreams.map((upstream) => upstream.close()))
+  running = []
+  upstreams = []
+})
+
+async function upstream(): Promise<ScriptedUpstream> {
+  const started = await startScriptedUpstream(ANSWER)
+  upstreams.push(started)
+  return started
+}
+
+const limited = (to: ScriptedUpstream, settings: object = {}): object => ({
+  models: [{ base_url: `${to.url}/v1`, api_key: 'k', model: 'm', limits: { rpm: LIMIT } }],
+  settings: { queue_timeout: 0, affinity: 'off', ...settings },
+})
+
+async function chat({ url }: Running, body: object = {}): Promise<Response> {
+  const answered = await fetch(`${url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ messages: [{ role: 'user', content: 'Hello' }], ...body }),
+  })
+  await answered.arrayBuffer()
+  return answered
+}
+
+describe('isolates over one Durable Object', () => {
+  test('two of them share a limit of 10 a minute: together never more than 10 upstream', async () => {
+    const to = await upstream()
+    running = await startWorkers(limited(to), { sockets: 2 })
+    const answers = await Promise.all(Array.from({ length: 30 }, (_, nth) => chat(running[nth % 2]!)))
+    const later = [await chat(running[0]!), await chat(running[1]!)]
+    expect(running[0]!.output()).not.toContain('memory serves')
+    expect(to.requests).toHaveLength(LIMIT)
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(LIMIT)
+    expect(later.map(({ status }) => status)).toEqual([429, 429])
+    expect(Number(later[0]?.headers.get('retry-after'))).toBeGreaterThan(30)
+  })
+
+  test('what rests in one rests in the other', async () => {
+    const [a, b] = [
+      await startScriptedUpstream(answer({ status: 429, headers: { 'retry-after': '30' } })),
+      await upstream(),
+    ]
+    upstreams.push(a)
+    const models = [a, b].map(({ url }, at) => ({
+      base_url: `${url}/v1`,
+      api_key: `k${at}`,
+      model: `m${at}`,
+    }))
+    running = await startWorkers(
+      { models, settings: { strategy: 'in_order', affinity: 'off' } },
+      { sockets: 2 },
+    )
+    await chat(running[0]!)
+    // What an isolate has to tell gathers for 20 ms.
+    await new Promise((go) => setTimeout(go, 100))
+    for (let times = 0; times < 5; times++) expect((await chat(running[1]!)).status).toBe(200)
+    expect(a.requests).toHaveLength(1)
+    const status = await fetch(`${running[1]!.url}/admin/status`, {
+      headers: { authorization: `Bearer ${TOKEN}` },
+    })
+    expect(await status.json()).toMatchObject({ upstreams: [{ available: false }, { available: true }] })
+  })
+
+  test('a conversation goes on at the upstream where another isolate began it', async () => {
+    const all = [await upstream(), await upstream(), await upstream(), await upstream()]
+    const models = all.map(({ url }, at) => ({ base_url: `${url}/v1`, api_key: `k${at}`, model: `m${at}` }))
+    running = await startWorkers(
+      { models, settings: { strategy: 'least_busy', affinity: 'conversation' } },
+      { sockets: 2 },
+    )
+    for (let nth = 0; nth < 12; nth++) {
+      const messages = [{ role: 'user', content: `Hello ${nth}` }]
+      const first = await chat(running[0]!, { messages })
+      await new Promise((go) => setTimeout(go, 60))
+      const second = await chat(running[1]!, {
+        messages: [...messages, { role: 'assistant', content: 'hi' }, { role: 'user', content: 'and?' }],
+      })
+      expect(second.headers.get('x-aiload-upstream')).toBe(first.headers.get('x-aiload-upstream'))
+    }
+  })
+
+  test('an object that begins anew remembers what was spent', async () => {
+    const to = await upstream()
+    const directory = temporaryDirectory()
+    const config = limited(to)
+    running = await startWorkers(config, { directory, sockets: 1 })
+    for (let nth = 0; nth < 6; nth++) await chat(running[0]!)
+    await new Promise((go) => setTimeout(go, 1_500))
+    await running[0]!.stop({ keep: directory })
+    expect(existsSync(directory)).toBe(true)
+    running = await startWorkers(config, { directory, sockets: 1 })
+    for (let nth = 0; nth < 8; nth++) await chat(running[0]!)
+    expect(to.requests).toHaveLength(LIMIT)
+  })
+
+  test('a client that leaves a stream gives its place back', async () => {
+    const to = await startScriptedUpstream(async (exchange) => {
+      if (to.requests.length > 1) return ANSWER(exchange)
+      await exchange.head(200, { 'content-type': 'text/event-stream', 'transfer-encoding': 'chunked' })
+      // workerd notices a client that has left when it has something to send.
+      while (await exchange.chunk('data: {"choices":[{"delta":{"content":"one"}}]}\n\n')) {
+        await new Promise((go) => setTimeout(go, 50))
+      }
+    })
+    upstreams.push(to)
+    const models = [{ base_url: `${to.url}/v1`, api_key: 'k', model: 'm', limits: { concurrency: 1 } }]
+    running = await startWorkers({ models, settings: { queue_timeout: 0, affinity: 'off' } }, { sockets: 2 })
+    const leaving = new AbortController()
+    const first = await fetch(`${running[0]!.url}/v1/chat/completions`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${TOKEN}` },
+      body: '{"stream":true,"messages":[]}',
+      signal: leaving.signal,
+    })
+    await first.body!.getReader().read()
+    expect((await chat(running[1]!)).status).toBe(429)
+    leaving.abort()
+    await to.requests[0]!.closed
+    await new Promise((go) => setTimeout(go, 300))
+    expect((await chat(running[1]!)).status).toBe(200)
+  })
+
+  test('requests that wait get their turn when others end', async () => {
+    const to = await startScriptedUpstream(async (exchange) => {
+      await new Promise((go) => setTimeout(go, 100))
+      await ANSWER(exchange)
+    })
+    upstreams.push(to)
+    const models = [{ base_url: `${to.url}/v1`, api_key: 'k', model: 'm', limits: { concurrency: 2 } }]
+    running = await startWorkers({ models, settings: { queue_timeout: 10, affinity: 'off' } })
+    const answers = await Promise.all(Array.from({ length: 12 }, () => chat(running[0]!)))
+    expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 12 }, () => 200))
+  })
+
+  test.each([
+    { object: 'await new Promise((go) => setTimeout(go, 5000)); return new Response("late")', why: 'slow' },
+    { object: 'throw new Error("down")', why: 'out of reach' },
+    { object: 'return new Response("no", { status: 500 })', why: 'out of reach' },
+  ])(
+    'an object that is $why costs at most 50 ms, then the memory of the isolate serves',
+    async ({ object, why }) => {
+      const to = await upstream()
+      running = await startWorkers(limited(to, { affinity: 'conversation' }), { object })
+      const times: number[] = []
+      for (let nth = 0; nth < LIMIT + 2; nth++) {
+        const since = performance.now()
+        const { status } = await chat(running[0]!)
+        times.push(performance.now() - since)
+        expect(status).toBe(nth < LIMIT ? 200 : 429)
+      }
+      expect(to.requests).toHaveLength(LIMIT)
+      expect(running[0]!.output()).toContain(`the Durable Object is ${why}`)
+      // The first request also compiles; of the others one pays for asking again.
+      expect(times.slice(1).filter((ms) => ms > 50).length).toBeLessThanOrEqual(1)
+    },
+  )
+})

@@ -1,0 +1,4 @@
+import { behavesAsEverywhere } from './behaviours.ts'
+import { worker } from './runtimes.ts'
+
+behavesAsEverywhere(worker)
