@@ -1,0 +1,190 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { TransportError, type UpstreamResponse } from '../src/relay/transport.ts'
+import { knownStates } from '../src/telemetry/known-states.ts'
+import { conditionOf } from '../src/telemetry/condition.ts'
+import { createSetup } from '../src/http/setup.ts'
+import {
+  answer,
+  checked,
+  configOf,
+  createTestApp,
+  errorAnswer,
+  jsonAnswer,
+  type TestApp,
+} from './support/test-app.ts'
+
+/** What the README promises for each fault is what really happens. */
+
+const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
+const chinese = readFileSync(new URL('../README.zh.md', import.meta.url), 'utf8')
+
+/** The cells of the table below a heading, without its head. */
+function tableBelow(text: string, heading: string): string[][] {
+  const section = text.slice(text.indexOf(heading)).split(/\n## /)[0] ?? ''
+  const rows = section.split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('|---'))
+  return rows.slice(1).map((row) =>
+    row
+      .split('|')
+      .slice(1, -1)
+      .map((cell) => cell.trim()),
+  )
+}
+
+const events = (text: string): UpstreamResponse => ({
+  status: 200,
+  headers: { 'content-type': 'text/event-stream' },
+  body: new Blob([text]).stream(),
+})
+const throws = (failure: TransportError['failure']) => (): UpstreamResponse => {
+  throw new TransportError(failure, 'as scripted')
+}
+const page = (status: number): UpstreamResponse => ({
+  status,
+  headers: { 'content-type': 'text/html' },
+  body: new TextEncoder().encode('<html>'),
+})
+
+interface Played {
+  /** One for each thing that the row names. */
+  readonly scenes: readonly (() => UpstreamResponse)[]
+  readonly body?: object
+  /** How long the named scope rests after the first failure, ms; undefined = nobody rests. */
+  readonly restMs?: number
+}
+
+/** Rows of the table that end before the first byte, by their first cell. */
+const played: Readonly<Record<string, Played>> = {
+  'connection refused, DNS or TLS failure': { scenes: [throws('not-sent')], restMs: 1_000 },
+  'no connection in time, no first byte in time': {
+    scenes: [throws('connect-timeout'), throws('timeout')],
+    restMs: 1_000,
+  },
+  '429 with a hint': {
+    scenes: [() => errorAnswer(429, 'rate_limit_exceeded', { 'retry-after': '30' })],
+    restMs: 30_000,
+  },
+  '429 without a hint': { scenes: [() => errorAnswer(429, 'rate_limit_exceeded')], restMs: 5_000 },
+  '402 or `insufficient_quota`': {
+    scenes: [() => errorAnswer(402), () => errorAnswer(429, 'insufficient_quota')],
+    restMs: 3_600_000,
+  },
+  '401': { scenes: [() => errorAnswer(401, 'invalid_api_key')], restMs: 300_000 },
+  '404 for the model': { scenes: [() => errorAnswer(404, 'model_not_found')], restMs: 600_000 },
+  '500': { scenes: [() => errorAnswer(500)], restMs: 1_000 },
+  '503 or 529': { scenes: [() => errorAnswer(503), () => errorAnswer(529)], restMs: 1_000 },
+  '200 with an error in it, an HTML page, nothing at all': {
+    scenes: [
+      () => jsonAnswer(200, { error: { message: 'no', code: 'server_error' } }),
+      () => page(200),
+      () => ({ status: 200, headers: { 'content-type': 'application/json' }, body: new Uint8Array(0) }),
+    ],
+    restMs: 1_000,
+  },
+  'an error as the first event of a stream': {
+    scenes: [() => events('data: {"error":{"message":"no","code":"server_error"}}\n\n')],
+    body: { stream: true },
+    restMs: 1_000,
+  },
+  'a redirect': {
+    scenes: [() => ({ ...page(302), headers: { location: 'https://elsewhere.test/' } })],
+    restMs: 1_000,
+  },
+}
+
+/** Rows whose answer is the upstream's own. */
+const verbatim: Readonly<
+  Record<string, { scenes: readonly (() => UpstreamResponse)[]; other: 'asked' | 'not asked' }>
+> = {
+  '400 with `context_length_exceeded` or an unsupported parameter': {
+    scenes: [
+      () => errorAnswer(400, 'context_length_exceeded'),
+      () => errorAnswer(400, 'unsupported_parameter'),
+    ],
+    other: 'asked',
+  },
+  'any other 400, 409, 413, 415, 422': {
+    scenes: [400, 409, 413, 415, 422].map((status) => () => errorAnswer(status)),
+    other: 'not asked',
+  },
+}
+
+const rows = tableBelow(readme, '## When an upstream fails')
+const byText = (a = '', b = ''): number => a.localeCompare(b)
+const cellsOf = (name: string): string[] => rows.find(([first]) => first === name) ?? []
+
+test('the table has a row for each scene, and each row a scene', () => {
+  const midStream = 'it breaks in the middle of a stream'
+  expect(rows.map(([first = '']) => first).toSorted(byText)).toEqual(
+    [...Object.keys(played), ...Object.keys(verbatim), midStream].toSorted(byText),
+  )
+})
+
+const inOrder = { settings: { strategy: 'in_order', queue_timeout: 0 } }
+const good = (stream: boolean): UpstreamResponse =>
+  stream
+    ? events('data: {"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n')
+    : answer('b.test')
+
+async function restOf({ store, clock }: TestApp): Promise<number | undefined> {
+  const { pools } = createSetup(checked(configOf(['a.test'], inOrder)))
+  const [upstream] = pools.upstreams
+  const stateOf = await knownStates(pools.upstreams, store)
+  const condition = conditionOf(upstream!, stateOf, { endpoint: 'chat', now: clock.now() })
+  return condition.available ? undefined : condition.block!.until - clock.now()
+}
+
+test.each(Object.entries(played))(
+  '%s: another answers, and alone it is what the README says',
+  async (name, { scenes, body = {}, restMs }) => {
+    const [, , exhausted = '', rests = ''] = cellsOf(name)
+    for (const scene of scenes) {
+      const both = createTestApp(configOf(['a.test', 'b.test'], inOrder), ({ host }) =>
+        host === 'a.test' ? scene() : good('stream' in body),
+      )
+      expect((await both.chat(body)).status).toBe(200)
+      expect(both.hosts()).toEqual(['a.test', 'b.test'])
+
+      const alone = createTestApp(configOf(['a.test'], inOrder), scene)
+      const failed = await alone.chat(body)
+      const { error } = (await failed.json()) as { error: { code: string } }
+      expect(exhausted).toContain(`${failed.status} \`${error.code}\``)
+      if (exhausted.includes('retry-after'))
+        expect(Number(failed.headers.get('retry-after'))).toBeGreaterThanOrEqual(1)
+      const rest = (await restOf(alone)) ?? 0
+      expect(rest).toBeGreaterThanOrEqual(0.8 * (restMs ?? 0) - 1)
+      expect(rest).toBeLessThanOrEqual(1.2 * (restMs ?? 0) + 1)
+      expect(rests).toMatch(/^the (upstream|key)/)
+    }
+  },
+)
+
+test.each(Object.entries(verbatim))(
+  '%s: the answer as it was, and nobody rests',
+  async (name, { scenes, other }) => {
+    const [, whoElse, alone, rests] = cellsOf(name)
+    expect([alone, rests]).toEqual([expect.stringMatching(/answer as it was/), 'nobody'])
+    for (const scene of scenes) {
+      const sole = createTestApp(configOf(['a.test'], inOrder), scene)
+      const given = await sole.chat()
+      expect(given.status).toBe(scene().status)
+      expect(new Uint8Array(await given.arrayBuffer())).toEqual(scene().body)
+      expect(await restOf(sole)).toBeUndefined()
+      const both = createTestApp(configOf(['a.test', 'b.test'], inOrder), ({ host }) =>
+        host === 'a.test' ? scene() : answer(host),
+      )
+      expect((await both.chat()).status).toBe(other === 'asked' ? 200 : scene().status)
+      expect(both.hosts()).toEqual(other === 'asked' ? ['a.test', 'b.test'] : ['a.test'])
+      expect(whoElse).toMatch(other === 'asked' ? /another model/ : /not asked/)
+    }
+  },
+)
+
+test('both languages have the same tables, row for row', () => {
+  const shape = (text: string): string[] =>
+    text
+      .split('\n')
+      .filter((line) => line.startsWith('| '))
+      .map((line) => (line.match(/`[^`]+`/g) ?? []).join(' '))
+  expect(shape(chinese)).toEqual(shape(readme))
+})
