@@ -188,3 +188,16 @@ test('both languages have the same tables, row for row', () => {
       .map((line) => (line.match(/`[^`]+`/g) ?? []).join(' '))
   expect(shape(chinese)).toEqual(shape(readme))
 })
+
+test.each([
+  ['README.md', readme],
+  ['README.zh.md', chinese],
+])('every npm script that %s tells people to run exists, and start is given no further word', (_, text) => {
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    scripts: Record<string, string>
+  }
+  const told = [...text.matchAll(/npm run ([\w:-]+)/g)].map(([, script = '']) => script)
+  expect(told.length).toBeGreaterThan(5)
+  expect(told.filter((script) => manifest.scripts[script] === undefined)).toEqual([])
+  expect(text).not.toMatch(/npm start -- (?!-)/)
+})
