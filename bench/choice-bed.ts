@@ -1,8 +1,10 @@
+import { hash01 } from '../src/lib/hash.ts'
 import { orderOf } from '../src/pool/order.ts'
 import { strategies } from '../src/pool/strategy.ts'
 import type { Claim, Upstream } from '../src/pool/upstream.ts'
 import { endpoints, type Endpoint, type Limits } from '../src/pool/vocabulary.ts'
 import { surveyOf, type Survey } from '../src/relay/survey.ts'
+import { MOST_IN_ORDER } from '../src/relay/take.ts'
 import { createMemoryStore } from '../src/state/memory.ts'
 import type { Ask, Lease } from '../src/state/store.ts'
 import { createDice } from '../tests/support/dice.ts'
@@ -24,6 +26,7 @@ function upstreamOf(nth: number): Upstream {
   })
   return {
     id,
+    place: hash01(id),
     name: `upstream ${nth}`,
     model: 'model',
     root: `https://api-${nth % 10}.example.com/v1`,
@@ -63,7 +66,7 @@ export function bedOf(size: number) {
     orderOf(from.candidates, {
       strategy: strategies[strategy],
       hashesUnseenKeys: true,
-      context: { draw, key },
+      context: { draw, key, most: MOST_IN_ORDER },
       stickTo: undefined,
     })
   const choose = (strategy: keyof typeof strategies, key = ''): Lease | undefined =>

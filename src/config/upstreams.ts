@@ -1,4 +1,4 @@
-import { fingerprint } from '../lib/hash.ts'
+import { fingerprint, hash01 } from '../lib/hash.ts'
 import { upstreamNames } from '../pool/upstream-name.ts'
 import type { Claim, Draw, Upstream } from '../pool/upstream.ts'
 import { endpoints, type Endpoint } from '../pool/vocabulary.ts'
@@ -21,6 +21,7 @@ function upstreamOf(config: Config, model: ModelConfig, one: { apiKey: string; n
   })
   return {
     id,
+    place: hash01(id),
     name: one.name,
     model: model.model,
     root: model.root,

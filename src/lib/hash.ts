@@ -1,8 +1,8 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
 
-/** The finaliser of MurmurHash3 (Austin Appleby, public domain): every input bit moves every output bit. */
-function mixed(word: number): number {
+/** The finaliser of 32-bit MurmurHash3 (Austin Appleby, public domain): every input bit moves every output bit. */
+export function mixed(word: number): number {
   let h = word
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)

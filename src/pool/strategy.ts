@@ -1,6 +1,6 @@
-import { descending } from '../lib/descending.ts'
 import { hash01 } from '../lib/hash.ts'
-import { seededHash01 } from '../lib/seeded-hash.ts'
+import { highest } from '../lib/highest.ts'
+import { pairedHash01 } from '../lib/paired-hash.ts'
 import type { Upstream } from './upstream.ts'
 import type { StrategyName } from './vocabulary.ts'
 
@@ -11,7 +11,10 @@ export interface Candidate {
   readonly inFlight: number
   /** Peak-sensitive average of the time to the first byte, ms; 0 = not measured yet. */
   readonly latencyMs: number
-  /** Share of its tightest limit that is still free, 0…1; 1 without limits. */
+  /**
+   * Share of its tightest limit that is still free, 0…1; 1 without limits. A limit by the day counts by what it
+   * could give in every minute until it ends.
+   */
   readonly headroom: number
   /** What smooth round robin has saved up for it; see `spendTurn`. */
   readonly credit: number
@@ -23,54 +26,68 @@ export interface PickContext {
   readonly draw: () => number
   /** The affinity key of the request; empty where there is none. */
   readonly key: string
+  /** How many are wanted, for there may be a thousand and the first mostly serves; at least 2. All unless given. */
+  readonly most?: number
 }
 
 /**
  * Puts the candidates in the order in which they are tried.
  *
- * Pure; returns every candidate exactly once: the first is the pick, the rest its fallbacks. Who is
- * unavailable is not among them, so a dead upstream's share goes to all others by weight.
+ * Pure; returns every candidate exactly once, or the first `most` of them: the first is the pick, the rest its
+ * fallbacks. Who is unavailable is not among them, so a dead upstream's share goes to all others by weight.
  */
 export type Strategy = (candidates: readonly Candidate[], context: PickContext) => Candidate[]
 
 /**
  * Weighted sampling without replacement (Efraimidis and Spirakis 2006): the higher, the earlier.
- * `u` is uniform in [0, 1); at 0 the score is −∞, which still has a place in the order.
+ * `u` is uniform in [0, 1); at 0 it is −∞, which still has a place in the order.
  */
-const score = (u: number, weight: number): number => Math.log(u) / weight
+const chance = (u: number, weight: number): number => Math.log(u) / weight
 
-/** Highest score first; equal scores keep their order. */
-function byScore(candidates: readonly Candidate[], scoreOf: (candidate: Candidate) => number): Candidate[] {
-  const scores = new Float64Array(candidates.length)
-  for (let at = 0; at < scores.length; at++) {
-    const candidate = candidates[at]
-    if (candidate !== undefined) scores[at] = scoreOf(candidate)
-  }
-  const order: Candidate[] = []
-  for (const at of descending(scores)) {
-    const candidate = candidates[at]
-    if (candidate !== undefined) order.push(candidate)
-  }
-  return order
+type Score = (candidate: Candidate) => number
+
+/** The highest score first; equal scores by `ties`, else in their order. */
+function byScore(
+  candidates: readonly Candidate[],
+  { most = Infinity }: PickContext,
+  { score: by, ties }: { score: Score; ties?: Score },
+): Candidate[] {
+  const places = highest(scoresOf(candidates, by), most, ties && scoresOf(candidates, ties))
+  return places.map((at) => candidates[at]).filter((candidate) => candidate !== undefined)
 }
 
+function scoresOf(candidates: readonly Candidate[], scoreOf: Score): Float64Array {
+  const scores = new Float64Array(candidates.length)
+  let at = 0
+  for (const candidate of candidates) scores[at++] = scoreOf(candidate)
+  return scores
+}
+
+const drawn =
+  ({ draw }: PickContext): Score =>
+  ({ upstream }) =>
+    chance(draw(), upstream.weight)
+
 /** Each upstream in proportion to its weight, independently for every request. */
-const random: Strategy = (candidates, { draw }) =>
-  byScore(candidates, ({ upstream }) => score(draw(), upstream.weight))
+const random: Strategy = (candidates, context) => byScore(candidates, context, { score: drawn(context) })
 
 /** The same key goes to the same upstream; when that one is away, only its keys move. */
-export const rendezvous: Strategy = (candidates, { key }) => {
-  const seed = hash01(key)
-  return byScore(candidates, ({ upstream }) => score(seededHash01(seed, upstream.id), upstream.weight))
+export const rendezvous: Strategy = (candidates, context) => {
+  const key = hash01(context.key)
+  const score: Score = ({ upstream }) => chance(pairedHash01(key, upstream.place), upstream.weight)
+  return byScore(candidates, context, { score })
 }
 
 /** Smooth weighted round robin: the one that has waited longest for its share. */
-const roundRobin: Strategy = (candidates) =>
-  byScore(candidates, ({ upstream, credit }) => credit + upstream.weight)
+const roundRobin: Strategy = (candidates, context) =>
+  byScore(candidates, context, { score: ({ upstream, credit }) => credit + upstream.weight })
 
 /** Fewest under way for its weight; ties in proportion to the weights. */
 const leastBusy: Strategy = (candidates, context) =>
-  byScore(random(candidates, context), ({ upstream, inFlight }) => -inFlight / upstream.weight)
+  byScore(candidates, context, {
+    score: ({ upstream, inFlight }) => -inFlight / upstream.weight,
+    ties: drawn(context),
+  })
 
 /**
  * The quicker of two drawn by weight (power of two choices), judged by the time to the first byte times
@@ -88,10 +105,10 @@ const load = ({ latencyMs, inFlight }: Candidate): number => latencyMs * (inFlig
 
 /** The largest free share of its tightest limit; ties in proportion to the weights. */
 const headroom: Strategy = (candidates, context) =>
-  byScore(random(candidates, context), (candidate) => candidate.headroom)
+  byScore(candidates, context, { score: (candidate) => candidate.headroom, ties: drawn(context) })
 
 /** As listed in the configuration. */
-const inOrder: Strategy = (candidates) => [...candidates]
+const inOrder: Strategy = (candidates, { most }) => candidates.slice(0, most)
 
 /** The strategies by the names that the configuration knows. */
 export const strategies: Readonly<Record<StrategyName, Strategy>> = {

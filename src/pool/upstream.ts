@@ -7,6 +7,8 @@ export interface Upstream {
    * cooldowns, quotas and affinity survive an edit of the configuration.
    */
   readonly id: string
+  /** `hash01` of the id: where rendezvous hashing sees it. */
+  readonly place: number
   /** Unique; shown in logs, metrics and headers. */
   readonly name: string
   /** The model name that it is asked for. */

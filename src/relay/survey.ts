@@ -2,8 +2,8 @@ import type { Candidate } from '../pool/strategy.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import type { Endpoint } from '../pool/vocabulary.ts'
 import { judged, type Block } from '../state/availability.ts'
-import { latencyOf, type ScopeState } from '../state/scope-state.ts'
-import type { Ask, StateStore } from '../state/store.ts'
+import { latencyOf } from '../state/scope-state.ts'
+import type { Ask, Standing, StateStore } from '../state/store.ts'
 
 /** An upstream that may not take the request now, and why. */
 export interface Resting {
@@ -29,34 +29,33 @@ export interface SurveyTask {
 
 /** Looks at every upstream once, with one question to the store. */
 export function surveyOf(task: SurveyTask): Survey | Promise<Survey> {
-  const scopes: string[] = []
-  for (const { claims } of task.upstreams)
-    for (const { scope } of claims[task.endpoint].draws) scopes.push(scope)
-  const states = task.store.snapshot(scopes)
-  return states instanceof Promise ? states.then((known) => surveyed(task, known)) : surveyed(task, states)
+  const known = task.store.standings(task.upstreams.map(({ claims }) => claims[task.endpoint]))
+  return known instanceof Promise
+    ? known.then((standings) => surveyed(task, standings))
+    : surveyed(task, known)
 }
 
-function surveyed(task: SurveyTask, states: readonly (ScopeState | undefined)[]): Survey {
+function surveyed(task: SurveyTask, standings: readonly Standing[]): Survey {
   const { endpoint, now, credits } = task
   const given = { ask: task.ask, now }
   const candidates: Candidate[] = []
   const resting: Resting[] = []
-  let at = 0
-  for (const upstream of task.upstreams) {
-    const claim = upstream.claims[endpoint]
-    const own = states.slice(at, (at += claim.draws.length))
-    const found = judged(claim, own, given)
+  for (let at = 0; at < standings.length; at++) {
+    const upstream = task.upstreams[at]
+    const standing = standings[at]
+    if (upstream === undefined || standing === undefined) continue
+    const found = judged(upstream.claims[endpoint], standing, given)
     if (!found.free) {
       resting.push({ upstream, block: found.block })
       continue
     }
-    const state = own[0]
+    const [state] = standing
     candidates.push({
       upstream,
       inFlight: state?.inFlight ?? 0,
       latencyMs: latencyOf(state, now),
       headroom: found.headroom,
-      credit: credits.get(upstream.id) ?? 0,
+      credit: credits.size === 0 ? 0 : (credits.get(upstream.id) ?? 0),
     })
   }
   return { candidates, resting }

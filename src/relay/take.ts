@@ -1,11 +1,14 @@
 import { orderOf } from '../pool/order.ts'
-import { spendTurn, strategies } from '../pool/strategy.ts'
+import { spendTurn, strategies, type Candidate } from '../pool/strategy.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import { lastResortOf, type Block } from '../state/availability.ts'
 import type { Ask, Lease, MaybePromise } from '../state/store.ts'
 import { instantOf } from './clock.ts'
 import { surveyOf, type Resting, type Survey } from './survey.ts'
 import type { TurnTask } from './turn.ts'
+
+/** As many are put in order at once: mostly the first serves, and the rest would be judged by old news. */
+export const MOST_IN_ORDER = 8
 
 const NORMAL = { lastResort: false }
 const LAST_RESORT = { lastResort: true }
@@ -49,9 +52,11 @@ export function takeFromNewOrder(
   const seen = survey(task, upstreams)
   const stickTo = rememberedUpstream(task)
   if (seen instanceof Promise || stickTo instanceof Promise) {
-    return Promise.all([seen, stickTo]).then(([found, upstream]) => takeInOrder(task, found, upstream))
+    return Promise.all([seen, stickTo]).then(([found, upstream]) =>
+      takeInOrder(task, found, { upstreams, stickTo: upstream }),
+    )
   }
-  return takeInOrder(task, seen, stickTo)
+  return takeInOrder(task, seen, { upstreams, stickTo })
 }
 
 function rememberedUpstream({ journey, deps }: TurnTask): MaybePromise<string | undefined> {
@@ -62,21 +67,30 @@ function rememberedUpstream({ journey, deps }: TurnTask): MaybePromise<string | 
 function takeInOrder(
   task: TurnTask,
   seen: Survey,
-  stickTo: string | undefined,
+  { upstreams, stickTo }: { upstreams: readonly Upstream[]; stickTo: string | undefined },
 ): MaybePromise<Lease | undefined> {
   const { journey, rules, deps } = task
   if (seen.candidates.length === 0) return undefined
   const order = orderOf(seen.candidates, {
     strategy: strategies[rules.strategy],
     hashesUnseenKeys: rules.strategy === 'random',
-    context: { draw: deps.draw, key: journey.request.affinityKey },
+    context: { draw: deps.draw, key: journey.request.affinityKey, most: MOST_IN_ORDER },
     stickTo,
   })
   journey.survey = seen
-  return take(
+  const lease = take(
     task,
     order.map(({ upstream }) => upstream.claims[journey.request.endpoint]),
   )
+  // A store that is elsewhere may know better than the survey did: then it is the others' turn.
+  const others = (): MaybePromise<Lease | undefined> => takeFromNewOrder(task, without(upstreams, order))
+  if (!(lease instanceof Promise)) return lease ?? others()
+  return lease.then((got) => got ?? others())
+}
+
+function without(upstreams: readonly Upstream[], order: readonly Candidate[]): readonly Upstream[] {
+  const asked = new Set(order.map(({ upstream }) => upstream))
+  return upstreams.filter((upstream) => !asked.has(upstream))
 }
 
 function take(task: TurnTask, order: readonly Claim[]): MaybePromise<Lease | undefined> {

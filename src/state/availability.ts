@@ -1,10 +1,11 @@
 import type { Cause } from '../pool/outcome.ts'
 import type { Claim, Draw } from '../pool/upstream.ts'
+import { claimOutlookOf } from './claim-outlook.ts'
 import { gateOf } from './cooldown.ts'
 import { amountOf, tokensFor } from './demand.ts'
 import { outlookOf } from './outlook.ts'
 import { concurrencyOf, UNKNOWN, type ScopeState } from './scope-state.ts'
-import type { Ask } from './store.ts'
+import type { Ask, Standing } from './store.ts'
 import { freeIn, reopeningOf } from './window-room.ts'
 import {
   CONFIGURABLE,
@@ -61,16 +62,22 @@ export function availabilityOf(claim: Claim, stateOf: StateOf, given: Given): Av
   )
 }
 
-/**
- * The same for states that are at hand.
- *
- * @param states one for each draw of the claim, in the same order
- */
-export function judged(
-  claim: Claim,
-  states: readonly (ScopeState | undefined)[],
-  given: Given,
-): Availability {
+/** The same for states that are at hand. Most claims are free and have nothing about them: those are told at once. */
+export function judged(claim: Claim, states: Standing, given: Given): Availability {
+  const tokens = tokensFor(states[0], given.ask)
+  const outlook = claimOutlookOf(claim, states, given.now)
+  const isFree = outlook.isPlain && outlook.requests >= 1 && (tokens === 0 || outlook.tokens >= tokens)
+  if (!isFree) return examined(claim, states, given)
+  return {
+    free: true,
+    probing: NOTHING,
+    tokens,
+    headroom: tokens > 0 ? outlook.share : outlook.requestShare,
+  }
+}
+
+/** Scope by scope. */
+function examined(claim: Claim, states: Standing, given: Given): Availability {
   const { ask, now } = given
   const verdict: Verdict = { tokens: tokensFor(states[0], ask), now, headroom: 1, block: undefined }
   let probing: string[] | undefined
@@ -91,7 +98,7 @@ export function judged(
     : { free: false, block }
 }
 
-/** What is known of an upstream while its scopes are looked at: one for each, since this is the busiest place of a choice. */
+/** What is known of an upstream while its scopes are looked at. */
 interface Verdict {
   readonly tokens: number
   readonly now: number

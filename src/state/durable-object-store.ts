@@ -67,6 +67,7 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
 
   return {
     snapshot: (scopes) => cache.states(scopes),
+    standings: (claims) => claims.map(({ draws }) => cache.states(draws.map(({ scope }) => scope))),
     async look(scopes) {
       const { states } = await ask({ scopes })
       return states.map((state) => state ?? undefined)

@@ -100,6 +100,7 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
 
   return {
     snapshot: (scopes) => (now() < restsUntil ? local.snapshot(scopes) : remote.snapshot(scopes)),
+    standings: (claims) => (now() < restsUntil ? local.standings(claims) : remote.standings(claims)),
     async look(scopes) {
       const got = await inTime(Promise.resolve(remote.look(scopes)), { ms: LOOK_MS })
       return got === undefined ? local.snapshot(scopes) : got.value

@@ -53,8 +53,8 @@ const scope = v.object({
   meanOutput: v.exactOptional(amount),
 })
 
-/** A window as it is kept: what its buckets hold together is summed up anew. */
-export type KeptWindow = Omit<WindowState, 'counted'>
+/** A window as it is kept: all buckets in one list, and what they hold together is summed up anew. */
+export type KeptWindow = Omit<WindowState, 'counted' | 'newest'>
 /** A scope's state as it is kept. */
 export type KeptScope = Omit<v.InferOutput<typeof scope>, 'windows'> & {
   readonly windows: Readonly<Partial<Record<WindowName, KeptWindow>>>
@@ -78,7 +78,12 @@ export function keptScope({
 }: ScopeState): KeptScope {
   return {
     touched,
-    windows,
+    windows: Object.fromEntries(
+      Object.entries(windows).map(([name, { counted: _, newest, ...rest }]) => [
+        name,
+        newest === undefined ? rest : { ...rest, buckets: [...rest.buckets, newest] },
+      ]),
+    ),
     ...(cooldown && { cooldown: withoutProbe(cooldown) }),
     ...(crowd && { crowd }),
     ...(tooLarge && { tooLarge }),

@@ -1,7 +1,15 @@
 import type { Instant } from './instant.ts'
 import { readFrame, readScope, type KeptScope, type KeptWindow } from './kept-scope.ts'
 import { UNKNOWN, type ScopeState } from './scope-state.ts'
-import { EMPTY, SPAN_MS, spanOf, type Bucket, type WindowName, type WindowState } from './window.ts'
+import {
+  emptyFrom,
+  EMPTY,
+  SPAN_MS,
+  spanOf,
+  type Bucket,
+  type WindowName,
+  type WindowState,
+} from './window.ts'
 
 /** What a store writes down: deadlines on the clock of the process that wrote it. Plain data, no secret. */
 export interface KeptState {
@@ -33,7 +41,7 @@ export function isStale(state: ScopeState, now: number): boolean {
   if (state.inFlight > 0 || state.touched > now - FORGET_AFTER_MS) return false
   if ((state.cooldown?.coolUntil ?? 0) > now || (state.tooLarge?.until ?? 0) > now) return false
   return Object.values(state.windows).every(
-    ({ buckets, leftUntil = 0 }) => leftUntil <= now && (buckets.at(-1)?.until ?? 0) <= now,
+    (window) => (window.leftUntil ?? 0) <= now && emptyFrom(window) <= now,
   )
 }
 
@@ -124,10 +132,12 @@ function shiftedWindow(kept: KeptWindow, name: WindowName, shift: Shift): Window
   const buckets = kept.buckets.map(({ until, amount }) => ({ until: ahead(until, shift), amount }))
   if (pending > 0) buckets.push(lostBucket(pending, { buckets, name, now: shift.now }))
   const live = buckets.filter(({ until }) => until > shift.now).sort((a, b) => a.until - b.until)
+  const newest = live.at(-1)
   return {
     pending: 0,
     counted: live.reduce((sum, { amount }) => sum + amount, 0),
-    buckets: live,
+    buckets: live.slice(0, -1),
+    ...(newest && { newest }),
     ...(learnedLimit !== undefined && { learnedLimit }),
     ...(learnedUntil !== undefined && { learnedUntil: ahead(learnedUntil, shift) }),
     ...(left !== undefined && { left }),

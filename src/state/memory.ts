@@ -1,6 +1,6 @@
 import type { Claim } from '../pool/upstream.ts'
 import { createAffinityTable } from './affinity-table.ts'
-import { availabilityOf } from './availability.ts'
+import { judged } from './availability.ts'
 import { createCalendar } from './calendar.ts'
 import type { Instant } from './instant.ts'
 import { isWorthKeeping, keptScope } from './kept-scope.ts'
@@ -8,12 +8,14 @@ import { isStale, restored, type KeptState } from './kept-state.ts'
 import type { LeaseRecord } from './lease-record.ts'
 import type { ScopeState } from './scope-state.ts'
 import type { Changes, Step } from './step.ts'
-import type { Lease, StateStore } from './store.ts'
+import type { Lease, Standing, StateStore } from './store.ts'
+import { createScopeTable } from './scope-table.ts'
 import { confirmLease, settleLease, takeLease } from './transition.ts'
 
 /** A store in this process: every answer at once. */
 export interface MemoryStore extends StateStore {
   snapshot(scopes: readonly string[]): readonly (ScopeState | undefined)[]
+  standings(claims: readonly Claim[]): readonly Standing[]
   acquire(...args: Parameters<StateStore['acquire']>): Lease | undefined
   confirm(...args: Parameters<StateStore['confirm']>): void
   settle(...args: Parameters<StateStore['settle']>): void
@@ -37,18 +39,17 @@ const KEPT_KEYS = 10_000
  * @param given.draw uniform in [0, 1), for the jitter of cooldowns
  */
 export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore {
-  const states = new Map<string, ScopeState>()
+  const states = createScopeTable()
   // Leases last equally long, so the first one inserted is the first to run out.
   const leases = new Map<string, LeaseRecord>()
   const served = createAffinityTable()
   const answers = createAffinityTable()
   const dayEndsAt = createCalendar()
-  const stateOf = (scope: string): ScopeState | undefined => states.get(scope)
   let nextLease = 0
   let changeCount = 0
   let sweptAt = -Infinity
 
-  const stepAt = (at: Instant): Step => ({ stateOf, at, draw, dayEndsAt })
+  const stepAt = (at: Instant): Step => ({ stateOf: states.get, at, draw, dayEndsAt })
   const tableOf = (key: string) => (key.startsWith('answer ') ? answers : served)
 
   function apply(changes: Changes): void {
@@ -82,19 +83,20 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
   function sweep({ now }: Instant): void {
     if (now < sweptAt + SWEEP_MS) return
     sweptAt = now
-    for (const [scope, state] of states) if (isStale(state, now)) states.delete(scope)
+    states.drop((state) => isStale(state, now))
   }
 
   return {
     get changes() {
       return changeCount
     },
-    snapshot: (scopes) => scopes.map(stateOf),
+    snapshot: (scopes) => scopes.map(states.get),
+    standings: (claims) => claims.map(states.standing),
     acquire(order, ask, at) {
       takeBackLost(at)
       sweep(at)
       for (const claim of order) {
-        const found = availabilityOf(claim, stateOf, { ask, now: at.now })
+        const found = judged(claim, states.standing(claim), { ask, now: at.now })
         if (found.free) return take(claim, { ...found, probeMs: ask.probeMs }, at)
       }
       return undefined
@@ -118,14 +120,14 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
       version: 1,
       savedAt: at.wall,
       now: at.now,
-      scopes: [...states]
+      scopes: [...states.all()]
         .filter(([, state]) => isWorthKeeping(state) && !isStale(state, at.now))
         .map(([scope, state]) => [scope, keptScope(state)]),
       affinity: [...answers.newest(KEPT_KEYS, at.now), ...served.newest(KEPT_KEYS, at.now)],
     }),
     restore(kept, at) {
       const back = restored(kept, at)
-      for (const [scope, state] of back.scopes) if (!states.has(scope)) states.set(scope, state)
+      for (const [scope, state] of back.scopes) if (states.get(scope) === undefined) states.set(scope, state)
       for (const [key, upstream, until] of back.affinity) {
         tableOf(key).remember(key, upstream, { ttlMs: until - at.now, now: at.now })
       }

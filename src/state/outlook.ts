@@ -6,6 +6,7 @@ import {
   CONFIGURABLE,
   configuredLimit,
   countsRequests,
+  emptyFrom,
   limitOf,
   SPAN_MS,
   spanOf,
@@ -24,12 +25,12 @@ export interface Outlook {
    */
   readonly requestShare: number
   readonly share: number
+  /** When a window forgets something next: until then nothing changes but with the state. Ms on the clock. */
+  readonly until: number
 }
 
 interface Known extends Outlook {
   readonly limits: Limits | undefined
-  /** When a window forgets something next: until then nothing changes but with the state. */
-  readonly until: number
 }
 
 /**
@@ -100,14 +101,15 @@ function add(
 function minutesShare(name: WindowName, window: WindowState | undefined, now: number): number {
   const spanMs = SPAN_MS[spanOf(name)]
   if (spanMs <= SPAN_MS.minute) return 1
-  const end = Math.max(window?.buckets.at(-1)?.until ?? 0, window?.leftUntil ?? 0)
+  const end = Math.max(window === undefined ? 0 : emptyFrom(window), window?.leftUntil ?? 0)
   return Math.min(1, SPAN_MS.minute / (end > now ? end - now : spanMs))
 }
 
 function changesAt(window: WindowState | undefined, now: number): number {
   if (window === undefined) return Infinity
-  const { buckets, leftUntil = 0, learnedUntil = 0 } = window
-  let next = buckets.find(({ until }) => until > now)?.until ?? Infinity
+  const { buckets, newest, leftUntil = 0, learnedUntil = 0 } = window
+  let next = (buckets.find(({ until }) => until > now) ?? newest)?.until ?? Infinity
+  if (next <= now) next = Infinity
   if (leftUntil > now) next = Math.min(next, leftUntil)
   return learnedUntil > now ? Math.min(next, learnedUntil) : next
 }

@@ -34,6 +34,9 @@ export interface Answer {
   readonly signals: readonly QuotaSignal[]
 }
 
+/** What is known of everything that a claim draws on: one state for each of its draws, in their order. */
+export type Standing = readonly (ScopeState | undefined)[]
+
 /**
  * Where cooldowns, quotas and affinity are kept. It speaks the domain and never reads a clock; a remote
  * one costs at most one round trip before an attempt.
@@ -41,6 +44,8 @@ export interface Answer {
 export interface StateStore {
   /** What is known now, one state for each scope in the order asked; up to 1 s old where the store is remote. */
   snapshot(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
+  /** The same for choosing: a standing for each claim. The very same array means that nothing has changed. */
+  standings(claims: readonly Claim[]): MaybePromise<readonly Standing[]>
   /** Takes the first of `order` whose scopes all have room: all of them or none. */
   acquire(order: readonly Claim[], ask: Ask, at: Instant): MaybePromise<Lease | undefined>
   /** The upstream has begun to answer: ends a probe with success, learns, and counts the request as seen. */

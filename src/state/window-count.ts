@@ -38,37 +38,36 @@ export interface Move {
  * request: then it may know of it already.
  */
 export function count(window: WindowState, move: Move): WindowState {
-  const pending = Math.max(0, window.pending - move.taken)
-  const moved = { ...window, pending, ...withBucket(window, move) }
+  const { taken, actual, until, now } = move
+  const pending = Math.max(0, window.pending - taken)
+  const moved = { ...(actual > 0 ? withBucket(window, { amount: actual, until }, now) : window), pending }
   const wasTaken = window.left !== undefined && (window.leftAsOf ?? Infinity) < move.sentAt
-  return wasTaken && move.taken > 0
-    ? { ...moved, left: (window.left ?? 0) + move.taken - move.actual }
-    : moved
+  return wasTaken && taken > 0 ? { ...moved, left: (window.left ?? 0) + taken - actual } : moved
 }
 
-function withBucket(
-  { counted, buckets }: WindowState,
-  { actual, until, now }: Move,
-): Pick<WindowState, 'counted' | 'buckets'> {
-  let gone = 0
-  let live = counted
-  for (const bucket of buckets) {
-    if (bucket.until > now) break
-    live -= bucket.amount
-    gone += 1
+function withBucket(window: WindowState, bucket: Bucket, now: number): WindowState {
+  const { newest } = window
+  const counted = window.counted + bucket.amount
+  if (newest?.until === bucket.until)
+    return { ...window, counted, newest: { until: newest.until, amount: newest.amount + bucket.amount } }
+  const live = newest === undefined ? [] : [...window.buckets, newest].filter(({ until }) => until > now)
+  insert(live, bucket)
+  const last = live.pop() ?? bucket
+  return {
+    ...window,
+    counted: live.reduce((sum, { amount }) => sum + amount, last.amount),
+    buckets: live,
+    newest: last,
   }
-  if (actual <= 0) return gone === 0 ? { counted, buckets } : { counted: live, buckets: buckets.slice(gone) }
-  return { counted: live + actual, buckets: added(buckets.slice(gone), { until, amount: actual }) }
 }
 
 /** Most amounts are forgotten last, or together with the last. */
-function added(buckets: Bucket[], bucket: Bucket): Bucket[] {
+function insert(buckets: Bucket[], bucket: Bucket): void {
   let at = buckets.length
   while (at > 0 && (buckets[at - 1]?.until ?? 0) >= bucket.until) at -= 1
   const same = buckets[at]
   if (same?.until === bucket.until) buckets[at] = { until: bucket.until, amount: same.amount + bucket.amount }
   else buckets.splice(at, 0, bucket)
-  return buckets
 }
 
 /** When days end, as far as a window is concerned. */

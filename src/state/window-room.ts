@@ -50,5 +50,6 @@ function fitsFrom(window: WindowState, { amount, limit, now, spanMs }: Demand): 
     excess -= bucket.amount
     if (excess <= 0) return bucket.until
   }
+  if (window.newest !== undefined && excess <= window.newest.amount) return window.newest.until
   return now + spanMs
 }

@@ -18,10 +18,12 @@ export interface WindowState {
    * ever hold more than the limit.
    */
   readonly pending: number
-  /** What all `buckets` hold together, those included that have run out since they were last tidied. */
+  /** What `buckets` and `newest` hold together, those included that have run out since they were last tidied. */
   readonly counted: number
   /** Ascending by `until`; at most about 240 for a span. */
   readonly buckets: readonly Bucket[]
+  /** The one that is forgotten last, apart from the others: most requests add to it and leave those as they are. */
+  readonly newest?: Bucket
   /** The limit that the upstream named; it tightens a configured one and never loosens it. */
   readonly learnedLimit?: number
   /** When that is forgotten, unless it is named again: plans change. */
@@ -78,10 +80,9 @@ export function usedOf(window: WindowState | undefined, now: number): number {
 }
 
 /** What the upstream has counted and not yet forgotten. */
-export function countedOf({ counted, buckets }: WindowState, now: number): number {
-  const first = buckets[0]
-  if (first === undefined || first.until > now) return counted
-  if ((buckets.at(-1)?.until ?? 0) <= now) return 0
+export function countedOf(window: WindowState, now: number): number {
+  if (emptyFrom(window) <= now) return 0
+  const { counted, buckets } = window
   let live = counted
   for (const { until, amount } of buckets) {
     if (until > now) break
@@ -89,6 +90,9 @@ export function countedOf({ counted, buckets }: WindowState, now: number): numbe
   }
   return live
 }
+
+/** When everything counted is forgotten; 0 = nothing is counted. */
+export const emptyFrom = ({ newest }: WindowState): number => newest?.until ?? 0
 
 /** The tighter of the configured and the learned limit. */
 export function limitOf(

@@ -6,6 +6,7 @@ import {
   CONFIGURABLE,
   configuredLimit,
   countsRequests,
+  emptyFrom,
   limitOf,
   spanOf,
   usedOf,
@@ -76,7 +77,7 @@ function countedStatus({ name, window, configured, scope, at }: Counted): Window
   const isLearned = limit !== configured || left < leftByCount
   // The upstream's own word counts where it is the tighter one.
   const isTold = budget !== undefined && budget <= leftByCount
-  const until = (isTold ? window?.leftUntil : window?.buckets.at(-1)?.until) ?? 0
+  const until = (isTold ? window?.leftUntil : window && emptyFrom(window)) ?? 0
   return {
     counts: countsRequests(name) ? 'requests' : 'tokens',
     window: spanOf(name),

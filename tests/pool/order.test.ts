@@ -47,6 +47,12 @@ test('without a key the strategy chooses', () => {
   expect(idsOf(order)).toEqual(idsOf(same))
 })
 
+test('of a few that are wanted the remembered one is the first, and the next tier fills up', () => {
+  const context = { draw: createDice(1), key: '', most: 3 }
+  expect(idsOf(orderOf(list, rule({ stickTo: 'c', context })))).toEqual(['cheap', 'c', 'a'])
+  expect(idsOf(orderOf(list.slice(0, 3), rule({ context })))).toEqual(['cheap', 'a', 'spare'])
+})
+
 test('nobody is lost and tiers never mix, whoever is remembered', () => {
   const candidates = fc
     .array(fc.integer({ min: -2, max: 2 }), { maxLength: 10 })

@@ -32,6 +32,17 @@ describe.each(all)('%s', (_name, strategy) => {
     )
   })
 
+  test('the first few are those that come first of all', () => {
+    fc.assert(
+      fc.property(candidates, fc.integer({ min: 2, max: 14 }), fc.integer(), (list, most, seed) => {
+        const [few, whole] = [most, Infinity].map((wanted) =>
+          idsOf(strategy(list, { draw: createDice(seed), key: 'k', most: wanted })),
+        )
+        expect(few).toEqual(whole!.slice(0, most))
+      }),
+    )
+  })
+
   test('the same dice give the same order, and nothing that was given is changed', () => {
     fc.assert(
       fc.property(candidates, fc.string(), fc.integer(), (list, key, seed) => {

@@ -1,3 +1,4 @@
+import { hash01 } from '../../src/lib/hash.ts'
 import type { Candidate } from '../../src/pool/strategy.ts'
 import type { Claim, Upstream } from '../../src/pool/upstream.ts'
 import { endpoints, type Endpoint } from '../../src/pool/vocabulary.ts'
@@ -7,6 +8,7 @@ export function upstreamOf(id: string, more: Partial<Upstream> = {}): Upstream {
   const claim: Claim = { id, draws: [{ scope: id, role: 'upstream' }] }
   return {
     id,
+    place: hash01(id),
     name: id,
     model: `model-${id}`,
     root: `https://${id}.test/v1`,

@@ -16,6 +16,7 @@ const remote = (store: MemoryStore): StateStore => {
   }
   return {
     snapshot: (scopes) => later(() => store.snapshot(scopes)),
+    standings: (claims) => later(() => store.standings(claims)),
     acquire: (order, ask, at) => later(() => store.acquire(order, ask, at)),
     confirm: (lease, answer, at) => later(() => store.confirm(lease, answer, at)),
     settle: (lease, outcome, at) => later(() => store.settle(lease, outcome, at)),
@@ -61,4 +62,20 @@ test('a client that leaves while its lease is being had causes no call, and the 
   expect([app.inFlight(), app.openLeases]).toEqual([0, 0])
   expect(app.requests()).toMatchObject([{ status: 499, attempts: [] }])
   expect(getEventListeners(gone.signal, 'abort')).toHaveLength(0)
+})
+
+test('a store that knows better is asked of everybody, and not of the first few alone', async () => {
+  const hosts = Array.from({ length: 20 }, (_, nth) => `u${nth}.test`)
+  const asked: number[] = []
+  const config = configOf(hosts, { settings: { ...settings, queue_timeout: 0 } })
+  const app = createTestApp(config, play(chatAnswer()), 1, (store) => ({
+    ...remote(store),
+    acquire(order, ask, at) {
+      asked.push(order.length)
+      return asked.length < 3 ? undefined : remote(store).acquire(order, ask, at)
+    },
+  }))
+  const answer = await app.chat()
+  expect(answer.headers.get('x-aiload-upstream')).toBe('u16.test')
+  expect(asked).toEqual([8, 8, 4])
 })

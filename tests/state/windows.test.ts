@@ -71,8 +71,8 @@ test.each([
 })
 
 test.each([
-  { limits: { rpm: 1_000_000, dayResets: 'UTC' }, name: 'requests:minute', most: 242 },
-  { limits: { rpd: 1_000_000, dayResets: 'rolling' }, name: 'requests:day', most: 242 },
+  { limits: { rpm: 1_000_000, dayResets: 'UTC' }, name: 'requests:minute', most: 241 },
+  { limits: { rpd: 1_000_000, dayResets: 'rolling' }, name: 'requests:day', most: 241 },
   { limits: { rpd: 1_000_000, dayResets: 'America/Los_Angeles' }, name: 'requests:day', most: 5 },
 ] as const)(
   '$name in $limits.dayResets keeps at most $most buckets, however many requests',
@@ -90,7 +90,8 @@ test.each([
     }
     const window = store.snapshot(['a'])[0]?.windows[name]
     expect(window?.buckets.length).toBeLessThanOrEqual(most)
-    expect(window?.counted).toBe(window?.buckets.reduce((sum, { amount }) => sum + amount, 0))
+    const counted = window?.buckets.reduce((sum, { amount }) => sum + amount, window.newest?.amount ?? 0)
+    expect(window?.counted).toBe(counted)
   },
 )
 
@@ -109,7 +110,7 @@ test('days that only a vendor’s resets tell of keep a bounded number of bucket
     store.confirm(lease, { firstByteMs: 1, signals: [signal] }, instant)
     store.settle(lease, OK, instant)
   }
-  expect(store.snapshot(['a'])[0]?.windows['requests:day']?.buckets.length).toBeLessThanOrEqual(242)
+  expect(store.snapshot(['a'])[0]?.windows['requests:day']?.buckets.length).toBeLessThanOrEqual(241)
 })
 
 test('a lost count is never negative, and an amount of nothing leaves no bucket', () => {
