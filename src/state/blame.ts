@@ -2,7 +2,7 @@ import type { Cause, Failure, Outcome, QuotaSignal } from '../pool/outcome.ts'
 import type { Draw } from '../pool/upstream.ts'
 import { blame } from './cooldown.ts'
 import { drawsOf, learnSignals } from './learn.ts'
-import { crowded } from './scope-state.ts'
+import { crowd, draftOf } from './scope-state.ts'
 import { stateIn, type Given, type Step } from './step.ts'
 import type { Lease } from './store.ts'
 
@@ -47,17 +47,18 @@ function faultOf(failure: Failure, lease: Lease, step: Step): Fault {
 }
 
 function cool(draw: Draw, fault: Fault, given: Given): void {
-  const state = stateIn(given, draw.scope)
+  const state = draftOf(stateIn(given, draw.scope))
   const { now } = given.step.at
   const { lease, probing } = given.record
-  const cooldown = blame(state.cooldown, {
+  state.cooldown = blame(state.cooldown, {
     ...fault,
     sentAt: lease.since,
     role: probing.includes(draw.scope) ? 'probe' : 'ordinary',
     now,
     draw: given.step.draw,
   })
-  given.changes.set(draw.scope, { ...state, cooldown, touched: now })
+  state.touched = now
+  given.changes.set(draw.scope, state)
 }
 
 /** A spent day without a named reset ends at the configured midnight: that of a limit by the day, if there is one. */
@@ -69,9 +70,10 @@ function untilDayEnds({ claim }: Lease, { at, dayEndsAt }: Step): number | undef
 }
 
 function lowerConcurrency(draw: Draw, given: Given): void {
-  const state = stateIn(given, draw.scope)
+  const state = draftOf(stateIn(given, draw.scope))
   // The refused request has just left the count.
-  given.changes.set(draw.scope, crowded(state, state.inFlight + 1, given.step.at.now))
+  crowd(state, state.inFlight + 1, given.step.at.now)
+  given.changes.set(draw.scope, state)
 }
 
 /** How long a size limit that an answer named is believed. */
@@ -81,8 +83,10 @@ function rememberSizeLimit({ maxTokensPerRequest }: Failure, given: Given): void
   if (maxTokensPerRequest === undefined) return
   const scope = given.record.lease.claim.id
   const { now } = given.step.at
-  const tooLarge = { tokens: maxTokensPerRequest, until: now + SIZE_LIMIT_MS }
-  given.changes.set(scope, { ...stateIn(given, scope), tooLarge, touched: now })
+  const state = draftOf(stateIn(given, scope))
+  state.tooLarge = { tokens: maxTokensPerRequest, until: now + SIZE_LIMIT_MS }
+  state.touched = now
+  given.changes.set(scope, state)
 }
 
 /** Keys of one origin that are limited within this time are limited together. */
@@ -101,10 +105,11 @@ function suspectOrigin(given: Given): void {
   const key = claim.draws.find(({ role }) => role === 'key')?.scope
   if (origin === undefined || key === undefined) return
   const { now } = given.step.at
-  const state = stateIn(given, origin.scope)
+  const state = draftOf(stateIn(given, origin.scope))
   const others = (state.limitedKeys ?? []).filter((seen) => seen.key !== key && now - seen.at <= TOGETHER_MS)
-  const limitedKeys = [...others.slice(1 - MOST_KEYS), { key, at: now }]
-  given.changes.set(origin.scope, { ...state, limitedKeys, touched: now })
+  state.limitedKeys = [...others.slice(1 - MOST_KEYS), { key, at: now }]
+  state.touched = now
+  given.changes.set(origin.scope, state)
   if (others.length > 0 || given.record.probing.includes(origin.scope))
     cool(origin, { cause: 'rate-limited' }, given)
 }

@@ -45,11 +45,15 @@ export function createStateCache({ now, ownInFlight }: StateCacheOptions): State
   function believed(scope: string, { value, at }: Heard<ScopeState | undefined>): ScopeState | undefined {
     const age = now() - at
     if (value === undefined || age <= EXACT_MS) return value
-    const open = { ...value, windows: {}, inFlight: ownInFlight(scope) }
-    delete open.crowd
-    delete open.tooLarge
-    if (age > BELIEVED_MS || value.cooldown?.probe !== undefined) delete open.cooldown
-    return open
+    const rests = age <= BELIEVED_MS && value.cooldown?.probe === undefined
+    return {
+      ...value,
+      windows: {},
+      inFlight: ownInFlight(scope),
+      crowd: undefined,
+      tooLarge: undefined,
+      cooldown: rests ? value.cooldown : undefined,
+    }
   }
 
   return {

@@ -36,12 +36,12 @@ const window = v.object({
   pending: amount,
   // More than a window ever holds, and few enough to do no harm.
   buckets: v.pipe(v.array(v.object({ until: number, amount })), v.maxLength(1_000)),
-  learnedLimit: v.exactOptional(v.pipe(amount, v.minValue(1))),
-  learnedUntil: v.exactOptional(number),
-  left: v.exactOptional(number),
-  leftUntil: v.exactOptional(number),
-  leftAsOf: v.exactOptional(number),
-  closedUntil: v.exactOptional(number),
+  learnedLimit: v.optional(v.pipe(amount, v.minValue(1))),
+  learnedUntil: v.optional(number),
+  left: v.optional(number),
+  leftUntil: v.optional(number),
+  leftAsOf: v.optional(number),
+  closedUntil: v.optional(number),
 })
 
 const scope = v.object({
@@ -54,7 +54,7 @@ const scope = v.object({
 })
 
 /** A window as it is kept: all buckets in one list, and what they hold together is summed up anew. */
-export type KeptWindow = Omit<WindowState, 'counted' | 'newest'>
+export type KeptWindow = v.InferOutput<typeof window>
 /** A scope's state as it is kept. */
 export type KeptScope = Omit<v.InferOutput<typeof scope>, 'windows'> & {
   readonly windows: Readonly<Partial<Record<WindowName, KeptWindow>>>

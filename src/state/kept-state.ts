@@ -1,15 +1,7 @@
 import type { Instant } from './instant.ts'
 import { readFrame, readScope, type KeptScope, type KeptWindow } from './kept-scope.ts'
 import { UNKNOWN, type ScopeState } from './scope-state.ts'
-import {
-  emptyFrom,
-  EMPTY,
-  SPAN_MS,
-  spanOf,
-  type Bucket,
-  type WindowName,
-  type WindowState,
-} from './window.ts'
+import { emptyFrom, SPAN_MS, spanOf, type Bucket, type WindowName, type WindowState } from './window.ts'
 
 /** What a store writes down: deadlines on the clock of the process that wrote it. Plain data, no secret. */
 export interface KeptState {
@@ -99,12 +91,14 @@ function shifted(
   { touched, cooldown, crowd, tooLarge, windows, meanOutput }: KeptScope,
   shift: Shift,
 ): ScopeState {
-  const names = Object.keys(windows) as WindowName[]
   return {
     ...UNKNOWN,
     touched: past(touched, shift),
     windows: Object.fromEntries(
-      names.map((name) => [name, shiftedWindow(windows[name] ?? EMPTY, name, shift)]),
+      Object.entries(windows).map(([name, window]) => [
+        name,
+        shiftedWindow(window, name as WindowName, shift),
+      ]),
     ),
     ...(meanOutput !== undefined && { meanOutput }),
     ...(cooldown && { cooldown: shiftedCooldown(cooldown, shift) }),
@@ -132,18 +126,17 @@ function shiftedWindow(kept: KeptWindow, name: WindowName, shift: Shift): Window
   const buckets = kept.buckets.map(({ until, amount }) => ({ until: ahead(until, shift), amount }))
   if (pending > 0) buckets.push(lostBucket(pending, { buckets, name, now: shift.now }))
   const live = buckets.filter(({ until }) => until > shift.now).sort((a, b) => a.until - b.until)
-  const newest = live.at(-1)
   return {
     pending: 0,
     counted: live.reduce((sum, { amount }) => sum + amount, 0),
     buckets: live.slice(0, -1),
-    ...(newest && { newest }),
-    ...(learnedLimit !== undefined && { learnedLimit }),
-    ...(learnedUntil !== undefined && { learnedUntil: ahead(learnedUntil, shift) }),
-    ...(left !== undefined && { left }),
-    ...(leftUntil !== undefined && { leftUntil: ahead(leftUntil, shift) }),
-    ...(leftAsOf !== undefined && { leftAsOf: past(leftAsOf, shift) }),
-    ...(closedUntil !== undefined && { closedUntil: ahead(closedUntil, shift) }),
+    newest: live.at(-1),
+    learnedLimit,
+    learnedUntil: learnedUntil && ahead(learnedUntil, shift),
+    left,
+    leftUntil: leftUntil && ahead(leftUntil, shift),
+    leftAsOf: leftAsOf && past(leftAsOf, shift),
+    closedUntil: closedUntil && ahead(closedUntil, shift),
   }
 }
 

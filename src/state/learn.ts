@@ -1,10 +1,11 @@
 import type { QuotaSignal, Scope } from '../pool/outcome.ts'
 import type { Draw } from '../pool/upstream.ts'
 import { takenFrom } from './lease-record.ts'
-import { stateIn, withWindow, type Given } from './step.ts'
+import { setWindow, stateIn, type Given } from './step.ts'
 import type { Lease } from './store.ts'
+import { take } from './window-count.ts'
 import { learn } from './window-said.ts'
-import { countsRequests, EMPTY, type WindowName } from './window.ts'
+import { countsRequests, type WindowName } from './window.ts'
 
 /** The draws of a lease that a scope names: the shared quotas, or the upstream itself where it has none. */
 export function drawsOf(lease: Lease, scope: Scope): readonly Draw[] {
@@ -27,19 +28,18 @@ export function openWindows(signals: readonly QuotaSignal[], given: Given): void
       const state = stateIn(given, scope)
       if (state.windows[name] !== undefined) continue
       const pending = countsRequests(name) ? state.unanswered : state.reserved
-      given.changes.set(scope, withWindow(state, name, { ...EMPTY, pending }))
+      setWindow(given, scope, [name, take(undefined, pending)])
     }
   }
 }
 
 /** Puts what an upstream said of its limits into the windows of the scopes it spoke of. */
 export function learnSignals(signals: readonly QuotaSignal[], own: 'held' | 'settled', given: Given): void {
-  const { changes, step, record } = given
+  const { step, record } = given
   for (const signal of signals) {
     const name = nameOf(signal)
     for (const { scope, limits } of drawsOf(record.lease, signal.scope)) {
-      const state = stateIn(given, scope)
-      const window = learn(state.windows[name], {
+      const window = learn(stateIn(given, scope).windows[name], {
         signal,
         at: step.at,
         askedAt: record.lease.since,
@@ -48,7 +48,7 @@ export function learnSignals(signals: readonly QuotaSignal[], own: 'held' | 'set
         dayResets: limits?.dayResets,
         dayEndsAt: step.dayEndsAt,
       })
-      changes.set(scope, { ...withWindow(state, name, window), touched: step.at.now })
+      setWindow(given, scope, [name, window])
     }
   }
 }

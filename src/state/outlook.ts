@@ -1,5 +1,6 @@
 import type { Draw } from '../pool/upstream.ts'
 import type { Limits } from '../pool/vocabulary.ts'
+import type { Draft } from './draft.ts'
 import type { ScopeState } from './scope-state.ts'
 import { freeIn } from './window-room.ts'
 import {
@@ -43,21 +44,20 @@ const known = new WeakMap<ScopeState, Known>()
 export function outlookOf({ limits }: Draw, state: ScopeState, now: number): Outlook {
   const found = known.get(state)
   if (found !== undefined && found.until > now && found.limits === limits) return found
-  const outlook = { ...lookedAt(limits, state, now), limits }
+  const outlook = lookedAt(limits, state, now)
   known.set(state, outlook)
   return outlook
 }
 
-interface Sum {
-  requests: number
-  tokens: number
-  requestShare: number
-  share: number
-  until: number
-}
-
-function lookedAt(limits: Limits | undefined, { windows }: ScopeState, now: number): Sum {
-  const sum: Sum = { requests: Infinity, tokens: Infinity, requestShare: 1, share: 1, until: Infinity }
+function lookedAt(limits: Limits | undefined, { windows }: ScopeState, now: number): Known {
+  const sum: Draft<Known> = {
+    limits,
+    requests: Infinity,
+    tokens: Infinity,
+    requestShare: 1,
+    share: 1,
+    until: Infinity,
+  }
   for (const { name, key } of CONFIGURABLE) {
     const configured = limits?.[key]
     if (configured !== undefined) add(sum, name, { window: windows[name], configured, now })
@@ -70,7 +70,7 @@ function lookedAt(limits: Limits | undefined, { windows }: ScopeState, now: numb
 }
 
 function add(
-  sum: Sum,
+  sum: Draft<Known>,
   name: WindowName,
   {
     window,

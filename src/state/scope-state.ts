@@ -1,9 +1,13 @@
 import type { Cooldown } from './cooldown.ts'
+import type { Draft } from './draft.ts'
 import type { WindowName, WindowState } from './window.ts'
 
-/** Everything remembered of one scope: an upstream, a key, an endpoint, an origin or a shared quota. Plain data. */
+/**
+ * Everything remembered of one scope: an upstream, a key, an endpoint, an origin or a shared quota. Plain data;
+ * every field is always there, so that all states have one shape.
+ */
 export interface ScopeState {
-  readonly cooldown?: Cooldown
+  readonly cooldown: Cooldown | undefined
   /** Requests under way, streams included. */
   readonly inFlight: number
   /** Of these, not answered yet: the upstream may count them at any moment. */
@@ -12,21 +16,48 @@ export interface ScopeState {
   readonly reserved: number
   readonly windows: Readonly<Partial<Record<WindowName, WindowState>>>
   /** A concurrency limit learned from "too many at once"; recovers by one a minute. */
-  readonly crowd?: { readonly limit: number; readonly since: number }
+  readonly crowd: { readonly limit: number; readonly since: number } | undefined
   /** A limit on the tokens of a single request that an answer named, forgotten at `until`. */
-  readonly tooLarge?: { readonly tokens: number; readonly until: number }
+  readonly tooLarge: { readonly tokens: number; readonly until: number } | undefined
   /** Peak-sensitive average of the time to the first byte, ms, and when it was last moved. */
-  readonly latency?: { readonly ms: number; readonly since: number }
+  readonly latency: { readonly ms: number; readonly since: number } | undefined
   /** Running mean of output tokens; what is reserved when a request names no maximum. */
-  readonly meanOutput?: number
+  readonly meanOutput: number | undefined
   /** Keys of this origin that were limited without a hint, and when; see `suspectOrigin`. */
-  readonly limitedKeys?: readonly { readonly key: string; readonly at: number }[]
+  readonly limitedKeys: readonly { readonly key: string; readonly at: number }[] | undefined
   /** When it last changed, ms. */
   readonly touched: number
 }
 
 /** A scope of which nothing is known: free. */
-export const UNKNOWN: ScopeState = { inFlight: 0, unanswered: 0, reserved: 0, windows: {}, touched: 0 }
+export const UNKNOWN: ScopeState = {
+  cooldown: undefined,
+  inFlight: 0,
+  unanswered: 0,
+  reserved: 0,
+  windows: {},
+  crowd: undefined,
+  tooLarge: undefined,
+  latency: undefined,
+  meanOutput: undefined,
+  limitedKeys: undefined,
+  touched: 0,
+}
+
+/** A copy to be changed; see `draftOfWindow`. */
+export const draftOf = (state: ScopeState): Draft<ScopeState> => ({
+  cooldown: state.cooldown,
+  inFlight: state.inFlight,
+  unanswered: state.unanswered,
+  reserved: state.reserved,
+  windows: state.windows,
+  crowd: state.crowd,
+  tooLarge: state.tooLarge,
+  latency: state.latency,
+  meanOutput: state.meanOutput,
+  limitedKeys: state.limitedKeys,
+  touched: state.touched,
+})
 
 /** How long a learned concurrency limit holds before it recovers by one. */
 const CROWD_RECOVERY_MS = 60_000
@@ -44,22 +75,20 @@ export function concurrencyOf(state: ScopeState, configured: number | undefined,
  *
  * @param inFlight with the refused request itself
  */
-export function crowded(state: ScopeState, inFlight: number, now: number): ScopeState {
-  return {
-    ...state,
-    crowd: { limit: Math.max(1, Math.min(inFlight, concurrencyOf(state, undefined, now)) - 1), since: now },
-  }
+export function crowd(state: Draft<ScopeState>, inFlight: number, now: number): void {
+  const limit = Math.max(1, Math.min(inFlight, concurrencyOf(state, undefined, now)) - 1)
+  state.crowd = { limit, since: now }
 }
 
 /** What is this old weighs 1/e in the latency average. */
 const LATENCY_MEMORY_MS = 10_000
 
 /** A slower answer counts in full at once, quicker ones sink in over ten seconds (peak EWMA, as in finagle). */
-export function withLatency(state: ScopeState, ms: number, now: number): ScopeState {
+export function learnLatency(state: Draft<ScopeState>, ms: number, now: number): void {
   const before = state.latency
-  if (before === undefined || ms >= before.ms) return { ...state, latency: { ms, since: now } }
-  const keep = Math.exp(-(now - before.since) / LATENCY_MEMORY_MS)
-  return { ...state, latency: { ms: before.ms * keep + ms * (1 - keep), since: now } }
+  const keep =
+    before === undefined || ms >= before.ms ? 0 : Math.exp(-(now - before.since) / LATENCY_MEMORY_MS)
+  state.latency = { ms: (before?.ms ?? 0) * keep + ms * (1 - keep), since: now }
 }
 
 /**
@@ -83,7 +112,7 @@ export function expectedOutput(state: ScopeState | undefined): number {
 }
 
 /** Moves the running mean by an eighth of the difference. */
-export function withOutput(state: ScopeState, tokens: number): ScopeState {
+export function learnOutput(state: Draft<ScopeState>, tokens: number): void {
   const mean = state.meanOutput
-  return { ...state, meanOutput: mean === undefined ? tokens : mean + (tokens - mean) / 8 }
+  state.meanOutput = mean === undefined ? tokens : mean + (tokens - mean) / 8
 }

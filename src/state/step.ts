@@ -2,7 +2,7 @@ import type { StateOf } from './availability.ts'
 import type { DayEnd } from './calendar.ts'
 import type { Instant } from './instant.ts'
 import type { LeaseRecord } from './lease-record.ts'
-import { UNKNOWN, type ScopeState } from './scope-state.ts'
+import { draftOf, UNKNOWN, type ScopeState } from './scope-state.ts'
 import type { WindowName, WindowState } from './window.ts'
 
 /** New states of the scopes that a step moved. */
@@ -29,7 +29,9 @@ export function stateIn({ changes, step }: Given, scope: string): ScopeState {
   return changes.get(scope) ?? step.stateOf(scope) ?? UNKNOWN
 }
 
-/** A state with one window changed. */
-export function withWindow(state: ScopeState, name: WindowName, window: WindowState): ScopeState {
-  return { ...state, windows: { ...state.windows, [name]: window } }
+/** Leaves a scope with one window changed. */
+export function setWindow(given: Given, scope: string, [name, window]: [WindowName, WindowState]): void {
+  const state = draftOf(stateIn(given, scope))
+  state.windows = { ...state.windows, [name]: window }
+  given.changes.set(scope, state)
 }

@@ -2,11 +2,12 @@ import type { Outcome } from '../pool/outcome.ts'
 import type { Draw } from '../pool/upstream.ts'
 import { windowsOf } from './availability.ts'
 import { applyBlame, signalsOf } from './blame.ts'
-import { endProbe, relieve, startProbe, type Cooldown } from './cooldown.ts'
+import { endProbe, relieve, startProbe } from './cooldown.ts'
 import { amountOf } from './demand.ts'
+import type { Draft } from './draft.ts'
 import { learnSignals, openWindows } from './learn.ts'
 import { takenFrom, type LeaseRecord } from './lease-record.ts'
-import { UNKNOWN, withLatency, withOutput, type ScopeState } from './scope-state.ts'
+import { draftOf, learnLatency, learnOutput, UNKNOWN, type ScopeState } from './scope-state.ts'
 import { stateIn, type Changes, type Given, type Step } from './step.ts'
 import type { Answer, Lease } from './store.ts'
 import { count, forgottenAt, giveBack, take } from './window-count.ts'
@@ -32,16 +33,17 @@ export function takeLease(
     const isProbed = given.probing.includes(draw.scope)
     const isCounted = countsUnderWay(draw, before)
     if (!isProbed && !isCounted) continue
-    let state = before ?? UNKNOWN
+    const state = draftOf(before ?? UNKNOWN)
     if (isCounted) {
       counted.push(draw.scope)
-      state = underWay(state, draw, lease.tokens)
+      enter(state, draw, lease.tokens)
     }
     if (isProbed && state.cooldown !== undefined) {
       const probe = { lease: lease.id, until: now + given.probeMs, now }
-      state = { ...state, cooldown: startProbe(state.cooldown, probe) }
+      state.cooldown = startProbe(state.cooldown, probe)
     }
-    changes.set(draw.scope, { ...state, touched: now })
+    state.touched = now
+    changes.set(draw.scope, state)
   }
   return { changes, record: { lease, counted, probing: given.probing, confirmed: false } }
 }
@@ -52,18 +54,14 @@ function countsUnderWay(draw: Draw, state: ScopeState | undefined): boolean {
   return state !== undefined && (state.crowd !== undefined || Object.keys(state.windows).length > 0)
 }
 
-function underWay(state: ScopeState, draw: Draw, tokens: number): ScopeState {
+function enter(state: Draft<ScopeState>, draw: Draw, tokens: number): void {
   const windows: Partial<Record<WindowName, WindowState>> = {}
   for (const [name] of windowsOf(draw, state))
     windows[name] = take(state.windows[name], amountOf(name, tokens))
-  const { inFlight, unanswered, reserved } = state
-  return {
-    ...state,
-    inFlight: inFlight + 1,
-    unanswered: unanswered + 1,
-    reserved: reserved + tokens,
-    windows,
-  }
+  state.windows = windows
+  state.inFlight += 1
+  state.unanswered += 1
+  state.reserved += tokens
 }
 
 /** The upstream answers: probes end well, the request counts as seen, limits it told of are learned. */
@@ -75,10 +73,13 @@ export function confirmLease(record: LeaseRecord, answer: Answer, step: Step): M
   for (const draw of lease.claim.draws) {
     const before = stateIn(given, draw.scope)
     if (before === UNKNOWN) continue
-    let state = cleared(before, draw, record)
-    state = moved(answered(state, draw, record), draw, { ...given, fateOf: onConfirm })
-    if (draw.role === 'upstream') state = withLatency(state, answer.firstByteMs, step.at.now)
-    if (state !== before) changes.set(draw.scope, { ...state, touched: step.at.now })
+    const state = draftOf(before)
+    clear(state, draw, record)
+    see(state, draw, record)
+    moveWindows(state, draw, { step, record, fateOf: onConfirm })
+    if (draw.role === 'upstream') learnLatency(state, answer.firstByteMs, step.at.now)
+    state.touched = step.at.now
+    changes.set(draw.scope, state)
   }
   learnSignals(answer.signals, 'held', given)
   return { changes, record: { ...record, confirmed: true } }
@@ -88,49 +89,48 @@ export function confirmLease(record: LeaseRecord, answer: Answer, step: Step): M
 const onConfirm = (name: WindowName): Fate => (countsRequests(name) ? 1 : 'held')
 
 /** A success lifts the cooldown and the suspicion of what it went through. */
-function cleared(state: ScopeState, { scope }: Draw, { lease, probing }: LeaseRecord): ScopeState {
+function clear(state: Draft<ScopeState>, { scope }: Draw, { lease, probing }: LeaseRecord): void {
   const role = probing.includes(scope) ? 'probe' : 'ordinary'
-  const lifted = withCooldown(state, relieve(state.cooldown, { sentAt: lease.since, role }))
-  if (lifted.limitedKeys === undefined) return lifted
-  const { limitedKeys: _, ...rest } = lifted
-  return rest
+  state.cooldown = relieve(state.cooldown, { sentAt: lease.since, role })
+  state.limitedKeys = undefined
 }
 
-function withCooldown(state: ScopeState, cooldown: Cooldown | undefined): ScopeState {
-  if (cooldown === state.cooldown) return state
-  const { cooldown: _, ...rest } = state
-  return cooldown === undefined ? rest : { ...rest, cooldown }
-}
-
-function answered(state: ScopeState, { scope }: Draw, { counted }: LeaseRecord): ScopeState {
-  return counted.includes(scope) ? { ...state, unanswered: Math.max(0, state.unanswered - 1) } : state
+function see(state: Draft<ScopeState>, { scope }: Draw, { counted }: LeaseRecord): void {
+  if (counted.includes(scope)) state.unanswered = Math.max(0, state.unanswered - 1)
 }
 
 /** What becomes of the amount that a lease holds in a window: counted as so much, given back, or held on. */
 type Fate = number | 'given back' | 'held'
 
-/** The state with every window moved. */
-function moved(
-  state: ScopeState,
+/** A step of a lease. */
+type OfLease = Pick<Given, 'step' | 'record'>
+
+/** Moves what a lease holds in every window. */
+function moveWindows(
+  state: Draft<ScopeState>,
   draw: Draw,
-  given: Given & { fateOf: (name: WindowName) => Fate },
-): ScopeState {
-  const { step, record, fateOf } = given
+  { step, record, fateOf }: OfLease & { fateOf: (name: WindowName) => Fate },
+): void {
   const { at, dayEndsAt } = step
   const dayRule = { at, dayEndsAt, dayResets: draw.limits?.dayResets }
-  const windows: Partial<Record<WindowName, WindowState>> = { ...state.windows }
-  for (const name of Object.keys(windows) as WindowName[]) {
-    const fate = fateOf(name)
-    if (fate === 'held') continue
-    const window = windows[name] ?? EMPTY
+  const windows: Partial<Record<WindowName, WindowState>> = {}
+  for (const name of Object.keys(state.windows) as WindowName[]) {
+    const window = state.windows[name] ?? EMPTY
     const taken = takenFrom(record, draw.scope, name)
-    const sent = { taken, now: at.now, sentAt: record.lease.since }
-    windows[name] =
-      fate === 'given back'
-        ? giveBack(window, taken)
-        : count(window, { ...sent, actual: fate, until: forgottenAt(name, window, dayRule) })
+    const fate = fateOf(name)
+    if (fate === 'held') windows[name] = window
+    else if (fate === 'given back') windows[name] = giveBack(window, taken)
+    else {
+      windows[name] = count(window, {
+        taken,
+        actual: fate,
+        until: forgottenAt(name, window, dayRule),
+        now: at.now,
+        sentAt: record.lease.since,
+      })
+    }
   }
-  return { ...state, windows }
+  state.windows = windows
 }
 
 /** Ends a lease: frees its place, corrects its tokens, and blames whom the outcome names. */
@@ -142,13 +142,15 @@ export function settleLease(record: LeaseRecord, outcome: Outcome, step: Step): 
   for (const draw of lease.claim.draws) {
     const before = stateIn(given, draw.scope)
     if (before === UNKNOWN) continue
-    let state = settled(before, draw, { ...given, outcome })
-    if (!record.confirmed && provesLife(outcome)) state = cleared(state, draw, record)
+    const state = draftOf(before)
+    leave(state, draw, { step, record, outcome })
+    if (!record.confirmed && provesLife(outcome)) clear(state, draw, record)
     if (draw.role === 'upstream' && outcome.kind === 'ok' && outcome.outputTokens !== undefined) {
-      state = withOutput(state, outcome.outputTokens)
+      learnOutput(state, outcome.outputTokens)
     }
-    state = withCooldown(state, endProbe(state.cooldown, lease.id))
-    if (state !== before) changes.set(draw.scope, { ...state, touched: step.at.now })
+    state.cooldown = endProbe(state.cooldown, lease.id)
+    state.touched = step.at.now
+    changes.set(draw.scope, state)
   }
   applyBlame(outcome, given)
   return changes
@@ -160,14 +162,16 @@ function provesLife(outcome: Outcome): boolean {
   return outcome.kind === 'failed' && (outcome.class === 'client' || outcome.class === 'other-model')
 }
 
-function settled(before: ScopeState, draw: Draw, given: Given & { outcome: Outcome }): ScopeState {
-  const { record, outcome } = given
+interface Departure extends OfLease {
+  readonly outcome: Outcome
+}
+
+function leave(state: Draft<ScopeState>, draw: Draw, { step, record, outcome }: Departure): void {
   const { lease, confirmed } = record
-  let state = before
   if (record.counted.includes(draw.scope)) {
-    const reserved = Math.max(0, state.reserved - lease.tokens)
-    state = { ...state, inFlight: Math.max(0, state.inFlight - 1), reserved }
-    if (!confirmed) state = answered(state, draw, record)
+    state.inFlight = Math.max(0, state.inFlight - 1)
+    state.reserved = Math.max(0, state.reserved - lease.tokens)
+    if (!confirmed) see(state, draw, record)
   }
   const spent = spentBy(outcome, lease.tokens)
   const fateOf = (name: WindowName): Fate => {
@@ -175,7 +179,7 @@ function settled(before: ScopeState, draw: Draw, given: Given & { outcome: Outco
     if (confirmed) return 'held'
     return spent === 'given back' ? spent : 1
   }
-  return moved(state, draw, { ...given, fateOf })
+  moveWindows(state, draw, { step, record, fateOf })
 }
 
 /** Tokens that the upstream will count for an outcome; `given back` where it never saw the request. */

@@ -1,17 +1,25 @@
 import type { DayEnd } from './calendar.ts'
+import type { Draft } from './draft.ts'
 import type { Instant } from './instant.ts'
-import { EMPTY, SPAN_MS, spanOf, type Bucket, type WindowName, type WindowState } from './window.ts'
+import {
+  draftOfWindow,
+  EMPTY,
+  SPAN_MS,
+  spanOf,
+  type Bucket,
+  type WindowName,
+  type WindowState,
+} from './window.ts'
 
 /** Buckets in a span: what a window forgets too late costs at most this share of it (0.4 %). */
 const GRAIN = 240
 
 /** Takes an amount before it is sent. */
 export function take(window: WindowState | undefined, amount: number): WindowState {
-  const before = window ?? EMPTY
-  const pending = before.pending + amount
-  return before.left === undefined
-    ? { ...before, pending }
-    : { ...before, pending, left: before.left - amount }
+  const next = draftOfWindow(window ?? EMPTY)
+  next.pending += amount
+  if (next.left !== undefined) next.left -= amount
+  return next
 }
 
 /** Gives back what was never sent. */
@@ -37,28 +45,27 @@ export interface Move {
  * What is left by the upstream's word is corrected by the difference, unless that word came after the
  * request: then it may know of it already.
  */
-export function count(window: WindowState, move: Move): WindowState {
-  const { taken, actual, until, now } = move
-  const pending = Math.max(0, window.pending - taken)
-  const moved = { ...(actual > 0 ? withBucket(window, { amount: actual, until }, now) : window), pending }
-  const wasTaken = window.left !== undefined && (window.leftAsOf ?? Infinity) < move.sentAt
-  return wasTaken && taken > 0 ? { ...moved, left: (window.left ?? 0) + taken - actual } : moved
+export function count(window: WindowState, { taken, actual, until, now, sentAt }: Move): WindowState {
+  const next = draftOfWindow(window)
+  next.pending = Math.max(0, window.pending - taken)
+  if (actual > 0) addBucket(next, { amount: actual, until }, now)
+  const wasTaken = (window.leftAsOf ?? Infinity) < sentAt
+  if (next.left !== undefined && wasTaken && taken > 0) next.left += taken - actual
+  return next
 }
 
-function withBucket(window: WindowState, bucket: Bucket, now: number): WindowState {
+function addBucket(window: Draft<WindowState>, bucket: Bucket, now: number): void {
   const { newest } = window
-  const counted = window.counted + bucket.amount
-  if (newest?.until === bucket.until)
-    return { ...window, counted, newest: { until: newest.until, amount: newest.amount + bucket.amount } }
+  if (newest?.until === bucket.until) {
+    window.counted += bucket.amount
+    window.newest = { until: newest.until, amount: newest.amount + bucket.amount }
+    return
+  }
   const live = newest === undefined ? [] : [...window.buckets, newest].filter(({ until }) => until > now)
   insert(live, bucket)
-  const last = live.pop() ?? bucket
-  return {
-    ...window,
-    counted: live.reduce((sum, { amount }) => sum + amount, last.amount),
-    buckets: live,
-    newest: last,
-  }
+  window.counted = live.reduce((sum, { amount }) => sum + amount, 0)
+  window.newest = live.pop()
+  window.buckets = live
 }
 
 /** Most amounts are forgotten last, or together with the last. */

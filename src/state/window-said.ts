@@ -1,6 +1,6 @@
 import type { QuotaSignal } from '../pool/outcome.ts'
 import type { DayRule } from './window-count.ts'
-import { budgetOf, EMPTY, SPAN_MS, type WindowState } from './window.ts'
+import { budgetOf, draftOfWindow, EMPTY, SPAN_MS, type WindowState } from './window.ts'
 
 /** A word of the upstream about a window, and what it can't have known. */
 export interface Said extends DayRule {
@@ -24,27 +24,27 @@ const LEARNED_MS = 86_400_000
 export function learn(window: WindowState | undefined, said: Said): WindowState {
   const { signal, at, askedAt } = said
   const base = window ?? EMPTY
-  const known =
-    signal.limit === undefined
-      ? base
-      : { ...base, learnedLimit: signal.limit, learnedUntil: at.now + LEARNED_MS }
-  if (signal.remaining === undefined) return known
+  const next = draftOfWindow(base)
+  if (signal.limit !== undefined) {
+    next.learnedLimit = signal.limit
+    next.learnedUntil = at.now + LEARNED_MS
+  }
+  if (signal.remaining === undefined) return next
   const resetAt = at.now + (signal.resetMs ?? resetUnsaid(said))
   const closedUntil = base.closedUntil ?? 0
   if (signal.remaining === 0) {
-    const until = Math.max(closedUntil, resetAt)
-    return {
-      ...known,
-      left: 0,
-      leftUntil: until,
-      leftAsOf: Math.max(base.leftAsOf ?? 0, askedAt),
-      closedUntil: until,
-    }
+    next.left = 0
+    next.closedUntil = next.leftUntil = Math.max(closedUntil, resetAt)
+    next.leftAsOf = Math.max(base.leftAsOf ?? 0, askedAt)
+    return next
   }
   const isOlder = budgetOf(base, at.now) !== undefined && (base.leftAsOf ?? 0) > askedAt
-  if (isOlder || closedUntil > at.now) return known
+  if (isOlder || closedUntil > at.now) return next
   const others = Math.max(0, base.pending - said.own)
-  return { ...known, left: signal.remaining - others, leftUntil: resetAt, leftAsOf: askedAt }
+  next.left = signal.remaining - others
+  next.leftUntil = resetAt
+  next.leftAsOf = askedAt
+  return next
 }
 
 /** Where no reset was named: a calendar day ends at midnight, anything else a span from now. */
