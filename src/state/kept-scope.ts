@@ -2,7 +2,7 @@ import * as v from 'valibot'
 import type { Cause } from '../pool/outcome.ts'
 import type { Cooldown } from './cooldown.ts'
 import type { ScopeState } from './scope-state.ts'
-import type { WindowName, WindowState } from './window.ts'
+import type { WindowName } from './window.ts'
 
 /**
  * The part of a scope's state that outlives its process. Being busy, being probed and being quick do not.
@@ -79,7 +79,7 @@ export function keptScope({
   return {
     touched,
     windows: Object.fromEntries(
-      Object.entries(windows).map(([name, { counted: _, newest, ...rest }]) => [
+      Object.entries(windows).map(([name, { newest, ...rest }]) => [
         name,
         newest === undefined ? rest : { ...rest, buckets: [...rest.buckets, newest] },
       ]),
