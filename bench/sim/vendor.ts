@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../../src/lib/abort.ts'
 import type { Clock } from '../../src/relay/clock.ts'
 import {
   TransportError,
@@ -74,7 +75,7 @@ export function createVendor(
   const dialect = dialects[spec.dialect]
   let working = 0
 
-  function after(ms: number, signal: AbortSignal): Promise<void> {
+  function after(ms: number, signal: AbortSignalLike): Promise<void> {
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
         cancel()
@@ -84,7 +85,7 @@ export function createVendor(
         signal.removeEventListener('abort', onAbort)
         resolve()
       })
-      signal.addEventListener('abort', onAbort, { once: true })
+      signal.addEventListener('abort', onAbort)
     })
   }
 

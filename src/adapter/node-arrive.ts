@@ -3,21 +3,22 @@ import type { IncomingMessage } from 'node:http'
 import type { Arrival, Arrive, BodyLimits } from '../http/arrival.ts'
 import { BODY_SILENCE_MS, bodyTimeout, createBodyCollector } from '../http/collect-body.ts'
 import { GatewayError } from '../errors.ts'
+import { createAbort } from '../lib/abort.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { lingerBehind } from './node-linger.ts'
 
 /** How a request arrives on Node: straight from its message, without a detour over web streams. */
 export const nodeArrive: Arrive = (_request, env): Arrival => {
   const { incoming, outgoing } = env as HttpBindings
-  const controller = new AbortController()
+  const leaving = createAbort()
   outgoing.once('close', () => {
-    if (!outgoing.writableFinished) controller.abort()
+    if (!outgoing.writableFinished) leaving.abort()
   })
   return {
     headers: incoming.headers as HeaderBag,
     peer: incoming.socket.remoteAddress ?? '',
-    ...(incoming.url !== undefined && { target: incoming.url }),
-    gone: controller.signal,
+    target: incoming.url,
+    gone: leaving.signal,
     readBody: (limits) => readBody(incoming, limits),
   }
 }
@@ -26,12 +27,15 @@ function readBody(incoming: IncomingMessage, limits: BodyLimits): Promise<Uint8A
   return new Promise((resolve, reject) => {
     const body = collectorFor(incoming, limits)
     let lastByteAt = performance.now()
-    const timer = setInterval(() => {
-      if (performance.now() - lastByteAt >= BODY_SILENCE_MS) fail(bodyTimeout())
-    }, BODY_SILENCE_MS / 6)
+    const reading: Reading = {
+      look(now) {
+        if (now - lastByteAt >= BODY_SILENCE_MS) fail(bodyTimeout())
+      },
+    }
+    watch(reading)
 
     function leave(): void {
-      clearInterval(timer)
+      readings.delete(reading)
       incoming.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
     }
     function fail(error: GatewayError): void {
@@ -61,6 +65,26 @@ function readBody(incoming: IncomingMessage, limits: BodyLimits): Promise<Uint8A
     incoming.on('error', () => {})
     incoming.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
   })
+}
+
+/** A body that is being read. */
+interface Reading {
+  look(now: number): void
+}
+
+const readings = new Set<Reading>()
+let watcher: NodeJS.Timeout | undefined
+
+/** One timer looks after all bodies, for most are there before a timer of their own would have been made. */
+function watch(reading: Reading): void {
+  readings.add(reading)
+  watcher ??= setInterval(() => {
+    const now = performance.now()
+    for (const one of readings) one.look(now)
+    if (readings.size > 0) return
+    clearInterval(watcher)
+    watcher = undefined
+  }, BODY_SILENCE_MS / 6).unref()
 }
 
 /** @throws GatewayError for a declared length above the limit */

@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../lib/abort.ts'
 import type { Dispatcher } from 'undici'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../relay/transport.ts'
 import { bagOf, receiveAnswer } from './node-transport-answer.ts'
@@ -11,7 +12,7 @@ import { createSilence } from './node-transport-silence.ts'
 export interface ExchangeTask {
   readonly request: UpstreamRequest
   readonly target: Target
-  readonly signal: AbortSignal
+  readonly signal: AbortSignalLike
   readonly connections: Connections
 }
 
@@ -32,13 +33,14 @@ export function exchange({ request, target, signal, connections }: ExchangeTask)
     let connection = connections.take(target.origin)
     let sink: Sink | undefined
     let over = false
+    let takesBody = false
 
     /** Ends the exchange; from here on nothing that undici calls has an effect. */
     const finish = () => {
       over = true
       silence.stop()
       signal.removeEventListener('abort', onAbort)
-      connection.socket?.off('drain', silence.heard)
+      if (takesBody) connection.socket?.off('drain', silence.heard)
     }
     const cut = () => {
       if (over) return
@@ -76,8 +78,10 @@ export function exchange({ request, target, signal, connections }: ExchangeTask)
           sent.now()
           silence.wait()
           // While the upstream still takes the body, it is not silent.
-          if (body.inParts) connection.socket?.on('drain', silence.heard)
-          if (body.inParts) writeTogether(connection)
+          if (!body.inParts) return
+          takesBody = true
+          connection.socket?.on('drain', silence.heard)
+          writeTogether(connection)
         },
         onResponseStart(controller, status, headers) {
           if (over || status < 200) return

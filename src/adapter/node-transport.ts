@@ -38,9 +38,10 @@ export function createNodeTransport(options: NodeTransportOptions = {}): NodeTra
   const connections = createConnections(createConnect(options.ca), { idleMs, longestIdleMs, idlePerOrigin })
   const targetOf = createTargets()
 
-  const send: Send = async (request, signal) => {
+  const send: Send = (request, signal) => {
     const target = targetOf(request.url)
-    if (target === undefined) throw new TransportError('not-sent', 'the URL is no http or https URL')
+    if (target === undefined)
+      return Promise.reject(new TransportError('not-sent', 'the URL is no http or https URL'))
     return exchange({ request, target, signal, connections })
   }
 

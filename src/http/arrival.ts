@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../lib/abort.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 
 /** What the runtime knows of a request that came in. */
@@ -8,11 +9,11 @@ export interface Arrival {
    * The request target as it stood on the wire, where the runtime still has it. A parsed URL is not that:
    * it writes some bytes of a query otherwise (`'` as `%27`).
    */
-  readonly target?: string
+  readonly target?: string | undefined
   /** The address at the other end of the connection; where the platform names the client, that one. */
   readonly peer: string
   /** Aborted when the client leaves before its answer is complete. */
-  readonly gone: AbortSignal
+  readonly gone: AbortSignalLike
   /**
    * Reads the whole body, counting while it reads.
    *

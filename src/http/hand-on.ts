@@ -9,7 +9,8 @@ import type { Visit } from './visit.ts'
  *
  * Runtimes refuse even an empty body where HTTP allows none.
  */
-export function handOn(visit: Visit, { status, body, ...answer }: RelayAnswer, deps: AppDeps): Response {
+export function handOn(visit: Visit, answer: RelayAnswer, deps: AppDeps): Response {
+  const { status, body } = answer
   const headers = Object.assign(answerHeaders(answer), visit.ownHeaders)
   return deps.respond(
     { status, headers, body: isBodiless(visit.request.method, status) ? null : body },

@@ -1,8 +1,8 @@
-/** Tokens that an answer says it has cost. What it does not say is absent. */
+/** Tokens that an answer says it has cost. What it does not say is undefined. */
 export interface Usage {
-  readonly input?: number
-  readonly output?: number
-  readonly total?: number
+  readonly input: number | undefined
+  readonly output: number | undefined
+  readonly total: number | undefined
 }
 
 /** No request costs more; above it a figure is a bug of the vendor's. */
@@ -15,6 +15,7 @@ const endBytes = 16_384
 type JsonObject = Readonly<Record<string, unknown>>
 
 const usageKey = '"usage"'
+const decoder = new TextDecoder()
 const objectBehindKey = /\s{0,16}:\s{0,16}\{/y
 
 /**
@@ -43,7 +44,6 @@ export function usageOf(text: string): Usage | undefined {
  * Most vendors write `usage` at the end, some before the choices; what stands between is not decoded.
  */
 export function usageOfBytes(bytes: Uint8Array): Usage | undefined {
-  const decoder = new TextDecoder()
   const last = usageOf(decoder.decode(bytes.subarray(-endBytes)))
   if (last !== undefined || bytes.length <= endBytes) return last
   return usageOf(decoder.decode(bytes.subarray(0, endBytes)))
@@ -84,11 +84,7 @@ function usageIn(fields: JsonObject | undefined): Usage | undefined {
   const output = tokens(fields['completion_tokens']) ?? tokens(fields['output_tokens'])
   const total = tokens(fields['total_tokens'])
   if (input === undefined && output === undefined && total === undefined) return undefined
-  return {
-    ...(input === undefined ? {} : { input }),
-    ...(output === undefined ? {} : { output }),
-    ...(total === undefined ? {} : { total }),
-  }
+  return { input, output, total }
 }
 
 function tokens(value: unknown): number | undefined {

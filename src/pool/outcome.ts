@@ -91,13 +91,17 @@ export type ExhaustedCode =
 /** How a lease ended. Exactly one for each attempt. */
 export type Outcome =
   /** The body ended as it should. `tokens`: all tokens used, as far as known. */
-  | { readonly kind: 'ok'; readonly tokens?: number; readonly outputTokens?: number }
+  | {
+      readonly kind: 'ok'
+      readonly tokens?: number | undefined
+      readonly outputTokens?: number | undefined
+    }
   | Failure
   /** It broke after the commit point: nothing is retried, the upstream rests. */
   | {
       readonly kind: 'broken'
       readonly code: 'upstream_disconnected' | 'upstream_timeout'
-      readonly tokens?: number
+      readonly tokens?: number | undefined
     }
   /** The client left; blames nobody. `sent`: whether the upstream had got the request. */
-  | { readonly kind: 'aborted'; readonly sent: boolean; readonly tokens?: number }
+  | { readonly kind: 'aborted'; readonly sent: boolean; readonly tokens?: number | undefined }

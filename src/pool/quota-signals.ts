@@ -106,8 +106,9 @@ export function tightest(signals: readonly QuotaSignal[]): QuotaSignal[] {
   const kept = new Map<string, QuotaSignal>()
   for (const signal of signals) {
     const key = `${signal.counts} ${signal.window} ${signal.scope}`
-    const before = kept.get(key) ?? signal
-    kept.set(key, leftOf(signal) < leftOf(before) ? { ...before, ...signal } : { ...signal, ...before })
+    const before = kept.get(key)
+    if (before === undefined) kept.set(key, signal)
+    else kept.set(key, leftOf(signal) < leftOf(before) ? { ...before, ...signal } : { ...signal, ...before })
   }
   return [...kept.values()]
 }

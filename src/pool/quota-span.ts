@@ -57,7 +57,8 @@ export interface Reading {
  * A limit below 1 or beyond 10¹² is no limit. −1 left is the sign for "unknown" (Azure); less than that is an
  * overdrawn window and counts as 0.
  */
-export function signalsOf({ counts, window, scope, ...read }: Reading): QuotaSignal[] {
+export function signalsOf(read: Reading): QuotaSignal[] {
+  const { counts, window, scope } = read
   const limit = isAmount(read.limit) && read.limit >= 1 ? Math.floor(read.limit) : undefined
   const left =
     read.remaining === -1 || !isAmount(read.remaining) ? undefined : Math.max(0, Math.floor(read.remaining))
@@ -65,16 +66,11 @@ export function signalsOf({ counts, window, scope, ...read }: Reading): QuotaSig
   const remaining = hasNoPlace ? undefined : Math.min(left, limit ?? left)
   if (limit === undefined && remaining === undefined) return []
   const reset = read.resetMs === undefined ? undefined : clampedReset(window, read.resetMs)
-  return [
-    {
-      counts,
-      window,
-      scope,
-      ...(limit !== undefined && { limit }),
-      ...(remaining !== undefined && { remaining }),
-      ...(reset !== undefined && { resetMs: reset }),
-    },
-  ]
+  const signal: { -readonly [Key in keyof QuotaSignal]: QuotaSignal[Key] } = { counts, window, scope }
+  if (limit !== undefined) signal.limit = limit
+  if (remaining !== undefined) signal.remaining = remaining
+  if (reset !== undefined) signal.resetMs = reset
+  return [signal]
 }
 
 const isAmount = (value: number | undefined): value is number =>

@@ -18,9 +18,11 @@ export function typed(headers: HeaderBag, type: string): HeaderBag {
 }
 
 const decoder = new TextDecoder()
+const OPENING_BRACE = 0x7b
 
 /** Whether bytes begin as a server-sent event stream does, whatever their label says. */
 export function isEventForm(bytes: Uint8Array): boolean {
+  if (bytes[0] === OPENING_BRACE) return false
   return /^\s*(data|event|id|retry)?:/.test(decoder.decode(bytes.subarray(0, 256)))
 }
 
@@ -39,12 +41,11 @@ export function isPreamble({ event, data }: SseEvent): boolean {
 const ID = /"id"\s*:\s*"([^"\\]{1,256})"/
 
 /** The id of a Responses answer is among its first keys. */
-export function idInAnswer(bytes: Uint8Array): { answerId?: string } {
+export function idInAnswer(bytes: Uint8Array): string | undefined {
   return idInEvent(decoder.decode(bytes.subarray(0, 512)))
 }
 
 /** The first event of a Responses stream holds the answer's beginning. */
-export function idInEvent(data: string): { answerId?: string } {
-  const id = ID.exec(data.slice(0, 1024))?.[1]
-  return id === undefined ? {} : { answerId: id }
+export function idInEvent(data: string): string | undefined {
+  return ID.exec(data.slice(0, 1024))?.[1]
 }

@@ -3,6 +3,7 @@ import type { Failure } from '../pool/outcome.ts'
 import { quotaSignals } from '../pool/quota-signals.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import type { Lease } from '../state/store.ts'
+import { idInAnswer, idInEvent } from './answer-form.ts'
 import { instantOf } from './clock.ts'
 import { commitAnswer, type Commit } from './commit.ts'
 import type { RelayDeps } from './deps.ts'
@@ -61,7 +62,8 @@ async function judge(response: UpstreamResponse, started: Started): Promise<Atte
   const { status, headers, body } = response
   const wallNow = deps.clock.wall()
   if (isSuccess(status)) {
-    const commit = await commitAnswer(response, { stream: journey.request.stream, wallNow })
+    const committing = commitAnswer(response, { stream: journey.request.stream, wallNow })
+    const commit = committing instanceof Promise ? await committing : committing
     if (journey.request.gone.aborted) throw new TransportError('aborted', 'the client left')
     return commit.kind === 'failed'
       ? failed(started, insideSuccess(commit.failure))
@@ -108,13 +110,15 @@ function rememberHolder(
   { journey, upstream, deps, rules }: AttemptTask,
   commit: Exclude<Commit, { kind: 'failed' }>,
 ): void {
-  const at = instantOf(deps.clock)
   const { affinityKey, endpoint, answerIds } = journey.request
+  if (affinityKey === '' && endpoint !== 'responses') return
+  const at = instantOf(deps.clock)
   if (affinityKey !== '')
     void deps.store.remember(affinityKey, upstream.id, { ttlMs: rules.affinityTtlMs, at })
   if (endpoint !== 'responses') return
-  const ids = commit.answerId === undefined ? answerIds : [commit.answerId, ...answerIds]
-  for (const id of ids) void deps.store.remember(`answer ${id}`, upstream.id, { ttlMs: ANSWER_TTL_MS, at })
+  const own = commit.kind === 'bytes' ? idInAnswer(commit.bytes) : idInEvent(commit.opening)
+  for (const id of own === undefined ? answerIds : [own, ...answerIds])
+    void deps.store.remember(`answer ${id}`, upstream.id, { ttlMs: ANSWER_TTL_MS, at })
 }
 
 function failed(
@@ -127,7 +131,7 @@ function failed(
   task.record.attempt(task.upstream, {
     outcome: outcomeWord(failure),
     durationMs: at.now - startedAt,
-    ...(failure.status !== undefined && { status: failure.status }),
+    status: failure.status,
   })
   return { kind: 'failed', failure }
 }

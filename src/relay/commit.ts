@@ -2,8 +2,9 @@ import type { HeaderBag } from '../lib/headers.ts'
 import { createEventScanner, type EventScanner, type SseEvent } from '../lib/sse.ts'
 import { classifyAnswer, classifyStreamError } from '../pool/classify.ts'
 import type { Failure } from '../pool/outcome.ts'
+import type { MaybePromise } from '../state/store.ts'
 import { joined } from './prefix.ts'
-import { idInAnswer, idInEvent, isEventForm, isPreamble, kindOf, typed } from './answer-form.ts'
+import { isEventForm, isPreamble, kindOf, typed } from './answer-form.ts'
 import { TransportError, type UpstreamResponse } from './transport.ts'
 
 /** A success that turned out to be one, or not. */
@@ -13,7 +14,6 @@ export type Commit =
       readonly kind: 'bytes'
       readonly headers: HeaderBag
       readonly bytes: Uint8Array
-      readonly answerId?: string
     }
   | {
       readonly kind: 'stream'
@@ -21,7 +21,8 @@ export type Commit =
       readonly head: readonly Uint8Array[]
       readonly reader: ReadableStreamDefaultReader<Uint8Array>
       readonly isEvents: boolean
-      readonly answerId?: string
+      /** The data of its first event; empty where it has none. */
+      readonly opening: string
     }
 
 interface Asked {
@@ -39,7 +40,7 @@ const PEEK_BYTES = 262_144
  *
  * @throws TransportError when the upstream breaks off before that
  */
-export async function commitAnswer(response: UpstreamResponse, asked: Asked): Promise<Commit> {
+export function commitAnswer(response: UpstreamResponse, asked: Asked): MaybePromise<Commit> {
   const { status, headers, body } = response
   const early = classifyAnswer({ status, headers, body: undefined, wallNow: asked.wallNow })
   if (early !== undefined) return refuse(readerOf(body), early)
@@ -55,7 +56,7 @@ function commitWhole(response: UpstreamResponse, bytes: Uint8Array, { wallNow }:
   const { status, headers } = response
   const failure = classifyAnswer({ status, headers, body: bytes, wallNow })
   if (failure !== undefined) return { kind: 'failed', failure }
-  return { kind: 'bytes', headers: typed(headers, 'application/json'), bytes, ...idInAnswer(bytes) }
+  return { kind: 'bytes', headers: typed(headers, 'application/json'), bytes }
 }
 
 /** JSON larger than what is held whole, and everything that is neither JSON nor events. */
@@ -69,7 +70,8 @@ async function commitFirstByte(
   for (;;) {
     const { done, value } = await reader.read()
     if (done) return commitWhole(response, new Uint8Array(0), asked)
-    if (value.length > 0) return { kind: 'stream', headers, head: [value], reader, isEvents: false }
+    if (value.length > 0)
+      return { kind: 'stream', headers, head: [value], reader, isEvents: false, opening: '' }
   }
 }
 
@@ -96,7 +98,7 @@ async function commitEvents(response: UpstreamResponse, asked: Asked): Promise<C
       if (failure !== undefined) return refuse(reader, { ...failure, status })
       if (opening === '') opening = event.data
       if (isPreamble(event)) continue
-      return { kind: 'stream', headers, head, reader, isEvents: true, ...idInEvent(opening) }
+      return { kind: 'stream', headers, head, reader, isEvents: true, opening }
     }
     if (head.length < PEEK_CHUNKS && size < PEEK_BYTES) continue
     return {
@@ -105,7 +107,7 @@ async function commitEvents(response: UpstreamResponse, asked: Asked): Promise<C
       head,
       reader,
       isEvents: isEventForm(joined(head)),
-      ...idInEvent(opening),
+      opening,
     }
   }
 }

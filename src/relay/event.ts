@@ -9,9 +9,9 @@ export interface AttemptRecord {
   readonly model: string
   readonly outcome: AttemptOutcome
   /** The upstream's status; absent when it never answered. */
-  readonly status?: number
+  readonly status?: number | undefined
   /** From sending to the commit point; absent when it never got there. */
-  readonly firstByteMs?: number
+  readonly firstByteMs?: number | undefined
   readonly durationMs: number
 }
 
@@ -31,20 +31,20 @@ export type GatewayEvent =
       /** The model that the client named; empty = none. */
       readonly asked: string
       /** Who answered; absent when nobody did. */
-      readonly upstream?: string
-      readonly model?: string
+      readonly upstream?: string | undefined
+      readonly model?: string | undefined
       /** What the client got; 499 when it left. */
       readonly status: number
       /** Our error code, where we answered ourselves. */
-      readonly code?: string
+      readonly code?: string | undefined
       readonly attempts: readonly AttemptRecord[]
       /** From arrival to the commit point. */
-      readonly firstByteMs?: number
+      readonly firstByteMs?: number | undefined
       readonly durationMs: number
       readonly stream: boolean
       readonly queuedMs: number
-      readonly inputTokens?: number
-      readonly outputTokens?: number
+      readonly inputTokens?: number | undefined
+      readonly outputTokens?: number | undefined
     }
   /** Requests waiting for an upstream, after one joined or left. */
   | { readonly kind: 'queue'; readonly waiting: number }

@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../lib/abort.ts'
 import type { Clock } from './clock.ts'
 import { fetchFailure } from './fetch-failure.ts'
 import { TransportError } from './transport.ts'
@@ -24,7 +25,7 @@ export interface Watch {
 export interface WatchOptions {
   readonly timeoutMs: number
   /** The caller's. */
-  readonly signal: AbortSignal
+  readonly signal: AbortSignalLike
   readonly after: Clock['after']
 }
 

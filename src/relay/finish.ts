@@ -65,7 +65,7 @@ function okOutcome(
   // What writes no text (embeddings) has no output tokens, however long its answer is.
   const output = usage?.output ?? (outputTokens === 0 ? 0 : Math.ceil(bytes / BYTES_A_TOKEN))
   const tokens = usage?.total ?? (usage?.input ?? inputTokens) + output
-  return { kind: 'ok', tokens, ...(usage?.output !== undefined && { outputTokens: usage.output }) }
+  return { kind: 'ok', tokens, outputTokens: usage?.output }
 }
 
 interface Finish {
@@ -84,8 +84,8 @@ function finish(ending: Ending, { outcome, word, usage, code }: Finish): void {
   task.record.end({
     status: word === 'aborted' ? 499 : status,
     upstream: task.upstream,
-    ...(code !== undefined && { code }),
-    ...(usage?.input !== undefined && { inputTokens: usage.input }),
-    ...(usage?.output !== undefined && { outputTokens: usage.output }),
+    code,
+    inputTokens: usage?.input,
+    outputTokens: usage?.output,
   })
 }

@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../lib/abort.ts'
 import { GatewayError } from '../errors.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { classifyAnswer, classifyTransport } from '../pool/classify.ts'
@@ -24,7 +25,7 @@ export interface PassedOn {
   readonly headers: HeaderBag
   /** Empty = none. */
   readonly body: Uint8Array
-  readonly gone: AbortSignal
+  readonly gone: AbortSignalLike
   readonly since: number
 }
 

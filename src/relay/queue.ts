@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../lib/abort.ts'
 import type { MaybePromise } from '../state/store.ts'
 import type { Clock } from './clock.ts'
 
@@ -21,7 +22,7 @@ export interface Waiter<T> {
   readonly giveBack: (got: T) => void
   /** The latest moment to get a place, ms on the clock. */
   readonly deadline: number
-  readonly gone: AbortSignal
+  readonly gone: AbortSignalLike
 }
 
 /** First come, first served, bounded in number and time. */

@@ -8,10 +8,10 @@ import type { RelayAnswer } from './relay-request.ts'
 /** How a request ended, for its event. */
 export interface RequestEnd {
   readonly status: number
-  readonly code?: string
-  readonly upstream?: Upstream
-  readonly inputTokens?: number
-  readonly outputTokens?: number
+  readonly code?: string | undefined
+  readonly upstream?: Upstream | undefined
+  readonly inputTokens?: number | undefined
+  readonly outputTokens?: number | undefined
 }
 
 /** Writes the record of one request: an event for each attempt and one at the end. */
@@ -34,7 +34,7 @@ export function createRecord(journey: Journey, { clock, report }: RelayDeps): Re
   function end(how: RequestEnd): void {
     if (ended) return
     ended = true
-    const { upstream, ...rest } = how
+    const { status, code, upstream, inputTokens, outputTokens } = how
     report({
       kind: 'request',
       id: request.id,
@@ -44,22 +44,33 @@ export function createRecord(journey: Journey, { clock, report }: RelayDeps): Re
       durationMs: clock.now() - request.since,
       stream: request.stream,
       queuedMs: journey.queuedMs,
-      ...rest,
-      ...(upstream !== undefined && { upstream: upstream.name, model: upstream.model }),
-      ...(firstByteMs !== undefined && { firstByteMs }),
+      status,
+      code,
+      upstream: upstream?.name,
+      model: upstream?.model,
+      firstByteMs,
+      inputTokens,
+      outputTokens,
     })
   }
 
   return {
     attempt(upstream, how) {
-      const attempt = { upstream: upstream.name, model: upstream.model, ...how }
+      const { outcome, status, firstByteMs: firstByte, durationMs } = how
+      const { name, model } = upstream
+      const attempt = { upstream: name, model, outcome, status, firstByteMs: firstByte, durationMs }
       journey.attempts.push(attempt)
       report({
         kind: 'attempt',
         requestId: request.id,
         upstreamId: upstream.id,
         endpoint: request.endpoint,
-        ...attempt,
+        upstream: name,
+        model,
+        outcome,
+        status,
+        firstByteMs: firstByte,
+        durationMs,
       })
     },
     committed() {

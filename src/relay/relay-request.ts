@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../lib/abort.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { Upstream } from '../pool/upstream.ts'
@@ -28,7 +29,7 @@ export interface RelayRequest {
   /** Remembered ids of earlier answers that the request builds on; it goes where they are, alone. */
   readonly answerIds: readonly string[]
   /** Aborted when the client leaves. */
-  readonly gone: AbortSignal
+  readonly gone: AbortSignalLike
   /** Arrival, ms on the clock. */
   readonly since: number
 }

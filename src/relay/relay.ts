@@ -31,7 +31,9 @@ const AMBIGUOUS_RETRIES = 2
  * @throws GatewayError when nothing is left, or the client has left
  */
 export async function relay({ request, rules, traffic, deps }: RelayTask): Promise<RelayAnswer> {
-  const journey = createJourney(request, await upstreamsOf(request, deps))
+  const { answerIds, pool } = request
+  const upstreams = answerIds.length === 0 ? pool.upstreams : await holderOf(request, deps)
+  const journey = createJourney(request, upstreams)
   const task: TurnTask = { journey, rules, traffic, deps }
   const record = createRecord(journey, deps)
   traffic.budget.began(deps.clock.now())
@@ -46,7 +48,7 @@ export async function relay({ request, rules, traffic, deps }: RelayTask): Promi
 }
 
 /** An answer exists on one account: a request that builds on it goes there alone. */
-async function upstreamsOf(
+async function holderOf(
   { pool, answerIds }: RelayRequest,
   { store, clock }: RelayDeps,
 ): Promise<readonly Upstream[]> {

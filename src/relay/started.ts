@@ -1,3 +1,4 @@
+import { createAbort, type AbortControllerLike, type AbortSignalLike } from '../lib/abort.ts'
 import { classifyAnswer, classifyTransport } from '../pool/classify.ts'
 import type { Failure } from '../pool/outcome.ts'
 import { kindOf } from './answer-form.ts'
@@ -14,7 +15,7 @@ const WHOLE_BYTES = 8_388_608
 export interface Started {
   readonly task: AttemptTask
   readonly startedAt: number
-  readonly controller: AbortController
+  readonly controller: AbortControllerLike
   /** Stops listening for the client's departure. */
   readonly release: () => void
   /** Ends the wait for the first byte. */
@@ -25,10 +26,10 @@ export interface Started {
 }
 
 /** Begins an attempt: its clock runs, and it ends when the client leaves. */
-export function start(task: AttemptTask, gone: AbortSignal): Started {
+export function start(task: AttemptTask, gone: AbortSignalLike): Started {
   const { deps, journey, upstream } = task
   const startedAt = deps.clock.now()
-  const controller = new AbortController()
+  const controller = createAbort()
   const onGone = (): void => controller.abort()
   gone.addEventListener('abort', onGone)
   const release = (): void => gone.removeEventListener('abort', onGone)

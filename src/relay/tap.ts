@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../lib/abort.ts'
 import { TransportError } from './transport.ts'
 
 /** How a streamed body ended. */
@@ -26,7 +27,7 @@ export interface TapSource {
   /** Absent where nobody asks what passes: every break then resets the connection. */
   readonly watch?: Watch
   /** Aborted when the client leaves: that ends the body, also when nobody reads it any more. */
-  readonly gone: AbortSignal
+  readonly gone: AbortSignalLike
   /** Called once, when the body has ended in any way. */
   readonly onEnd: (end: TapEnd) => void
 }

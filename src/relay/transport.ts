@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../lib/abort.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 
 /** One request to one upstream, as the core hands it to the runtime. */
@@ -73,4 +74,4 @@ export class TransportError extends Error {
  *
  * @throws TransportError and nothing else
  */
-export type Send = (request: UpstreamRequest, signal: AbortSignal) => Promise<UpstreamResponse>
+export type Send = (request: UpstreamRequest, signal: AbortSignalLike) => Promise<UpstreamResponse>

@@ -6,7 +6,7 @@ export interface PastAttempt {
   readonly at: number
   readonly outcome: AttemptOutcome
   /** Absent when the upstream never answered. */
-  readonly status?: number
+  readonly status?: number | undefined
   readonly durationMs: number
 }
 
@@ -78,7 +78,7 @@ function remember(
 ): void {
   memory.attempts += 1
   if (speaksAgainst(outcome)) memory.failures += 1
-  memory.last.push({ at, outcome, durationMs, ...(status !== undefined && { status }) })
+  memory.last.push({ at, outcome, status, durationMs })
   if (memory.last.length > LAST_OUTCOMES) memory.last.shift()
   if (firstByteMs !== undefined) memory.firstBytes[memory.answers++ % FIRST_BYTES] = firstByteMs
 }

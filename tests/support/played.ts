@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../../src/lib/abort.ts'
 import { TransportError } from '../../src/relay/transport.ts'
 import type { FakeClock } from './fake-clock.ts'
 import type { FakeUpstream, SeenRequest } from './test-app.ts'
@@ -54,11 +55,11 @@ interface Stage {
   /** Waits; throws when the client leaves, or when the silence is too long. */
   pause(ms: number): Promise<void>
   readonly request: SeenRequest
-  readonly signal: AbortSignal
+  readonly signal: AbortSignalLike
   over(): void
 }
 
-function createStage(request: SeenRequest, signal: AbortSignal, clock: FakeClock): Stage {
+function createStage(request: SeenRequest, signal: AbortSignalLike, clock: FakeClock): Stage {
   const { exchange } = request
   return {
     request,
@@ -80,7 +81,7 @@ function createStage(request: SeenRequest, signal: AbortSignal, clock: FakeClock
         const cancel = ms === 0 ? () => {} : clock.after(Math.min(ms, request.timeoutMs), done)
         if (signal.aborted) return onAbort()
         if (ms === 0) return resolve()
-        signal.addEventListener('abort', onAbort, { once: true })
+        signal.addEventListener('abort', onAbort)
       }),
   }
 }

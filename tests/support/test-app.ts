@@ -1,3 +1,4 @@
+import type { AbortSignalLike } from '../../src/lib/abort.ts'
 import { createApp, type App } from '../../src/app.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
@@ -28,7 +29,7 @@ export interface SeenRequest extends UpstreamRequest {
 /** What an upstream of a test answers; a thrown `TransportError` is a broken connection. */
 export type FakeUpstream = (
   request: SeenRequest,
-  signal: AbortSignal,
+  signal: AbortSignalLike,
   clock: FakeClock,
 ) => UpstreamResponse | Promise<UpstreamResponse>
 
