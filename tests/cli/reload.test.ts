@@ -47,7 +47,7 @@ test('a reload to debug logs the attempts from then on', async () => {
   const gateway = await startGateway(modelNamed('m'))
   gateway.writeConfig({
     ...modelNamed('m'),
-    models: [{ api_key: 'k', base_url: `${await refusedUrl()}/v1`, model: 'm' }],
+    models: [{ api_key: 'k', base_url: `${refusedUrl()}/v1`, model: 'm' }],
     server: { mode: 'debug' },
   })
   await gateway.printed(/the configuration was reloaded/)

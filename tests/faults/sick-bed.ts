@@ -56,7 +56,7 @@ export async function startSickBed(): Promise<SickBed> {
   const well = [await startScriptedUpstream(healthy()), await startScriptedUpstream(healthy())]
   const sick = new Map<string, { url: string; close?(): Promise<void> }>()
   for (const { name, scene } of sicknesses) {
-    sick.set(name, scene === undefined ? { url: await refusedUrl() } : await startScriptedUpstream(scene))
+    sick.set(name, scene === undefined ? { url: refusedUrl() } : await startScriptedUpstream(scene))
   }
   const gateway = await startGateway({
     models: [

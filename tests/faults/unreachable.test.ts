@@ -20,7 +20,7 @@ testFaults([
   {
     fault: 'connection refused',
     because: 'nothing was sent',
-    place: async () => ({ url: await refusedUrl() }),
+    place: async () => ({ url: refusedUrl() }),
     ...unreachable,
   },
   {

@@ -8,7 +8,7 @@ import { type Bed, type Capabilities, failureOf, textOf } from './transport-bed.
 export function failuresContract({ start, send }: Bed, can: Capabilities): void {
   describe('a failure', () => {
     test('to find somebody who listens is not sent', async () => {
-      expect(await failureOf(send({ url: await refusedUrl() }))).toBe('not-sent')
+      expect(await failureOf(send({ url: refusedUrl() }))).toBe('not-sent')
     })
 
     test('to find the name is not sent', async () => {

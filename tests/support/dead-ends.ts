@@ -2,13 +2,14 @@ import { once } from 'node:events'
 import net from 'node:net'
 import { Worker } from 'node:worker_threads'
 
-/** An address on which nobody listens: connecting is refused. */
-export async function refusedUrl(): Promise<string> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as net.AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return `http://127.0.0.1:${port}`
+let nextPort = 650
+
+/**
+ * An address on which nobody listens: connecting is refused. Ports this low are given to nobody who asks for any
+ * port (one that was just closed might be the next test's), and fetch refuses none of these by itself.
+ */
+export function refusedUrl(): string {
+  return `http://127.0.0.1:${nextPort++}`
 }
 
 /** A port that never completes a connection. */
