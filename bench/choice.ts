@@ -2,7 +2,7 @@
  * What does it cost to choose among many upstreams, each with four windows of its own and a shared quota
  * with four more, all of them in use?
  *
- * `node --expose-gc --import tsx bench/choice.ts`. `survey`: who may take the request. `order`: in which
+ * `npm run bench:choice`. `survey`: who may take the request. `order`: in which
  * order they are tried. `request`: both, the lease, the answer and the end; what it takes more than survey
  * and order is spent once for a request, whatever the number of upstreams. The aim: survey and order of 100
  * in under 50 µs together.

@@ -1,0 +1,144 @@
+/** The load generator of the HTTP bench: raw sockets, one request at a time on each. */
+import { Line } from './line.ts'
+
+/** What one run of a load is. */
+export interface Load {
+  readonly port: number
+  readonly connections: number
+  readonly seconds: number
+  /** Size of the request's body, bytes. */
+  readonly bodyBytes: number
+  /** What the upstream shall do; empty = answer in JSON. */
+  readonly user: '' | 'sse-paced' | 'sse-flat' | 'sse-held'
+  /** Requests a second for all connections together; 0 = each sends again as soon as it is answered. */
+  readonly rate: number
+  /** Whether every request comes with another affinity key. */
+  readonly manyKeys?: boolean
+}
+
+/** What came of it. */
+export interface LoadResult {
+  readonly requests: number
+  readonly failures: number
+  readonly chunks: number
+  readonly seconds: number
+  /** Ms from sending to the end of the answer. */
+  readonly p50: number
+  readonly p99: number
+}
+
+const TOKEN = 'sk-bench'
+
+function requestOf({ bodyBytes, user }: Load): string {
+  const messages = [
+    { role: 'system', content: 'You are a helpful assistant.' },
+    { role: 'user', content: '' },
+  ]
+  const body = { model: 'auto', user, temperature: 0.7, max_tokens: 256, stream: user !== '', messages }
+  const padding = Math.max(0, bodyBytes - JSON.stringify(body).length)
+  messages[1]!.content = 'Tell me more about it. '.repeat(padding / 23 + 1).slice(0, padding)
+  const text = JSON.stringify(body)
+  return `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${TOKEN}\r\ncontent-type: application/json\r\nx-portkey-provider: openai\r\naccept: application/json\r\nuser-agent: OpenAI/JS 6.49.0\r\ncontent-length: ${text.length}\r\n\r\n${text}`
+}
+
+/** Runs a load to its end. */
+export async function runLoad(load: Load): Promise<LoadResult> {
+  const text = requestOf(load)
+  const request = Buffer.from(text)
+  const latencies: number[] = []
+  const lines: Line[] = []
+  let failures = 0
+  const startedAt = performance.now()
+  const endsAt = startedAt + load.seconds * 1_000
+  let nextAt = startedAt
+  await Promise.all(
+    Array.from(
+      { length: load.connections },
+      (_, nth) =>
+        new Promise<void>((resolve) => {
+          let sentAt = 0
+          const send = (): void => {
+            const now = performance.now()
+            if (now >= endsAt) return stop()
+            if (load.rate === 0) {
+              sentAt = now
+              return write()
+            }
+            // Open loop: the time of a request is counted from when it was due, whether or not a line was free.
+            const due = nextAt
+            nextAt += 1_000 / load.rate
+            sentAt = due
+            setTimeout(write, Math.max(0, due - now))
+          }
+          const write = (): void =>
+            line.send(
+              load.manyKeys
+                ? Buffer.from(text.replace('"user":""', `"user":"${nth}-${latencies.length}"`))
+                : request,
+            )
+          const stop = (): void => {
+            line.close()
+            resolve()
+          }
+          const line = new Line(
+            load.port,
+            (status) => {
+              if (status === 200) latencies.push(performance.now() - sentAt)
+              else failures += 1
+              send()
+            },
+            () => {
+              if (performance.now() < endsAt) failures += 1
+              resolve()
+            },
+          )
+          lines.push(line)
+          send()
+          setTimeout(stop, load.seconds * 1_000 + 3_000).unref()
+        }),
+    ),
+  )
+  const sorted = Float64Array.from(latencies).sort()
+  const at = (share: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
+  return {
+    requests: latencies.length,
+    failures,
+    chunks: lines.reduce((sum, { chunks }) => sum + chunks, 0),
+    seconds: (performance.now() - startedAt) / 1_000,
+    p50: at(0.5),
+    p99: at(0.99),
+  }
+}
+
+/** Opens streams that stay open after their first event, and tells how long a new small request takes meanwhile. */
+async function holdStreams(load: Load): Promise<() => void> {
+  const request = Buffer.from(requestOf({ ...load, user: 'sse-held' }))
+  const lines: Line[] = []
+  for (let opened = 0; opened < load.connections; opened += 100) {
+    const batch = Array.from({ length: Math.min(100, load.connections - opened) }, () => {
+      const line = new Line(
+        load.port,
+        () => {},
+        () => {},
+      )
+      line.send(request)
+      return line
+    })
+    lines.push(...batch)
+    while (batch.some(({ chunks }) => chunks === 0)) await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  return () => {
+    for (const line of lines) line.close()
+  }
+}
+
+let release: (() => void) | undefined
+process.on('message', (message: { kind: 'run' | 'hold' | 'release'; load: Load }) => {
+  void (async () => {
+    if (message.kind === 'run') return process.send?.(await runLoad(message.load))
+    if (message.kind === 'hold') release = await holdStreams(message.load)
+    else release?.()
+    return process.send?.('done')
+  })()
+})

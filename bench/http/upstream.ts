@@ -1,0 +1,99 @@
+/**
+ * The upstream of the HTTP bench: as little work as an answer can cost, so that what is measured is the proxy.
+ *
+ * Reads whole requests from raw sockets and answers by the `user` field of the body: a JSON answer of some 600
+ * bytes, or 100 events, 10 ms apart (`sse-paced`), all at once (`sse-flat`), or one and then none (`sse-held`).
+ * Counts the requests that do not carry the model `m` (of the first hundred bytes), which a proxy has to write.
+ */
+import net from 'node:net'
+
+const ANSWER = JSON.stringify({
+  id: 'chatcmpl-9aXkQ2',
+  object: 'chat.completion',
+  created: 1_763_900_000,
+  model: 'm',
+  choices: [{ index: 0, message: { role: 'assistant', content: 'y'.repeat(350) }, finish_reason: 'stop' }],
+  usage: { prompt_tokens: 141, completion_tokens: 88, total_tokens: 229 },
+})
+const JSON_ANSWER = Buffer.from(
+  `HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nx-ratelimit-limit-requests: 1000000\r\nx-ratelimit-remaining-requests: 999999\r\ncontent-length: ${ANSWER.length}\r\n\r\n${ANSWER}`,
+)
+const SSE_HEAD = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n'
+const EVENT = `data: ${JSON.stringify({
+  id: 'chatcmpl-9aXkQ2',
+  object: 'chat.completion.chunk',
+  created: 1_763_900_000,
+  model: 'm',
+  choices: [{ index: 0, delta: { content: ' token' }, finish_reason: null }],
+})}\n\n`
+const chunkOf = (text: string): string => `${text.length.toString(16)}\r\n${text}\r\n`
+const EVENT_CHUNK = Buffer.from(chunkOf(EVENT))
+const LAST_CHUNKS = Buffer.from(`${chunkOf('data: [DONE]\n\n')}0\r\n\r\n`)
+const EVENTS = 100
+
+let requests = 0
+let wrongModels = 0
+
+function answer(socket: net.Socket, opening: string): void {
+  requests += 1
+  if (!/"model":\s*"m"/.test(opening)) wrongModels += 1
+  const kind = /"user":\s*"(sse-[a-z]+)"/.exec(opening)?.[1]
+  if (kind === undefined) return void socket.write(JSON_ANSWER)
+  socket.write(SSE_HEAD)
+  socket.write(EVENT_CHUNK)
+  if (kind === 'sse-held') return
+  if (kind === 'sse-flat') {
+    for (let sent = 1; sent < EVENTS; sent++) socket.write(EVENT_CHUNK)
+    return void socket.write(LAST_CHUNKS)
+  }
+  let sent = 1
+  const timer = setInterval(() => {
+    if (sent++ < EVENTS) return void socket.write(EVENT_CHUNK)
+    clearInterval(timer)
+    socket.write(LAST_CHUNKS)
+  }, 10)
+  socket.once('close', () => clearInterval(timer))
+}
+
+/** Follows one connection: a head, then as many bytes as it announces, or chunks up to the empty one. */
+function serve(socket: net.Socket): void {
+  let head = ''
+  let left = -1
+  let opening = ''
+  let isChunked = false
+  socket.setNoDelay(true)
+  socket.on('error', () => socket.destroy())
+  socket.on('data', (bytes) => {
+    if (left < 0) {
+      head += bytes.toString('latin1')
+      const end = head.indexOf('\r\n\r\n')
+      if (end < 0) return
+      const fields = head.slice(0, end).toLowerCase()
+      isChunked = fields.includes('transfer-encoding: chunked')
+      const length = /\ncontent-length: (\d+)/.exec(fields)?.[1]
+      opening = head.slice(end + 4, end + 300)
+      left = isChunked ? Infinity : Number(length ?? 0)
+      left -= head.length - end - 4
+      if (isChunked && head.endsWith('0\r\n\r\n')) left = 0
+      head = ''
+    } else {
+      if (opening.length < 300) opening += bytes.toString('latin1', 0, 300)
+      left -= bytes.length
+      if (isChunked && bytes.toString('latin1', bytes.length - 5) === '0\r\n\r\n') left = 0
+    }
+    if (left > 0) return
+    left = -1
+    answer(socket, opening)
+  })
+}
+
+const server = net
+  .createServer(serve)
+  .listen(Number(process.argv[2]), '127.0.0.1', 4_096, () => process.send?.('ready'))
+process.on('message', (message) => {
+  if (message === 'count') process.send?.({ requests, wrongModels })
+  if (message === 'stop') {
+    server.close()
+    process.exit(0)
+  }
+})
