@@ -38,7 +38,7 @@ function requestOf({ bodyBytes, user }: Load): string {
   const padding = Math.max(0, bodyBytes - JSON.stringify(body).length)
   messages[1]!.content = 'Tell me more about it. '.repeat(padding / 23 + 1).slice(0, padding)
   const text = JSON.stringify(body)
-  return `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${TOKEN}\r\ncontent-type: application/json\r\nx-portkey-provider: openai\r\naccept: application/json\r\nuser-agent: OpenAI/JS 6.49.0\r\ncontent-length: ${text.length}\r\n\r\n${text}`
+  return `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${TOKEN}\r\ncontent-type: application/json\r\nx-portkey-provider: openai\r\nx-portkey-custom-host: http://127.0.0.1:19500/v1\r\naccept: application/json\r\nuser-agent: OpenAI/JS 6.49.0\r\ncontent-length: ${text.length}\r\n\r\n${text}`
 }
 
 /** Runs a load to its end. */

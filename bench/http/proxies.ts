@@ -65,7 +65,7 @@ http { access_log off; client_max_body_size 64m; client_body_buffer_size 8m; kee
 const haproxyText = ({ port, upstream }: Ports): string => `
 global
   nbthread 1
-  maxconn 20000
+  maxconn 8000
 defaults
   mode http
   option http-no-delay
