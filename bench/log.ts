@@ -7,6 +7,8 @@
 import { bench, do_not_optimize, group, run } from 'mitata'
 import type { GatewayEvent } from '../src/relay/event.ts'
 import { fanOut } from '../src/telemetry/fan-out.ts'
+import { createJsonLines } from '../src/telemetry/log-json.ts'
+import { createPrettyLines } from '../src/telemetry/log-pretty.ts'
 import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { createRecent } from '../src/telemetry/recent.ts'
@@ -48,8 +50,11 @@ const tried: GatewayEvent = {
 const wall = (): number => Date.now()
 
 group('a line', () => {
-  for (const format of ['json', 'pretty'] as const) {
-    const log = createLog({ write: (line) => do_not_optimize(line), format, level: 'release', wall })
+  for (const [format, lines] of [
+    ['json', createJsonLines(wall)],
+    ['pretty', createPrettyLines(wall)],
+  ] as const) {
+    const log = createLog({ write: (line) => do_not_optimize(line), lines, level: 'release' })
     bench(format, () => log(request))
     bench(`${format}, a model name to escape`, () => log({ ...request, asked: '通义"千问"\n' }))
   }

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { toJsonSchema } from '@valibot/to-json-schema'
 import { configSchema } from '../src/config/schema.ts'
+import { keyMeanings } from './key-meanings.ts'
 
 /** The JSON Schema of the configuration as the text of `config.schema.json`. */
 export function schemaText(): string {
@@ -12,13 +13,42 @@ export function schemaText(): string {
     overrideSchema: closed,
   })
   // The last two are read by VS Code, which otherwise marks comments in a .json file as mistakes.
-  const whole = { ...schema, title: 'AILoad configuration', allowComments: true, allowTrailingCommas: true }
+  const whole = {
+    ...explained(schema as Part, ''),
+    title: 'AILoad configuration',
+    allowComments: true,
+    allowTrailingCommas: true,
+  }
   return `${JSON.stringify(whole, undefined, 2)}\n`
 }
 
 /** Unknown keys are warnings of the program; an editor shows them when the object is closed. */
 function closed({ valibotSchema, jsonSchema }: { valibotSchema: { type: string }; jsonSchema: object }) {
   return valibotSchema.type === 'object' ? { ...jsonSchema, additionalProperties: false } : undefined
+}
+
+/** The parts of a JSON Schema in which keys stand. */
+interface Part {
+  readonly properties?: Readonly<Record<string, Part>>
+  readonly items?: Part
+  readonly additionalProperties?: Part | false
+}
+
+/** The same with the meaning of each key. The meanings are no part of the schema of the program, which needs none. */
+function explained(part: Part, at: string): Part {
+  const { properties, items, additionalProperties: named } = part
+  const description = keyMeanings[at]
+  const entries = Object.entries(properties ?? {}).map(([key, inner]) => [
+    key,
+    explained(inner, at === '' ? key : `${at}.${key}`),
+  ])
+  return {
+    ...part,
+    ...(properties && { properties: Object.fromEntries(entries) as Record<string, Part> }),
+    ...(items && { items: explained(items, `${at}[]`) }),
+    ...(named && { additionalProperties: explained(named, `${at}[]`) }),
+    ...(description !== undefined && { description }),
+  }
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url))

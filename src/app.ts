@@ -1,4 +1,4 @@
-import { Hono } from 'hono'
+import { Hono } from 'hono/tiny'
 import type { AppDeps } from './http/app-deps.ts'
 import { jsonResponse } from './http/error-answer.ts'
 import { notFound } from './http/not-found.ts'

@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts'
 import { substitute, type Environment } from '../config/environment.ts'
-import { loadConfig } from '../config/load.ts'
+import { readConfig } from '../config/read.ts'
 import { problemLine } from '../config/problem.ts'
 import { readSource } from '../config/source.ts'
 import { GatewayError } from '../errors.ts'
@@ -37,7 +37,7 @@ export function openConfigText(given: EdgeConfigText): OpenedText {
       lines: [],
     })
   }
-  const loaded = loadConfig(text, env, names.text)
+  const loaded = readConfig(text, env, names.text)
   if (!loaded.ok) {
     const toAll = `The configuration of this gateway has mistakes. Who sends its token (${names.token}) is told which.`
     return refuse(token === '' ? tokenIn(text, env) : token, {

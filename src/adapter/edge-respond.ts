@@ -1,5 +1,6 @@
 import { errorBody } from '../errors.ts'
 import { webRespond, type Respond } from '../http/respond.ts'
+import { END, type ByteReader } from '../lib/byte-reader.ts'
 import { createBoundaryTracker } from '../lib/sse-boundary.ts'
 
 /**
@@ -18,11 +19,11 @@ export const respondInWholeEvents: Respond = (outgoing, env) => {
 const MOST_HELD = 1_048_576
 
 /** The same bytes, each event at once when its blank line is there. Pulls, as its source does. */
-function inWholeEvents(source: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
-  const reader: ReadableStreamDefaultReader<Uint8Array> = source.getReader()
+function inWholeEvents(reader: ByteReader): ByteReader {
   const boundary = createBoundaryTracker()
   let held = new Uint8Array(0)
   let isNamed: boolean | undefined
+  let isOver = false
 
   /** What of the bytes so far is whole. */
   function take(chunk: Uint8Array): Uint8Array {
@@ -34,26 +35,24 @@ function inWholeEvents(source: ReadableStream<Uint8Array>): ReadableStream<Uint8
     return all.subarray(0, end)
   }
 
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        try {
-          for (;;) {
-            const { done, value } = await reader.read()
-            const whole = done ? held : take(value)
-            if (whole.length > 0) controller.enqueue(whole)
-            if (done) return controller.close()
-            if (whole.length > 0) return
-          }
-        } catch {
-          controller.enqueue(breakEvent(isNamed === true))
-          return controller.close()
+  return {
+    async read() {
+      if (isOver) return END
+      try {
+        for (;;) {
+          const { done, value } = await reader.read()
+          isOver = done
+          const whole = done ? held : take(value)
+          if (whole.length > 0) return { done: false, value: whole }
+          if (done) return END
         }
-      },
-      cancel: (reason) => reader.cancel(reason),
+      } catch {
+        isOver = true
+        return { done: false, value: breakEvent(isNamed === true) }
+      }
     },
-    { highWaterMark: 0 },
-  )
+    cancel: (reason) => reader.cancel(reason),
+  }
 }
 
 const LETTER_E = 0x65

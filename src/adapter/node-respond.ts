@@ -1,6 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { ServerResponse } from 'node:http'
+import type { ByteChunk, ByteReader } from '../lib/byte-reader.ts'
 import type { Respond } from '../http/respond.ts'
 
 /**
@@ -14,15 +15,15 @@ export const nodeRespond: Respond = ({ status, headers, body }, env) => {
   const outgoing = (env as HttpBindings).outgoing
   outgoing.writeHead(status, headers)
   outgoing.flushHeaders()
-  pump(body.getReader(), outgoing)
+  pump(body, outgoing)
   return RESPONSE_ALREADY_SENT
 }
 
 /** A broken stream resets the connection: a client must not take the part for the whole. */
-function pump(reader: ReadableStreamDefaultReader<Uint8Array>, outgoing: ServerResponse): void {
+function pump(reader: ByteReader, outgoing: ServerResponse): void {
   const cancel = (): void => void reader.cancel().catch(() => {})
   const next = (): void => void reader.read().then(write, () => reset(outgoing))
-  function write({ done, value }: Awaited<ReturnType<typeof reader.read>>): void {
+  function write({ done, value }: ByteChunk): void {
     if (done) {
       outgoing.off('close', cancel)
       outgoing.end()

@@ -1,5 +1,7 @@
 import { createStdoutSink } from '../adapter/node-log-sink.ts'
 import type { Report } from '../relay/event.ts'
+import { createJsonLines } from '../telemetry/log-json.ts'
+import { createPrettyLines } from '../telemetry/log-pretty.ts'
 import { createLog } from '../telemetry/log.ts'
 
 /** The log of this process, on standard output. */
@@ -17,13 +19,13 @@ export const formatFor = (isTerminal: boolean): 'json' | 'pretty' => (isTerminal
 
 export function createLogOutput(format: 'json' | 'pretty'): LogOutput {
   const sink = createStdoutSink()
-  const logAt = (level: 'release' | 'debug'): Report =>
-    createLog({ write: sink.write, format, level, wall: Date.now })
+  const lines = format === 'pretty' ? createPrettyLines(Date.now) : createJsonLines(Date.now)
+  const logAt = (level: 'release' | 'debug'): Report => createLog({ write: sink.write, lines, level })
   let log = logAt('release')
   return {
     report: (event) => log(event),
-    say(lines) {
-      for (const line of lines) {
+    say(said) {
+      for (const line of said) {
         if (format === 'pretty') sink.write(line)
         else log({ kind: 'notice', level: 'info', message: line.trim() })
       }

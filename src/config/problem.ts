@@ -29,3 +29,7 @@ export const pathText = (path: Path): string =>
 /** A problem as one line: `file:line:column: path: what is wrong; what would be right`. */
 export const problemLine = ({ file, line, column, path, message, hint }: ConfigProblem): string =>
   `${file}:${line}:${column}: ${path === '' ? '' : `${path}: `}${message}; ${hint}`
+
+/** As they stand in the file. */
+export const inOrder = (problems: readonly ConfigProblem[]): ConfigProblem[] =>
+  problems.toSorted((a, b) => a.line - b.line || a.column - b.column)

@@ -6,10 +6,6 @@ import * as v from 'valibot'
  */
 export const told = (wrong: string, right: string): string => `${wrong}\n${right}`
 
-/** A key that may be left out, with what it means for editors. */
-export const said = <Schema extends v.GenericSchema>(schema: Schema, meaning: string) =>
-  v.exactOptional(v.pipe(schema, v.description(meaning)))
-
 /** A rule on a value that already has its type. */
 export const must = <T>(holds: (value: T) => boolean, message: string) => v.check<T, string>(holds, message)
 

@@ -3,29 +3,19 @@ import { must, objectMessage, told, wholeNumber } from './rules.ts'
 
 const zone = 'write "UTC", a zone such as "America/Los_Angeles", or "rolling"'
 const zoneMessage = told('is no time zone', zone)
-const count = (meaning: string) =>
-  v.exactOptional(
-    v.pipe(
-      wholeNumber(1, Number.MAX_SAFE_INTEGER, 'write a number such as 10; leave it out for no limit'),
-      v.description(meaning),
-    ),
-  )
+const count = v.exactOptional(
+  wholeNumber(1, Number.MAX_SAFE_INTEGER, 'write a number such as 10; leave it out for no limit'),
+)
 
 /** The limits of one upstream, or of a quota that several share. */
 export const limitsSchema = v.object(
   {
-    rpm: count('Requests in any 60 seconds.'),
-    rpd: count('Requests a day.'),
-    tpm: count('Tokens in any 60 seconds.'),
-    tpd: count('Tokens a day.'),
-    concurrency: count('Requests under way at once.'),
-    day_resets: v.exactOptional(
-      v.pipe(
-        v.string(zoneMessage),
-        must(isDayReset, zoneMessage),
-        v.description('When a day ends: "UTC", an IANA time zone (at midnight there) or "rolling".'),
-      ),
-    ),
+    rpm: count,
+    rpd: count,
+    tpm: count,
+    tpd: count,
+    concurrency: count,
+    day_resets: v.exactOptional(v.pipe(v.string(zoneMessage), must(isDayReset, zoneMessage))),
   },
   objectMessage('write for example { "rpm": 10, "rpd": 1000 }'),
 )

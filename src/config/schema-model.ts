@@ -13,7 +13,7 @@ import {
   oneOrMany,
   positiveSeconds,
 } from './rules.ts'
-import { said, told, wholeNumber, words } from './rules.ts'
+import { told, wholeNumber, words } from './rules.ts'
 import { limitsSchema } from './schema-limits.ts'
 
 const urlHint = 'write the root such as https://api.openai.com/v1, or the full address …/v1/chat/completions'
@@ -63,35 +63,24 @@ const quotaName = name('write the name of an entry of quotas')
 /** One entry of `models`: a model at one endpoint, with one key or several. */
 export const modelSchema = v.object(
   {
-    base_url: v.pipe(
-      baseUrl,
-      v.description('Root of the API (https://host/v1) or its …/chat/completions address.'),
-    ),
-    model: v.pipe(
-      words('write the name that the vendor gives the model'),
-      v.description('Name sent to the upstream.'),
-    ),
-    api_key: said(
+    base_url: baseUrl,
+    model: words('write the name that the vendor gives the model'),
+    api_key: v.exactOptional(
       oneOrMany(
         apiKey,
         v.pipe(listOf(listedKey, keyHint), v.nonEmpty(told('has no key in it', keyHint))),
         keyHint,
       ),
-      'The key, or a list of keys: one upstream for each. Empty or absent: no Authorization is sent.',
     ),
-    name: said(name('write a short name'), 'Shown in logs, metrics and headers. Default: model@host.'),
-    endpoints: said(
+    name: v.exactOptional(name('write a short name')),
+    endpoints: v.exactOptional(
       v.pipe(
         listOf(oneOf(endpoints), 'write for example ["chat", "embeddings"]'),
         v.nonEmpty(told('is empty', 'list what it serves, or leave it out for all')),
       ),
-      'What this upstream serves. Default: all.',
     ),
-    groups: said(
-      listOf(groupName, 'write for example ["fast"]'),
-      'Further names under which clients ask for it.',
-    ),
-    weight: said(
+    groups: v.exactOptional(listOf(groupName, 'write for example ["fast"]')),
+    weight: v.exactOptional(
       v.pipe(
         v.number(told('must be a number above 0', 'write a number such as 1')),
         v.gtValue(
@@ -100,27 +89,21 @@ export const modelSchema = v.object(
         ),
         v.finite(told('must be a finite number', 'write a number such as 1')),
       ),
-      'Share of the traffic. Default: 1.',
     ),
-    priority: said(
+    priority: v.exactOptional(
       wholeNumber(-1_000_000, 1_000_000, 'write 0 for the first tier, 1 for the next'),
-      'Lower numbers first; the next tier is used only when none above may take the request. Default: 0.',
     ),
-    limits: said(limitsSchema, 'Limits of this upstream. Default: none.'),
-    quota: said(
+    limits: v.exactOptional(limitsSchema),
+    quota: v.exactOptional(
       oneOrMany(
         quotaName,
         listOf(quotaName, 'write names of quotas'),
         'write a name of quotas or a list of them',
       ),
-      'Shared limits that it draws on, defined in quotas.',
     ),
-    headers: said(headers, 'Extra request headers.'),
-    timeout: said(
-      positiveSeconds(daySeconds, 'write for example 120'),
-      'Seconds; overrides settings.timeout.',
-    ),
-    enabled: said(flag(), 'false: takes no requests. Default: true.'),
+    headers: v.exactOptional(headers),
+    timeout: v.exactOptional(positiveSeconds(daySeconds, 'write for example 120')),
+    enabled: v.exactOptional(flag()),
   },
   objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }', {
     base_url: urlHint,

@@ -14,7 +14,7 @@ import {
   positiveSeconds,
   seconds,
 } from './rules.ts'
-import { said, told, weekSeconds, wholeNumber, words } from './rules.ts'
+import { told, weekSeconds, wholeNumber, words } from './rules.ts'
 import { limitsSchema } from './schema-limits.ts'
 import { modelSchema } from './schema-model.ts'
 
@@ -52,79 +52,44 @@ const affinity = v.pipe(
 
 const serverSchema = v.object(
   {
-    port: said(
-      wholeNumber(0, 65_535, 'write for example 2081'),
-      'Port to listen on; 0 = any free one. Default: 2081.',
-    ),
-    host: said(
+    port: v.exactOptional(wholeNumber(0, 65_535, 'write for example 2081')),
+    host: v.exactOptional(
       v.pipe(
         words('write for example "0.0.0.0"'),
         v.regex(/^\S+$/, told('has white space in it', 'write an address')),
       ),
-      'Address to listen on. Default: 0.0.0.0.',
     ),
-    mode: said(oneOf(modes), 'Log level: release (also test) or debug. Default: release.'),
-    model: said(oneOf(modes), 'The older name of mode.'),
-    trusted_proxies: said(
-      listOf(proxy, proxiesHint),
-      'Peers whose X-Forwarded-For or X-Real-IP is believed; [] = nobody. Default: ["private"].',
-    ),
-    max_body: said(bytes, 'Bytes; larger requests get 413. Default: 33554432.'),
-    max_buffered: said(bytes, 'Bytes of all buffered bodies together; above it 503. Default: 268435456.'),
-    cors: said(
+    mode: v.exactOptional(oneOf(modes)),
+    model: v.exactOptional(oneOf(modes)),
+    trusted_proxies: v.exactOptional(listOf(proxy, proxiesHint)),
+    max_body: v.exactOptional(bytes),
+    max_buffered: v.exactOptional(bytes),
+    cors: v.exactOptional(
       v.union(
         [v.literal('*'), v.literal(false), listOf(origin, corsHint)],
         told('must be "*", a list of origins or false', corsHint),
       ),
-      'Origins whose pages may call the gateway. Default: "*".',
     ),
-    metrics_public: said(flag(), '/metrics without the token. Default: false.'),
+    metrics_public: v.exactOptional(flag()),
   },
   objectMessage('write for example { "port": 2081 }'),
 )
 
 const settingsSchema = v.object(
   {
-    timeout: said(
-      positiveSeconds(daySeconds, 'write for example 120'),
-      'Seconds; longest silence accepted from an upstream. Default: 120.',
-    ),
-    connect_timeout: said(
-      positiveSeconds(daySeconds, 'write for example 5'),
-      'Seconds to connect. Default: 5.',
-    ),
-    strategy: said(oneOf(strategyNames), 'How an upstream is chosen. Default: random.'),
-    affinity: said(affinity, 'What makes requests stick to one upstream. Default: ip.'),
-    ip_hash: said(flag(), 'true = affinity "ip", false = affinity "off".'),
-    affinity_ttl: said(
-      positiveSeconds(weekSeconds, 'write for example 300'),
-      'Seconds since the last request for which affinity holds. Default: 300.',
-    ),
-    queue_timeout: said(
-      seconds(daySeconds, 'write for example 5'),
-      'Seconds that a request may wait for an upstream; 0 = never. Default: 5.',
-    ),
-    queue_size: said(
-      wholeNumber(0, 1_000_000, 'write for example 256'),
-      'Requests that may wait at once. Default: 256.',
-    ),
-    passthrough: said(
-      name("write an upstream's name"),
-      'Upstream that other /v1/* paths go to. Default: none.',
-    ),
-    unknown_model: said(oneOf(['reject', 'auto']), 'What any other model name means. Default: reject.'),
-    state: said(
-      v.picklist(['memory'], ({ input }) => stateMessage(input)),
-      'Where cooldowns, quotas and affinity are kept. Default: memory.',
-    ),
-    max_attempts: said(
-      wholeNumber(1, 1_000_000, 'write for example 5; leave it out for no cap'),
-      'Cap on attempts for a request. Default: none.',
-    ),
-    drain_timeout: said(
-      seconds(daySeconds, 'write for example 8'),
-      'Seconds that open streams may take to finish at shutdown. Default: 8.',
-    ),
+    timeout: v.exactOptional(positiveSeconds(daySeconds, 'write for example 120')),
+    connect_timeout: v.exactOptional(positiveSeconds(daySeconds, 'write for example 5')),
+    strategy: v.exactOptional(oneOf(strategyNames)),
+    affinity: v.exactOptional(affinity),
+    ip_hash: v.exactOptional(flag()),
+    affinity_ttl: v.exactOptional(positiveSeconds(weekSeconds, 'write for example 300')),
+    queue_timeout: v.exactOptional(seconds(daySeconds, 'write for example 5')),
+    queue_size: v.exactOptional(wholeNumber(0, 1_000_000, 'write for example 256')),
+    passthrough: v.exactOptional(name("write an upstream's name")),
+    unknown_model: v.exactOptional(oneOf(['reject', 'auto'])),
+    state: v.exactOptional(v.picklist(['memory'], ({ input }) => stateMessage(input))),
+    max_attempts: v.exactOptional(wholeNumber(1, 1_000_000, 'write for example 5; leave it out for no cap')),
+    drain_timeout: v.exactOptional(seconds(daySeconds, 'write for example 8')),
   },
   objectMessage('write for example { "timeout": 120 }'),
 )
@@ -140,8 +105,8 @@ const modelsHint = 'write at least one model: { "api_key": "…", "base_url": "h
 /** The configuration file as people write it: names and units of the file, nothing applied yet. */
 export const configSchema = v.object(
   {
-    $schema: said(v.string(told('must be a string', 'write the address of the schema')), 'For editors.'),
-    auth_token: said(
+    $schema: v.exactOptional(v.string(told('must be a string', 'write the address of the schema'))),
+    auth_token: v.exactOptional(
       v.pipe(
         v.string(told('must be a string', tokenHint)),
         must(
@@ -151,15 +116,13 @@ export const configSchema = v.object(
         ),
         must((token) => token === '' || token.trim() !== '', told('is only white space', tokenHint)),
       ),
-      'The token that clients send. Empty: one is made at start and written here.',
     ),
     models: v.pipe(listOf(modelSchema, modelsHint), v.nonEmpty(told('is empty', modelsHint))),
-    quotas: said(
+    quotas: v.exactOptional(
       v.record(v.string(), limitsSchema, objectMessage('write for example { "account": { "rpd": 1000 } }')),
-      'Limits that several upstreams share, by name.',
     ),
-    server: said(serverSchema, 'Where and how the gateway listens.'),
-    settings: said(settingsSchema, 'How it chooses, waits and gives up.'),
+    server: v.exactOptional(serverSchema),
+    settings: v.exactOptional(settingsSchema),
   },
   objectMessage('write { "models": […] }', { models: modelsHint }),
 )

@@ -1,3 +1,4 @@
+import type { ByteReader } from '../lib/byte-reader.ts'
 import { usageOfBytes, type Usage } from '../lib/usage.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import type { AttemptTask } from './attempt.ts'
@@ -30,10 +31,7 @@ export function finishBytes(bytes: Uint8Array, ending: Ending): Uint8Array {
 }
 
 /** A streamed answer: the request is over when its body is. */
-export function finishStream(
-  commit: Extract<Commit, { kind: 'stream' }>,
-  ending: Ending,
-): ReadableStream<Uint8Array> {
+export function finishStream(commit: Extract<Commit, { kind: 'stream' }>, ending: Ending): ByteReader {
   const { reader, head, isEvents } = commit
   const { endpoint, gone } = ending.task.journey.request
   const watch = isEvents ? createStreamWatch(endpoint) : createBodyWatch()

@@ -1,4 +1,5 @@
 import type { AbortSignalLike } from '../lib/abort.ts'
+import type { ByteReader } from '../lib/byte-reader.ts'
 import { GatewayError } from '../errors.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { classifyAnswer, classifyTransport } from '../pool/classify.ts'
@@ -108,7 +109,7 @@ async function answerOf(
     )
   }
   const answer = { status, headers, upstream: task.upstream, attempts: 1 }
-  const { body, failure } = COOLING.has(status) ? await read(response, task.deps) : { body: response.body }
+  const { body, failure } = COOLING.has(status) ? await read(response, task.deps) : unread(response)
   record.began(status)
   const outcome = failure ?? outcomeOf(status)
   if (isBodiless(request.method, status)) give(body)
@@ -121,7 +122,7 @@ async function answerOf(
     else if (how.kind === 'aborted') record.end(failure ?? NOBODY, { status: 499, word: 'aborted' })
     else record.end(failure ?? NOBODY, { status, word: 'broken', code: how.code })
   }
-  return { ...answer, body: createTap({ reader: body.getReader(), head: [], gone: request.gone, onEnd }) }
+  return { ...answer, body: createTap({ reader: body, head: [], gone: request.gone, onEnd }) }
 }
 
 /** Blames nobody: it may be this one request's doing. */
@@ -131,14 +132,18 @@ const NOBODY: Outcome = { kind: 'aborted', sent: true }
 const outcomeOf = (status: number): Outcome => (status < 500 ? { kind: 'ok' } : NOBODY)
 
 /** A body that nobody reads must not pin its connection. */
-function give(body: UpstreamResponse['body']): void {
+function give(body: UpstreamResponse['body'] | ByteReader): void {
   if (!(body instanceof Uint8Array)) void body.cancel().catch(() => {})
 }
 
 interface Read {
-  readonly body: UpstreamResponse['body']
+  readonly body: Uint8Array | ByteReader
   readonly failure?: Failure
 }
+
+const unread = ({ body }: UpstreamResponse): Read => ({
+  body: body instanceof Uint8Array ? body : body.getReader(),
+})
 
 /** The text of a refusal tells whose limit it is, and for how long. */
 async function read({ status, headers, body }: UpstreamResponse, { clock }: RelayDeps): Promise<Read> {

@@ -1,8 +1,10 @@
+import type { ByteReader } from '../lib/byte-reader.ts'
+
 /** The beginning of a body, and what can be done with the rest. */
 export interface Prefix {
   readonly bytes: Uint8Array
   /** The whole body again, prefix included; undefined when the prefix is the whole body. */
-  readonly rest: (() => ReadableStream<Uint8Array>) | undefined
+  readonly rest: (() => ByteReader) | undefined
   /** Gives the rest up, so that it pins no connection. */
   readonly cancel: () => void
 }
@@ -24,7 +26,7 @@ export async function readPrefix(
   }
   return {
     bytes: joined(chunks),
-    rest: () => streamOf(chunks, reader),
+    rest: () => chained(chunks, reader),
     cancel: () => void reader.cancel().catch(() => {}),
   }
 }
@@ -42,21 +44,13 @@ export function joined(chunks: readonly Uint8Array[]): Uint8Array {
   return whole
 }
 
-function streamOf(
-  head: readonly Uint8Array[],
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-): ReadableStream<Uint8Array> {
+function chained(head: readonly Uint8Array[], reader: ByteReader): ByteReader {
   const waiting = [...head]
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const first = waiting.shift()
-        if (first !== undefined) return controller.enqueue(first)
-        const { done, value } = await reader.read()
-        return done ? controller.close() : controller.enqueue(value)
-      },
-      cancel: (reason) => reader.cancel(reason),
+  return {
+    async read() {
+      const value = waiting.shift()
+      return value === undefined ? reader.read() : { done: false, value }
     },
-    { highWaterMark: 0 },
-  )
+    cancel: (reason) => reader.cancel(reason),
+  }
 }

@@ -1,4 +1,5 @@
 import type { AbortSignalLike } from '../lib/abort.ts'
+import type { ByteReader } from '../lib/byte-reader.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { Upstream } from '../pool/upstream.ts'
@@ -38,7 +39,7 @@ export interface RelayRequest {
 export interface RelayAnswer {
   readonly status: number
   readonly headers: HeaderBag
-  readonly body: Uint8Array | ReadableStream<Uint8Array>
+  readonly body: Uint8Array | ByteReader
   readonly upstream: Upstream
   readonly attempts: number
 }

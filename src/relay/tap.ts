@@ -1,4 +1,5 @@
 import type { AbortSignalLike } from '../lib/abort.ts'
+import { END, type ByteChunk, type ByteReader } from '../lib/byte-reader.ts'
 import { TransportError } from './transport.ts'
 
 /** How a streamed body ended. */
@@ -21,7 +22,7 @@ export interface Watch {
 
 /** A body to be passed on. */
 export interface TapSource {
-  readonly reader: ReadableStreamDefaultReader<Uint8Array>
+  readonly reader: ByteReader
   /** What was read before the commit point. */
   readonly head: readonly Uint8Array[]
   /** Absent where nobody asks what passes: every break then resets the connection. */
@@ -35,13 +36,14 @@ export interface TapSource {
 /**
  * The same bytes, chunk by chunk, and one call at the end.
  *
- * Pull-based with no buffer of its own: a client that does not read stops the upstream. A break between two
- * events of an event stream adds one error event and ends cleanly; any other break resets the connection, so
- * that half an event is never taken for a whole one. Never adds a `[DONE]`.
+ * Keeps nothing back: a client that does not read stops the upstream. A break between two events of an event
+ * stream adds one error event and ends cleanly; any other break rejects, which resets the connection, so that
+ * half an event is never taken for a whole one. Never adds a `[DONE]`.
  */
-export function createTap({ reader, head, watch, gone, onEnd }: TapSource): ReadableStream<Uint8Array> {
+export function createTap({ reader, head, watch, gone, onEnd }: TapSource): ByteReader {
   const waiting = [...head]
   let hasEnded = false
+  let isOver = false
 
   function end(how: TapEnd): void {
     if (hasEnded) return
@@ -52,49 +54,46 @@ export function createTap({ reader, head, watch, gone, onEnd }: TapSource): Read
   const onGone = (): void => end({ kind: 'aborted' })
   gone.addEventListener('abort', onGone)
 
-  function breakOff(
-    controller: ReadableStreamDefaultController<Uint8Array>,
-    code: 'upstream_disconnected' | 'upstream_timeout',
-  ): void {
-    end({ kind: 'broken', code })
-    if (watch?.atBoundary() !== true)
-      return controller.error(new TransportError('broken', 'the upstream broke off'))
-    controller.enqueue(watch.errorEvent(code))
-    controller.close()
+  function passed(value: Uint8Array): ByteChunk {
+    watch?.push(value)
+    return { done: false, value }
   }
 
-  return new ReadableStream<Uint8Array>(
-    {
-      async pull(controller) {
-        const first = waiting.shift()
-        if (first !== undefined) {
-          watch?.push(first)
-          return controller.enqueue(first)
-        }
-        try {
-          const { done, value } = await reader.read()
-          if (!done) {
-            watch?.push(value)
-            return controller.enqueue(value)
-          }
-        } catch (error) {
-          if (gone.aborted || isAbort(error)) {
-            end({ kind: 'aborted' })
-            return controller.error(new TransportError('aborted', 'the client left'))
-          }
-          return breakOff(controller, isTimeout(error) ? 'upstream_timeout' : 'upstream_disconnected')
-        }
-        if (watch?.isCutShort() === true) return breakOff(controller, 'upstream_disconnected')
-        end({ kind: 'ok' })
-        return controller.close()
-      },
-      cancel(reason) {
+  /** @throws TransportError where no event can tell of it */
+  function breakOff(code: 'upstream_disconnected' | 'upstream_timeout'): ByteChunk {
+    end({ kind: 'broken', code })
+    isOver = true
+    if (watch?.atBoundary() !== true) throw new TransportError('broken', 'the upstream broke off')
+    return { done: false, value: watch.errorEvent(code) }
+  }
+
+  return {
+    async read() {
+      if (isOver) return END
+      const first = waiting.shift()
+      if (first !== undefined) return passed(first)
+      let next: ByteChunk
+      try {
+        next = await reader.read()
+      } catch (error) {
+        if (!gone.aborted && !isAbort(error))
+          return breakOff(isTimeout(error) ? 'upstream_timeout' : 'upstream_disconnected')
+        isOver = true
         end({ kind: 'aborted' })
-        return reader.cancel(reason).catch(() => {})
-      },
+        throw new TransportError('aborted', 'the client left')
+      }
+      if (!next.done) return passed(next.value)
+      if (watch?.isCutShort() === true) return breakOff('upstream_disconnected')
+      isOver = true
+      end({ kind: 'ok' })
+      return END
     },
-    { highWaterMark: 0 },
-  )
+    async cancel(reason) {
+      isOver = true
+      end({ kind: 'aborted' })
+      await reader.cancel(reason).catch(() => {})
+    },
+  }
 }
 
 const isAbort = (error: unknown): boolean => error instanceof TransportError && error.failure === 'aborted'

@@ -1,26 +1,21 @@
 import type { Report } from '../relay/event.ts'
-import { createJsonLines } from './log-json.ts'
-import type { LogLevel, RequestEvent } from './log-line.ts'
-import { createPrettyLines } from './log-pretty.ts'
+import type { LogLevel, LogLines, RequestEvent } from './log-line.ts'
 
 /** Where a log goes, and how. */
 export interface LogOptions {
   /** Takes a line without its end; called on the hot path, so it only remembers it. */
   readonly write: (line: string) => void
-  /** `json` for machines: one object a line. `pretty` for a terminal: aligned and coloured. */
-  readonly format: 'json' | 'pretty'
+  /** `createJsonLines` for machines, `createPrettyLines` for a terminal. */
+  readonly lines: LogLines
   /** `debug` adds a line for each attempt, and the notices of that level. */
   readonly level: 'release' | 'debug'
-  /** Wall-clock epoch ms. */
-  readonly wall: () => number
 }
 
 /**
  * A report that writes a line for each request and notice. Whatever a client sends, an event stays one line:
  * controls are escaped and long values cut. About 2 µs for a request in JSON (`bench/log.ts`).
  */
-export function createLog({ write, format, level, wall }: LogOptions): Report {
-  const lines = format === 'json' ? createJsonLines(wall) : createPrettyLines(wall)
+export function createLog({ write, lines, level }: LogOptions): Report {
   const isDebug = level === 'debug'
   return (event) => {
     if (event.kind === 'request') write(lines.request(event, levelOf(event)))

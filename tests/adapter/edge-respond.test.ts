@@ -1,27 +1,26 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { respondInWholeEvents } from '../../src/adapter/edge-respond.ts'
+import { END, type ByteReader } from '../../src/lib/byte-reader.ts'
 
 const STREAM = { 'content-type': 'text/event-stream' }
 const encoder = new TextEncoder()
 
 /** A body of these chunks that ends in order, or breaks. */
-function bodyOf(chunks: readonly string[], ending: 'end' | 'break' = 'end'): ReadableStream<Uint8Array> {
+function bodyOf(chunks: readonly string[], ending: 'end' | 'break' = 'end'): ByteReader {
   const waiting = chunks.map((chunk) => encoder.encode(chunk))
-  return new ReadableStream(
-    {
-      pull(controller) {
-        const next = waiting.shift()
-        if (next !== undefined) controller.enqueue(next)
-        else if (ending === 'end') controller.close()
-        else controller.error(new Error('broken'))
-      },
+  return {
+    async read() {
+      const value = waiting.shift()
+      if (value !== undefined) return { done: false, value }
+      if (ending === 'break') throw new Error('broken')
+      return END
     },
-    { highWaterMark: 0 },
-  )
+    cancel: async () => {},
+  }
 }
 
-const respond = (body: ReadableStream<Uint8Array>, headers: Record<string, string> = STREAM): Response =>
+const respond = (body: ByteReader, headers: Record<string, string> = STREAM): Response =>
   respondInWholeEvents({ status: 200, headers, body }, undefined)
 
 describe('an answer in whole events', () => {
@@ -77,11 +76,9 @@ describe('an answer in whole events', () => {
 
   test('a client that leaves cancels the source', async () => {
     let isCancelled = false
-    const source = new ReadableStream<Uint8Array>(
-      { cancel: () => void (isCancelled = true) },
-      { highWaterMark: 0 },
-    )
-    await respond(source).body?.cancel()
+    const source = bodyOf(['data: 1\n\n'])
+    const cancel = async (): Promise<void> => void (isCancelled = true)
+    await respond({ ...source, cancel }).body?.cancel()
     expect(isCancelled).toBe(true)
   })
 })

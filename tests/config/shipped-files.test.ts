@@ -1,14 +1,23 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { schemaText } from '../../config/generate-schema.ts'
+import { keyMeanings } from '../../config/key-meanings.ts'
 import { readSource } from '../../src/config/source.ts'
-import { knownPaths } from '../../src/config/structure.ts'
+import { knownPaths } from '../../src/config/unknown-keys.ts'
 import { configOf, warningsOf } from './texts.ts'
 
 const shipped = (name: string) => readFileSync(new URL(`../../config/${name}`, import.meta.url), 'utf8')
 
 test('config.schema.json is what the schema of today gives (npm run schema)', () => {
   expect(shipped('config.schema.json')).toBe(schemaText())
+})
+
+test('every key has a meaning that editors show, and no meaning is of a key that is not there', () => {
+  const listsAndNames = /\[\]$/
+  const keys = knownPaths().filter((path) => !listsAndNames.test(path))
+  expect(Object.keys(keyMeanings).toSorted()).toEqual(keys.toSorted())
+  const shown = schemaText().match(/"description": /g) ?? []
+  expect(shown).toHaveLength(keys.length)
 })
 
 test('the template is valid, has no token yet, and warns of nothing but its placeholder key', () => {

@@ -158,7 +158,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: relay('tap'),
-    search: "if (watch?.isCutShort() === true) return breakOff(controller, 'upstream_disconnected')",
+    search: "if (watch?.isCutShort() === true) return breakOff('upstream_disconnected')",
     replace: '',
     because: 'a clean end without a last word is a break',
     tests: tests('broken-streams'),

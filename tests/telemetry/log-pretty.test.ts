@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import type { GatewayEvent } from '../../src/relay/event.ts'
+import { createPrettyLines } from '../../src/telemetry/log-pretty.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { attemptEvent, requestEvent } from './events.ts'
 
@@ -8,7 +9,9 @@ const NOON = new Date(2026, 10, 22, 12, 0, 1).getTime()
 
 function coloured(event: GatewayEvent): string {
   const lines: string[] = []
-  createLog({ write: (line) => lines.push(line), format: 'pretty', level: 'debug', wall: () => NOON })(event)
+  createLog({ write: (line) => lines.push(line), lines: createPrettyLines(() => NOON), level: 'debug' })(
+    event,
+  )
   expect(lines).toHaveLength(1)
   return lines[0] ?? ''
 }

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { GatewayEvent } from '../../src/relay/event.ts'
+import { createJsonLines } from '../../src/telemetry/log-json.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { attemptEvent, requestEvent } from './events.ts'
 
@@ -8,7 +9,7 @@ const NOON = Date.UTC(2026, 10, 22, 12, 0, 1, 7)
 
 function linesOf(events: readonly GatewayEvent[], level: 'release' | 'debug' = 'release'): string[] {
   const lines: string[] = []
-  const report = createLog({ write: (line) => lines.push(line), format: 'json', level, wall: () => NOON })
+  const report = createLog({ write: (line) => lines.push(line), lines: createJsonLines(() => NOON), level })
   for (const event of events) report(event)
   return lines
 }
@@ -137,9 +138,8 @@ test('times go on over the end of a second, and a clock that is set back is foll
   let wall = Date.UTC(2026, 0, 1) - 1
   const report = createLog({
     write: (line) => lines.push(line),
-    format: 'json',
+    lines: createJsonLines(() => wall),
     level: 'release',
-    wall: () => wall,
   })
   for (wall of [wall, wall + 1, wall + 1.9, wall - 3_600_000]) report(requestEvent())
   expect(lines.map((line) => (JSON.parse(line) as { time: string }).time)).toEqual([

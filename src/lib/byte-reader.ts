@@ -1,0 +1,32 @@
+/**
+ * A body that somebody reads chunk by chunk: what a reader of a `ReadableStream` can do, and what costs a tenth of
+ * a stream where no runtime asks for one.
+ */
+export interface ByteReader {
+  /** The next chunk, or the end. One call at a time. Rejects where the body breaks. */
+  read(): Promise<ByteChunk>
+  /** Nobody wants the rest. */
+  cancel(reason?: unknown): Promise<void>
+}
+
+/** One chunk, or the end. */
+export type ByteChunk =
+  | { readonly done: false; readonly value: Uint8Array }
+  | { readonly done: true; readonly value?: Uint8Array | undefined }
+
+/** The end of a body. */
+export const END: ByteChunk = { done: true }
+
+/** The same as a stream, for runtimes that take nothing else. Pulls; keeps no queue of its own. */
+export function streamOf(reader: ByteReader): ReadableStream<Uint8Array> {
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await reader.read()
+        return done ? controller.close() : controller.enqueue(value)
+      },
+      cancel: (reason) => reader.cancel(reason),
+    },
+    { highWaterMark: 0 },
+  )
+}
