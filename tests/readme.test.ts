@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { readerOf } from '../src/lib/byte-reader.ts'
 import { TransportError, type UpstreamResponse } from '../src/relay/transport.ts'
 import { knownStates } from '../src/telemetry/known-states.ts'
 import { conditionOf } from '../src/telemetry/condition.ts'
@@ -34,7 +35,7 @@ function tableBelow(text: string, heading: string): string[][] {
 const events = (text: string): UpstreamResponse => ({
   status: 200,
   headers: { 'content-type': 'text/event-stream' },
-  body: new Blob([text]).stream(),
+  body: readerOf(new TextEncoder().encode(text)),
 })
 const throws = (failure: TransportError['failure']) => (): UpstreamResponse => {
   throw new TransportError(failure, 'as scripted')

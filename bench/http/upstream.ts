@@ -48,11 +48,10 @@ function answer(socket: net.Socket, opening: string): void {
   }
   let sent = 1
   const timer = setInterval(() => {
-    if (sent++ < EVENTS) return void socket.write(EVENT_CHUNK)
+    if (sent++ < EVENTS && !socket.destroyed) return void socket.write(EVENT_CHUNK)
     clearInterval(timer)
     socket.write(LAST_CHUNKS)
   }, 10)
-  socket.once('close', () => clearInterval(timer))
 }
 
 /** Follows one connection: a head, then as many bytes as it announces, or chunks up to the empty one. */

@@ -1,3 +1,4 @@
+import { END, type ByteChunk, type ByteReader } from '../lib/byte-reader.ts'
 import type { TransportError } from '../relay/transport.ts'
 import type { Silence } from './node-transport-silence.ts'
 
@@ -21,10 +22,10 @@ export interface Sink {
 
 /** What becomes of a body. */
 export interface Intake {
-  /** How many bytes may be collected before the body turns into a stream. */
+  /** How many bytes may be collected before the body is handed over to be read. */
   readonly gatherBytes: number
-  /** Called once, with the whole body or with a stream of it. */
-  readonly deliver: (body: Uint8Array | ReadableStream<Uint8Array>) => void
+  /** Called once, with the whole body or with a reader of it. */
+  readonly deliver: (body: Uint8Array | ByteReader) => void
   /** Called instead of `deliver` when the body fails while it is collected. */
   readonly refuse: (error: TransportError) => void
   readonly source: Source
@@ -33,103 +34,89 @@ export interface Intake {
 }
 
 /** With this much unread the upstream has to wait; one read of the socket (64 KB) may come on top. */
-const unreadLimitBytes = 16 * 1024
+const UNREAD_LIMIT_BYTES = 16 * 1024
 
 /**
- * Collects a body up to `gatherBytes`, and hands a longer one over as a stream that pulls.
+ * Collects a body up to `gatherBytes`, and hands a longer one over to be read chunk by chunk.
  *
- * The stream keeps no queue of its own: a chunk goes straight to a reader that waits, and without one it
- * waits here, until the source is told to pause.
+ * A chunk goes straight to a reader that waits, and without one it waits here, until the source is told to pause.
  */
 export function createIntake({ gatherBytes, deliver, refuse, source, silence }: Intake): Sink {
   let chunks: Uint8Array[] = []
   let bytes = 0
-  let stream: ReadableStreamDefaultController<Uint8Array> | undefined
-  let wanted = false
-  let ended = false
+  let isOpen = false
+  /** Who waits for the next chunk. */
+  let waiting: { resolve: (chunk: ByteChunk) => void; reject: (error: TransportError) => void } | undefined
+  let isOver = false
   let failure: TransportError | undefined
-  let over = false
 
-  const drained = (to: ReadableStreamDefaultController<Uint8Array>) => {
-    if (failure) {
-      over = true
-      to.error(failure)
-    } else if (ended) {
-      over = true
-      to.close()
-    } else source.resume()
+  function open(): void {
+    isOpen = true
+    silence.rest()
+    if (bytes >= UNREAD_LIMIT_BYTES) source.pause()
+    deliver({ read, cancel })
   }
 
-  const pull = (to: ReadableStreamDefaultController<Uint8Array>) => {
-    const chunk = chunks.shift()
-    if (chunk === undefined) {
-      wanted = true
-      silence.wait()
-      return
+  function read(): Promise<ByteChunk> {
+    const value = chunks.shift()
+    if (value !== undefined) {
+      bytes -= value.byteLength
+      if (chunks.length === 0 && !isOver) source.resume()
+      return Promise.resolve({ done: false, value })
     }
-    bytes -= chunk.byteLength
-    to.enqueue(chunk)
-    if (chunks.length === 0 && !over) drained(to)
+    if (failure !== undefined) return Promise.reject(failure)
+    if (isOver) return Promise.resolve(END)
+    silence.wait()
+    return new Promise((resolve, reject) => {
+      waiting = { resolve, reject }
+    })
   }
 
-  const cancel = () => {
-    if (over) return
-    over = true
+  async function cancel(): Promise<void> {
+    if (isOver) return
+    isOver = true
     chunks = []
     source.cut()
+    waiting?.resolve(END)
   }
 
-  const openStream = () => {
-    silence.rest()
-    if (chunks.length > 1) chunks = [joined(chunks, bytes)]
-    const start = (to: ReadableStreamDefaultController<Uint8Array>) => {
-      stream = to
-    }
-    const body = new ReadableStream<Uint8Array>({ start, pull, cancel }, { highWaterMark: 0 })
-    if (bytes >= unreadLimitBytes) source.pause()
-    deliver(body)
+  function fail(error: TransportError): void {
+    isOver = true
+    failure = error
+    if (!isOpen) refuse(error)
+    else waiting?.reject(error)
   }
 
-  if (gatherBytes <= 0) openStream()
+  if (gatherBytes <= 0) open()
 
   return {
     data(chunk) {
-      if (over || chunk.byteLength === 0) return
-      if (stream && wanted) {
-        wanted = false
+      if (isOver || chunk.byteLength === 0) return
+      if (waiting !== undefined) {
+        const { resolve } = waiting
+        waiting = undefined
         silence.rest()
-        stream.enqueue(chunk)
-        return
+        return resolve({ done: false, value: chunk })
       }
       chunks.push(chunk)
       bytes += chunk.byteLength
-      if (stream === undefined) {
-        if (bytes > gatherBytes) openStream()
-      } else if (bytes >= unreadLimitBytes) source.pause()
+      if (!isOpen && bytes > gatherBytes) open()
+      else if (isOpen && bytes >= UNREAD_LIMIT_BYTES) source.pause()
     },
     end() {
-      if (over) return
-      ended = true
+      if (isOver) return
+      isOver = true
       silence.rest()
-      if (stream === undefined) {
-        over = true
-        deliver(joined(chunks, bytes))
-      } else if (chunks.length === 0) drained(stream)
+      if (!isOpen) deliver(joined(chunks, bytes))
+      else waiting?.resolve(END)
     },
     fail(error) {
-      if (over) return
-      failure = error
-      if (stream === undefined) {
-        over = true
-        refuse(error)
-      } else if (chunks.length === 0) drained(stream)
+      if (!isOver) fail(error)
     },
     abort(error) {
-      if (over) return
-      over = true
+      if (isOver) return
       chunks = []
-      if (stream) stream.error(error)
-      else refuse(error)
+      fail(error)
     },
   }
 }

@@ -1,32 +1,14 @@
-import type net from 'node:net'
-import Client from 'undici/lib/dispatcher/client.js'
-import type { Connect } from './node-transport-connect.ts'
-
-/** One connection to one origin, for one request at a time. */
-export interface Connection {
-  readonly origin: string
-  readonly client: Client
-  /** Undefined until the first request makes it connect. */
-  socket: net.Socket | undefined
-  /** An answer has already come over it, so the upstream may be closing it at this very moment. */
-  reused: boolean
-  /** The socket ended with an error, such as a reset. */
-  errored: boolean
-  /** For the request that uses it. */
-  connectTimeoutMs: number
-}
+import { openConnection, type Connection } from './node-http-connection.ts'
+import { createHeadReader } from './node-http-head.ts'
+import type { Connect, Origin } from './node-transport-connect.ts'
 
 /** The connections of a transport: busy ones belong to their request, idle ones wait here for the next. */
 export interface Connections {
   /** The idle connection that was used last (the least likely to be dead), or else a new one. */
-  take(origin: string): Connection
-  /** A new one, which connects with its first request. */
-  open(origin: string): Connection
-  /** Gives back a connection whose answer has been read to its end. */
-  release(connection: Connection): void
-  /** Closes a connection at once, whatever goes on over it. */
-  drop(connection: Connection): void
-  /** Closes the idle ones now, and every busy one when it is released. */
+  take(origin: Origin, connectTimeoutMs: number): Connection
+  /** A new one, which connects at once. */
+  open(origin: Origin, connectTimeoutMs: number): Connection
+  /** Closes the idle ones now, and every busy one with the end of its answer. */
   close(): void
 }
 
@@ -40,93 +22,73 @@ export interface IdleLimits {
   readonly idlePerOrigin: number
 }
 
-/** Larger than Node's 16 KB: vendors put policies, traces and cookies into their headers. */
-const maxHeaderSize = 64 * 1024
+interface Idle {
+  readonly connection: Connection
+  /** On `performance.now`. */
+  readonly until: number
+}
 
 /** An upstream's `keep-alive: timeout=n` counts from its own last byte: stop this many ms before. */
-const keepAliveMarginMs = 1000
-
-const nothing = () => {}
+const KEEP_ALIVE_MARGIN_MS = 1_000
+/** How often to look for connections whose time is over. */
+const SWEEP_MS = 500
 
 /** Makes, keeps and closes connections. Any number may be busy at once. */
 export function createConnections(connect: Connect, limits: IdleLimits): Connections {
-  const idle = new Map<string, Connection[]>()
-  let closed = false
+  const idle = new Map<string, Idle[]>()
+  const readHead = createHeadReader()
+  let sweeper: NodeJS.Timeout | undefined
+  let isClosed = false
 
-  const drop = (connection: Connection) => {
-    connection.socket?.destroy()
-    connection.client.destroy(null, nothing)
+  function onIdle(connection: Connection, keepAlive: string | undefined): void {
+    if (isClosed) return connection.destroy()
+    const one = { connection, until: performance.now() + idleMsOf(keepAlive, limits) }
+    const { text } = connection.origin
+    const stack = idle.get(text)
+    if (stack === undefined) idle.set(text, [one])
+    else if (stack.push(one) > limits.idlePerOrigin) stack[0]?.connection.destroy()
+    sweeper ??= setInterval(sweep, SWEEP_MS).unref()
   }
 
-  const forget = (connection: Connection) => {
-    const stack = idle.get(connection.origin)
-    const at = stack?.indexOf(connection) ?? -1
-    if (stack === undefined || at < 0) return
-    stack.splice(at, 1)
-    if (stack.length === 0) idle.delete(connection.origin)
+  function onClosed(connection: Connection): void {
+    const stack = idle.get(connection.origin.text)
+    const at = stack?.findIndex((one) => one.connection === connection) ?? -1
+    if (at >= 0) stack?.splice(at, 1)
   }
 
-  const open = (origin: string): Connection => {
-    const client: Client = new Client(origin, {
-      pipelining: 1,
-      // The transport has its own clocks, which know whether anybody waits.
-      headersTimeout: 0,
-      bodyTimeout: 0,
-      keepAliveTimeout: limits.idleMs,
-      keepAliveMaxTimeout: limits.longestIdleMs,
-      keepAliveTimeoutThreshold: keepAliveMarginMs,
-      maxHeaderSize,
-      connect: (address, callback) => {
-        connection.reused = false
-        connection.errored = false
-        connection.socket = connect(address, {
-          timeoutMs: connection.connectTimeoutMs,
-          connected: (socket) => {
-            // Before undici's own listener, which takes a reset for the end of a body without a length.
-            socket.prependListener('error', () => (connection.errored = true))
-            callback(null, socket)
-          },
-          failed: (error) => callback(error, null),
-        })
-      },
-    })
-    const connection: Connection = {
-      origin,
-      client,
-      socket: undefined,
-      reused: false,
-      errored: false,
-      connectTimeoutMs: 0,
+  function sweep(): void {
+    const now = performance.now()
+    for (const [origin, stack] of idle) {
+      for (const { connection, until } of stack.slice()) if (until <= now) connection.destroy()
+      if (stack.length === 0) idle.delete(origin)
     }
-    client.on('disconnect', () => forget(connection))
-    return connection
+    if (idle.size > 0) return
+    clearInterval(sweeper)
+    sweeper = undefined
   }
+
+  const open = (origin: Origin, connectTimeoutMs: number): Connection =>
+    openConnection({ origin, connect, connectTimeoutMs, readHead, onIdle, onClosed })
 
   return {
-    take(origin) {
-      const stack = idle.get(origin)
+    take(origin, connectTimeoutMs) {
+      const stack = idle.get(origin.text)
       for (let last = stack?.pop(); last !== undefined; last = stack?.pop()) {
-        if (stack?.length === 0) idle.delete(origin)
-        if (last.socket?.destroyed === false) return last
+        if (last.until > performance.now()) return last.connection
+        last.connection.destroy()
       }
-      return open(origin)
+      return open(origin, connectTimeoutMs)
     },
     open,
-    release(connection) {
-      if (closed) return drop(connection)
-      connection.reused = true
-      const stack = idle.get(connection.origin)
-      if (stack === undefined) idle.set(connection.origin, [connection])
-      else if (stack.push(connection) > limits.idlePerOrigin) {
-        const oldest = stack.shift()
-        if (oldest) drop(oldest)
-      }
-    },
-    drop,
     close() {
-      closed = true
-      for (const stack of idle.values()) for (const connection of stack) drop(connection)
-      idle.clear()
+      isClosed = true
+      for (const stack of idle.values()) for (const { connection } of stack.slice()) connection.destroy()
     },
   }
+}
+
+function idleMsOf(keepAlive: string | undefined, { idleMs, longestIdleMs }: IdleLimits): number {
+  const seconds = keepAlive === undefined ? undefined : /(?:^|[,;\s])timeout=(\d+)/i.exec(keepAlive)?.[1]
+  if (seconds === undefined) return idleMs
+  return Math.max(0, Math.min(Number(seconds) * 1_000, longestIdleMs) - KEEP_ALIVE_MARGIN_MS)
 }

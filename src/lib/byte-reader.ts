@@ -17,6 +17,23 @@ export type ByteChunk =
 /** The end of a body. */
 export const END: ByteChunk = { done: true }
 
+/** A body that is there already, as one chunk; none where it is empty. */
+export function readerOf(body: Uint8Array | ByteReader): ByteReader {
+  if (!(body instanceof Uint8Array)) return body
+  let rest: Uint8Array | undefined = body.length > 0 ? body : undefined
+  return {
+    async read() {
+      if (rest === undefined) return END
+      const value = rest
+      rest = undefined
+      return { done: false, value }
+    },
+    async cancel() {
+      rest = undefined
+    },
+  }
+}
+
 /** The same as a stream, for runtimes that take nothing else. Pulls; keeps no queue of its own. */
 export function streamOf(reader: ByteReader): ReadableStream<Uint8Array> {
   return new ReadableStream<Uint8Array>(

@@ -18,3 +18,10 @@ export function headerBagOf(headers: Headers): HeaderBag {
   })
   return bag
 }
+
+/** No prototype but an empty one: as quick as any object, and no name is inherited. */
+const Bag = function Bag() {} as unknown as new () => Record<string, string>
+Bag.prototype = Object.create(null)
+
+/** An empty bag to be filled; costs a fraction of `Object.create(null)` to fill and to read. */
+export const emptyBag = (): Record<string, string> => new Bag()

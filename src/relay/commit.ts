@@ -1,3 +1,4 @@
+import { readerOf, type ByteReader } from '../lib/byte-reader.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { createEventScanner, type EventScanner, type SseEvent } from '../lib/sse.ts'
 import { classifyAnswer, classifyStreamError } from '../pool/classify.ts'
@@ -19,7 +20,7 @@ export type Commit =
       readonly kind: 'stream'
       readonly headers: HeaderBag
       readonly head: readonly Uint8Array[]
-      readonly reader: ReadableStreamDefaultReader<Uint8Array>
+      readonly reader: ByteReader
       readonly isEvents: boolean
       /** The data of its first event; empty where it has none. */
       readonly opening: string
@@ -63,10 +64,9 @@ function commitWhole(response: UpstreamResponse, bytes: Uint8Array, { wallNow }:
 async function commitFirstByte(
   response: UpstreamResponse,
   asked: Asked,
-  body: ReadableStream<Uint8Array>,
+  reader: ByteReader,
 ): Promise<Commit> {
   const headers = typed(response.headers, 'application/json')
-  const reader = body.getReader()
   for (;;) {
     const { done, value } = await reader.read()
     if (done) return commitWhole(response, new Uint8Array(0), asked)
@@ -75,7 +75,7 @@ async function commitFirstByte(
   }
 }
 
-function refuse(reader: ReadableStreamDefaultReader<Uint8Array>, failure: Failure): Commit {
+function refuse(reader: ByteReader, failure: Failure): Commit {
   void reader.cancel().catch(() => {})
   return { kind: 'failed', failure }
 }
@@ -146,13 +146,3 @@ function endedEarly(
 }
 
 const BLANK_LINE = new TextEncoder().encode('\n\n')
-
-function readerOf(body: UpstreamResponse['body']): ReadableStreamDefaultReader<Uint8Array> {
-  if (!(body instanceof Uint8Array)) return body.getReader()
-  return new ReadableStream<Uint8Array>({
-    start(controller) {
-      if (body.length > 0) controller.enqueue(body)
-      controller.close()
-    },
-  }).getReader()
-}

@@ -1,3 +1,4 @@
+import { END, type ByteReader } from '../lib/byte-reader.ts'
 import type { Watch } from './fetch-watch.ts'
 import { TransportError } from './transport.ts'
 
@@ -12,41 +13,40 @@ export interface OpenBody {
 }
 
 /**
- * The body as a stream that reads one chunk for each that is taken from it, and none before.
+ * The body as a reader that reads one chunk for each that is taken from it, and none before.
  *
- * It errors when fewer bytes come than were announced: not every runtime's fetch does.
+ * It rejects when fewer bytes come than were announced: not every runtime's fetch does.
  */
-export function streamOf({ reader, first, announced, watch }: OpenBody): ReadableStream<Uint8Array> {
+export function bodyOf({ reader, first, announced, watch }: OpenBody): ByteReader {
   let received = first.byteLength
   let unread = first
+  let failure: TransportError | undefined
+  let isOver = false
+  watch.onFailure = (error) => void (failure = error)
 
-  const next = async (to: ReadableStreamDefaultController<Uint8Array>) => {
-    const { done, value } = await watch.within(reader.read())
-    if (!done) {
-      received += value.byteLength
-      to.enqueue(value)
-      return
-    }
-    watch.end()
-    if (received < announced) throw new TransportError('broken', 'the body is too short')
-    to.close()
-  }
-
-  return new ReadableStream<Uint8Array>(
-    {
-      start(to) {
-        watch.onFailure = (error) => to.error(error)
-      },
-      pull(to) {
-        if (unread.byteLength === 0) return next(to)
-        to.enqueue(unread)
+  return {
+    async read() {
+      if (failure !== undefined) throw failure
+      if (isOver) return END
+      if (unread.byteLength > 0) {
+        const value = unread
         unread = new Uint8Array(0)
-      },
-      cancel() {
-        watch.cut()
-        reader.cancel().catch(() => {})
-      },
+        return { done: false, value }
+      }
+      const { done, value } = await watch.within(reader.read())
+      if (!done) {
+        received += value.byteLength
+        return { done, value }
+      }
+      isOver = true
+      watch.end()
+      if (received < announced) throw new TransportError('broken', 'the body is too short')
+      return END
     },
-    { highWaterMark: 0 },
-  )
+    async cancel() {
+      isOver = true
+      watch.cut()
+      reader.cancel().catch(() => {})
+    },
+  }
 }

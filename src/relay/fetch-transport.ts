@@ -1,6 +1,6 @@
 import { type HeaderBag, headerBagOf } from '../lib/headers.ts'
 import type { Clock } from './clock.ts'
-import { streamOf } from './fetch-body.ts'
+import { bodyOf } from './fetch-body.ts'
 import { createWatch, type Watch } from './fetch-watch.ts'
 import { type Send, TransportError, type UpstreamRequest, type UpstreamResponse } from './transport.ts'
 
@@ -104,7 +104,7 @@ async function receive(
     if (gathered.bytes.byteLength < announced) throw new TransportError('broken', 'the body is too short')
     return { status, headers: decoded, body: gathered.bytes }
   }
-  return { status, headers: decoded, body: streamOf({ reader, first: gathered.bytes, announced, watch }) }
+  return { status, headers: decoded, body: bodyOf({ reader, first: gathered.bytes, announced, watch }) }
 }
 
 /** Reads until the end or until more than `limit` bytes are there. */

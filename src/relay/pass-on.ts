@@ -109,7 +109,7 @@ async function answerOf(
     )
   }
   const answer = { status, headers, upstream: task.upstream, attempts: 1 }
-  const { body, failure } = COOLING.has(status) ? await read(response, task.deps) : unread(response)
+  const { body, failure } = COOLING.has(status) ? await read(response, task.deps) : { body: response.body }
   record.began(status)
   const outcome = failure ?? outcomeOf(status)
   if (isBodiless(request.method, status)) give(body)
@@ -132,7 +132,7 @@ const NOBODY: Outcome = { kind: 'aborted', sent: true }
 const outcomeOf = (status: number): Outcome => (status < 500 ? { kind: 'ok' } : NOBODY)
 
 /** A body that nobody reads must not pin its connection. */
-function give(body: UpstreamResponse['body'] | ByteReader): void {
+function give(body: UpstreamResponse['body']): void {
   if (!(body instanceof Uint8Array)) void body.cancel().catch(() => {})
 }
 
@@ -140,10 +140,6 @@ interface Read {
   readonly body: Uint8Array | ByteReader
   readonly failure?: Failure
 }
-
-const unread = ({ body }: UpstreamResponse): Read => ({
-  body: body instanceof Uint8Array ? body : body.getReader(),
-})
 
 /** The text of a refusal tells whose limit it is, and for how long. */
 async function read({ status, headers, body }: UpstreamResponse, { clock }: RelayDeps): Promise<Read> {

@@ -10,12 +10,8 @@ export interface Prefix {
 }
 
 /** Reads up to `atMost` bytes of a body (a little more when the last chunk passes them). */
-export async function readPrefix(
-  body: Uint8Array | ReadableStream<Uint8Array>,
-  atMost: number,
-): Promise<Prefix> {
-  if (body instanceof Uint8Array) return { bytes: body, rest: undefined, cancel: () => {} }
-  const reader = body.getReader()
+export async function readPrefix(reader: Uint8Array | ByteReader, atMost: number): Promise<Prefix> {
+  if (reader instanceof Uint8Array) return { bytes: reader, rest: undefined, cancel: () => {} }
   const chunks: Uint8Array[] = []
   let size = 0
   while (size < atMost) {

@@ -1,4 +1,5 @@
 import type { AbortSignalLike } from '../lib/abort.ts'
+import type { ByteReader } from '../lib/byte-reader.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 
 /** One request to one upstream, as the core hands it to the runtime. */
@@ -19,7 +20,7 @@ export interface UpstreamRequest {
   readonly timeoutMs: number
   /**
    * How many body bytes are worth waiting for before `send` resolves, asked once when the headers are
-   * there. A body that ends within them arrives as bytes; a longer one as a stream from its first byte.
+   * there. A body that ends within them arrives as bytes; a longer one as a reader from its first byte.
    * 0: resolve with the headers.
    */
   readonly gatherBytes: (status: number, headers: HeaderBag) => number
@@ -32,10 +33,10 @@ export interface UpstreamResponse {
   readonly headers: HeaderBag
   /**
    * Decoded where the upstream encoded it (then `content-encoding` and `content-length` are gone from
-   * `headers`). A stream pulls: nothing is read ahead of its reader; `cancel` closes the connection at
-   * once; it errors with a `TransportError`, also when the body is shorter than announced.
+   * `headers`). Nothing is read ahead of who reads it; `cancel` closes the connection at once; `read` rejects with
+   * a `TransportError`, also when the body is shorter than announced.
    */
-  readonly body: Uint8Array | ReadableStream<Uint8Array>
+  readonly body: Uint8Array | ByteReader
 }
 
 /**

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect } from 'vitest'
+import { streamOf as readable } from '../../src/lib/byte-reader.ts'
 import {
   type Send,
   TransportError,
@@ -99,14 +100,14 @@ export function textOf(body: UpstreamResponse['body']): string {
 }
 
 export function streamOf({ body }: UpstreamResponse): ReadableStream<Uint8Array> {
-  expect(body).toBeInstanceOf(ReadableStream)
-  return body as ReadableStream<Uint8Array>
+  if (body instanceof Uint8Array) return expect.fail('the body is there at once')
+  return readable(body)
 }
 
-export async function readAll(body: UpstreamResponse['body']): Promise<Buffer> {
+export async function readAll(body: UpstreamResponse['body'] | ReadableStream<Uint8Array>): Promise<Buffer> {
   if (body instanceof Uint8Array) return Buffer.from(body)
   const chunks: Uint8Array[] = []
-  for await (const chunk of body) chunks.push(chunk)
+  for await (const chunk of body instanceof ReadableStream ? body : readable(body)) chunks.push(chunk)
   return Buffer.concat(chunks)
 }
 

@@ -31,7 +31,12 @@ export type FakeUpstream = (
   request: SeenRequest,
   signal: AbortSignalLike,
   clock: FakeClock,
-) => UpstreamResponse | Promise<UpstreamResponse>
+) => FakeAnswer | Promise<FakeAnswer>
+
+/** As a transport gives it, or with a stream for its body. */
+export type FakeAnswer = Omit<UpstreamResponse, 'body'> & {
+  readonly body: UpstreamResponse['body'] | ReadableStream<Uint8Array>
+}
 
 /** A client's request besides its body. */
 export interface ClientInit {
@@ -130,7 +135,8 @@ export function createTestApp(
       const exchange = { isOver: false, isAborted: false }
       const seen = { ...request, host: new URL(request.url).hostname, text, exchange }
       calls.push(seen)
-      return upstream(seen, signal, clock)
+      const { body, ...head } = await upstream(seen, signal, clock)
+      return { ...head, body: body instanceof ReadableStream ? body.getReader() : body }
     },
     store: around(store),
     clock,
