@@ -1,8 +1,8 @@
 import type { HttpBindings } from '@hono/node-server'
 import type { IncomingMessage } from 'node:http'
 import type { Arrival, Arrive, BodyLimits } from '../http/arrival.ts'
-import { BODY_SILENCE_MS, bodyTimeout, createBodyCollector } from '../http/collect-body.ts'
-import { GatewayError } from '../errors.ts'
+import { BODY_SILENCE_MS, bodyTimeout, clientGone, createBodyCollector } from '../http/collect-body.ts'
+import type { GatewayError } from '../errors.ts'
 import { createAbort } from '../lib/abort.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { lingerBehind } from './node-linger.ts'
@@ -26,20 +26,19 @@ export const nodeArrive: Arrive = (_request, env): Arrival => {
 function readBody(incoming: IncomingMessage, limits: BodyLimits): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const body = collectorFor(incoming, limits)
-    let lastByteAt = performance.now()
-    const reading: Reading = {
-      look(now) {
-        if (now - lastByteAt >= BODY_SILENCE_MS) fail(bodyTimeout())
-      },
-    }
+    const reading: Reading = { lastByteAt: performance.now(), fail }
+    let isOver = false
     watch(reading)
 
-    function leave(): void {
+    /** True for the first to end the reading. The listeners go with the message. */
+    function over(): boolean {
+      if (isOver) return false
+      isOver = true
       readings.delete(reading)
-      incoming.off('data', onData).off('end', onEnd).off('close', onClose).off('error', onClose)
+      return true
     }
     function fail(error: GatewayError): void {
-      leave()
+      if (!over()) return
       body.drop()
       // What still comes is not kept; the server closes the connection behind the answer.
       lingerBehind(incoming)
@@ -47,7 +46,8 @@ function readBody(incoming: IncomingMessage, limits: BodyLimits): Promise<Uint8A
       reject(error)
     }
     function onData(chunk: Uint8Array): void {
-      lastByteAt = performance.now()
+      if (isOver) return
+      reading.lastByteAt = performance.now()
       try {
         body.add(chunk)
       } catch (error) {
@@ -55,21 +55,22 @@ function readBody(incoming: IncomingMessage, limits: BodyLimits): Promise<Uint8A
       }
     }
     function onEnd(): void {
-      leave()
-      resolve(body.whole())
+      if (over()) resolve(body.whole())
     }
+    /** The end of every message; only before its body is complete the client has left. */
     function onClose(): void {
-      fail(new GatewayError('client_closed_request', 'The client left before its request was complete.'))
+      if (!isOver) fail(clientGone())
     }
-    // A client may reset its connection after the body as well, and an error without a listener ends the process.
-    incoming.on('error', () => {})
+    // The listener stays: a client may reset its connection later, and an error without one ends the process.
     incoming.on('data', onData).on('end', onEnd).on('close', onClose).on('error', onClose)
   })
 }
 
 /** A body that is being read. */
 interface Reading {
-  look(now: number): void
+  /** On `performance.now`. */
+  lastByteAt: number
+  readonly fail: (error: GatewayError) => void
 }
 
 const readings = new Set<Reading>()
@@ -80,7 +81,7 @@ function watch(reading: Reading): void {
   readings.add(reading)
   watcher ??= setInterval(() => {
     const now = performance.now()
-    for (const one of readings) one.look(now)
+    for (const { lastByteAt, fail } of readings) if (now - lastByteAt >= BODY_SILENCE_MS) fail(bodyTimeout())
     if (readings.size > 0) return
     clearInterval(watcher)
     watcher = undefined

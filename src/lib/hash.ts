@@ -1,5 +1,6 @@
 import { sha256 } from '@noble/hashes/sha2.js'
-import { bytesToHex, utf8ToBytes } from '@noble/hashes/utils.js'
+import { bytesToHex } from '@noble/hashes/utils.js'
+import { utf8Of } from './short-text.ts'
 
 /** The finaliser of 32-bit MurmurHash3 (Austin Appleby, public domain): every input bit moves every output bit. */
 export function mixed(word: number): number {
@@ -34,7 +35,7 @@ export function hash01(text: string): number {
 
 /** 32 hex digits that stand for the text without telling it: the first 16 bytes of the SHA-256 of its UTF-8. */
 export function fingerprint(text: string): string {
-  return bytesToHex(sha256(utf8ToBytes(text)).subarray(0, 16))
+  return bytesToHex(sha256(utf8Of(text)).subarray(0, 16))
 }
 
 function sameDigest(a: Uint8Array, b: Uint8Array): boolean {
@@ -59,6 +60,6 @@ export function sameSecret(a: Uint8Array, b: Uint8Array): boolean {
  * matches nothing, so that a forgotten one never opens a door.
  */
 export function secretMatcher(expected: string): (given: string) => boolean {
-  const digest = sha256(utf8ToBytes(expected))
-  return (given) => sameDigest(sha256(utf8ToBytes(given)), digest) && expected !== ''
+  const digest = sha256(utf8Of(expected))
+  return (given) => sameDigest(sha256(utf8Of(given)), digest) && expected !== ''
 }

@@ -1,3 +1,5 @@
+import { textOf } from './short-text.ts'
+
 const QUOTE = 0x22
 const COLON = 0x3a
 const BACKSLASH = 0x5c
@@ -56,7 +58,6 @@ export function jsonShape(bytes: Uint8Array): JsonShape {
   if (start >= bytes.length) return { kind: 'empty' }
   if (bytes[start] !== OPEN_BRACE) return { kind: 'other' }
   const keys = new Map<string, number>()
-  const decoder = new TextDecoder()
   let keyStart = 0
   let keyEnd = 0
   let depth = 0
@@ -71,7 +72,7 @@ export function jsonShape(bytes: Uint8Array): JsonShape {
     } else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth++
     else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) depth--
     else if (depth === 1 && keys.size < MAX_KEYS && byte === COLON) {
-      keys.set(decoder.decode(bytes.subarray(keyStart, keyEnd)), skipSpace(bytes, at + 1))
+      keys.set(textOf(bytes, keyStart, keyEnd), skipSpace(bytes, at + 1))
     }
     if (depth === 0)
       return skipSpace(bytes, at + 1) < bytes.length ? { kind: 'other' } : { kind: 'object', keys }

@@ -1,6 +1,6 @@
 import type { Span } from './json-skip.ts'
+import { textOf } from './short-text.ts'
 
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|([^]))/g
 const CONTROL: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }
 
@@ -11,13 +11,13 @@ const CONTROL: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t:
  * most lenient readers have it. Half a surrogate pair stays half.
  */
 export function stringValue(bytes: Uint8Array, span: Span): string {
-  const raw = decoder.decode(bytes.subarray(span.start + 1, span.end - 1))
+  const raw = textOf(bytes, span.start + 1, span.end - 1)
   return raw.includes('\\') ? raw.replace(ESCAPE, unescape) : raw
 }
 
 /** The JSON number at `span`; undefined for anything else and for what no double can hold (1e400). */
 export function numberValue(bytes: Uint8Array, span: Span): number | undefined {
-  const text = decoder.decode(bytes.subarray(span.start, span.end))
+  const text = textOf(bytes, span.start, span.end)
   if (!/^-?\d/.test(text)) return undefined
   const value = Number(text)
   return Number.isFinite(value) ? value : undefined

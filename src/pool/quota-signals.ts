@@ -17,12 +17,20 @@ const goDuration = /^\d[\d.]*(?:ns|us|µs|ms|s|m|h)/
  * @param wallNow epoch ms, for resets that are points in time
  */
 export function quotaSignals(headers: HeaderBag, wallNow: number): QuotaSignal[] {
-  const present = new Set<Meter>()
-  for (const name in headers) for (const meter of metersByName.get(name) ?? []) present.add(meter)
-  const read = present.size === 0 ? [] : meters.filter((meter) => present.has(meter))
-  const signals = read.flatMap((meter) => signalsAt(meter, headers, wallNow))
-  return tightest([...signals, ...refusedBy(headers, wallNow)])
+  let present: Meter[] | undefined
+  for (const name in headers) {
+    for (const meter of metersByName.get(name) ?? NONE) {
+      if (present === undefined) present = [meter]
+      else if (!present.includes(meter)) present.push(meter)
+    }
+  }
+  const signals =
+    present === undefined ? [] : inTurn(present).flatMap((meter) => signalsAt(meter, headers, wallNow))
+  if (headers['x-ratelimit-type'] !== undefined) signals.push(...refusedBy(headers, wallNow))
+  return signals.length > 1 ? tightest(signals) : signals
 }
+
+const NONE: readonly Meter[] = []
 
 /** Most answers carry few of the names, or none: so the headers look for meters, and not the other way round. */
 const metersByName = new Map<string, Meter[]>()
@@ -31,6 +39,10 @@ for (const meter of meters) {
     if (name !== undefined) metersByName.set(name, [...(metersByName.get(name) ?? []), meter])
   }
 }
+
+/** Meters in the order of their list, whichever header came first. */
+const inTurn = (present: readonly Meter[]): readonly Meter[] =>
+  present.length === 1 ? present : meters.filter((meter) => present.includes(meter))
 
 function signalsAt(meter: Meter, headers: HeaderBag, wallNow: number): QuotaSignal[] {
   const limit = numberAt(headers, meter.limit)

@@ -2,7 +2,7 @@ import { classifyAnswer } from '../pool/classify.ts'
 import type { Failure } from '../pool/outcome.ts'
 import { quotaSignals } from '../pool/quota-signals.ts'
 import type { Upstream } from '../pool/upstream.ts'
-import type { Lease } from '../state/store.ts'
+import type { Lease, MaybePromise } from '../state/store.ts'
 import { idInAnswer, idInEvent } from './answer-form.ts'
 import { instantOf } from './clock.ts'
 import { commitAnswer, type Commit } from './commit.ts'
@@ -43,7 +43,8 @@ export async function attempt(task: AttemptTask): Promise<AttemptEnd> {
   if (gone.aborted) return giveBack(task)
   const started = start(task, gone)
   try {
-    return await judge(await task.deps.send(outgoing(started), started.controller.signal), started)
+    const judged = judge(await task.deps.send(outgoing(started), started.controller.signal), started)
+    return judged instanceof Promise ? await judged : judged
   } catch (error) {
     started.release()
     return gone.aborted ? aborted(started) : failed(started, failureOf(error, started))
@@ -57,18 +58,25 @@ function giveBack(task: AttemptTask): AttemptEnd {
   return { kind: 'aborted' }
 }
 
-async function judge(response: UpstreamResponse, started: Started): Promise<AttemptEnd> {
-  const { journey, deps, upstream } = started.task
-  const { status, headers, body } = response
-  const wallNow = deps.clock.wall()
-  if (isSuccess(status)) {
-    const committing = commitAnswer(response, { stream: journey.request.stream, wallNow })
-    const commit = committing instanceof Promise ? await committing : committing
-    if (journey.request.gone.aborted) throw new TransportError('aborted', 'the client left')
+function judge(response: UpstreamResponse, started: Started): MaybePromise<AttemptEnd> {
+  const { journey, deps } = started.task
+  const { status } = response
+  if (!isSuccess(status)) return judgeRefusal(response, started)
+  const { stream, gone } = journey.request
+  const committing = commitAnswer(response, { stream, wallNow: deps.clock.wall() })
+  const end = (commit: Commit): AttemptEnd => {
+    if (gone.aborted) throw new TransportError('aborted', 'the client left')
     return commit.kind === 'failed'
       ? failed(started, insideSuccess(commit.failure))
       : committed(started, status, commit)
   }
+  return committing instanceof Promise ? committing.then(end) : end(committing)
+}
+
+async function judgeRefusal(response: UpstreamResponse, started: Started): Promise<AttemptEnd> {
+  const { deps, upstream } = started.task
+  const { status, headers, body } = response
+  const wallNow = deps.clock.wall()
   started.head = response
   const prefix = await readPrefix(body, ERROR_BYTES)
   const failure = classifyAnswer({ status, headers, body: prefix.bytes, wallNow })

@@ -4,6 +4,7 @@ import { JsonSyntaxError } from '../lib/json-syntax.ts'
 import { stringValue } from '../lib/json-value.ts'
 import { findFormField, replaceFormField } from '../lib/multipart-field.ts'
 import { MultipartError } from '../lib/multipart-frame.ts'
+import { utf8Of } from '../lib/short-text.ts'
 import { AFFINITY_FIELDS } from './affinity-key.ts'
 import { ESTIMATE_FIELDS } from './estimate.ts'
 
@@ -35,11 +36,9 @@ function parseJson(bytes: Uint8Array): ParsedBody {
     model: modelOf(scan),
     stream: scan.fields.get('stream')?.at(-1)?.kind === 'true',
     scan,
-    withModel: (model) => replaceField(scan, 'model', encoder.encode(JSON.stringify(model))),
+    withModel: (model) => replaceField(scan, 'model', utf8Of(JSON.stringify(model))),
   }
 }
-
-const encoder = new TextEncoder()
 
 function scanned(bytes: Uint8Array): JsonScan {
   try {

@@ -2,7 +2,7 @@ import { GatewayError } from '../errors.ts'
 import type { Failure } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import type { Lease } from '../state/store.ts'
-import { attempt, type AttemptEnd } from './attempt.ts'
+import { attempt, type AttemptEnd, type AttemptTask } from './attempt.ts'
 import { instantOf } from './clock.ts'
 import type { RelayDeps } from './deps.ts'
 import { crowdedOut, exhausted } from './exhausted.ts'
@@ -64,20 +64,24 @@ async function travel(task: TurnTask, record: RequestRecord): Promise<RelayAnswe
   const { journey } = task
   for (;;) {
     if (journey.request.gone.aborted) throw clientGone()
-    const found = await nextTurn(task)
+    const turning = nextTurn(task)
+    const found = turning instanceof Promise ? await turning : turning
     if (!('lease' in found)) return record.answered(keptOr(task, found))
-    const end = await tryOnce(task, record, found.lease)
+    const end = await attempt(begun(task, record, found.lease))
     if (end.kind === 'aborted') throw clientGone()
     if (end.kind === 'committed') {
       journey.kept?.discard()
       return end.answer
     }
+    journey.failures.push(end.failure)
+    if (end.failure.scope === 'none') journey.unfit.add(found.lease.claim.id)
     const last = await lastAnswer(task, end)
     if (last !== undefined) return record.answered(last)
   }
 }
 
-async function tryOnce(task: TurnTask, record: RequestRecord, lease: Lease): Promise<AttemptEnd> {
+/** The attempt that a lease is for, noted in the journey. */
+function begun(task: TurnTask, record: RequestRecord, lease: Lease): AttemptTask {
   const { journey, deps, rules, traffic } = task
   const upstream = journey.upstreams.find(({ id }) => id === lease.claim.id)
   if (upstream === undefined)
@@ -85,11 +89,7 @@ async function tryOnce(task: TurnTask, record: RequestRecord, lease: Lease): Pro
   journey.tried.add(upstream.id)
   journey.firstSentAt ??= deps.clock.now()
   journey.deadline = journey.firstSentAt + 2 * Math.max(rules.timeoutMs, upstream.timeoutMs)
-  const end = await attempt({ upstream, lease, journey, record, rules, traffic, deps })
-  if (end.kind !== 'failed') return end
-  journey.failures.push(end.failure)
-  if (end.failure.scope === 'none') journey.unfit.add(upstream.id)
-  return end
+  return { upstream, lease, journey, record, rules, traffic, deps }
 }
 
 /** What ends a request that found nobody: the answer kept for that, or the error. */

@@ -1,6 +1,6 @@
 import type { Upstream } from '../pool/upstream.ts'
 import type { StrategyName } from '../pool/vocabulary.ts'
-import type { Lease } from '../state/store.ts'
+import type { Lease, MaybePromise } from '../state/store.ts'
 import type { RelayDeps } from './deps.ts'
 import { endLease } from './end-lease.ts'
 import { fitFor, openTo, type Journey } from './journey.ts'
@@ -42,13 +42,14 @@ export type Found =
   | { readonly resting: readonly Resting[]; readonly why: 'exhausted' | 'crowded-out' | 'gone' }
 
 /** Finds the next upstream for a request: the rest of its order, then the least bad, then a wait. */
-export async function nextTurn(task: TurnTask): Promise<Found> {
+export function nextTurn(task: TurnTask): MaybePromise<Found> {
   const open = openTo(task.journey)
   const unclaimed = withoutAwaited(task, open)
   if (unclaimed.length === 0 && open.length > 0) return wait(task)
+  const orElse = (lease: Lease | undefined): MaybePromise<Found> =>
+    lease === undefined ? lastResortOrWait(task, unclaimed) : { lease }
   const taken = takeCandidate(task, unclaimed)
-  const lease = taken instanceof Promise ? await taken : taken
-  return lease === undefined ? lastResortOrWait(task, unclaimed) : { lease }
+  return taken instanceof Promise ? taken.then(orElse) : orElse(taken)
 }
 
 /** A newcomer leaves to the waiting what they wait for. */

@@ -73,7 +73,7 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: relay('relay'),
-    search: "if (end.failure.scope === 'none') journey.unfit.add(upstream.id)",
+    search: "if (end.failure.scope === 'none') journey.unfit.add(found.lease.claim.id)",
     replace: '',
     because: 'who refuses one request is not asked for it again after a wait',
     tests: tests('waiting'),
