@@ -14,8 +14,9 @@ const NORMAL = { lastResort: false }
 const LAST_RESORT = { lastResort: true }
 
 function askOf({ journey, rules }: TurnTask, { lastResort }: { lastResort: boolean }): Ask {
-  const { inputTokens, outputTokens } = journey.request
-  return { inputTokens, outputTokens, lastResort, probeMs: rules.connectTimeoutMs + rules.timeoutMs }
+  const { inputTokens, outputTokens, choices } = journey.request
+  const probeMs = rules.connectTimeoutMs + rules.timeoutMs
+  return { inputTokens, outputTokens, choices, lastResort, probeMs }
 }
 
 /** Who of `upstreams` may take the request now, and what keeps the others. */

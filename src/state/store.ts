@@ -12,6 +12,8 @@ export interface Ask {
   readonly inputTokens: number | undefined
   /** The most output tokens that the client allows, times `n`; undefined = what this upstream usually gives. */
   readonly outputTokens: number | undefined
+  /** How many answers it wants, each with the usual output where no maximum is named; 1 unless given. */
+  readonly choices?: number
   /** How long a probe may keep others away, ms. */
   readonly probeMs: number
   /** Nothing else is left: a cooldown for failures is no obstacle. */
