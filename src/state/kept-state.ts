@@ -1,7 +1,8 @@
+import type { Bucket } from './bucket.ts'
 import type { Instant } from './instant.ts'
 import { readFrame, readScope, type KeptScope, type KeptWindow } from './kept-scope.ts'
 import { UNKNOWN, type ScopeState } from './scope-state.ts'
-import { emptyFrom, SPAN_MS, spanOf, type Bucket, type WindowName, type WindowState } from './window.ts'
+import { emptyFrom, SPAN_MS, spanOf, type WindowName, type WindowState } from './window.ts'
 
 /** What a store writes down: deadlines on the clock of the process that wrote it. Plain data, no secret. */
 export interface KeptState {
