@@ -48,7 +48,10 @@ export interface StateStore {
   snapshot(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
   /** The same for choosing: a standing for each claim. The very same array means that nothing has changed. */
   standings(claims: readonly Claim[]): MaybePromise<readonly Standing[]>
-  /** Takes the first of `order` whose scopes all have room: all of them or none. */
+  /**
+   * Takes the first of `order` whose scopes all have room: all of them or none. Takes back what is lost beforehand,
+   * for an empty order too.
+   */
   acquire(order: readonly Claim[], ask: Ask, at: Instant): MaybePromise<Lease | undefined>
   /** The upstream has begun to answer: ends a probe with success, learns, and counts the request as seen. */
   confirm(lease: Lease, answer: Answer, at: Instant): MaybePromise<void>
