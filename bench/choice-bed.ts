@@ -85,5 +85,5 @@ export function bedOf(size: number) {
     now += 60_000 / (size * 240)
     finish(store.acquire([claimOf(upstreams[nth % size]!)], ask, at()))
   }
-  return { survey, seen: { ...seen, ...survey() }, order, choose, finish, pass: () => void (now += 1) }
+  return { survey, seen: { ...seen, ...survey() }, order, choose, finish, pass: (ms = 1) => void (now += ms) }
 }

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { readerOf } from '../src/lib/byte-reader.ts'
+import { strategyNames } from '../src/pool/vocabulary.ts'
 import { TransportError, type UpstreamResponse } from '../src/relay/transport.ts'
 import { knownStates } from '../src/telemetry/known-states.ts'
 import { conditionOf } from '../src/telemetry/condition.ts'
@@ -189,6 +190,28 @@ test('both languages have the same tables, row for row', () => {
       .map((line) => (line.match(/`[^`]+`/g) ?? []).join(' '))
   expect(shape(chinese)).toEqual(shape(readme))
 })
+
+test.each([
+  ['README.md', readme, '## How much of the limits it uses'],
+  ['README.zh.md', chinese, '## 限额能用到多少'],
+])(
+  '%s tells of every strategy how much it answers, of what is possible, and at what cost',
+  (_, text, heading) => {
+    const rows = tableBelow(text, heading)
+    for (const strategy of strategyNames) {
+      const [row, ...others] = rows.filter(([first]) => first === `\`${strategy}\``)
+      expect(others).toEqual([])
+      const [answered, ofPerfect, refused, ...waits] = row?.slice(1) ?? []
+      expect(answered).toMatch(/^[\d.]+ %$/)
+      expect(ofPerfect).toMatch(/^[\d.]+ %$/)
+      expect(refused).toMatch(/^[\d,]+$/)
+      expect(waits).toHaveLength(3)
+      for (const wait of waits) expect(wait).toMatch(/^[\d.]+ (s|秒)$/)
+    }
+    const memoryless = rows.filter(([first = '']) => /^(memoryless|无记忆)/.test(first))
+    expect(memoryless.map(({ length }) => length)).toContain(7)
+  },
+)
 
 test.each([
   ['README.md', readme],

@@ -104,6 +104,7 @@ function requestOf(one: { scenario: Scenario; setup: Setup; clock: SimClock; id:
     stream: false,
     inputTokens: input,
     outputTokens: undefined,
+    choices: 1,
     affinityKey: '',
     answerIds: [],
     gone: new AbortController().signal,

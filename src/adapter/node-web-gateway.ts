@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { dirname, join, resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
+import { upstreamsOf } from '../config/upstreams.ts'
 import type { Fetch } from '../relay/fetch-transport.ts'
 import { createMemoryStore, type MemoryStore } from '../state/memory.ts'
 import { consoleLog } from './edge-log.ts'
@@ -53,6 +54,7 @@ export function openFileGateway(brought: FileGatewayOptions): FileGateway {
   for (const warning of warnings) log({ kind: 'notice', level: 'warning', message: problemLine(warning) })
   const clock = createClock()
   const store = createMemoryStore({ draw: Math.random })
+  store.expect(upstreamsOf(config))
   const state = keepState({ file: stateFileOf(file, directory), store, clock, report: log })
   const gateway = createEdgeGateway(config, { clock, store, log, ...brought })
   return {

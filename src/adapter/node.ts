@@ -52,6 +52,7 @@ export async function startNodeGateway(options: NodeGatewayOptions): Promise<Nod
     options.stateFile === undefined ? undefined : keepState({ file: options.stateFile, store, clock, report })
   const send = createNodeTransport()
   let setup = createSetup(options.config)
+  store.expect(setup.pools.upstreams)
   let isDraining = false
   const onSize = (waiting: number): void => report({ kind: 'queue', waiting } satisfies GatewayEvent)
   const queue = createQueue(clock, { size: () => setup.config.settings.queueSize, onSize })
@@ -92,6 +93,7 @@ export async function startNodeGateway(options: NodeGatewayOptions): Promise<Nod
     port: server.port,
     apply(config) {
       setup = createSetup(config)
+      store.expect(setup.pools.upstreams)
       recent.prune(setup.pools.upstreams.map(({ id }) => id))
     },
     async close() {

@@ -58,6 +58,7 @@ function requestOf(visit: Visit, { path, endpoint }: Relayed, body: ParsedBody):
     stream: body.stream,
     inputTokens: estimate?.inputTokens,
     outputTokens: estimate?.outputTokens,
+    choices: estimate?.choices ?? 1,
     affinityKey: affinityKeyOf({ rule, poolId: pool.id, address, headers, scan: body.scan }),
     answerIds: endpoint === 'responses' ? answerIdsOf(body.scan) : [],
     gone: arrival.gone,

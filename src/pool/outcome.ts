@@ -90,7 +90,7 @@ export type ExhaustedCode =
 
 /** How a lease ended. Exactly one for each attempt. */
 export type Outcome =
-  /** The body ended as it should. `tokens`: all tokens used, as far as known. */
+  /** The body ended as it should. `tokens`: all tokens used; `outputTokens`: of each answer in it; as far as known. */
   | {
       readonly kind: 'ok'
       readonly tokens?: number | undefined

@@ -7,8 +7,10 @@ import type { Endpoint } from '../pool/vocabulary.ts'
 export interface TokenEstimate {
   /** Undefined = the endpoint counts no tokens. */
   readonly inputTokens: number | undefined
-  /** Undefined = the client named no maximum. */
+  /** For all choices together; undefined = the client named no maximum. */
   readonly outputTokens: number | undefined
+  /** How many answers the client wants (`n`): each costs its output. */
+  readonly choices: number
 }
 
 /** The top-level fields that an estimate reads. */
@@ -32,17 +34,18 @@ const WRITES = new Set<Endpoint>(['chat', 'completions', 'responses'])
 
 /** Bounded work: four fields, and one pass over the body for pictures in it. */
 export function estimateOf(scan: JsonScan, endpoint: Endpoint): TokenEstimate {
-  if (!SPENDS_TOKENS.has(endpoint)) return { inputTokens: undefined, outputTokens: undefined }
+  if (!SPENDS_TOKENS.has(endpoint)) return { inputTokens: undefined, outputTokens: undefined, choices: 1 }
   const inputTokens = inputOf(scan.bytes)
-  if (!WRITES.has(endpoint)) return { inputTokens, outputTokens: 0 }
+  if (!WRITES.has(endpoint)) return { inputTokens, outputTokens: 0, choices: 1 }
   const most =
     numberOf(scan, 'max_completion_tokens') ??
     numberOf(scan, 'max_tokens') ??
     numberOf(scan, 'max_output_tokens')
-  const choices = Math.max(1, Math.min(128, numberOf(scan, 'n') ?? 1))
+  const choices = Math.max(1, Math.min(128, Math.floor(numberOf(scan, 'n') ?? 1)))
   return {
     inputTokens,
     outputTokens: most === undefined ? undefined : Math.min(MOST_TOKENS, Math.max(0, most) * choices),
+    choices,
   }
 }
 

@@ -58,12 +58,12 @@ function okOutcome(
   usage: Usage | undefined,
   bytes: number,
 ): Extract<Outcome, { kind: 'ok' }> {
-  const { inputTokens, outputTokens } = task.journey.request
+  const { inputTokens, outputTokens, choices } = task.journey.request
   if (inputTokens === undefined) return { kind: 'ok' }
   // What writes no text (embeddings) has no output tokens, however long its answer is.
   const output = usage?.output ?? (outputTokens === 0 ? 0 : Math.ceil(bytes / BYTES_A_TOKEN))
   const tokens = usage?.total ?? (usage?.input ?? inputTokens) + output
-  return { kind: 'ok', tokens, outputTokens: usage?.output }
+  return { kind: 'ok', tokens, outputTokens: usage?.output && usage.output / choices }
 }
 
 interface Finish {

@@ -25,6 +25,8 @@ export interface RelayRequest {
   readonly inputTokens: number | undefined
   /** The most output tokens that the client allows, times `n`. */
   readonly outputTokens: number | undefined
+  /** How many answers it wants (`n`); 1 or more. */
+  readonly choices: number
   /** What makes requests stick together; empty = nothing. */
   readonly affinityKey: string
   /** Remembered ids of earlier answers that the request builds on; it goes where they are, alone. */

@@ -14,8 +14,9 @@ const NORMAL = { lastResort: false }
 const LAST_RESORT = { lastResort: true }
 
 function askOf({ journey, rules }: TurnTask, { lastResort }: { lastResort: boolean }): Ask {
-  const { inputTokens, outputTokens } = journey.request
-  return { inputTokens, outputTokens, lastResort, probeMs: rules.connectTimeoutMs + rules.timeoutMs }
+  const { inputTokens, outputTokens, choices } = journey.request
+  const probeMs = rules.connectTimeoutMs + rules.timeoutMs
+  return { inputTokens, outputTokens, choices, lastResort, probeMs }
 }
 
 /** Who of `upstreams` may take the request now, and what keeps the others. */
@@ -70,7 +71,11 @@ function takeInOrder(
   { upstreams, stickTo }: { upstreams: readonly Upstream[]; stickTo: string | undefined },
 ): MaybePromise<Lease | undefined> {
   const { journey, rules, deps } = task
-  if (seen.candidates.length === 0) return undefined
+  if (seen.candidates.length === 0) {
+    // Perhaps those who hold the room are gone: asked for a lease, a store takes back what nobody settled.
+    void deps.store.acquire([], askOf(task, NORMAL), instantOf(deps.clock))
+    return undefined
+  }
   const order = orderOf(seen.candidates, {
     strategy: strategies[rules.strategy],
     hashesUnseenKeys: rules.strategy === 'random',

@@ -5,7 +5,8 @@ import { countsRequests, type WindowName } from './window.ts'
 /** Tokens to reserve: 0 where none are counted. */
 export function tokensFor(state: ScopeState | undefined, ask: Ask): number {
   if (ask.inputTokens === undefined) return 0
-  return Math.ceil(ask.inputTokens + (ask.outputTokens ?? expectedOutput(state)))
+  const output = ask.outputTokens ?? expectedOutput(state) * (ask.choices ?? 1)
+  return Math.ceil(ask.inputTokens + output)
 }
 
 /** What one request takes from a window. */

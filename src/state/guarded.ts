@@ -105,8 +105,9 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
       const got = await inTime(Promise.resolve(remote.look(scopes)), { ms: LOOK_MS })
       return got === undefined ? local.snapshot(scopes) : got.value
     },
+    // For an empty order there is nothing to be had over there; here it takes back what is lost.
     acquire: (order, ask, at) =>
-      now() < restsUntil ? local.acquire(order, ask, at) : acquire(order, ask, at),
+      order.length === 0 || now() < restsUntil ? local.acquire(order, ask, at) : acquire(order, ask, at),
     confirm: (lease: Lease, answer: Answer, at: Instant) =>
       both(lease, (store, own) => store.confirm(own, answer, at)),
     settle: (lease, outcome, at) => both(lease, (store, own) => store.settle(own, outcome, at)),

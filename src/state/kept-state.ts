@@ -1,7 +1,8 @@
+import type { Bucket } from './bucket.ts'
 import type { Instant } from './instant.ts'
 import { readFrame, readScope, type KeptScope, type KeptWindow } from './kept-scope.ts'
 import { UNKNOWN, type ScopeState } from './scope-state.ts'
-import { emptyFrom, SPAN_MS, spanOf, type Bucket, type WindowName, type WindowState } from './window.ts'
+import { emptyFrom, SPAN_MS, spanOf, type WindowName, type WindowState } from './window.ts'
 
 /** What a store writes down: deadlines on the clock of the process that wrote it. Plain data, no secret. */
 export interface KeptState {
@@ -23,14 +24,19 @@ export interface Restored {
 }
 
 const DAY_MS = 86_400_000
-/** What nobody touched for this long is dropped: its upstream has left the configuration. */
+/** What nobody touched for this long is dropped, at the latest when its deadlines are over. */
 const FORGET_AFTER_MS = DAY_MS
 /** No deadline of ours is further away. */
 const FURTHEST_MS = 32 * DAY_MS
 
+/** Whether nothing has happened to a state for a day and nothing is under way, whatever deadline it may hold. */
+export function isUntouched(state: ScopeState, now: number): boolean {
+  return state.inFlight === 0 && state.touched <= now - FORGET_AFTER_MS
+}
+
 /** Whether a state tells nothing any more: untouched for a day, nothing under way, no deadline to come. */
 export function isStale(state: ScopeState, now: number): boolean {
-  if (state.inFlight > 0 || state.touched > now - FORGET_AFTER_MS) return false
+  if (!isUntouched(state, now)) return false
   if ((state.cooldown?.coolUntil ?? 0) > now || (state.tooLarge?.until ?? 0) > now) return false
   return Object.values(state.windows).every(
     (window) => (window.leftUntil ?? 0) <= now && emptyFrom(window) <= now,

@@ -1,10 +1,10 @@
-import type { Claim } from '../pool/upstream.ts'
+import type { Claim, Upstream } from '../pool/upstream.ts'
 import { createAffinityTable } from './affinity-table.ts'
 import { judged } from './availability.ts'
 import { createCalendar } from './calendar.ts'
 import type { Instant } from './instant.ts'
 import { isWorthKeeping, keptScope } from './kept-scope.ts'
-import { isStale, restored, type KeptState } from './kept-state.ts'
+import { isStale, isUntouched, restored, type KeptState } from './kept-state.ts'
 import type { LeaseRecord } from './lease-record.ts'
 import type { ScopeState } from './scope-state.ts'
 import type { Changes, Step } from './step.ts'
@@ -24,6 +24,8 @@ export interface MemoryStore extends StateStore {
   keep(at: Instant): KeptState
   /** Takes back what was kept, whatever it is now: damaged parts are left out, and what is known already stays. */
   restore(kept: unknown, at: Instant): void
+  /** Tells who stands in the configuration: of others, nothing is kept for more than a day. Nobody is gone unless told. */
+  expect(upstreams: readonly { readonly claims: Partial<Upstream['claims']> }[]): void
   /** How often something changed that is worth keeping; moves only up. */
   readonly changes: number
 }
@@ -48,6 +50,7 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
   let nextLease = 0
   let changeCount = 0
   let sweptAt = -Infinity
+  let expected: ReadonlySet<string> | undefined
 
   const stepAt = (at: Instant): Step => ({ stateOf: states.get, at, draw, dayEndsAt })
   const tableOf = (key: string) => (key.startsWith('answer ') ? answers : served)
@@ -79,11 +82,15 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
     }
   }
 
+  function isOver(state: ScopeState, scope: string, now: number): boolean {
+    return expected === undefined || expected.has(scope) ? isStale(state, now) : isUntouched(state, now)
+  }
+
   /** States of upstreams that left the configuration would stay for ever. */
   function sweep({ now }: Instant): void {
     if (now < sweptAt + SWEEP_MS) return
     sweptAt = now
-    states.drop((state) => isStale(state, now))
+    states.drop((state, scope) => isOver(state, scope, now))
   }
 
   return {
@@ -121,10 +128,14 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
       savedAt: at.wall,
       now: at.now,
       scopes: [...states.all()]
-        .filter(([, state]) => isWorthKeeping(state) && !isStale(state, at.now))
+        .filter(([scope, state]) => isWorthKeeping(state) && !isOver(state, scope, at.now))
         .map(([scope, state]) => [scope, keptScope(state)]),
       affinity: [...answers.newest(KEPT_KEYS, at.now), ...served.newest(KEPT_KEYS, at.now)],
     }),
+    expect(upstreams) {
+      const draws = upstreams.flatMap(({ claims }) => Object.values(claims).flatMap((claim) => claim.draws))
+      expected = new Set(draws.map(({ scope }) => scope))
+    },
     restore(kept, at) {
       const back = restored(kept, at)
       for (const [scope, state] of back.scopes) if (states.get(scope) === undefined) states.set(scope, state)

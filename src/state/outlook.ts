@@ -1,5 +1,6 @@
 import type { Draw } from '../pool/upstream.ts'
 import type { Limits } from '../pool/vocabulary.ts'
+import { forgottenOf } from './bucket.ts'
 import type { Draft } from './draft.ts'
 import type { ScopeState } from './scope-state.ts'
 import { freeIn } from './window-room.ts'
@@ -108,7 +109,7 @@ function minutesShare(name: WindowName, window: WindowState | undefined, now: nu
 function changesAt(window: WindowState | undefined, now: number): number {
   if (window === undefined) return Infinity
   const { buckets, newest, leftUntil = 0, learnedUntil = 0 } = window
-  let next = (buckets.find(({ until }) => until > now) ?? newest)?.until ?? Infinity
+  let next = (buckets[forgottenOf(buckets, now).places] ?? newest)?.until ?? Infinity
   if (next <= now) next = Infinity
   if (leftUntil > now) next = Math.min(next, leftUntil)
   return learnedUntil > now ? Math.min(next, learnedUntil) : next

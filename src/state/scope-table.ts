@@ -9,7 +9,7 @@ export interface ScopeTable {
   /** The same array again for as long as none of its states was replaced. */
   standing(claim: Claim): Standing
   /** Forgets the states for which `isOver` holds. */
-  drop(isOver: (state: ScopeState) => boolean): void
+  drop(isOver: (state: ScopeState, scope: string) => boolean): void
   all(): [scope: string, state: ScopeState][]
 }
 
@@ -54,7 +54,8 @@ export function createScopeTable(): ScopeTable {
       return row.standing
     },
     drop(isOver) {
-      for (const [scope, { state }] of cells) if (state === undefined || isOver(state)) cells.delete(scope)
+      for (const [scope, { state }] of cells)
+        if (state === undefined || isOver(state, scope)) cells.delete(scope)
       rows = new WeakMap()
     },
     all() {

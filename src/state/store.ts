@@ -12,6 +12,8 @@ export interface Ask {
   readonly inputTokens: number | undefined
   /** The most output tokens that the client allows, times `n`; undefined = what this upstream usually gives. */
   readonly outputTokens: number | undefined
+  /** How many answers it wants, each with the usual output where no maximum is named; 1 unless given. */
+  readonly choices?: number
   /** How long a probe may keep others away, ms. */
   readonly probeMs: number
   /** Nothing else is left: a cooldown for failures is no obstacle. */
@@ -46,7 +48,10 @@ export interface StateStore {
   snapshot(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
   /** The same for choosing: a standing for each claim. The very same array means that nothing has changed. */
   standings(claims: readonly Claim[]): MaybePromise<readonly Standing[]>
-  /** Takes the first of `order` whose scopes all have room: all of them or none. */
+  /**
+   * Takes the first of `order` whose scopes all have room: all of them or none. Takes back what is lost beforehand,
+   * for an empty order too.
+   */
   acquire(order: readonly Claim[], ask: Ask, at: Instant): MaybePromise<Lease | undefined>
   /** The upstream has begun to answer: ends a probe with success, learns, and counts the request as seen. */
   confirm(lease: Lease, answer: Answer, at: Instant): MaybePromise<void>

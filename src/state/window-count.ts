@@ -1,15 +1,8 @@
+import type { Bucket } from './bucket.ts'
 import type { DayEnd } from './calendar.ts'
 import type { Draft } from './draft.ts'
 import type { Instant } from './instant.ts'
-import {
-  draftOfWindow,
-  EMPTY,
-  SPAN_MS,
-  spanOf,
-  type Bucket,
-  type WindowName,
-  type WindowState,
-} from './window.ts'
+import { draftOfWindow, EMPTY, SPAN_MS, spanOf, type WindowName, type WindowState } from './window.ts'
 
 /** Buckets in a span: what a window forgets too late costs at most this share of it (0.4 %). */
 const GRAIN = 240

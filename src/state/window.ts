@@ -1,15 +1,10 @@
 import type { QuotaSignal } from '../pool/outcome.ts'
 import type { Limits } from '../pool/vocabulary.ts'
+import { forgottenOf, type Bucket } from './bucket.ts'
 import type { Draft } from './draft.ts'
 
 /** A counted limit: what it counts, over which span. */
 export type WindowName = `${QuotaSignal['counts']}:${QuotaSignal['window']}`
-
-/** An amount that an upstream has counted and forgets at `until` (ms, monotonic clock). */
-export interface Bucket {
-  readonly until: number
-  readonly amount: number
-}
 
 /** What one window has seen. Plain data; every field is always there, so that all windows have one shape. */
 export interface WindowState {
@@ -108,13 +103,7 @@ export function usedOf(window: WindowState | undefined, now: number): number {
 /** What the upstream has counted and not yet forgotten. */
 export function countedOf(window: WindowState, now: number): number {
   if (emptyFrom(window) <= now) return 0
-  const { counted, buckets } = window
-  let live = counted
-  for (const { until, amount } of buckets) {
-    if (until > now) break
-    live -= amount
-  }
-  return live
+  return window.counted - forgottenOf(window.buckets, now).amount
 }
 
 /** When everything counted is forgotten; 0 = nothing is counted. */

@@ -28,6 +28,11 @@ test.each([
   expect(estimate(body).outputTokens).toBe(output)
 })
 
+test('without a maximum the number of answers is told apart, for each of them will cost', () => {
+  expect(estimate({ n: 3 })).toMatchObject({ outputTokens: undefined, choices: 3 })
+  expect(estimate({})).toMatchObject({ choices: 1 })
+})
+
 test('a number that no double holds names no maximum', () => {
   expect(estimate('{"max_tokens":1e400}').outputTokens).toBeUndefined()
 })
@@ -37,7 +42,10 @@ test.each(['embeddings', 'moderations', 'rerank'] as const)('%s write nothing', 
 })
 
 test.each(['images', 'audio'] as const)('%s count no tokens', (endpoint) => {
-  expect(estimate({ input: 'x' }, endpoint)).toEqual({ inputTokens: undefined, outputTokens: undefined })
+  expect(estimate({ input: 'x' }, endpoint)).toMatchObject({
+    inputTokens: undefined,
+    outputTokens: undefined,
+  })
 })
 
 const image = `data:image/png;base64,${'A'.repeat(400_000)}`

@@ -106,3 +106,25 @@ test.each([
   expect([app.inFlight(), app.openLeases, app.clock.timers]).toEqual([0, 0, 0])
   expect(app.requests()).toHaveLength(1)
 })
+
+test('a place whose holder has vanished is free again after an hour, also where nobody else has one', async () => {
+  const config = configOf(['a.test'], {
+    settings: { ...settings, queue_timeout: 5 },
+    models: { limits: { concurrency: 1 } },
+  })
+  const app = createTestApp(config, stagedBy({ 'a.test': chatAnswer() }))
+  const [upstream] = app.deps.setup().pools.upstreams
+  const ask = { inputTokens: 1, outputTokens: 1, probeMs: 1_000, lastResort: false }
+  const at = { now: app.clock.now(), wall: app.clock.wall() }
+  expect(app.store.acquire([upstream!.claims.chat], ask, at)).toBeDefined()
+  await app.clock.advance(59 * 60_000)
+  const early = app.chat()
+  await settle()
+  await app.clock.advance(10_000)
+  expect((await early).status).toBe(429)
+  await app.clock.advance(60_000)
+  const late = app.chat()
+  await settle()
+  await app.clock.advance(10_000)
+  expect((await late).status).toBe(200)
+})

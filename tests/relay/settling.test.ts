@@ -64,6 +64,25 @@ test('vectors are no output tokens, however long they are', async () => {
   expect(spent(app)).toBeLessThan(50)
 })
 
+test('several answers to a request without a maximum reserve the usual output for each', async () => {
+  const usage = { prompt_tokens: 10, completion_tokens: 60, total_tokens: 70 }
+  const reserved: number[] = []
+  const app = createTestApp(limited, ({ host }) => {
+    reserved.push(spent(app))
+    return answer(host, { usage })
+  })
+  await app.chat({ n: 3 })
+  await app.chat({ n: 3 })
+  await app.chat({})
+  const [first = 0, second = 0, third = 0] = reserved
+  expect(first).toBeGreaterThanOrEqual(3 * 512)
+  // 70 of the first are spent; 20 for each of three answers are the usual by then.
+  expect(second - 70).toBeGreaterThanOrEqual(60)
+  expect(second - 70).toBeLessThan(100)
+  expect(third - 140).toBeGreaterThanOrEqual(20)
+  expect(third - 140).toBeLessThan(60)
+})
+
 test('a request that was not sent gives its tokens back', async () => {
   const app = createTestApp(limited, stagedBy({}))
   await app.chat({ max_tokens: 5_000 })

@@ -135,6 +135,21 @@ test('a state that nobody touched for a day is dropped, at a restart and in a lo
   expect(store.snapshot(['gone', 'resting'])).toEqual([undefined, expect.anything()])
 })
 
+test('of an upstream that has left the configuration nothing outlives the day, however far its deadline', () => {
+  const store = fresh()
+  const [gone, resting] = [claimOf('gone'), claimOf('resting')]
+  for (const claim of [gone, resting]) {
+    const refusal = limited({ cause: 'quota', hintMs: 3 * day, scope: 'upstream' })
+    store.settle(store.acquire([claim], ASK, at(0))!, refusal, at(0))
+  }
+  store.expect([{ claims: { chat: resting } }])
+  const kept = (ms: number): string[] => store.keep(at(ms)).scopes.map(([scope]) => scope)
+  expect(kept(day - 1_000)).toEqual(['gone', 'resting'])
+  expect(kept(day + 1_000)).toEqual(['resting'])
+  store.acquire([claimOf('a')], ASK, at(day + 1_000))
+  expect(store.snapshot(['gone', 'resting'])).toEqual([undefined, expect.anything()])
+})
+
 test('an upstream that comes back within the day finds its count', () => {
   const store = fresh()
   const claim = claimOf('a', { limits: { rpd: 1, dayResets: 'rolling' } })

@@ -533,6 +533,7 @@ export function storeContract(
       expect(first.tokens).toBe(612)
       await settle(first, { kind: 'ok', tokens: 180, outputTokens: 80 }, 10)
       expect((await take(other, 20, open)).tokens).toBe(180)
+      expect((await take(other, 30, { ...open, choices: 4 })).tokens).toBe(100 + 4 * 80)
     })
   })
 

@@ -97,6 +97,14 @@ export const vendorSamples: readonly VendorSample[] = [
   },
   {
     vendor: 'OpenAI',
+    because: 'the requests of a day are told in words alone: its headers know only minutes',
+    status: 429,
+    body: '{"error":{"message":"Rate limit reached for gpt-4o in organization org-abc on requests per day (RPD): Limit 200, Used 200, Requested 1. Please try again in 7m12s.","type":"requests","param":null,"code":"rate_limit_exceeded"}}',
+    expected: { ...dayIsSpent, hintMs: 432_000 },
+    signals: [{ counts: 'requests', window: 'day', scope: 'quota', limit: 200, remaining: 0 }],
+  },
+  {
+    vendor: 'OpenAI',
     because: 'no waiting brings credit back',
     status: 429,
     body: '{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}',
@@ -199,6 +207,22 @@ export const vendorSamples: readonly VendorSample[] = [
   },
   {
     vendor: 'Azure OpenAI',
+    because: 'its own header is the more exact one',
+    status: 429,
+    headers: { 'x-ms-retry-after-ms': '1234', 'retry-after': '2' },
+    body: '{"error":{"code":"429","message":"Rate limit is exceeded."}}',
+    expected: { ...limited, hintMs: 1_234 },
+  },
+  {
+    vendor: 'Azure OpenAI',
+    because: 'a date is as good as seconds',
+    status: 429,
+    headers: { 'retry-after': 'Tue, 07 Jul 2026 12:01:20 GMT' },
+    body: '{"error":{"code":"429","message":"Rate limit is exceeded."}}',
+    expected: { ...limited, hintMs: minute },
+  },
+  {
+    vendor: 'Azure OpenAI',
     because: 'a limit that names no day is not believed to last one',
     status: 429,
     body: '{"error":{"code":"429","message":"Requests to the ChatCompletions_Create Operation have exceeded token rate limit of your current AIServices S0 pricing tier. Please retry after 86400 seconds."}}',
@@ -254,6 +278,15 @@ export const vendorSamples: readonly VendorSample[] = [
     body: '{"error":{"message":"Rate limit reached for model `llama-3.3-70b-versatile` in organization `org_01` service tier `on_demand` on tokens per day (TPD): Limit 100000, Used 97829, Requested 6714. Please try again in 1h5m25.152s.","type":"tokens","code":"rate_limit_exceeded"}}',
     expected: { ...dayIsSpent, hintMs: 3_926_000 },
     signals: [{ counts: 'tokens', window: 'day', scope: 'quota', limit: 100_000, remaining: 2_171 }],
+  },
+  {
+    vendor: 'Groq',
+    because: 'the requests of a minute are told in words alone',
+    status: 429,
+    headers: { 'retry-after': '2' },
+    body: '{"error":{"message":"Rate limit reached for model `llama-3.1-8b-instant` in organization `org_01` service tier `on_demand` on requests per minute (RPM): Limit 30, Used 30, Requested 1. Please try again in 2s.","type":"requests","code":"rate_limit_exceeded"}}',
+    expected: { ...limited, scope: 'quota', hintMs: 2_000 },
+    signals: [{ counts: 'requests', window: 'minute', scope: 'quota', limit: 30, remaining: 0 }],
   },
   {
     vendor: 'Groq',
@@ -314,6 +347,21 @@ export const vendorSamples: readonly VendorSample[] = [
     },
     body: '{"message":"Tokens per day limit exceeded - too many tokens processed.","type":"too_many_tokens_error","param":"quota","code":"token_quota_exceeded"}',
     expected: { ...dayIsSpent, hintMs: 33_011_380 },
+  },
+  {
+    vendor: 'Cerebras',
+    because: 'an hour is neither a minute nor a day; its reset is the only word of how long',
+    status: 429,
+    headers: {
+      'x-ratelimit-limit-requests-hour': '900',
+      'x-ratelimit-remaining-requests-hour': '0',
+      'x-ratelimit-reset-requests-hour': '1800.5',
+    },
+    body: '{"message":"Requests per hour limit exceeded - too many requests sent.","type":"too_many_requests_error","param":"quota","code":"request_quota_exceeded"}',
+    expected: { ...limited, scope: 'quota', hintMs: 1_800_500 },
+    signals: [
+      { counts: 'requests', window: 'hour', scope: 'upstream', limit: 900, remaining: 0, resetMs: 1_800_500 },
+    ],
   },
   {
     vendor: 'Cerebras',
@@ -520,6 +568,19 @@ export const vendorSamples: readonly VendorSample[] = [
   },
   {
     vendor: 'GitHub Models',
+    because: 'a retry-after of 0 beside hours that remain means the hours',
+    status: 429,
+    headers: {
+      'retry-after': '0',
+      'x-ratelimit-type': 'UserByModelByDay',
+      'x-ratelimit-timeremaining': '67000',
+    },
+    body: '{"error":{"code":"RateLimitReached","message":"Too many requests.","details":""}}',
+    expected: { ...dayIsSpent, scope: 'upstream', hintMs: 67_000_000 },
+    signals: [{ counts: 'requests', window: 'day', scope: 'upstream', remaining: 0, resetMs: 67_000_000 }],
+  },
+  {
+    vendor: 'GitHub Models',
     because: 'the user’s minute counts for every model of the key',
     status: 429,
     headers: { 'retry-after': '55', 'x-ratelimit-type': 'UserByMinute', 'x-ratelimit-timeremaining': '55' },
@@ -660,6 +721,21 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 402,
     body: '{"error":{"message":"Insufficient Balance","type":"unknown_error","param":null,"code":"invalid_request_error"}}',
     expected: unpaid,
+  },
+  {
+    vendor: 'DeepSeek',
+    because: 'it refuses without a word of when',
+    status: 429,
+    body: '{"error":{"message":"Rate limit reached","type":"rate_limit_error","param":null,"code":null}}',
+    expected: limited,
+    signals: [],
+  },
+  {
+    vendor: 'DeepSeek',
+    because: 'its server is full, and nothing was begun',
+    status: 503,
+    body: '{"error":{"message":"Server overloaded, please retry later","type":"service_unavailable_error","param":null,"code":null}}',
+    expected: overloaded,
   },
   {
     vendor: 'DeepSeek',
