@@ -43,6 +43,13 @@ export type Found =
 
 /** Finds the next upstream for a request: the rest of its order, then the least bad, then a wait. */
 export async function nextTurn(task: TurnTask): Promise<Found> {
+  const { unheard } = task.journey
+  const found = await oneTurn(task)
+  // Others may take it than it seemed, now that it is known who holds the answer that it builds on.
+  return 'lease' in found || task.journey.unheard === unheard ? found : oneTurn(task)
+}
+
+async function oneTurn(task: TurnTask): Promise<Found> {
   const open = openTo(task.journey)
   const unclaimed = withoutAwaited(task, open)
   if (unclaimed.length === 0 && open.length > 0) return wait(task)

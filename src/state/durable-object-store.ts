@@ -22,9 +22,9 @@ const LOST_MS = 2_000
 /**
  * The store of a deployment, kept in a Durable Object.
  *
- * Before an attempt, one round trip acquires; it takes along whatever has ended in the meantime and brings
- * back the present states of everybody it asked for, which serve as snapshots for at most a second. A key
- * that this isolate has not asked for within a second costs another one.
+ * Before an attempt, one round trip acquires; it takes along whatever has ended in the meantime, and the keys
+ * that this isolate has not heard of within a second. It brings back who served them, and the present states of
+ * everybody it asked for, which serve as snapshots for at most a second.
  */
 export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
   const { call, now, after, defer } = options
@@ -73,7 +73,10 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
       return states.map((state) => state ?? undefined)
     },
     async acquire(order, question) {
-      const { lease } = await ask({ acquire: { order, ask: question } })
+      const { stickTo, heldBy = [] } = question
+      const keys = stickTo === undefined ? heldBy : [...heldBy, stickTo]
+      const { lease, upstreams } = await ask({ acquire: { order, ask: question }, keys })
+      for (const [at, key] of keys.entries()) cache.keepUpstream(key, upstreams[at] ?? null)
       return lease ?? undefined
     },
     confirm(lease, answer) {
@@ -86,11 +89,7 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
     },
     recall(key) {
       const known = cache.upstream(key)
-      if (known !== undefined) return known ?? undefined
-      return ask({ keys: [key] }).then(({ upstreams: [upstream = null] }) => {
-        cache.keepUpstream(key, upstream)
-        return upstream ?? undefined
-      })
+      return known === undefined ? null : (known ?? undefined)
     },
     remember(key, upstream, { ttlMs }) {
       cache.keepUpstream(key, upstream)

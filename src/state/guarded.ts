@@ -1,12 +1,14 @@
 import type { MemoryStore } from './memory.ts'
 import type { ScopeState } from './scope-state.ts'
-import type { Answer, Lease, MaybePromise, StateStore } from './store.ts'
+import type { Answer, Ask, Lease, MaybePromise, StateStore } from './store.ts'
 import type { Instant } from './instant.ts'
 
 /** A store that is elsewhere. */
 export interface RemoteStore extends StateStore {
   /** What is known there now, whatever it takes: for those who look and do not choose. */
   look(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
+  /** What is known on this side: no request waits for it. */
+  recall(key: string, at: Instant): string | null | undefined
 }
 
 /** What a guarded store is made of. */
@@ -24,9 +26,8 @@ export interface GuardedOptions {
   readonly onLost?: (why: 'slow' | 'failed') => void
 }
 
-/** What a request may lose by asking: an acquire and the look-up before it together 50 ms. */
-const ACQUIRE_MS = 35
-const LOOK_UP_MS = 15
+/** What a request may lose by asking. */
+const ACQUIRE_MS = 50
 /** What somebody may wait who only looks. */
 const LOOK_MS = 1_000
 /** After a failure nobody asks for so long: one request in a second pays for finding out, and not all. */
@@ -87,7 +88,7 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
     })
     if (got === undefined) return local.acquire(order, ask, at)
     const { value: lease } = got
-    if (lease !== undefined) twins.set(lease, local.acquire([lease.claim], { ...ask, lastResort: true }, at))
+    if (lease !== undefined) twins.set(lease, local.acquire([lease.claim], twinOf(ask), at))
     return lease
   }
 
@@ -110,17 +111,13 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
     confirm: (lease: Lease, answer: Answer, at: Instant) =>
       both(lease, (store, own) => store.confirm(own, answer, at)),
     settle: (lease, outcome, at) => both(lease, (store, own) => store.settle(own, outcome, at)),
-    recall(key, at) {
-      if (now() < restsUntil) return local.recall(key, at)
-      const found = remote.recall(key, at)
-      if (!(found instanceof Promise)) return found
-      return inTime(found, { ms: LOOK_UP_MS }).then((got) =>
-        got === undefined ? local.recall(key, at) : got.value,
-      )
-    },
+    recall: (key, at) => (now() < restsUntil ? local.recall(key, at) : remote.recall(key, at)),
     remember(key, upstream, life) {
       void local.remember(key, upstream, life)
       void remote.remember(key, upstream, life)
     },
   }
 }
+
+/** What has been given elsewhere is given here too, and to the same. */
+const twinOf = (ask: Ask): Ask => ({ ...ask, lastResort: true, stickTo: undefined, heldBy: undefined })

@@ -8,6 +8,7 @@ import { isStale, restored, type KeptState } from './kept-state.ts'
 import type { LeaseRecord } from './lease-record.ts'
 import type { ScopeState } from './scope-state.ts'
 import type { Changes, Step } from './step.ts'
+import { stuckOrder } from './sticking.ts'
 import type { Lease, Standing, StateStore } from './store.ts'
 import { createScopeTable } from './scope-table.ts'
 import { confirmLease, settleLease, takeLease } from './transition.ts'
@@ -95,7 +96,9 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
     acquire(order, ask, at) {
       takeBackLost(at)
       sweep(at)
-      for (const claim of order) {
+      const isStuck = ask.stickTo !== undefined || ask.heldBy !== undefined
+      const wanted = isStuck ? stuckOrder(order, ask, (key) => tableOf(key).recall(key, at.now)) : order
+      for (const claim of wanted) {
         const found = judged(claim, states.standing(claim), { ask, now: at.now })
         if (found.free) return take(claim, { ...found, probeMs: ask.probeMs }, at)
       }

@@ -9,6 +9,7 @@ import { createFakeClock, type FakeClock } from '../support/fake-clock.ts'
 
 const claim = (id: string): Claim => ({
   id,
+  priority: 0,
   draws: [{ scope: id, role: 'upstream', limits: { rpm: 3, dayResets: 'UTC' } }],
 })
 const ASK: Ask = { inputTokens: undefined, outputTokens: undefined, probeMs: 1_000, lastResort: false }
@@ -133,11 +134,12 @@ describe('a store over a Durable Object', () => {
     const [left, right] = [isolate(), isolate()]
     void left.remember('key', 'b', { ttlMs: 60_000, at: at() })
     await clock.advance(20)
-    expect(await right.recall('key', at())).toBe('b')
     const asked = calls.length
-    expect(await right.recall('key', at())).toBe('b')
-    expect(calls).toHaveLength(asked)
-    expect(await right.recall('unknown', at())).toBeUndefined()
+    expect([right.recall('key', at()), right.recall('unknown', at())]).toEqual([null, null])
+    expect((await right.acquire([A, B], { ...ASK, stickTo: 'key' }, at()))?.claim.id).toBe('b')
+    await right.acquire([A, B], { ...ASK, stickTo: 'unknown' }, at())
+    expect([right.recall('key', at()), right.recall('unknown', at())]).toEqual(['b', undefined])
+    expect(calls).toHaveLength(asked + 2)
   })
 
   test('an object that begins anew remembers what was counted and who served whom', async () => {
@@ -150,8 +152,7 @@ describe('a store over a Durable Object', () => {
     await clock.advance(2_000)
     object = begin('two')
     const fresh = isolate()
-    expect(await fresh.recall('key', at())).toBe('a')
-    expect((await fresh.acquire([A, B], ASK, at()))?.claim.id).toBe('a')
+    expect((await fresh.acquire([B, A], { ...ASK, stickTo: 'key' }, at()))?.claim.id).toBe('a')
     expect((await fresh.acquire([A, B], ASK, at()))?.claim.id).toBe('b')
   })
 
@@ -159,6 +160,7 @@ describe('a store over a Durable Object', () => {
     const store = isolate()
     const full: Claim = {
       id: 'a',
+      priority: 0,
       draws: [{ scope: 'a', role: 'upstream', limits: { concurrency: 1, dayResets: 'UTC' } }],
     }
     const old = (await store.acquire([full], ASK, at()))!

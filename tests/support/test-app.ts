@@ -103,13 +103,20 @@ export function checked(config: object): Config {
   return loaded.config
 }
 
+/** What a test may hold itself. */
+export interface TestAppOptions {
+  /** Of the dice. */
+  readonly seed?: number
+  /** Takes the place of the store in memory, which it is given. */
+  readonly around?: (store: MemoryStore) => StateStore
+  readonly clock?: FakeClock
+}
+
 export function createTestApp(
   config: object,
   upstream: FakeUpstream,
-  seed = 1,
-  around: (store: MemoryStore) => StateStore = (store) => store,
+  { seed = 1, around = (store) => store, clock = createFakeClock() }: TestAppOptions = {},
 ): TestApp {
-  const clock = createFakeClock()
   const draw = createDice(seed)
   const leases = new Set<string>()
   const store = counted(createMemoryStore({ draw }), leases)
