@@ -61,6 +61,7 @@ function storeOf(
   if (namespace === undefined) return { store: local }
   const { now, after } = clock
   const remote = createObjectStore({
+    isolate: crypto.randomUUID(),
     now,
     defer,
     after,

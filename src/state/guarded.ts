@@ -1,5 +1,6 @@
 import type { MemoryStore } from './memory.ts'
 import type { ScopeState } from './scope-state.ts'
+import type { Spent } from './spent.ts'
 import type { Answer, Ask, Lease, MaybePromise, StateStore } from './store.ts'
 import type { Instant } from './instant.ts'
 
@@ -9,6 +10,8 @@ export interface RemoteStore extends StateStore {
   look(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
   /** What is known on this side: no request waits for it. */
   recall(key: string, at: Instant): string | null | undefined
+  /** Counts what another store gave leave for. */
+  report(spent: Spent): void
 }
 
 /** What a guarded store is made of. */
@@ -44,12 +47,15 @@ interface Patience<T> {
  * A remote store that never holds up a request for more than 50 ms and never fails one.
  *
  * The local store sees everything that passes through this process, also while the remote one serves, so
- * that it knows the cooldowns and has counted its own part when it has to take over.
+ * that it knows the cooldowns and has counted its own part when it has to take over. The remote one is told
+ * the ends of what was sent by the local one's leave, and so counts it when it is back.
  */
 export function createGuardedStore(options: GuardedOptions): RemoteStore {
   const { remote, local, now, after, defer, onLost } = options
   /** The local twin of a remote lease; a lease that is no key here is the local store's own. */
   const twins = new WeakMap<Lease, Lease | undefined>()
+  /** What requests of the local store's own leases were told, until their ends are reported. */
+  const answers = new WeakMap<Lease, Answer>()
   let restsUntil = -Infinity
 
   function lost(why: 'slow' | 'failed'): void {
@@ -93,10 +99,18 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
   }
 
   function both(lease: Lease, step: (store: StateStore, lease: Lease) => MaybePromise<void>): void {
-    if (!twins.has(lease)) return void step(local, lease)
     void step(remote, lease)
     const twin = twins.get(lease)
     if (twin !== undefined) void step(local, twin)
+  }
+
+  function report(
+    { claim, tokens, since }: Lease,
+    spent: Pick<Spent, 'answer' | 'outcome' | 'endedAt'>,
+  ): void {
+    const { outcome } = spent
+    const wasSent = outcome.kind !== 'aborted' || outcome.sent
+    if (wasSent) remote.report({ ...spent, claim, tokens, sentAt: since })
   }
 
   return {
@@ -108,9 +122,17 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
     },
     acquire: (order, ask, at) =>
       now() < restsUntil ? local.acquire(order, ask, at) : acquire(order, ask, at),
-    confirm: (lease: Lease, answer: Answer, at: Instant) =>
-      both(lease, (store, own) => store.confirm(own, answer, at)),
-    settle: (lease, outcome, at) => both(lease, (store, own) => store.settle(own, outcome, at)),
+    confirm(lease, answer, at) {
+      if (twins.has(lease)) return both(lease, (store, own) => store.confirm(own, answer, at))
+      answers.set(lease, answer)
+      local.confirm(lease, answer, at)
+    },
+    settle(lease, outcome, at) {
+      if (twins.has(lease)) return both(lease, (store, own) => store.settle(own, outcome, at))
+      local.settle(lease, outcome, at)
+      report(lease, { answer: answers.get(lease), outcome, endedAt: at.now })
+    },
+    report: (spent) => remote.report(spent),
     recall: (key, at) => (now() < restsUntil ? local.recall(key, at) : remote.recall(key, at)),
     remember(key, upstream, life) {
       void local.remember(key, upstream, life)

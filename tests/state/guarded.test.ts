@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import type { Claim } from '../../src/pool/upstream.ts'
 import { createGuardedStore, type RemoteStore } from '../../src/state/guarded.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
+import type { Spent } from '../../src/state/spent.ts'
 import type { Ask, Lease } from '../../src/state/store.ts'
 import { createFakeClock, settle, type FakeClock } from '../support/fake-clock.ts'
 
@@ -16,6 +17,7 @@ let clock: FakeClock
 let far: MemoryStore
 let local: MemoryStore
 let lost: string[]
+let reported: Spent[]
 let asked: number
 
 /** How long the remote store takes; Infinity = for ever. A thrown error = out of reach. */
@@ -27,6 +29,7 @@ beforeEach(() => {
   far = createMemoryStore({ draw: () => 0.5 })
   local = createMemoryStore({ draw: () => 0.5 })
   lost = []
+  reported = []
   asked = 0
   latencyMs = 5
   isDown = false
@@ -47,6 +50,7 @@ function guarded(): RemoteStore {
     look: (scopes) => later(() => far.snapshot(scopes)),
     acquire: (order, ask, now) => later(() => far.acquire(order, ask, now)),
     recall: () => null,
+    report: (spent) => void reported.push(spent),
   }
   return createGuardedStore({
     remote,
@@ -132,6 +136,28 @@ describe('a guarded store', () => {
     const { value: lease } = await timed(store.acquire([A], ASK, at()))
     void store.settle(lease!, { kind: 'ok' }, at())
     expect(local.snapshot(['a'])[0]?.inFlight).toBe(0)
+  })
+
+  test('the end of what was sent by the local store’s leave is reported to the remote one', async () => {
+    isDown = true
+    const store = guarded()
+    const [answered, unsent] = [
+      (await timed(store.acquire([A], ASK, at()))).value!,
+      (await timed(store.acquire([A], ASK, at()))).value!,
+    ]
+    const answer = { firstByteMs: 7, signals: [] }
+    void store.confirm(answered, answer, at())
+    expect(reported).toEqual([])
+    void store.settle(answered, { kind: 'ok', tokens: 9 }, at())
+    void store.settle(unsent, { kind: 'aborted', sent: false }, at())
+    expect(reported).toMatchObject([{ claim: A, sentAt: answered.since, answer, outcome: { tokens: 9 } }])
+  })
+
+  test('what the remote store gave leave for is not reported besides', async () => {
+    const store = guarded()
+    const lease = (await timed(store.acquire([A], ASK, at()))).value!
+    void store.settle(lease, { kind: 'ok' }, at())
+    expect(reported).toEqual([])
   })
 
   test('who only looks is told by the remote store, and by the local one when that is out of reach', async () => {

@@ -35,6 +35,7 @@ export function createObjectBed(): ObjectBed {
         clock,
         around(local) {
           const remote = createObjectStore({
+            isolate: String(isolates++),
             now: clock.now,
             after: clock.after,
             ownInFlight: (scope) => local.snapshot([scope])[0]?.inFlight ?? 0,
