@@ -4,6 +4,7 @@ import { createObjectStore } from '../state/durable-object-store.ts'
 import type { StateReply } from '../state/durable-object-call.ts'
 import { createGuardedStore } from '../state/guarded.ts'
 import { createMemoryStore } from '../state/memory.ts'
+import { createLookout } from '../relay/lookout.ts'
 import type { Report } from '../relay/event.ts'
 import type { ObjectNamespace, WorkerEnv } from './cloudflare-platform.ts'
 import { consoleLog } from './edge-log.ts'
@@ -56,7 +57,7 @@ interface Means {
 function storeOf(
   namespace: ObjectNamespace | undefined,
   { clock, defer, log }: Means,
-): Pick<EdgePlatform, 'store' | 'look'> {
+): Pick<EdgePlatform, 'store' | 'look' | 'lookout'> {
   const local = createMemoryStore({ draw: Math.random })
   if (namespace === undefined) return { store: local }
   const { now, after } = clock
@@ -81,5 +82,5 @@ function storeOf(
       message: `the Durable Object is ${why === 'slow' ? 'slow' : 'out of reach'}; this isolate's memory serves`,
     })
   const store = createGuardedStore({ remote, local, now, after, defer, onLost })
-  return { store, look: store.look }
+  return { store, look: store.look, lookout: createLookout() }
 }

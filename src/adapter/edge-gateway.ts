@@ -7,6 +7,7 @@ import { createWebArrive } from '../http/web-arrival.ts'
 import { instantOf, type Clock } from '../relay/clock.ts'
 import type { Report } from '../relay/event.ts'
 import { createFetchTransport, type Fetch } from '../relay/fetch-transport.ts'
+import type { Lookout } from '../relay/lookout.ts'
 import { createQueue } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
 import type { MemoryStore } from '../state/memory.ts'
@@ -28,6 +29,8 @@ export interface EdgePlatform {
   readonly store: StateStore
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
   readonly look?: StateStore['snapshot']
+  /** Given where the store is shared: places become free that no release here tells of. */
+  readonly lookout?: Lookout
   /** Makes the log. */
   readonly log: Report
   /** The client's address as the runtime knows it; `env` is what it passed beside the request. */
@@ -51,7 +54,17 @@ export interface EdgeGateway {
 
 /** Everything impure of a gateway on a fetch runtime is made of the platform here, and nowhere else. */
 export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeGateway {
-  const { clock, store, look = store.snapshot, log, peerOf, fetch, respond = webRespond, defer } = platform
+  const {
+    clock,
+    store,
+    look = store.snapshot,
+    log,
+    peerOf,
+    fetch,
+    respond = webRespond,
+    defer,
+    lookout,
+  } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const report = fanOut([log, metrics.report, recent.report])
@@ -60,6 +73,7 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
   const queue = createQueue(defer === undefined ? clock : deferredClock(clock, defer), {
     size: () => config.settings.queueSize,
     onSize: (waiting) => report({ kind: 'queue', waiting }),
+    ...(lookout && { lookout }),
   })
   const startedAt = clock.wall()
   let isDraining = false

@@ -1,6 +1,7 @@
 import type { AbortSignalLike } from '../lib/abort.ts'
 import type { MaybePromise } from '../state/store.ts'
 import type { Clock } from './clock.ts'
+import type { Lookout } from './lookout.ts'
 
 /** What a waiting request found when it tried again: its place, or when to try next. */
 export type Turn<T> = { readonly got: T } | { readonly until: number; readonly onRelease: boolean }
@@ -42,6 +43,7 @@ interface Place {
   until: number
   onRelease: boolean
   isOver: boolean
+  hasGot: boolean
   tryNow(taken: ReadonlySet<string>): Promise<void>
   end(how: NoTurn): void
 }
@@ -49,11 +51,13 @@ interface Place {
 /**
  * @param limits.size the most requests that wait at once; one more is told `full`
  * @param limits.onSize called with the number of the waiting whenever it changes
+ * @param limits.lookout given where places also become free in other processes, which can't wake anybody here
  */
 export function createQueue(
   clock: Clock,
-  limits: { size: () => number; onSize: (waiting: number) => void },
+  limits: { size: () => number; onSize: (waiting: number) => void; lookout?: Lookout },
 ): Queue {
+  const { lookout } = limits
   const places: Place[] = []
   const wanted = new Map<string, number>()
   let cancelTimer: (() => void) | undefined
@@ -69,6 +73,7 @@ export function createQueue(
   }
 
   function join(place: Place): void {
+    if (places.length === 0) lookout?.restart(clock.now())
     places.push(place)
     countWants(place.wants, 1)
     limits.onSize(places.length)
@@ -101,6 +106,7 @@ export function createQueue(
       if (place.isOver) continue
       const isBehind = [...place.wants].every((id) => taken.has(id))
       if (!isBehind) await place.tryNow(taken)
+      if (place.hasGot) lookout?.restart(clock.now())
       if (place.isOver) continue
       if (place.deadline <= clock.now() || (!isBehind && isHopeless(place))) place.end('too-late')
       else for (const id of place.wants) taken.add(id)
@@ -114,6 +120,8 @@ export function createQueue(
     const now = clock.now()
     let next = Infinity
     for (const { until, deadline } of places) next = Math.min(next, deadline, until > now ? until : Infinity)
+    if (lookout !== undefined && places.some(({ onRelease }) => onRelease))
+      next = Math.min(next, lookout.next(now))
     cancelTimer = clock.after(Math.max(1, next - now), () => void walk())
   }
 
@@ -153,6 +161,7 @@ function placeOf<T>(waiter: Waiter<T>, { leave, walk, resolve, reject }: Exits<T
     until: waiter.deadline,
     onRelease: true,
     isOver: false,
+    hasGot: false,
     async tryNow(taken) {
       try {
         const turn = await waiter.attempt(taken)
@@ -172,8 +181,10 @@ function placeOf<T>(waiter: Waiter<T>, { leave, walk, resolve, reject }: Exits<T
     return true
   }
   function finish(how: { readonly got: T } | NoTurn): void {
-    if (over()) resolve(how)
-    else if (typeof how === 'object') waiter.giveBack(how.got)
+    if (over()) {
+      place.hasGot = typeof how === 'object'
+      resolve(how)
+    } else if (typeof how === 'object') waiter.giveBack(how.got)
   }
   waiter.gone.addEventListener('abort', onGone)
   return place

@@ -26,9 +26,9 @@ test.each<Sticking & { ids: string; because: string }>([
     because: 'what nobody of the order holds is found nowhere else in it',
   },
   { heldBy: ['new'], stickTo: 'by b', ids: 'bacd', because: 'an unknown answer follows the affinity rule' },
-])('$stickTo $heldBy: $ids, since $because', ({ ids, because: _, ...sticking }) => {
+])('$stickTo $heldBy: $ids, since $because', ({ ids, stickTo, heldBy }) => {
   expect(
-    stuckOrder(ORDER, sticking, (key) => SERVED[key])
+    stuckOrder(ORDER, { stickTo, heldBy }, (key) => SERVED[key])
       .map(({ id }) => id)
       .join(''),
   ).toBe(ids)

@@ -2,6 +2,7 @@ import type { StateCall, StateReply } from '../../src/state/durable-object-call.
 import { createObjectStore } from '../../src/state/durable-object-store.ts'
 import { createStateObject } from '../../src/state/durable-object.ts'
 import { createGuardedStore } from '../../src/state/guarded.ts'
+import { createLookout } from '../../src/relay/lookout.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { createTestApp, type FakeUpstream, type TestApp } from './test-app.ts'
 
@@ -33,6 +34,7 @@ export function createObjectBed(): ObjectBed {
     isolate: (config, upstream) =>
       createTestApp(config, upstream, {
         clock,
+        lookout: createLookout(),
         around(local) {
           const remote = createObjectStore({
             isolate: String(isolates++),

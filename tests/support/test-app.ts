@@ -8,6 +8,7 @@ import { webRespond } from '../../src/http/respond.ts'
 import { createSetup } from '../../src/http/setup.ts'
 import { createWebArrive } from '../../src/http/web-arrival.ts'
 import type { GatewayEvent } from '../../src/relay/event.ts'
+import type { Lookout } from '../../src/relay/lookout.ts'
 import { createQueue } from '../../src/relay/queue.ts'
 import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../src/relay/transport.ts'
@@ -110,12 +111,14 @@ export interface TestAppOptions {
   /** Takes the place of the store in memory, which it is given. */
   readonly around?: (store: MemoryStore) => StateStore
   readonly clock?: FakeClock
+  /** As where the store is shared. */
+  readonly lookout?: Lookout
 }
 
 export function createTestApp(
   config: object,
   upstream: FakeUpstream,
-  { seed = 1, around = (store) => store, clock = createFakeClock() }: TestAppOptions = {},
+  { seed = 1, around = (store) => store, clock = createFakeClock(), lookout }: TestAppOptions = {},
 ): TestApp {
   const draw = createDice(seed)
   const leases = new Set<string>()
@@ -150,6 +153,7 @@ export function createTestApp(
       queue: createQueue(clock, {
         size: () => setup.config.settings.queueSize,
         onSize: (waiting) => report({ kind: 'queue', waiting }),
+        ...(lookout && { lookout }),
       }),
     },
     arrive: (request, env) => {
