@@ -30,6 +30,8 @@ const limited = (to: ScriptedUpstream, settings: object = {}): object => ({
   settings: { queue_timeout: 0, affinity: 'off', ...settings },
 })
 
+const countOf = (text: string, part: string): number => text.split(part).length - 1
+
 async function chat({ url }: Running, body: object = {}): Promise<Response> {
   const answered = await fetch(`${url}/v1/chat/completions`, {
     method: 'POST',
@@ -148,6 +150,59 @@ describe('isolates over one Durable Object', () => {
     running = await startWorkers({ models, settings: { queue_timeout: 10, affinity: 'off' } })
     const answers = await Promise.all(Array.from({ length: 12 }, () => chat(running[0]!)))
     expect(answers.map(({ status }) => status)).toEqual(Array.from({ length: 12 }, () => 200))
+  })
+
+  test('a place that becomes free in one of them is found by who waits in the other', async () => {
+    const to = await startScriptedUpstream(async (exchange) => {
+      if (to.requests.length === 1) await new Promise((go) => setTimeout(go, 1_000))
+      await ANSWER(exchange)
+    })
+    upstreams.push(to)
+    const models = [{ base_url: `${to.url}/v1`, api_key: 'k', model: 'm', limits: { concurrency: 1 } }]
+    running = await startWorkers({ models, settings: { queue_timeout: 20, affinity: 'off' } }, { sockets: 2 })
+    const since = performance.now()
+    const first = chat(running[0]!)
+    await new Promise((go) => setTimeout(go, 300))
+    expect((await chat(running[1]!)).status).toBe(200)
+    expect(performance.now() - since).toBeLessThan(4_000)
+    expect((await first).status).toBe(200)
+    expect(to.requests).toHaveLength(2)
+  })
+
+  test('a request of a conversation that the isolate never saw makes one round trip before it is sent', async () => {
+    const to = await startScriptedUpstream(async (exchange) => {
+      trips.push(countOf(running[0]!.output(), 'the object is asked'))
+      await ANSWER(exchange)
+    })
+    const trips: number[] = []
+    upstreams.push(to)
+    const models = [{ base_url: `${to.url}/v1`, api_key: 'k', model: 'm' }]
+    running = await startWorkers(
+      { models, settings: { affinity: 'conversation' } },
+      { object: 'console.log("the object is asked"); return super.fetch(request)' },
+    )
+    for (let nth = 0; nth < 5; nth++) {
+      const before = countOf(running[0]!.output(), 'the object is asked')
+      await chat(running[0]!, { messages: [{ role: 'user', content: `Hello ${nth}` }] })
+      expect(trips[nth]! - before).toBe(1)
+      // What has ended is told after 20 ms.
+      await new Promise((go) => setTimeout(go, 200))
+    }
+    expect(running[0]!.output()).not.toContain('memory serves')
+  })
+
+  test('what was sent while the object was away counts when it is back', async () => {
+    const to = await upstream()
+    running = await startWorkers(limited(to), {
+      sockets: 2,
+      object:
+        'this.since ??= Date.now(); if (Date.now() < this.since + 2000) throw new Error("down"); return super.fetch(request)',
+    })
+    for (let nth = 0; nth < 6; nth++) expect((await chat(running[0]!)).status).toBe(200)
+    expect(running[0]!.output()).toContain('memory serves')
+    await new Promise((go) => setTimeout(go, 5_000))
+    for (let nth = 0; nth < LIMIT; nth++) await chat(running[1]!)
+    expect(to.requests).toHaveLength(LIMIT)
   })
 
   test.each([
