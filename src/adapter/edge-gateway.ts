@@ -17,7 +17,7 @@ import { fanOut } from '../telemetry/fan-out.ts'
 import { knownStates } from '../telemetry/known-states.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createRecent } from '../telemetry/recent.ts'
-import { statusOf } from '../telemetry/status.ts'
+import { statusOf, type StatusTask } from '../telemetry/status.ts'
 import { deferredClock } from './edge-clock.ts'
 
 /** As in package.json; an edge has no file to read it from. */
@@ -39,6 +39,8 @@ export interface EdgePlatform {
   readonly fetch?: Fetch
   /** `webRespond` unless given. */
   readonly respond?: Respond
+  /** What came of the last reload, where there are any. */
+  readonly lastReload?: () => StatusTask['lastReload']
   /** Keeps the context of the present request alive, where timers and calls end with it. */
   readonly defer?: (work: Promise<unknown>) => void
 }
@@ -46,6 +48,8 @@ export interface EdgePlatform {
 /** A gateway as a fetch handler. */
 export interface EdgeGateway {
   fetch(request: Request, env?: unknown): Promise<Response>
+  /** Serves another configuration from the next request on. */
+  apply(config: Config): void
   /** New requests are refused from now on; those under way go on. */
   drain(): void
   /** Whether `store` knows of answers that are under way. */
@@ -64,19 +68,29 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
     respond = webRespond,
     defer,
     lookout,
+    lastReload,
   } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const report = fanOut([log, metrics.report, recent.report])
-  const setup = createSetup(config)
-  const { upstreams } = setup.pools
+  let setup = createSetup(config)
+  /** Upstreams of earlier configurations too: their answers may still be under way. */
+  const known = new Set<string>()
   const queue = createQueue(defer === undefined ? clock : deferredClock(clock, defer), {
-    size: () => config.settings.queueSize,
+    size: () => setup.config.settings.queueSize,
     onSize: (waiting) => report({ kind: 'queue', waiting }),
     ...(lookout && { lookout }),
   })
   const startedAt = clock.wall()
   let isDraining = false
+
+  function apply(next: Config): void {
+    setup = createSetup(next)
+    const ids = setup.pools.upstreams.map(({ id }) => id)
+    for (const id of ids) known.add(id)
+    recent.prune(ids)
+  }
+  apply(config)
 
   const app = createApp({
     send: createFetchTransport({ after: clock.after, ...(fetch && { fetch }) }),
@@ -88,16 +102,17 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
     traffic: { credits: new Map(), budget: createRetryBudget(), queue },
     arrive: createWebArrive(clock, peerOf),
     respond,
-    memory: createBufferedBytes(() => config.server.maxBufferedBytes),
+    memory: createBufferedBytes(() => setup.config.server.maxBufferedBytes),
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
     async metricsText() {
+      const { upstreams } = setup.pools
       const stateOf = await knownStates(upstreams, { snapshot: look })
       const gauges = upstreamGauges(upstreams, stateOf, clock.now())
       return metrics.text({ version: VERSION, waiting: queue.size, upstreams: gauges })
     },
     async status() {
-      const stateOf = await knownStates(upstreams, { snapshot: look })
+      const stateOf = await knownStates(setup.pools.upstreams, { snapshot: look })
       return statusOf({
         setup,
         recent,
@@ -107,14 +122,14 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
         isDraining,
         startedAt,
         version: VERSION,
-        lastReload: undefined,
+        lastReload: lastReload?.(),
       })
     },
   })
   return {
     fetch: async (request, env) => app.fetch(request, env as object | undefined),
     drain: () => void (isDraining = true),
-    isBusy: (known) =>
-      known.snapshot(upstreams.map(({ id }) => id)).some((state) => (state?.inFlight ?? 0) > 0),
+    apply,
+    isBusy: (own) => own.snapshot([...known]).some((state) => (state?.inFlight ?? 0) > 0),
   }
 }
