@@ -246,11 +246,12 @@ async function launch(
   return { url, pid: child.pid ?? 0, startedInMs: performance.now() - since, output: () => printed, stop }
 }
 
+/** A gateway without a configuration answers 503. */
 async function answers(url: string): Promise<boolean> {
   try {
     const answer = await fetch(`${url}/healthz`)
     await answer.arrayBuffer()
-    return answer.status === 200
+    return answer.status === 200 || answer.status === 503
   } catch {
     return false
   }
