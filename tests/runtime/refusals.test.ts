@@ -16,7 +16,7 @@ test.each([
     because: 'there is no upstream',
   },
   {
-    texts: { AILOAD_CONFIG: `${broken(MODEL).slice(0, -2)}`, AUTH_TOKEN: TOKEN },
+    texts: { AILOAD_CONFIG: broken(MODEL).slice(0, -2), AUTH_TOKEN: TOKEN },
     all: /has mistakes/,
     holder: /AILOAD_CONFIG:1:\d+: expected/,
     because: 'it does not parse',
