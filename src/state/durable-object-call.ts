@@ -28,7 +28,7 @@ export type StateEvent = { /** Ms on the isolate's clock. */ readonly at: number
 
 /** What the object answers. */
 export interface StateReply {
-  /** One for each scope asked for; with `acquire`, of all scopes of its order (see `scopesOf`). */
+  /** One for each scope asked for; with `acquire`, see `scopesTold`. */
   readonly states: readonly (ScopeState | null)[]
   /** One for each key asked for. */
   readonly upstreams: readonly (string | null)[]
@@ -36,8 +36,15 @@ export interface StateReply {
   readonly lease: Lease | null
 }
 
-/** The scopes that an order draws on, each once, in the order of the reply's states. */
-export function scopesOf(order: readonly Claim[]): string[] {
+/** Where somebody had room, so many of the order are told of besides: the rest is no concern of that request. */
+const MOST_TOLD = 8
+
+/** The scopes whose states are told with a lease, or where nobody had room, each once and in the order of the reply. */
+export function scopesTold(order: readonly Claim[], lease: Lease | undefined): string[] {
+  return scopesOf(lease === undefined ? order : [lease.claim, ...order.slice(0, MOST_TOLD)])
+}
+
+function scopesOf(order: readonly Claim[]): string[] {
   const scopes = new Set<string>()
   for (const { draws } of order) for (const { scope } of draws) scopes.add(scope)
   return [...scopes]

@@ -1,4 +1,4 @@
-import { scopesOf, type StateCall, type StateReply } from './durable-object-call.ts'
+import { scopesTold, type StateCall, type StateReply } from './durable-object-call.ts'
 import { createStateCache, type StateCacheOptions } from './durable-object-cache.ts'
 import type { RemoteStore } from './guarded.ts'
 import { createOutbox, type OutboxOptions } from './outbox.ts'
@@ -28,7 +28,9 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
     const events = outbox.take()
     try {
       const reply = await call({ ...question, events, now: now() })
-      cache.keepStates(question.scopes ?? scopesOf(question.acquire?.order ?? []), reply.states)
+      const { scopes, acquire } = question
+      const told = scopes ?? scopesTold(acquire?.order ?? [], reply.lease ?? undefined)
+      cache.keepStates(told, reply.states)
       return reply
     } catch (error) {
       outbox.putBack(events)

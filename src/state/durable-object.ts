@@ -1,4 +1,4 @@
-import { scopesOf, type StateCall, type StateEvent, type StateReply } from './durable-object-call.ts'
+import { scopesTold, type StateCall, type StateEvent, type StateReply } from './durable-object-call.ts'
 import { keepRows, type Rows } from './durable-object-rows.ts'
 import type { Instant } from './instant.ts'
 import { createMemoryStore } from './memory.ts'
@@ -68,7 +68,7 @@ export function createStateObject({ rows, at, draw, after, life }: StateObjectOp
   function spend({ id, spent }: Extract<StateEvent, { kind: 'spent' }>, ended: Instant): void {
     if (counted.has(id)) return
     counted.add(id)
-    if (counted.size > MOST_COUNTED) for (const oldest of counted) return void counted.delete(oldest)
+    if (counted.size > MOST_COUNTED) counted.delete(counted.values().next().value ?? id)
     store.spend({ ...spent, sentAt: ended.now - lasted(spent) }, ended)
   }
 
@@ -86,7 +86,7 @@ export function createStateObject({ rows, at, draw, after, life }: StateObjectOp
       const now = at()
       for (const event of events) take(event, before(now, sentAt - event.at))
       const lease = acquire === undefined ? undefined : store.acquire(acquire.order, acquire.ask, now)
-      const wanted = scopes ?? (acquire === undefined ? [] : scopesOf(acquire.order))
+      const wanted = scopes ?? (acquire === undefined ? [] : scopesTold(acquire.order, lease))
       if (events.length > 0 || lease !== undefined) scheduleWrite()
       return {
         states: store.snapshot(wanted).map((state) => state ?? null),

@@ -56,14 +56,19 @@ export function createOutbox({ now, after, defer, send }: OutboxOptions): Outbox
     lastSign = -Infinity
   }
 
+  function begin(): void {
+    if (now() >= lastSign + LOST_MS) defer(gather())
+  }
+
   return {
     put(event) {
       events.push(event)
-      if (now() >= lastSign + LOST_MS) defer(gather())
+      begin()
     },
     take: () => events.splice(0, MOST_AT_ONCE),
     putBack(back) {
       events = [...back, ...events].slice(-MOST_KEPT)
+      if (back.length > 0) begin()
     },
   }
 }

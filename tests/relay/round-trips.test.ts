@@ -52,12 +52,14 @@ describe('before an attempt one round trip is made', () => {
   )
 
   test('and a conversation that another isolate began goes on where it was, however many there are', async () => {
-    const config = configOf(hosts(30), { settings: { ...settings, affinity: 'conversation' } })
+    const config = configOf(hosts(30), {
+      settings: { ...settings, affinity: 'conversation', strategy: 'round_robin' },
+    })
     const [left, right] = [
       bed.isolate(config, play(chatAnswer())),
       bed.isolate(config, noted(play(chatAnswer()))),
     ]
-    for (let nth = 0; nth < 5; nth++) {
+    for (let nth = 0; nth < 20; nth++) {
       const body = { messages: [{ role: 'user', content: `talk ${nth}` }] }
       const { by } = await asked(left, body)
       expect(await asked(right, body)).toMatchObject({ by, trips: [1] })

@@ -227,6 +227,30 @@ describe('a store over a Durable Object', () => {
       expect(await isolate().acquire([B], ASK, at())).toBeDefined()
     })
 
+    test('is told again when the request that took it along failed, without another event', async () => {
+      const store = isolate()
+      const working = object
+      object = away
+      for (let nth = 0; nth < 3; nth++) store.report(spent())
+      await expect(store.acquire([B], ASK, at())).rejects.toThrow('away')
+      await clock.advance(500)
+      object = working
+      await clock.advance(2_000)
+      expect(await isolate().acquire([A], ASK, at())).toBeUndefined()
+    })
+
+    test('counts also when more were told of than are remembered against counting twice', () => {
+      const events = Array.from({ length: 20_003 }, (_, nth) => ({
+        kind: 'spent' as const,
+        at: clock.now(),
+        id: `far.${nth}`,
+        spent: spent({ claim: nth < 20_000 ? B : A }),
+      }))
+      object.answer({ now: clock.now(), events })
+      const ask = { events: [], now: clock.now(), acquire: { order: [A], ask: ASK } }
+      expect(object.answer(ask).lease).toBeNull()
+    })
+
     test('goes along in parts: a request with its message does not wait for all that happened before', async () => {
       const store = isolate()
       const working = object
@@ -238,6 +262,17 @@ describe('a store over a Durable Object', () => {
       expect(Math.max(...calls.map(({ events }) => events.length))).toBe(200)
       expect(calls.reduce((sum, { events }) => sum + events.length, 0)).toBe(1_200)
     })
+  })
+
+  test('of a long order little is told when one of it was had, and everything when none was', async () => {
+    const many = Array.from({ length: 40 }, (_, nth) => claim(`c${nth}`))
+    const store = isolate()
+    const reply = object.answer({ now: clock.now(), events: [], acquire: { order: many, ask: ASK } })
+    expect(reply.states).toHaveLength(8)
+    for (const { id } of many) for (let nth = 0; nth < 3; nth++) await store.acquire([claim(id)], ASK, at())
+    expect(await store.acquire(many, ASK, at())).toBeUndefined()
+    const states = await store.snapshot(many.map(({ id }) => id))
+    expect(states.every((state) => state?.inFlight === 3)).toBe(true)
   })
 
   test('a snapshot tells who rests for a second, and never that somebody else fills a limit', async () => {
