@@ -59,11 +59,14 @@ describe('before an attempt one round trip is made', () => {
       bed.isolate(config, play(chatAnswer())),
       bed.isolate(config, noted(play(chatAnswer()))),
     ]
-    for (let nth = 0; nth < 20; nth++) {
-      const body = { messages: [{ role: 'user', content: `talk ${nth}` }] }
-      const { by } = await asked(left, body)
-      expect(await asked(right, body)).toMatchObject({ by, trips: [1] })
-    }
+    const talks = Array.from({ length: 20 }, (_, nth) => ({
+      messages: [{ role: 'user', content: `talk ${nth}` }],
+    }))
+    const served = []
+    for (const talk of talks) served.push((await asked(left, talk)).by)
+    expect(new Set(served).size).toBe(20)
+    for (const [nth, talk] of [...talks.entries()].toReversed())
+      expect(await asked(right, talk)).toMatchObject({ by: served[nth], trips: [1] })
   })
 
   test('where an upstream of a lower tier served the key, the upper tier is asked all the same', async () => {
