@@ -35,7 +35,6 @@ export function createWorker(
   const gateway = createEdgeGateway(opened.config, {
     clock,
     log,
-    defer,
     respond: respondInWholeEvents,
     ...storeOf(env.AILOAD_STATE, { clock, defer, log }),
     peerOf: (request) => request.headers.get('cf-connecting-ip') ?? '',

@@ -18,7 +18,6 @@ import { knownStates } from '../telemetry/known-states.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { statusOf, type StatusTask } from '../telemetry/status.ts'
-import { deferredClock } from './edge-clock.ts'
 
 /** As in package.json; an edge has no file to read it from. */
 export const VERSION = '0.1.0'
@@ -41,8 +40,6 @@ export interface EdgePlatform {
   readonly respond?: Respond
   /** What came of the last reload, where there are any. */
   readonly lastReload?: () => StatusTask['lastReload']
-  /** Keeps the context of the present request alive, where timers and calls end with it. */
-  readonly defer?: (work: Promise<unknown>) => void
 }
 
 /** A gateway as a fetch handler. */
@@ -66,7 +63,6 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
     peerOf,
     fetch,
     respond = webRespond,
-    defer,
     lookout,
     lastReload,
   } = platform
@@ -76,7 +72,7 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
   let setup = createSetup(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
-  const queue = createQueue(defer === undefined ? clock : deferredClock(clock, defer), {
+  const queue = createQueue(clock, {
     size: () => setup.config.settings.queueSize,
     onSize: (waiting) => report({ kind: 'queue', waiting }),
     ...(lookout && { lookout }),

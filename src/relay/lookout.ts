@@ -5,10 +5,12 @@
  * stood still, and at most a second after it became free.
  */
 export interface Lookout {
-  /** Somebody begins to wait, or got a place: things move. Ms on the clock. */
+  /** When to look next, ms on the clock. */
+  readonly at: number
+  /** Somebody begins to wait, or got a place: things move. */
   restart(now: number): void
-  /** When to look next; asked after everybody has looked. Ms on the clock. */
-  next(now: number): number
+  /** Everybody looks now, for whatever reason. */
+  looked(now: number): void
 }
 
 const FIRST_MS = 100
@@ -19,15 +21,17 @@ export function createLookout(): Lookout {
   let pauseMs = FIRST_MS
   let at = -Infinity
   return {
+    get at() {
+      return at
+    },
     restart(now) {
       pauseMs = FIRST_MS
       at = now + pauseMs
     },
-    next(now) {
-      if (now < at) return at
+    looked(now) {
+      if (now < at) return
       pauseMs = Math.min(MOST_MS, pauseMs * GROWTH)
       at = now + pauseMs
-      return at
     },
   }
 }
