@@ -221,8 +221,15 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: relay('queue'),
-    search: "else if (typeof how === 'object') waiter.giveBack(how.got)",
-    replace: '',
+    search: 'now >= round.since + LOST_MS',
+    replace: 'now < 0',
+    because: 'a request that ended without a word does not hold up the queue',
+    tests: tests('queue'),
+  },
+  {
+    file: relay('queue-place'),
+    search: "} else if (typeof how === 'object') waiter.giveBack(how.got)",
+    replace: '}',
     because: 'a place that is had too late is given back',
     tests: tests('queue'),
   },
