@@ -22,6 +22,7 @@ function upstreamOf(nth: number): Upstream {
   ] as const
   const claimOf = (endpoint: Endpoint): Claim => ({
     id,
+    priority: 0,
     draws: [...scopes, { scope: `endpoint ${id} ${endpoint}`, role: 'endpoint' }],
   })
   return {

@@ -4,6 +4,7 @@ import { createObjectStore } from '../state/durable-object-store.ts'
 import type { StateReply } from '../state/durable-object-call.ts'
 import { createGuardedStore } from '../state/guarded.ts'
 import { createMemoryStore } from '../state/memory.ts'
+import { createLookout } from '../relay/lookout.ts'
 import type { Report } from '../relay/event.ts'
 import type { ObjectNamespace, WorkerEnv } from './cloudflare-platform.ts'
 import { consoleLog } from './edge-log.ts'
@@ -34,7 +35,6 @@ export function createWorker(
   const gateway = createEdgeGateway(opened.config, {
     clock,
     log,
-    defer,
     respond: respondInWholeEvents,
     ...storeOf(env.AILOAD_STATE, { clock, defer, log }),
     peerOf: (request) => request.headers.get('cf-connecting-ip') ?? '',
@@ -56,11 +56,12 @@ interface Means {
 function storeOf(
   namespace: ObjectNamespace | undefined,
   { clock, defer, log }: Means,
-): Pick<EdgePlatform, 'store' | 'look'> {
+): Pick<EdgePlatform, 'store' | 'look' | 'lookout'> {
   const local = createMemoryStore({ draw: Math.random })
   if (namespace === undefined) return { store: local }
   const { now, after } = clock
   const remote = createObjectStore({
+    isolate: crypto.randomUUID(),
     now,
     defer,
     after,
@@ -80,5 +81,5 @@ function storeOf(
       message: `the Durable Object is ${why === 'slow' ? 'slow' : 'out of reach'}; this isolate's memory serves`,
     })
   const store = createGuardedStore({ remote, local, now, after, defer, onLost })
-  return { store, look: store.look }
+  return { store, look: store.look, lookout: createLookout() }
 }

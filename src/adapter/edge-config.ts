@@ -2,7 +2,8 @@ import type { Config } from '../config/config.ts'
 import { substitute, type Environment } from '../config/environment.ts'
 import { readConfig } from '../config/read.ts'
 import { problemLine } from '../config/problem.ts'
-import { readSource } from '../config/source.ts'
+import { readPlainSource } from '../config/plain-source.ts'
+import type { Source } from '../config/source.ts'
 import { GatewayError } from '../errors.ts'
 import { errorResponse } from '../http/error-answer.ts'
 import { requireToken } from '../http/token.ts'
@@ -37,10 +38,11 @@ export function openConfigText(given: EdgeConfigText): OpenedText {
       lines: [],
     })
   }
-  const loaded = readConfig(text, env, names.text)
+  const source = readPlainSource(text)
+  const loaded = readConfig(source, env, names.text)
   if (!loaded.ok) {
     const toAll = `The configuration of this gateway has mistakes. Who sends its token (${names.token}) is told which.`
-    return refuse(token === '' ? tokenIn(text, env) : token, {
+    return refuse(token === '' ? tokenIn(source, env) : token, {
       toAll,
       lines: loaded.problems.map(problemLine),
     })
@@ -54,8 +56,7 @@ export function openConfigText(given: EdgeConfigText): OpenedText {
 }
 
 /** The token of a configuration that is wrong elsewhere; empty where it can't be told. */
-function tokenIn(text: string, env: Environment): string {
-  const { value, syntaxErrors } = readSource(text)
+function tokenIn({ value, syntaxErrors }: Source, env: Environment): string {
   if (syntaxErrors.length > 0 || typeof value !== 'object' || value === null) return ''
   const written = (value as Readonly<Record<string, unknown>>)['auth_token']
   const { value: token, findings } = substitute(written, env)

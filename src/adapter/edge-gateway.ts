@@ -7,6 +7,7 @@ import { createWebArrive } from '../http/web-arrival.ts'
 import { instantOf, type Clock } from '../relay/clock.ts'
 import type { Report } from '../relay/event.ts'
 import { createFetchTransport, type Fetch } from '../relay/fetch-transport.ts'
+import type { Lookout } from '../relay/lookout.ts'
 import { createQueue } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
 import type { MemoryStore } from '../state/memory.ts'
@@ -16,8 +17,7 @@ import { fanOut } from '../telemetry/fan-out.ts'
 import { knownStates } from '../telemetry/known-states.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createRecent } from '../telemetry/recent.ts'
-import { statusOf } from '../telemetry/status.ts'
-import { deferredClock } from './edge-clock.ts'
+import { statusOf, type StatusTask } from '../telemetry/status.ts'
 
 /** As in package.json; an edge has no file to read it from. */
 export const VERSION = '0.1.0'
@@ -28,6 +28,8 @@ export interface EdgePlatform {
   readonly store: StateStore
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
   readonly look?: StateStore['snapshot']
+  /** Given where the store is shared: places become free that no release here tells of. */
+  readonly lookout?: Lookout
   /** Makes the log. */
   readonly log: Report
   /** The client's address as the runtime knows it; `env` is what it passed beside the request. */
@@ -36,13 +38,15 @@ export interface EdgePlatform {
   readonly fetch?: Fetch
   /** `webRespond` unless given. */
   readonly respond?: Respond
-  /** Keeps the context of the present request alive, where timers and calls end with it. */
-  readonly defer?: (work: Promise<unknown>) => void
+  /** What came of the last reload, where there are any. */
+  readonly lastReload?: () => StatusTask['lastReload']
 }
 
 /** A gateway as a fetch handler. */
 export interface EdgeGateway {
   fetch(request: Request, env?: unknown): Promise<Response>
+  /** Serves another configuration from the next request on. */
+  apply(config: Config): void
   /** New requests are refused from now on; those under way go on. */
   drain(): void
   /** Whether `store` knows of answers that are under way. */
@@ -51,18 +55,38 @@ export interface EdgeGateway {
 
 /** Everything impure of a gateway on a fetch runtime is made of the platform here, and nowhere else. */
 export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeGateway {
-  const { clock, store, look = store.snapshot, log, peerOf, fetch, respond = webRespond, defer } = platform
+  const {
+    clock,
+    store,
+    look = store.snapshot,
+    log,
+    peerOf,
+    fetch,
+    respond = webRespond,
+    lookout,
+    lastReload,
+  } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const report = fanOut([log, metrics.report, recent.report])
-  const setup = createSetup(config)
-  const { upstreams } = setup.pools
-  const queue = createQueue(defer === undefined ? clock : deferredClock(clock, defer), {
-    size: () => config.settings.queueSize,
+  let setup = createSetup(config)
+  /** Upstreams of earlier configurations too: their answers may still be under way. */
+  const known = new Set<string>()
+  const queue = createQueue(clock, {
+    size: () => setup.config.settings.queueSize,
     onSize: (waiting) => report({ kind: 'queue', waiting }),
+    ...(lookout && { lookout }),
   })
   const startedAt = clock.wall()
   let isDraining = false
+
+  function apply(next: Config): void {
+    setup = createSetup(next)
+    const ids = setup.pools.upstreams.map(({ id }) => id)
+    for (const id of ids) known.add(id)
+    recent.prune(ids)
+  }
+  apply(config)
 
   const app = createApp({
     send: createFetchTransport({ after: clock.after, ...(fetch && { fetch }) }),
@@ -74,16 +98,17 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
     traffic: { credits: new Map(), budget: createRetryBudget(), queue },
     arrive: createWebArrive(clock, peerOf),
     respond,
-    memory: createBufferedBytes(() => config.server.maxBufferedBytes),
+    memory: createBufferedBytes(() => setup.config.server.maxBufferedBytes),
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
     async metricsText() {
+      const { upstreams } = setup.pools
       const stateOf = await knownStates(upstreams, { snapshot: look })
       const gauges = upstreamGauges(upstreams, stateOf, clock.now())
       return metrics.text({ version: VERSION, waiting: queue.size, upstreams: gauges })
     },
     async status() {
-      const stateOf = await knownStates(upstreams, { snapshot: look })
+      const stateOf = await knownStates(setup.pools.upstreams, { snapshot: look })
       return statusOf({
         setup,
         recent,
@@ -93,14 +118,14 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
         isDraining,
         startedAt,
         version: VERSION,
-        lastReload: undefined,
+        lastReload: lastReload?.(),
       })
     },
   })
   return {
     fetch: async (request, env) => app.fetch(request, env as object | undefined),
     drain: () => void (isDraining = true),
-    isBusy: (known) =>
-      known.snapshot(upstreams.map(({ id }) => id)).some((state) => (state?.inFlight ?? 0) > 0),
+    apply,
+    isBusy: (own) => own.snapshot([...known]).some((state) => (state?.inFlight ?? 0) > 0),
   }
 }

@@ -1,4 +1,5 @@
-import { unwatchFile, watchFile } from 'node:fs'
+import { statSync } from 'node:fs'
+import { setInterval } from 'node:timers'
 import type { Config } from '../config/config.ts'
 import { needsRestart, reloadProblem } from '../config/compare.ts'
 import type { Environment } from '../config/environment.ts'
@@ -80,10 +81,23 @@ export function watchConfig({ file, text, config, env, apply, report }: Watched)
     report({ kind: 'notice', level: 'info', message: 'the configuration was reloaded' })
   }
 
-  watchFile(file, { interval: EVERY_MS, persistent: false }, () => {
+  // Runtimes take the first look of a watched file when they get to it: a change before that would never be told.
+  let seen: string | undefined
+  function look(): void {
+    const stamp = stampOf(file)
+    if (stamp === seen) return
+    seen = stamp
     const read = readConfigFile(file)
     // Our own write of the token, and a touch without a change, are no reload.
     if ('message' in read || read.text !== servedText) reload()
-  })
-  return { reload, last: () => last, stop: () => unwatchFile(file) }
+  }
+  const timer = setInterval(look, EVERY_MS)
+  timer.unref()
+  return { reload, last: () => last, stop: () => clearInterval(timer) }
+}
+
+/** What changes whenever a file is written or replaced; empty while there is none. */
+function stampOf(file: string): string {
+  const stat = statSync(file, { throwIfNoEntry: false })
+  return stat === undefined ? '' : `${stat.ino} ${stat.size} ${stat.mtimeMs} ${stat.ctimeMs}`
 }

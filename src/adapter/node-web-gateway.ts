@@ -3,12 +3,14 @@ import { dirname, join, resolve } from 'node:path'
 import type { Config } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
 import { upstreamsOf } from '../config/upstreams.ts'
+import type { Report } from '../relay/event.ts'
 import type { Fetch } from '../relay/fetch-transport.ts'
 import { createMemoryStore, type MemoryStore } from '../state/memory.ts'
 import { consoleLog } from './edge-log.ts'
 import { createClock } from './clock.ts'
 import { createEdgeGateway, type EdgeGateway, type EdgePlatform } from './edge-gateway.ts'
 import { openConfigFile } from './node-config-file.ts'
+import { watchConfig, type Reloader } from './node-reload.ts'
 import { keepState, type StateFile } from './node-state-file.ts'
 
 /** A gateway on a runtime that has files and speaks enough of Node to reach them: Bun and Deno. */
@@ -47,7 +49,8 @@ export function openFileGateway(brought: FileGatewayOptions): FileGateway {
     process.exit(1)
   }
   const { config, file, warnings, hasNewToken } = opened
-  const log = consoleLog(config.server.mode)
+  let write = consoleLog(config.server.mode)
+  const log: Report = (event) => write(event)
   const place = `"auth_token" in ${file}`
   if (hasNewToken)
     log({ kind: 'notice', level: 'info', message: `a new token for your clients was made; it is ${place}` })
@@ -56,7 +59,19 @@ export function openFileGateway(brought: FileGatewayOptions): FileGateway {
   const store = createMemoryStore({ draw: Math.random })
   store.expect(upstreamsOf(config))
   const state = keepState({ file: stateFileOf(file, directory), store, clock, report: log })
-  const gateway = createEdgeGateway(config, { clock, store, log, ...brought })
+  let reloader: Reloader | undefined
+  const lastReload = () => reloader?.last()
+  const gateway = createEdgeGateway(config, { clock, store, log, lastReload, ...brought })
+  reloader = watchConfig({
+    ...opened,
+    env: process.env,
+    report: log,
+    apply(next) {
+      write = consoleLog(next.server.mode)
+      gateway.apply(next)
+    },
+  })
+  process.on('SIGHUP', reloader.reload)
   return {
     config,
     fetch: (request, env) => gateway.fetch(request, env),

@@ -3,6 +3,7 @@ import type { Config } from './config.ts'
 import type { Environment } from './environment.ts'
 import { inOrder, pathText, type ConfigProblem } from './problem.ts'
 import { readConfig, type SeenText } from './read.ts'
+import { readSource } from './source.ts'
 import { unknownKeysIn } from './unknown-keys.ts'
 
 /** What became of a configuration text: a whole configuration, or everything that is wrong with it. */
@@ -20,7 +21,7 @@ export type LoadedConfig =
  * `fileName` is for messages.
  */
 export function loadConfig(text: string, env: Environment, fileName: string): LoadedConfig {
-  const read = readConfig(text, env, fileName)
+  const read = readConfig(readSource(text), env, fileName)
   const odd = read.seen ? oddKeys(read.seen, fileName) : []
   if (!read.ok) return { ok: false, problems: read.problems, warnings: inOrder(odd) }
   const advice = adviceOn(read.accepted).map(read.seen.told)

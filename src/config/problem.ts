@@ -1,4 +1,5 @@
-import type { Path, Place } from './source.ts'
+import type { Place } from './place.ts'
+import type { Path } from './source.ts'
 
 /** One thing that is wrong with a configuration file. Holds no value of the file: any of them may be a secret. */
 export interface ConfigProblem extends Place {

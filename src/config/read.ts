@@ -6,7 +6,7 @@ import { pathKey, substitute, type Environment, type Substituted } from './envir
 import { misshapenIn } from './misshapen.ts'
 import { configOf } from './normalise.ts'
 import { inOrder, pathText, type ConfigProblem, type Finding } from './problem.ts'
-import { readSource, type Source } from './source.ts'
+import type { Source } from './source.ts'
 
 /** A configuration that can be served, or everything that keeps it from being served. */
 export type ReadConfig =
@@ -31,8 +31,7 @@ export interface SeenText {
  * Reads and checks a configuration as a whole, and warns of nothing (`loadConfig` does). Pure, and never throws
  * for what the text contains. Problems stand in the order of the file and repeat no value of it, nor one of `env`.
  */
-export function readConfig(text: string, env: Environment, fileName: string): ReadConfig {
-  const source = readSource(text)
+export function readConfig(source: Source, env: Environment, fileName: string): ReadConfig {
   if (source.syntaxErrors.length > 0) return { ok: false, problems: syntaxProblems(source, fileName) }
 
   const substituted = substitute(source.value, env)

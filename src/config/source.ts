@@ -1,17 +1,12 @@
 import { parseTree, printParseErrorCode } from 'jsonc-parser'
 import type { Node, ParseError } from 'jsonc-parser'
+import { placesIn, withoutMark, type Place } from './place.ts'
 
 // The parser's code for a character that has no business where it stands; its enum has no value at run time here.
 const invalidCharacter = 16
 
 /** Where in a document something stands: keys and list positions from the top. */
 export type Path = readonly (string | number)[]
-
-/** Line and column as editors count them, from 1; a column is a UTF-16 unit. */
-export interface Place {
-  readonly line: number
-  readonly column: number
-}
 
 /** A configuration text that was read: its value and where each part of it stands. */
 export interface Source {
@@ -66,9 +61,6 @@ export function readSource(text: string): Source {
   }
 }
 
-/** The text without its byte order mark. */
-export const withoutMark = (text: string): string => (text.startsWith('\uFEFF') ? text.slice(1) : text)
-
 /** The node of a value, the last one where a key stands twice; undefined when it is not there. */
 export function nodeAt(root: Node | undefined, path: Path): Node | undefined {
   return path.reduce<Node | undefined>((node, step) => node && childOf(node, step), root)
@@ -115,19 +107,4 @@ function valueOf(node: Node, onDuplicate: OnDuplicate, path: Path = []): unknown
     object[name] = valueOf(value, onDuplicate, here)
   }
   return object
-}
-
-/** Looks up places in one text; the lines are found once, each look-up is a binary search. */
-function placesIn(text: string): (offset: number) => Place {
-  const starts = [0, ...Array.from(text.matchAll(/\r\n|\r|\n/g), (end) => end.index + end[0].length)]
-  return (offset) => {
-    let low = 0
-    let high = starts.length - 1
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2)
-      if ((starts[middle] ?? 0) <= offset) low = middle
-      else high = middle - 1
-    }
-    return { line: low + 1, column: offset - (starts[low] ?? 0) + 1 }
-  }
 }

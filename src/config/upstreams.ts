@@ -17,6 +17,7 @@ function upstreamOf(config: Config, model: ModelConfig, one: { apiKey: string; n
   const draws = drawsOf(config, model, { id, apiKey: one.apiKey })
   const claimFor = (endpoint: Endpoint): Claim => ({
     id,
+    priority: model.priority,
     draws: [...draws, { scope: `endpoint ${id} ${endpoint}`, role: 'endpoint' }],
   })
   return {

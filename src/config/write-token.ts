@@ -1,5 +1,6 @@
 import { applyEdits, modify } from 'jsonc-parser'
-import { nodeAt, treeOf, withoutMark } from './source.ts'
+import { withoutMark } from './place.ts'
+import { nodeAt, treeOf } from './source.ts'
 
 /**
  * The same text with `token` as its `auth_token`. Other keys, their order, comments, line ends, indentation

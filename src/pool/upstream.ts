@@ -44,6 +44,8 @@ export interface Draw {
 export interface Claim {
   /** The upstream's id, which is also the scope of its own state. */
   readonly id: string
+  /** The upstream's: of an order it is never moved in front of a lower one. */
+  readonly priority: number
   /** The upstream's own scope is the first. */
   readonly draws: readonly Draw[]
 }

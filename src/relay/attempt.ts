@@ -9,6 +9,7 @@ import { commitAnswer, type Commit } from './commit.ts'
 import type { RelayDeps } from './deps.ts'
 import { endLease, wakeAfter } from './end-lease.ts'
 import { finishBytes, finishStream } from './finish.ts'
+import { answerKey } from './holder.ts'
 import type { Journey } from './journey.ts'
 import { readPrefix } from './prefix.ts'
 import { outcomeWord, type RequestRecord } from './record.ts'
@@ -126,7 +127,7 @@ function rememberHolder(
   if (endpoint !== 'responses') return
   const own = commit.kind === 'bytes' ? idInAnswer(commit.bytes) : idInEvent(commit.opening)
   for (const id of own === undefined ? answerIds : [own, ...answerIds])
-    void deps.store.remember(`answer ${id}`, upstream.id, { ttlMs: ANSWER_TTL_MS, at })
+    void deps.store.remember(answerKey(id), upstream.id, { ttlMs: ANSWER_TTL_MS, at })
 }
 
 function failed(

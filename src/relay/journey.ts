@@ -1,6 +1,7 @@
 import type { Failure } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import type { AttemptRecord } from './event.ts'
+import { NOTHING, type Eligible } from './holder.ts'
 import type { RelayRequest } from './relay-request.ts'
 import type { Survey } from './survey.ts'
 import type { Verbatim } from './verbatim.ts'
@@ -9,7 +10,9 @@ import type { Verbatim } from './verbatim.ts'
 export interface Journey {
   readonly request: RelayRequest
   /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
-  readonly upstreams: readonly Upstream[]
+  upstreams: readonly Upstream[]
+  /** Keys of earlier answers whose holder is not known here; see `Ask.heldBy`. */
+  unheard: readonly string[]
   /** The rest of the present order. */
   order: Claim[]
   /** The survey that the order came from, for round robin's credits. */
@@ -33,11 +36,12 @@ export interface Journey {
   kept: Verbatim | undefined
 }
 
-/** A request that was not tried anywhere yet. */
-export function createJourney(request: RelayRequest, upstreams: readonly Upstream[]): Journey {
+/** A request that was not tried anywhere yet; it may go to its whole pool where nothing else is known. */
+export function createJourney(request: RelayRequest, eligible?: Eligible): Journey {
   return {
     request,
-    upstreams,
+    upstreams: eligible?.upstreams ?? request.pool.upstreams,
+    unheard: eligible?.unheard ?? NOTHING,
     order: [],
     survey: undefined,
     tried: new Set(),

@@ -67,8 +67,8 @@ export async function passOn(request: PassedOn, task: PassOnTask): Promise<Relay
 
 /** Everything but the endpoint: what is asked here says nothing of those that are relayed. */
 function claimOf({ claims }: Upstream): Claim {
-  const { id, draws } = claims.chat
-  return { id, draws: draws.filter(({ role }) => role !== 'endpoint') }
+  const { draws, ...rest } = claims.chat
+  return { ...rest, draws: draws.filter(({ role }) => role !== 'endpoint') }
 }
 
 function outgoing(request: PassedOn, { upstream, rules }: PassOnTask): UpstreamRequest {

@@ -1,11 +1,10 @@
 import { GatewayError } from '../errors.ts'
 import type { Failure } from '../pool/outcome.ts'
-import type { Upstream } from '../pool/upstream.ts'
 import type { Lease } from '../state/store.ts'
 import { attempt, type AttemptEnd, type AttemptTask } from './attempt.ts'
-import { instantOf } from './clock.ts'
 import type { RelayDeps } from './deps.ts'
 import { crowdedOut, exhausted } from './exhausted.ts'
+import { eligibleFor } from './holder.ts'
 import { createJourney, fitFor, type Journey } from './journey.ts'
 import { createRecord, type RequestRecord } from './record.ts'
 import type { RelayAnswer, RelayRequest } from './relay-request.ts'
@@ -31,9 +30,8 @@ const AMBIGUOUS_RETRIES = 2
  * @throws GatewayError when nothing is left, or the client has left
  */
 export async function relay({ request, rules, traffic, deps }: RelayTask): Promise<RelayAnswer> {
-  const { answerIds, pool } = request
-  const upstreams = answerIds.length === 0 ? pool.upstreams : await holderOf(request, deps)
-  const journey = createJourney(request, upstreams)
+  const eligible = request.answerIds.length === 0 ? undefined : await eligibleFor(request, deps)
+  const journey = createJourney(request, eligible)
   const task: TurnTask = { journey, rules, traffic, deps }
   const record = createRecord(journey, deps)
   traffic.budget.began(deps.clock.now())
@@ -45,19 +43,6 @@ export async function relay({ request, rules, traffic, deps }: RelayTask): Promi
     record.end({ status: isOurs ? error.status : 500, code: isOurs ? error.code : 'internal_error' })
     throw error
   }
-}
-
-/** An answer exists on one account: a request that builds on it goes there alone. */
-async function holderOf(
-  { pool, answerIds }: RelayRequest,
-  { store, clock }: RelayDeps,
-): Promise<readonly Upstream[]> {
-  for (const id of answerIds) {
-    const holder = await store.recall(`answer ${id}`, instantOf(clock))
-    const upstream = pool.upstreams.find((member) => member.id === holder)
-    if (upstream !== undefined) return [upstream]
-  }
-  return pool.upstreams
 }
 
 async function travel(task: TurnTask, record: RequestRecord): Promise<RelayAnswer> {

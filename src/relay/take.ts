@@ -4,6 +4,7 @@ import type { Claim, Upstream } from '../pool/upstream.ts'
 import { lastResortOf, type Block } from '../state/availability.ts'
 import type { Ask, Lease, MaybePromise } from '../state/store.ts'
 import { instantOf } from './clock.ts'
+import { eligibleFor } from './holder.ts'
 import { surveyOf, type Resting, type Survey } from './survey.ts'
 import type { TurnTask } from './turn.ts'
 
@@ -13,10 +14,37 @@ export const MOST_IN_ORDER = 8
 const NORMAL = { lastResort: false }
 const LAST_RESORT = { lastResort: true }
 
-function askOf({ journey, rules }: TurnTask, { lastResort }: { lastResort: boolean }): Ask {
+type How = Pick<Ask, 'lastResort' | 'stickTo'>
+
+function askOf({ journey, rules }: TurnTask, { lastResort, stickTo }: How): Ask {
   const { inputTokens, outputTokens, choices } = journey.request
-  const probeMs = rules.connectTimeoutMs + rules.timeoutMs
-  return { inputTokens, outputTokens, choices, lastResort, probeMs }
+  return {
+    inputTokens,
+    outputTokens,
+    choices,
+    probeMs: rules.connectTimeoutMs + rules.timeoutMs,
+    lastResort,
+    stickTo,
+    heldBy: journey.unheard.length === 0 ? undefined : journey.unheard,
+  }
+}
+
+function acquire(task: TurnTask, order: readonly Claim[], how: How): MaybePromise<Lease | undefined> {
+  const { journey, deps } = task
+  const lease = deps.store.acquire(order, askOf(task, how), instantOf(deps.clock))
+  return journey.unheard.length === 0 ? lease : afterHearing(task, lease)
+}
+
+/** What was not known of earlier answers before an acquire is known after it. */
+async function afterHearing(
+  { journey, deps }: TurnTask,
+  lease: MaybePromise<Lease | undefined>,
+): Promise<Lease | undefined> {
+  const got = await lease
+  const { upstreams } = await eligibleFor(journey.request, deps)
+  journey.upstreams = upstreams
+  journey.unheard = []
+  return got
 }
 
 /** Who of `upstreams` may take the request now, and what keeps the others. */
@@ -60,7 +88,7 @@ export function takeFromNewOrder(
   return takeInOrder(task, seen, { upstreams, stickTo })
 }
 
-function rememberedUpstream({ journey, deps }: TurnTask): MaybePromise<string | undefined> {
+function rememberedUpstream({ journey, deps }: TurnTask): MaybePromise<string | null | undefined> {
   const { affinityKey } = journey.request
   return affinityKey === '' ? undefined : deps.store.recall(affinityKey, instantOf(deps.clock))
 }
@@ -68,7 +96,7 @@ function rememberedUpstream({ journey, deps }: TurnTask): MaybePromise<string | 
 function takeInOrder(
   task: TurnTask,
   seen: Survey,
-  { upstreams, stickTo }: { upstreams: readonly Upstream[]; stickTo: string | undefined },
+  { upstreams, stickTo }: { upstreams: readonly Upstream[]; stickTo: string | null | undefined },
 ): MaybePromise<Lease | undefined> {
   const { journey, rules, deps } = task
   if (seen.candidates.length === 0) {
@@ -76,19 +104,25 @@ function takeInOrder(
     void deps.store.acquire([], askOf(task, NORMAL), instantOf(deps.clock))
     return undefined
   }
+  const { affinityKey } = journey.request
+  const { unheard } = journey
+  // The store knows who goes first, and that may be anybody.
+  const most = stickTo === null || unheard.length > 0 ? Infinity : MOST_IN_ORDER
   const order = orderOf(seen.candidates, {
     strategy: strategies[rules.strategy],
     hashesUnseenKeys: rules.strategy === 'random',
-    context: { draw: deps.draw, key: journey.request.affinityKey, most: MOST_IN_ORDER },
-    stickTo,
+    context: { draw: deps.draw, key: affinityKey, most },
+    stickTo: stickTo ?? undefined,
   })
   journey.survey = seen
   const lease = take(
     task,
     order.map(({ upstream }) => upstream.claims[journey.request.endpoint]),
+    stickTo === null ? affinityKey : undefined,
   )
   // A store that is elsewhere may know better than the survey did: then it is the others' turn.
-  const others = (): MaybePromise<Lease | undefined> => takeFromNewOrder(task, without(upstreams, order))
+  const others = (): MaybePromise<Lease | undefined> =>
+    journey.unheard === unheard ? takeFromNewOrder(task, without(upstreams, order)) : undefined
   if (!(lease instanceof Promise)) return lease ?? others()
   return lease.then((got) => got ?? others())
 }
@@ -98,8 +132,8 @@ function without(upstreams: readonly Upstream[], order: readonly Candidate[]): r
   return upstreams.filter((upstream) => !asked.has(upstream))
 }
 
-function take(task: TurnTask, order: readonly Claim[]): MaybePromise<Lease | undefined> {
-  const lease = task.deps.store.acquire(order, askOf(task, NORMAL), instantOf(task.deps.clock))
+function take(task: TurnTask, order: readonly Claim[], stickTo?: string): MaybePromise<Lease | undefined> {
+  const lease = acquire(task, order, stickTo === undefined ? NORMAL : { lastResort: false, stickTo })
   return lease instanceof Promise ? lease.then((got) => taken(task, order, got)) : taken(task, order, lease)
 }
 
@@ -108,7 +142,10 @@ function taken(
   order: readonly Claim[],
   lease: Lease | undefined,
 ): Lease | undefined {
-  journey.order = lease === undefined ? [] : order.filter(({ id }) => id !== lease.claim.id)
+  // It may have turned out meanwhile that one alone may answer.
+  const hasOthers = lease !== undefined && journey.upstreams.length > 1
+  const rest = !hasOthers ? [] : order.filter(({ id }) => id !== lease.claim.id)
+  journey.order = rest.length > MOST_IN_ORDER ? rest.slice(0, MOST_IN_ORDER) : rest
   const { survey: seen } = journey
   journey.survey = undefined
   if (lease === undefined || seen === undefined || rules.strategy !== 'round_robin') return lease
@@ -121,15 +158,16 @@ function taken(
 
 /** The failing ones by the end of their cooldowns, then those whose key, model or credit needs mending. */
 export async function takeLeastBad(task: TurnTask, resting: readonly Resting[]): Promise<Lease | undefined> {
-  const { endpoint } = task.journey.request
+  const { journey } = task
+  const { unheard, request } = journey
   for (const often of ['always', 'sometimes'] as const) {
     const claims = resting
       .filter(({ block }) => lastResortOf(block) === often)
       .sort((a, b) => restsUntil(a.block) - restsUntil(b.block))
-      .map(({ upstream }) => upstream.claims[endpoint])
+      .map(({ upstream }) => upstream.claims[request.endpoint])
     if (claims.length === 0) continue
-    const lease = await task.deps.store.acquire(claims, askOf(task, LAST_RESORT), instantOf(task.deps.clock))
-    if (lease !== undefined) return lease
+    const lease = await acquire(task, claims, LAST_RESORT)
+    if (lease !== undefined || journey.unheard !== unheard) return lease
   }
   return undefined
 }

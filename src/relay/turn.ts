@@ -4,7 +4,8 @@ import type { Lease, MaybePromise } from '../state/store.ts'
 import type { RelayDeps } from './deps.ts'
 import { endLease } from './end-lease.ts'
 import { fitFor, openTo, type Journey } from './journey.ts'
-import type { Queue, Turn } from './queue.ts'
+import type { Queue } from './queue.ts'
+import type { Turn } from './queue-place.ts'
 import { reopeningOf } from './reopening.ts'
 import type { RetryBudget } from './retry-budget.ts'
 import type { Resting, Survey } from './survey.ts'
@@ -43,6 +44,15 @@ export type Found =
 
 /** Finds the next upstream for a request: the rest of its order, then the least bad, then a wait. */
 export function nextTurn(task: TurnTask): MaybePromise<Found> {
+  const { unheard } = task.journey
+  // Others may take it than it seemed, once it is known who holds the answer that it builds on.
+  const orAgain = (found: Found): MaybePromise<Found> =>
+    'lease' in found || task.journey.unheard === unheard ? found : oneTurn(task)
+  const found = oneTurn(task)
+  return found instanceof Promise ? found.then(orAgain) : orAgain(found)
+}
+
+function oneTurn(task: TurnTask): MaybePromise<Found> {
   const open = openTo(task.journey)
   const unclaimed = withoutAwaited(task, open)
   if (unclaimed.length === 0 && open.length > 0) return wait(task)

@@ -1,68 +1,41 @@
-import { scopesOf, type StateCall, type StateEvent, type StateReply } from './durable-object-call.ts'
+import { scopesTold, type StateCall, type StateReply } from './durable-object-call.ts'
 import { createStateCache, type StateCacheOptions } from './durable-object-cache.ts'
 import type { RemoteStore } from './guarded.ts'
+import { createOutbox, type OutboxOptions } from './outbox.ts'
 
 /** What a store over an object is given. */
-export interface ObjectStoreOptions extends StateCacheOptions {
+export interface ObjectStoreOptions extends StateCacheOptions, Omit<OutboxOptions, 'send'> {
+  /** Tells this isolate from all others, those of the past too. */
+  readonly isolate: string
   /** One round trip. Rejects when the object can't be reached. */
   readonly call: (call: StateCall) => Promise<StateReply>
-  /** Calls `task` once after `ms`. */
-  readonly after: (ms: number, task: () => void) => unknown
-  /** Keeps the request's context alive until the work is done: an answer must not wait for it. */
-  readonly defer: (work: Promise<unknown>) => void
 }
-
-/** Events gather for so long; whoever asks the object earlier takes them along. */
-const GATHER_MS = 20
-/** More than an isolate collects in the longest outage that is worth telling of afterwards. */
-const MOST_EVENTS = 10_000
-/** A gathering that takes this long has died with the request that began it. */
-const LOST_MS = 2_000
 
 /**
  * The store of a deployment, kept in a Durable Object.
  *
- * Before an attempt, one round trip acquires; it takes along whatever has ended in the meantime and brings
- * back the present states of everybody it asked for, which serve as snapshots for at most a second. A key
- * that this isolate has not asked for within a second costs another one.
+ * Before an attempt, one round trip acquires; it takes along whatever has ended in the meantime, and the keys
+ * that this isolate has not heard of within a second. It brings back who served them, and the present states of
+ * everybody it asked for, which serve as snapshots for at most a second.
  */
 export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
-  const { call, now, after, defer } = options
+  const { isolate, call, now, after, defer } = options
   const cache = createStateCache(options)
-  let events: StateEvent[] = []
-  let gatheringSince: number | undefined
+  const outbox = createOutbox({ now, after, defer, send: () => ask({}) })
+  let reported = 0
 
-  async function ask(question: Omit<StateCall, 'events'>): Promise<StateReply> {
-    const telling = events
-    events = []
+  async function ask(question: Omit<StateCall, 'events' | 'now'>): Promise<StateReply> {
+    const events = outbox.take()
     try {
-      const reply = await call({ ...question, events: telling })
-      cache.keepStates(question.scopes ?? scopesOf(question.acquire?.order ?? []), reply.states)
+      const reply = await call({ ...question, events, now: now() })
+      const { scopes, acquire } = question
+      const told = scopes ?? scopesTold(acquire?.order ?? [], reply.lease ?? undefined)
+      cache.keepStates(told, reply.states)
       return reply
     } catch (error) {
-      events = [...telling, ...events].slice(-MOST_EVENTS)
+      outbox.putBack(events)
       throw error
     }
-  }
-
-  function tell(event: StateEvent): void {
-    events.push(event)
-    if (gatheringSince !== undefined && now() < gatheringSince + LOST_MS) return
-    gatheringSince = now()
-    defer(
-      new Promise<void>((resolve) => {
-        after(GATHER_MS, () => {
-          gatheringSince = undefined
-          // What could not be told is told with the next event.
-          if (events.length > 0)
-            ask({}).then(
-              () => resolve(),
-              () => resolve(),
-            )
-          else resolve()
-        })
-      }),
-    )
   }
 
   return {
@@ -73,28 +46,29 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
       return states.map((state) => state ?? undefined)
     },
     async acquire(order, question) {
-      const { lease } = await ask({ acquire: { order, ask: question } })
+      const { stickTo, heldBy = [] } = question
+      const keys = stickTo === undefined ? heldBy : [...heldBy, stickTo]
+      const { lease, upstreams } = await ask({ acquire: { order, ask: question }, keys })
+      for (const [at, key] of keys.entries()) cache.keepUpstream(key, upstreams[at] ?? null)
       return lease ?? undefined
     },
-    confirm(lease, answer) {
+    confirm(lease, answer, at) {
       cache.loosen(lease.claim)
-      tell({ kind: 'confirm', lease, answer })
+      outbox.put({ kind: 'confirm', at: at.now, lease, answer })
     },
-    settle(lease, outcome) {
+    settle(lease, outcome, at) {
       cache.loosen(lease.claim)
-      tell({ kind: 'settle', lease, outcome })
+      outbox.put({ kind: 'settle', at: at.now, lease, outcome })
     },
+    report: (spent) =>
+      outbox.put({ kind: 'spent', at: spent.endedAt, id: `${isolate}.${reported++}`, spent }),
     recall(key) {
       const known = cache.upstream(key)
-      if (known !== undefined) return known ?? undefined
-      return ask({ keys: [key] }).then(({ upstreams: [upstream = null] }) => {
-        cache.keepUpstream(key, upstream)
-        return upstream ?? undefined
-      })
+      return known === undefined ? null : (known ?? undefined)
     },
-    remember(key, upstream, { ttlMs }) {
+    remember(key, upstream, { ttlMs, at }) {
       cache.keepUpstream(key, upstream)
-      tell({ kind: 'remember', key, upstream, ttlMs })
+      outbox.put({ kind: 'remember', at: at.now, key, upstream, ttlMs })
     },
   }
 }

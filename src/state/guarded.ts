@@ -1,12 +1,17 @@
 import type { MemoryStore } from './memory.ts'
 import type { ScopeState } from './scope-state.ts'
-import type { Answer, Lease, MaybePromise, StateStore } from './store.ts'
+import type { Spent } from './spent.ts'
+import type { Answer, Ask, Lease, MaybePromise, StateStore } from './store.ts'
 import type { Instant } from './instant.ts'
 
 /** A store that is elsewhere. */
 export interface RemoteStore extends StateStore {
   /** What is known there now, whatever it takes: for those who look and do not choose. */
   look(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
+  /** What is known on this side: no request waits for it. */
+  recall(key: string, at: Instant): string | null | undefined
+  /** Counts what another store gave leave for. */
+  report(spent: Spent): void
 }
 
 /** What a guarded store is made of. */
@@ -24,9 +29,8 @@ export interface GuardedOptions {
   readonly onLost?: (why: 'slow' | 'failed') => void
 }
 
-/** What a request may lose by asking: an acquire and the look-up before it together 50 ms. */
-const ACQUIRE_MS = 35
-const LOOK_UP_MS = 15
+/** What a request may lose by asking. */
+const ACQUIRE_MS = 50
 /** What somebody may wait who only looks. */
 const LOOK_MS = 1_000
 /** After a failure nobody asks for so long: one request in a second pays for finding out, and not all. */
@@ -43,12 +47,15 @@ interface Patience<T> {
  * A remote store that never holds up a request for more than 50 ms and never fails one.
  *
  * The local store sees everything that passes through this process, also while the remote one serves, so
- * that it knows the cooldowns and has counted its own part when it has to take over.
+ * that it knows the cooldowns and has counted its own part when it has to take over. The remote one is told
+ * the ends of what was sent by the local one's leave, and so counts it when it is back.
  */
 export function createGuardedStore(options: GuardedOptions): RemoteStore {
   const { remote, local, now, after, defer, onLost } = options
   /** The local twin of a remote lease; a lease that is no key here is the local store's own. */
   const twins = new WeakMap<Lease, Lease | undefined>()
+  /** What requests of the local store's own leases were told, until their ends are reported. */
+  const answers = new WeakMap<Lease, Answer>()
   let restsUntil = -Infinity
 
   function lost(why: 'slow' | 'failed'): void {
@@ -87,15 +94,23 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
     })
     if (got === undefined) return local.acquire(order, ask, at)
     const { value: lease } = got
-    if (lease !== undefined) twins.set(lease, local.acquire([lease.claim], { ...ask, lastResort: true }, at))
+    if (lease !== undefined) twins.set(lease, local.acquire([lease.claim], twinOf(ask), at))
     return lease
   }
 
   function both(lease: Lease, step: (store: StateStore, lease: Lease) => MaybePromise<void>): void {
-    if (!twins.has(lease)) return void step(local, lease)
     void step(remote, lease)
     const twin = twins.get(lease)
     if (twin !== undefined) void step(local, twin)
+  }
+
+  function report(
+    { claim, tokens, since }: Lease,
+    spent: Pick<Spent, 'answer' | 'outcome' | 'endedAt'>,
+  ): void {
+    const { outcome } = spent
+    const wasSent = outcome.kind !== 'aborted' || outcome.sent
+    if (wasSent) remote.report({ ...spent, claim, tokens, sentAt: since })
   }
 
   return {
@@ -108,20 +123,24 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
     // For an empty order there is nothing to be had over there; here it takes back what is lost.
     acquire: (order, ask, at) =>
       order.length === 0 || now() < restsUntil ? local.acquire(order, ask, at) : acquire(order, ask, at),
-    confirm: (lease: Lease, answer: Answer, at: Instant) =>
-      both(lease, (store, own) => store.confirm(own, answer, at)),
-    settle: (lease, outcome, at) => both(lease, (store, own) => store.settle(own, outcome, at)),
-    recall(key, at) {
-      if (now() < restsUntil) return local.recall(key, at)
-      const found = remote.recall(key, at)
-      if (!(found instanceof Promise)) return found
-      return inTime(found, { ms: LOOK_UP_MS }).then((got) =>
-        got === undefined ? local.recall(key, at) : got.value,
-      )
+    confirm(lease, answer, at) {
+      if (twins.has(lease)) return both(lease, (store, own) => store.confirm(own, answer, at))
+      answers.set(lease, answer)
+      local.confirm(lease, answer, at)
     },
+    settle(lease, outcome, at) {
+      if (twins.has(lease)) return both(lease, (store, own) => store.settle(own, outcome, at))
+      local.settle(lease, outcome, at)
+      report(lease, { answer: answers.get(lease), outcome, endedAt: at.now })
+    },
+    report: (spent) => remote.report(spent),
+    recall: (key, at) => (now() < restsUntil ? local.recall(key, at) : remote.recall(key, at)),
     remember(key, upstream, life) {
       void local.remember(key, upstream, life)
       void remote.remember(key, upstream, life)
     },
   }
 }
+
+/** What has been given elsewhere is given here too, and to the same. */
+const twinOf = (ask: Ask): Ask => ({ ...ask, lastResort: true, stickTo: undefined, heldBy: undefined })

@@ -7,7 +7,9 @@ import { isWorthKeeping, keptScope } from './kept-scope.ts'
 import { isStale, isUntouched, restored, type KeptState } from './kept-state.ts'
 import type { LeaseRecord } from './lease-record.ts'
 import type { ScopeState } from './scope-state.ts'
+import type { Spent } from './spent.ts'
 import type { Changes, Step } from './step.ts'
+import { stuckOrder } from './sticking.ts'
 import type { Lease, Standing, StateStore } from './store.ts'
 import { createScopeTable } from './scope-table.ts'
 import { confirmLease, settleLease, takeLease } from './transition.ts'
@@ -20,6 +22,8 @@ export interface MemoryStore extends StateStore {
   confirm(...args: Parameters<StateStore['confirm']>): void
   settle(...args: Parameters<StateStore['settle']>): void
   recall(key: string, at: Instant): string | undefined
+  /** Counts a request that another store gave leave for, at the times at which it was sent, answered and ended. */
+  spend(spent: Spent, ended: Instant): void
   /** All that is worth keeping across a restart: no leases, nothing under way. */
   keep(at: Instant): KeptState
   /** Takes back what was kept, whatever it is now: damaged parts are left out, and what is known already stays. */
@@ -102,7 +106,9 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
     acquire(order, ask, at) {
       takeBackLost(at)
       sweep(at)
-      for (const claim of order) {
+      const isStuck = ask.stickTo !== undefined || ask.heldBy !== undefined
+      const wanted = isStuck ? stuckOrder(order, ask, (key) => tableOf(key).recall(key, at.now)) : order
+      for (const claim of wanted) {
         const found = judged(claim, states.standing(claim), { ask, now: at.now })
         if (found.free) return take(claim, { ...found, probeMs: ask.probeMs }, at)
       }
@@ -120,6 +126,16 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
       if (record === undefined) return
       leases.delete(lease.id)
       apply(settleLease(record, outcome, stepAt(at)))
+    },
+    spend({ claim, tokens, sentAt, answer, outcome }, ended) {
+      const lease = { id: String(nextLease++), claim, since: sentAt, tokens }
+      const before = (now: number): Step => stepAt({ now, wall: ended.wall - (ended.now - now) })
+      const { changes, record } = takeLease(lease, { probing: [], probeMs: 0 }, before(sentAt))
+      apply(changes)
+      const begun =
+        answer && confirmLease(record, answer, before(Math.min(ended.now, sentAt + answer.firstByteMs)))
+      if (begun !== undefined) apply(begun.changes)
+      apply(settleLease(begun?.record ?? record, outcome, stepAt(ended)))
     },
     recall: (key, at) => tableOf(key).recall(key, at.now),
     remember: (key, upstream, { ttlMs, at }) => tableOf(key).remember(key, upstream, { ttlMs, now: at.now }),

@@ -87,7 +87,9 @@ const LATENCY_MEMORY_MS = 10_000
 export function learnLatency(state: Draft<ScopeState>, ms: number, now: number): void {
   const before = state.latency
   const keep =
-    before === undefined || ms >= before.ms ? 0 : Math.exp(-(now - before.since) / LATENCY_MEMORY_MS)
+    before === undefined || ms >= before.ms
+      ? 0
+      : Math.exp(-Math.max(0, now - before.since) / LATENCY_MEMORY_MS)
   state.latency = { ms: (before?.ms ?? 0) * keep + ms * (1 - keep), since: now }
 }
 

@@ -18,6 +18,10 @@ export interface Ask {
   readonly probeMs: number
   /** Nothing else is left: a cooldown for failures is no obstacle. */
   readonly lastResort: boolean
+  /** A key whose upstream is not known here: it goes first in its tier of the order. */
+  readonly stickTo?: string | undefined
+  /** Keys whose holder is not known here: the first that has one goes there, and nowhere else. */
+  readonly heldBy?: readonly string[] | undefined
 }
 
 /** The right to send one request. Ends with `settle`, or by itself after an hour (a crash leaks none). */
@@ -57,8 +61,11 @@ export interface StateStore {
   confirm(lease: Lease, answer: Answer, at: Instant): MaybePromise<void>
   /** Ends a lease, exactly once: corrects tokens, moves the cooldown of every scope that the outcome names. */
   settle(lease: Lease, outcome: Outcome, at: Instant): MaybePromise<void>
-  /** The upstream that a key was served by, when that is not forgotten yet. */
-  recall(key: string, at: Instant): MaybePromise<string | undefined>
+  /**
+   * The upstream that a key was served by, when that is not forgotten yet; null = not known on this side of the
+   * round trip: the next `acquire` takes the key along, and afterwards it is known.
+   */
+  recall(key: string, at: Instant): MaybePromise<string | null | undefined>
   /** Remembers who served a key, for `ttlMs` from now. */
   remember(key: string, upstream: string, life: { ttlMs: number; at: Instant }): MaybePromise<void>
 }

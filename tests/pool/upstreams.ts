@@ -5,7 +5,7 @@ import { endpoints, type Endpoint } from '../../src/pool/vocabulary.ts'
 
 /** An upstream named as it is identified, with nothing about it but what a test says. */
 export function upstreamOf(id: string, more: Partial<Upstream> = {}): Upstream {
-  const claim: Claim = { id, draws: [{ scope: id, role: 'upstream' }] }
+  const claim: Claim = { id, priority: 0, draws: [{ scope: id, role: 'upstream' }] }
   return {
     id,
     place: hash01(id),

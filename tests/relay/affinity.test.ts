@@ -95,7 +95,9 @@ test('the time to live counts from the last request', async () => {
 })
 
 test('replicas without shared state agree on unseen keys', async () => {
-  const hosts = await Promise.all([1, 2, 3].map((seed) => served(createTestApp(config('ip'), well, seed))))
+  const hosts = await Promise.all(
+    [1, 2, 3].map((seed) => served(createTestApp(config('ip'), well, { seed }))),
+  )
   expect(new Set(hosts).size).toBe(1)
 })
 

@@ -1,12 +1,18 @@
 import { expect, test } from 'vitest'
-import { createQueue, type Turn } from '../../src/relay/queue.ts'
+import { createLookout, type Lookout } from '../../src/relay/lookout.ts'
+import { createQueue } from '../../src/relay/queue.ts'
+import type { Turn } from '../../src/relay/queue-place.ts'
 import { createFakeClock, settle } from '../support/fake-clock.ts'
 
 /** Places that are handed out one by one. */
-function bed({ size = 10 } = {}) {
+function bed({ size = 10, lookout }: { size?: number; lookout?: Lookout } = {}) {
   const clock = createFakeClock()
   const sizes: number[] = []
-  const queue = createQueue(clock, { size: () => size, onSize: (waiting) => void sizes.push(waiting) })
+  const queue = createQueue(clock, {
+    size: () => size,
+    onSize: (waiting) => void sizes.push(waiting),
+    ...(lookout && { lookout }),
+  })
   const start = clock.now()
   const log: string[] = []
   const free = new Map<string, number>()
@@ -173,4 +179,24 @@ test('a wake in the middle of a round is not lost', async () => {
   answers.shift()?.({ got: 'a' })
   await settle()
   expect(log).toEqual(['one got a'])
+})
+
+test('where a request may end without a word, one that gives no sign holds up the others for a second', async () => {
+  const { join, clock, log, free } = bed({ lookout: createLookout() })
+  void join('lost', { attempt: () => new Promise(() => {}) })
+  void join('next')
+  free.set('a', 1)
+  await clock.advance(900)
+  expect(log).toEqual([])
+  await clock.advance(1_100)
+  expect(log).toEqual(['lost too-late', 'next got a'])
+})
+
+test('who waits long and gives signs is not taken for lost', async () => {
+  const { join, clock, log, release } = bed({ lookout: createLookout() })
+  for (const name of ['one', 'two', 'three']) void join(name, { inMs: 60_000 })
+  await clock.advance(50_000)
+  await release('a', 3)
+  expect(log).toEqual(['one got a', 'two got a', 'three got a'])
+  expect(clock.timers).toBe(0)
 })

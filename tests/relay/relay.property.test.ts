@@ -86,7 +86,7 @@ const appOf = (upstreams: readonly Behaviour[], settings: object, seed: number) 
   return createTestApp(
     config,
     (request, signal, clock) => upstreams[hosts.indexOf(request.host)]!.upstream(request, signal, clock),
-    seed,
+    { seed },
   )
 }
 
@@ -140,7 +140,7 @@ test('whatever happens to many at once, every request ends once and nothing stay
           config,
           (request, signal, clock) =>
             upstreams[hosts.indexOf(request.host)]!.upstream(request, signal, clock),
-          seed,
+          { seed },
         )
         const gones: AbortController[] = []
         const ends: Promise<unknown>[] = []

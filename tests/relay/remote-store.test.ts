@@ -30,8 +30,7 @@ test('a store that answers later changes nothing of choosing, failing over and s
   const app = createTestApp(
     config,
     stagedBy({ 'a.test': [refusal(429), chatAnswer()], 'b.test': refusal(500), 'c.test': chatStream('c') }),
-    1,
-    remote,
+    { around: remote },
   )
   expect(await (await app.chat({ stream: true })).text()).toContain('"c"')
   await app.clock.advance(20_000)
@@ -40,7 +39,7 @@ test('a store that answers later changes nothing of choosing, failing over and s
 
 test('the waiting are woken when the release is known, and not before', async () => {
   const config = configOf(['a.test'], { settings, models: { limits: { concurrency: 1 } } })
-  const app = createTestApp(config, play({ afterMs: 1_000, ...chatAnswer() }), 1, remote)
+  const app = createTestApp(config, play({ afterMs: 1_000, ...chatAnswer() }), { around: remote })
   const statuses = Promise.all([1, 2, 3].map(async () => (await app.chat()).status))
   await app.clock.advance(3_100)
   expect(await statuses).toEqual([200, 200, 200])
@@ -49,13 +48,15 @@ test('the waiting are woken when the release is known, and not before', async ()
 
 test('a client that leaves while its lease is being had causes no call, and the lease goes back', async () => {
   const gone = new AbortController()
-  const app = createTestApp(configOf(['a.test'], { settings }), play(chatAnswer()), 1, (store) => ({
-    ...remote(store),
-    acquire(order, ask, at) {
-      setImmediate(() => gone.abort())
-      return remote(store).acquire(order, ask, at)
-    },
-  }))
+  const app = createTestApp(configOf(['a.test'], { settings }), play(chatAnswer()), {
+    around: (store) => ({
+      ...remote(store),
+      acquire(order, ask, at) {
+        setImmediate(() => gone.abort())
+        return remote(store).acquire(order, ask, at)
+      },
+    }),
+  })
   expect((await app.chat({}, { gone: gone.signal })).status).toBe(499)
   await settle()
   expect(app.calls).toHaveLength(0)
@@ -68,13 +69,15 @@ test('a store that knows better is asked of everybody, and not of the first few 
   const hosts = Array.from({ length: 20 }, (_, nth) => `u${nth}.test`)
   const asked: number[] = []
   const config = configOf(hosts, { settings: { ...settings, queue_timeout: 0 } })
-  const app = createTestApp(config, play(chatAnswer()), 1, (store) => ({
-    ...remote(store),
-    acquire(order, ask, at) {
-      asked.push(order.length)
-      return asked.length < 3 ? undefined : remote(store).acquire(order, ask, at)
-    },
-  }))
+  const app = createTestApp(config, play(chatAnswer()), {
+    around: (store) => ({
+      ...remote(store),
+      acquire(order, ask, at) {
+        asked.push(order.length)
+        return asked.length < 3 ? undefined : remote(store).acquire(order, ask, at)
+      },
+    }),
+  })
   const answer = await app.chat()
   expect(answer.headers.get('x-aiload-upstream')).toBe('u16.test')
   expect(asked).toEqual([8, 8, 4])

@@ -125,7 +125,7 @@ export interface WorkersOptions {
   readonly sockets?: number
   /** Instead of the texts that make a working one. */
   readonly texts?: Readonly<Record<string, string>>
-  /** The body of the object's `fetch`, for an object that fails; `none` = no object is bound. */
+  /** The body of the object's `fetch(request)`, around or instead of its own; `none` = no object is bound. */
   readonly object?: string
 }
 
@@ -134,11 +134,11 @@ export async function startWorkers(config: object, options: WorkersOptions = {})
   const { directory = temporaryDirectory(), sockets = 1, object } = options
   const ports = await Promise.all(Array.from({ length: sockets }, freePort))
   writeFileSync(join(directory, 'worker.js'), workerBundle())
-  const failing = `export class AiloadState { async fetch() { ${object ?? ''} } }\nexport default {}`
-  writeFileSync(
-    join(directory, 'object.js'),
-    object === undefined || object === 'none' ? workerBundle() : failing,
-  )
+  const body = object === undefined || object === 'none' ? 'return super.fetch(request)' : object
+  const around = `import { AiloadState as Own } from 'own.js'
+export class AiloadState extends Own { async fetch(request) { ${body} } }
+export default {}`
+  writeFileSync(join(directory, 'object.js'), around)
   const texts = options.texts ?? { AILOAD_CONFIG: JSON.stringify(config), AUTH_TOKEN: TOKEN }
   writeFileSync(join(directory, 'workerd.capnp'), workerdConfig(ports, texts, object !== 'none'))
   const command = [
@@ -164,8 +164,8 @@ function workerdConfig(
     ([name, text]) => `(name = "${name}", text = ${JSON.stringify(text)})`,
   )
   if (hasObject) bindings.push(STATE)
-  const isolate = (module: string, own = ''): string => `(
-    modules = [(name = "worker.js", esModule = embed "${module}")],
+  const isolate = (modules: string, own = ''): string => `(
+    modules = [${modules}],
     compatibilityDate = "2026-04-01",
     compatibilityFlags = ["enable_request_signal"],
     globalOutbound = "network",
@@ -173,7 +173,9 @@ function workerdConfig(
     ${own})`
   const object = `durableObjectNamespaces = [(className = "AiloadState", uniqueKey = "aiload-state", enableSql = true)],
     durableObjectStorage = (localDisk = "disk")`
-  const services = ports.map((_port, at) => `(name = "isolate${at}", worker = ${isolate('worker.js')})`)
+  const own = (name: string): string => `(name = "${name}", esModule = embed "worker.js")`
+  const around = `(name = "object.js", esModule = embed "object.js"), ${own('own.js')}`
+  const services = ports.map((_port, at) => `(name = "isolate${at}", worker = ${isolate(own('worker.js'))})`)
   const sockets = ports.map(
     (port, at) => `(name = "http${at}", address = "127.0.0.1:${port}", http = (), service = "isolate${at}")`,
   )
@@ -182,7 +184,7 @@ const config :Workerd.Config = (
   services = [
     (name = "network", network = (allow = ["public", "private"], tlsOptions = (trustBrowserCas = true))),
     (name = "disk", disk = (path = "/nowhere", writable = true)),
-    (name = "state", worker = ${isolate('object.js', object)}),
+    (name = "state", worker = ${isolate(around, object)}),
     ${services.join(',\n')}
   ],
   sockets = [${sockets.join(',\n')}]
@@ -244,11 +246,12 @@ async function launch(
   return { url, pid: child.pid ?? 0, startedInMs: performance.now() - since, output: () => printed, stop }
 }
 
+/** A gateway without a configuration answers 503. */
 async function answers(url: string): Promise<boolean> {
   try {
     const answer = await fetch(`${url}/healthz`)
     await answer.arrayBuffer()
-    return answer.status === 200
+    return answer.status === 200 || answer.status === 503
   } catch {
     return false
   }

@@ -22,6 +22,7 @@ export function claimOf(
     origin?: string
     quotas?: Record<string, Partial<Limits>>
     endpoint?: string
+    priority?: number
   } = {},
 ): Claim {
   const quotas = Object.entries(more.quotas ?? {}).map(([name, limits]): Draw => ({
@@ -31,6 +32,7 @@ export function claimOf(
   }))
   return {
     id,
+    priority: more.priority ?? 0,
     draws: [
       { scope: id, role: 'upstream', ...(more.limits && { limits: limitsOf(more.limits) }) },
       { scope: `key ${more.key ?? id}`, role: 'key' },

@@ -4,11 +4,14 @@ import type { StateCall, StateReply } from '../../src/state/durable-object-call.
 import type { RowKind, Rows } from '../../src/state/durable-object-rows.ts'
 import { createObjectStore } from '../../src/state/durable-object-store.ts'
 import { createStateObject, type StateObject } from '../../src/state/durable-object.ts'
-import type { Ask, StateStore } from '../../src/state/store.ts'
+import type { RemoteStore } from '../../src/state/guarded.ts'
+import type { Spent } from '../../src/state/spent.ts'
+import type { Ask } from '../../src/state/store.ts'
 import { createFakeClock, type FakeClock } from '../support/fake-clock.ts'
 
 const claim = (id: string): Claim => ({
   id,
+  priority: 0,
   draws: [{ scope: id, role: 'upstream', limits: { rpm: 3, dayResets: 'UTC' } }],
 })
 const ASK: Ask = { inputTokens: undefined, outputTokens: undefined, probeMs: 1_000, lastResort: false }
@@ -35,6 +38,7 @@ let clock: FakeClock
 let rows: ReturnType<typeof createRows>
 let object: StateObject
 let calls: StateCall[]
+let isolates = 0
 
 beforeEach(() => {
   clock = createFakeClock()
@@ -53,8 +57,9 @@ const begin = (life: string): StateObject =>
   })
 
 /** The store of one isolate; what passes is JSON, as on the wire. */
-function isolate(): StateStore {
+function isolate(): RemoteStore {
   return createObjectStore({
+    isolate: String(isolates++),
     now: clock.now,
     after: clock.after,
     ownInFlight: () => 0,
@@ -121,6 +126,155 @@ describe('a store over a Durable Object', () => {
     expect((await isolate().acquire([lease.claim], ASK, at()))?.claim.id).toBe('a')
   })
 
+  describe('what was sent without its leave while it was away', () => {
+    const spent = (more: Partial<Spent> = {}): Spent => ({
+      claim: A,
+      tokens: 0,
+      sentAt: clock.now(),
+      answer: { firstByteMs: 0, signals: [] },
+      outcome: { kind: 'ok' },
+      endedAt: clock.now(),
+      ...more,
+    })
+    const away: StateObject = {
+      answer: () => {
+        throw new Error('away')
+      },
+    }
+
+    test('is counted for all isolates when it is back, without another request', async () => {
+      const [left, right] = [isolate(), isolate()]
+      const working = object
+      object = away
+      for (let nth = 0; nth < 2; nth++) left.report(spent())
+      await clock.advance(3_500)
+      object = working
+      await clock.advance(1_000)
+      expect(await right.acquire([A], ASK, at())).toBeDefined()
+      expect(await right.acquire([A], ASK, at())).toBeUndefined()
+    })
+
+    test('is asked about once a second, and no more often', async () => {
+      object = away
+      const store = isolate()
+      for (let nth = 0; nth < 100; nth++) {
+        store.report(spent())
+        await clock.advance(100)
+      }
+      expect(calls.length).toBeGreaterThan(8)
+      expect(calls.length).toBeLessThan(12)
+    })
+
+    test('is counted when it was sent, and not when it is told', async () => {
+      const store = isolate()
+      const working = object
+      object = away
+      for (let nth = 0; nth < 3; nth++) store.report(spent())
+      await clock.advance(20_000)
+      object = working
+      await clock.advance(2_000)
+      expect(await isolate().acquire([A], ASK, at())).toBeUndefined()
+      await clock.advance(38_500)
+      expect(await isolate().acquire([A], ASK, at())).toBeDefined()
+    })
+
+    test('is counted once, also when the message that told of it arrived and its answer did not', async () => {
+      const store = isolate()
+      const working = object
+      object = {
+        answer(call) {
+          working.answer(call)
+          throw new Error('the answer is lost')
+        },
+      }
+      store.report(spent())
+      await clock.advance(100)
+      object = working
+      await clock.advance(2_000)
+      expect(calls.filter(({ events }) => events.length > 0)).toHaveLength(2)
+      for (let nth = 0; nth < 2; nth++) expect(await store.acquire([A], ASK, at())).toBeDefined()
+      expect(await store.acquire([A], ASK, at())).toBeUndefined()
+    })
+
+    test('spends the tokens that it used, and rests whom it found at its limit', async () => {
+      const tokens: Claim = {
+        id: 't',
+        priority: 0,
+        draws: [{ scope: 't', role: 'upstream', limits: { tpm: 100, dayResets: 'UTC' } }],
+      }
+      const store = isolate()
+      store.report(spent({ claim: tokens, tokens: 10, outcome: { kind: 'ok', tokens: 95 } }))
+      store.report(
+        spent({
+          claim: B,
+          answer: undefined,
+          outcome: {
+            kind: 'failed',
+            class: 'refused',
+            scope: 'upstream',
+            cause: 'rate-limited',
+            hintMs: 30_000,
+            code: 'rate_limit_exceeded',
+            signals: [],
+          },
+        }),
+      )
+      await clock.advance(10_000)
+      const ask = { ...ASK, inputTokens: 6, outputTokens: 0 }
+      expect(await isolate().acquire([tokens], ask, at())).toBeUndefined()
+      expect(await isolate().acquire([B], ASK, at())).toBeUndefined()
+      await clock.advance(20_001)
+      expect(await isolate().acquire([B], ASK, at())).toBeDefined()
+    })
+
+    test('is told again when the request that took it along failed, without another event', async () => {
+      const store = isolate()
+      const working = object
+      object = away
+      for (let nth = 0; nth < 3; nth++) store.report(spent())
+      await expect(store.acquire([B], ASK, at())).rejects.toThrow('away')
+      await clock.advance(500)
+      object = working
+      await clock.advance(2_000)
+      expect(await isolate().acquire([A], ASK, at())).toBeUndefined()
+    })
+
+    test('counts also when more were told of than are remembered against counting twice', () => {
+      const events = Array.from({ length: 20_003 }, (_, nth) => ({
+        kind: 'spent' as const,
+        at: clock.now(),
+        id: `far.${nth}`,
+        spent: spent({ claim: nth < 20_000 ? B : A }),
+      }))
+      object.answer({ now: clock.now(), events })
+      const ask = { events: [], now: clock.now(), acquire: { order: [A], ask: ASK } }
+      expect(object.answer(ask).lease).toBeNull()
+    })
+
+    test('goes along in parts: a request with its message does not wait for all that happened before', async () => {
+      const store = isolate()
+      const working = object
+      object = away
+      for (let nth = 0; nth < 1_000; nth++) store.report(spent({ claim: { ...B, id: `b${nth}` } }))
+      await clock.advance(100)
+      object = working
+      await clock.advance(2_000)
+      expect(Math.max(...calls.map(({ events }) => events.length))).toBe(200)
+      expect(calls.reduce((sum, { events }) => sum + events.length, 0)).toBe(1_200)
+    })
+  })
+
+  test('of a long order little is told when one of it was had, and everything when none was', async () => {
+    const many = Array.from({ length: 40 }, (_, nth) => claim(`c${nth}`))
+    const store = isolate()
+    const reply = object.answer({ now: clock.now(), events: [], acquire: { order: many, ask: ASK } })
+    expect(reply.states).toHaveLength(8)
+    for (const { id } of many) for (let nth = 0; nth < 3; nth++) await store.acquire([claim(id)], ASK, at())
+    expect(await store.acquire(many, ASK, at())).toBeUndefined()
+    const states = await store.snapshot(many.map(({ id }) => id))
+    expect(states.every((state) => state?.inFlight === 3)).toBe(true)
+  })
+
   test('a snapshot tells who rests for a second, and never that somebody else fills a limit', async () => {
     const store = isolate()
     for (let nth = 0; nth < 3; nth++) await store.acquire([A], ASK, at())
@@ -133,11 +287,12 @@ describe('a store over a Durable Object', () => {
     const [left, right] = [isolate(), isolate()]
     void left.remember('key', 'b', { ttlMs: 60_000, at: at() })
     await clock.advance(20)
-    expect(await right.recall('key', at())).toBe('b')
     const asked = calls.length
-    expect(await right.recall('key', at())).toBe('b')
-    expect(calls).toHaveLength(asked)
-    expect(await right.recall('unknown', at())).toBeUndefined()
+    expect([right.recall('key', at()), right.recall('unknown', at())]).toEqual([null, null])
+    expect((await right.acquire([A, B], { ...ASK, stickTo: 'key' }, at()))?.claim.id).toBe('b')
+    await right.acquire([A, B], { ...ASK, stickTo: 'unknown' }, at())
+    expect([right.recall('key', at()), right.recall('unknown', at())]).toEqual(['b', undefined])
+    expect(calls).toHaveLength(asked + 2)
   })
 
   test('an object that begins anew remembers what was counted and who served whom', async () => {
@@ -150,8 +305,7 @@ describe('a store over a Durable Object', () => {
     await clock.advance(2_000)
     object = begin('two')
     const fresh = isolate()
-    expect(await fresh.recall('key', at())).toBe('a')
-    expect((await fresh.acquire([A, B], ASK, at()))?.claim.id).toBe('a')
+    expect((await fresh.acquire([B, A], { ...ASK, stickTo: 'key' }, at()))?.claim.id).toBe('a')
     expect((await fresh.acquire([A, B], ASK, at()))?.claim.id).toBe('b')
   })
 
@@ -159,6 +313,7 @@ describe('a store over a Durable Object', () => {
     const store = isolate()
     const full: Claim = {
       id: 'a',
+      priority: 0,
       draws: [{ scope: 'a', role: 'upstream', limits: { concurrency: 1, dayResets: 'UTC' } }],
     }
     const old = (await store.acquire([full], ASK, at()))!

@@ -2,16 +2,22 @@ import { beforeEach, describe, expect, test } from 'vitest'
 import type { Claim } from '../../src/pool/upstream.ts'
 import { createGuardedStore, type RemoteStore } from '../../src/state/guarded.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
+import type { Spent } from '../../src/state/spent.ts'
 import type { Ask, Lease } from '../../src/state/store.ts'
 import { createFakeClock, settle, type FakeClock } from '../support/fake-clock.ts'
 
-const A: Claim = { id: 'a', draws: [{ scope: 'a', role: 'upstream', limits: { rpm: 3, dayResets: 'UTC' } }] }
+const A: Claim = {
+  id: 'a',
+  priority: 0,
+  draws: [{ scope: 'a', role: 'upstream', limits: { rpm: 3, dayResets: 'UTC' } }],
+}
 const ASK: Ask = { inputTokens: undefined, outputTokens: undefined, probeMs: 1_000, lastResort: false }
 
 let clock: FakeClock
 let far: MemoryStore
 let local: MemoryStore
 let lost: string[]
+let reported: Spent[]
 let asked: number
 
 /** How long the remote store takes; Infinity = for ever. A thrown error = out of reach. */
@@ -23,6 +29,7 @@ beforeEach(() => {
   far = createMemoryStore({ draw: () => 0.5 })
   local = createMemoryStore({ draw: () => 0.5 })
   lost = []
+  reported = []
   asked = 0
   latencyMs = 5
   isDown = false
@@ -42,7 +49,8 @@ function guarded(): RemoteStore {
     ...far,
     look: (scopes) => later(() => far.snapshot(scopes)),
     acquire: (order, ask, now) => later(() => far.acquire(order, ask, now)),
-    recall: (key, now) => later(() => far.recall(key, now)),
+    recall: () => null,
+    report: (spent) => void reported.push(spent),
   }
   return createGuardedStore({
     remote,
@@ -76,17 +84,19 @@ describe('a guarded store', () => {
   test.each([
     { how: 'never answers', set: () => (latencyMs = Infinity), why: 'slow' },
     { how: 'is out of reach', set: () => (isDown = true), why: 'failed' },
-  ])('a remote store that $how costs at most 50 ms, the look-up of a key included', async ({ set, why }) => {
-    set()
-    const store = guarded()
-    void local.remember('key', 'a', { ttlMs: 60_000, at: at() })
-    const found = await timed(store.recall('key', at()))
-    const got = await timed(store.acquire([A], ASK, at()))
-    expect(found.value).toBe('a')
-    expect(got.value?.claim.id).toBe('a')
-    expect(found.ms + got.ms).toBeLessThanOrEqual(50)
-    expect(lost).toEqual([why])
-  })
+  ])(
+    'a remote store that $how costs at most 50 ms, and the key is then looked up here',
+    async ({ set, why }) => {
+      set()
+      const store = guarded()
+      void local.remember('key', 'a', { ttlMs: 60_000, at: at() })
+      expect(store.recall('key', at())).toBeNull()
+      const got = await timed(store.acquire([{ ...A, id: 'b' }, A], { ...ASK, stickTo: 'key' }, at()))
+      expect(got.value?.claim.id).toBe('a')
+      expect(got.ms).toBeLessThanOrEqual(50)
+      expect(lost).toEqual([why])
+    },
+  )
 
   test('for an empty order nobody asks it', () => {
     expect(guarded().acquire([], ASK, at())).toBeUndefined()
@@ -131,6 +141,28 @@ describe('a guarded store', () => {
     const { value: lease } = await timed(store.acquire([A], ASK, at()))
     void store.settle(lease!, { kind: 'ok' }, at())
     expect(local.snapshot(['a'])[0]?.inFlight).toBe(0)
+  })
+
+  test('the end of what was sent by the local store’s leave is reported to the remote one', async () => {
+    isDown = true
+    const store = guarded()
+    const [answered, unsent] = [
+      (await timed(store.acquire([A], ASK, at()))).value!,
+      (await timed(store.acquire([A], ASK, at()))).value!,
+    ]
+    const answer = { firstByteMs: 7, signals: [] }
+    void store.confirm(answered, answer, at())
+    expect(reported).toEqual([])
+    void store.settle(answered, { kind: 'ok', tokens: 9 }, at())
+    void store.settle(unsent, { kind: 'aborted', sent: false }, at())
+    expect(reported).toMatchObject([{ claim: A, sentAt: answered.since, answer, outcome: { tokens: 9 } }])
+  })
+
+  test('what the remote store gave leave for is not reported besides', async () => {
+    const store = guarded()
+    const lease = (await timed(store.acquire([A], ASK, at()))).value!
+    void store.settle(lease, { kind: 'ok' }, at())
+    expect(reported).toEqual([])
   })
 
   test('who only looks is told by the remote store, and by the local one when that is out of reach', async () => {

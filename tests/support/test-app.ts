@@ -8,6 +8,7 @@ import { webRespond } from '../../src/http/respond.ts'
 import { createSetup } from '../../src/http/setup.ts'
 import { createWebArrive } from '../../src/http/web-arrival.ts'
 import type { GatewayEvent } from '../../src/relay/event.ts'
+import type { Lookout } from '../../src/relay/lookout.ts'
 import { createQueue } from '../../src/relay/queue.ts'
 import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../src/relay/transport.ts'
@@ -108,13 +109,22 @@ export function checked(config: object): Config {
   return loaded.config
 }
 
+/** What a test may hold itself. */
+export interface TestAppOptions {
+  /** Of the dice. */
+  readonly seed?: number
+  /** Takes the place of the store in memory, which it is given. */
+  readonly around?: (store: MemoryStore) => StateStore
+  readonly clock?: FakeClock
+  /** As where the store is shared. */
+  readonly lookout?: Lookout
+}
+
 export function createTestApp(
   config: object,
   upstream: FakeUpstream,
-  seed = 1,
-  around: (store: MemoryStore) => StateStore = (store) => store,
+  { seed = 1, around = (store) => store, clock = createFakeClock(), lookout }: TestAppOptions = {},
 ): TestApp {
-  const clock = createFakeClock()
   const draw = createDice(seed)
   const leases = new Set<string>()
   const store = counted(createMemoryStore({ draw }), leases)
@@ -149,6 +159,7 @@ export function createTestApp(
       queue: createQueue(clock, {
         size: () => setup.config.settings.queueSize,
         onSize: (waiting) => report({ kind: 'queue', waiting }),
+        ...(lookout && { lookout }),
       }),
     },
     arrive: (request, env) => {
