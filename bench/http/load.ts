@@ -9,7 +9,7 @@ export interface Load {
   /** Size of the request's body, bytes. */
   readonly bodyBytes: number
   /** What the upstream shall do; empty = answer in JSON. */
-  readonly user: '' | 'sse-paced' | 'sse-flat' | 'sse-held'
+  readonly user: '' | 'sse-paced' | 'sse-slow' | 'sse-flat' | 'sse-held'
   /** Requests a second for all connections together; 0 = each sends again as soon as it is answered. */
   readonly rate: number
   /** Whether every request comes with another affinity key. */

@@ -8,10 +8,12 @@ export const base = { rate: 0, user: '' } as const
 /** The loads by name; what is counted is a request, or a chunk of a stream. */
 export const loads: Readonly<Record<string, NamedLoad>> = {
   small: { ...base, connections: 50, bodyBytes: 657, unit: 'request' },
+  steady: { ...base, connections: 50, bodyBytes: 657, rate: 2_000, unit: 'request' },
   keys: { ...base, connections: 50, bodyBytes: 657, manyKeys: true, unit: 'request' },
   large: { ...base, connections: 20, bodyBytes: 200_000, unit: 'request' },
   huge: { ...base, connections: 4, bodyBytes: 5_000_000, unit: 'request' },
   paced: { ...base, connections: 100, bodyBytes: 657, user: 'sse-paced', unit: 'chunk' },
+  thousand: { ...base, connections: 1_000, bodyBytes: 657, user: 'sse-slow', unit: 'chunk' },
   flat: { ...base, connections: 20, bodyBytes: 657, user: 'sse-flat', unit: 'chunk' },
   latency: { ...base, connections: 50, bodyBytes: 657, rate: 500, unit: 'latency' },
 }
@@ -19,10 +21,12 @@ export const loads: Readonly<Record<string, NamedLoad>> = {
 /** The heads of their columns. */
 export const titles: Readonly<Record<string, string>> = {
   small: '657 B: µs a request',
+  steady: '657 B at 2,000/s: µs a request',
   keys: 'a key each: µs a request',
   large: '200 KB: µs a request',
   huge: '5 MB: µs a request',
   paced: 'SSE, 100 streams, 10 ms: µs a chunk',
+  thousand: 'SSE, 1,000 streams, 50 ms: µs a chunk',
   flat: 'SSE flat out: µs a chunk',
   latency: 'ms added at 500/s, p50 / p99',
 }

@@ -24,7 +24,7 @@ import { tableOf, type Entry } from './table.ts'
 const { values } = parseArgs({
   options: {
     proxies: { type: 'string', default: '' },
-    loads: { type: 'string', default: 'small,large,huge,paced,flat,latency,streams' },
+    loads: { type: 'string', default: 'small,steady,large,huge,paced,thousand,flat,latency,streams' },
     seconds: { type: 'string', default: '4' },
     rounds: { type: 'string', default: '2' },
     warm: { type: 'string', default: '8' },

@@ -3,7 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root, tools, tsx, versions } from '../../tests/runtime/tools.ts'
-import type { Ports, Proxy } from './start-proxy.ts'
+import { testCertificate } from '../../tests/support/test-certificate.ts'
+import { securePortOf, type Ports, type Proxy } from './start-proxy.ts'
 
 const fileOf = (name: string, text: string): string => {
   const file = join(mkdtempSync(join(tmpdir(), 'aiload-bench-')), name)
@@ -16,14 +17,15 @@ const packageVersion = (directory: string): string =>
 const missingFile = (path: string): string | undefined => (existsSync(path) ? undefined : 'not installed')
 
 /** With everything on: token, affinity, limits that are counted and never reached, one log line a request, metrics. */
-export function ailoadConfig({ port, upstream }: Ports, upstreams = 2): string {
+export function ailoadConfig({ port, upstream }: Ports, upstreams = 2, isSecure = false): string {
+  const root = isSecure ? `https://localhost:${securePortOf(upstream)}/v1` : `http://127.0.0.1:${upstream}/v1`
   const limits = { rpm: 10_000_000, tpm: 1_000_000_000_000, rpd: 10_000_000_000 }
   return JSON.stringify({
     server: { host: '127.0.0.1', port, mode: 'release' },
     auth_token: 'sk-bench',
     settings: { strategy: 'random', affinity: 'ip', affinity_ttl: 300 },
     models: Array.from({ length: upstreams }, (_, nth) => ({
-      base_url: `http://127.0.0.1:${upstream}/v1`,
+      base_url: root,
       api_key: `k${nth}`,
       model: 'm',
       name: `m${nth}`,
@@ -152,6 +154,10 @@ export const proxies: readonly Proxy[] = [
   aiload('AILoad with 100 upstreams', () => [], {
     command: (ports) => started(process.execPath)(fileOf('config.json', ailoadConfig(ports, 100))),
   }),
+  aiload('AILoad, upstream over TLS', () => [], {
+    command: (ports) => started(process.execPath)(fileOf('config.json', ailoadConfig(ports, 2, true))),
+    env: () => ({ NODE_EXTRA_CA_CERTS: fileOf('ca.pem', testCertificate.cert) }),
+  }),
   {
     name: 'the obvious port',
     rewrites: true,
@@ -197,4 +203,11 @@ export const proxies: readonly Proxy[] = [
       `${ports.port}`,
     ],
   },
+  ...['Bifrost', 'one-api', 'gpt-load', 'TensorZero'].map((name): Proxy => ({
+    name,
+    rewrites: true,
+    missing: 'a program in Go or Rust that its package registry does not serve to be built',
+    version: () => '',
+    command: () => [],
+  })),
 ]

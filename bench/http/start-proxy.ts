@@ -20,6 +20,9 @@ export interface Ports {
   readonly upstream: number
 }
 
+/** Where the upstream speaks TLS. */
+export const securePortOf = (upstream: number): number => upstream + 100
+
 /** A started proxy. */
 export interface RunningProxy {
   readonly pid: number

@@ -2,10 +2,14 @@
  * The upstream of the HTTP bench: as little work as an answer can cost, so that what is measured is the proxy.
  *
  * Reads whole requests from raw sockets and answers by the `user` field of the body: a JSON answer of some 600
- * bytes, or 100 events, 10 ms apart (`sse-paced`), all at once (`sse-flat`), or one and then none (`sse-held`).
+ * bytes, or 100 events, 10 ms apart (`sse-paced`), 50 ms apart (`sse-slow`), all at once (`sse-flat`), or one and
+ * then none (`sse-held`). On a second port it speaks TLS.
  * Counts the requests that do not carry the model `m` (of the first hundred bytes), which a proxy has to write.
  */
 import net from 'node:net'
+import tls from 'node:tls'
+import { testCertificate } from '../../tests/support/test-certificate.ts'
+import { securePortOf } from './start-proxy.ts'
 
 const ANSWER = JSON.stringify({
   id: 'chatcmpl-9aXkQ2',
@@ -47,11 +51,14 @@ function answer(socket: net.Socket, opening: string): void {
     return void socket.write(LAST_CHUNKS)
   }
   let sent = 1
-  const timer = setInterval(() => {
-    if (sent++ < EVENTS && !socket.destroyed) return void socket.write(EVENT_CHUNK)
-    clearInterval(timer)
-    socket.write(LAST_CHUNKS)
-  }, 10)
+  const timer = setInterval(
+    () => {
+      if (sent++ < EVENTS && !socket.destroyed) return void socket.write(EVENT_CHUNK)
+      clearInterval(timer)
+      socket.write(LAST_CHUNKS)
+    },
+    kind === 'sse-slow' ? 50 : 10,
+  )
 }
 
 /** Follows one connection: a head, then as many bytes as it announces, or chunks up to the empty one. */
@@ -86,13 +93,14 @@ function serve(socket: net.Socket): void {
   })
 }
 
-const server = net
-  .createServer(serve)
-  .listen(Number(process.argv[2]), '127.0.0.1', 4_096, () => process.send?.('ready'))
+const port = Number(process.argv[2])
+const secure = tls.createServer(testCertificate, serve).listen(securePortOf(port), '127.0.0.1', 4_096)
+const server = net.createServer(serve).listen(port, '127.0.0.1', 4_096, () => process.send?.('ready'))
 process.on('message', (message) => {
   if (message === 'count') process.send?.({ requests, wrongModels })
   if (message === 'stop') {
     server.close()
+    secure.close()
     process.exit(0)
   }
 })
