@@ -111,10 +111,16 @@ export async function runLoad(load: Load): Promise<LoadResult> {
   }
 }
 
-/** Opens streams that stay open after their first event, and tells how long a new small request takes meanwhile. */
-async function holdStreams(load: Load): Promise<() => void> {
+/** How long the next hundred streams may take to open; who needs longer does not hold that many. */
+const OPEN_MS = 15_000
+
+/** Opens streams that stay open after their first event; undefined where not all of them begin. */
+async function holdStreams(load: Load): Promise<(() => void) | undefined> {
   const request = Buffer.from(requestOf({ ...load, user: 'sse-held' }))
   const lines: Line[] = []
+  const close = (): void => {
+    for (const line of lines) line.close()
+  }
   for (let opened = 0; opened < load.connections; opened += 100) {
     const batch = Array.from({ length: Math.min(100, load.connections - opened) }, () => {
       const line = new Line(
@@ -126,11 +132,15 @@ async function holdStreams(load: Load): Promise<() => void> {
       return line
     })
     lines.push(...batch)
-    while (batch.some(({ chunks }) => chunks === 0)) await new Promise((resolve) => setTimeout(resolve, 10))
+    const since = performance.now()
+    while (batch.some(({ chunks }) => chunks === 0)) {
+      await new Promise((resolve) => setTimeout(resolve, 10))
+      if (performance.now() - since < OPEN_MS) continue
+      close()
+      return undefined
+    }
   }
-  return () => {
-    for (const line of lines) line.close()
-  }
+  return close
 }
 
 let release: (() => void) | undefined
@@ -139,6 +149,6 @@ process.on('message', (message: { kind: 'run' | 'hold' | 'release'; load: Load }
     if (message.kind === 'run') return process.send?.(await runLoad(message.load))
     if (message.kind === 'hold') release = await holdStreams(message.load)
     else release?.()
-    return process.send?.('done')
+    return process.send?.(release === undefined ? 'failed' : 'done')
   })()
 })

@@ -130,7 +130,7 @@ async function holdStreams({ running, port, streams }: Entry): Promise<void> {
   for (const count of counts) {
     const before = memoryOf(running.pid)
     const load: Load = { ...base, port, connections: count, bodyBytes: 657, seconds: 2 }
-    await tell({ kind: 'hold', load })
+    if ((await tell({ kind: 'hold', load })) === 'failed') continue
     await pause(1_000)
     const bytesEach = (memoryOf(running.pid) - before) / count
     const { p99 } = (await tell({ kind: 'run', load: { ...load, connections: 1, rate: 20 } })) as LoadResult
