@@ -77,7 +77,9 @@ export function tableOf(results: Results): string {
       `${(entry.atRest / 1e6).toFixed(0)} / ${(after / 1e6).toFixed(0)}`,
       ...counts.map((count) => {
         const held = entry.streams.get(count)
-        return held === undefined ? 'did not open' : `${(held.bytesEach / 1_024).toFixed(0)}, ${held.p99.toFixed(1)}`
+        return held === undefined
+          ? 'did not open'
+          : `${(held.bytesEach / 1_024).toFixed(0)}, ${held.p99.toFixed(1)}`
       }),
     ]
     lines.push(`| ${cells.join(' | ')} |`)
