@@ -24,7 +24,7 @@ const defaultLongestIdleMs = 30_000
 const defaultIdlePerOrigin = 256
 
 /**
- * The transport for Node: HTTP/1.1 on sockets of its own, a tenth of the cost of the built-in fetch (`bench/transport.ts`).
+ * The transport for Node: HTTP/1.1 on sockets of its own (`bench/transport.ts` sets it beside the built-in fetch).
  *
  * Any number of requests at once, each with a connection of its own; the one used last is used first.
  * Informational answers are skipped.
