@@ -22,7 +22,8 @@ const STATUS_LINE = /^HTTP\/1\.([01]) (\d{3})(?: [\t\x20-\x7e\x80-\xff]*)?$/
 export const IS_TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 export const IS_FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 const IS_LENGTH = /^\d{1,15}$/
-const IS_FOLDED = /^[ \t]/
+/** Anything but field values and the ends of their lines. */
+const HAS_JUNK = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?<!\r)\n/
 /** Names that are remembered with their spelling; upstreams use the same few again and again. */
 const MOST_NAMES = 256
 
@@ -46,27 +47,27 @@ export function createHeadReader(): ReadHead {
   function fieldsIn(text: string, at: number): Record<string, string> | undefined {
     const headers = emptyBag()
     let name: string | undefined
-    for (let end = at; end >= 0;) {
-      const start = end + 2
-      end = text.indexOf('\r\n', start)
-      const line = end < 0 ? text.slice(start) : text.slice(start, end)
-      if (!IS_FIELD_VALUE.test(line)) return undefined
-      if (name !== undefined && IS_FOLDED.test(line)) {
+    for (let next = at; next >= 0;) {
+      const start = next + 2
+      next = text.indexOf('\r\n', start)
+      const end = next < 0 ? text.length : next
+      if (name !== undefined && isBlank(text.charCodeAt(start))) {
         // RFC 9112 §5.2: a folded line goes on with the value before it.
-        headers[name] = `${headers[name]} ${trimmed(line, 0)}`
+        headers[name] = `${headers[name]} ${trimmed(text, start, end)}`
         continue
       }
-      const colon = line.indexOf(':')
-      name = colon < 0 ? undefined : nameOf(line.slice(0, colon))
+      const colon = text.indexOf(':', start)
+      name = colon < 0 || colon > end ? undefined : nameOf(text.slice(start, colon))
       if (name === undefined) return undefined
       const before = headers[name]
-      const value = trimmed(line, colon + 1)
+      const value = trimmed(text, colon + 1, end)
       headers[name] = before === undefined ? value : `${before}, ${value}`
     }
     return headers
   }
 
   return (text, method) => {
+    if (HAS_JUNK.test(text)) return undefined
     const at = text.indexOf('\r\n')
     const [, minor, digits] = STATUS_LINE.exec(at < 0 ? text : text.slice(0, at)) ?? []
     const headers = fieldsIn(text, at)
@@ -98,12 +99,12 @@ function isKept(headers: HeaderBag, minor: string): boolean {
 }
 
 /** Without the blanks that HTTP allows around a value; `trim` takes more than those. */
-function trimmed(line: string, from: number): string {
+function trimmed(text: string, from: number, to: number): string {
   let start = from
-  let end = line.length
-  while (start < end && isBlank(line.charCodeAt(start))) start++
-  while (end > start && isBlank(line.charCodeAt(end - 1))) end--
-  return line.slice(start, end)
+  let end = to
+  while (start < end && isBlank(text.charCodeAt(start))) start++
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--
+  return text.slice(start, end)
 }
 
 const isBlank = (code: number): boolean => code === 0x20 || code === 0x09

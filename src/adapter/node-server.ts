@@ -1,5 +1,5 @@
 import { getRequestListener } from '@hono/node-server'
-import { createServer, type Server, type ServerResponse } from 'node:http'
+import { createServer, type Server } from 'node:http'
 import type { App } from '../app.ts'
 import { GatewayError } from '../errors.ts'
 import { errorResponse } from '../http/error-answer.ts'
@@ -35,7 +35,8 @@ const SERVER_LIMITS = {
 
 /** @throws Error with a `code` such as EADDRINUSE when the address can't be had */
 export async function listen({ app, host, port }: NodeServerOptions): Promise<NodeServer> {
-  const open = new Set<ServerResponse>()
+  let open = 0
+  let onEmpty = (): void => {}
   let isDraining = false
   const onRequest = getRequestListener((request, env) => app.fetch(request, env), {
     errorHandler: () =>
@@ -44,9 +45,19 @@ export async function listen({ app, host, port }: NodeServerOptions): Promise<No
         {},
       ),
   })
+  function onAnswerClosed(): void {
+    open -= 1
+    if (open === 0) onEmpty()
+  }
+  /** When no answer is under way. */
+  const empty = (): Promise<void> =>
+    new Promise((resolve) => {
+      onEmpty = resolve
+      if (open === 0) resolve()
+    })
   const server = createServer(SERVER_LIMITS, (incoming, outgoing) => {
-    open.add(outgoing)
-    outgoing.once('close', () => open.delete(outgoing))
+    open += 1
+    outgoing.on('close', onAnswerClosed)
     if (isDraining) {
       outgoing.setHeader('connection', 'close')
       lingerBehind(incoming)
@@ -68,9 +79,9 @@ export async function listen({ app, host, port }: NodeServerOptions): Promise<No
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()))
       server.closeIdleConnections()
       const sweeper = setInterval(() => server.closeIdleConnections(), 50)
-      const isInTime = await inTime(whenEmpty(open), atMostMs)
+      const isInTime = await inTime(empty(), atMostMs)
       clearInterval(sweeper)
-      const cut = isInTime ? 0 : open.size
+      const cut = isInTime ? 0 : open
       server.closeAllConnections()
       await closed
       return { cut }
@@ -92,16 +103,6 @@ function closeWhenSilent(socket: import('node:net').Socket): void {
   }, FIRST_BYTE_MS)
   timer.unref()
   socket.once('close', () => clearTimeout(timer))
-}
-
-function whenEmpty(open: ReadonlySet<ServerResponse>): Promise<void> {
-  return new Promise((resolve) => {
-    const look = (): void => {
-      if (open.size === 0) resolve()
-      else for (const outgoing of open) return void outgoing.once('close', () => setImmediate(look))
-    }
-    look()
-  })
 }
 
 async function inTime(done: Promise<void>, ms: number): Promise<boolean> {

@@ -3,7 +3,7 @@ import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../
 import type { AnswerHead } from './node-http-head.ts'
 import { createIntake, type Sink, type Source } from './node-transport-body.ts'
 import { codingOf, createDecoder } from './node-transport-decode.ts'
-import type { Silence } from './node-transport-silence.ts'
+import type { Silence } from './node-silence.ts'
 
 /** An answer whose head has come, and who waits for it. */
 export interface Answer {

@@ -1,6 +1,6 @@
 import { END, type ByteChunk, type ByteReader } from '../lib/byte-reader.ts'
 import type { TransportError } from '../relay/transport.ts'
-import type { Silence } from './node-transport-silence.ts'
+import type { Silence } from './node-silence.ts'
 
 /** What a receiver of body bytes can do to their source. */
 export interface Source {

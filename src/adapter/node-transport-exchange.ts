@@ -1,11 +1,12 @@
 import type { AbortSignalLike } from '../lib/abort.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../relay/transport.ts'
+import type { Alarms } from './node-alarms.ts'
 import type { ConnectionUser } from './node-http-connection.ts'
 import { receiveAnswer } from './node-transport-answer.ts'
 import type { Sink } from './node-transport-body.ts'
 import type { Connections } from './node-transport-connections.ts'
 import { outgoingRequest, type Target } from './node-transport-request.ts'
-import { createSilence } from './node-transport-silence.ts'
+import { createSilence } from './node-silence.ts'
 
 /** One request and all that is needed to get it answered. */
 export interface ExchangeTask {
@@ -13,6 +14,7 @@ export interface ExchangeTask {
   readonly target: Target
   readonly signal: AbortSignalLike
   readonly connections: Connections
+  readonly alarms: Alarms
 }
 
 /**
@@ -20,7 +22,13 @@ export interface ExchangeTask {
  *
  * An idle connection that breaks before any byte of an answer is replaced by a new one, once.
  */
-export function exchange({ request, target, signal, connections }: ExchangeTask): Promise<UpstreamResponse> {
+export function exchange({
+  request,
+  target,
+  signal,
+  connections,
+  alarms,
+}: ExchangeTask): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(aborted())
     const outgoing = outgoingRequest(request, target)
@@ -50,9 +58,11 @@ export function exchange({ request, target, signal, connections }: ExchangeTask)
       if (sink) sink.abort(aborted())
       else reject(aborted())
     }
-    const silence = createSilence(timeoutMs, () =>
-      fail(new TransportError('timeout', `silence for ${timeoutMs} ms`)),
-    )
+    const silence = createSilence({
+      alarms,
+      limitMs: timeoutMs,
+      onSilent: () => fail(new TransportError('timeout', `silence for ${timeoutMs} ms`)),
+    })
     const source = { pause: () => connection.pause(), resume: () => connection.resume(), cut }
 
     const user: ConnectionUser = {

@@ -1,4 +1,5 @@
 import { type Send, TransportError } from '../relay/transport.ts'
+import { createAlarms, type Alarms } from './node-alarms.ts'
 import { createConnect } from './node-transport-connect.ts'
 import { createConnections, type IdleLimits } from './node-transport-connections.ts'
 import { exchange } from './node-transport-exchange.ts'
@@ -8,6 +9,8 @@ import { createTargets } from './node-transport-request.ts'
 export interface NodeTransportOptions extends Partial<IdleLimits> {
   /** Trusted certificates (PEM) in place of the runtime's own. */
   readonly ca?: string
+  /** Those of the process, where it has some already. */
+  readonly alarms?: Alarms
 }
 
 /** `Send` over the connections that it keeps. */
@@ -34,6 +37,7 @@ export function createNodeTransport(options: NodeTransportOptions = {}): NodeTra
     idleMs = defaultIdleMs,
     longestIdleMs = defaultLongestIdleMs,
     idlePerOrigin = defaultIdlePerOrigin,
+    alarms = createAlarms(),
   } = options
   const connections = createConnections(createConnect(options.ca), { idleMs, longestIdleMs, idlePerOrigin })
   const targetOf = createTargets()
@@ -42,7 +46,7 @@ export function createNodeTransport(options: NodeTransportOptions = {}): NodeTra
     const target = targetOf(request.url)
     if (target === undefined)
       return Promise.reject(new TransportError('not-sent', 'the URL is no http or https URL'))
-    return exchange({ request, target, signal, connections })
+    return exchange({ request, target, signal, connections, alarms })
   }
 
   return Object.assign(send, {

@@ -11,7 +11,8 @@ import { createMemoryStore } from '../state/memory.ts'
 import { fanOut } from '../telemetry/fan-out.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createRecent } from '../telemetry/recent.ts'
-import { nodeArrive } from './node-arrive.ts'
+import { createAlarms } from './node-alarms.ts'
+import { createNodeArrive } from './node-arrive.ts'
 import { createClock } from './clock.ts'
 import { nodeRespond } from './node-respond.ts'
 import type { ReloadResult } from './node-reload.ts'
@@ -43,14 +44,18 @@ export interface NodeGatewayOptions {
 
 /** Everything impure of a gateway on Node is made here, and nowhere else. */
 export async function startNodeGateway(options: NodeGatewayOptions): Promise<NodeGateway> {
-  const clock = createClock()
+  const alarms = createAlarms()
+  const clock = createClock((ms, task) => {
+    const alarm = alarms.set(ms, task)
+    return () => alarms.clear(alarm)
+  })
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const report = fanOut([options.report, metrics.report, recent.report])
   const store = createMemoryStore({ draw: Math.random })
   const kept =
     options.stateFile === undefined ? undefined : keepState({ file: options.stateFile, store, clock, report })
-  const send = createNodeTransport()
+  const send = createNodeTransport({ alarms })
   let setup = createSetup(options.config)
   store.expect(setup.pools.upstreams)
   let isDraining = false
@@ -78,7 +83,7 @@ export async function startNodeGateway(options: NodeGatewayOptions): Promise<Nod
     report,
     setup: () => setup,
     traffic: { credits: new Map(), budget: createRetryBudget(), queue },
-    arrive: nodeArrive,
+    arrive: createNodeArrive(alarms),
     respond: nodeRespond,
     memory: createBufferedBytes(() => setup.config.server.maxBufferedBytes),
     newId: randomUUID,

@@ -1,3 +1,6 @@
+import { isSpelt } from './json-shape.ts'
+import { BACKSLASH, CLOSE_BRACE, OPEN_BRACE, QUOTE } from './json-syntax.ts'
+
 /** Tokens that an answer says it has cost. What it does not say is undefined. */
 export interface Usage {
   readonly input: number | undefined
@@ -44,9 +47,29 @@ export function usageOf(text: string): Usage | undefined {
  * Most vendors write `usage` at the end, some before the choices; what stands between is not decoded.
  */
 export function usageOfBytes(bytes: Uint8Array): Usage | undefined {
-  const last = usageOf(decoder.decode(bytes.subarray(-endBytes)))
-  if (last !== undefined || bytes.length <= endBytes) return last
-  return usageOf(decoder.decode(bytes.subarray(0, endBytes)))
+  const { length } = bytes
+  const last = usageWithin(bytes, Math.max(0, length - endBytes), length)
+  return last !== undefined || length <= endBytes ? last : usageWithin(bytes, 0, endBytes)
+}
+
+/** Searched in the bytes: there is mostly one, near the end, and what stands before it needs no text. */
+function usageWithin(bytes: Uint8Array, start: number, end: number): Usage | undefined {
+  let at = end
+  for (let tries = 0; tries < mostTries; tries++) {
+    at = lastKeyBefore(bytes, start, at)
+    if (at < 0) return undefined
+    const from = at + usageKey.length
+    const text = decoder.decode(bytes.subarray(from, Math.min(end, from + longestObject)))
+    const usage = usageIn(objectAt(text, 0))
+    if (usage !== undefined) return usage
+  }
+  return undefined
+}
+
+/** The last place from `start` on, and below `before`, where the key begins; -1 = nowhere. */
+function lastKeyBefore(bytes: Uint8Array, start: number, before: number): number {
+  for (let at = before - 1; at >= start; at--) if (isSpelt(bytes, at, usageKey)) return at
+  return -1
 }
 
 /** The JSON object that is the value of the key that ends at `start`; undefined for any other value. */
@@ -68,12 +91,12 @@ function balanced(text: string): string | undefined {
   let depth = 0
   let isInString = false
   for (let at = 0; at < text.length; at++) {
-    const char = text[at]
-    if (char === '\\') at++
-    else if (char === '"') isInString = !isInString
+    const char = text.charCodeAt(at)
+    if (char === BACKSLASH) at++
+    else if (char === QUOTE) isInString = !isInString
     else if (isInString) continue
-    else if (char === '{') depth++
-    else if (char === '}' && --depth === 0) return text.slice(0, at + 1)
+    else if (char === OPEN_BRACE) depth++
+    else if (char === CLOSE_BRACE && --depth === 0) return text.slice(0, at + 1)
   }
   return undefined
 }

@@ -9,6 +9,7 @@ export type Flaw = 'nothing' | 'page' | 'junk' | 'error' | 'cut'
 
 /** With one of these beside it, an `error` is a remark and not the answer. */
 const contents = ['choices', 'data', 'output', 'text', 'results']
+const looked = ['error', 'success', 'object', ...contents]
 
 /**
  * Looks at a success: undefined when it is plausible.
@@ -24,15 +25,14 @@ export function implausible(headers: HeaderBag, body: Uint8Array | undefined): F
   if (body === undefined) return undefined
   const isJson = type === '' || /[/+]json\b/.test(type)
   if (!isJson) return isBlank(body) ? 'nothing' : undefined
-  const shape = jsonShape(body)
+  const shape = jsonShape(body, looked)
   if (shape.kind === 'empty') return 'nothing'
   if (shape.kind === 'truncated') return 'cut'
   if (shape.kind === 'other') return otherFlaw(body)
-  const { keys } = shape
-  if (contents.some((name) => keys.has(name))) return undefined
-  const hasError = keys.has('error') && !isSpelt(body, keys.get('error'), 'null')
-  const isError =
-    hasError || isSpelt(body, keys.get('success'), 'false') || isSpelt(body, keys.get('object'), '"error"')
+  const [error = -1, success = -1, object = -1, ...content] = shape.places
+  if (content.some((place) => place >= 0)) return undefined
+  const hasError = error >= 0 && !isSpelt(body, error, 'null')
+  const isError = hasError || isSpelt(body, success, 'false') || isSpelt(body, object, '"error"')
   return isError ? 'error' : undefined
 }
 

@@ -24,8 +24,12 @@ export function quotaSignals(headers: HeaderBag, wallNow: number): QuotaSignal[]
       else if (!present.includes(meter)) present.push(meter)
     }
   }
-  const signals =
-    present === undefined ? [] : inTurn(present).flatMap((meter) => signalsAt(meter, headers, wallNow))
+  const signals: QuotaSignal[] = []
+  if (present !== undefined) {
+    for (const meter of inTurn(present)) {
+      for (const signal of signalsAt(meter, headers, wallNow)) signals.push(signal)
+    }
+  }
   if (headers['x-ratelimit-type'] !== undefined) signals.push(...refusedBy(headers, wallNow))
   return signals.length > 1 ? tightest(signals) : signals
 }
@@ -115,15 +119,18 @@ function refusedBy(headers: HeaderBag, wallNow: number): QuotaSignal[] {
 
 /** One signal for each amount, window and scope: the tighter one, completed by what only the other says. */
 export function tightest(signals: readonly QuotaSignal[]): QuotaSignal[] {
-  const kept = new Map<string, QuotaSignal>()
+  const kept: QuotaSignal[] = []
   for (const signal of signals) {
-    const key = `${signal.counts} ${signal.window} ${signal.scope}`
-    const before = kept.get(key)
-    if (before === undefined) kept.set(key, signal)
-    else kept.set(key, leftOf(signal) < leftOf(before) ? { ...before, ...signal } : { ...signal, ...before })
+    const at = kept.findIndex((other) => isOfSame(other, signal))
+    const before = kept[at]
+    if (before === undefined) kept.push(signal)
+    else kept[at] = leftOf(signal) < leftOf(before) ? { ...before, ...signal } : { ...signal, ...before }
   }
-  return [...kept.values()]
+  return kept
 }
+
+const isOfSame = (a: QuotaSignal, b: QuotaSignal): boolean =>
+  a.counts === b.counts && a.window === b.window && a.scope === b.scope
 
 const leftOf = ({ remaining = Infinity }: QuotaSignal): number => remaining
 

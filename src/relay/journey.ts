@@ -20,7 +20,7 @@ export interface Journey {
   /** Ids that were tried since the last wait. */
   readonly tried: Set<string>
   /** Ids that refused this one request and took no harm: to wait for them is of no use. */
-  readonly unfit: Set<string>
+  unfit: ReadonlySet<string>
   readonly attempts: AttemptRecord[]
   readonly failures: Failure[]
   ambiguous: number
@@ -31,10 +31,13 @@ export interface Journey {
   /** Waiting in the queue in all. */
   queuedMs: number
   /** Models that refused what another may accept. */
-  readonly refusingModels: Set<string>
+  refusingModels: ReadonlySet<string>
   /** The answer of the first such model; what the client gets when the other one fails too. */
   kept: Verbatim | undefined
 }
+
+/** Most requests never have any. */
+const NOBODY: ReadonlySet<string> = new Set()
 
 /** A request that was not tried anywhere yet; it may go to its whole pool where nothing else is known. */
 export function createJourney(request: RelayRequest, eligible?: Eligible): Journey {
@@ -45,14 +48,14 @@ export function createJourney(request: RelayRequest, eligible?: Eligible): Journ
     order: [],
     survey: undefined,
     tried: new Set(),
-    unfit: new Set(),
+    unfit: NOBODY,
     attempts: [],
     failures: [],
     ambiguous: 0,
     firstSentAt: undefined,
     deadline: Infinity,
     queuedMs: 0,
-    refusingModels: new Set(),
+    refusingModels: NOBODY,
     kept: undefined,
   }
 }

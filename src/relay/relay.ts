@@ -59,7 +59,7 @@ async function travel(task: TurnTask, record: RequestRecord): Promise<RelayAnswe
       return end.answer
     }
     journey.failures.push(end.failure)
-    if (end.failure.scope === 'none') journey.unfit.add(found.lease.claim.id)
+    if (end.failure.scope === 'none') journey.unfit = new Set([...journey.unfit, found.lease.claim.id])
     const last = await lastAnswer(task, end)
     if (last !== undefined) return record.answered(last)
   }
@@ -123,7 +123,7 @@ async function lastAnswer(
 /** The next upstream must not have this model: it refused what another may accept. */
 function refuseModelOf(journey: Journey): void {
   const model = journey.attempts.at(-1)?.model
-  if (model !== undefined) journey.refusingModels.add(model)
+  if (model !== undefined) journey.refusingModels = new Set([...journey.refusingModels, model])
   journey.order = []
 }
 

@@ -3,7 +3,8 @@ import type { Upstream } from '../pool/upstream.ts'
 import type { Endpoint } from '../pool/vocabulary.ts'
 import { judged, type Block } from '../state/availability.ts'
 import { latencyOf } from '../state/scope-state.ts'
-import type { Ask, Standing, StateStore } from '../state/store.ts'
+import type { Standing } from '../state/standing.ts'
+import type { Ask, StateStore } from '../state/store.ts'
 
 /** An upstream that may not take the request now, and why. */
 export interface Resting {
@@ -49,7 +50,7 @@ function surveyed(task: SurveyTask, standings: readonly Standing[]): Survey {
       resting.push({ upstream, block: found.block })
       continue
     }
-    const [state] = standing
+    const [state] = standing.states
     candidates.push({
       upstream,
       inFlight: state?.inFlight ?? 0,

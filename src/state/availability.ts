@@ -5,7 +5,8 @@ import { gateOf } from './cooldown.ts'
 import { amountOf, tokensFor } from './demand.ts'
 import { outlookOf } from './outlook.ts'
 import { concurrencyOf, UNKNOWN, type ScopeState } from './scope-state.ts'
-import type { Ask, Standing } from './store.ts'
+import { standingOf, type Standing } from './standing.ts'
+import type { Ask } from './store.ts'
 import { freeIn, reopeningOf } from './window-room.ts'
 import {
   CONFIGURABLE,
@@ -55,17 +56,14 @@ interface Given {
  * one that waiting cures (a limit) before one that trying cures (a failure).
  */
 export function availabilityOf(claim: Claim, stateOf: StateOf, given: Given): Availability {
-  return judged(
-    claim,
-    claim.draws.map(({ scope }) => stateOf(scope)),
-    given,
-  )
+  return judged(claim, standingOf(claim.draws.map(({ scope }) => stateOf(scope))), given)
 }
 
 /** The same for states that are at hand. Most claims are free and have nothing about them: those are told at once. */
-export function judged(claim: Claim, states: Standing, given: Given): Availability {
+export function judged(claim: Claim, standing: Standing, given: Given): Availability {
+  const { states } = standing
   const tokens = tokensFor(states[0], given.ask)
-  const outlook = claimOutlookOf(claim, states, given.now)
+  const outlook = claimOutlookOf(claim, standing, given.now)
   const isFree = outlook.isPlain && outlook.requests >= 1 && (tokens === 0 || outlook.tokens >= tokens)
   if (!isFree) return examined(claim, states, given)
   return {
@@ -77,7 +75,7 @@ export function judged(claim: Claim, states: Standing, given: Given): Availabili
 }
 
 /** Scope by scope. */
-function examined(claim: Claim, states: Standing, given: Given): Availability {
+function examined(claim: Claim, states: Standing['states'], given: Given): Availability {
   const { ask, now } = given
   const verdict: Verdict = { tokens: tokensFor(states[0], ask), now, headroom: 1, block: undefined }
   let probing: string[] | undefined
@@ -155,7 +153,7 @@ function fullWindow(
 }
 
 /** Configured windows, and those that only the upstream spoke of. */
-export function windowsOf(draw: Draw, state: ScopeState): [WindowName, number | undefined][] {
+function windowsOf(draw: Draw, state: ScopeState): [WindowName, number | undefined][] {
   const all: [WindowName, number | undefined][] = []
   for (const { name, key } of CONFIGURABLE) {
     const configured = draw.limits?.[key]

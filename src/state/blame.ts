@@ -2,8 +2,8 @@ import type { Cause, Failure, Outcome, QuotaSignal } from '../pool/outcome.ts'
 import type { Draw } from '../pool/upstream.ts'
 import { blame } from './cooldown.ts'
 import { drawsOf, learnSignals } from './learn.ts'
-import { crowd, draftOf } from './scope-state.ts'
-import { stateIn, type Given, type Step } from './step.ts'
+import { crowd } from './scope-state.ts'
+import { draftIn, type Given, type Step } from './step.ts'
 import type { Lease } from './store.ts'
 
 /** Moves the cooldowns that an outcome asks for. Successes, client faults and departures ask for none. */
@@ -47,7 +47,7 @@ function faultOf(failure: Failure, lease: Lease, step: Step): Fault {
 }
 
 function cool(draw: Draw, fault: Fault, given: Given): void {
-  const state = draftOf(stateIn(given, draw.scope))
+  const state = draftIn(given, draw.scope)
   const { now } = given.step.at
   const { lease, probing } = given.record
   state.cooldown = blame(state.cooldown, {
@@ -58,7 +58,6 @@ function cool(draw: Draw, fault: Fault, given: Given): void {
     draw: given.step.draw,
   })
   state.touched = now
-  given.changes.set(draw.scope, state)
 }
 
 /** A spent day without a named reset ends at the configured midnight: that of a limit by the day, if there is one. */
@@ -70,10 +69,9 @@ function untilDayEnds({ claim }: Lease, { at, dayEndsAt }: Step): number | undef
 }
 
 function lowerConcurrency(draw: Draw, given: Given): void {
-  const state = draftOf(stateIn(given, draw.scope))
+  const state = draftIn(given, draw.scope)
   // The refused request has just left the count.
   crowd(state, state.inFlight + 1, given.step.at.now)
-  given.changes.set(draw.scope, state)
 }
 
 /** How long a size limit that an answer named is believed. */
@@ -83,10 +81,9 @@ function rememberSizeLimit({ maxTokensPerRequest }: Failure, given: Given): void
   if (maxTokensPerRequest === undefined) return
   const scope = given.record.lease.claim.id
   const { now } = given.step.at
-  const state = draftOf(stateIn(given, scope))
+  const state = draftIn(given, scope)
   state.tooLarge = { tokens: maxTokensPerRequest, until: now + SIZE_LIMIT_MS }
   state.touched = now
-  given.changes.set(scope, state)
 }
 
 /** Keys of one origin that are limited within this time are limited together. */
@@ -105,11 +102,10 @@ function suspectOrigin(given: Given): void {
   const key = claim.draws.find(({ role }) => role === 'key')?.scope
   if (origin === undefined || key === undefined) return
   const { now } = given.step.at
-  const state = draftOf(stateIn(given, origin.scope))
+  const state = draftIn(given, origin.scope)
   const others = (state.limitedKeys ?? []).filter((seen) => seen.key !== key && now - seen.at <= TOGETHER_MS)
   state.limitedKeys = [...others.slice(1 - MOST_KEYS), { key, at: now }]
   state.touched = now
-  given.changes.set(origin.scope, state)
   if (others.length > 0 || given.record.probing.includes(origin.scope))
     cool(origin, { cause: 'rate-limited' }, given)
 }

@@ -1,34 +1,23 @@
 import type { Claim, Draw } from '../pool/upstream.ts'
-import { outlookOf, type Outlook } from './outlook.ts'
+import { outlookOf } from './outlook.ts'
 import { UNKNOWN, type ScopeState } from './scope-state.ts'
-import type { Standing } from './store.ts'
-
-/** What everything that a claim draws on leaves free together. */
-export interface ClaimOutlook extends Outlook {
-  /** Nothing of it rests, is probed, or is limited in another way than by windows and a configured number at once. */
-  readonly isPlain: boolean
-}
-
-interface Known extends ClaimOutlook {
-  readonly claim: Claim
-}
+import type { ClaimOutlook, Standing } from './standing.ts'
 
 /**
+ * Looks at all scopes of a claim at once.
+ *
  * A standing is replaced when anything in it changes, so what was worked out for one holds until a window
  * forgets something. Of a hundred upstreams a request changes one, and those that share a quota with it.
  */
-const known = new WeakMap<Standing, Known>()
-
-/** Looks at all scopes of a claim at once. */
 export function claimOutlookOf(claim: Claim, standing: Standing, now: number): ClaimOutlook {
-  const found = known.get(standing)
-  if (found !== undefined && found.until > now && found.claim === claim) return found
-  const outlook = lookedAt(claim, standing, now)
-  known.set(standing, outlook)
-  return outlook
+  const { outlook } = standing
+  if (outlook !== undefined && outlook.until > now && outlook.claim === claim) return outlook
+  const fresh = lookedAt(claim, standing.states, now)
+  standing.outlook = fresh
+  return fresh
 }
 
-function lookedAt(claim: Claim, standing: Standing, now: number): Known {
+function lookedAt(claim: Claim, states: Standing['states'], now: number): ClaimOutlook {
   const sum = {
     claim,
     isPlain: true,
@@ -38,9 +27,9 @@ function lookedAt(claim: Claim, standing: Standing, now: number): Known {
     share: 1,
     until: Infinity,
   }
-  for (let at = 0; at < standing.length; at++) {
+  for (let at = 0; at < states.length; at++) {
     const draw = claim.draws[at]
-    const state = standing[at]
+    const state = states[at]
     if (draw === undefined || (state === undefined && draw.limits === undefined)) continue
     const outlook = outlookOf(draw, state ?? UNKNOWN, now)
     const free = freePlaces(draw, state)

@@ -1,6 +1,7 @@
 import { scopesTold, type StateCall, type StateReply } from './durable-object-call.ts'
 import { createStateCache, type StateCacheOptions } from './durable-object-cache.ts'
 import type { RemoteStore } from './guarded.ts'
+import { standingOf } from './standing.ts'
 import { createOutbox, type OutboxOptions } from './outbox.ts'
 
 /** What a store over an object is given. */
@@ -40,7 +41,8 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
 
   return {
     snapshot: (scopes) => cache.states(scopes),
-    standings: (claims) => claims.map(({ draws }) => cache.states(draws.map(({ scope }) => scope))),
+    standings: (claims) =>
+      claims.map(({ draws }) => standingOf(cache.states(draws.map(({ scope }) => scope)))),
     async look(scopes) {
       const { states } = await ask({ scopes })
       return states.map((state) => state ?? undefined)

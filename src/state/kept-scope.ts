@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import type { Cause } from '../pool/outcome.ts'
 import type { Cooldown } from './cooldown.ts'
-import type { ScopeState } from './scope-state.ts'
+import { hasWindows, type ScopeState } from './scope-state.ts'
 import type { WindowName } from './window.ts'
 
 /**
@@ -64,7 +64,7 @@ export type KeptScope = Omit<v.InferOutput<typeof scope>, 'windows'> & {
 export function isWorthKeeping(state: ScopeState | undefined): boolean {
   if (state === undefined) return false
   if (state.cooldown !== undefined || state.tooLarge !== undefined) return true
-  return Object.keys(state.windows).length > 0
+  return hasWindows(state)
 }
 
 /** That part of a state. */

@@ -5,7 +5,7 @@ import { setWindow, stateIn, type Given } from './step.ts'
 import type { Lease } from './store.ts'
 import { take } from './window-count.ts'
 import { learn } from './window-said.ts'
-import { countsRequests, type WindowName } from './window.ts'
+import { countsRequests, windowNameOf } from './window.ts'
 
 /** The draws of a lease that a scope names: the shared quotas, or the upstream itself where it has none. */
 export function drawsOf(lease: Lease, scope: Scope): readonly Draw[] {
@@ -15,15 +15,13 @@ export function drawsOf(lease: Lease, scope: Scope): readonly Draw[] {
   return lease.claim.draws.filter(({ role }) => role === 'upstream')
 }
 
-const nameOf = ({ counts, window }: QuotaSignal): WindowName => `${counts}:${window}`
-
 /**
  * Opens the windows that an answer speaks of for the first time, holding what is under way: so the very
  * request that told of a limit is the first that is counted.
  */
 export function openWindows(signals: readonly QuotaSignal[], given: Given): void {
   for (const signal of signals) {
-    const name = nameOf(signal)
+    const name = windowNameOf(signal)
     for (const { scope } of drawsOf(given.record.lease, signal.scope)) {
       const state = stateIn(given, scope)
       if (state.windows[name] !== undefined) continue
@@ -37,7 +35,7 @@ export function openWindows(signals: readonly QuotaSignal[], given: Given): void
 export function learnSignals(signals: readonly QuotaSignal[], own: 'held' | 'settled', given: Given): void {
   const { step, record } = given
   for (const signal of signals) {
-    const name = nameOf(signal)
+    const name = windowNameOf(signal)
     for (const { scope, limits } of drawsOf(record.lease, signal.scope)) {
       const window = learn(stateIn(given, scope).windows[name], {
         signal,

@@ -10,7 +10,8 @@ import type { ScopeState } from './scope-state.ts'
 import type { Spent } from './spent.ts'
 import type { Changes, Step } from './step.ts'
 import { stuckOrder } from './sticking.ts'
-import type { Lease, Standing, StateStore } from './store.ts'
+import type { Standing } from './standing.ts'
+import type { Lease, StateStore } from './store.ts'
 import { createScopeTable } from './scope-table.ts'
 import { confirmLease, settleLease, takeLease } from './transition.ts'
 
@@ -60,7 +61,7 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
   const tableOf = (key: string) => (key.startsWith('answer ') ? answers : served)
 
   function apply(changes: Changes): void {
-    for (const [scope, state] of changes) {
+    for (const { scope, state } of changes) {
       if (isWorthKeeping(state) || isWorthKeeping(states.get(scope))) changeCount += 1
       states.set(scope, state)
     }
@@ -68,11 +69,11 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
 
   function take(
     claim: Claim,
-    given: { tokens: number; probing: readonly string[]; probeMs: number },
+    { tokens, probing, probeMs }: { tokens: number; probing: readonly string[]; probeMs: number },
     at: Instant,
   ): Lease {
-    const lease = { id: String(nextLease++), claim, since: at.now, tokens: given.tokens }
-    const { changes, record } = takeLease(lease, given, stepAt(at))
+    const lease = { id: String(nextLease++), claim, since: at.now, tokens }
+    const { changes, record } = takeLease(lease, { probing, probeMs }, stepAt(at))
     leases.set(lease.id, record)
     apply(changes)
     return lease
@@ -110,7 +111,9 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
       const wanted = isStuck ? stuckOrder(order, ask, (key) => tableOf(key).recall(key, at.now)) : order
       for (const claim of wanted) {
         const found = judged(claim, states.standing(claim), { ask, now: at.now })
-        if (found.free) return take(claim, { ...found, probeMs: ask.probeMs }, at)
+        if (!found.free) continue
+        const { tokens, probing } = found
+        return take(claim, { tokens, probing, probeMs: ask.probeMs }, at)
       }
       return undefined
     },

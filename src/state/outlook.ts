@@ -2,7 +2,7 @@ import type { Draw } from '../pool/upstream.ts'
 import type { Limits } from '../pool/vocabulary.ts'
 import { forgottenOf } from './bucket.ts'
 import type { Draft } from './draft.ts'
-import type { ScopeState } from './scope-state.ts'
+import { hasWindows, type ScopeState } from './scope-state.ts'
 import { freeIn } from './window-room.ts'
 import {
   CONFIGURABLE,
@@ -37,12 +37,18 @@ interface Known extends Outlook {
 
 /**
  * States are never changed but replaced, so what was worked out for one holds for as long as it is there.
- * Without this, eight windows for each of a hundred upstreams would be summed up again at every choice.
+ * Without this, the windows of a quota that a hundred upstreams share would be summed up for each of them.
  */
 const known = new WeakMap<ScopeState, Known>()
 
+/** Where nothing is counted. */
+const OPEN: Outlook = { requests: Infinity, tokens: Infinity, requestShare: 1, share: 1, until: Infinity }
+
 /** Looks at all windows of a scope at once. */
-export function outlookOf({ limits }: Draw, state: ScopeState, now: number): Outlook {
+export function outlookOf({ role, limits }: Draw, state: ScopeState, now: number): Outlook {
+  if (limits === undefined && !hasWindows(state)) return OPEN
+  // Nobody shares an upstream: what its claim adds up is remembered there.
+  if (role === 'upstream') return lookedAt(limits, state, now)
   const found = known.get(state)
   if (found !== undefined && found.until > now && found.limits === limits) return found
   const outlook = lookedAt(limits, state, now)

@@ -59,6 +59,13 @@ export const draftOf = (state: ScopeState): Draft<ScopeState> => ({
   touched: state.touched,
 })
 
+/** Whether anything is counted there. */
+export function hasWindows({ windows }: ScopeState): boolean {
+  // oxlint-disable-next-line no-unreachable-loop
+  for (const _ in windows) return true
+  return false
+}
+
 /** How long a learned concurrency limit holds before it recovers by one. */
 const CROWD_RECOVERY_MS = 60_000
 

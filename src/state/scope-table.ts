@@ -1,12 +1,12 @@
 import type { Claim } from '../pool/upstream.ts'
 import type { ScopeState } from './scope-state.ts'
-import type { Standing } from './store.ts'
+import { standingOf, type Standing } from './standing.ts'
 
 /** The states of all scopes, to be had by name, or at once for all that a claim draws on. */
 export interface ScopeTable {
   get(scope: string): ScopeState | undefined
   set(scope: string, state: ScopeState): void
-  /** The same array again for as long as none of its states was replaced. */
+  /** The same one again for as long as none of its states was replaced. */
   standing(claim: Claim): Standing
   /** Forgets the states for which `isOver` holds. */
   drop(isOver: (state: ScopeState, scope: string) => boolean): void
@@ -41,7 +41,7 @@ export function createScopeTable(): ScopeTable {
 
   function rowOf({ draws }: Claim): Row {
     const own = draws.map(({ scope }) => cellOf(scope))
-    return { cells: own, standing: own.map(({ state }) => state) }
+    return { cells: own, standing: standingIn(own) }
   }
 
   return {
@@ -50,7 +50,7 @@ export function createScopeTable(): ScopeTable {
     standing(claim) {
       let row = rows.get(claim)
       if (row === undefined) rows.set(claim, (row = rowOf(claim)))
-      else if (hasChanged(row)) row.standing = row.cells.map(({ state }) => state)
+      else if (hasChanged(row)) row.standing = standingIn(row.cells)
       return row.standing
     },
     drop(isOver) {
@@ -66,7 +66,9 @@ export function createScopeTable(): ScopeTable {
   }
 }
 
-function hasChanged({ cells, standing }: Row): boolean {
-  for (let at = 0; at < cells.length; at++) if (cells[at]?.state !== standing[at]) return true
+const standingIn = (cells: readonly Cell[]): Standing => standingOf(cells.map(({ state }) => state))
+
+function hasChanged({ cells, standing: { states } }: Row): boolean {
+  for (let at = 0; at < cells.length; at++) if (cells[at]?.state !== states[at]) return true
   return false
 }

@@ -1,12 +1,19 @@
 import type { StateOf } from './availability.ts'
 import type { DayEnd } from './calendar.ts'
+import type { Draft } from './draft.ts'
 import type { Instant } from './instant.ts'
 import type { LeaseRecord } from './lease-record.ts'
 import { draftOf, UNKNOWN, type ScopeState } from './scope-state.ts'
 import type { WindowName, WindowState } from './window.ts'
 
-/** New states of the scopes that a step moved. */
-export type Changes = Map<string, ScopeState>
+/** A scope that a step moved, and its state as the step leaves it. Nobody else holds the state or its windows yet. */
+export interface Change {
+  readonly scope: string
+  state: Draft<ScopeState>
+}
+
+/** A handful, each scope once: a search is quicker than a map would be made. */
+export type Changes = Change[]
 
 /** What a step is given besides its event. */
 export interface Step {
@@ -26,12 +33,27 @@ export interface Given {
 
 /** The state of a scope as this step has left it so far. */
 export function stateIn({ changes, step }: Given, scope: string): ScopeState {
-  return changes.get(scope) ?? step.stateOf(scope) ?? UNKNOWN
+  return changeIn(changes, scope)?.state ?? step.stateOf(scope) ?? UNKNOWN
+}
+
+function changeIn(changes: Changes, scope: string): Change | undefined {
+  for (const change of changes) if (change.scope === scope) return change
+  return undefined
+}
+
+/** The state of a scope to be changed further in this step; a copy of what it was before, the first time. */
+export function draftIn({ changes, step }: Given, scope: string): Draft<ScopeState> {
+  const before = changeIn(changes, scope)
+  if (before !== undefined) return before.state
+  const state = draftOf(step.stateOf(scope) ?? UNKNOWN)
+  changes.push({ scope, state })
+  return state
 }
 
 /** Leaves a scope with one window changed. */
 export function setWindow(given: Given, scope: string, [name, window]: [WindowName, WindowState]): void {
-  const state = draftOf(stateIn(given, scope))
-  state.windows = { ...state.windows, [name]: window }
-  given.changes.set(scope, state)
+  const state = draftIn(given, scope)
+  const windows = { ...state.windows }
+  windows[name] = window
+  state.windows = windows
 }

@@ -2,6 +2,7 @@ import type { Outcome, QuotaSignal } from '../pool/outcome.ts'
 import type { Claim } from '../pool/upstream.ts'
 import type { Instant } from './instant.ts'
 import type { ScopeState } from './scope-state.ts'
+import type { Standing } from './standing.ts'
 
 /** At once where the state is in this process, later where it is elsewhere. */
 export type MaybePromise<T> = T | Promise<T>
@@ -40,9 +41,6 @@ export interface Answer {
   readonly signals: readonly QuotaSignal[]
 }
 
-/** What is known of everything that a claim draws on: one state for each of its draws, in their order. */
-export type Standing = readonly (ScopeState | undefined)[]
-
 /**
  * Where cooldowns, quotas and affinity are kept. It speaks the domain and never reads a clock; a remote
  * one costs at most one round trip before an attempt.
@@ -50,7 +48,7 @@ export type Standing = readonly (ScopeState | undefined)[]
 export interface StateStore {
   /** What is known now, one state for each scope in the order asked; up to 1 s old where the store is remote. */
   snapshot(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
-  /** The same for choosing: a standing for each claim. The very same array means that nothing has changed. */
+  /** The same for choosing: a standing for each claim. The very same one means that nothing has changed. */
   standings(claims: readonly Claim[]): MaybePromise<readonly Standing[]>
   /**
    * Takes the first of `order` whose scopes all have room: all of them or none. Takes back what is lost beforehand,

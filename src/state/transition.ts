@@ -1,17 +1,16 @@
 import type { Outcome } from '../pool/outcome.ts'
 import type { Draw } from '../pool/upstream.ts'
-import { windowsOf } from './availability.ts'
 import { applyBlame, signalsOf } from './blame.ts'
 import { endProbe, relieve, startProbe } from './cooldown.ts'
 import { amountOf } from './demand.ts'
 import type { Draft } from './draft.ts'
 import { learnSignals, openWindows } from './learn.ts'
 import { takenFrom, type LeaseRecord } from './lease-record.ts'
-import { draftOf, learnLatency, learnOutput, UNKNOWN, type ScopeState } from './scope-state.ts'
-import { stateIn, type Changes, type Given, type Step } from './step.ts'
+import { draftOf, hasWindows, learnLatency, learnOutput, UNKNOWN, type ScopeState } from './scope-state.ts'
+import { draftIn, stateIn, type Changes, type Given, type Step } from './step.ts'
 import type { Answer, Lease } from './store.ts'
 import { count, forgottenAt, giveBack, take } from './window-count.ts'
-import { countsRequests, EMPTY, type WindowName, type WindowState } from './window.ts'
+import { CONFIGURABLE, countsRequests, EMPTY, type WindowName } from './window.ts'
 
 /** What an event leaves behind: the states it moved, and the lease as it is now. */
 export interface Moved {
@@ -26,11 +25,11 @@ export function takeLease(
   { stateOf, at }: Step,
 ): Moved {
   const { now } = at
-  const changes: Changes = new Map()
+  const changes: Changes = []
   const counted: string[] = []
   for (const draw of lease.claim.draws) {
     const before = stateOf(draw.scope)
-    const isProbed = given.probing.includes(draw.scope)
+    const isProbed = given.probing.length > 0 && given.probing.includes(draw.scope)
     const isCounted = countsUnderWay(draw, before)
     if (!isProbed && !isCounted) continue
     const state = draftOf(before ?? UNKNOWN)
@@ -43,7 +42,7 @@ export function takeLease(
       state.cooldown = startProbe(state.cooldown, probe)
     }
     state.touched = now
-    changes.set(draw.scope, state)
+    changes.push({ scope: draw.scope, state })
   }
   return { changes, record: { lease, counted, probing: given.probing, confirmed: false } }
 }
@@ -51,13 +50,16 @@ export function takeLease(
 /** Requests under way are counted where a limit or a choice may ask for them. */
 function countsUnderWay(draw: Draw, state: ScopeState | undefined): boolean {
   if (draw.role === 'upstream' || draw.limits !== undefined) return true
-  return state !== undefined && (state.crowd !== undefined || Object.keys(state.windows).length > 0)
+  return state !== undefined && (state.crowd !== undefined || hasWindows(state))
 }
 
 function enter(state: Draft<ScopeState>, draw: Draw, tokens: number): void {
-  const windows: Partial<Record<WindowName, WindowState>> = {}
-  for (const [name] of windowsOf(draw, state))
-    windows[name] = take(state.windows[name], amountOf(name, tokens))
+  const windows = { ...state.windows }
+  for (const { name, key } of CONFIGURABLE) if (draw.limits?.[key] !== undefined) windows[name] ??= EMPTY
+  for (const known in windows) {
+    const name = known as WindowName
+    windows[name] = take(windows[name], amountOf(name, tokens))
+  }
   state.windows = windows
   state.inFlight += 1
   state.unanswered += 1
@@ -66,23 +68,21 @@ function enter(state: Draft<ScopeState>, draw: Draw, tokens: number): void {
 
 /** The upstream answers: probes end well, the request counts as seen, limits it told of are learned. */
 export function confirmLease(record: LeaseRecord, answer: Answer, step: Step): Moved {
-  const { lease } = record
-  const changes: Changes = new Map()
+  const { lease, counted, probing } = record
+  const changes: Changes = []
   const given: Given = { changes, step, record }
   openWindows(answer.signals, given)
   for (const draw of lease.claim.draws) {
-    const before = stateIn(given, draw.scope)
-    if (before === UNKNOWN) continue
-    const state = draftOf(before)
+    if (stateIn(given, draw.scope) === UNKNOWN) continue
+    const state = draftIn(given, draw.scope)
     clear(state, draw, record)
     see(state, draw, record)
     moveWindows(state, draw, { step, record, fateOf: onConfirm })
     if (draw.role === 'upstream') learnLatency(state, answer.firstByteMs, step.at.now)
     state.touched = step.at.now
-    changes.set(draw.scope, state)
   }
   learnSignals(answer.signals, 'held', given)
-  return { changes, record: { ...record, confirmed: true } }
+  return { changes, record: { lease, counted, probing, confirmed: true } }
 }
 
 /** An answer that has begun is a counted request; what it costs in tokens shows at its end. */
@@ -90,7 +90,7 @@ const onConfirm = (name: WindowName): Fate => (countsRequests(name) ? 1 : 'held'
 
 /** A success lifts the cooldown and the suspicion of what it went through. */
 function clear(state: Draft<ScopeState>, { scope }: Draw, { lease, probing }: LeaseRecord): void {
-  const role = probing.includes(scope) ? 'probe' : 'ordinary'
+  const role = probing.length > 0 && probing.includes(scope) ? 'probe' : 'ordinary'
   state.cooldown = relieve(state.cooldown, { sentAt: lease.since, role })
   state.limitedKeys = undefined
 }
@@ -112,14 +112,16 @@ function moveWindows(
   { step, record, fateOf }: OfLease & { fateOf: (name: WindowName) => Fate },
 ): void {
   const { at, dayEndsAt } = step
+  if (!hasWindows(state)) return
   const dayRule = { at, dayEndsAt, dayResets: draw.limits?.dayResets }
-  const windows: Partial<Record<WindowName, WindowState>> = {}
-  for (const name of Object.keys(state.windows) as WindowName[]) {
-    const window = state.windows[name] ?? EMPTY
-    const taken = takenFrom(record, draw.scope, name)
+  const windows = { ...state.windows }
+  for (const known in windows) {
+    const name = known as WindowName
+    const window = windows[name] ?? EMPTY
     const fate = fateOf(name)
-    if (fate === 'held') windows[name] = window
-    else if (fate === 'given back') windows[name] = giveBack(window, taken)
+    if (fate === 'held') continue
+    const taken = takenFrom(record, draw.scope, name)
+    if (fate === 'given back') windows[name] = giveBack(window, taken)
     else {
       windows[name] = count(window, {
         taken,
@@ -136,13 +138,12 @@ function moveWindows(
 /** Ends a lease: frees its place, corrects its tokens, and blames whom the outcome names. */
 export function settleLease(record: LeaseRecord, outcome: Outcome, step: Step): Changes {
   const { lease } = record
-  const changes: Changes = new Map()
+  const changes: Changes = []
   const given: Given = { changes, step, record }
   if (outcome.kind === 'failed') openWindows(signalsOf(outcome), given)
   for (const draw of lease.claim.draws) {
-    const before = stateIn(given, draw.scope)
-    if (before === UNKNOWN) continue
-    const state = draftOf(before)
+    if (stateIn(given, draw.scope) === UNKNOWN) continue
+    const state = draftIn(given, draw.scope)
     leave(state, draw, { step, record, outcome })
     if (!record.confirmed && provesLife(outcome)) clear(state, draw, record)
     if (draw.role === 'upstream' && outcome.kind === 'ok' && outcome.outputTokens !== undefined) {
@@ -150,7 +151,6 @@ export function settleLease(record: LeaseRecord, outcome: Outcome, step: Step): 
     }
     state.cooldown = endProbe(state.cooldown, lease.id)
     state.touched = step.at.now
-    changes.set(draw.scope, state)
   }
   applyBlame(outcome, given)
   return changes

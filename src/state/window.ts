@@ -70,9 +70,43 @@ export const SPAN_MS = {
   month: 2_592_000_000,
 }
 
+/** Names are looked up: a key that is put together each time costs ten times as much. */
+const NAMES = {
+  requests: {
+    second: 'requests:second',
+    minute: 'requests:minute',
+    hour: 'requests:hour',
+    day: 'requests:day',
+    month: 'requests:month',
+  },
+  tokens: {
+    second: 'tokens:second',
+    minute: 'tokens:minute',
+    hour: 'tokens:hour',
+    day: 'tokens:day',
+    month: 'tokens:month',
+  },
+} as const satisfies Record<QuotaSignal['counts'], Record<keyof typeof SPAN_MS, WindowName>>
+
+/** The name of the window that a signal speaks of. */
+export const windowNameOf = ({ counts, window }: Pick<QuotaSignal, 'counts' | 'window'>): WindowName =>
+  NAMES[counts][window]
+
+const SPAN_OF: Readonly<Record<WindowName, keyof typeof SPAN_MS>> = {
+  'requests:second': 'second',
+  'requests:minute': 'minute',
+  'requests:hour': 'hour',
+  'requests:day': 'day',
+  'requests:month': 'month',
+  'tokens:second': 'second',
+  'tokens:minute': 'minute',
+  'tokens:hour': 'hour',
+  'tokens:day': 'day',
+  'tokens:month': 'month',
+}
+
 /** The span of a window's name. */
-export const spanOf = (name: WindowName): keyof typeof SPAN_MS =>
-  name.slice(name.indexOf(':') + 1) as keyof typeof SPAN_MS
+export const spanOf = (name: WindowName): keyof typeof SPAN_MS => SPAN_OF[name]
 
 /** The windows that a configuration can limit, and by which key. */
 export const CONFIGURABLE: readonly { readonly name: WindowName; readonly key: DayOrMinuteKey }[] = [

@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import type { Claim } from '../../src/pool/upstream.ts'
 import { availabilityOf, cureOf, judged, lastResortOf, type Block } from '../../src/state/availability.ts'
 import { createMemoryStore } from '../../src/state/memory.ts'
+import { standingOf } from '../../src/state/standing.ts'
 import type { Ask } from '../../src/state/store.ts'
 import { ASK, at, claimOf, failed, limited, NOON, OK, told, tokens } from './claims.ts'
 
@@ -144,9 +145,11 @@ test('what is remembered of a state between two choices never changes an answer'
       let ms = 0
       for (const { after, ends, amount, says } of steps) {
         ms += after
-        const states = store.snapshot(claim.draws.map(({ scope }) => scope))
         const given = { ask: tokens(amount), now: at(ms).now }
-        expect(judged(claim, states, given)).toEqual(judged(claim, structuredClone(states), given))
+        for (const standing of store.standings([claim])) {
+          const unseen = standingOf(structuredClone(standing.states))
+          expect(judged(claim, standing, given)).toEqual(judged(claim, unseen, given))
+        }
         const lease = store.acquire([claim], tokens(amount), at(ms))
         if (lease === undefined) continue
         const signals = says < 10 ? [told({ limit: 10, remaining: says, resetMs: says * 3_000 })] : []

@@ -1,3 +1,12 @@
+import type { Alarm, Alarms } from './node-alarms.ts'
+
+/** What is watched, and how. */
+export interface SilenceTask {
+  readonly alarms: Alarms
+  readonly limitMs: number
+  readonly onSilent: () => void
+}
+
 /** Watches for silence while somebody waits. */
 export interface Silence {
   /** Somebody waits from now on: the silence begins anew. */
@@ -10,29 +19,25 @@ export interface Silence {
   stop(): void
 }
 
-/** Node turns a longer delay into 1 ms. */
-const longestTimerMs = 2 ** 31 - 1
-
 /**
  * Calls `onSilent` once when `limitMs` pass between a `wait` and the next sign of life.
  *
- * One timer serves a whole stream: a sign of life is only a time stamp, and a timer that finds itself
- * early arms itself for what is left. `performance.now` does not jump when somebody sets the clock.
+ * One alarm serves a whole stream: a sign of life is only a time stamp, and an alarm that finds itself
+ * early is set for what is left. `performance.now` does not jump when somebody sets the clock.
  */
-export function createSilence(limitMs: number, onSilent: () => void): Silence {
-  let timer: NodeJS.Timeout | undefined
+export function createSilence({ alarms, limitMs, onSilent }: SilenceTask): Silence {
+  let alarm: Alarm | undefined
   let since = 0
   let waiting = false
 
-  const arm = (ms: number) => {
-    timer = setTimeout(look, Math.min(Math.max(1, ms), longestTimerMs))
-  }
-
   const look = () => {
-    timer = undefined
+    alarm = undefined
     if (!waiting) return
     const leftMs = since + limitMs - performance.now()
-    if (leftMs > 0) return arm(leftMs)
+    if (leftMs > 0) {
+      alarm = alarms.set(Math.max(1, leftMs), look)
+      return
+    }
     waiting = false
     onSilent()
   }
@@ -41,7 +46,7 @@ export function createSilence(limitMs: number, onSilent: () => void): Silence {
     wait() {
       since = performance.now()
       waiting = true
-      if (timer === undefined) arm(limitMs)
+      alarm ??= alarms.set(limitMs, look)
     },
     heard() {
       since = performance.now()
@@ -51,8 +56,8 @@ export function createSilence(limitMs: number, onSilent: () => void): Silence {
     },
     stop() {
       waiting = false
-      clearTimeout(timer)
-      timer = undefined
+      if (alarm !== undefined) alarms.clear(alarm)
+      alarm = undefined
     },
   }
 }
