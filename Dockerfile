@@ -5,15 +5,14 @@ COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
+COPY config config
 RUN npm run build
-# The sources are compiled, so what runs them from TypeScript stays out of the image.
-RUN npm pkg delete dependencies.tsx && npm prune --omit=dev --ignore-scripts
 
 FROM node:24-slim
 ENV NODE_ENV=production AILOAD_DROP_ROOT=1000:1000
 WORKDIR /opt/aiload
-COPY --from=build /build/package.json ./
-COPY --from=build /build/node_modules node_modules
+# All that it needs of others is in dist/, their licences beside it.
+COPY package.json ./
 COPY --from=build /build/dist dist
 COPY config config
 VOLUME /opt/aiload/data
