@@ -1,7 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { ServerResponse } from 'node:http'
-import type { ByteChunk, ByteReader } from '../lib/byte-reader.ts'
+import { flowTo, type ByteReader } from '../lib/byte-reader.ts'
 import type { Respond } from '../http/respond.ts'
 import { latin1Of, TEXT_LIMIT_BYTES } from './node-latin1.ts'
 
@@ -22,17 +22,20 @@ export const nodeRespond: Respond = ({ status, headers, body }, env) => {
 /** A broken stream resets the connection: a client must not take the part for the whole. */
 function pump(reader: ByteReader, outgoing: ServerResponse): void {
   const cancel = (): void => void reader.cancel().catch(() => {})
-  const next = (): void => void reader.read().then(write, () => reset(outgoing))
   const frames = takeFraming(outgoing)
-  function write({ done, value }: ByteChunk): void {
-    if (done) {
+  outgoing.once('close', cancel)
+  const flow = flowTo(reader, {
+    chunk(value) {
+      const isRoomy = frames.write(value)
+      if (!isRoomy) outgoing.once('drain', () => flow.resume())
+      return isRoomy
+    },
+    end() {
       outgoing.off('close', cancel)
       frames.end()
-    } else if (frames.write(value)) next()
-    else outgoing.once('drain', next)
-  }
-  outgoing.once('close', cancel)
-  next()
+    },
+    fail: () => reset(outgoing),
+  })
   // The head goes with what is there already; where nothing is, it does not wait.
   process.nextTick(frames.begin)
 }

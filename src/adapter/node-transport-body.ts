@@ -1,4 +1,4 @@
-import { END, type ByteChunk, type ByteReader } from '../lib/byte-reader.ts'
+import { END, type ByteChunk, type ByteReader, type ByteSink, type Flow } from '../lib/byte-reader.ts'
 import type { TransportError } from '../relay/transport.ts'
 import type { Silence } from './node-silence.ts'
 
@@ -39,7 +39,8 @@ const UNREAD_LIMIT_BYTES = 16 * 1024
 /**
  * Collects a body up to `gatherBytes`, and hands a longer one over to be read chunk by chunk.
  *
- * A chunk goes straight to a reader that waits, and without one it waits here, until the source is told to pause.
+ * A chunk goes straight to a reader that waits or to where the body flows, and without one it waits here, until the
+ * source is told to pause.
  */
 export function createIntake({ gatherBytes, deliver, refuse, source, silence }: Intake): Sink {
   let chunks: Uint8Array[] = []
@@ -47,6 +48,10 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
   let isOpen = false
   /** Who waits for the next chunk. */
   let waiting: { resolve: (chunk: ByteChunk) => void; reject: (error: TransportError) => void } | undefined
+  /** Where everything goes once it flows, until it has heard of the end. */
+  let sink: ByteSink | undefined
+  /** Whether the sink takes no more for now. */
+  let isFull = false
   let isOver = false
   let failure: TransportError | undefined
 
@@ -54,7 +59,7 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
     isOpen = true
     silence.rest()
     if (bytes >= UNREAD_LIMIT_BYTES) source.pause()
-    deliver({ read, cancel })
+    deliver({ read, cancel, flow })
   }
 
   function read(): Promise<ByteChunk> {
@@ -72,10 +77,53 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
     })
   }
 
+  function flow(to: ByteSink): Flow {
+    sink = to
+    drain(to)
+    return {
+      resume() {
+        isFull = false
+        drain(to)
+      },
+    }
+  }
+
+  /** What waits here goes on, and then whatever comes. */
+  function drain(to: ByteSink): void {
+    while (sink === to && !isFull) {
+      const value = chunks.shift()
+      if (value === undefined) break
+      bytes -= value.byteLength
+      isFull = !to.chunk(value)
+    }
+    if (isOver) tellEnd()
+    else if (!isFull) {
+      silence.wait()
+      source.resume()
+    }
+  }
+
+  /** Once, and behind everything that waits here. */
+  function tellEnd(): void {
+    if (sink === undefined || isFull) return
+    const told = sink
+    sink = undefined
+    if (failure === undefined) told.end()
+    else told.fail(failure)
+  }
+
+  function pass(to: ByteSink, chunk: Uint8Array): void {
+    if (to.chunk(chunk)) return
+    isFull = true
+    silence.rest()
+    source.pause()
+  }
+
   async function cancel(): Promise<void> {
     if (isOver) return
     isOver = true
     chunks = []
+    sink = undefined
     source.cut()
     waiting?.resolve(END)
   }
@@ -84,7 +132,8 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
     isOver = true
     failure = error
     if (!isOpen) refuse(error)
-    else waiting?.reject(error)
+    else if (sink === undefined) waiting?.reject(error)
+    else tellEnd()
   }
 
   if (gatherBytes <= 0) open()
@@ -92,6 +141,7 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
   return {
     data(chunk) {
       if (isOver || chunk.byteLength === 0) return
+      if (sink !== undefined && !isFull) return pass(sink, chunk)
       if (waiting !== undefined) {
         const { resolve } = waiting
         waiting = undefined
@@ -108,7 +158,8 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
       isOver = true
       silence.rest()
       if (!isOpen) deliver(joined(chunks, bytes))
-      else waiting?.resolve(END)
+      else if (sink === undefined) waiting?.resolve(END)
+      else tellEnd()
     },
     fail(error) {
       if (!isOver) fail(error)
@@ -116,6 +167,7 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
     abort(error) {
       if (isOver) return
       chunks = []
+      isFull = false
       fail(error)
     },
   }

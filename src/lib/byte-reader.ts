@@ -7,6 +7,27 @@ export interface ByteReader {
   read(): Promise<ByteChunk>
   /** Nobody wants the rest. */
   cancel(reason?: unknown): Promise<void>
+  /**
+   * Everything that is still to come goes to `sink`, at the moment at which it comes: no promise stands in between,
+   * which is a tenth of what a small chunk costs. Nobody reads any more. Absent where the body can't do it; see
+   * `flowTo`.
+   */
+  flow?(sink: ByteSink): Flow
+}
+
+/** Takes a body chunk by chunk: any number of chunks, then one of the other two. Throws nothing. */
+export interface ByteSink {
+  /** False = no more until `resume`. */
+  chunk(value: Uint8Array): boolean
+  end(): void
+  /** The body breaks. */
+  fail(error: unknown): void
+}
+
+/** A body on its way to a sink. Ended early by the reader's `cancel`, and its sink then hears no more or the end. */
+export interface Flow {
+  /** Goes on after a chunk that was answered with false. */
+  resume(): void
 }
 
 /** One chunk, or the end. */
@@ -32,6 +53,22 @@ export function readerOf(body: Uint8Array | ByteReader): ByteReader {
       rest = undefined
     },
   }
+}
+
+/** Lets a body flow, whether it can do so by itself or has to be read. */
+export function flowTo(reader: ByteReader, sink: ByteSink): Flow {
+  if (reader.flow !== undefined) return reader.flow(sink)
+  const next = (): void => {
+    reader.read().then(
+      ({ done, value }) => {
+        if (done) sink.end()
+        else if (sink.chunk(value)) next()
+      },
+      (error: unknown) => sink.fail(error),
+    )
+  }
+  next()
+  return { resume: next }
 }
 
 /** The same as a stream, for runtimes that take nothing else. Pulls; keeps no queue of its own. */

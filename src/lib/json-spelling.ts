@@ -7,7 +7,11 @@ import { BACKSLASH } from './json-syntax.ts'
  * Escapes are resolved as `stringValue` does it, but nothing is decoded: a key that is none of them costs a few
  * nanoseconds a word.
  */
-export function oneSpelt(bytes: Uint8Array, span: Span, words: readonly string[]): string | undefined {
+export function oneSpelt<Word extends string>(
+  bytes: Uint8Array,
+  span: Span,
+  words: readonly Word[],
+): Word | undefined {
   const length = span.end - span.start - 2
   for (const word of words) {
     const fits = length >= word.length && length <= LONGEST_ESCAPE * word.length

@@ -2,8 +2,8 @@
 export interface Tail {
   /** Takes the next bytes; they are copied, so the chunk itself is not kept alive. */
   push(chunk: Uint8Array): void
-  /** What is kept, as text. A character that the beginning cuts in two is U+FFFD. */
-  text(): string
+  /** A copy of what is kept; the beginning may cut a character in two. */
+  bytes(): Uint8Array
 }
 
 const firstSize = 2_048
@@ -17,17 +17,6 @@ export function createTail(limit = 16_384): Tail {
   let ring = new Uint8Array(0)
   let end = 0
   let kept = 0
-
-  function inOrder(): Uint8Array {
-    const ordered = new Uint8Array(kept)
-    const start = end - kept
-    if (start >= 0) ordered.set(ring.subarray(start, end))
-    else {
-      ordered.set(ring.subarray(start))
-      ordered.set(ring.subarray(0, end), -start)
-    }
-    return ordered
-  }
 
   function grow(needed: number): void {
     let size = Math.max(ring.length, Math.min(firstSize, limit))
@@ -52,6 +41,15 @@ export function createTail(limit = 16_384): Tail {
       end = bytes.length <= untilWrap ? end + bytes.length : bytes.length - untilWrap
       kept = Math.min(kept + bytes.length, ring.length)
     },
-    text: () => new TextDecoder().decode(inOrder()),
+    bytes() {
+      const ordered = new Uint8Array(kept)
+      const start = end - kept
+      if (start >= 0) ordered.set(ring.subarray(start, end))
+      else {
+        ordered.set(ring.subarray(start))
+        ordered.set(ring.subarray(0, end), -start)
+      }
+      return ordered
+    },
   }
 }

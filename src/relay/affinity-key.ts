@@ -39,7 +39,14 @@ export interface AffinitySource {
  */
 export function affinityKeyOf(source: AffinitySource): string {
   const value = valueOf(source)
-  return value === undefined ? '' : hash01(`${source.poolId}\n${value}`).toString(36)
+  return value === undefined ? '' : keyOf(hash01(`${source.poolId}\n${value}`))
+}
+
+/** All 53 bits as two whole numbers, which engines write down ten times as fast as a fraction. */
+function keyOf(hash: number): string {
+  const bits = hash * 2 ** 53
+  const high = Math.floor(bits / 2 ** 27)
+  return `${high}.${bits - high * 2 ** 27}`
 }
 
 function valueOf({ rule, address, headers, scan }: AffinitySource): string | undefined {

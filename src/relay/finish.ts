@@ -1,5 +1,5 @@
 import type { ByteReader } from '../lib/byte-reader.ts'
-import { usageOfBytes, type Usage } from '../lib/usage.ts'
+import { usageOf, type Usage } from '../lib/usage.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import type { AttemptTask } from './attempt.ts'
 import { instantOf } from './clock.ts'
@@ -25,7 +25,7 @@ const BYTES_A_TOKEN = 4
 /** A complete answer: from the upstream's side the request is over. */
 export function finishBytes(bytes: Uint8Array, ending: Ending): Uint8Array {
   const { inputTokens } = ending.task.journey.request
-  const usage = inputTokens === undefined ? undefined : usageOfBytes(bytes)
+  const usage = inputTokens === undefined ? undefined : usageOf(bytes)
   finish(ending, { outcome: okOutcome(ending, usage, bytes.length), word: 'ok', usage })
   return bytes
 }

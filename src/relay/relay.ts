@@ -36,32 +36,27 @@ export async function relay({ request, rules, traffic, deps }: RelayTask): Promi
   const record = createRecord(journey, deps)
   traffic.budget.began(deps.clock.now())
   try {
-    return await travel(task, record)
+    for (;;) {
+      if (request.gone.aborted) throw clientGone()
+      const turning = nextTurn(task)
+      const found = turning instanceof Promise ? await turning : turning
+      if (!('lease' in found)) return record.answered(keptOr(task, found))
+      const end = await attempt(begun(task, record, found.lease))
+      if (end.kind === 'aborted') throw clientGone()
+      if (end.kind === 'committed') {
+        journey.kept?.discard()
+        return end.answer
+      }
+      journey.failures.push(end.failure)
+      if (end.failure.scope === 'none') journey.unfit = new Set([...journey.unfit, found.lease.claim.id])
+      const last = await lastAnswer(task, end)
+      if (last !== undefined) return record.answered(last)
+    }
   } catch (error) {
     journey.kept?.discard()
     const isOurs = error instanceof GatewayError
     record.end({ status: isOurs ? error.status : 500, code: isOurs ? error.code : 'internal_error' })
     throw error
-  }
-}
-
-async function travel(task: TurnTask, record: RequestRecord): Promise<RelayAnswer> {
-  const { journey } = task
-  for (;;) {
-    if (journey.request.gone.aborted) throw clientGone()
-    const turning = nextTurn(task)
-    const found = turning instanceof Promise ? await turning : turning
-    if (!('lease' in found)) return record.answered(keptOr(task, found))
-    const end = await attempt(begun(task, record, found.lease))
-    if (end.kind === 'aborted') throw clientGone()
-    if (end.kind === 'committed') {
-      journey.kept?.discard()
-      return end.answer
-    }
-    journey.failures.push(end.failure)
-    if (end.failure.scope === 'none') journey.unfit = new Set([...journey.unfit, found.lease.claim.id])
-    const last = await lastAnswer(task, end)
-    if (last !== undefined) return record.answered(last)
   }
 }
 

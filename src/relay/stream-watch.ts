@@ -33,6 +33,7 @@ const MESSAGES = {
 } as const satisfies Partial<Record<ErrorCode, string>>
 
 const encoder = new TextEncoder()
+const decoder = new TextDecoder()
 
 /**
  * A stream of chat chunks or Responses events says that it is done; a clean end without that word is a break
@@ -53,11 +54,11 @@ export function createStreamWatch(endpoint: Endpoint): StreamWatch {
     },
     atBoundary: boundary.atBoundary,
     isCutShort() {
-      const end = tail.text()
+      const end = decoder.decode(tail.bytes())
       if (!boundary.atBoundary()) return !LAST_WORD.test(end)
       return FINISHED[endpoint]?.test(end) === false
     },
-    usage: () => usageOf(tail.text()),
+    usage: () => usageOf(tail.bytes()),
     errorEvent(code) {
       const body = errorBody(code, MESSAGES[code])
       const named = endpoint === 'responses' ? 'event: error\n' : ''
@@ -80,7 +81,7 @@ export function createBodyWatch(): StreamWatch {
     },
     atBoundary: () => false,
     isCutShort: () => false,
-    usage: () => usageOf(tail.text()),
+    usage: () => usageOf(tail.bytes()),
     errorEvent: () => new Uint8Array(0),
   }
 }

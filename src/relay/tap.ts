@@ -1,5 +1,5 @@
 import type { AbortSignalLike } from '../lib/abort.ts'
-import { END, type ByteChunk, type ByteReader } from '../lib/byte-reader.ts'
+import { END, flowTo, type ByteChunk, type ByteReader, type ByteSink, type Flow } from '../lib/byte-reader.ts'
 import { TransportError } from './transport.ts'
 
 /** How a streamed body ended. */
@@ -54,47 +54,87 @@ export function createTap({ reader, head, watch, gone, onEnd }: TapSource): Byte
   const onGone = (): void => end({ kind: 'aborted' })
   gone.addEventListener('abort', onGone)
 
-  function passed(value: Uint8Array): ByteChunk {
+  function passed(value: Uint8Array): Uint8Array {
     watch?.push(value)
-    return { done: false, value }
+    return value
   }
 
   /** @throws TransportError where no event can tell of it */
-  function breakOff(code: 'upstream_disconnected' | 'upstream_timeout'): ByteChunk {
+  function breakOff(code: 'upstream_disconnected' | 'upstream_timeout'): Uint8Array {
     end({ kind: 'broken', code })
-    isOver = true
     if (watch?.atBoundary() !== true) throw new TransportError('broken', 'the upstream broke off')
-    return { done: false, value: watch.errorEvent(code) }
+    return watch.errorEvent(code)
+  }
+
+  /** Our own last word at the end of the upstream's; mostly there is none. */
+  function ended(): Uint8Array | undefined {
+    isOver = true
+    if (watch?.isCutShort() === true) return breakOff('upstream_disconnected')
+    end({ kind: 'ok' })
+    return undefined
+  }
+
+  /** The same where the upstream broke off. */
+  function broke(error: unknown): Uint8Array {
+    isOver = true
+    if (!gone.aborted && !isAbort(error))
+      return breakOff(isTimeout(error) ? 'upstream_timeout' : 'upstream_disconnected')
+    end({ kind: 'aborted' })
+    throw new TransportError('aborted', 'the client left')
+  }
+
+  function flow(sink: ByteSink): Flow {
+    const endWith = (lastWord: () => Uint8Array | undefined): void => {
+      try {
+        const word = lastWord()
+        if (word !== undefined) sink.chunk(word)
+      } catch (error) {
+        return sink.fail(error)
+      }
+      sink.end()
+    }
+    const start = (): Flow | undefined => {
+      for (let first = waiting.shift(); first !== undefined; first = waiting.shift())
+        if (!sink.chunk(passed(first))) return undefined
+      return flowTo(reader, {
+        chunk: (value) => sink.chunk(passed(value)),
+        end: () => endWith(ended),
+        fail: (error) => endWith(() => broke(error)),
+      })
+    }
+    let inner = start()
+    return {
+      resume() {
+        if (inner === undefined) inner = start()
+        else inner.resume()
+      },
+    }
   }
 
   return {
     async read() {
       if (isOver) return END
       const first = waiting.shift()
-      if (first !== undefined) return passed(first)
+      if (first !== undefined) return chunkOf(passed(first))
       let next: ByteChunk
       try {
         next = await reader.read()
       } catch (error) {
-        if (!gone.aborted && !isAbort(error))
-          return breakOff(isTimeout(error) ? 'upstream_timeout' : 'upstream_disconnected')
-        isOver = true
-        end({ kind: 'aborted' })
-        throw new TransportError('aborted', 'the client left')
+        return chunkOf(broke(error))
       }
-      if (!next.done) return passed(next.value)
-      if (watch?.isCutShort() === true) return breakOff('upstream_disconnected')
-      isOver = true
-      end({ kind: 'ok' })
-      return END
+      return chunkOf(next.done ? ended() : passed(next.value))
     },
     async cancel(reason) {
       isOver = true
       end({ kind: 'aborted' })
       await reader.cancel(reason).catch(() => {})
     },
+    flow,
   }
 }
+
+const chunkOf = (value: Uint8Array | undefined): ByteChunk =>
+  value === undefined ? END : { done: false, value }
 
 const isAbort = (error: unknown): boolean => error instanceof TransportError && error.failure === 'aborted'
 const isTimeout = (error: unknown): boolean => error instanceof TransportError && error.failure === 'timeout'

@@ -11,16 +11,17 @@ const MOST_ATTEMPTS = 32
 /** Lines of one JSON object each. Keys are snake_case, as everywhere outside; times are whole ms. */
 export function createJsonLines(wall: () => number): LogLines {
   const timeText = createTimeText()
+  const known = createKnownNames()
   const head = (event: string, level: LogLevel): string =>
     `{"time":"${timeText(wall())}","level":"${level}","event":"${event}"`
   return {
     request(event, level) {
-      let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${name(event.endpoint)},"asked":${name(event.asked)}`
-      if (event.upstream !== undefined) line += `,"upstream":${name(event.upstream)}`
-      if (event.model !== undefined) line += `,"model":${name(event.model)}`
+      let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${known(event.endpoint)},"asked":${name(event.asked)}`
+      if (event.upstream !== undefined) line += `,"upstream":${known(event.upstream)}`
+      if (event.model !== undefined) line += `,"model":${known(event.model)}`
       line += `,"status":${event.status}`
       if (event.code !== undefined) line += `,"code":${name(event.code)}`
-      line += `,"attempts":${attemptsText(event.attempts)}`
+      line += `,"attempts":${attemptsText(event.attempts, known)}`
       if (event.attempts.length > MOST_ATTEMPTS) line += `,"attempts_total":${event.attempts.length}`
       if (event.firstByteMs !== undefined) line += `,"first_byte_ms":${whole(event.firstByteMs)}`
       line += `,"ms":${whole(event.durationMs)},"stream":${event.stream},"queued_ms":${whole(event.queuedMs)}`
@@ -29,24 +30,42 @@ export function createJsonLines(wall: () => number): LogLines {
       return `${line}}`
     },
     attempt: (event) =>
-      `${head('attempt', 'debug')},"id":${name(event.requestId)},"endpoint":${name(event.endpoint)},"model":${name(event.model)},${attemptFields(event)}}`,
+      `${head('attempt', 'debug')},"id":${name(event.requestId)},"endpoint":${known(event.endpoint)},"model":${known(event.model)},${attemptFields(event, known)}}`,
     notice: (message, level) => `${head('notice', level)},"message":${jsonText(message, MESSAGE_LENGTH)}}`,
   }
 }
 
 const name = (text: string): string => jsonText(text, NAME_LENGTH)
 
-function attemptsText(attempts: readonly AttemptRecord[]): string {
+/** Names that come back with every request are looked at once. */
+function createKnownNames(): (text: string) => string {
+  const known = new Map<string, string>()
+  return (text) => {
+    const before = known.get(text)
+    if (before !== undefined) return before
+    const spelt = name(text)
+    if (known.size >= MOST_KNOWN) known.clear()
+    known.set(text, spelt)
+    return spelt
+  }
+}
+
+const MOST_KNOWN = 1_000
+
+function attemptsText(attempts: readonly AttemptRecord[], known: (text: string) => string): string {
   let text = ''
   for (const [at, attempt] of attempts.entries()) {
     if (at === MOST_ATTEMPTS) break
-    text += `${at === 0 ? '' : ','}{${attemptFields(attempt)}}`
+    text += `${at === 0 ? '' : ','}{${attemptFields(attempt, known)}}`
   }
   return `[${text}]`
 }
 
-function attemptFields({ upstream, outcome, status, firstByteMs, durationMs }: AttemptRecord): string {
-  let text = `"upstream":${name(upstream)},"outcome":"${outcome}"`
+function attemptFields(
+  { upstream, outcome, status, firstByteMs, durationMs }: AttemptRecord,
+  known: (text: string) => string,
+): string {
+  let text = `"upstream":${known(upstream)},"outcome":"${outcome}"`
   if (status !== undefined) text += `,"status":${status}`
   if (firstByteMs !== undefined) text += `,"first_byte_ms":${whole(firstByteMs)}`
   return `${text},"ms":${whole(durationMs)}`

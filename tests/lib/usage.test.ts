@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { usageOf, usageOfBytes } from '../../src/lib/usage.ts'
+import { usageOf } from '../../src/lib/usage.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const chat = '"usage":{"prompt_tokens":12,"completion_tokens":34,"total_tokens":46}'
@@ -51,7 +51,7 @@ describe('usage is found in', () => {
       usage: { input: 0, total: 0 },
     },
   ])('$form', ({ text, usage }) => {
-    expect(usageOf(text)).toEqual(usage)
+    expect(usageOf(bytes(text))).toEqual(usage)
   })
 })
 
@@ -67,23 +67,25 @@ test.each([
   [`{"usage":{"total_tokens":3,"filler":"${'x'.repeat(5_000)}"}}`, 'an object beyond the bound'],
   ['{"usage":{"total_tokens":3,}}', 'broken JSON'],
 ])('%s gives nothing: %s', (text) => {
-  expect(usageOf(text)).toBeUndefined()
+  expect(usageOf(bytes(text))).toBeUndefined()
 })
 
 test.each(['-1', '1e10', '1e400', '-1e400', '1.5', '"7"', 'null', 'true', '{}'])(
   'a count of %s is as absent',
   (count) => {
-    expect(usageOf(`{"usage":{"prompt_tokens":${count},"completion_tokens":8}}`)).toEqual({ output: 8 })
-    expect(usageOf(`{"usage":{"prompt_tokens":${count}}}`)).toBeUndefined()
+    expect(usageOf(bytes(`{"usage":{"prompt_tokens":${count},"completion_tokens":8}}`))).toEqual({
+      output: 8,
+    })
+    expect(usageOf(bytes(`{"usage":{"prompt_tokens":${count}}}`))).toBeUndefined()
   },
 )
 
 test('a large answer is read at its end and at its beginning', () => {
   const filler = JSON.stringify('字'.repeat(300_000))
-  expect(usageOfBytes(bytes(`{"data":${filler},${chat}}`))).toEqual(chatUsage)
-  expect(usageOfBytes(bytes(`{${chat},"data":${filler}}`))).toEqual(chatUsage)
-  expect(usageOfBytes(bytes(`{"data":${filler}}`))).toBeUndefined()
-  expect(usageOfBytes(bytes(`{${chat}}`))).toEqual(chatUsage)
+  expect(usageOf(bytes(`{"data":${filler},${chat}}`))).toEqual(chatUsage)
+  expect(usageOf(bytes(`{${chat},"data":${filler}}`))).toEqual(chatUsage)
+  expect(usageOf(bytes(`{"data":${filler}}`))).toBeUndefined()
+  expect(usageOf(bytes(`{${chat}}`))).toEqual(chatUsage)
 })
 
 test.each([
@@ -97,7 +99,7 @@ test.each([
   const quickest = Math.min(
     ...Array.from({ length: 5 }, () => {
       const start = performance.now()
-      usageOf(text)
+      usageOf(bytes(text))
       return performance.now() - start
     }),
   )
@@ -128,7 +130,7 @@ test('whatever the text, nothing throws and each count is a whole number from 0 
         fc.array(pieces, { maxLength: 40 }).map((list) => list.join('')),
       ),
       (text) => {
-        for (const count of Object.values(usageOf(text) ?? {})) {
+        for (const count of Object.values(usageOf(bytes(text)) ?? {})) {
           expect(Number.isInteger(count) && count >= 0 && count <= 1e9).toBe(true)
         }
       },
