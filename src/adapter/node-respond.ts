@@ -1,6 +1,7 @@
 import type { HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { ServerResponse } from 'node:http'
+import type { Writable } from 'node:stream'
 import { flowTo, type ByteReader } from '../lib/byte-reader.ts'
 import type { Respond } from '../http/respond.ts'
 import { latin1Of, TEXT_LIMIT_BYTES } from './node-latin1.ts'
@@ -26,9 +27,9 @@ function pump(reader: ByteReader, outgoing: ServerResponse): void {
   outgoing.once('close', cancel)
   const flow = flowTo(reader, {
     chunk(value) {
-      const isRoomy = frames.write(value)
-      if (!isRoomy) outgoing.once('drain', () => flow.resume())
-      return isRoomy
+      const full = frames.write(value)
+      full?.once('drain', () => flow.resume())
+      return full === undefined
     },
     end() {
       outgoing.off('close', cancel)
@@ -44,33 +45,45 @@ function pump(reader: ByteReader, outgoing: ServerResponse): void {
 interface Frames {
   /** Sends the head, if nothing has been written yet. */
   readonly begin: () => void
-  /** False where the connection takes no more for now. */
-  readonly write: (chunk: Uint8Array) => boolean
+  /** Where to wait for room, when there is none for now. */
+  readonly write: (chunk: Uint8Array) => Writable | undefined
   readonly end: () => void
 }
 
 /**
  * Writes the frames of a chunked body (RFC 9112 §7.1) in place of Node, which hands the connection four pieces for
- * each. A client of HTTP/1.0 gets none.
+ * each, a moment later. Behind the head they go straight to the connection. A client of HTTP/1.0 gets none.
  */
 function takeFraming(outgoing: ServerResponse): Frames {
   const isFramed = outgoing.chunkedEncoding
   outgoing.chunkedEncoding = false
   let hasBegun = false
+
+  /** The first piece goes with the head; and a request that was sent ahead waits for its connection. */
+  function placeFor(): Writable {
+    const { socket } = outgoing
+    const isBehindHead = hasBegun && socket !== null
+    hasBegun = true
+    return isBehindHead ? socket : outgoing
+  }
+
   return {
     begin() {
       if (!hasBegun) outgoing.flushHeaders()
       hasBegun = true
     },
     write(chunk) {
-      hasBegun = true
-      if (!isFramed) return outgoing.write(chunk)
+      const place = placeFor()
+      if (!isFramed) return place.write(chunk) ? undefined : place
       const size = chunk.length.toString(16)
       if (chunk.length <= TEXT_LIMIT_BYTES)
-        return outgoing.write(`${size}\r\n${latin1Of(chunk)}\r\n`, 'latin1')
-      outgoing.write(`${size}\r\n`, 'latin1')
-      outgoing.write(chunk)
-      return outgoing.write('\r\n', 'latin1')
+        return place.write(`${size}\r\n${latin1Of(chunk)}\r\n`, 'latin1') ? undefined : place
+      place.cork()
+      place.write(`${size}\r\n`, 'latin1')
+      place.write(chunk)
+      const isRoomy = place.write('\r\n', 'latin1')
+      place.uncork()
+      return isRoomy ? undefined : place
     },
     end() {
       if (isFramed) outgoing.end('0\r\n\r\n', 'latin1')
