@@ -1,5 +1,6 @@
 import { errorBody, type ErrorCode } from '../errors.ts'
 import { createBoundaryTracker } from '../lib/sse-boundary.ts'
+import { createOpeningTracker } from '../lib/sse-opening.ts'
 import { createTail } from '../lib/tail.ts'
 import { usageOf, type Usage } from '../lib/usage.ts'
 import type { Endpoint } from '../pool/vocabulary.ts'
@@ -42,6 +43,8 @@ const decoder = new TextDecoder()
 export function createStreamWatch(endpoint: Endpoint): StreamWatch {
   const boundary = createBoundaryTracker()
   const tail = createTail()
+  // The last event of a response repeats all of it, and its type stands at its beginning.
+  const openings = endpoint === 'responses' ? createOpeningTracker() : undefined
   let bytes = 0
   return {
     get bytes() {
@@ -51,12 +54,15 @@ export function createStreamWatch(endpoint: Endpoint): StreamWatch {
       bytes += chunk.length
       boundary.push(chunk)
       tail.push(chunk)
+      openings?.push(chunk)
     },
     atBoundary: boundary.atBoundary,
     isCutShort() {
       const end = decoder.decode(tail.bytes())
       if (!boundary.atBoundary()) return !LAST_WORD.test(end)
-      return FINISHED[endpoint]?.test(end) === false
+      const finished = FINISHED[endpoint]
+      if (finished === undefined || finished.test(end)) return false
+      return openings === undefined || !finished.test(decoder.decode(openings.opening()))
     },
     usage: () => usageOf(tail.bytes()),
     errorEvent(code) {

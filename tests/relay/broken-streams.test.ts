@@ -121,3 +121,13 @@ test('a slow reader is no silence of the upstream', async () => {
   await settle()
   expect(text).toBe(body.join(''))
 })
+
+test('a last event that holds the whole answer may be of any length', async () => {
+  const output = [{ type: 'message', content: [{ type: 'output_text', text: 'x'.repeat(100_000) }] }]
+  const usage = { input_tokens: 5, output_tokens: 25_000, total_tokens: 25_005 }
+  const last = JSON.stringify({ type: 'response.completed', response: { id: 'resp_1', output, usage } })
+  const body = [`event: response.completed\ndata: ${last.slice(0, 70_000)}`, `${last.slice(70_000)}\n\n`]
+  const { app, text, broke } = await streamOf({ headers: SSE, body, end: 'close' }, 'responses')
+  expect([broke, text === body.join('')]).toEqual([false, true])
+  expect(app.requests()).toMatchObject([{ status: 200, attempts: [{ outcome: 'ok' }], outputTokens: 25_000 }])
+})
