@@ -8,7 +8,7 @@ export const BODY_SILENCE_MS = 30_000
 export interface BodyCollector {
   /** @throws GatewayError when a limit is passed */
   add(chunk: Uint8Array): void
-  /** Everything so far as one piece. */
+  /** Everything as one piece, given once: it is held by its taker alone. */
   whole(): Uint8Array
   /** The bytes are no longer held. */
   drop(): void
@@ -39,6 +39,8 @@ export function createBodyCollector(
         joined.set(chunk, at)
         at += chunk.length
       }
+      // Whoever holds the collector would hold a second copy.
+      chunks.length = 0
       return joined
     },
     drop() {

@@ -5,8 +5,20 @@ import type { AiloadProcess } from './gateway-process.ts'
 /** Put into the environment of a process whose heap is to be asked for. */
 export const inspected = { NODE_OPTIONS: '--inspect=127.0.0.1:0' }
 
-/** Bytes in use right after a forced collection. */
-export async function heapAfterCollection(child: AiloadProcess): Promise<number> {
+/** Bytes of the heap in use right after a forced collection. */
+export const heapAfterCollection = (child: AiloadProcess): Promise<number> =>
+  afterCollection(child, 'process.memoryUsage().heapUsed')
+
+/** Bytes outside of the heap, in buffers, right after a forced collection. */
+export const buffersAfterCollection = (child: AiloadProcess): Promise<number> =>
+  afterCollection(child, 'process.memoryUsage().arrayBuffers')
+
+interface Reply {
+  readonly id?: number
+  readonly result: { readonly result?: { readonly value?: number } }
+}
+
+async function afterCollection(child: AiloadProcess, expression: string): Promise<number> {
   const [, url = ''] = await child.printed(/Debugger listening on (ws:\S+)/)
   const socket = new WebSocket(url)
   await new Promise((resolve, reject) => {
@@ -14,18 +26,18 @@ export async function heapAfterCollection(child: AiloadProcess): Promise<number>
     socket.addEventListener('error', reject)
   })
   let id = 0
-  const ask = (method: string): Promise<{ usedSize?: number }> =>
+  const ask = (method: string, params = {}): Promise<Reply['result']> =>
     new Promise((resolve) => {
       const own = ++id
       socket.addEventListener('message', ({ data }) => {
-        const message: { id?: number; result: { usedSize?: number } } = JSON.parse(String(data))
+        const message = JSON.parse(String(data)) as Reply
         if (message.id === own) resolve(message.result)
       })
-      socket.send(JSON.stringify({ id: own, method }))
+      socket.send(JSON.stringify({ id: own, method, params }))
     })
   await ask('HeapProfiler.collectGarbage')
   await ask('HeapProfiler.collectGarbage')
-  const { usedSize } = await ask('Runtime.getHeapUsage')
+  const { result } = await ask('Runtime.evaluate', { expression, returnByValue: true })
   socket.close()
-  return usedSize ?? Number.NaN
+  return result?.value ?? Number.NaN
 }
