@@ -88,14 +88,16 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
     }
   }
 
+  /** What has waited longest; undefined while `to` takes none. */
+  function nextFor(to: ByteSink): Uint8Array | undefined {
+    const value = sink === to && !isFull ? chunks.shift() : undefined
+    bytes -= value?.byteLength ?? 0
+    return value
+  }
+
   /** What waits here goes on, and then whatever comes. */
   function drain(to: ByteSink): void {
-    while (sink === to && !isFull) {
-      const value = chunks.shift()
-      if (value === undefined) break
-      bytes -= value.byteLength
-      isFull = !to.chunk(value)
-    }
+    for (let value = nextFor(to); value !== undefined; value = nextFor(to)) isFull = !to.chunk(value)
     if (isOver) tellEnd()
     else if (!isFull) {
       silence.wait()

@@ -58,17 +58,17 @@ export function readerOf(body: Uint8Array | ByteReader): ByteReader {
 /** Lets a body flow, whether it can do so by itself or has to be read. */
 export function flowTo(reader: ByteReader, sink: ByteSink): Flow {
   if (reader.flow !== undefined) return reader.flow(sink)
-  const next = (): void => {
+  const pull = (): void => {
     reader.read().then(
       ({ done, value }) => {
         if (done) sink.end()
-        else if (sink.chunk(value)) next()
+        else if (sink.chunk(value)) pull()
       },
       (error: unknown) => sink.fail(error),
     )
   }
-  next()
-  return { resume: next }
+  pull()
+  return { resume: pull }
 }
 
 /** The same as a stream, for runtimes that take nothing else. Pulls; keeps no queue of its own. */

@@ -73,14 +73,15 @@ export const mutations: readonly Mutation[] = [
   },
   {
     file: relay('relay'),
-    search: "if (end.failure.scope === 'none') journey.unfit.add(found.lease.claim.id)",
+    search:
+      "if (end.failure.scope === 'none') journey.unfit = new Set([...journey.unfit, found.lease.claim.id])",
     replace: '',
     because: 'who refuses one request is not asked for it again after a wait',
     tests: tests('waiting'),
   },
   {
     file: relay('relay'),
-    search: 'if (model !== undefined) journey.refusingModels.add(model)',
+    search: 'if (model !== undefined) journey.refusingModels = new Set([...journey.refusingModels, model])',
     replace: '',
     because: 'after context_length_exceeded only another model is asked',
     tests: tests('classes'),
