@@ -1,7 +1,7 @@
 /**
  * How many copies of a large body does the gateway hold while its upstream works?
  *
- * `node --import tsx bench/large-body.ts [requests]` sends 40 bodies of 5 MB at once to an upstream that has read them
+ * `npm run bench:body -- [requests]` sends 40 bodies of 5 MB at once to an upstream that has read them
  * and says nothing, and prints what the process holds outside of its heap for each of them, in bodies. The aim: at
  * most two.
  */

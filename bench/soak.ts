@@ -1,7 +1,7 @@
 /**
  * Does anything grow in an hour?
  *
- * `node --import tsx bench/soak.ts [minutes] [requests a second]` sends 20 requests a second for an hour, a fifth of
+ * `npm run bench:soak -- [minutes] [requests a second]` sends 20 requests a second for an hour, a fifth of
  * them streams, a fiftieth left by their client, in 1,000 conversations, through a gateway process, and prints its
  * heap after a forced collection, its resident memory and its descriptors ten times. The aim: no more heap at the end
  * than 3 MB above that after the first tenth.

@@ -85,6 +85,7 @@ export function createTap({ reader, head, watch, gone, onEnd }: TapSource): Byte
 
   function flow(sink: ByteSink): Flow {
     const endWith = (lastWord: () => Uint8Array | undefined): void => {
+      if (isOver) return
       try {
         const word = lastWord()
         if (word !== undefined) sink.chunk(word)

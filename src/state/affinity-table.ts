@@ -7,7 +7,7 @@ export interface AffinityTable {
   readonly size: number
 }
 
-/** @param capacity the most keys kept; at 100,000 keys of 40 characters about 15 MB */
+/** @param capacity the most keys kept; at 100,000 keys of 15 characters about 20 MB */
 export function createAffinityTable(capacity = 100_000): AffinityTable {
   // A Map keeps insertion order: re-inserting on use makes the first key the longest unused one.
   const kept = new Map<string, { upstream: string; until: number }>()

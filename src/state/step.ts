@@ -6,10 +6,10 @@ import type { LeaseRecord } from './lease-record.ts'
 import { draftOf, UNKNOWN, type ScopeState } from './scope-state.ts'
 import type { WindowName, WindowState } from './window.ts'
 
-/** A scope that a step moved, and its state as the step leaves it. Nobody else holds the state or its windows yet. */
+/** A scope that a step moved, and its state as the step leaves it: a copy that nobody else holds yet. */
 export interface Change {
   readonly scope: string
-  state: Draft<ScopeState>
+  readonly state: Draft<ScopeState>
 }
 
 /** A handful, each scope once: a search is quicker than a map would be made. */
