@@ -58,11 +58,12 @@ function cell({ entries, direct }: Results, entry: Entry, name: string): string 
 export function tableOf(results: Results): string {
   const { entries, counts, missing } = results
   const columns = results.loads.filter((name) => name in titles)
+  const hasRates = columns.includes('small')
   const header = [
     'proxy',
     'version',
     ...columns.map((name) => titles[name] ?? name),
-    'requests/s, 657 B',
+    ...(hasRates ? ['requests/s, 657 B'] : []),
     'MB at rest / after',
     ...counts.map((count) => `${count} streams: KB each, ms p99 beside`),
   ]
@@ -73,7 +74,7 @@ export function tableOf(results: Results): string {
       entry.proxy.name,
       entry.proxy.version(),
       ...columns.map((name) => cell(results, entry, name)),
-      medianOf(entry, 'small', (one) => one.perSecond).toFixed(0),
+      ...(hasRates ? [medianOf(entry, 'small', (one) => one.perSecond).toFixed(0)] : []),
       `${(entry.atRest / 1e6).toFixed(0)} / ${(after / 1e6).toFixed(0)}`,
       ...counts.map((count) => {
         const held = entry.streams.get(count)
