@@ -1,7 +1,8 @@
 import { eachMember, type Span } from './json-skip.ts'
 import { isSpelt } from './json-shape.ts'
 import { oneSpelt } from './json-spelling.ts'
-import { OPEN_BRACE, QUOTE } from './json-syntax.ts'
+import { COLON, OPEN_BRACE, QUOTE } from './json-syntax.ts'
+import { afterSpace } from './json-token.ts'
 import { numberValue } from './json-value.ts'
 
 /** Tokens that an answer says it has cost. What it does not say is undefined. */
@@ -17,10 +18,8 @@ const mostTokens = 1e9
 const longestObject = 4_096
 const mostTries = 16
 const endBytes = 16_384
-const mostBlanks = 16
 
 const usageKey = '"usage"'
-const COLON = 0x3a
 
 /**
  * What the last readable `"usage"` object in some bytes says, wherever they begin and end: the tail of a stream of
@@ -59,8 +58,8 @@ function lastKeyBefore(bytes: Uint8Array, start: number, before: number): number
 
 /** Of the object behind a key that ends at `at`; undefined for any other value, and where it is cut or broken. */
 function usageBehind(bytes: Uint8Array, at: number, end: number): Usage | undefined {
-  const colon = afterBlanks(bytes, at)
-  const open = afterBlanks(bytes, colon + 1)
+  const colon = afterSpace(bytes, at)
+  const open = afterSpace(bytes, colon + 1)
   if (bytes[colon] !== COLON || bytes[open] !== OPEN_BRACE) return undefined
   try {
     return usageIn(bytes.subarray(open, Math.min(end, open + longestObject)))
@@ -68,15 +67,6 @@ function usageBehind(bytes: Uint8Array, at: number, end: number): Usage | undefi
     return undefined
   }
 }
-
-function afterBlanks(bytes: Uint8Array, from: number): number {
-  let at = from
-  while (at < from + mostBlanks && isBlank(bytes[at])) at++
-  return at
-}
-
-const isBlank = (byte: number | undefined): boolean =>
-  byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 
 const figures = [
   'prompt_tokens',
