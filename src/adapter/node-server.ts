@@ -1,9 +1,9 @@
-import { getRequestListener } from '@hono/node-server'
-import { createServer, type Server } from 'node:http'
+import { getRequestListener, type HttpBindings } from '@hono/node-server'
+import { createServer, type Server } from 'node:net'
 import type { App } from '../app.ts'
-import { GatewayError } from '../errors.ts'
 import { errorResponse } from '../http/error-answer.ts'
-import { lingerBehind } from './node-linger.ts'
+import { malformed } from './node-http-request-head.ts'
+import { serveConnection, type Exchange, type ServerConnection } from './node-server-connection.ts'
 
 /** A server that listens. */
 export interface NodeServer {
@@ -20,89 +20,88 @@ export interface NodeServerOptions {
   readonly port: number
 }
 
-/**
- * Limits of the server itself. A client that takes over 10 s for its headers, or sends nothing on a new
- * connection, is closed at the next check. There is no limit on a body that makes progress.
- */
-const SERVER_LIMITS = {
-  headersTimeout: 10_000,
-  requestTimeout: 0,
-  keepAliveTimeout: 65_000,
-  connectionsCheckingInterval: 5_000,
-  maxHeaderSize: 32_768,
-  noDelay: true,
-} as const
+/** How often connections are looked at that keep us waiting. */
+const LOOK_EVERY_MS = 1_000
 
-/** @throws Error with a `code` such as EADDRINUSE when the address can't be had */
+/**
+ * Serves the app over HTTP/1.1 on plain sockets. Node's own server makes two streams for each request, which cost
+ * more than all that the gateway does with it.
+ *
+ * @throws Error with a `code` such as EADDRINUSE when the address can't be had
+ */
 export async function listen({ app, host, port }: NodeServerOptions): Promise<NodeServer> {
+  const connections = new Set<ServerConnection>()
+  const answer = listenerOf(app)
   let open = 0
   let onEmpty = (): void => {}
-  let isDraining = false
-  const onRequest = getRequestListener((request, env) => app.fetch(request, env), {
-    errorHandler: () =>
-      errorResponse(
-        new GatewayError('invalid_json', 'The request line or its Host header is malformed.'),
-        {},
-      ),
-  })
-  function onAnswerClosed(): void {
-    open -= 1
-    if (open === 0) onEmpty()
-  }
   /** When no answer is under way. */
   const empty = (): Promise<void> =>
     new Promise((resolve) => {
       onEmpty = resolve
       if (open === 0) resolve()
     })
-  const server = createServer(SERVER_LIMITS, (incoming, outgoing) => {
-    open += 1
-    outgoing.on('close', onAnswerClosed)
-    if (isDraining) {
-      outgoing.setHeader('connection', 'close')
-      lingerBehind(incoming)
-    }
-    void onRequest(incoming, outgoing)
-  })
-  server.on('connection', (socket) => closeWhenSilent(socket))
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      resolve()
+
+  // A client that closes its side is told apart from one whose connection is gone: its last answer has arrived.
+  const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
+    const connection = serveConnection(socket, {
+      request(exchange) {
+        open += 1
+        answer(exchange)
+      },
+      over() {
+        open -= 1
+        if (open === 0) onEmpty()
+      },
+      closed: () => void connections.delete(connection),
     })
+    connections.add(connection)
   })
+  await listening(server, port, host)
+  const watch = setInterval(() => {
+    for (const connection of connections) connection.look()
+  }, LOOK_EVERY_MS).unref()
+
   return {
     port: portOf(server, port),
     async drain(atMostMs) {
-      isDraining = true
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()))
-      server.closeIdleConnections()
-      const sweeper = setInterval(() => server.closeIdleConnections(), 50)
+      for (const connection of connections) connection.retire()
       const isInTime = await inTime(empty(), atMostMs)
-      clearInterval(sweeper)
       const cut = isInTime ? 0 : open
-      server.closeAllConnections()
+      for (const connection of connections) connection.destroy()
+      clearInterval(watch)
       await closed
       return { cut }
     },
   }
 }
 
+/** The app as something that answers exchanges. */
+function listenerOf(app: App): (exchange: Exchange) => void {
+  const listener = getRequestListener((request, env) => app.fetch(request, env), {
+    autoCleanupIncoming: false,
+    errorHandler: () => errorResponse(malformed('its target or its Host header makes no URL'), {}),
+  })
+  return (exchange) => {
+    // Both are as much of Node's own as the listener asks for.
+    const { incoming, outgoing } = exchange as unknown as HttpBindings
+    void listener(incoming, outgoing)
+  }
+}
+
+function listening(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
 function portOf(server: Server, asked: number): number {
   const address = server.address()
   return typeof address === 'object' && address !== null ? address.port : asked
-}
-
-/** A connection that never sends a byte is not seen by Node's own check of slow headers. */
-const FIRST_BYTE_MS = 15_000
-
-function closeWhenSilent(socket: import('node:net').Socket): void {
-  const timer = setTimeout(() => {
-    if (socket.bytesRead === 0) socket.destroy()
-  }, FIRST_BYTE_MS)
-  timer.unref()
-  socket.once('close', () => clearTimeout(timer))
 }
 
 async function inTime(done: Promise<void>, ms: number): Promise<boolean> {

@@ -1,7 +1,7 @@
 import type { HeaderBag } from '../lib/headers.ts'
 import { TransportError, type UpstreamRequest } from '../relay/transport.ts'
 import type { OutgoingRequest } from './node-http-connection.ts'
-import { IS_FIELD_VALUE, IS_TOKEN } from './node-http-head.ts'
+import { IS_FIELD_VALUE, IS_TOKEN } from './node-http-fields.ts'
 import { latin1Of, TEXT_LIMIT_BYTES } from './node-latin1.ts'
 import type { Origin } from './node-transport-connect.ts'
 

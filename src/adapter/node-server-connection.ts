@@ -1,0 +1,184 @@
+import type { Socket } from 'node:net'
+import { errorBody, GatewayError } from '../errors.ts'
+import { clientGone } from '../http/collect-body.ts'
+import { answerHeadText, KEEP_ALIVE_S } from './node-http-answer-text.ts'
+import { createRequestReader } from './node-http-requests.ts'
+import { ServerAnswer, type Wire } from './node-server-answer.ts'
+import { ServerRequest } from './node-server-request.ts'
+
+/** A client's connection. */
+export interface ServerConnection {
+  /** Closes it where its client has kept it waiting for too long. Called about once a second. */
+  look(): void
+  /** No further request is taken: it ends behind the present answer, at once where there is none. */
+  retire(): void
+  /** Cuts it, whatever goes on over it. */
+  destroy(): void
+}
+
+/** A request and its answer. */
+export interface Exchange {
+  readonly incoming: ServerRequest
+  readonly outgoing: ServerAnswer
+}
+
+/** Who takes the requests of a connection. */
+export interface ConnectionUser {
+  /** A request has begun; called again only after `over`. */
+  request(exchange: Exchange): void
+  /** The answer has left, or its client has. */
+  over(): void
+  closed(): void
+}
+
+/** What a connection waits for, and for how long at most, ms. Nothing hurries a body that comes, or an answer. */
+const PATIENCE = {
+  /** The first byte of the first request. */
+  start: 15_000,
+  /** The rest of a head. */
+  head: 10_000,
+  /** The next request. */
+  idle: KEEP_ALIVE_S * 1_000,
+  /** The client's word that it has read the last answer, while what it still sends is thrown away. */
+  ending: 2_000,
+  exchange: Infinity,
+} as const
+
+/** What a client may send ahead of its turn before it is no longer read. */
+const MOST_AHEAD_BYTES = 65_536
+
+/** Takes the requests of a connection one by one; one that is sent ahead waits until the answers before it have left. */
+export function serveConnection(socket: Socket, user: ConnectionUser): ServerConnection {
+  let exchange: Exchange | undefined
+  /** The bytes of `exchange`'s request have all come. */
+  let isWhole = false
+  let isPersistent = true
+  /** What still comes is thrown away. */
+  let isDeaf = false
+  let isRetired = false
+  /** Bytes of later requests. */
+  let ahead: Buffer | undefined
+  let waitsFor: keyof typeof PATIENCE = 'start'
+  let since = performance.now()
+
+  const wire: Wire = {
+    socket,
+    // The rest of a request that is not read to its end could not be told from the next one.
+    mayGoOn: () => isPersistent && isWhole && !isRetired,
+    answered(isKept) {
+      exchange = undefined
+      user.over()
+      if (isKept && !isRetired) next()
+      else end()
+    },
+  }
+
+  const requests = createRequestReader({
+    head(head) {
+      isPersistent = head.isPersistent
+      waitFor('exchange')
+      exchange = { incoming: new ServerRequest(head, socket), outgoing: new ServerAnswer(head, wire) }
+      user.request(exchange)
+    },
+    data: (chunk) => exchange?.incoming.push(chunk),
+    end() {
+      isWhole = true
+      exchange?.incoming.end()
+    },
+  })
+
+  function waitFor(what: keyof typeof PATIENCE): void {
+    waitsFor = what
+    since = performance.now()
+  }
+
+  function next(): void {
+    isWhole = false
+    waitFor('idle')
+    const bytes = ahead
+    ahead = undefined
+    if (socket.isPaused()) socket.resume()
+    if (bytes !== undefined) take(bytes)
+  }
+
+  /** Up to the end of one request. */
+  function take(bytes: Buffer): void {
+    let at = 0
+    try {
+      at = requests.push(bytes, 0)
+    } catch (error) {
+      return refuse(error)
+    }
+    if (requests.isAmidHead && waitsFor !== 'head') waitFor('head')
+    if (at < bytes.length) keepAhead(bytes.subarray(at))
+  }
+
+  function keepAhead(bytes: Buffer): void {
+    ahead = ahead === undefined ? bytes : Buffer.concat([ahead, bytes])
+    if (ahead.length > MOST_AHEAD_BYTES) socket.pause()
+  }
+
+  /** What came is no request, or no longer one. */
+  function refuse(error: unknown): void {
+    if (!(error instanceof GatewayError)) throw error
+    isPersistent = false
+    isDeaf = true
+    // The body of a request that is being answered: its handler has the word.
+    if (exchange !== undefined) return exchange.incoming.fail(error)
+    const body = JSON.stringify(errorBody(error.code, error.message))
+    const head = answerHeadText(
+      error.status,
+      { 'content-type': 'application/json' },
+      { framing: { bytes: body.length }, isKept: false },
+    )
+    socket.write(head + body, 'latin1')
+    end()
+  }
+
+  /**
+   * The last answer arrives although the client may still be sending: closed at once, the system would answer the
+   * unread bytes with a reset that overtakes it (RFC 9112 §9.6).
+   */
+  function end(): void {
+    waitFor('ending')
+    isDeaf = true
+    ahead = undefined
+    socket.end()
+    if (socket.isPaused()) socket.resume()
+  }
+
+  socket.on('data', (bytes) => {
+    if (isDeaf) return
+    if (exchange !== undefined && isWhole) keepAhead(bytes)
+    else take(bytes)
+  })
+  socket.on('drain', () => exchange?.outgoing.drained())
+  // Whoever closes its side has left: a connection that is closed looks the same.
+  socket.on('end', () => (exchange === undefined ? socket.end() : socket.destroy()))
+  socket.on('error', () => {})
+  socket.on('close', () => {
+    const left = exchange
+    exchange = undefined
+    left?.incoming.fail(clientGone())
+    left?.outgoing.lost()
+    if (left !== undefined) user.over()
+    user.closed()
+  })
+
+  return {
+    look() {
+      if (performance.now() - since < PATIENCE[waitsFor]) return
+      if (waitsFor === 'head') refuse(headTimeout())
+      else socket.destroy()
+    },
+    retire() {
+      isRetired = true
+      if (exchange === undefined && waitsFor !== 'ending') end()
+    },
+    destroy: () => socket.destroy(),
+  }
+}
+
+/** RFC 9110 §15.5.9. */
+const headTimeout = (): GatewayError =>
+  new GatewayError('request_timeout', `The headers did not arrive within ${PATIENCE.head / 1_000} s.`)
