@@ -23,7 +23,7 @@ export interface HeadLimits {
 }
 
 /** What is looked at of a head that is not whole, to tell a protocol that is none of ours. */
-export const START_BYTES = 24
+const START_BYTES = 24
 
 const HEAD_END = '\r\n\r\n'
 const CR = 0x0d

@@ -61,6 +61,7 @@ export class ServerAnswer {
   write(chunk: Uint8Array): boolean {
     if (this.#isCut()) return false
     const before = this.headersSent ? '' : this.#streamHead()
+    if (!this.#mayHaveBody()) return before === '' || this.#wire.socket.write(before, 'latin1')
     if (!this.#isChunked) return this.#send(before, chunk, '')
     return this.#send(`${before}${chunk.length.toString(16)}\r\n`, chunk, '\r\n')
   }
@@ -97,13 +98,18 @@ export class ServerAnswer {
   }
 
   #sendWhole(body: Uint8Array): void {
-    // RFC 9110 §6.4.1.
-    const hasBody = this.#head.method !== 'HEAD' && this.#status !== 204 && this.#status !== 304
+    const hasBody = this.#mayHaveBody()
     const head = this.#headText(hasBody ? { bytes: body.length } : 'none')
     this.#send(head, hasBody ? body : NOTHING, '')
   }
 
+  /** RFC 9110 §6.4.1. */
+  #mayHaveBody(): boolean {
+    return this.#head.method !== 'HEAD' && this.#status !== 204 && this.#status !== 304
+  }
+
   #streamHead(): string {
+    if (!this.#mayHaveBody()) return this.#headText('none')
     this.#isChunked = !this.#head.isHttp10
     return this.#headText(this.#isChunked ? 'chunks' : 'until-close')
   }

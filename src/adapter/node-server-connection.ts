@@ -52,6 +52,9 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
   let exchange: Exchange | undefined
   /** The bytes of `exchange`'s request have all come. */
   let isWhole = false
+  /** The answer has left, with this word on what follows it, while bytes were still being taken. */
+  let goesOn: boolean | undefined
+  let isTaking = false
   let isPersistent = true
   /** What still comes is thrown away. */
   let isDeaf = false
@@ -67,15 +70,16 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
     mayGoOn: () => isPersistent && isWhole && !isRetired,
     answered(isKept) {
       exchange = undefined
+      goesOn = isKept
       user.over()
-      if (isKept && !isRetired) next()
-      else end()
+      settle()
     },
   }
 
   const requests = createRequestReader({
     head(head) {
       isPersistent = head.isPersistent
+      isWhole = head.length === 0
       waitFor('exchange')
       exchange = { incoming: new ServerRequest(head, socket), outgoing: new ServerAnswer(head, wire) }
       user.request(exchange)
@@ -92,6 +96,15 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
     since = performance.now()
   }
 
+  /** What follows an answer; an app may give one before its request has been taken to its end. */
+  function settle(): void {
+    if (goesOn === undefined || isTaking) return
+    const isNext = goesOn && !isRetired
+    goesOn = undefined
+    if (isNext) next()
+    else end()
+  }
+
   function next(): void {
     isWhole = false
     waitFor('idle')
@@ -104,13 +117,18 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
   /** Up to the end of one request. */
   function take(bytes: Buffer): void {
     let at = 0
+    isTaking = true
     try {
       at = requests.push(bytes, 0)
     } catch (error) {
-      return refuse(error)
+      at = bytes.length
+      refuse(error)
+    } finally {
+      isTaking = false
     }
     if (requests.isAmidHead && waitsFor !== 'head') waitFor('head')
     if (at < bytes.length) keepAhead(bytes.subarray(at))
+    settle()
   }
 
   function keepAhead(bytes: Buffer): void {

@@ -135,6 +135,7 @@ test.each([
   expect(client.statuses.length, client.text).toBe(1)
   expect(client.statuses[0]).toBeGreaterThanOrEqual(400)
   expect(client.statuses[0]).toBeLessThan(500)
+  expect(client.text).toMatch(/connection: close[^]*"type":"invalid_request_error"[^]*"code":"bad_request"/)
   expect(upstream.requests.length).toBe(before)
 })
 
@@ -149,6 +150,7 @@ test.each([
   client.send(head(more()))
   await client.ended()
   expect(client.statuses).toEqual([431])
+  expect(client.text).toContain('"code":"headers_too_large"')
 })
 
 test('an address of 100 KB is 4xx and closed', async () => {

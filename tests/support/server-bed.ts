@@ -1,0 +1,121 @@
+import { Hono } from 'hono/tiny'
+import { onTestFinished } from 'vitest'
+import { createAlarms } from '../../src/adapter/node-alarms.ts'
+import { createNodeArrive } from '../../src/adapter/node-arrive.ts'
+import { nodeRespond } from '../../src/adapter/node-respond.ts'
+import { listen, type NodeServer } from '../../src/adapter/node-server.ts'
+import { createBufferedBytes, type Arrival } from '../../src/http/arrival.ts'
+import { errorResponse } from '../../src/http/error-answer.ts'
+import { END, type ByteReader } from '../../src/lib/byte-reader.ts'
+
+/** A server of a few routes, and what became of its requests. */
+export interface ServerBed extends NodeServer {
+  /** `GET /path` for each request, `left /path` for each client that left, `cancelled` for a body nobody wants. */
+  readonly seen: readonly string[]
+  /** Bytes that `/endless` has given. */
+  readonly given: number
+  /** Lets everything go on that waits. */
+  release(): void
+}
+
+type Env = { Bindings: object }
+const arrive = createNodeArrive(createAlarms())
+const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
+
+/**
+ * Node's server with an app in place of the gateway: `/echo` tells the length and the start of a body, `/refused` reads
+ * none, `/held` waits for `release`, `/pieces` is a stream of two of which the second waits, `/broken` one that breaks
+ * there, `/endless` one without an end; `/empty` is 204, `/unchanged` 304.
+ */
+export async function startServerBed(): Promise<ServerBed> {
+  const seen: string[] = []
+  const memory = createBufferedBytes(() => 100_000_000)
+  let waiting: (() => void)[] = []
+  let given = 0
+  const hold = (): Promise<void> => new Promise((go) => void waiting.push(go))
+
+  function streamOf(next: (nth: number) => Promise<Uint8Array | undefined>): ByteReader {
+    let nth = 0
+    return {
+      async read() {
+        const value = await next(nth++)
+        return value === undefined ? END : { done: false, value }
+      },
+      async cancel() {
+        seen.push('cancelled')
+      },
+    }
+  }
+  async function secondOf(nth: number): Promise<Uint8Array | undefined> {
+    if (nth === 0) return bytesOf('one ')
+    if (nth > 1) return undefined
+    await hold()
+    return bytesOf('two')
+  }
+
+  const app = new Hono<Env>()
+  const answering = (path: string, answer: (arrival: Arrival, env: object) => Response | Promise<Response>) =>
+    app.all(path, (c) => {
+      const arrival = arrive(c.req.raw, c.env)
+      seen.push(`${c.req.method} ${path}`)
+      arrival.gone.addEventListener('abort', () => seen.push(`left ${path}`))
+      return answer(arrival, c.env)
+    })
+  const giving = (status: number, body: Uint8Array | ByteReader | null, env: object): Response =>
+    nodeRespond({ status, headers: { 'x-route': 'a' }, body }, env)
+
+  answering('/echo', async ({ readBody }, env) => {
+    const body = await readBody({ maxBytes: 10_000_000, memory })
+    const start = new TextDecoder().decode(body.subarray(0, 20))
+    memory.free(body.length)
+    return giving(200, bytesOf(`${body.length} ${start}`), env)
+  })
+  // As the gateway's app does, it answers a moment later.
+  answering('/refused', async () => new Response('no', { status: 401 }))
+  answering('/empty', (_, env) => giving(204, null, env))
+  answering('/unchanged', (_, env) => giving(304, null, env))
+  answering('/held', async (_, env) => {
+    await hold()
+    return giving(200, bytesOf('held'), env)
+  })
+  answering('/pieces', (_, env) => giving(200, streamOf(secondOf), env))
+  answering('/broken', (_, env) =>
+    giving(
+      200,
+      streamOf(async (nth) => {
+        if (nth > 0) await hold().then(() => Promise.reject(new Error('broken')))
+        return bytesOf('one ')
+      }),
+      env,
+    ),
+  )
+  answering('/endless', (_, env) =>
+    giving(
+      200,
+      streamOf(async () => {
+        given += 65_536
+        return new Uint8Array(65_536)
+      }),
+      env,
+    ),
+  )
+  app.get('/injected', (c) =>
+    nodeRespond({ status: 200, headers: { 'x-a': '1\r\nset-cookie: x' }, body: null }, c.env),
+  )
+  app.get('/fetch-api', (c) => c.text(`${c.req.header('x-a')} ${c.req.raw.headers.get('host')}`))
+  app.onError((error) => errorResponse(error, {}))
+
+  const server = await listen({ app, host: '127.0.0.1', port: 0 })
+  onTestFinished(async () => void (await server.drain(0)))
+  return {
+    ...server,
+    seen,
+    get given() {
+      return given
+    },
+    release() {
+      for (const go of waiting) go()
+      waiting = []
+    },
+  }
+}
