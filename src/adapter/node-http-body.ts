@@ -1,4 +1,4 @@
-import { createChunkFrames } from './node-http-chunks.ts'
+import { createChunkFrames, type ChunkFrames } from './node-http-chunks.ts'
 
 /** How the end of a body is told: a number of bytes, or one of these. */
 export const CHUNKED = -1
@@ -26,7 +26,8 @@ export function createBodyReader(
   data: (chunk: Uint8Array) => void,
   keep: (bytes: Buffer) => Buffer,
 ): BodyReader {
-  const frames = createChunkFrames()
+  /** Most connections never have any. */
+  let frames: ChunkFrames | undefined
   let length = 0
   let left = 0
   let isWhole = true
@@ -40,16 +41,16 @@ export function createBodyReader(
   }
 
   /** All frames in these bytes as one chunk: who writes many small ones at once is not copied in that. */
-  function takeChunks(bytes: Buffer, at: number): number {
+  function takeChunks(inFrames: ChunkFrames, bytes: Buffer, at: number): number {
     let body: Buffer | undefined
     let size = 0
-    const how = frames.push(bytes, at, (from, to) => {
+    const how = inFrames.push(bytes, at, (from, to) => {
       body ??= Buffer.allocUnsafe(bytes.length - from)
       size += bytes.copy(body, size, from, to)
     })
     isWhole = how === 'end'
     if (body !== undefined) data(body.subarray(0, size))
-    return how === 'junk' ? -1 : frames.at
+    return how === 'junk' ? -1 : inFrames.at
   }
 
   return {
@@ -59,10 +60,12 @@ export function createBodyReader(
     begin(next) {
       length = left = next
       isWhole = next === 0
-      if (next === CHUNKED) frames.begin()
+      if (next !== CHUNKED) return
+      frames ??= createChunkFrames()
+      frames.begin()
     },
     push(bytes, at) {
-      if (length === CHUNKED) return takeChunks(bytes, at)
+      if (length === CHUNKED && frames !== undefined) return takeChunks(frames, bytes, at)
       if (length !== UNTIL_CLOSE) return takeLength(bytes, at)
       data(keep(bytes.subarray(at)))
       return bytes.length

@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { createBodyReader } from './node-http-body.ts'
 import { createHeadGatherer, type HeadStep } from './node-http-gather.ts'
-import { createRequestHeadReader, malformed, type RequestHead } from './node-http-request-head.ts'
+import { malformed, type ReadRequestHead, type RequestHead } from './node-http-request-head.ts'
 
 /** What is told of the requests on one connection, in this order. */
 export interface RequestEvents {
@@ -34,8 +34,8 @@ const LIMITS = {
 const CR = 0x0d
 const LF = 0x0a
 
-export function createRequestReader(on: RequestEvents): RequestReader {
-  const readHead = createRequestHeadReader()
+/** @param readHead shared by all connections: it remembers the names that are in use */
+export function createRequestReader(readHead: ReadRequestHead, on: RequestEvents): RequestReader {
   const gatherer = createHeadGatherer(LIMITS)
   const body = createBodyReader(on.data, (bytes) => bytes)
   let isInBody = false

@@ -1,8 +1,10 @@
 import type { Socket } from 'node:net'
 import { errorBody, GatewayError } from '../errors.ts'
 import { clientGone } from '../http/collect-body.ts'
-import { answerHeadText, KEEP_ALIVE_S } from './node-http-answer-text.ts'
+import { answerHeadText } from './node-http-answer-text.ts'
+import type { ReadRequestHead } from './node-http-request-head.ts'
 import { createRequestReader } from './node-http-requests.ts'
+import { createPatience, headTimeout } from './node-patience.ts'
 import { ServerAnswer, type Wire } from './node-server-answer.ts'
 import { ServerRequest } from './node-server-request.ts'
 
@@ -31,24 +33,19 @@ export interface ConnectionUser {
   closed(): void
 }
 
-/** What a connection waits for, and for how long at most, ms. Nothing hurries a body that comes, or an answer. */
-const PATIENCE = {
-  /** The first byte of the first request. */
-  start: 15_000,
-  /** The rest of a head. */
-  head: 10_000,
-  /** The next request. */
-  idle: KEEP_ALIVE_S * 1_000,
-  /** The client's word that it has read the last answer, while what it still sends is thrown away. */
-  ending: 2_000,
-  exchange: Infinity,
-} as const
+/** A connection that was accepted, and what is done with it. */
+export interface ConnectionTask {
+  /** Half-open: its other side may end first. */
+  readonly socket: Socket
+  readonly readHead: ReadRequestHead
+  readonly user: ConnectionUser
+}
 
 /** What a client may send ahead of its turn before it is no longer read. */
 const MOST_AHEAD_BYTES = 65_536
 
 /** Takes the requests of a connection one by one; one that is sent ahead waits until the answers before it have left. */
-export function serveConnection(socket: Socket, user: ConnectionUser): ServerConnection {
+export function serveConnection({ socket, readHead, user }: ConnectionTask): ServerConnection {
   let exchange: Exchange | undefined
   /** The bytes of `exchange`'s request have all come. */
   let isWhole = false
@@ -61,8 +58,7 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
   let isRetired = false
   /** Bytes of later requests. */
   let ahead: Buffer | undefined
-  let waitsFor: keyof typeof PATIENCE = 'start'
-  let since = performance.now()
+  const patience = createPatience()
 
   const wire: Wire = {
     socket,
@@ -76,11 +72,11 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
     },
   }
 
-  const requests = createRequestReader({
+  const requests = createRequestReader(readHead, {
     head(head) {
       isPersistent = head.isPersistent
       isWhole = head.length === 0
-      waitFor('exchange')
+      patience.waitFor('exchange')
       exchange = { incoming: new ServerRequest(head, socket), outgoing: new ServerAnswer(head, wire) }
       user.request(exchange)
     },
@@ -90,11 +86,6 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
       exchange?.incoming.end()
     },
   })
-
-  function waitFor(what: keyof typeof PATIENCE): void {
-    waitsFor = what
-    since = performance.now()
-  }
 
   /** What follows an answer; an app may give one before its request has been taken to its end. */
   function settle(): void {
@@ -107,7 +98,7 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
 
   function next(): void {
     isWhole = false
-    waitFor('idle')
+    patience.waitFor('idle')
     const bytes = ahead
     ahead = undefined
     if (socket.isPaused()) socket.resume()
@@ -126,7 +117,7 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
     } finally {
       isTaking = false
     }
-    if (requests.isAmidHead && waitsFor !== 'head') waitFor('head')
+    if (requests.isAmidHead && patience.waitsFor !== 'head') patience.waitFor('head')
     if (at < bytes.length) keepAhead(bytes.subarray(at))
     settle()
   }
@@ -158,7 +149,7 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
    * unread bytes with a reset that overtakes it (RFC 9112 §9.6).
    */
   function end(): void {
-    waitFor('ending')
+    patience.waitFor('ending')
     isDeaf = true
     ahead = undefined
     socket.end()
@@ -185,18 +176,14 @@ export function serveConnection(socket: Socket, user: ConnectionUser): ServerCon
 
   return {
     look() {
-      if (performance.now() - since < PATIENCE[waitsFor]) return
-      if (waitsFor === 'head') refuse(headTimeout())
+      if (!patience.isOver()) return
+      if (patience.waitsFor === 'head') refuse(headTimeout())
       else socket.destroy()
     },
     retire() {
       isRetired = true
-      if (exchange === undefined && waitsFor !== 'ending') end()
+      if (exchange === undefined && patience.waitsFor !== 'ending') end()
     },
     destroy: () => socket.destroy(),
   }
 }
-
-/** RFC 9110 §15.5.9. */
-const headTimeout = (): GatewayError =>
-  new GatewayError('request_timeout', `The headers did not arrive within ${PATIENCE.head / 1_000} s.`)

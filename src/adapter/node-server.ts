@@ -2,8 +2,13 @@ import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { createServer, type Server } from 'node:net'
 import type { App } from '../app.ts'
 import { errorResponse } from '../http/error-answer.ts'
-import { malformed } from './node-http-request-head.ts'
-import { serveConnection, type Exchange, type ServerConnection } from './node-server-connection.ts'
+import { createRequestHeadReader, malformed } from './node-http-request-head.ts'
+import {
+  serveConnection,
+  type ConnectionUser,
+  type Exchange,
+  type ServerConnection,
+} from './node-server-connection.ts'
 
 /** A server that listens. */
 export interface NodeServer {
@@ -32,6 +37,7 @@ const LOOK_EVERY_MS = 1_000
 export async function listen({ app, host, port }: NodeServerOptions): Promise<NodeServer> {
   const connections = new Set<ServerConnection>()
   const answer = listenerOf(app)
+  const readHead = createRequestHeadReader()
   let open = 0
   let onEmpty = (): void => {}
   /** When no answer is under way. */
@@ -43,7 +49,7 @@ export async function listen({ app, host, port }: NodeServerOptions): Promise<No
 
   // A client that closes its side is told apart from one whose connection is gone: its last answer has arrived.
   const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
-    const connection = serveConnection(socket, {
+    const user: ConnectionUser = {
       request(exchange) {
         open += 1
         answer(exchange)
@@ -53,7 +59,8 @@ export async function listen({ app, host, port }: NodeServerOptions): Promise<No
         if (open === 0) onEmpty()
       },
       closed: () => void connections.delete(connection),
-    })
+    }
+    const connection = serveConnection({ socket, readHead, user })
     connections.add(connection)
   })
   await listening(server, port, host)

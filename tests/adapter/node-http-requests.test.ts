@@ -1,5 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
+import { createRequestHeadReader } from '../../src/adapter/node-http-request-head.ts'
 import { createRequestReader } from '../../src/adapter/node-http-requests.ts'
 import { GatewayError } from '../../src/errors.ts'
 
@@ -16,7 +17,7 @@ function readRequests(pieces: readonly string[]) {
   const requests: Read[] = []
   let error: unknown
   const last = (): Read => requests.at(-1)!
-  const reader = createRequestReader({
+  const reader = createRequestReader(createRequestHeadReader(), {
     head: ({ method, target, headers, isPersistent }) =>
       requests.push({
         line: `${method} ${target}`,
