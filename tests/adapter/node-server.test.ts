@@ -10,6 +10,16 @@ const get = (path: string, headers: Readonly<Record<string, string | number>> = 
 const post = (path: string, body: string): string =>
   headOf(`POST ${path} HTTP/1.1`, { 'content-length': body.length }) + body
 
+/** Resolves with the number once it has stopped to grow. */
+async function stillAt(count: () => number): Promise<number> {
+  for (let before = -1; ;) {
+    const now = count()
+    if (now === before && now > 0) return now
+    before = now
+    await new Promise((resolve) => setTimeout(resolve, 200))
+  }
+}
+
 test('a connection serves one request after another, and says how long it waits for the next', async () => {
   const { port } = await startServerBed()
   const client = await connectRaw(port)
@@ -200,16 +210,7 @@ describe('streams', () => {
     const client = await connectRaw(bed.port)
     client.socket.pause()
     client.send(get('/endless'))
-    let before = -1
-    await until(
-      async () => {
-        const isStill = bed.given === before
-        before = bed.given
-        await new Promise((resolve) => setTimeout(resolve, 200))
-        return isStill
-      },
-      (isStill) => isStill,
-    )
+    const before = await stillAt(() => bed.given)
     expect(before).toBeLessThan(30_000_000)
     client.socket.removeAllListeners('data').resume()
     await until(
@@ -222,6 +223,20 @@ describe('streams', () => {
       (seen) => seen.includes('left /endless') && seen.includes('cancelled'),
     )
   })
+})
+
+test('a client that closes its side has left, also where it does not read what is on its way', async () => {
+  const bed = await startServerBed()
+  const client = await connectRaw(bed.port)
+  client.socket.pause()
+  client.send(get('/endless'))
+  await stillAt(() => bed.given)
+  client.socket.end()
+  await until(
+    () => bed.seen,
+    (seen) => seen.includes('left /endless') && seen.includes('cancelled'),
+  )
+  client.socket.destroy()
 })
 
 test('a header of an answer that would be two is an error, and not sent', async () => {

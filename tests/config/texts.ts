@@ -1,3 +1,4 @@
+import * as fc from 'fast-check'
 import { loadConfig } from '../../src/config/load.ts'
 import type { Environment } from '../../src/config/environment.ts'
 import { problemLine } from '../../src/config/problem.ts'
@@ -49,3 +50,28 @@ export function problemPaths(text: string, env: Environment = {}): string[] {
   const loaded = loadConfig(text, env, 'c.json')
   return loaded.ok ? [] : loaded.problems.map(({ path }) => path)
 }
+
+const PIECES = [
+  '{',
+  '}',
+  '[',
+  ']',
+  ',',
+  ':',
+  '"',
+  '\\',
+  '\n',
+  '//',
+  '/*',
+  '*/',
+  '1e',
+  'null',
+  '"a"',
+  '"models"',
+  '${',
+]
+
+/** Texts that look like a configuration here and there. */
+export const brokenText = fc
+  .array(fc.oneof(fc.constantFrom(...PIECES), fc.string({ maxLength: 4 })), { maxLength: 30 })
+  .map((parts) => parts.join(''))

@@ -1,3 +1,5 @@
+import { serverMutations } from './server-mutations.ts'
+
 /** One small wrong change, and the tests that must notice it. */
 export interface Mutation {
   readonly file: string
@@ -14,7 +16,7 @@ const relay = (file: string): string => `src/relay/${file}.ts`
 const tests = (...names: string[]): string[] => names.map((name) => `tests/relay/${name}.test.ts`)
 
 /** The rules of attempts, one broken at a time. */
-export const mutations: readonly Mutation[] = [
+const relayMutations: readonly Mutation[] = [
   {
     file: relay('relay'),
     search: 'AMBIGUOUS_RETRIES = 2',
@@ -319,3 +321,6 @@ export const mutations: readonly Mutation[] = [
     tests: tests('classes'),
   },
 ]
+
+/** All of them. */
+export const mutations: readonly Mutation[] = [...relayMutations, ...serverMutations]
