@@ -2,7 +2,7 @@ import { emptyBag } from '../lib/headers.ts'
 
 /** RFC 9110 §5.6.2 and §5.5. */
 export const IS_TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
-export const IS_FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
+const IS_FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 /** Anything but field values and the ends of their lines. */
 export const HAS_JUNK = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?<!\r)\n/
 /** A `content-length` (RFC 9110 §8.6): digits alone, and no more than a number can hold. */
@@ -52,6 +52,13 @@ export function createFieldReader(folds: Folds): ReadFields {
     return headers
   }
 }
+
+/**
+ * Whether names and values that are to be written are such as HTTP allows; given all at once, since a test by itself
+ * takes longer than to look at some characters more.
+ */
+export const areFields = (names: string, values: string): boolean =>
+  names === '' ? values === '' : IS_TOKEN.test(names) && IS_FIELD_VALUE.test(values)
 
 /** Without the blanks that HTTP allows around a value; `trim` takes more than those. */
 function trimmed(text: string, from: number, to: number): string {

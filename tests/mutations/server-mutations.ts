@@ -64,8 +64,8 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file: adapter('http-answer-text'),
-    search: '!IS_TOKEN.test(name) || !IS_FIELD_VALUE.test(value)',
-    replace: '!IS_TOKEN.test(name)',
+    search: '!areFields(names, values)',
+    replace: "!areFields(names, '')",
     because: 'a header of an answer is one header',
     tests: server,
   },
