@@ -16,6 +16,12 @@ export interface Wire {
 /** `close`, once, when the answer has left or its client has; `drain`, when there is room behind a full write. */
 export type AnswerEvent = 'close' | 'drain'
 
+interface Listener {
+  readonly event: string
+  readonly tell: () => void
+  readonly isOnce: boolean
+}
+
 /** The answer to one request: what `@hono/node-server` asks of Node's `ServerResponse`, of which it is a part. */
 export class ServerAnswer {
   headersSent = false
@@ -25,7 +31,7 @@ export class ServerAnswer {
   readonly #head: RequestHead
   readonly #wire: Wire
   readonly #leaving = createAbort()
-  readonly #listeners: { readonly event: AnswerEvent; readonly tell: () => void }[] = []
+  #listeners: Listener[] = []
   #status = 200
   #fields: AnswerFields = {}
   #isChunked = false
@@ -41,8 +47,19 @@ export class ServerAnswer {
     return this.#leaving.signal
   }
 
-  on(event: AnswerEvent, tell: () => void): this {
-    this.#listeners.push({ event, tell })
+  /** Of other events than its own nothing is ever heard. */
+  on(event: string, tell: () => void): this {
+    this.#listeners.push({ event, tell, isOnce: false })
+    return this
+  }
+
+  once(event: string, tell: () => void): this {
+    this.#listeners.push({ event, tell, isOnce: true })
+    return this
+  }
+
+  off(event: string, tell: () => void): this {
+    this.#listeners = this.#listeners.filter((one) => one.event !== event || one.tell !== tell)
     return this
   }
 
@@ -94,7 +111,11 @@ export class ServerAnswer {
   }
 
   #tell(event: AnswerEvent): void {
-    for (const { event: wanted, tell } of this.#listeners) if (wanted === event) tell()
+    for (const listener of this.#listeners) {
+      if (listener.event !== event) continue
+      if (listener.isOnce) this.off(event, listener.tell)
+      listener.tell()
+    }
   }
 
   #sendWhole(body: Uint8Array): void {

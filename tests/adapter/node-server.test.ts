@@ -254,6 +254,8 @@ test('the app may use the Fetch API on what comes in and goes out', async () => 
   const answer = await fetch(`http://127.0.0.1:${port}/fetch-api`, { headers: { 'X-A': 'a b' } })
   expect(await answer.text()).toBe(`a b 127.0.0.1:${port}`)
   expect(answer.headers.get('content-type')).toMatch(/^text\/plain/)
+  const streamed = await fetch(`http://127.0.0.1:${port}/fetch-stream`)
+  expect(await streamed.text()).toBe('a'.repeat(40 * 65_536))
 })
 
 test.each([

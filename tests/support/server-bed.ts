@@ -102,6 +102,17 @@ export async function startServerBed(): Promise<ServerBed> {
   app.get('/injected', (c) =>
     nodeRespond({ status: 200, headers: { 'x-a': '1\r\nset-cookie: x' }, body: null }, c.env),
   )
+  app.get('/fetch-stream', (c) => {
+    let left = 40
+    return c.body(
+      new ReadableStream({
+        pull(controller) {
+          if (left-- > 0) controller.enqueue(new Uint8Array(65_536).fill(0x61))
+          else controller.close()
+        },
+      }),
+    )
+  })
   app.get('/fetch-api', (c) => c.text(`${c.req.header('x-a')} ${c.req.raw.headers.get('host')}`))
   app.onError((error) => errorResponse(error, {}))
 
