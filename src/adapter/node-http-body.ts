@@ -49,7 +49,9 @@ export function createBodyReader(
       size += bytes.copy(body, size, from, to)
     })
     isWhole = how === 'end'
-    if (body !== undefined) data(body.subarray(0, size))
+    // Where the frames were most of it, what holds a little must not hold a lot.
+    if (body !== undefined)
+      data(2 * size < body.length ? Buffer.from(body.subarray(0, size)) : body.subarray(0, size))
     return how === 'junk' ? -1 : inFrames.at
   }
 

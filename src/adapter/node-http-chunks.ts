@@ -15,10 +15,25 @@ export interface ChunkFrames {
   readonly at: number
 }
 
-type Place = 'size' | 'extension' | 'size-end' | 'data' | 'data-cr' | 'data-lf' | 'trailer' | 'trailer-end'
+type Place =
+  | 'size'
+  | 'size-blank'
+  | 'extension'
+  | 'size-end'
+  | 'data'
+  | 'data-cr'
+  | 'data-lf'
+  | 'trailer'
+  | 'trailer-end'
 
 const CR = 0x0d
 const LF = 0x0a
+const TAB = 0x09
+const BLANK = 0x20
+const SEMICOLON = 0x3b
+const COLON = 0x3a
+/** Neither belongs in an extension or a trailer: who reads it as the end of a line reads another body. */
+const isControl = (byte: number): boolean => (byte < BLANK && byte !== TAB) || byte === 0x7f
 /** A frame of 16^12 bytes would last for years. */
 const MOST_DIGITS = 12
 /** Bytes of all extensions and trailers of a body together. */
@@ -31,12 +46,28 @@ export function createChunkFrames(): ChunkFrames {
   let beside = 0
   /** Bytes in the present line of the trailer. */
   let inLine = 0
+  let hasColon = false
   let stoppedAt = 0
 
   function startSize(): void {
     place = 'size'
     digits = 0
     left = 0
+  }
+
+  /** A line of the trailer begins. */
+  function startLine(): void {
+    inLine = 0
+    hasColon = false
+  }
+
+  /** Blanks, an extension, or the end of the line. */
+  function stepBehindSize(byte: number): ChunkStep {
+    if (byte === CR) place = 'size-end'
+    else if (byte === SEMICOLON) place = 'extension'
+    else if (byte === BLANK || byte === TAB) place = 'size-blank'
+    else return 'junk'
+    return ++beside > MOST_BESIDE ? 'junk' : 'more'
   }
 
   /** One byte that is not body. */
@@ -49,15 +80,16 @@ export function createChunkFrames(): ChunkFrames {
           return ++digits > MOST_DIGITS ? 'junk' : 'more'
         }
         if (digits === 0) return 'junk'
-        place = byte === CR ? 'size-end' : 'extension'
-        return byte === CR || byte === 0x3b || byte === 0x20 || byte === 0x09 ? 'more' : 'junk'
+        return stepBehindSize(byte)
       }
+      case 'size-blank':
+        return stepBehindSize(byte)
       case 'extension':
         if (byte === CR) place = 'size-end'
-        return byte === LF || ++beside > MOST_BESIDE ? 'junk' : 'more'
+        return (isControl(byte) && byte !== CR) || ++beside > MOST_BESIDE ? 'junk' : 'more'
       case 'size-end':
         place = left > 0 ? 'data' : 'trailer'
-        inLine = 0
+        startLine()
         return byte === LF ? 'more' : 'junk'
       case 'data-cr':
         place = 'data-lf'
@@ -66,14 +98,18 @@ export function createChunkFrames(): ChunkFrames {
         startSize()
         return byte === LF ? 'more' : 'junk'
       case 'trailer':
-        if (byte === CR) place = 'trailer-end'
-        else inLine++
-        return byte === LF || ++beside > MOST_BESIDE ? 'junk' : 'more'
+        if (byte === CR) {
+          place = 'trailer-end'
+          return inLine === 0 || hasColon ? 'more' : 'junk'
+        }
+        inLine++
+        hasColon ||= byte === COLON
+        return isControl(byte) || ++beside > MOST_BESIDE ? 'junk' : 'more'
       case 'trailer-end':
         if (byte !== LF) return 'junk'
         if (inLine === 0) return 'end'
         place = 'trailer'
-        inLine = 0
+        startLine()
         return 'more'
       case 'data':
         return 'junk'

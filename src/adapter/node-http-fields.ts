@@ -10,6 +10,9 @@ export const IS_LENGTH = /^\d{1,15}$/
 /** Names that are remembered with their spelling; both sides use the same few again and again. */
 const MOST_NAMES = 256
 
+/** A head with more fields is malformed: nobody sends so many, and each of them costs more than its bytes. */
+export const MOST_FIELDS = 1_000
+
 /** What is done with a folded line (RFC 9112 §5.2): its value goes on with the one before, or the head is malformed. */
 export type Folds = 'joined' | 'refused'
 
@@ -34,7 +37,9 @@ export function createFieldReader(folds: Folds): ReadFields {
   return (text, at) => {
     const headers = emptyBag()
     let name: string | undefined
+    let lines = 0
     for (let next = at; next >= 0;) {
+      if (++lines > MOST_FIELDS) return undefined
       const start = next + 2
       next = text.indexOf('\r\n', start)
       const end = next < 0 ? text.length : next

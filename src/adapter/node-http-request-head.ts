@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { CHUNKED } from './node-http-body.ts'
-import { createFieldReader, HAS_JUNK, IS_LENGTH, isKept } from './node-http-fields.ts'
+import { createFieldReader, HAS_JUNK, IS_LENGTH, isKept, MOST_FIELDS } from './node-http-fields.ts'
 
 /** The head of a request. */
 export interface RequestHead {
@@ -24,8 +24,8 @@ export interface RequestHead {
  */
 export type ReadRequestHead = (text: string) => RequestHead
 
-/** RFC 9112 §3: methods that are in use are in capitals, and a target has neither blanks nor control characters. */
-const REQUEST_LINE = /^([A-Z][A-Z-]{0,31}) ([\x21-\x7e\x80-\xff]+) HTTP\/1\.([01])$/
+/** RFC 9112 §3: methods that are in use are in capitals, and a target is ASCII without blanks. */
+const REQUEST_LINE = /^([A-Z][A-Z-]{0,31}) ([\x21-\x7e]+) HTTP\/1\.([01])$/
 
 /**
  * Makes a reader of heads, as strict as RFC 9112 allows a server to be: whatever another server could take for
@@ -40,7 +40,8 @@ export function createRequestHeadReader(): ReadRequestHead {
     if (method === undefined || target === undefined || minor === undefined)
       throw malformed('its first line is none such as "POST /v1/chat/completions HTTP/1.1"')
     const headers = fieldsIn(text, at)
-    if (headers === undefined) throw malformed('a header is none such as "name: value"')
+    if (headers === undefined)
+      throw malformed(`a header is none such as "name: value", or there are more than ${MOST_FIELDS}`)
     const isHttp10 = minor === '0'
     requireHost(headers['host'], isHttp10)
     return {
@@ -54,10 +55,14 @@ export function createRequestHeadReader(): ReadRequestHead {
   }
 }
 
-/** RFC 9112 §3.2. Two of them would be joined with a comma. */
+/** RFC 3986 §3.2.2 and §3.2.3, without the comma with which two of them would be joined. */
+const IS_HOST = /^(?:[A-Za-z0-9\-._~%!$&'()*+;=]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?$/
+
+/** RFC 9112 §3.2. */
 function requireHost(host: string | undefined, isHttp10: boolean): void {
-  if (host === undefined && !isHttp10) throw malformed('it has no Host header')
-  if (host?.includes(',') === true) throw malformed('it has more than one Host header')
+  if (host === undefined) {
+    if (!isHttp10) throw malformed('it has no Host header')
+  } else if (!IS_HOST.test(host)) throw malformed('its Host header is not one name or address with its port')
 }
 
 /** RFC 9112 §6.3, without what one side may read otherwise than the other. */

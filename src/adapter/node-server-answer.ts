@@ -35,6 +35,7 @@ export class ServerAnswer {
   #status = 200
   #fields: AnswerFields = {}
   #isChunked = false
+  #isEnded = false
   #isKept = false
 
   constructor(head: RequestHead, wire: Wire) {
@@ -76,18 +77,24 @@ export class ServerAnswer {
 
   /** Sends a piece of the body, the first with its head. False = no room for more; `drain` follows. */
   write(chunk: Uint8Array): boolean {
-    if (this.#isCut()) return false
+    if (this.#isEnded || this.#isCut()) return false
+    // As a frame it would be the last.
+    if (chunk.length === 0) return true
     const before = this.headersSent ? '' : this.#streamHead()
     if (!this.#mayHaveBody()) return before === '' || this.#wire.socket.write(before, 'latin1')
     if (!this.#isChunked) return this.#send(before, chunk, '')
     return this.#send(`${before}${chunk.length.toString(16)}\r\n`, chunk, '\r\n')
   }
 
-  /** Ends the answer; with a body that is there as a whole where nothing has been written. */
+  /**
+   * Ends the answer; with a body that is there as a whole where nothing has been written. Again it does nothing: Hono
+   * makes a second answer of the first one to `HEAD`.
+   */
   end(body: string | Uint8Array | null = null): void {
-    if (this.#isCut()) return
+    if (this.#isEnded || this.#isCut()) return
     if (!this.headersSent) this.#sendWhole(typeof body === 'string' ? Buffer.from(body) : (body ?? NOTHING))
     else if (this.#isChunked) this.#wire.socket.write('0\r\n\r\n', 'latin1')
+    this.#isEnded = true
     this.#behindAll(() => this.#finish())
   }
 

@@ -12,7 +12,7 @@ import { ServerRequest } from './node-server-request.ts'
 export interface ServerConnection {
   /** Closes it where its client has kept it waiting for too long. Called about once a second. */
   look(): void
-  /** No further request is taken: it ends behind the present answer, at once where there is none. */
+  /** No further request is taken: it ends behind the answer to the present one, at once where there is none. */
   retire(): void
   /** Cuts it, whatever goes on over it. */
   destroy(): void
@@ -41,8 +41,8 @@ export interface ConnectionTask {
   readonly user: ConnectionUser
 }
 
-/** What a client may send ahead of its turn before it is no longer read. */
-const MOST_AHEAD_BYTES = 65_536
+/** What a client may send ahead of its turn before it is no longer read; until it is, nobody sees it leave. */
+const MOST_AHEAD_BYTES = 1_048_576
 
 /** Takes the requests of a connection one by one; one that is sent ahead waits until the answers before it have left. */
 export function serveConnection({ socket, readHead, user }: ConnectionTask): ServerConnection {
@@ -117,7 +117,7 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
     } finally {
       isTaking = false
     }
-    if (requests.isAmidHead && patience.waitsFor !== 'head') patience.waitFor('head')
+    if (requests.isAmidHead && !isDeaf && patience.waitsFor !== 'head') patience.waitFor('head')
     if (at < bytes.length) keepAhead(bytes.subarray(at))
     settle()
   }
@@ -157,7 +157,7 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
   }
 
   socket.on('data', (bytes) => {
-    if (isDeaf) return
+    if (isDeaf) return patience.heard()
     if (exchange !== undefined && isWhole) keepAhead(bytes)
     else take(bytes)
   })
@@ -182,7 +182,8 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
     },
     retire() {
       isRetired = true
-      if (exchange === undefined && patience.waitsFor !== 'ending') end()
+      // Half a request is let in: it is told that there is nobody any more.
+      if (patience.waitsFor === 'idle' || patience.waitsFor === 'start') end()
     },
     destroy: () => socket.destroy(),
   }

@@ -87,6 +87,8 @@ export async function listen({ app, host, port }: NodeServerOptions): Promise<No
 function listenerOf(app: App): (exchange: Exchange) => void {
   const listener = getRequestListener((request, env) => app.fetch(request, env), {
     autoCleanupIncoming: false,
+    // HTTP/1.0 need not name one.
+    hostname: 'localhost',
     errorHandler: () => errorResponse(malformed('its target or its Host header makes no URL'), {}),
   })
   return (exchange) => {

@@ -88,6 +88,10 @@ test.each([
   ['two blanks', 'GET  / HTTP/1.1\r\nhost: h\r\n\r\n', /first line/],
   ['a tab for a blank', 'GET\t/ HTTP/1.1\r\nhost: h\r\n\r\n', /no HTTP|first line/],
   ['no target', 'GET HTTP/1.1\r\nhost: h\r\n\r\n', /first line/],
+  ['a target with bytes beyond ASCII', 'GET /\u00fc HTTP/1.1\r\nhost: h\r\n\r\n', /first line/],
+  ['a host that is a path', 'GET / HTTP/1.1\r\nhost: a/b?\r\n\r\n', /Host/],
+  ['a host with a user', 'GET / HTTP/1.1\r\nhost: a@b\r\n\r\n', /Host/],
+  ['1,001 headers', `${POST}${'a:b\r\n'.repeat(1_001)}\r\n`, /more than 1000/],
   ['no version', 'GET /\r\nhost: h\r\n\r\n', /first line/],
   ['lines that end without a CR', 'GET / HTTP/1.1\nhost: h\n\n', /CR and LF/],
   ['a bare LF in a value', 'GET / HTTP/1.1\r\nhost: h\nx: 1\r\n\r\n', /control character|CR and LF/],
@@ -100,7 +104,7 @@ test.each([
   ['a line without a colon', 'GET / HTTP/1.1\r\nhost: h\r\nnothing\r\n\r\n', /"name: value"/],
   ['no host', 'GET / HTTP/1.1\r\nx: 1\r\n\r\n', /no Host/],
   ['no header at all', 'GET / HTTP/1.1\r\n\r\n', /no Host/],
-  ['two hosts', 'GET / HTTP/1.1\r\nhost: a\r\nHost: b\r\n\r\n', /more than one Host/],
+  ['two hosts', 'GET / HTTP/1.1\r\nhost: a\r\nHost: b\r\n\r\n', /not one name/],
   ['two lengths', `${POST}content-length: 1\r\ncontent-length: 2\r\n\r\na`, /Content-Length/],
   ['the same length twice', `${POST}content-length: 1\r\ncontent-length: 1\r\n\r\na`, /Content-Length/],
   ['an empty length', `${POST}content-length: \r\n\r\n`, /Content-Length/],
@@ -115,6 +119,14 @@ test.each([
   ['a chunk without a size', `${POST}transfer-encoding: chunked\r\n\r\n\r\n`, /chunks/],
   ['a chunk size with a sign', `${POST}transfer-encoding: chunked\r\n\r\n-1\r\n\r\n`, /chunks/],
   ['a chunk size in 0x', `${POST}transfer-encoding: chunked\r\n\r\n0x1\r\na\r\n`, /chunks/],
+  ['a chunk size with a word', `${POST}transfer-encoding: chunked\r\n\r\n1 x\r\na\r\n`, /chunks/],
+  ['a zero byte in an extension', `${POST}transfer-encoding: chunked\r\n\r\n1;\u0000\r\na\r\n`, /chunks/],
+  [
+    'a trailer without a colon',
+    `${POST}transfer-encoding: chunked\r\n\r\n0\r\nGET / HTTP/1.1\r\n\r\n`,
+    /chunks/,
+  ],
+  ['a zero byte in a trailer', `${POST}transfer-encoding: chunked\r\n\r\n0\r\na: \u0000\r\n\r\n`, /chunks/],
   ['a chunk longer than its size', `${POST}transfer-encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n`, /chunks/],
   [
     'a chunk that ends with a bare LF',
@@ -148,6 +160,14 @@ test.each([
 ])('$request: kept is $isPersistent, since $because', ({ request, isPersistent }) => {
   expect(readRequests([`${request}\r\n\r\n`]).requests).toMatchObject([{ isPersistent, isWhole: true }])
 })
+
+test.each(['h', 'h:2081', '127.0.0.1:1', '[::1]:2081', 'a_b.example', 'xn--4gbrim.example:', ''])(
+  'the host "%s" is one',
+  (host) => {
+    const { requests } = readRequests([`GET / HTTP/1.1\r\nhost: ${host}\r\n\r\n`])
+    expect(requests).toMatchObject([{ headers: { host }, isWhole: true }])
+  },
+)
 
 test('a header called __proto__ is a header, and none is there that was not sent', () => {
   const { requests } = readRequests([`${POST}__proto__: 1\r\n\r\n`])

@@ -68,6 +68,17 @@ test('a request that is sent ahead is handled when the answer before it has left
   client.socket.destroy()
 })
 
+test('an app that answers twice, while its client is still reading, has answered once', async () => {
+  const bed = await startServerBed()
+  const client = await connectRaw(bed.port)
+  client.send(get('/twice') + post('/echo', 'next'))
+  await client.received(/4 next$/)
+  expect(client.statuses).toEqual([200, 200])
+  expect(client.text).not.toContain('again')
+  client.socket.destroy()
+  expect(await bed.drain(1_000)).toEqual({ cut: 0 })
+})
+
 test.each([
   { how: 'closes its side', leave: 'end' },
   { how: 'resets its connection', leave: 'resetAndDestroy' },
@@ -188,6 +199,14 @@ describe('streams', () => {
     client.socket.destroy()
   })
 
+  test('a piece without a byte is none, and does not end the stream', async () => {
+    const { port } = await startServerBed()
+    const client = await connectRaw(port)
+    client.send(get('/hollow'))
+    await client.received(/\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n$/)
+    client.socket.destroy()
+  })
+
   test.each([
     { version: '1.1', ending: 'closed' },
     { version: '1.0', ending: 'reset' },
@@ -239,6 +258,14 @@ test('a client that closes its side has left, also where it does not read what i
   client.socket.destroy()
 })
 
+test('HTTP/1.0 needs no Host', async () => {
+  const { port } = await startServerBed()
+  const client = await connectRaw(port)
+  client.send('GET /empty HTTP/1.0\r\n\r\n')
+  await client.ended()
+  expect(client.statuses).toEqual([204])
+})
+
 test('a header of an answer that would be two is an error, and not sent', async () => {
   const { port } = await startServerBed()
   const client = await connectRaw(port)
@@ -260,7 +287,7 @@ test('the app may use the Fetch API on what comes in and goes out', async () => 
 
 test.each([
   { what: 'a target that makes no URL', head: 'GET a HTTP/1.1\r\nhost: h\r\n\r\n' },
-  { what: 'a host that makes no URL', head: 'GET / HTTP/1.1\r\nhost: a b\r\n\r\n' },
+  { what: 'a host that is a path', head: 'GET /empty HTTP/1.1\r\nhost: 1/v1/x?\r\n\r\n' },
   { what: 'CONNECT', head: 'CONNECT example.com:443 HTTP/1.1\r\nhost: example.com\r\n\r\n' },
 ])('$what is 400 in the words of the API', async ({ head }) => {
   const { port } = await startServerBed()
@@ -302,6 +329,46 @@ describe('patience', () => {
     pass(5_000)
     expect(await client.ended()).toBe('closed')
     expect(client.text).toMatch(/^HTTP\/1\.1 408 [^]*"code":"request_timeout"/)
+  })
+
+  test.each(['GET / HTTP/1.1\nhost: x', `GET / HTTP/1.1\r\nx: ${'x'.repeat(40_000)}`, '\u0016\u0003\u0001'])(
+    'who sends no head of HTTP (%#) and stays is cut after 2 s',
+    async (text) => {
+      const { port } = await startSlowBed()
+      const client = await connectRaw(port)
+      client.socket.allowHalfOpen = true
+      client.send(text)
+      await client.received(/ 4\d\d [^]*}$/)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      pass(3_000)
+      await until(
+        () => client.socket.destroyed || !client.socket.write('x'),
+        (isCut) => isCut,
+      )
+      expect(client.statuses).toHaveLength(1)
+    },
+  )
+
+  test('a client that is still sending behind its last answer is not cut, for half a minute', async () => {
+    const { port } = await startSlowBed()
+    const client = await connectRaw(port)
+    client.socket.allowHalfOpen = true
+    client.send(headOf('POST /refused HTTP/1.1', { 'content-length': 1_000_000 }))
+    await client.received(/ 401 [^]*no$/)
+    const sendFor = async (seconds: number): Promise<void> => {
+      for (let second = 0; second < seconds; second++) {
+        client.send('more')
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        pass(1_000)
+      }
+    }
+    await sendFor(28)
+    expect(client.socket.destroyed).toBe(false)
+    await sendFor(4)
+    await until(
+      () => client.socket.destroyed,
+      (isCut) => isCut,
+    )
   })
 
   test('a connection that is kept is closed after 65 s without a request, and not before', async () => {

@@ -43,8 +43,8 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file: adapter('http-request-head'),
-    search: "if (host?.includes(',') === true)",
-    replace: "if (host === ',')",
+    search: "~%!$&'()*+;=]*|",
+    replace: "~%!$&'()*+;=, ]*|",
     because: 'two hosts are refused',
     tests: reader,
   },
@@ -116,6 +116,27 @@ export const serverMutations: readonly Mutation[] = [
     search: 'void (this.#isChunked ? socket.destroy() : socket.resetAndDestroy())',
     replace: 'void socket.destroy()',
     because: 'a part without frames is not taken for whole',
+    tests: server,
+  },
+  {
+    file: adapter('server-answer'),
+    search: 'this.#isEnded = true',
+    replace: '',
+    because: 'an answer ends once',
+    tests: server,
+  },
+  {
+    file: adapter('server-connection'),
+    search: 'requests.isAmidHead && !isDeaf && ',
+    replace: 'requests.isAmidHead && ',
+    because: 'who sends no head of HTTP is cut soon',
+    tests: server,
+  },
+  {
+    file: adapter('server-connection'),
+    search: 'if (isDeaf) return patience.heard()',
+    replace: 'if (isDeaf) return',
+    because: 'a client that is still sending gets its answer',
     tests: server,
   },
   {

@@ -25,7 +25,7 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 /**
  * Node's server with an app in place of the gateway: `/echo` tells the length and the start of a body, `/refused` reads
  * none, `/held` waits for `release`, `/pieces` is a stream of two of which the second waits, `/broken` one that breaks
- * there, `/endless` one without an end; `/empty` is 204, `/unchanged` 304.
+ * there, `/endless` one without an end, `/hollow` one with an empty piece; `/twice` is 20 MB and then another answer, `/empty` is 204, `/unchanged` 304.
  */
 export async function startServerBed(): Promise<ServerBed> {
   const seen: string[] = []
@@ -74,6 +74,17 @@ export async function startServerBed(): Promise<ServerBed> {
   answering('/refused', async () => new Response('no', { status: 401 }))
   answering('/empty', (_, env) => giving(204, null, env))
   answering('/unchanged', (_, env) => giving(304, null, env))
+  answering('/twice', async (_, env) => {
+    giving(200, new Uint8Array(20_000_000), env)
+    return giving(200, bytesOf('again'), env)
+  })
+  answering('/hollow', (_, env) =>
+    giving(
+      200,
+      streamOf(async (nth) => [bytesOf('one'), new Uint8Array(0), bytesOf('two')][nth]),
+      env,
+    ),
+  )
   answering('/held', async (_, env) => {
     await hold()
     return giving(200, bytesOf('held'), env)
