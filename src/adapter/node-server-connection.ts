@@ -57,7 +57,8 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
   let isDeaf = false
   let isRetired = false
   /** Bytes of later requests. */
-  let ahead: Buffer | undefined
+  let ahead: Buffer[] = []
+  let aheadBytes = 0
   const patience = createPatience()
 
   const wire: Wire = {
@@ -99,10 +100,11 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
   function next(): void {
     isWhole = false
     patience.waitFor('idle')
-    const bytes = ahead
-    ahead = undefined
+    const [first, ...others] = ahead
+    ahead = []
+    aheadBytes = 0
     if (socket.isPaused()) socket.resume()
-    if (bytes !== undefined) take(bytes)
+    if (first !== undefined) take(others.length === 0 ? first : Buffer.concat([first, ...others]))
   }
 
   /** Up to the end of one request. */
@@ -123,8 +125,9 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
   }
 
   function keepAhead(bytes: Buffer): void {
-    ahead = ahead === undefined ? bytes : Buffer.concat([ahead, bytes])
-    if (ahead.length > MOST_AHEAD_BYTES) socket.pause()
+    ahead.push(bytes)
+    aheadBytes += bytes.length
+    if (aheadBytes > MOST_AHEAD_BYTES) socket.pause()
   }
 
   /** What came is no request, or no longer one. */
@@ -151,7 +154,7 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
   function end(): void {
     patience.waitFor('ending')
     isDeaf = true
-    ahead = undefined
+    ahead = []
     socket.end()
     if (socket.isPaused()) socket.resume()
   }
