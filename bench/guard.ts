@@ -11,7 +11,7 @@ import { root, tsx } from '../tests/runtime/tools.ts'
  * Ratios to the bare proxy: well above what was measured when they were written. Small requests come at one rate for
  * both: as fast as each goes, whoever is slower also pays for waking an idle load generator, and the ratio swings.
  */
-const BOUNDS = { steady: 2.5, large: 1.6, paced: 2 } as const
+const BOUNDS = { steady: 1.8, large: 1.5, paced: 1.8 } as const
 
 interface Raw {
   readonly entries: readonly {
