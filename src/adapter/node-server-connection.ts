@@ -49,16 +49,16 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
   let exchange: Exchange | undefined
   /** The bytes of `exchange`'s request have all come. */
   let isWhole = false
-  /** The answer has left, with this word on what follows it, while bytes were still being taken. */
+  /** The answer has left, with this word on what follows it. */
   let goesOn: boolean | undefined
-  let isTaking = false
   let isPersistent = true
   /** What still comes is thrown away. */
   let isDeaf = false
   let isRetired = false
-  /** Bytes of later requests. */
+  /** Bytes whose turn has not come. */
   let ahead: Buffer[] = []
   let aheadBytes = 0
+  let isTaking = false
   const patience = createPatience()
 
   const wire: Wire = {
@@ -69,7 +69,9 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
       exchange = undefined
       goesOn = isKept
       user.over()
-      settle()
+      if (isTaking) return
+      goOn()
+      takeAhead()
     },
   }
 
@@ -88,46 +90,46 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
     },
   })
 
+  /** Takes what is there as far as it may be taken: an app that answers at once makes this a loop. */
+  function takeAhead(): void {
+    if (isTaking) return
+    isTaking = true
+    for (let bytes = upNext(); bytes !== undefined; bytes = upNext()) {
+      const rest = bytes.subarray(take(bytes))
+      ahead = rest.length > 0 ? [rest] : []
+      aheadBytes = rest.length
+      goOn()
+    }
+    isTaking = false
+  }
+
+  /** All that is there; undefined where a request is being answered. */
+  function upNext(): Buffer | undefined {
+    if (isDeaf || (exchange !== undefined && isWhole)) return undefined
+    return ahead.length > 1 ? Buffer.concat(ahead) : ahead[0]
+  }
+
   /** What follows an answer; an app may give one before its request has been taken to its end. */
-  function settle(): void {
-    if (goesOn === undefined || isTaking) return
+  function goOn(): void {
+    if (goesOn === undefined) return
     const isNext = goesOn && !isRetired
     goesOn = undefined
-    if (isNext) next()
-    else end()
-  }
-
-  function next(): void {
+    if (!isNext) return end()
     isWhole = false
     patience.waitFor('idle')
-    const [first, ...others] = ahead
-    ahead = []
-    aheadBytes = 0
     if (socket.isPaused()) socket.resume()
-    if (first !== undefined) take(others.length === 0 ? first : Buffer.concat([first, ...others]))
   }
 
-  /** Up to the end of one request. */
-  function take(bytes: Buffer): void {
-    let at = 0
-    isTaking = true
+  /** Up to the end of one request; returns where that is. */
+  function take(bytes: Buffer): number {
     try {
-      at = requests.push(bytes, 0)
+      const at = requests.push(bytes, 0)
+      if (requests.isAmidHead && patience.waitsFor !== 'head') patience.waitFor('head')
+      return at
     } catch (error) {
-      at = bytes.length
       refuse(error)
-    } finally {
-      isTaking = false
+      return bytes.length
     }
-    if (requests.isAmidHead && !isDeaf && patience.waitsFor !== 'head') patience.waitFor('head')
-    if (at < bytes.length) keepAhead(bytes.subarray(at))
-    settle()
-  }
-
-  function keepAhead(bytes: Buffer): void {
-    ahead.push(bytes)
-    aheadBytes += bytes.length
-    if (aheadBytes > MOST_AHEAD_BYTES) socket.pause()
   }
 
   /** What came is no request, or no longer one. */
@@ -161,8 +163,10 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
 
   socket.on('data', (bytes) => {
     if (isDeaf) return patience.heard()
-    if (exchange !== undefined && isWhole) keepAhead(bytes)
-    else take(bytes)
+    ahead.push(bytes)
+    aheadBytes += bytes.length
+    takeAhead()
+    if (aheadBytes > MOST_AHEAD_BYTES) socket.pause()
   })
   socket.on('drain', () => exchange?.outgoing.drained())
   // Whoever closes its side has left: a connection that is closed looks the same.

@@ -68,6 +68,22 @@ test('a request that is sent ahead is handled when the answer before it has left
   client.socket.destroy()
 })
 
+test('ten thousand requests that have waited are answered one by one, also by an app that does so at once', async () => {
+  const bed = await startServerBed()
+  const client = await connectRaw(bed.port)
+  client.send(get('/held') + get('/empty').repeat(10_000) + post('/echo', 'last'))
+  await until(
+    () => bed.seen.length,
+    (count) => count === 1,
+  )
+  // All of it has been read.
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  bed.release()
+  await client.received(/4 last$/)
+  expect(client.text.split(' 204 ')).toHaveLength(10_001)
+  client.socket.destroy()
+})
+
 test('an app that answers twice, while its client is still reading, has answered once', async () => {
   const bed = await startServerBed()
   const client = await connectRaw(bed.port)

@@ -78,8 +78,8 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file: adapter('server-connection'),
-    search: 'if (exchange !== undefined && isWhole) keepAhead(bytes)',
-    replace: 'if (exchange === null) keepAhead(bytes)',
+    search: 'isDeaf || (exchange !== undefined && isWhole)',
+    replace: 'isDeaf',
     because: 'a request that is sent ahead waits',
     tests: server,
   },
@@ -123,13 +123,6 @@ export const serverMutations: readonly Mutation[] = [
     search: 'this.#isEnded = true',
     replace: '',
     because: 'an answer ends once',
-    tests: server,
-  },
-  {
-    file: adapter('server-connection'),
-    search: 'requests.isAmidHead && !isDeaf && ',
-    replace: 'requests.isAmidHead && ',
-    because: 'who sends no head of HTTP is cut soon',
     tests: server,
   },
   {
