@@ -18,6 +18,9 @@ export interface ServerBed extends NodeServer {
   release(): void
 }
 
+/** Far more than systems keep for a client that does not read. */
+const ENDLESS_BYTES = 300_000_000
+
 type Env = { Bindings: object }
 const arrive = createNodeArrive(createAlarms())
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
@@ -105,7 +108,9 @@ export async function startServerBed(): Promise<ServerBed> {
       200,
       streamOf(async () => {
         given += 65_536
-        return new Uint8Array(65_536)
+        // A server that took all of it at once would take all memory too.
+        await new Promise(setImmediate)
+        return given < ENDLESS_BYTES ? new Uint8Array(65_536) : undefined
       }),
       env,
     ),
