@@ -2,6 +2,7 @@ import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createAnswerReader } from '../../src/adapter/node-http-answers.ts'
 import { createHeadReader } from '../../src/adapter/node-http-head.ts'
+import { cut } from '../support/cut.ts'
 
 interface Read {
   readonly status: number
@@ -33,12 +34,6 @@ function readAnswers(pieces: readonly string[], method = 'POST') {
     shared.fill(0x21)
   }
   return { answers, isJunk, finish: () => reader.finish() }
-}
-
-/** The text in pieces that end at these places. */
-function cut(text: string, places: readonly number[]): string[] {
-  const at = [...new Set(places.map((place) => place % (text.length + 1)))].toSorted((a, b) => a - b)
-  return [...at, text.length].map((end, nth) => text.slice(at[nth - 1] ?? 0, end))
 }
 
 const chunked = (parts: readonly string[], extension = ''): string =>

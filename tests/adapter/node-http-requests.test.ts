@@ -3,6 +3,7 @@ import { expect, test } from 'vitest'
 import { createRequestHeadReader } from '../../src/adapter/node-http-request-head.ts'
 import { createRequestReader } from '../../src/adapter/node-http-requests.ts'
 import { GatewayError } from '../../src/errors.ts'
+import { cut } from '../support/cut.ts'
 
 interface Read {
   readonly line: string
@@ -38,12 +39,6 @@ function readRequests(pieces: readonly string[]) {
     error = thrown
   }
   return { requests, error, isAmidHead: reader.isAmidHead }
-}
-
-/** The text in pieces that end at these places. */
-function cut(text: string, places: readonly number[]): string[] {
-  const at = [...new Set(places.map((place) => place % (text.length + 1)))].toSorted((a, b) => a - b)
-  return [...at, text.length].map((end, nth) => text.slice(at[nth - 1] ?? 0, end))
 }
 
 const chunked = (parts: readonly string[]): string =>
