@@ -14,7 +14,7 @@ export interface Wire {
 }
 
 /** `close`, once, when the answer has left or its client has; `drain`, when there is room behind a full write. */
-export type AnswerEvent = 'close' | 'drain'
+type AnswerEvent = 'close' | 'drain'
 
 interface Listener {
   readonly event: string

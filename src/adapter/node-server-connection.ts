@@ -189,7 +189,7 @@ export function serveConnection({ socket, readHead, user }: ConnectionTask): Ser
     },
     retire() {
       isRetired = true
-      // Half a request is let in: it is told that there is nobody any more.
+      // Half a request is let in, for as long as others keep the server: it gets the last answer of its connection.
       if (patience.waitsFor === 'idle' || patience.waitsFor === 'start') end()
     },
     destroy: () => socket.destroy(),

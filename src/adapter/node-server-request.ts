@@ -13,8 +13,8 @@ export interface BodySink {
 
 /**
  * A request that came in: what `@hono/node-server` asks of Node's `IncomingMessage`, but for its body, which `takeBody`
- * gives (`Request.json` and the like do not). It and its answer are classes since one of each is made for every request:
- * a closure for each method would cost more than all the rest.
+ * gives (`Request.json` and the like do not). It and its answer are classes since one of each is made for every request,
+ * and as closures their dozen methods would be made each time too.
  */
 export class ServerRequest {
   readonly head: RequestHead

@@ -451,6 +451,25 @@ describe('draining', () => {
     expect(bed.seen.filter((path) => path === 'GET /empty')).toHaveLength(1)
   })
 
+  test('half a request is answered, as the last of its connection, while another keeps the server', async () => {
+    const bed = await startServerBed()
+    const [half, busy] = await Promise.all([connectRaw(bed.port), connectRaw(bed.port)])
+    half.send(post('/echo', 'half').slice(0, 20))
+    busy.send(get('/held'))
+    await until(
+      () => bed.seen,
+      (seen) => seen.includes('GET /held'),
+    )
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const drained = bed.drain(10_000)
+    half.send(post('/echo', 'half').slice(20))
+    expect(await half.ended()).toBe('closed')
+    expect(half.text).toMatch(/connection: close\r\n[^]*4 half$/)
+    bed.release()
+    expect(await drained).toEqual({ cut: 0 })
+    await busy.ended()
+  })
+
   test('what does not end in time is cut and counted', async () => {
     const bed = await startServerBed()
     const clients = await Promise.all([connectRaw(bed.port), connectRaw(bed.port)])

@@ -119,6 +119,13 @@ export const serverMutations: readonly Mutation[] = [
     tests: server,
   },
   {
+    file: adapter('server-connection'),
+    search: "patience.waitsFor === 'idle' || patience.waitsFor === 'start'",
+    replace: 'exchange === undefined',
+    because: 'half a request is answered while another keeps the server',
+    tests: server,
+  },
+  {
     file: adapter('server-answer'),
     search: 'this.#isEnded = true',
     replace: '',

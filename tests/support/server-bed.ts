@@ -28,7 +28,8 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 /**
  * Node's server with an app in place of the gateway: `/echo` tells the length and the start of a body, `/refused` reads
  * none, `/held` waits for `release`, `/pieces` is a stream of two of which the second waits, `/broken` one that breaks
- * there, `/endless` one without an end, `/hollow` one with an empty piece; `/twice` is 20 MB and then another answer, `/empty` is 204, `/unchanged` 304.
+ * there, `/endless` one without an end, `/hollow` one with an empty piece; `/twice` is 20 MB and then another answer,
+ * `/empty` is 204, `/unchanged` 304.
  */
 export async function startServerBed(): Promise<ServerBed> {
   const seen: string[] = []
