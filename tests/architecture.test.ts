@@ -43,8 +43,8 @@ test('every file is in a room, and imports go down only', () => {
   expect(FILES.length).toBeGreaterThan(100)
 })
 
-test('no file is over 200 lines', () => {
-  expect(FILES.filter(({ text }) => text.split('\n').length > 201).map(({ path }) => path)).toEqual([])
+test('no file is over 500 lines', () => {
+  expect(FILES.filter(({ text }) => text.split('\n').length > 501).map(({ path }) => path)).toEqual([])
 })
 
 test('only the command line and the adapters that run on Node know it', () => {

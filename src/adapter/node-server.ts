@@ -1,14 +1,25 @@
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
-import { createServer, type Server } from 'node:net'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import { createServer, IncomingMessage, ServerResponse, type Server } from 'node:http'
+import { Socket } from 'node:net'
 import type { App } from '../app.ts'
+import { errorBody, GatewayError } from '../errors.ts'
+import type { Arrival, Arrive, BodyLimits } from '../http/arrival.ts'
+import { BODY_SILENCE_MS, bodyTimeout, clientGone, createBodyCollector } from '../http/collect-body.ts'
 import { errorResponse } from '../http/error-answer.ts'
-import { createRequestHeadReader, malformed } from './node-http-request-head.ts'
-import {
-  serveConnection,
-  type ConnectionUser,
-  type Exchange,
-  type ServerConnection,
-} from './node-server-connection.ts'
+import type { Respond } from '../http/respond.ts'
+import { createAbort } from '../lib/abort.ts'
+import { flowTo, type ByteReader } from '../lib/byte-reader.ts'
+import type { HeaderBag } from '../lib/headers.ts'
+import type { Alarms } from './node-alarms.ts'
+import { createSilence } from './node-silence.ts'
+
+/*
+ * The side of the clients on Node: `node:http` reads and writes HTTP, `@hono/node-server` makes its messages the
+ * requests of the Hono app, and what stands here is what neither of them does for a gateway: the limits, one request of
+ * a connection after the other, errors in the API's own words, the last answer of a connection arriving, the drain.
+ * `createNodeArrive` and `nodeRespond` are the ways of a body in and out, without a detour over web streams.
+ */
 
 /** A server that listens. */
 export interface NodeServer {
@@ -23,22 +34,74 @@ export interface NodeServerOptions {
   readonly app: App
   readonly host: string
   readonly port: number
+  /** `defaultServerLimits` unless given. */
+  readonly limits?: Partial<ServerLimits>
 }
 
-/** How often connections are looked at that keep us waiting. */
+/** What one connection may take, in ms but for the last. Nothing limits a body that makes progress, or an answer. */
+export interface ServerLimits {
+  /** A whole head, from the connection's beginning or the head's first byte on; looked at every second. */
+  readonly headMs: number
+  /** Until the next request of a connection that is kept. Longer than the 60 s of usual proxies in front. */
+  readonly idleMs: number
+  /** An answer of which the client takes nothing. */
+  readonly stalledWriteMs: number
+  /** The same in a stream. */
+  readonly stalledStreamMs: number
+  /** The silence of a client that is still sending though it has its last answer, and all of that time. */
+  readonly lingerMs: number
+  readonly longestLingerMs: number
+  /** Requests of one connection that wait for the answers before them. */
+  readonly mostWaiting: number
+}
+
+const defaultServerLimits: ServerLimits = {
+  headMs: 10_000,
+  idleMs: 65_000,
+  stalledWriteMs: 60_000,
+  stalledStreamMs: 120_000,
+  lingerMs: 2_000,
+  longestLingerMs: 30_000,
+  mostWaiting: 16,
+}
+const MOST_HEAD_BYTES = 32_768
+const MOST_HEADERS = 1_000
 const LOOK_EVERY_MS = 1_000
 
+/** A request and its answer. */
+interface Messages {
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+}
+
+/** What the app gets beside the request. */
+interface Exchange extends Messages {
+  readonly limits: ServerLimits
+}
+
+/** What is known of a client's connection. */
+interface Connection {
+  readonly socket: Socket
+  /** The request that is being answered. */
+  active: Messages | undefined
+  /** Those that were sent ahead, in order. */
+  waiting: Messages[]
+  /** What came behind them and is no HTTP: it is answered when they are. */
+  fault: GatewayError | undefined
+  /** The last answer is on its way, or the connection was cut: nothing that still comes counts. */
+  isOver: boolean
+}
+
 /**
- * Serves the app over HTTP/1.1 on plain sockets. Node's own server makes two streams for each request; without them a
- * small one took about a fifth less CPU, both builds measured in turns.
+ * Serves the app over HTTP/1.1.
  *
  * @throws Error with a `code` such as EADDRINUSE when the address can't be had
  */
-export async function listen({ app, host, port }: NodeServerOptions): Promise<NodeServer> {
-  const connections = new Set<ServerConnection>()
-  const answer = listenerOf(app)
-  const readHead = createRequestHeadReader()
+export async function listen({ app, host, port, limits: given }: NodeServerOptions): Promise<NodeServer> {
+  const limits = { ...defaultServerLimits, ...given }
+  const connections = new Map<Socket, Connection>()
   let open = 0
+  let isDraining = false
   let onEmpty = (): void => {}
   /** When no answer is under way. */
   const empty = (): Promise<void> =>
@@ -47,55 +110,250 @@ export async function listen({ app, host, port }: NodeServerOptions): Promise<No
       if (open === 0) resolve()
     })
 
-  // Half-open, since our side ends when it is ours to end: behind an answer, while the client may still be sending.
-  const server = createServer({ noDelay: true, allowHalfOpen: true }, (socket) => {
-    const user: ConnectionUser = {
-      request(exchange) {
-        open += 1
-        answer(exchange)
-      },
-      over() {
-        open -= 1
-        if (open === 0) onEmpty()
-      },
-      closed: () => void connections.delete(connection),
-    }
-    const connection = serveConnection({ socket, readHead, user })
-    connections.add(connection)
+  const listener = getRequestListener(
+    async (request, env) => {
+      const { incoming, outgoing } = env as HttpBindings
+      const response = await app.fetch(request, { incoming, outgoing, limits } satisfies Exchange)
+      // Hono makes a response of its own of every answer to HEAD.
+      if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
+      // A body that came with its head is whole a moment later, though nobody read it.
+      if (!isWhole(incoming)) await nextTurn()
+      outgoing.shouldKeepAlive &&= isWhole(incoming)
+      return response
+    },
+    {
+      autoCleanupIncoming: false,
+      // HTTP/1.0 need not name one.
+      hostname: 'localhost',
+      errorHandler: () => errorResponse(malformed('its target or its Host header makes no URL'), {}),
+    },
+  )
+
+  /** Requests of one connection are served one after the other, since Node hands them all out at once. */
+  function take(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    const connection = connections.get(incoming.socket)
+    if (connection === undefined || connection.isOver) return
+    if (connection.active === undefined) serve(connection, { incoming, outgoing })
+    else if (connection.waiting.push({ incoming, outgoing }) > limits.mostWaiting) cut(connection)
+  }
+
+  function serve(connection: Connection, messages: Messages): void {
+    const { incoming, outgoing } = messages
+    connection.active = messages
+    open += 1
+    outgoing.on('close', () => finished(connection))
+    if (isDraining) outgoing.shouldKeepAlive = false
+    const fault = faultOf(incoming)
+    if (fault !== undefined) return answerFault(outgoing, fault)
+    if (incoming.url === '*') incoming.url = '/'
+    void listener(incoming, outgoing)
+  }
+
+  /** The answer has left, or its client has. */
+  function finished(connection: Connection): void {
+    connection.active = undefined
+    open -= 1
+    if (open === 0) onEmpty()
+    if (connection.isOver || connection.socket.destroyed) return
+    const next = isDraining ? undefined : connection.waiting.shift()
+    if (next !== undefined) serve(connection, next)
+    else if (connection.fault !== undefined) refuse(connection, connection.fault)
+    else if (isDraining) end(connection)
+  }
+
+  /** What came is no request, or no longer one. */
+  function onFault(error: NodeJS.ErrnoException & { reason?: string }, socket: Socket): void {
+    const connection = connections.get(socket)
+    if (connection === undefined || connection.isOver || connection.fault !== undefined) return
+    const fault = parserFault(error)
+    if (fault === undefined || socket.bytesRead === 0) return cut(connection)
+    connection.fault = fault
+    const { active } = connection
+    if (active === undefined) refuse(connection, fault)
+    // The body of a request that is being answered: its handler has the word, if it reads.
+    else if (!active.incoming.complete && active.incoming.listenerCount('error') > 0)
+      active.incoming.emit('error', fault)
+  }
+
+  function refuse(connection: Connection, fault: GatewayError): void {
+    const { socket } = connection
+    if (!socket.writable) return cut(connection)
+    connection.isOver = true
+    const outgoing = new ServerResponse(new IncomingMessage(socket))
+    outgoing.assignSocket(socket)
+    outgoing.on('finish', () => end(connection))
+    answerFault(outgoing, fault)
+  }
+
+  /**
+   * The last answer arrives although the client may still be sending: closed at once, the system would answer the
+   * unread bytes with a reset that overtakes it (RFC 9112 §9.6). What still comes is thrown away.
+   */
+  function end(connection: Connection): void {
+    const { socket } = connection
+    connection.isOver = true
+    socket.end()
+    socket.resume()
+    socket.setTimeout(limits.lingerMs)
+    const longest = setTimeout(() => socket.destroy(), limits.longestLingerMs).unref()
+    socket.once('close', () => clearTimeout(longest))
+  }
+
+  function cut(connection: Connection): void {
+    connection.isOver = true
+    connection.socket.destroy()
+  }
+
+  /** Nothing has moved over a connection for as long as was asked for. */
+  function onStalled(socket: Socket): void {
+    const connection = connections.get(socket)
+    if (connection?.active === undefined || socket.writableLength > 0) socket.destroy()
+    // It is the upstream that is waited for.
+    else socket.setTimeout(limits.stalledWriteMs)
+  }
+
+  const server = createServer({
+    headersTimeout: limits.headMs,
+    keepAliveTimeout: limits.idleMs,
+    connectionsCheckingInterval: Math.min(LOOK_EVERY_MS, limits.headMs),
+    requestTimeout: 0,
+    maxHeaderSize: MOST_HEAD_BYTES,
+    // Those without are told so in the words of the API, below.
+    requireHostHeader: false,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
   })
+  // Above it Node would drop headers in silence.
+  server.maxHeadersCount = 0
+  server.timeout = limits.stalledWriteMs
+  server.on('connection', (socket: Socket) => {
+    const connection: Connection = {
+      socket,
+      active: undefined,
+      waiting: [],
+      fault: undefined,
+      isOver: false,
+    }
+    connections.set(socket, connection)
+    // This is how Node's server ends a connection behind its last answer.
+    socket.destroySoon = () => end(connection)
+    socket.on('error', () => {})
+    // Whoever closes its side has left: a connection that is closed looks the same.
+    socket.on('end', () => {
+      if (connection.active !== undefined) socket.destroy()
+    })
+    socket.on('close', () => void connections.delete(socket))
+  })
+  server.on('request', take)
+  // A client that waits to be asked for its body is asked when somebody reads it (RFC 9110 §10.1.1).
+  server.on('checkContinue', take)
+  server.on('checkExpectation', take)
+  server.on('connect', (_incoming: IncomingMessage, socket: Socket) => {
+    const connection = connections.get(socket)
+    if (connection !== undefined) refuse(connection, malformed('CONNECT is for proxies'))
+  })
+  server.on('clientError', onFault)
+  server.on('timeout', onStalled)
   await listening(server, port, host)
-  const watch = setInterval(() => {
-    for (const connection of connections) connection.look()
-  }, LOOK_EVERY_MS).unref()
 
   return {
     port: portOf(server, port),
     async drain(atMostMs) {
+      isDraining = true
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()))
-      for (const connection of connections) connection.retire()
+      for (const { socket, active } of connections.values()) {
+        if (socket.bytesRead === 0) socket.destroy()
+        if (active !== undefined) active.outgoing.shouldKeepAlive = false
+      }
       const isInTime = await inTime(empty(), atMostMs)
-      const cut = isInTime ? 0 : open
-      for (const connection of connections) connection.destroy()
-      clearInterval(watch)
+      const left = isInTime ? 0 : open
+      server.closeAllConnections()
+      for (const connection of connections.values()) cut(connection)
       await closed
-      return { cut }
+      return { cut: left }
     },
   }
 }
 
-/** The app as something that answers exchanges. */
-function listenerOf(app: App): (exchange: Exchange) => void {
-  const listener = getRequestListener((request, env) => app.fetch(request, env), {
-    autoCleanupIncoming: false,
-    // HTTP/1.0 need not name one.
-    hostname: 'localhost',
-    errorHandler: () => errorResponse(malformed('its target or its Host header makes no URL'), {}),
-  })
-  return (exchange) => {
-    // Both are as much of Node's own as the listener asks for.
-    const { incoming, outgoing } = exchange as unknown as HttpBindings
-    void listener(incoming, outgoing)
+/** Whether the request has come to its end: the rest of one that has not could not be told from the next one. */
+function isWhole(incoming: IncomingMessage): boolean {
+  return incoming.complete || !hasBody(incoming)
+}
+
+const nextTurn = (): Promise<void> => new Promise((go) => void setImmediate(go))
+
+/** RFC 9112 §6.3. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+/** What Node lets pass and another server could take for another request. */
+function faultOf(incoming: IncomingMessage): GatewayError | undefined {
+  const { rawHeaders, headers, httpVersionMajor, httpVersionMinor } = incoming
+  if (rawHeaders.length > 2 * MOST_HEADERS) return tooManyHeaders()
+  if (httpVersionMajor !== 1) return malformed('its version is not HTTP/1.1')
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && (httpVersionMinor === 0 || coding.toLowerCase() !== 'chunked'))
+    return malformed('its Transfer-Encoding is not just "chunked", which HTTP/1.1 has')
+  if (headers.host === undefined && httpVersionMinor === 1) return malformed('it has no Host header')
+  if (headers.host !== undefined && !IS_HOST.test(headers.host))
+    return malformed('its Host header is not one name or address with its port')
+  if (countOf(rawHeaders, 'host') > 1) return malformed('it has two Host headers')
+  return incoming.url === '*' && incoming.method !== 'OPTIONS' ? malformed('"*" is for OPTIONS') : undefined
+}
+
+/** RFC 3986 §3.2.2 and §3.2.3. */
+const IS_HOST = /^(?:[A-Za-z0-9\-._~%!$&'()*+;=]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?$/
+
+/** @param rawHeaders names and values in turn */
+function countOf(rawHeaders: readonly string[], name: string): number {
+  let count = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const raw = rawHeaders[at]
+    if (raw?.length === name.length && raw.toLowerCase() === name) count += 1
   }
+  return count
+}
+
+/** Undefined where it is the connection that broke. */
+function parserFault({
+  code,
+  reason,
+}: NodeJS.ErrnoException & { reason?: string }): GatewayError | undefined {
+  if (code === 'HPE_HEADER_OVERFLOW') return tooManyHeaders()
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new GatewayError('request_timeout', 'The headers did not arrive in time.', {
+      headers: { connection: 'close' },
+    })
+  // The connection ended in the middle of a request: there is nobody to tell.
+  if (code === 'HPE_INVALID_EOF_STATE') return undefined
+  return code?.startsWith('HPE_') === true ? malformed(reason ?? 'it is not HTTP/1.1') : undefined
+}
+
+/** The error for a request that breaks the rules of HTTP; `what` ends the sentence. */
+function malformed(what: string): GatewayError {
+  return new GatewayError('bad_request', `The request is malformed: ${what}.`, {
+    headers: { connection: 'close' },
+  })
+}
+
+/** RFC 6585 §5. */
+function tooManyHeaders(): GatewayError {
+  const most = `${MOST_HEAD_BYTES} bytes or ${MOST_HEADERS} headers`
+  return new GatewayError('headers_too_large', `The head of the request is larger than ${most}.`, {
+    headers: { connection: 'close' },
+  })
+}
+
+function answerFault(outgoing: ServerResponse, { status, code, message }: GatewayError): void {
+  const body = JSON.stringify(errorBody(code, message))
+  outgoing.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    connection: 'close',
+  })
+  outgoing.end(body)
 }
 
 function listening(server: Server, port: number, host: string): Promise<void> {
@@ -121,4 +379,145 @@ async function inTime(done: Promise<void>, ms: number): Promise<boolean> {
   const isInTime = await Promise.race([done.then(() => true), late])
   clearTimeout(timer)
   return isInTime
+}
+
+/** How a request arrives on Node: straight from its message. */
+export function createNodeArrive(alarms: Alarms): Arrive {
+  return (_request, env): Arrival => {
+    const { incoming, outgoing } = env as Exchange
+    const leaving = createAbort()
+    // A message is closed too when it has come to its end.
+    const onClose = (): void => {
+      if (incoming.socket.destroyed) leaving.abort()
+    }
+    outgoing.on('close', onClose)
+    return {
+      headers: incoming.headers as HeaderBag,
+      peer: incoming.socket.remoteAddress ?? '',
+      target: incoming.url,
+      gone: leaving.signal,
+      readBody(limits) {
+        if (isAwaited(incoming)) outgoing.writeContinue()
+        // Before what is answered to a client that has left.
+        incoming.on('close', onClose)
+        return readBody(incoming, limits, alarms)
+      },
+    }
+  }
+}
+
+/** Whether the client sends its body only when it is asked to. */
+function isAwaited(incoming: IncomingMessage): boolean {
+  return incoming.headers.expect !== undefined && incoming.httpVersionMinor === 1 && hasBody(incoming)
+}
+
+function readBody(incoming: IncomingMessage, limits: BodyLimits, alarms: Alarms): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const declared = incoming.headers['content-length']
+    const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared))
+    let isOver = false
+    const silence = createSilence({
+      alarms,
+      limitMs: BODY_SILENCE_MS,
+      onSilent: () => fail(bodyTimeout()),
+    })
+    silence.wait()
+
+    /** What still comes is not kept; the server closes the connection behind the answer. */
+    function fail(error: GatewayError): void {
+      if (isOver) return
+      isOver = true
+      silence.stop()
+      body.drop()
+      reject(error)
+    }
+    function onData(chunk: Uint8Array): void {
+      if (isOver) return
+      silence.heard()
+      try {
+        body.add(chunk)
+      } catch (error) {
+        fail(error as GatewayError)
+      }
+    }
+    function onEnd(): void {
+      if (isOver) return
+      isOver = true
+      silence.stop()
+      resolve(body.whole())
+    }
+    function onBroken(error?: Error): void {
+      fail(error instanceof GatewayError ? error : clientGone())
+    }
+    // The listeners go with the message: a client may reset its connection later, and an error without one ends the process.
+    incoming.on('data', onData).on('end', onEnd).on('close', onBroken).on('error', onBroken)
+  })
+}
+
+/** Up to here an answer goes out as one text with its head: a copy costs less than a second piece. */
+const TEXT_LIMIT_BYTES = 16 * 1024
+
+/** Answers on Node straight to the client's connection. */
+export const nodeRespond: Respond = ({ status, headers, body }, env) => {
+  const { incoming, outgoing, limits } = env as Exchange
+  if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
+  outgoing.shouldKeepAlive &&= isWhole(incoming)
+  if (body instanceof Uint8Array) {
+    outgoing.writeHead(status, Object.assign(headers, { 'content-length': body.length }))
+    if (body.length > TEXT_LIMIT_BYTES) outgoing.end(body)
+    else outgoing.end(latin1Of(body), 'latin1')
+    return RESPONSE_ALREADY_SENT
+  }
+  outgoing.writeHead(status, headers)
+  if (body === null || incoming.method === 'HEAD') {
+    outgoing.end()
+    body?.cancel().catch(() => {})
+  } else {
+    outgoing.socket?.setTimeout(limits.stalledStreamMs)
+    pump(body, outgoing)
+  }
+  return RESPONSE_ALREADY_SENT
+}
+
+/** Bytes as a text of one character each, which Node writes back as the same bytes. */
+const latin1Of = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+
+/** A broken stream cuts the connection: a client must not take the part for the whole. */
+function pump(reader: ByteReader, outgoing: ServerResponse): void {
+  let isDone = false
+  let isFull = false
+  const flow = flowTo(reader, {
+    chunk(value) {
+      isFull = !outgoing.write(value)
+      return !isFull
+    },
+    end() {
+      isDone = true
+      outgoing.end()
+    },
+    fail() {
+      isDone = true
+      cutBehindAnswer(outgoing)
+    },
+  })
+  outgoing.on('drain', () => {
+    if (!isFull || isDone) return
+    isFull = false
+    flow.resume()
+  })
+  outgoing.on('close', () => {
+    if (!isDone) reader.cancel().catch(() => {})
+  })
+  // The head goes with what is there already; where nothing is, it does not wait.
+  process.nextTick(() => outgoing.flushHeaders())
+}
+
+/** What arrived stays: what was written leaves before the connection is cut, without the end that would make it whole. */
+function cutBehindAnswer(outgoing: ServerResponse): void {
+  outgoing.write('', () => {
+    // HTTP/1.0 ends a body with its connection: only a reset tells that this is not the end.
+    if (outgoing.chunkedEncoding) outgoing.destroy()
+    else outgoing.socket?.resetAndDestroy()
+  })
 }

@@ -1,9 +1,13 @@
 import { Hono } from 'hono/tiny'
 import { onTestFinished } from 'vitest'
 import { createAlarms } from '../../src/adapter/node-alarms.ts'
-import { createNodeArrive } from '../../src/adapter/node-arrive.ts'
-import { nodeRespond } from '../../src/adapter/node-respond.ts'
-import { listen, type NodeServer } from '../../src/adapter/node-server.ts'
+import {
+  createNodeArrive,
+  listen,
+  nodeRespond,
+  type NodeServer,
+  type ServerLimits,
+} from '../../src/adapter/node-server.ts'
 import { createBufferedBytes, type Arrival } from '../../src/http/arrival.ts'
 import { errorResponse } from '../../src/http/error-answer.ts'
 import { END, type ByteReader } from '../../src/lib/byte-reader.ts'
@@ -31,7 +35,7 @@ const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
  * there, `/endless` one without an end, `/hollow` one with an empty piece; `/twice` is 20 MB and then another answer,
  * `/empty` is 204, `/unchanged` 304.
  */
-export async function startServerBed(): Promise<ServerBed> {
+export async function startServerBed(limits: Partial<ServerLimits> = {}): Promise<ServerBed> {
   const seen: string[] = []
   const memory = createBufferedBytes(() => 100_000_000)
   let waiting: (() => void)[] = []
@@ -133,7 +137,7 @@ export async function startServerBed(): Promise<ServerBed> {
   app.get('/fetch-api', (c) => c.text(`${c.req.header('x-a')} ${c.req.raw.headers.get('host')}`))
   app.onError((error) => errorResponse(error, {}))
 
-  const server = await listen({ app, host: '127.0.0.1', port: 0 })
+  const server = await listen({ app, host: '127.0.0.1', port: 0, limits })
   onTestFinished(async () => void (await server.drain(0)))
   return {
     ...server,
