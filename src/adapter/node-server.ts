@@ -1,24 +1,16 @@
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { createServer, IncomingMessage, ServerResponse, type Server } from 'node:http'
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { App } from '../app.ts'
 import { errorBody, GatewayError } from '../errors.ts'
-import type { Arrival, Arrive, BodyLimits } from '../http/arrival.ts'
-import { BODY_SILENCE_MS, bodyTimeout, clientGone, createBodyCollector } from '../http/collect-body.ts'
 import { errorResponse } from '../http/error-answer.ts'
-import type { Respond } from '../http/respond.ts'
-import { createAbort } from '../lib/abort.ts'
-import { flowTo, type ByteReader } from '../lib/byte-reader.ts'
-import type { HeaderBag } from '../lib/headers.ts'
-import type { Alarms } from './node-alarms.ts'
-import { createSilence } from './node-silence.ts'
+import { isWhole, type Exchange, type ServerMessages } from './node-messages.ts'
 
 /*
  * The side of the clients on Node: `node:http` reads and writes HTTP, `@hono/node-server` makes its messages the
  * requests of the Hono app, and what stands here is what neither of them does for a gateway: the limits, one request of
  * a connection after the other, errors in the API's own words, the last answer of a connection arriving, the drain.
- * `createNodeArrive` and `nodeRespond` are the ways of a body in and out, without a detour over web streams.
  */
 
 /** A server that listens. */
@@ -68,24 +60,13 @@ const MOST_HEAD_BYTES = 32_768
 const MOST_HEADERS = 1_000
 const LOOK_EVERY_MS = 1_000
 
-/** A request and its answer. */
-interface Messages {
-  readonly incoming: IncomingMessage
-  readonly outgoing: ServerResponse
-}
-
-/** What the app gets beside the request. */
-interface Exchange extends Messages {
-  readonly limits: ServerLimits
-}
-
 /** What is known of a client's connection. */
 interface Connection {
   readonly socket: Socket
   /** The request that is being answered. */
-  active: Messages | undefined
+  active: ServerMessages | undefined
   /** Those that were sent ahead, in order. */
-  waiting: Messages[]
+  waiting: ServerMessages[]
   /** What came behind them and is no HTTP: it is answered when they are. */
   fault: GatewayError | undefined
   /** The last answer is on its way, or the connection was cut: nothing that still comes counts. */
@@ -113,7 +94,8 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   const listener = getRequestListener(
     async (request, env) => {
       const { incoming, outgoing } = env as HttpBindings
-      const response = await app.fetch(request, { incoming, outgoing, limits } satisfies Exchange)
+      const { stalledStreamMs } = limits
+      const response = await app.fetch(request, { incoming, outgoing, stalledStreamMs } satisfies Exchange)
       // Hono makes a response of its own of every answer to HEAD.
       if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
       // A body that came with its head is whole a moment later, though nobody read it.
@@ -137,7 +119,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
     else if (connection.waiting.push({ incoming, outgoing }) > limits.mostWaiting) cut(connection)
   }
 
-  function serve(connection: Connection, messages: Messages): void {
+  function serve(connection: Connection, messages: ServerMessages): void {
     const { incoming, outgoing } = messages
     connection.active = messages
     open += 1
@@ -276,17 +258,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   }
 }
 
-/** Whether the request has come to its end: the rest of one that has not could not be told from the next one. */
-function isWhole(incoming: IncomingMessage): boolean {
-  return incoming.complete || !hasBody(incoming)
-}
-
 const nextTurn = (): Promise<void> => new Promise((go) => void setImmediate(go))
-
-/** RFC 9112 §6.3. */
-function hasBody({ headers }: IncomingMessage): boolean {
-  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
-}
 
 /** What Node lets pass and another server could take for another request. */
 function faultOf(incoming: IncomingMessage): GatewayError | undefined {
@@ -379,145 +351,4 @@ async function inTime(done: Promise<void>, ms: number): Promise<boolean> {
   const isInTime = await Promise.race([done.then(() => true), late])
   clearTimeout(timer)
   return isInTime
-}
-
-/** How a request arrives on Node: straight from its message. */
-export function createNodeArrive(alarms: Alarms): Arrive {
-  return (_request, env): Arrival => {
-    const { incoming, outgoing } = env as Exchange
-    const leaving = createAbort()
-    // A message is closed too when it has come to its end.
-    const onClose = (): void => {
-      if (incoming.socket.destroyed) leaving.abort()
-    }
-    outgoing.on('close', onClose)
-    return {
-      headers: incoming.headers as HeaderBag,
-      peer: incoming.socket.remoteAddress ?? '',
-      target: incoming.url,
-      gone: leaving.signal,
-      readBody(limits) {
-        if (isAwaited(incoming)) outgoing.writeContinue()
-        // Before what is answered to a client that has left.
-        incoming.on('close', onClose)
-        return readBody(incoming, limits, alarms)
-      },
-    }
-  }
-}
-
-/** Whether the client sends its body only when it is asked to. */
-function isAwaited(incoming: IncomingMessage): boolean {
-  return incoming.headers.expect !== undefined && incoming.httpVersionMinor === 1 && hasBody(incoming)
-}
-
-function readBody(incoming: IncomingMessage, limits: BodyLimits, alarms: Alarms): Promise<Uint8Array> {
-  return new Promise((resolve, reject) => {
-    const declared = incoming.headers['content-length']
-    const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared))
-    let isOver = false
-    const silence = createSilence({
-      alarms,
-      limitMs: BODY_SILENCE_MS,
-      onSilent: () => fail(bodyTimeout()),
-    })
-    silence.wait()
-
-    /** What still comes is not kept; the server closes the connection behind the answer. */
-    function fail(error: GatewayError): void {
-      if (isOver) return
-      isOver = true
-      silence.stop()
-      body.drop()
-      reject(error)
-    }
-    function onData(chunk: Uint8Array): void {
-      if (isOver) return
-      silence.heard()
-      try {
-        body.add(chunk)
-      } catch (error) {
-        fail(error as GatewayError)
-      }
-    }
-    function onEnd(): void {
-      if (isOver) return
-      isOver = true
-      silence.stop()
-      resolve(body.whole())
-    }
-    function onBroken(error?: Error): void {
-      fail(error instanceof GatewayError ? error : clientGone())
-    }
-    // The listeners go with the message: a client may reset its connection later, and an error without one ends the process.
-    incoming.on('data', onData).on('end', onEnd).on('close', onBroken).on('error', onBroken)
-  })
-}
-
-/** Up to here an answer goes out as one text with its head: a copy costs less than a second piece. */
-const TEXT_LIMIT_BYTES = 16 * 1024
-
-/** Answers on Node straight to the client's connection. */
-export const nodeRespond: Respond = ({ status, headers, body }, env) => {
-  const { incoming, outgoing, limits } = env as Exchange
-  if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
-  outgoing.shouldKeepAlive &&= isWhole(incoming)
-  if (body instanceof Uint8Array) {
-    outgoing.writeHead(status, Object.assign(headers, { 'content-length': body.length }))
-    if (body.length > TEXT_LIMIT_BYTES) outgoing.end(body)
-    else outgoing.end(latin1Of(body), 'latin1')
-    return RESPONSE_ALREADY_SENT
-  }
-  outgoing.writeHead(status, headers)
-  if (body === null || incoming.method === 'HEAD') {
-    outgoing.end()
-    body?.cancel().catch(() => {})
-  } else {
-    outgoing.socket?.setTimeout(limits.stalledStreamMs)
-    pump(body, outgoing)
-  }
-  return RESPONSE_ALREADY_SENT
-}
-
-/** Bytes as a text of one character each, which Node writes back as the same bytes. */
-const latin1Of = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
-
-/** A broken stream cuts the connection: a client must not take the part for the whole. */
-function pump(reader: ByteReader, outgoing: ServerResponse): void {
-  let isDone = false
-  let isFull = false
-  const flow = flowTo(reader, {
-    chunk(value) {
-      isFull = !outgoing.write(value)
-      return !isFull
-    },
-    end() {
-      isDone = true
-      outgoing.end()
-    },
-    fail() {
-      isDone = true
-      cutBehindAnswer(outgoing)
-    },
-  })
-  outgoing.on('drain', () => {
-    if (!isFull || isDone) return
-    isFull = false
-    flow.resume()
-  })
-  outgoing.on('close', () => {
-    if (!isDone) reader.cancel().catch(() => {})
-  })
-  // The head goes with what is there already; where nothing is, it does not wait.
-  process.nextTick(() => outgoing.flushHeaders())
-}
-
-/** What arrived stays: what was written leaves before the connection is cut, without the end that would make it whole. */
-function cutBehindAnswer(outgoing: ServerResponse): void {
-  outgoing.write('', () => {
-    // HTTP/1.0 ends a body with its connection: only a reset tells that this is not the end.
-    if (outgoing.chunkedEncoding) outgoing.destroy()
-    else outgoing.socket?.resetAndDestroy()
-  })
 }

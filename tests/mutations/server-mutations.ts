@@ -1,6 +1,7 @@
 import type { Mutation } from './mutations.ts'
 
 const file = 'src/adapter/node-server.ts'
+const messages = 'src/adapter/node-messages.ts'
 const tests = ['tests/adapter/node-server.test.ts']
 const shapes = ['tests/faults/http-shapes.test.ts']
 
@@ -126,28 +127,28 @@ export const serverMutations: readonly Mutation[] = [
     tests,
   },
   {
-    file,
+    file: messages,
     search: 'incoming.httpVersionMinor === 1 && hasBody(incoming)',
     replace: 'hasBody(incoming)',
     because: 'only who waits to be asked for a body is asked',
     tests,
   },
   {
-    file,
+    file: messages,
     search: 'isFull = !outgoing.write(value)',
     replace: 'isFull = !outgoing.write(value) && isDone',
     because: 'a client that does not read stops the stream',
     tests,
   },
   {
-    file,
+    file: messages,
     search: 'if (!isDone) reader.cancel()',
     replace: 'if (isFull && isDone) reader.cancel()',
     because: 'a client that leaves ends the stream',
     tests,
   },
   {
-    file,
+    file: messages,
     search: 'else outgoing.socket?.resetAndDestroy()',
     replace: 'else outgoing.destroy()',
     because: 'a part without frames is not taken for whole',

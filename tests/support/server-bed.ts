@@ -1,13 +1,8 @@
 import { Hono } from 'hono/tiny'
 import { onTestFinished } from 'vitest'
 import { createAlarms } from '../../src/adapter/node-alarms.ts'
-import {
-  createNodeArrive,
-  listen,
-  nodeRespond,
-  type NodeServer,
-  type ServerLimits,
-} from '../../src/adapter/node-server.ts'
+import { createNodeArrive, nodeRespond } from '../../src/adapter/node-messages.ts'
+import { listen, type NodeServer, type ServerLimits } from '../../src/adapter/node-server.ts'
 import { createBufferedBytes, type Arrival } from '../../src/http/arrival.ts'
 import { errorResponse } from '../../src/http/error-answer.ts'
 import { END, type ByteReader } from '../../src/lib/byte-reader.ts'
