@@ -11,6 +11,8 @@ export interface AffinityTable {
 export function createAffinityTable(capacity = 100_000): AffinityTable {
   // A Map keeps insertion order: re-inserting on use makes the first key the longest unused one.
   const kept = new Map<string, { upstream: string; until: number }>()
+  // One walk for the table's whole life: each new one would pass all places of keys that are gone already.
+  const oldest = kept.keys()
   return {
     get size() {
       return kept.size
@@ -25,7 +27,7 @@ export function createAffinityTable(capacity = 100_000): AffinityTable {
     remember(key, upstream, { ttlMs, now }) {
       kept.delete(key)
       kept.set(key, { upstream, until: now + ttlMs })
-      if (kept.size > capacity) for (const oldest of kept.keys()) return void kept.delete(oldest)
+      if (kept.size > capacity) kept.delete(oldest.next().value ?? key)
     },
     newest(most, now) {
       const found: [string, string, number][] = []
