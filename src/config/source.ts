@@ -47,14 +47,15 @@ export function readSource(text: string): Source {
   const errors: ParseError[] = []
   const placeAt = placesIn(body)
   const root = treeOf(body, errors)
+  const duplicates: { path: Path; place: Place }[] = []
+  const value = root && valueOf(root, (path, node) => duplicates.push({ path, place: placeAt(node.offset) }))
+  if (value === TOO_DEEP) errors.push({ error: invalidCharacter, offset: 0, length: 0 })
   const found = errors.map(({ error, offset }) => ({
     place: placeAt(offset),
     message: syntaxMessages[printParseErrorCode(error)] ?? 'not JSON',
   }))
-  const duplicates: { path: Path; place: Place }[] = []
-  const value = root && valueOf(root, (path, node) => duplicates.push({ path, place: placeAt(node.offset) }))
   return {
-    value,
+    value: value === TOO_DEEP ? undefined : value,
     placeOf: (path) => placeAt(nearestNode(root, path)?.offset ?? 0),
     duplicates,
     syntaxErrors: found.filter(({ place }, at) => place.line !== found[at - 1]?.place.line),
@@ -94,9 +95,27 @@ function childOf(node: Node, step: string | number): Node | undefined {
 
 type OnDuplicate = (path: Path, key: Node) => void
 
-function valueOf(node: Node, onDuplicate: OnDuplicate, path: Path = []): unknown {
+/** A configuration is five levels deep; some thousand would end the stack of those who walk through it. */
+const DEEPEST = 100
+const TOO_DEEP = Symbol('too deep')
+
+/** `TOO_DEEP` where it is nested too deeply. */
+function valueOf(node: Node, onDuplicate: OnDuplicate): unknown {
+  return depthOf(node) > DEEPEST ? TOO_DEEP : valueAt(node, onDuplicate, [])
+}
+
+/** Counted without recursion, level by level, and no further than it matters. */
+function depthOf(root: Node): number {
+  let depth = 0
+  for (let level = [root]; level.length > 0 && depth <= 2 * DEEPEST + 1; depth++)
+    level = level.flatMap(({ children = [] }) => children)
+  // A property is a level of its own.
+  return depth / 2
+}
+
+function valueAt(node: Node, onDuplicate: OnDuplicate, path: Path): unknown {
   const children = node.children ?? []
-  if (node.type === 'array') return children.map((child, at) => valueOf(child, onDuplicate, [...path, at]))
+  if (node.type === 'array') return children.map((child, at) => valueAt(child, onDuplicate, [...path, at]))
   if (node.type !== 'object') return node.value
   const object = Object.create(null) as Record<string, unknown>
   for (const { children: [key, value] = [] } of children) {
@@ -104,7 +123,7 @@ function valueOf(node: Node, onDuplicate: OnDuplicate, path: Path = []): unknown
     const name = String(key.value)
     const here = [...path, name]
     if (name in object) onDuplicate(here, key)
-    object[name] = valueOf(value, onDuplicate, here)
+    object[name] = valueAt(value, onDuplicate, here)
   }
   return object
 }

@@ -184,3 +184,9 @@ test('a reader of its output that has gone does not end it', async () => {
   expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200)
   expect(await child.stop()).toEqual({ code: 0, signal: null })
 })
+
+test('it serves from the sources as it does from what is built of them', async () => {
+  const gateway = await startGateway({ models: [model] }, { from: 'sources' })
+  expect((await gateway.fetch('/v1/models')).status).toBe(200)
+  expect((await gateway.stop()).code).toBe(0)
+})

@@ -55,3 +55,10 @@ test('the refused ports are among those that the fetch of this runtime refuses',
     expect(parseBaseUrl(`http://127.0.0.1:${port}`)).toHaveProperty('message')
   }
 })
+
+test('a host that is not ASCII is read the thousandth time as the first', () => {
+  const url = 'https://bücher.example/v1'
+  for (let nth = 0; nth < 50_000; nth++) {
+    if (!('root' in parseBaseUrl(url))) expect.fail(`refused at the ${nth}th time`)
+  }
+})

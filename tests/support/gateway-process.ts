@@ -35,6 +35,8 @@ export interface ProcessOptions {
   readonly env?: Readonly<Record<string, string>>
   /** Starts as another user; only root may. */
   readonly uid?: number
+  /** Starts from the sources, as `npm start` does, and not from what was built of them for the test run. */
+  readonly from?: 'sources'
   /** Puts a shell between it and us, as npm does; the pid and signals are those of the shell then. */
   readonly parent?: 'sh'
 }
@@ -80,8 +82,9 @@ export interface GatewayOptions extends Partial<ProcessOptions> {
 export const testToken = 'sk-the-token-of-the-tests'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-const main = join(root, 'src', 'cli', 'main.ts')
 const tsx = pathToFileURL(createRequire(import.meta.url).resolve('tsx')).href
+const sources = ['--import', tsx, join(root, 'src', 'cli', 'main.ts')] as const
+const build = process.env['AILOAD_TEST_BUILD']
 const PATIENCE_MS = 15_000
 
 /** A directory that is removed at the end of the test; in a hook, by the caller. */
@@ -91,12 +94,17 @@ export function temporaryDirectory(): string {
   return directory
 }
 
-/** Starts a command from the sources. */
+/** Starts a command. */
 export function spawnAiload(
   args: readonly string[],
-  { directory, env = {}, uid, parent }: ProcessOptions,
+  { directory, env = {}, uid, parent, from }: ProcessOptions,
 ): AiloadProcess {
-  const command = [process.execPath, '--import', tsx, main, ...args] as const
+  const isBuilt = build !== undefined && from !== 'sources'
+  const command = [
+    process.execPath,
+    ...(isBuilt ? [join(build, 'dist/cli/main.js')] : sources),
+    ...args,
+  ] as const
   // The second command keeps the shell from becoming the first one.
   const [program, ...words] =
     parent === 'sh' ? (['sh', '-c', '"$@"; true', 'sh', ...command] as const) : command
