@@ -1,9 +1,16 @@
+/**
+ * From the chunks of an answer to its body: decoded where the upstream encoded it, whole where it is small, and
+ * otherwise read chunk by chunk, with the upstream held back while nobody reads.
+ */
+import type { Transform } from 'node:stream'
+import * as zlib from 'node:zlib'
 import { END, type ByteChunk, type ByteReader, type ByteSink, type Flow } from '../lib/byte-reader.ts'
-import type { TransportError } from '../relay/transport.ts'
+import { emptyBag, type HeaderBag } from '../lib/headers.ts'
+import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../relay/transport.ts'
 import type { Silence } from './node-silence.ts'
 
 /** What a receiver of body bytes can do to their source. */
-export interface Source {
+export interface BodySource {
   pause(): void
   resume(): void
   /** Nobody wants the rest. */
@@ -11,7 +18,7 @@ export interface Source {
 }
 
 /** What a source of body bytes calls: any number of `data`, then one of the other two or nothing. */
-export interface Sink {
+export interface BodySink {
   data(chunk: Uint8Array): void
   end(): void
   /** The body broke off: what came before stays readable. */
@@ -20,21 +27,47 @@ export interface Sink {
   abort(error: TransportError): void
 }
 
-/** What becomes of a body. */
-export interface Intake {
-  /** How many bytes may be collected before the body is handed over to be read. */
-  readonly gatherBytes: number
-  /** Called once, with the whole body or with a reader of it. */
-  readonly deliver: (body: Uint8Array | ByteReader) => void
-  /** Called instead of `deliver` when the body fails while it is collected. */
-  readonly refuse: (error: TransportError) => void
-  readonly source: Source
+/** An answer whose headers have come, and who waits for it. */
+export interface StartedAnswer {
+  readonly request: UpstreamRequest
+  readonly status: number
+  readonly headers: HeaderBag
+  readonly source: BodySource
   /** Told when somebody begins and ends to wait for the upstream. */
   readonly silence: Silence
+  readonly resolve: (response: UpstreamResponse) => void
+  readonly reject: (error: TransportError) => void
 }
 
 /** With this much unread the upstream has to wait; one read of the socket (64 KB) may come on top. */
 const UNREAD_LIMIT_BYTES = 16 * 1024
+/** Chunks below this size are copied together while they wait: as objects they would take more than their bytes. */
+const SMALL_CHUNK_BYTES = 256
+/** How many bytes of small chunks become one. */
+const BLOCK_BYTES = 4096
+
+/**
+ * The sink for the body of an answer. It resolves the answer when its body is there or worth streaming.
+ *
+ * @throws TransportError where the coding is unknown
+ */
+export function receiveBody(answer: StartedAnswer): BodySink {
+  const { request, status, headers, source } = answer
+  const gatherBytes = request.gatherBytes(status, headers)
+  const coding = codingOf(headers['content-encoding'])
+  if (coding === undefined) {
+    const announced = Number(headers['content-length'])
+    return createIntake(answer, { source, gatherBytes: announced > gatherBytes ? 0 : gatherBytes })
+  }
+  const decoded = { ...answer, headers: withoutCoding(headers) }
+  return createDecoder(coding, source, (source) => createIntake(decoded, { source, gatherBytes }))
+}
+
+interface IntakeOptions {
+  readonly source: BodySource
+  /** How many bytes may be collected before the body is handed over to be read. */
+  readonly gatherBytes: number
+}
 
 /**
  * Collects a body up to `gatherBytes`, and hands a longer one over to be read chunk by chunk.
@@ -42,9 +75,11 @@ const UNREAD_LIMIT_BYTES = 16 * 1024
  * A chunk goes straight to a reader that waits or to where the body flows, and without one it waits here, until the
  * source is told to pause.
  */
-export function createIntake({ gatherBytes, deliver, refuse, source, silence }: Intake): Sink {
-  let chunks: Uint8Array[] = []
-  let bytes = 0
+function createIntake(
+  { status, headers, silence, resolve, reject }: StartedAnswer,
+  { source, gatherBytes }: IntakeOptions,
+): BodySink {
+  const unread = createChunks()
   let isOpen = false
   /** Who waits for the next chunk. */
   let waiting: { resolve: (chunk: ByteChunk) => void; reject: (error: TransportError) => void } | undefined
@@ -58,15 +93,14 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
   function open(): void {
     isOpen = true
     silence.rest()
-    if (bytes >= UNREAD_LIMIT_BYTES) source.pause()
-    deliver({ read, cancel, flow })
+    if (unread.bytes >= UNREAD_LIMIT_BYTES) source.pause()
+    resolve({ status, headers, body: { read, cancel, flow } satisfies ByteReader })
   }
 
   function read(): Promise<ByteChunk> {
-    const value = chunks.shift()
+    const value = unread.shift()
     if (value !== undefined) {
-      bytes -= value.byteLength
-      if (chunks.length === 0 && !isOver) source.resume()
+      if (unread.bytes === 0 && !isOver) source.resume()
       return Promise.resolve({ done: false, value })
     }
     if (failure !== undefined) return Promise.reject(failure)
@@ -89,11 +123,8 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
   }
 
   /** What has waited longest; undefined while `to` takes none. */
-  function nextFor(to: ByteSink): Uint8Array | undefined {
-    const value = sink === to && !isFull ? chunks.shift() : undefined
-    bytes -= value?.byteLength ?? 0
-    return value
-  }
+  const nextFor = (to: ByteSink): Uint8Array | undefined =>
+    sink === to && !isFull ? unread.shift() : undefined
 
   /** What waits here goes on, and then whatever comes. */
   function drain(to: ByteSink): void {
@@ -124,7 +155,7 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
   async function cancel(): Promise<void> {
     if (isOver) return
     isOver = true
-    chunks = []
+    unread.clear()
     sink = undefined
     source.cut()
     waiting?.resolve(END)
@@ -133,7 +164,7 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
   function fail(error: TransportError): void {
     isOver = true
     failure = error
-    if (!isOpen) refuse(error)
+    if (!isOpen) reject(error)
     else if (sink === undefined) waiting?.reject(error)
     else tellEnd()
   }
@@ -150,16 +181,15 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
         silence.rest()
         return resolve({ done: false, value: chunk })
       }
-      chunks.push(chunk)
-      bytes += chunk.byteLength
-      if (!isOpen && bytes > gatherBytes) open()
-      else if (isOpen && bytes >= UNREAD_LIMIT_BYTES) source.pause()
+      unread.push(chunk)
+      if (!isOpen && unread.bytes > gatherBytes) open()
+      else if (isOpen && unread.bytes >= UNREAD_LIMIT_BYTES) source.pause()
     },
     end() {
       if (isOver) return
       isOver = true
       silence.rest()
-      if (!isOpen) deliver(joined(chunks, bytes))
+      if (!isOpen) resolve({ status, headers, body: unread.joined() })
       else if (sink === undefined) waiting?.resolve(END)
       else tellEnd()
     },
@@ -168,15 +198,150 @@ export function createIntake({ gatherBytes, deliver, refuse, source, silence }: 
     },
     abort(error) {
       if (isOver) return
-      chunks = []
+      unread.clear()
       isFull = false
       fail(error)
     },
   }
 }
 
-function joined(chunks: readonly Uint8Array[], bytes: number): Uint8Array {
-  const [first] = chunks
-  if (first === undefined) return new Uint8Array(0)
-  return chunks.length === 1 ? first : Buffer.concat(chunks, bytes)
+/** Chunks that wait, in their order. */
+interface Chunks {
+  /** In all of them. */
+  readonly bytes: number
+  push(chunk: Uint8Array): void
+  shift(): Uint8Array | undefined
+  joined(): Uint8Array
+  clear(): void
+}
+
+function createChunks(): Chunks {
+  let chunks: Uint8Array[] = []
+  let bytes = 0
+  /** The small chunks at the end are copied into it. */
+  let block: Buffer | undefined
+  let used = 0
+
+  function copy(chunk: Uint8Array): void {
+    if (block === undefined || used + chunk.byteLength > block.length) {
+      block = Buffer.allocUnsafe(BLOCK_BYTES)
+      used = 0
+    } else chunks.pop()
+    block.set(chunk, used)
+    used += chunk.byteLength
+    chunks.push(block.subarray(0, used))
+  }
+
+  return {
+    get bytes() {
+      return bytes
+    },
+    push(chunk) {
+      bytes += chunk.byteLength
+      if (chunks.length > 0 && chunk.byteLength < SMALL_CHUNK_BYTES) return copy(chunk)
+      block = undefined
+      chunks.push(chunk)
+    },
+    shift() {
+      const chunk = chunks.shift()
+      bytes -= chunk?.byteLength ?? 0
+      return chunk
+    },
+    joined() {
+      const [first] = chunks
+      if (first === undefined) return new Uint8Array(0)
+      return chunks.length === 1 ? first : Buffer.concat(chunks, bytes)
+    },
+    clear() {
+      chunks = []
+      bytes = 0
+    },
+  }
+}
+
+/** Makes a decoder; the first bytes tell the two things apart that are sent as `deflate`. */
+type MakeDecoder = (first: Uint8Array) => Transform
+
+/** RFC 9110 §8.4.1.2 means zlib by `deflate`; some servers send it without zlib's header. */
+const inflater: MakeDecoder = (first) =>
+  ((first[0] ?? 0) & 0x0f) === 8 ? zlib.createInflate() : zlib.createInflateRaw()
+
+const DECODERS: Readonly<Record<string, MakeDecoder>> = {
+  gzip: () => zlib.createGunzip(),
+  'x-gzip': () => zlib.createGunzip(),
+  deflate: inflater,
+  br: () => zlib.createBrotliDecompress(),
+  ...zstd(),
+}
+
+/** Node has it from 22.15 on, and the types of Node 20 do not know it. */
+function zstd(): Record<string, MakeDecoder> {
+  const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform }
+  return createZstdDecompress ? { zstd: () => createZstdDecompress() } : {}
+}
+
+/** The coding that a `content-encoding` header asks to undo; undefined where there is none. */
+function codingOf(contentEncoding: string | undefined): string | undefined {
+  if (contentEncoding === undefined) return undefined
+  const coding = contentEncoding.trim().toLowerCase()
+  return coding === '' || coding === 'identity' ? undefined : coding
+}
+
+function withoutCoding(headers: HeaderBag): HeaderBag {
+  const bag = Object.assign(emptyBag(), headers)
+  delete bag['content-encoding']
+  delete bag['content-length']
+  return bag
+}
+
+/**
+ * A sink that decodes what it gets; `to` makes the sink behind it from the source that it has to steer.
+ *
+ * Memory stays bounded: the decoder waits for the sink behind it, and the source for the decoder.
+ *
+ * @throws TransportError where the coding is not known, or there are several on top of each other (nobody sends that)
+ */
+function createDecoder(coding: string, source: BodySource, to: (source: BodySource) => BodySink): BodySink {
+  const make = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
+  if (make === undefined) throw new TransportError('undecodable', 'the content encoding is unknown')
+  let decoder: Transform | undefined
+
+  const sink = to({
+    pause: () => decoder?.pause(),
+    resume: () => decoder?.resume(),
+    cut: () => {
+      decoder?.destroy()
+      source.cut()
+    },
+  })
+
+  const start = (first: Uint8Array): Transform =>
+    make(first)
+      .on('data', (chunk: Uint8Array) => sink.data(chunk))
+      .on('drain', () => source.resume())
+      .on('end', () => sink.end())
+      .on('error', () => {
+        sink.fail(new TransportError('undecodable', `the body is no valid ${coding}`))
+        source.cut()
+      })
+
+  return {
+    data(chunk) {
+      decoder ??= start(chunk)
+      if (!decoder.destroyed && !decoder.write(chunk)) source.pause()
+    },
+    end() {
+      // Nothing at all is a body without a coding.
+      if (decoder === undefined) sink.end()
+      else decoder.end()
+    },
+    fail(error) {
+      decoder?.destroy()
+      sink.fail(error)
+    },
+    abort(error) {
+      decoder?.destroy()
+      sink.abort(error)
+    },
+  }
 }

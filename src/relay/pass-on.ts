@@ -40,6 +40,8 @@ export interface PassOnTask {
 
 /** Statuses that say something of the key or its limits, and not of the request. */
 const COOLING = new Set([401, 402, 429])
+/** RFC 9110 §9.2.2. Any other may have done its work over a connection that died, and is not sent twice. */
+const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 /** Small JSON arrives whole; of what cools this much is read for its hint. */
 const WHOLE_BYTES = 65_536
 
@@ -83,6 +85,7 @@ function outgoing(request: PassedOn, { upstream, rules }: PassOnTask): UpstreamR
       const isSmall = isBodiless(request.method, status) || headers['content-type']?.includes('json') === true
       return isSmall ? WHOLE_BYTES : 0
     },
+    ...(!IDEMPOTENT.has(request.method) && { mayResend: false }),
   }
 }
 

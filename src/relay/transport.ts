@@ -24,6 +24,11 @@ export interface UpstreamRequest {
    * 0: resolve with the headers.
    */
   readonly gatherBytes: (status: number, headers: HeaderBag) => number
+  /**
+   * False where the request must go out only once (RFC 9110 §9.2.2): a kept connection that dies under it is then its
+   * failure, and is not replaced. Absent where it may be sent again.
+   */
+  readonly mayResend?: false
 }
 
 /** What came back. An informational status (1xx) never gets here. */
@@ -67,9 +72,9 @@ export class TransportError extends Error {
 }
 
 /**
- * A narrow fetch: no redirects, no cookies, no retries but one. A reused connection that turns out to be
- * dead before any byte of an answer came back is replaced by a fresh one, once, without the caller's notice
- * (3 to 11 % of the requests sent in the moment an upstream closes its idle connections meet one).
+ * A narrow fetch: no redirects, no cookies, no retries but one. A reused connection that breaks within 200 ms of the
+ * write, with nothing received, was dead: it is replaced by a fresh one, once, without the caller's notice (3 to 11 %
+ * of the requests sent in the moment an upstream closes its idle connections meet one), unless `mayResend` forbids it.
  *
  * Aborting the signal closes the connection at once, before the headers as after them.
  *

@@ -65,28 +65,6 @@ describe('idle connections', () => {
   })
 })
 
-describe('more idle connections than are kept', () => {
-  test('are closed, the longest idle first', async () => {
-    await transport.close()
-    transport = createNodeTransport({ idlePerOrigin: 2 })
-    const gate = createGate()
-    const upstream = await start(answer({ body: [gate.opened, 'ok'] }))
-    const request = {
-      method: 'GET',
-      url: upstream.url,
-      headers: {},
-      connectTimeoutMs: 1000,
-      timeoutMs: 1000,
-      gatherBytes: () => 100,
-    }
-    const five = Array.from({ length: 5 }, () => transport(request, new AbortController().signal))
-    await upstream.request(5)
-    gate.open()
-    await Promise.all(five)
-    await until(() => upstream.open === 2)
-  })
-})
-
 describe('over TLS', () => {
   test('a trusted upstream answers, and its connection is kept', async () => {
     const upstream = await start(answer({ body: 'ok' }), { secure: true })
