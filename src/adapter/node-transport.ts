@@ -11,6 +11,7 @@ import type { Dispatcher } from 'undici'
 import Client from 'undici/lib/dispatcher/client.js'
 import { kClients } from 'undici/lib/dispatcher/pool-base.js'
 import Pool from 'undici/lib/dispatcher/pool.js'
+import { parseUrl } from '../config/base-url.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
 import { emptyBag, type HeaderBag } from '../lib/headers.ts'
 import { type Send, TransportError, type UpstreamRequest, type UpstreamResponse } from '../relay/transport.ts'
@@ -450,8 +451,9 @@ function createTargets(): (url: string) => Target | undefined {
   return (url) => {
     const before = known.get(url)
     if (before !== undefined) return before
-    if (!URL.canParse(url)) return undefined
-    const { protocol, origin, pathname, search } = new URL(url)
+    const parsed = parseUrl(url)
+    if (parsed === undefined) return undefined
+    const { protocol, origin, pathname, search } = parsed
     if (protocol !== 'http:' && protocol !== 'https:') return undefined
     const target = { origin, path: pathname + search }
     if (known.size >= TARGET_LIMIT) known.clear()

@@ -61,8 +61,8 @@ process.exitCode = answer.status === 200 ? 0 : 1`,
 
 test('goes with the licences of what it holds', () => {
   const text = readFileSync(join(directory, 'dist/LICENSES.txt'), 'utf8')
-  for (const name of ['hono', '@hono/node-server', 'valibot', 'jsonc-parser', '@noble/hashes']) {
+  for (const name of ['hono', '@hono/node-server', 'valibot', 'jsonc-parser', '@noble/hashes', 'undici']) {
     expect(text).toMatch(new RegExp(`^${name} \\d`, 'm'))
   }
-  expect(text.match(/Permission is hereby granted/g)).toHaveLength(5)
+  expect(text.match(/Permission is hereby granted/g)).toHaveLength(6)
 })
