@@ -11,3 +11,18 @@ export function residentBytes(pid: number): number {
 export function descriptors(pid: number): number {
   return readdirSync(`/proc/${pid}/fd`).length
 }
+
+/** CPU time used so far, in ms: of all threads, in the kernel and outside of it. Counted in steps of 10 ms. */
+export function cpuMs(pid: number): number {
+  const [userTicks, kernelTicks] = fieldsOf(pid).slice(11, 13)
+  return (Number(userTicks) + Number(kernelTicks)) * 10
+}
+
+/** Whether it is stopped, as SIGSTOP does. */
+export const isStopped = (pid: number): boolean => fieldsOf(pid)[0] === 'T'
+
+/** Fields of /proc/PID/stat behind the name, which may have blanks in it; the first is the state. */
+function fieldsOf(pid: number): string[] {
+  const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
+  return text.slice(text.lastIndexOf(')') + 2).split(' ')
+}
