@@ -26,3 +26,9 @@ function fieldsOf(pid: number): string[] {
   const text = readFileSync(`/proc/${pid}/stat`, 'utf8')
   return text.slice(text.lastIndexOf(')') + 2).split(' ')
 }
+
+/** Whether the side of `port` still holds its connection with `peerPort`; both on 127.0.0.1. */
+export function isConnected(port: number, peerPort: number): boolean {
+  const spelt = (one: number): string => `0100007F:${one.toString(16).toUpperCase().padStart(4, '0')}`
+  return readFileSync('/proc/net/tcp', 'utf8').includes(` ${spelt(port)} ${spelt(peerPort)} 01 `)
+}
