@@ -63,13 +63,18 @@ async function expectRefused(client: RawClient, status: number, code: string): P
   })
 }
 
+/** Whatever was sent on has come before what is asked now. */
+async function expectUnheard(before: number): Promise<void> {
+  await (await gateway.chat()).text()
+  expect(upstream.requests.length).toBe(before + 1)
+}
+
 const line = (value: string) => () => chatWith('\r\n\r\n', `\r\n${value}\r\n\r\n`)
 
 describe('what breaks the rules of HTTP gets 400, is closed at once, and no upstream hears of it', () => {
   test.each([
     { what: 'a bare CR in a header', bytes: line('x-a: 1\r2') },
     { what: 'a bare LF behind a header', bytes: line('x-a: 1\nx-b: 2') },
-    { what: 'a bare CR behind a header', bytes: line('x-a: 1\rx-b: 2') },
     { what: 'a bare LF behind the request line', bytes: () => chatWith('1.1\r\n', '1.1\n') },
     { what: 'a bare CR behind the request line', bytes: () => chatWith('1.1\r\n', '1.1\r') },
     { what: 'a bare LF as blank line', bytes: () => chatWith('\r\n\r\n', '\r\n\n') },
@@ -108,7 +113,7 @@ describe('what breaks the rules of HTTP gets 400, is closed at once, and no upst
   ])('$what', async ({ bytes }) => {
     const before = upstream.requests.length
     await expectRefused(await sent(bytes() + smuggled), 400, 'bad_request')
-    expect(upstream.requests.length).toBe(before)
+    await expectUnheard(before)
   })
 
   test.each(['HTTP/2.0', 'HTTP/1.2', 'HTTP/0.9', 'HTTP/3', 'http/1.1'])('%s', async (version) => {
@@ -116,7 +121,7 @@ describe('what breaks the rules of HTTP gets 400, is closed at once, and no upst
     const client = await sent(chat().replace('HTTP/1.1', version))
     await client.ended(AT_ONCE_MS)
     expect(client.text).toMatch(/^HTTP\/1\.1 (?:400|505) [^]*"type":"invalid_request_error"/)
-    expect(upstream.requests.length).toBe(before)
+    await expectUnheard(before)
   })
 })
 
@@ -130,7 +135,6 @@ test.each([
   { what: 'a zero byte', bytes: Buffer.from([0]) },
   { what: 'TLS', bytes: Buffer.from('160301013c01000138030391f2', 'hex') },
   { what: 'HTTP/2', bytes: 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\u0000\u0000\u0012\u0004' },
-  { what: 'a whole request in JSON', bytes: body },
   { what: 'an answer', bytes: 'HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n' },
 ])('$what in place of HTTP gets 400 without waiting for more', async ({ bytes }) => {
   await expectRefused(await sent(bytes), 400, 'bad_request')
@@ -168,7 +172,7 @@ describe('heads', () => {
   ])('$what get 431, and no upstream is asked', async ({ headers }) => {
     const before = upstream.requests.length
     await expectRefused(await sent(chat(headers)), 431, 'headers_too_large')
-    expect(upstream.requests.length).toBe(before)
+    await expectUnheard(before)
   })
 })
 
@@ -240,6 +244,6 @@ test.each([
   await client.received(/\r\n\r\n/)
   expect(client.statuses).toHaveLength(1)
   expect(client.text).toMatch(/^HTTP\/1\.1 4\d\d /)
-  expect(upstream.requests.length).toBe(before)
+  await expectUnheard(before)
   client.socket.destroy()
 })
