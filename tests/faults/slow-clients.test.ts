@@ -21,16 +21,32 @@ afterAll(async () => {
   await upstream.close()
 })
 
+function drip({ socket, send }: RawClient, bytes: string): void {
+  const timer = setInterval(() => send(bytes), 500)
+  socket.once('close', () => clearInterval(timer))
+}
+
+const answered = 'GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n'
+
 /** How a client wastes a connection. */
 const wasters: Readonly<Record<string, (client: RawClient) => void>> = {
   'says nothing': () => {},
-  'sends half a request line': (client) => client.send('POST /v1/ch'),
+  'sends half a request line': ({ send }) => send('POST /v1/ch'),
   'drips its headers': (client) => {
     client.send('POST /v1/chat/completions HTTP/1.1\r\n')
-    const timer = setInterval(() => client.send('x-a: b\r\n'), 500)
-    client.socket.once('close', () => clearInterval(timer))
+    drip(client, 'x-a: b\r\n')
   },
-  'never ends its headers': (client) => client.send('GET /healthz HTTP/1.1\r\nhost: x\r\n'),
+  'drips one header': (client) => {
+    client.send('POST /v1/chat/completions HTTP/1.1\r\nx-a: ')
+    drip(client, 'b')
+  },
+  'drips empty lines in front of its request': (client) => drip(client, '\r\n'),
+  'never ends its headers': ({ send }) => send('GET /healthz HTTP/1.1\r\nhost: x\r\n'),
+  'sends half a head behind a request that was answered': ({ send }) => send(`${answered}POST /v1/ch`),
+  'drips headers behind a request that was answered': (client) => {
+    client.send(`${answered}POST /v1/chat/completions HTTP/1.1\r\n`)
+    drip(client, 'x-a: b\r\n')
+  },
 }
 
 test(

@@ -53,3 +53,19 @@ export function healthy(content = 'Hello'): Scene {
 export function isStreamAsked(body: Uint8Array): boolean {
   return /"stream":\s*true/.test(Buffer.from(body).toString())
 }
+
+/** The parts of a request that ask this. */
+export function question(prompt: string): { readonly messages: readonly object[] } {
+  return { messages: [{ role: 'user', content: prompt }] }
+}
+
+/** What a request of `question` asks. */
+export function promptOf(body: Uint8Array): string {
+  const { messages } = JSON.parse(Buffer.from(body).toString()) as { messages: { content: string }[] }
+  return messages.at(-1)?.content ?? ''
+}
+
+/** Answers each request with the prompt that it asks, streamed where that was asked for. */
+export function echoing(): Scene {
+  return (exchange) => healthy(promptOf(exchange.request.body))(exchange)
+}

@@ -1,0 +1,210 @@
+/** Requests that a client sends without waiting for the answers before them (RFC 9112 §9.3.2). */
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
+import { chunkEvent, completion, echoing, promptOf, question, streamEnd } from '../support/believable.ts'
+import { startGateway, type GatewayProcess } from '../support/gateway-process.ts'
+import { createLoadClient } from '../support/load-client.ts'
+import { residentBytes } from '../support/process-facts.ts'
+import { answersIn, chatOf } from '../support/raw-answers.ts'
+import { connectRaw, headOf, type RawClient } from '../support/raw-client.ts'
+import { createGate } from '../support/scripted-scenes.ts'
+import { startScriptedUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts'
+import { until } from '../support/until.ts'
+
+const MEBIBYTE = 1_048_576
+/** Behind the one that is being answered. */
+const MOST_WAITING = 16
+const FLOODERS = 20
+
+/** No request of a prompt that begins with `held` is answered before. */
+let gate = createGate()
+/** Prompts that came, in order. */
+let prompts: string[] = []
+/** Requests that the upstream has now, for each client: the first word of the prompt. */
+const busy = new Map<string, number>()
+/** The most of one client, and of all. */
+let busiest = 0
+let mostBusy = 0
+let upstream: ScriptedUpstream
+let gateway: GatewayProcess
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms))
+
+beforeAll(async () => {
+  upstream = await startScriptedUpstream(async (exchange) => {
+    const prompt = promptOf(exchange.request.body)
+    const [client = ''] = prompt.split(' ')
+    prompts.push(prompt)
+    busy.set(client, (busy.get(client) ?? 0) + 1)
+    busiest = Math.max(busiest, busy.get(client) ?? 0)
+    mostBusy = Math.max(
+      mostBusy,
+      [...busy.values()].reduce((sum, count) => sum + count),
+    )
+    if (client.startsWith('held')) await Promise.race([gate.opened, exchange.closed])
+    if (/^(?:odd|flood)/.test(client)) await Promise.race([pause(Math.random() * 4), exchange.closed])
+    // Before the answer is there, the next one can not be.
+    busy.set(client, (busy.get(client) ?? 0) - 1)
+    await echoing()(exchange)
+  })
+  gateway = await startGateway({
+    models: [{ base_url: `${upstream.url}/v1`, model: 'm' }],
+    settings: { affinity: 'off' },
+  })
+})
+
+beforeEach(() => {
+  gate = createGate()
+  prompts = []
+  busy.clear()
+  busiest = mostBusy = 0
+})
+
+afterAll(async () => {
+  await gateway.stop()
+  await upstream.close()
+  expect(gateway.stderr).toBe('')
+})
+
+const promptsOf = (client: string, count: number): string[] =>
+  Array.from({ length: count }, (_, nth) => `${client} asks ${nth}`)
+
+const asked = (prompt: string, more: object = {}): string => chatOf(gateway, { ...question(prompt), ...more })
+
+/** Waits for so many answers. */
+const answered = (client: RawClient, count: number) =>
+  until(
+    () => answersIn(client.text),
+    (answers) => answers.length >= count,
+  )
+
+test('the requests of a connection are asked one after the other, and each is answered in its turn', async () => {
+  const clients = await Promise.all(Array.from({ length: 8 }, () => connectRaw(gateway.port)))
+  const isStreamed = (nth: number): boolean => nth % 3 === 1
+  const lists = clients.map((_, nth) => promptsOf(`odd${nth}`, MOST_WAITING + 1))
+  clients.forEach(({ send }, nth) =>
+    send(lists[nth]!.map((prompt, at) => asked(prompt, { stream: isStreamed(at) })).join('')),
+  )
+  for (const [nth, client] of clients.entries()) {
+    const answers = await answered(client, MOST_WAITING + 1)
+    expect(answers.map(({ body }) => body)).toEqual(
+      lists[nth]!.map((prompt, at) => (isStreamed(at) ? chunkEvent(prompt) + streamEnd : completion(prompt))),
+    )
+    expect(prompts.filter((prompt) => prompt.startsWith(`odd${nth} `))).toEqual(lists[nth])
+    client.socket.destroy()
+  }
+  expect(busiest).toBe(1)
+})
+
+test(`${MOST_WAITING} requests may wait behind the one that is being answered`, async () => {
+  const client = await connectRaw(gateway.port)
+  const list = promptsOf('held', MOST_WAITING + 1)
+  client.send(list.map((prompt) => asked(prompt)).join(''))
+  await until(
+    () => prompts.length,
+    (count) => count > 0,
+  )
+  expect(prompts).toEqual(list.slice(0, 1))
+  gate.open()
+  const answers = await answered(client, list.length)
+  expect(answers.map(({ body }) => body)).toEqual(list.map((prompt) => completion(prompt)))
+  // Those that were answered no longer count.
+  const more = promptsOf('later', MOST_WAITING + 1)
+  client.send(more.map((prompt) => asked(prompt)).join(''))
+  expect(await answered(client, 2 * list.length)).toHaveLength(2 * list.length)
+  client.socket.destroy()
+})
+
+test.each([
+  { how: 'in one write', apart: false },
+  { how: 'one by one', apart: true },
+])('a client that lets one more wait, sent $how, is cut, and so is its call upstream', async ({ apart }) => {
+  const before = upstream.requests.length
+  const client = await connectRaw(gateway.port)
+  const list = promptsOf('held', MOST_WAITING + 2).map((prompt) => asked(prompt))
+  for (const part of apart ? list : [list.join('')]) {
+    client.send(part)
+    await pause(apart ? 5 : 0)
+  }
+  await client.ended()
+  const first = await upstream.request(before + 1)
+  await first.closed
+  expect(first.aborted).toBe(true)
+  expect(prompts, 'those that waited were never asked').toEqual(['held asks 0'])
+})
+
+test('requests of any kind count, a quick one too', async () => {
+  const client = await connectRaw(gateway.port)
+  client.send(asked('held asks') + headOf('GET /healthz HTTP/1.1', {}).repeat(1_000))
+  await client.ended()
+  expect(client.text).toBe('')
+})
+
+test('nothing that stands behind a request with connection: close is asked', async () => {
+  const client = await connectRaw(gateway.port)
+  client.send(asked('last').replace('\r\n', '\r\nconnection: close\r\n') + asked('behind it'))
+  await client.ended()
+  await gateway.chat(question('another'))
+  expect(prompts).not.toContain('behind it')
+  expect(answersIn(client.text).length).toBeLessThanOrEqual(1)
+})
+
+interface Flood {
+  readonly name: string
+  /** In each write. */
+  readonly requests: number
+  readonly reads: boolean
+}
+
+/** Sends requests for as long as the connection takes them, and connects again when it is cut. */
+async function flood({ name, requests, reads }: Flood, isOver: AbortSignal): Promise<void> {
+  const bytes = Buffer.from(
+    promptsOf(name, requests)
+      .map((prompt) => asked(prompt))
+      .join(''),
+  )
+  while (!isOver.aborted) {
+    const { socket } = await connectRaw(gateway.port)
+    const closed = new Promise((resolve) => socket.once('close', resolve))
+    socket.removeAllListeners('data')
+    if (reads) socket.resume()
+    else socket.pause()
+    while (!isOver.aborted && !socket.destroyed)
+      await Promise.race([pause(socket.write(bytes) ? 1 : 100), closed])
+    socket.destroy()
+  }
+}
+
+test.each([
+  { who: 'read the answers', reads: true },
+  { who: 'never read', reads: false },
+])(
+  `${FLOODERS} connections that flood with requests and $who: others are answered, and memory is bounded`,
+  async ({ reads }) => {
+    const before = residentBytes(gateway.pid)
+    const end = new AbortController()
+    const floods = Array.from({ length: FLOODERS }, (_, nth) =>
+      flood({ name: `flood${nth}`, requests: nth % 2 === 0 ? 200 : 3, reads }, end.signal),
+    )
+    const neighbour = createLoadClient(gateway)
+    let most = 0
+    try {
+      await until(
+        () => prompts.length,
+        (count) => count > 0,
+      )
+      for (const prompt of promptsOf('neighbour', 40)) {
+        const { status, text } = await neighbour.chat(question(prompt))
+        expect({ status, text }).toEqual({ status: 200, text: completion(prompt) })
+        most = Math.max(most, residentBytes(gateway.pid) - before)
+      }
+    } finally {
+      end.abort()
+      await Promise.all(floods)
+      neighbour.close()
+    }
+    expect(most).toBeLessThan(192 * MEBIBYTE)
+    // Some more than one for each: a connection that is cut is followed by another before its call has ended.
+    expect(mostBusy).toBeLessThan(10 * FLOODERS)
+    expect((await gateway.chat(question('afterwards'))).status).toBe(200)
+  },
+)
