@@ -53,10 +53,9 @@ export function createNodeArrive(alarms: Alarms): Arrive {
       target: incoming.url,
       gone: leaving.signal,
       readBody(limits) {
-        if (isAwaited(incoming)) outgoing.writeContinue()
         // Before what is answered to a client that has left.
         incoming.on('close', onClose)
-        return readBody(incoming, limits, alarms)
+        return readBody({ incoming, outgoing }, limits, alarms)
       },
     }
   }
@@ -67,10 +66,15 @@ function isAwaited(incoming: IncomingMessage): boolean {
   return incoming.headers.expect !== undefined && incoming.httpVersionMinor === 1 && hasBody(incoming)
 }
 
-function readBody(incoming: IncomingMessage, limits: BodyLimits, alarms: Alarms): Promise<Uint8Array> {
+function readBody(
+  { incoming, outgoing }: ServerMessages,
+  limits: BodyLimits,
+  alarms: Alarms,
+): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const declared = incoming.headers['content-length']
     const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared))
+    if (isAwaited(incoming)) outgoing.writeContinue()
     let isOver = false
     const silence = createSilence({
       alarms,

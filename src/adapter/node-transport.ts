@@ -3,7 +3,7 @@
  * clocks, what a failure means, when a dead connection is replaced. `node-transport-body.ts` has what becomes of the
  * body of an answer.
  */
-import type { EventEmitter } from 'node:events'
+import { EventEmitter } from 'node:events'
 import type { IncomingHttpHeaders } from 'node:http'
 import net from 'node:net'
 import tls from 'node:tls'
@@ -320,12 +320,17 @@ class Connection extends Client {
     queueMicrotask(() => process.nextTick(() => socket?.uncork()))
   }
 
+  /** Undici's own word that the connection is free comes late: until then it may have been given away again. */
+  override emit(event: string, ...args: unknown[]): boolean {
+    if (event === 'drain' && this.#call !== undefined) return false
+    return EventEmitter.prototype.emit.call(this, event, ...args)
+  }
+
   /** The answer is whole. Undici tells its pool a turn of the loop later, and a request until then would connect. */
   release(): void {
     this.#call = undefined
     this.isReused = true
-    const emitter: EventEmitter = this
-    emitter.emit('drain', undefined, [this])
+    this.emit('drain', undefined, [this])
   }
 
   /** Closes the socket at once, whatever goes on over it. */

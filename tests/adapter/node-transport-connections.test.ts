@@ -5,6 +5,7 @@ import { createNodeTransport, type NodeTransport } from '../../src/adapter/node-
 import { asStream, createBed, failureOf, readAll, textOf, until } from '../relay/transport-bed.ts'
 import { startBlackhole } from '../support/dead-ends.ts'
 import { answer, createGate, raw, reset } from '../support/scripted-scenes.ts'
+import type { Exchange } from '../support/scripted-upstream.ts'
 import { testCertificate } from '../support/test-certificate.ts'
 
 let transport: NodeTransport
@@ -63,6 +64,29 @@ describe('idle connections', () => {
     expect(textOf((await first).body)).toBe('ok')
     await until(() => upstream.open === 0)
   })
+})
+
+test('a connection that is taken again at once is not given to a third request', async () => {
+  let gate = createGate()
+  const upstream = await start((exchange) =>
+    answer({ body: isFirst(exchange) ? 'ok' : [gate.opened, 'ok'] })(exchange),
+  )
+  const isFirst = ({ request }: Exchange): boolean => Buffer.from(request.body).toString() === 'first'
+  const post = (text: string, signal?: AbortSignal) => send(upstream, { body: [Buffer.from(text)] }, signal)
+  for (let nth = 0; nth < 20; nth++) {
+    gate = createGate()
+    await post('first')
+    // Before undici's own word that the connection is free, which comes a turn of the loop later.
+    const second = post('second')
+    await new Promise(setImmediate)
+    const caller = new AbortController()
+    const third = post('third', caller.signal)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+    caller.abort()
+    expect(await failureOf(third)).toBe('aborted')
+    gate.open()
+    expect(textOf((await second).body)).toBe('ok')
+  }
 })
 
 describe('over TLS', () => {
