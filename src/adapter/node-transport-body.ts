@@ -79,7 +79,7 @@ function createIntake(
   { status, headers, silence, resolve, reject }: StartedAnswer,
   { source, gatherBytes }: IntakeOptions,
 ): BodySink {
-  const unread = createChunks()
+  const unread = new Chunks()
   let isOpen = false
   /** Who waits for the next chunk. */
   let waiting: { resolve: (chunk: ByteChunk) => void; reject: (error: TransportError) => void } | undefined
@@ -206,56 +206,46 @@ function createIntake(
 }
 
 /** Chunks that wait, in their order. */
-interface Chunks {
+class Chunks {
   /** In all of them. */
-  readonly bytes: number
-  push(chunk: Uint8Array): void
-  shift(): Uint8Array | undefined
-  joined(): Uint8Array
-  clear(): void
-}
-
-function createChunks(): Chunks {
-  let chunks: Uint8Array[] = []
-  let bytes = 0
+  bytes = 0
+  #chunks: Uint8Array[] = []
   /** The small chunks at the end are copied into it. */
-  let block: Buffer | undefined
-  let used = 0
+  #block: Buffer | undefined
+  #used = 0
 
-  function copy(chunk: Uint8Array): void {
-    if (block === undefined || used + chunk.byteLength > block.length) {
-      block = Buffer.allocUnsafe(BLOCK_BYTES)
-      used = 0
-    } else chunks.pop()
-    block.set(chunk, used)
-    used += chunk.byteLength
-    chunks.push(block.subarray(0, used))
+  push(chunk: Uint8Array): void {
+    this.bytes += chunk.byteLength
+    if (this.#chunks.length > 0 && chunk.byteLength < SMALL_CHUNK_BYTES) return this.#copy(chunk)
+    this.#block = undefined
+    this.#chunks.push(chunk)
   }
 
-  return {
-    get bytes() {
-      return bytes
-    },
-    push(chunk) {
-      bytes += chunk.byteLength
-      if (chunks.length > 0 && chunk.byteLength < SMALL_CHUNK_BYTES) return copy(chunk)
-      block = undefined
-      chunks.push(chunk)
-    },
-    shift() {
-      const chunk = chunks.shift()
-      bytes -= chunk?.byteLength ?? 0
-      return chunk
-    },
-    joined() {
-      const [first] = chunks
-      if (first === undefined) return new Uint8Array(0)
-      return chunks.length === 1 ? first : Buffer.concat(chunks, bytes)
-    },
-    clear() {
-      chunks = []
-      bytes = 0
-    },
+  #copy(chunk: Uint8Array): void {
+    if (this.#block === undefined || this.#used + chunk.byteLength > BLOCK_BYTES) {
+      this.#block = Buffer.allocUnsafe(BLOCK_BYTES)
+      this.#used = 0
+    } else this.#chunks.pop()
+    this.#block.set(chunk, this.#used)
+    this.#used += chunk.byteLength
+    this.#chunks.push(this.#block.subarray(0, this.#used))
+  }
+
+  shift(): Uint8Array | undefined {
+    const chunk = this.#chunks.shift()
+    this.bytes -= chunk?.byteLength ?? 0
+    return chunk
+  }
+
+  joined(): Uint8Array {
+    const [first] = this.#chunks
+    if (first === undefined) return new Uint8Array(0)
+    return this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks, this.bytes)
+  }
+
+  clear(): void {
+    this.#chunks = []
+    this.bytes = 0
   }
 }
 

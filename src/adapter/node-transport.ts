@@ -176,7 +176,7 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
       reuse.socket.bytesRead === reuse.bytesRead &&
       performance.now() - reuse.at < STALE_WITHIN_MS
 
-    const options: CallOptions = { ...outgoing(request, path), call }
+    const options = outgoing(request, path, call)
     const handler: Dispatcher.DispatchHandler = {
       onRequestStart() {
         const { connection } = call
@@ -228,16 +228,16 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
 }
 
 /** A request as undici takes it. A large body goes in slices and is not copied. */
-function outgoing({ method, headers, body = [] }: UpstreamRequest, path: string): Dispatcher.DispatchOptions {
+function outgoing({ method, headers, body = [] }: UpstreamRequest, path: string, call: Call): CallOptions {
   let bytes = 0
   for (const part of body) bytes += part.byteLength
   const [first] = body
-  if (first === undefined || bytes === 0) return { method, path, headers, body: null }
-  if (body.length === 1 && bytes <= SLICE_BYTES) return { method, path, headers, body: first }
-  if (bytes <= COPY_LIMIT_BYTES) return { method, path, headers, body: Buffer.concat(body, bytes) }
-  const slices = body.flatMap(slicesOf)
-  // Undici knows the length of one array of bytes only.
-  return { method, path, headers: { ...headers, 'content-length': String(bytes) }, body: slices as never }
+  if (first === undefined || bytes === 0) return { method, path, headers, body: null, call }
+  if (body.length === 1 && bytes <= SLICE_BYTES) return { method, path, headers, body: first, call }
+  if (bytes <= COPY_LIMIT_BYTES) return { method, path, headers, body: Buffer.concat(body, bytes), call }
+  // Undici knows the length of a single array of bytes only.
+  const sized = { ...headers, 'content-length': String(bytes) }
+  return { method, path, headers: sized, body: body.flatMap(slicesOf) as never, call }
 }
 
 function slicesOf(part: Uint8Array): Uint8Array[] {
