@@ -7,8 +7,7 @@ import type { Respond } from '../http/respond.ts'
 import { createAbort } from '../lib/abort.ts'
 import { flowTo, type ByteReader } from '../lib/byte-reader.ts'
 import type { HeaderBag } from '../lib/headers.ts'
-import type { Alarms } from './node-alarms.ts'
-import { createSilence } from './node-silence.ts'
+import { createSilence, type Alarms } from './node-timers.ts'
 
 /*
  * A body's way in and an answer's way out on Node: between the messages of `node:http` and the app, without a detour

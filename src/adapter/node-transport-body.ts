@@ -7,7 +7,7 @@ import * as zlib from 'node:zlib'
 import { END, type ByteChunk, type ByteReader, type ByteSink, type Flow } from '../lib/byte-reader.ts'
 import { emptyBag, type HeaderBag } from '../lib/headers.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../relay/transport.ts'
-import type { Silence } from './node-silence.ts'
+import type { Silence } from './node-timers.ts'
 
 /** What a receiver of body bytes can do to their source. */
 export interface BodySource {

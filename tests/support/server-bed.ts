@@ -1,6 +1,6 @@
 import { Hono } from 'hono/tiny'
 import { onTestFinished } from 'vitest'
-import { createAlarms } from '../../src/adapter/node-alarms.ts'
+import { createAlarms } from '../../src/adapter/node-timers.ts'
 import { createNodeArrive, nodeRespond } from '../../src/adapter/node-messages.ts'
 import { listen, type NodeServer, type ServerLimits } from '../../src/adapter/node-server.ts'
 import { createBufferedBytes, type Arrival } from '../../src/http/arrival.ts'

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import { createAlarms } from '../../src/adapter/node-alarms.ts'
+import { createAlarms } from '../../src/adapter/node-timers.ts'
 
 beforeEach(() => void vi.useFakeTimers())
 afterEach(() => void vi.useRealTimers())
