@@ -31,8 +31,11 @@ export function ratioOf(entry: Entry, other: Entry, name: string): MedianInterva
 export const toldRatio = ({ median, low, high }: MedianInterval): string =>
   `${median.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`
 
-/** µs, with one digit where they are few. */
-export const toldCpu = (cpu: number): string => cpu.toFixed(cpu < 100 ? 1 : 0)
+const FAILED = 'failed'
+/** µs, with one digit where they are few; where nothing was answered there is nothing to tell. */
+export const toldCpu = (cpu: number): string => {
+  return Number.isFinite(cpu) ? cpu.toFixed(cpu < 100 ? 1 : 0) : FAILED
+}
 
 /** One line for everybody who could not be measured, and for each load that somebody did not answer. */
 export function remarksOn({ entries, missing }: Results): readonly string[] {
@@ -57,6 +60,7 @@ function cell({ entries, direct }: Results, entry: Entry, name: string): string 
     return added.map((ms) => ms.toFixed(2)).join(' / ')
   }
   const cpu = toldCpu(medianFigure(entry, name, (one) => one.cpu))
+  if (cpu === FAILED) return cpu
   const bare = entries.find(({ proxy }) => proxy.id === 'bare')
   return bare === undefined ? cpu : `${cpu}, ${toldRatio(ratioOf(entry, bare, name))}`
 }
