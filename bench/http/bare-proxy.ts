@@ -1,8 +1,9 @@
 /**
  * What is compared with: a proxy on node:http that writes the model into the body, and does nothing else.
  *
- * The body is neither parsed nor printed, and not even joined: what stands before and behind the model's value is
- * sent on as it came. No token is checked, nothing is retried, counted or logged.
+ * The body is neither parsed nor printed: what stands before and behind the model's value is sent on as it came, a
+ * small body in one piece, a large one in its parts, whichever costs less. No token is checked, nothing is retried,
+ * counted or logged.
  */
 import http from 'node:http'
 import { modelSpan } from './model-span.ts'
@@ -10,6 +11,8 @@ import { modelSpan } from './model-span.ts'
 const [port, upstream] = process.argv.slice(2).map(Number)
 const agent = new http.Agent({ keepAlive: true, maxSockets: Infinity })
 const MODEL = Buffer.from('"m"')
+/** Up to this size one write of a copy is cheaper than several. */
+const SMALL_BYTES = 16_384
 
 /** The model is nearly always in what came first: all of it is only looked through where it isn't. */
 function withModel(chunks: readonly Buffer[]): readonly Buffer[] {
@@ -26,6 +29,7 @@ function replaced(bytes: Buffer, [from, to]: readonly [number, number]): readonl
 }
 
 function send(incoming: http.IncomingMessage, outgoing: http.ServerResponse, body: readonly Buffer[]): void {
+  const length = body.reduce((sum, part) => sum + part.length, 0)
   const request = http.request(
     {
       port: upstream,
@@ -36,7 +40,7 @@ function send(incoming: http.IncomingMessage, outgoing: http.ServerResponse, bod
       headers: {
         'content-type': 'application/json',
         authorization: 'Bearer k',
-        'content-length': body.reduce((sum, { length }) => sum + length, 0),
+        'content-length': length,
       },
     },
     (answer) => {
@@ -48,6 +52,7 @@ function send(incoming: http.IncomingMessage, outgoing: http.ServerResponse, bod
   outgoing.on('close', () => {
     if (!outgoing.writableFinished) request.destroy()
   })
+  if (length <= SMALL_BYTES) return void request.end(Buffer.concat(body, length))
   for (const part of body) request.write(part)
   request.end()
 }

@@ -23,7 +23,7 @@ import type { LoadResult } from './load.ts'
 import { loads } from './loads.ts'
 import { proxiesNamed } from './proxies.ts'
 import type { Proxy } from './start-proxy.ts'
-import { tableOf, type Results } from './table.ts'
+import { ratioOf, tableOf, type Results } from './table.ts'
 
 const { values } = parseArgs({
   options: {
@@ -92,8 +92,14 @@ async function measured(wanted: readonly Proxy[]): Promise<Results> {
 }
 
 function rawOf({ entries, direct, missing }: Results): object {
+  const [one, other] = entries
+  const ratios =
+    one === undefined || other === undefined || entries.length > 2
+      ? {}
+      : Object.fromEntries(asked.map((name) => [name, ratioOf(one, other, name)]))
   return {
     missing,
+    ratios,
     direct: Object.fromEntries(direct),
     entries: entries.map(({ proxy, atRest, writesModel, figures, streams }) => ({
       id: proxy.id,
