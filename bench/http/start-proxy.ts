@@ -1,17 +1,24 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { existsSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 
 /** One of those that are compared. */
 export interface Proxy {
+  /** What it is called on a command line. */
+  readonly id: string
   readonly name: string
-  /** Undefined where it can be started; else why not. */
-  readonly missing?: string | undefined
-  /** Whether it writes the model into the body. nginx and haproxy can't. */
-  readonly rewrites: boolean
+  /** Why it can't be started here; undefined where it can. What has to be built is built now. */
+  readonly missing?: () => string | undefined
   readonly version: () => string
   /** The command, for these two ports. */
   readonly command: (ports: Ports) => readonly string[]
   readonly env?: (ports: Ports) => Record<string, string>
+  /** Where it writes the port that it has chosen; without, it listens where it is told to. */
+  readonly portFile?: string
+  /** Where it takes chat requests, unless at `/v1/chat/completions`. */
+  readonly path?: string
+  /** The name by which it knows its model, unless that is `auto`. */
+  readonly model?: string
 }
 
 /** Where a proxy listens, and where its upstream does. */
@@ -26,8 +33,14 @@ export const securePortOf = (upstream: number): number => upstream + 100
 /** A started proxy. */
 export interface RunningProxy {
   readonly pid: number
+  readonly port: number
   stop(): Promise<void>
 }
+
+const children = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of children) child.kill('SIGKILL')
+})
 
 /** Starts a command on one core and waits until its port is open. */
 export async function startProxy(proxy: Proxy, ports: Ports, core: number): Promise<RunningProxy> {
@@ -37,10 +50,11 @@ export async function startProxy(proxy: Proxy, ports: Ports, core: number): Prom
     stdio: ['ignore', 'ignore', 'ignore'],
     env: { ...process.env, ...proxy.env?.(ports) },
   })
-  process.once('exit', () => child.kill('SIGKILL'))
-  await opened(ports.port, child)
+  children.add(child)
+  const port = await opened(() => (proxy.portFile === undefined ? ports.port : portIn(proxy.portFile)), child)
   return {
     pid: child.pid ?? 0,
+    port,
     stop: () =>
       new Promise((resolve) => {
         child.once('exit', () => resolve())
@@ -50,13 +64,19 @@ export async function startProxy(proxy: Proxy, ports: Ports, core: number): Prom
   }
 }
 
-async function opened(port: number, child: ChildProcess): Promise<void> {
+async function opened(portNow: () => number, child: ChildProcess): Promise<number> {
   for (let tries = 0; tries < 600; tries++) {
     if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`)
-    if (await isOpen(port)) return
+    const port = portNow()
+    if (port > 0 && (await isOpen(port))) return port
     await new Promise((resolve) => setTimeout(resolve, 100))
   }
   throw new Error('it never listened')
+}
+
+/** 0 as long as nothing is written there. */
+function portIn(file: string): number {
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : 0
 }
 
 function isOpen(port: number): Promise<boolean> {

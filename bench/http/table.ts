@@ -1,32 +1,13 @@
+import type { Entry, Figures } from './bed.ts'
+import { medianInterval, medianOf, type MedianInterval } from './interval.ts'
 import type { LoadResult } from './load.ts'
 import { titles } from './loads.ts'
-import type { Proxy, RunningProxy } from './start-proxy.ts'
-
-/** What one run of a load has cost. */
-export interface Figures {
-  readonly cpu: number
-  readonly perSecond: number
-  readonly p50: number
-  readonly p99: number
-  readonly memory: number
-  readonly failures: number
-}
-
-/** A proxy that runs, and what was measured of it. */
-export interface Entry {
-  readonly proxy: Proxy
-  readonly running: RunningProxy
-  readonly port: number
-  readonly atRest: number
-  readonly figures: Map<string, Figures[]>
-  readonly streams: Map<number, { bytesEach: number; p99: number }>
-}
 
 /** Everything that was measured in one run. */
 export interface Results {
   readonly entries: readonly Entry[]
-  /** The load for latencies without any proxy. */
-  readonly direct: readonly LoadResult[]
+  /** Loads without any proxy, once before the rounds: those of which latencies are told. */
+  readonly direct: ReadonlyMap<string, LoadResult>
   /** Loads, and numbers of open streams, in the order of the columns. */
   readonly loads: readonly string[]
   readonly counts: readonly number[]
@@ -34,29 +15,59 @@ export interface Results {
   readonly missing: readonly string[]
 }
 
-const median = (numbers: readonly number[]): number =>
-  numbers.toSorted((a, b) => a - b)[Math.floor((numbers.length - 1) / 2)] ?? Number.NaN
-const medianOf = (entry: Entry, name: string, of: (figures: Figures) => number): number =>
-  median((entry.figures.get(name) ?? []).map(of))
+/** The median of one figure over the rounds of a load. */
+export function medianFigure(entry: Entry, name: string, of: (figures: Figures) => number): number {
+  return medianOf((entry.figures.get(name) ?? []).map(of))
+}
+
+/** What one costs in terms of the other, round by round. */
+export function ratioOf(entry: Entry, other: Entry, name: string): MedianInterval {
+  const others = other.figures.get(name) ?? []
+  const ratios = (entry.figures.get(name) ?? []).map(({ cpu }, round) => cpu / (others[round]?.cpu ?? 0))
+  return medianInterval(ratios)
+}
+
+/** `1.23 (1.20–1.27)` */
+export const toldRatio = ({ median, low, high }: MedianInterval): string =>
+  `${median.toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)})`
+
+const FAILED = 'failed'
+/** µs, with one digit where they are few; where nothing was answered there is nothing to tell. */
+export const toldCpu = (cpu: number): string => {
+  return Number.isFinite(cpu) ? cpu.toFixed(cpu < 100 ? 1 : 0) : FAILED
+}
+
+/** One line for everybody who could not be measured, and for each load that somebody did not answer. */
+export function remarksOn({ entries, missing }: Results): readonly string[] {
+  const failed = entries.flatMap(({ proxy, figures }) =>
+    [...figures].flatMap(([name, rounds]) => {
+      const failures = rounds.reduce((sum, one) => sum + one.failures, 0)
+      return failures === 0 ? [] : [`${proxy.name}, ${name}: ${failures} failed`]
+    }),
+  )
+  const unwritten = entries.filter(({ writesModel }) => !writesModel).map(({ proxy }) => proxy.name)
+  const remark = unwritten.length === 0 ? [] : [`The model is not written by: ${unwritten.join(', ')}`]
+  return [...missing.map((reason) => `Not measured: ${reason}`), ...remark, ...failed]
+}
 
 function cell({ entries, direct }: Results, entry: Entry, name: string): string {
   if (name === 'latency') {
-    const [p50, p99] = [median(direct.map((one) => one.p50)), median(direct.map((one) => one.p99))]
+    const { p50 = 0, p99 = 0 } = direct.get(name) ?? {}
     const added = [
-      medianOf(entry, name, (one) => one.p50) - p50,
-      medianOf(entry, name, (one) => one.p99) - p99,
+      medianFigure(entry, name, (one) => one.p50) - p50,
+      medianFigure(entry, name, (one) => one.p99) - p99,
     ]
     return added.map((ms) => ms.toFixed(2)).join(' / ')
   }
-  const cpu = medianOf(entry, name, (one) => one.cpu)
-  const bare = entries.find(({ proxy }) => proxy.name === 'bare node:http')
-  const ratio = bare === undefined ? Number.NaN : cpu / medianOf(bare, name, (one) => one.cpu)
-  return `${cpu.toFixed(cpu < 10 ? 1 : 0)} (${ratio.toFixed(2)}×)`
+  const cpu = toldCpu(medianFigure(entry, name, (one) => one.cpu))
+  if (cpu === FAILED) return cpu
+  const bare = entries.find(({ proxy }) => proxy.id === 'bare')
+  return bare === undefined ? cpu : `${cpu}, ${toldRatio(ratioOf(entry, bare, name))}`
 }
 
-/** A Markdown table with medians, ratios to the bare proxy, and what is missing below it. */
+/** A Markdown table with medians, ratios to the bare proxy with their intervals, and what is missing below it. */
 export function tableOf(results: Results): string {
-  const { entries, counts, missing } = results
+  const { entries, counts } = results
   const columns = results.loads.filter((name) => name in titles)
   const hasRates = columns.includes('small')
   const header = [
@@ -74,7 +85,7 @@ export function tableOf(results: Results): string {
       entry.proxy.name,
       entry.proxy.version(),
       ...columns.map((name) => cell(results, entry, name)),
-      ...(hasRates ? [medianOf(entry, 'small', (one) => one.perSecond).toFixed(0)] : []),
+      ...(hasRates ? [medianFigure(entry, 'small', (one) => one.perSecond).toFixed(0)] : []),
       `${(entry.atRest / 1e6).toFixed(0)} / ${(after / 1e6).toFixed(0)}`,
       ...counts.map((count) => {
         const held = entry.streams.get(count)
@@ -85,14 +96,6 @@ export function tableOf(results: Results): string {
     ]
     lines.push(`| ${cells.join(' | ')} |`)
   }
-  for (const reason of missing) lines.push('', `Not measured: ${reason}`)
-  const failed = entries.flatMap(({ proxy, figures }) =>
-    [...figures].flatMap(([name, all]) =>
-      all
-        .filter(({ failures }) => failures > 0)
-        .map(({ failures }) => `${proxy.name}, ${name}: ${failures} failed`),
-    ),
-  )
-  for (const line of failed) lines.push('', line)
+  for (const remark of remarksOn(results)) lines.push('', remark)
   return lines.join('\n')
 }

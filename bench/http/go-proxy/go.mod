@@ -1,0 +1,3 @@
+module aiload/bench/go-proxy
+
+go 1.21
