@@ -6,7 +6,7 @@
  * beside those of a plain Map that deletes its first key when it is full: there the search for that key walks over
  * all that were deleted before it since the Map was last rebuilt.
  */
-import { createAffinityTable } from '../src/state/affinity-table.ts'
+import { createAffinityTable } from '../src/state/memory.ts'
 
 const capacity = Number(process.argv[2] ?? 100_000)
 const tenths = 10

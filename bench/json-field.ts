@@ -5,10 +5,10 @@
  * a small chat request, 600 µs for 200 KB.
  */
 import { bench, do_not_optimize, group, run } from 'mitata'
-import { replaceField, scanTopLevel } from '../src/lib/json-field.ts'
-import { firstMessages } from '../src/lib/json-messages.ts'
-import { findFormField, replaceFormField } from '../src/lib/multipart-field.ts'
-import { invalidUtf8At } from '../src/lib/utf8.ts'
+import { replaceField, scanTopLevel } from '../src/lib/json/scan.ts'
+import { firstMessages } from '../src/openai/messages.ts'
+import { findFormField, replaceFormField } from '../src/lib/multipart.ts'
+import { invalidUtf8At } from '../src/lib/json/utf8.ts'
 
 const wanted = ['model', 'stream', 'max_tokens', 'n', 'user', 'messages', 'input', 'prompt', 'instructions']
 const model = new TextEncoder().encode('"gpt-4o"')

@@ -5,11 +5,10 @@
  * the relay itself: a line must stay below 5 µs, an event in the metrics below 2 µs.
  */
 import { bench, do_not_optimize, group, run } from 'mitata'
-import type { GatewayEvent } from '../src/relay/event.ts'
-import { fanOut } from '../src/telemetry/fan-out.ts'
+import type { GatewayEvent } from '../src/relay/deps.ts'
+import { createLog, fanOut } from '../src/telemetry/log.ts'
 import { createJsonLines } from '../src/telemetry/log-json.ts'
 import { createPrettyLines } from '../src/telemetry/log-pretty.ts'
-import { createLog } from '../src/telemetry/log.ts'
 import { createMetrics } from '../src/telemetry/metrics.ts'
 import { createRecent } from '../src/telemetry/recent.ts'
 

@@ -8,7 +8,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import http from 'node:http'
 import { fileURLToPath } from 'node:url'
-import { createNodeTransport } from '../src/adapter/node-transport.ts'
+import { createNodeTransport } from '../src/adapter/node/transport.ts'
 
 const concurrency = 50
 const rounds = 5

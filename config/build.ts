@@ -28,10 +28,10 @@ const [directory = 'dist'] = process.argv.slice(2)
 rmSync(directory, { recursive: true, force: true })
 
 const { metafile } = await build({
-  entryPoints: ['src/cli/main.ts', 'src/adapter/edge.ts'],
+  entryPoints: ['src/cli/main.ts', 'src/adapter/edge/edge.ts'],
   outdir: directory,
   outbase: 'src',
-  // As deep as the entries: the package's own files are looked for from where a module stands.
+  // As deep as the command line: the package's own files are looked for from where a module stands.
   chunkNames: 'cli/[name]-[hash]',
   bundle: true,
   splitting: true,

@@ -1,15 +1,30 @@
+/*
+ * AILoad: one OpenAI-compatible endpoint in front of many. The table of contents is below; these are the rooms, and
+ * each imports from itself and from those above it.
+ *
+ * lib/        bytes, text and time, no domain
+ * errors      the catalog of our own errors
+ * pool/       upstreams, and strategies that order them
+ * transport/  how a request gets to an upstream
+ * vendors/    what vendors say and mean
+ * openai/     what clients send, what answers hold
+ * config/     from the text of a file to a checked configuration
+ * state/      circuit breaker, rate limit windows, affinity, and the stores that keep them
+ * relay/      one request on its way over the upstreams
+ * telemetry/  log, metrics, status
+ * http/       requests and responses
+ * app         which path does what
+ * adapter/    one runtime each
+ * cli/        what somebody types
+ */
 import { Hono } from 'hono/tiny'
-import type { AppDeps } from './http/app-deps.ts'
-import { jsonResponse } from './http/error-answer.ts'
-import { notFound } from './http/not-found.ts'
-import { preflight } from './http/preflight.ts'
-import { readiness } from './http/readiness.ts'
-import { routedPathOf } from './http/target.ts'
-import { requireToken } from './http/token.ts'
-import { v1, wrongMethod } from './http/v1.ts'
-import type { Visit } from './http/visit.ts'
-import { refused, visited, type VisitRoute } from './http/visited.ts'
-import { welcome } from './http/welcome.ts'
+import { requireToken } from './http/auth.ts'
+import { refused, visited, type Visit, type VisitRoute } from './http/context.ts'
+import type { AppDeps } from './http/deps.ts'
+import { readiness, welcome } from './http/health.ts'
+import { routedPathOf } from './http/paths.ts'
+import { jsonResponse } from './http/response.ts'
+import { notFound, preflight, v1, wrongMethod } from './http/routes.ts'
 
 /** The same app on every runtime: a fetch handler that knows nothing of where it runs. */
 export type App = Hono<{ Bindings: object }>

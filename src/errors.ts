@@ -37,7 +37,7 @@ const catalog = {
 export type ErrorCode = keyof typeof catalog
 
 /** OpenAI's error object; `param` names the field at fault. */
-export interface ErrorBody {
+interface ErrorBody {
   readonly error: { message: string; type: string; param: string | null; code: string }
 }
 

@@ -1,11 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { readerOf } from '../src/lib/byte-reader.ts'
-import { strategyNames } from '../src/pool/vocabulary.ts'
-import { TransportError, type UpstreamResponse } from '../src/relay/transport.ts'
-import { knownStates } from '../src/telemetry/known-states.ts'
-import { conditionOf } from '../src/telemetry/condition.ts'
-import { createSetup } from '../src/http/setup.ts'
+import { readerOf } from '../src/lib/bytes.ts'
+import { strategyNames } from '../src/pool/upstream.ts'
+import { TransportError, type UpstreamResponse } from '../src/transport/transport.ts'
+import { conditionOf, knownStates } from '../src/telemetry/status.ts'
+import { createSetup } from '../src/http/deps.ts'
 import {
   answer,
   checked,

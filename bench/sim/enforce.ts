@@ -1,4 +1,4 @@
-import { midnightAfter } from '../../src/lib/midnight.ts'
+import { midnightAfter } from '../../src/lib/time.ts'
 
 /** How an upstream forgets what it has counted. */
 export type Forgetting =

@@ -1,4 +1,4 @@
-import { midnightAfter } from '../../src/lib/midnight.ts'
+import { midnightAfter } from '../../src/lib/time.ts'
 import type { Scenario } from './scenario.ts'
 import type { VendorSpec } from './vendor.ts'
 

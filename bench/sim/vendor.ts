@@ -1,11 +1,11 @@
 import type { AbortSignalLike } from '../../src/lib/abort.ts'
-import type { Clock } from '../../src/relay/clock.ts'
+import type { Clock } from '../../src/lib/clock.ts'
 import {
   TransportError,
   type Send,
   type UpstreamRequest,
   type UpstreamResponse,
-} from '../../src/relay/transport.ts'
+} from '../../src/transport/transport.ts'
 import { dialects, type DialectName } from './dialect.ts'
 import type { Distribution } from './dice.ts'
 import type { CountName, Gauge, Gauges } from './gauge.ts'

@@ -1,4 +1,4 @@
-import { endOnSignal, openFileGateway } from './node-web-gateway.ts'
+import { endOnSignal, openFileGateway } from './node/web-gateway.ts'
 
 /** The part of Bun's own global that serving takes. */
 declare const Bun: {

@@ -1,5 +1,28 @@
-import { denoFetch } from './deno-fetch.ts'
-import { endOnSignal, openFileGateway } from './node-web-gateway.ts'
+import type { Fetch } from '../transport/fetch.ts'
+import { endOnSignal, openFileGateway } from './node/web-gateway.ts'
+
+/** What Deno can undo; brotli is not among what an upstream may send that was asked for `identity`. */
+const FORMATS: Readonly<Record<string, 'gzip' | 'deflate'>> = {
+  gzip: 'gzip',
+  'x-gzip': 'gzip',
+  deflate: 'deflate',
+}
+
+/**
+ * Deno's fetch, which leaves an answer coded when the request itself says what codings it takes, as ours do.
+ * A coding that it has undone is no longer in the headers.
+ */
+const denoFetch: Fetch = async (url, init) => {
+  const answer = await fetch(url, init)
+  const coding = answer.headers.get('content-encoding')?.trim().toLowerCase() ?? ''
+  const format = FORMATS[coding]
+  if (format === undefined || answer.body === null) return answer
+  const headers = new Headers(answer.headers)
+  headers.delete('content-encoding')
+  headers.delete('content-length')
+  const { status } = answer
+  return new Response(answer.body.pipeThrough(new DecompressionStream(format)), { status, headers })
+}
 
 /** What `deno serve` tells beside a request. */
 interface ConnectionInfo {

@@ -1,5 +1,9 @@
+import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
-import { nearestName } from '../config/suggest.ts'
+import type { ConfigSearch } from '../adapter/node/config-file.ts'
+import { nearestName } from '../config/checks.ts'
+import type { Config } from '../config/config.ts'
+import { checkAgainstSchema } from '../config/load.ts'
 
 /** What a command line asks for. Options that were not given are absent. */
 export type Command =
@@ -21,7 +25,7 @@ export interface ListenOptions {
 }
 
 /** Something typed that means nothing; one line that says what would. */
-export interface Misuse {
+interface Misuse {
   readonly misuse: string
 }
 
@@ -122,3 +126,66 @@ const quoted = (word: string): string => JSON.stringify(word.slice(0, 60))
 
 const isOption = (name: string): name is OptionName => Object.hasOwn(options, name)
 const isCommand = (name: string): name is CommandName => Object.hasOwn(optionsOf, name)
+
+/** What the command line says instead of `server.port` and `server.host`. */
+export type ListenAt = Partial<Pick<Config['server'], 'port' | 'host'>>
+
+/** Checks `--port` and `--host` by the rules of the file. */
+export function listenAt({ port, host }: ListenOptions): ListenAt | Misuse {
+  const server = {
+    ...(port === undefined ? {} : { port: /^\d+$/.test(port) ? Number(port) : port }),
+    ...(host === undefined ? {} : { host }),
+  }
+  const checked = checkAgainstSchema({ server })
+  const finding =
+    'findings' in checked ? checked.findings.find(({ path }) => path[0] === 'server') : undefined
+  if (finding !== undefined) return { misuse: `--${finding.path[1]} ${finding.message}; ${finding.hint}` }
+  return server as ListenAt
+}
+
+/** The same configuration, listening where the command line says. */
+export const listeningAt = (config: Config, at: ListenAt): Config => ({
+  ...config,
+  server: { ...config.server, ...at },
+})
+
+/** Why an address can't be had, in one line. */
+export function listenFailure(
+  error: unknown,
+  { host, port }: Pick<Config['server'], 'port' | 'host'>,
+): string {
+  const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+  const known = failures[code]
+  return known === undefined ? `can not listen on ${host}, port ${port} (${code})` : known(host, port)
+}
+
+const failures: Readonly<Record<string, (host: string, port: number) => string>> = {
+  EADDRINUSE: (_, port) =>
+    `port ${port} is taken by another program; free it, or choose another with --port or server.port`,
+  EACCES: (_, port) =>
+    `port ${port} may not be used by this user; choose one above 1023 with --port or server.port`,
+  EADDRNOTAVAIL: (host) => `this machine has no address ${host}; correct --host or server.host`,
+  ENOTFOUND: (host) => `the host name ${host} is not known; correct --host or server.host`,
+  EAI_AGAIN: (host) =>
+    `the host name ${host} can not be looked up now; write an address in --host or server.host`,
+}
+
+/** Where to look for the configuration: `--config`, else `AILOAD_CONFIG`, else below the working directory. */
+export function searchOf({ config }: Located): ConfigSearch {
+  const given = config ?? process.env.AILOAD_CONFIG
+  return { directory: process.cwd(), ...(given === undefined ? {} : { given }) }
+}
+
+/**
+ * Where state is kept across restarts: `data/state.json` when the configuration is in its usual place below
+ * `directory`, else beside the file that was named.
+ */
+export function stateFileOf(configFile: string, directory: string): string {
+  const file = resolve(directory, configFile)
+  const data = resolve(directory, 'data')
+  const isUsual = file === join(data, 'config', 'config.json') || file === join(data, 'config.json')
+  return join(isUsual ? data : dirname(file), 'state.json')
+}
+
+/** `1 upstream`, `2 upstreams`, `0 upstreams`. */
+export const countText = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`

@@ -1,10 +1,8 @@
-import { checkConfigFile, findConfigFile } from '../adapter/node-config-file.ts'
+import { checkConfigFile, findConfigFile } from '../adapter/node/config-file.ts'
 import type { Config } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
 import { upstreamsOf } from '../config/upstreams.ts'
-import type { Located } from './arguments.ts'
-import { countText } from './count-text.ts'
-import { searchOf } from './search.ts'
+import { countText, searchOf, type Located } from './arguments.ts'
 
 /** Prints every problem and warning of the configuration, one line each. 1 when it could not be served, else 0. Writes no file. */
 export function check(options: Located): number {

@@ -1,5 +1,5 @@
-import { createStdoutSink } from '../adapter/node-log-sink.ts'
-import type { Report } from '../relay/event.ts'
+import { createStdoutSink } from '../adapter/node/log-sink.ts'
+import type { Report } from '../relay/deps.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createPrettyLines } from '../telemetry/log-pretty.ts'
 import { createLog } from '../telemetry/log.ts'

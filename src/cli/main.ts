@@ -1,15 +1,46 @@
 #!/usr/bin/env node
+/*
+ * cli: what somebody types. Only here a process is taken over: its signals, its arguments, its output, its end.
+ *
+ * main           the entry: runs a command and ends with its exit code
+ * arguments      the command line, and what follows from it: where to listen, where to look
+ * start          `aiload start`
+ * check          `aiload check`
+ * token          `aiload token`
+ * demo/          `aiload demo`, with upstreams that pretend
+ * process        dropping root, signals, and mistakes that nobody caught
+ * log-output     where the log goes
+ * package-files  the version and the template of the configuration
+ */
 import { setFlagsFromString } from 'node:v8'
 import { parseArguments, type Command } from './arguments.ts'
+
+/** What `--help` prints. */
+const usage = `AILoad puts one OpenAI-compatible endpoint in front of many.
+
+Usage: aiload [command] [options]
+
+  start    serve (the default)         --config FILE  --port N  --host H
+  check    check the configuration     --config FILE
+  demo     try it without any key      --port N
+  token    say where the token stands  --config FILE  --show (print it)
+
+  -c, --config FILE   the configuration; default: AILOAD_CONFIG, else data/config/config.json
+  -p, --port N        listen on this port instead of server.port (2081)
+      --host H        listen on this address instead of server.host (0.0.0.0)
+  -h, --help          this text
+  -v, --version       the version
+
+Signals while it serves: SIGHUP reads the configuration again; SIGTERM and SIGINT let open
+streams finish, a second one ends at once.
+`
 
 /** Runs a command and gives its exit code. Each is loaded when it is asked for: `--help` should not wait for a gateway. */
 async function run(command: Command): Promise<number> {
   switch (command.name) {
-    case 'help': {
-      const { usage } = await import('./usage.ts')
+    case 'help':
       process.stdout.write(usage)
       return 0
-    }
     case 'version': {
       const { packageVersion } = await import('./package-files.ts')
       process.stdout.write(`${packageVersion()}\n`)
@@ -24,7 +55,7 @@ async function run(command: Command): Promise<number> {
       return token(command)
     }
     case 'demo': {
-      const { demo } = await import('./demo.ts')
+      const { demo } = await import('./demo/demo.ts')
       return demo(command)
     }
     case 'start': {

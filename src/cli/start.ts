@@ -1,19 +1,25 @@
+import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
-import type { NodeGateway } from '../adapter/node.ts'
-import { openConfigFile, type OpenedConfig } from '../adapter/node-config-file.ts'
-import { watchConfig, type Reloader } from '../adapter/node-reload.ts'
+import { openConfigFile, watchConfig, type OpenedConfig, type Reloader } from '../adapter/node/config-file.ts'
+import type { NodeGateway } from '../adapter/node/gateway.ts'
+import type { Config } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
-import type { ListenOptions, Located } from './arguments.ts'
-import { countText } from './count-text.ts'
-import { dropRoot } from './drop-root.ts'
-import { installLastWords } from './last-words.ts'
-import { listenAt, listenFailure, listeningAt, type ListenAt } from './listen-at.ts'
+import { upstreamsOf } from '../config/upstreams.ts'
+import type { AffinityRule, Upstream } from '../pool/upstream.ts'
+import {
+  countText,
+  listenAt,
+  listenFailure,
+  listeningAt,
+  searchOf,
+  stateFileOf,
+  type ListenAt,
+  type ListenOptions,
+  type Located,
+} from './arguments.ts'
 import { createLogOutput, formatFor, type LogOutput } from './log-output.ts'
 import { packageVersion, templateFile } from './package-files.ts'
-import { searchOf } from './search.ts'
-import { takeSignals, type Signals } from './signals.ts'
-import { startLines } from './start-lines.ts'
-import { stateFileOf } from './state-file.ts'
+import { dropRoot, installLastWords, takeSignals, type Signals } from './process.ts'
 
 type Opened = Extract<OpenedConfig, { ok: true }>
 
@@ -66,7 +72,7 @@ async function serve(
   { at, log, stateFile }: Serve,
 ): Promise<Served | { readonly failure: string }> {
   // Loaded only now: a broken configuration should be told at once.
-  const { startNodeGateway } = await import('../adapter/node.ts')
+  const { startNodeGateway } = await import('../adapter/node/gateway.ts')
   const config = listeningAt(opened.config, at)
   const version = packageVersion()
   let reloader: Reloader | undefined
@@ -121,4 +127,81 @@ async function end({ gateway, reloader }: Served, { signals, log }: Ending): Pro
 function refuse(lines: readonly string[], code = 1): number {
   for (const line of lines) process.stderr.write(`${line}\n`)
   return code
+}
+
+/** What a start has to tell. */
+interface Started {
+  readonly version: string
+  readonly config: Config
+  /** The port that was really taken. */
+  readonly port: number
+  /** The configuration file. */
+  readonly file: string
+  readonly isNew: boolean
+  readonly hasNewToken: boolean
+}
+
+/** Up to so many upstreams have a line each; more are told by host. */
+const MOST_LINES = 8
+
+/** The few lines of a start: where it listens, the upstreams, how it chooses, where the token is. Holds no secret. */
+export function startLines({ version, config, port, file, isNew, hasNewToken }: Started): string[] {
+  return [
+    `AILoad ${version} listens on ${addressText(config.server.host, port)}`,
+    ...upstreamLines(upstreamsOf(config)),
+    `strategy ${config.settings.strategy}, affinity ${affinityText(config.settings.affinity)}`,
+    ...(isNew
+      ? [`a first configuration was made: write your keys into ${file}; it is read again when it changes`]
+      : []),
+    `${hasNewToken ? 'a new token for your clients was made; it' : 'the token for your clients'} is "auth_token" in ${file}`,
+  ]
+}
+
+/** As a client on this machine writes it. */
+function addressText(host: string, port: number): string {
+  if (host === '0.0.0.0' || host === '::')
+    return `http://localhost:${port}/v1 (every address of this machine)`
+  return `http://${isIPv6(host) ? `[${host}]` : host}:${port}/v1`
+}
+
+function upstreamLines(upstreams: readonly Upstream[]): string[] {
+  const head = countText(upstreams.length, 'upstream')
+  if (upstreams.length <= MOST_LINES)
+    return [`${head}:`, ...upstreams.map((upstream) => `  ${upstreamText(upstream)}`)]
+  const byHost = groupByHost(upstreams)
+  const hosts = [...byHost].slice(0, MOST_LINES)
+  const left = byHost.size - hosts.length
+  return [
+    `${head}:`,
+    ...hosts.map(([host, those]) => `  ${those.length} at ${host}: ${modelsText(those)}`),
+    ...(left > 0 ? [`  and ${countText(left, 'more host')}`] : []),
+  ]
+}
+
+function upstreamText({ name, model, root, enabled }: Upstream): string {
+  return `${name}: model ${model} at ${new URL(root).host}${enabled ? '' : ' (not enabled)'}`
+}
+
+function groupByHost(upstreams: readonly Upstream[]): Map<string, Upstream[]> {
+  const byHost = new Map<string, Upstream[]>()
+  for (const upstream of upstreams) {
+    const { host } = new URL(upstream.root)
+    byHost.set(host, [...(byHost.get(host) ?? []), upstream])
+  }
+  return byHost
+}
+
+/** Models named for a host. */
+const MOST_MODELS = 4
+
+function modelsText(upstreams: readonly Upstream[]): string {
+  const models = [...new Set(upstreams.map(({ model }) => model))]
+  const left = models.length - MOST_MODELS
+  return models.slice(0, MOST_MODELS).join(', ') + (left > 0 ? ` and ${left} more` : '')
+}
+
+function affinityText(affinity: AffinityRule): string {
+  if (affinity.kind === 'header') return `header:${affinity.name}`
+  if (affinity.kind !== 'ip') return affinity.kind
+  return 'ip: one client address means one upstream at a time; with settings.affinity "conversation" each conversation has its own'
 }

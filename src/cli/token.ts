@@ -1,7 +1,6 @@
-import { checkConfigFile, findConfigFile } from '../adapter/node-config-file.ts'
+import { checkConfigFile, findConfigFile } from '../adapter/node/config-file.ts'
 import { problemLine } from '../config/problem.ts'
-import type { Command } from './arguments.ts'
-import { searchOf } from './search.ts'
+import { searchOf, type Command } from './arguments.ts'
 
 /**
  * Says in which file the client token stands, and prints it alone on stdout when asked to, so that

@@ -1,10 +1,19 @@
-import { adviceOn } from './advice.ts'
-import type { Config } from './config.ts'
-import type { Environment } from './environment.ts'
-import { inOrder, pathText, type ConfigProblem } from './problem.ts'
-import { readConfig, type SeenText } from './read.ts'
-import { readSource } from './source.ts'
-import { unknownKeysIn } from './unknown-keys.ts'
+import * as v from 'valibot'
+import { adviceOn, crossCheck, misshapenIn, unknownKeysIn, type Accepted } from './checks.ts'
+import { configOf, type Config } from './config.ts'
+import {
+  inOrder,
+  pathKey,
+  pathText,
+  substitute,
+  type ConfigProblem,
+  type Environment,
+  type Finding,
+  type Path,
+  type Substituted,
+} from './problem.ts'
+import { configSchema, type ConfigFile } from './schema.ts'
+import { readSource, type Source } from './source.ts'
 
 /** What became of a configuration text: a whole configuration, or everything that is wrong with it. */
 export type LoadedConfig =
@@ -38,3 +47,105 @@ const oddKeys = ({ document, duplicates, told }: SeenText, file: string): Config
   })),
   ...unknownKeysIn(document).map(told),
 ]
+
+/** A configuration that can be served, or everything that keeps it from being served. */
+type ReadConfig =
+  | { readonly ok: true; readonly config: Config; readonly accepted: Accepted; readonly seen: SeenText }
+  | {
+      readonly ok: false
+      readonly problems: readonly ConfigProblem[]
+      /** Absent where the text can't be read as JSON. */
+      readonly seen?: SeenText
+    }
+
+/** What a text was found to hold, for those who look at it further. */
+interface SeenText {
+  /** Its value, references to variables replaced. */
+  readonly document: unknown
+  readonly duplicates: Source['duplicates']
+  /** A finding with its place in the text. */
+  readonly told: (finding: Finding) => ConfigProblem
+}
+
+/**
+ * Reads and checks a configuration as a whole, and warns of nothing (`loadConfig` does). Pure, and never throws
+ * for what the text contains. Problems stand in the order of the file and repeat no value of it, nor one of `env`.
+ */
+export function readConfig(source: Source, env: Environment, fileName: string): ReadConfig {
+  if (source.syntaxErrors.length > 0) return { ok: false, problems: syntaxProblems(source, fileName) }
+
+  const substituted = substitute(source.value, env)
+  const document = substituted.value
+  const seen = { document, duplicates: source.duplicates, told: teller(source, fileName) }
+  const checked = checkAgainstSchema(document)
+  const findings = withoutConsequences([
+    ...substituted.findings,
+    ...emptyToken(substituted),
+    ...misshapenIn(document),
+    ...('findings' in checked ? checked.findings : []),
+    ...crossCheck(document),
+  ])
+  if (findings.length > 0 || 'findings' in checked)
+    return { ok: false, problems: inOrder(findings.map(seen.told)), seen }
+
+  const config = configOf(checked.file)
+  return { ok: true, config, accepted: { file: checked.file, config, emptied: substituted.emptied }, seen }
+}
+
+const teller =
+  (source: Source, file: string) =>
+  ({ path, message, hint }: Finding): ConfigProblem => ({
+    file,
+    ...source.placeOf(path),
+    path: pathText(path),
+    message,
+    hint,
+  })
+
+const syntaxProblems = ({ syntaxErrors }: Source, file: string): ConfigProblem[] =>
+  syntaxErrors.map(({ place, message }) => ({
+    file,
+    ...place,
+    path: '',
+    message,
+    hint: 'the file is JSON; comments and trailing commas are allowed',
+  }))
+
+/** An empty variable would have a token made and written over the reference. */
+function emptyToken({ emptied }: Substituted): Finding[] {
+  const path = ['auth_token']
+  if (!emptied.has(pathKey(path))) return []
+  return [
+    { path, message: 'its environment variable is empty', hint: 'set it, or write "" to have a token made' },
+  ]
+}
+
+/** One problem for each place: what is wrong inside something that is wrong itself only follows from it. */
+function withoutConsequences(findings: readonly Finding[]): Finding[] {
+  const kept: Finding[] = []
+  for (const finding of findings)
+    if (!kept.some(({ path }) => path.every((step, at) => finding.path[at] === step))) kept.push(finding)
+  return kept
+}
+
+/** A document that fits the schema, or all that does not fit. */
+type Checked = { readonly file: ConfigFile } | { readonly findings: readonly Finding[] }
+
+/** Checks a document against the schema, every rule of it, without ever repeating a value. */
+export function checkAgainstSchema(document: unknown): Checked {
+  const result = v.safeParse(configSchema, document)
+  return result.success
+    ? { file: result.output }
+    : { findings: result.issues.flatMap((issue) => findingsOf(issue)) }
+}
+
+function findingsOf(issue: v.BaseIssue<unknown>, above: Path = []): Finding[] {
+  const path = [...above, ...(issue.path ?? []).map(({ key }) => stepOf(key))]
+  // A list where a string or a list may stand: what is wrong in the list says more than "neither of them".
+  const inside = issue.type === 'union' ? (issue.issues ?? []).filter((inner) => inner.path) : []
+  if (inside.length > 0) return inside.flatMap((inner) => findingsOf(inner, path))
+  const [message = '', hint = ''] = issue.message.split('\n')
+  return [{ path, message, hint }]
+}
+
+const stepOf = (key: unknown): string | number => (typeof key === 'number' ? key : String(key))

@@ -1,16 +1,17 @@
-import { afterValue, eachMember } from '../lib/json-skip.ts'
 import {
+  afterSpace,
+  afterValue,
   CLOSE_BRACKET,
   COMMA,
+  eachMember,
   JsonSyntaxError,
   OPEN_BRACE,
   OPEN_BRACKET,
   syntaxError,
-} from '../lib/json-syntax.ts'
-import { afterSpace } from '../lib/json-token.ts'
-import { stringValue } from '../lib/json-value.ts'
-import { placesIn, withoutMark } from './place.ts'
-import type { Path, Source } from './source.ts'
+} from '../lib/json/scan.ts'
+import { stringValue } from '../lib/json/values.ts'
+import { placesIn, withoutMark, type Path } from './problem.ts'
+import type { Source } from './source.ts'
 
 /**
  * What `readSource` does, for runtimes that load the whole program anew in each isolate: made of the scanner that

@@ -1,12 +1,8 @@
-import { parseTree, printParseErrorCode } from 'jsonc-parser'
-import type { Node, ParseError } from 'jsonc-parser'
-import { placesIn, withoutMark, type Place } from './place.ts'
+import { applyEdits, modify, parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser'
+import { placesIn, withoutMark, type Path, type Place } from './problem.ts'
 
 // The parser's code for a character that has no business where it stands; its enum has no value at run time here.
 const invalidCharacter = 16
-
-/** Where in a document something stands: keys and list positions from the top. */
-export type Path = readonly (string | number)[]
 
 /** A configuration text that was read: its value and where each part of it stands. */
 export interface Source {
@@ -63,12 +59,12 @@ export function readSource(text: string): Source {
 }
 
 /** The node of a value, the last one where a key stands twice; undefined when it is not there. */
-export function nodeAt(root: Node | undefined, path: Path): Node | undefined {
+function nodeAt(root: Node | undefined, path: Path): Node | undefined {
   return path.reduce<Node | undefined>((node, step) => node && childOf(node, step), root)
 }
 
 /** The tree of a text, undefined when there is none. `errors` is filled. */
-export function treeOf(text: string, errors: ParseError[]): Node | undefined {
+function treeOf(text: string, errors: ParseError[]): Node | undefined {
   try {
     return parseTree(text, errors, { allowTrailingComma: true })
   } catch (error) {
@@ -126,4 +122,37 @@ function valueAt(node: Node, onDuplicate: OnDuplicate, path: Path): unknown {
     object[name] = valueAt(value, onDuplicate, here)
   }
   return object
+}
+
+/**
+ * The same text with `token` as its `auth_token`. Other keys, their order, comments, line ends, indentation
+ * and a byte order mark stay; where the key is missing it becomes the first one. Pure.
+ *
+ * @throws TypeError when the text holds no JSON object.
+ */
+export function withToken(text: string, token: string): string {
+  const body = withoutMark(text)
+  const mark = text.slice(0, text.length - body.length)
+  const root = treeOf(body, [])
+  if (root?.type !== 'object') throw new TypeError('the configuration is no JSON object')
+  const present = nodeAt(root, ['auth_token'])
+  if (present) {
+    const end = present.offset + present.length
+    return mark + body.slice(0, present.offset) + JSON.stringify(token) + body.slice(end)
+  }
+  const edits = modify(body, ['auth_token'], token, {
+    formattingOptions: formattingOf(body),
+    getInsertionIndex: () => 0,
+  })
+  return mark + applyEdits(body, edits)
+}
+
+function formattingOf(text: string) {
+  const indentation = /^([ \t]+)\S/m.exec(text)?.[1] ?? '  '
+  const insertSpaces = !indentation.startsWith('\t')
+  return {
+    insertSpaces,
+    tabSize: insertSpaces ? indentation.length : 1,
+    eol: text.includes('\r\n') ? '\r\n' : '\n',
+  }
 }

@@ -1,7 +1,12 @@
 import { fingerprint, hash01 } from '../lib/hash.ts'
-import { upstreamNames } from '../pool/upstream-name.ts'
-import type { Claim, Draw, Upstream } from '../pool/upstream.ts'
-import { endpoints, type Endpoint } from '../pool/vocabulary.ts'
+import {
+  endpoints,
+  upstreamNames,
+  type Claim,
+  type Draw,
+  type Endpoint,
+  type Upstream,
+} from '../pool/upstream.ts'
 import type { Config, ModelConfig } from './config.ts'
 
 /** One upstream for each key of each entry, disabled ones too, in the order of the file. */

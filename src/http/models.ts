@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import type { Setup } from './setup.ts'
+import type { Setup } from './deps.ts'
 
 interface ModelObject {
   readonly id: string

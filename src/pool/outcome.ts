@@ -17,7 +17,7 @@ export type Scope =
   | 'none'
 
 /**
- * Why something rests. The cause picks the back-off (see `transition.ts`), what the operator reads and
+ * Why something rests. The cause picks the back-off (see `state/circuit-breaker.ts`), what the operator reads and
  * which error a client gets when nothing is left.
  */
 export type Cause =
@@ -42,7 +42,7 @@ export type Cause =
  * - `other-model`: it refused what another model may accept: one more try elsewhere;
  * - `client`: the request is at fault: its answer goes to the client as it is.
  */
-export type FailureClass = 'not-sent' | 'refused' | 'ambiguous' | 'other-model' | 'client'
+type FailureClass = 'not-sent' | 'refused' | 'ambiguous' | 'other-model' | 'client'
 
 /** Something an upstream said about a counted limit, in its headers or its error. */
 export interface QuotaSignal {
@@ -77,7 +77,7 @@ export interface Failure {
 }
 
 /** Codes of `errors.ts` that an exhausted relay answers with. */
-export type ExhaustedCode =
+type ExhaustedCode =
   | 'upstream_unavailable'
   | 'upstream_timeout'
   | 'rate_limit_exceeded'

@@ -1,5 +1,15 @@
-import type { Upstream } from './upstream.ts'
-import type { Endpoint } from './vocabulary.ts'
+/*
+ * pool: what there is to choose from, and how it is chosen. Pure functions and the words that everything above
+ * shares; state, time and dice are arguments.
+ *
+ * upstream  one model at one endpoint with one key: its name, and the scopes that a request to it draws on
+ * pool      which upstreams a requested model name stands for
+ * strategy  orderings: candidates in, the order in which they are tried out
+ * outcome   how an attempt ended, in the words that decide what happens next
+ *
+ * Whether an upstream is available is not decided here, but in `state/availability.ts`.
+ */
+import type { Endpoint, Upstream } from './upstream.ts'
 
 /** The upstreams that a requested model name may go to. */
 export interface Pool {

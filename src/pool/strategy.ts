@@ -1,8 +1,5 @@
-import { hash01 } from '../lib/hash.ts'
-import { highest } from '../lib/highest.ts'
-import { pairedHash01 } from '../lib/paired-hash.ts'
-import type { Upstream } from './upstream.ts'
-import type { StrategyName } from './vocabulary.ts'
+import { hash01, pairedHash01 } from '../lib/hash.ts'
+import type { StrategyName, Upstream } from './upstream.ts'
 
 /** An upstream that may take a request now, with what a choice can depend on. */
 export interface Candidate {
@@ -21,7 +18,7 @@ export interface Candidate {
 }
 
 /** What a strategy may look at besides the candidates. */
-export interface PickContext {
+interface PickContext {
   /** Uniform in [0, 1). */
   readonly draw: () => number
   /** The affinity key of the request; empty where there is none. */
@@ -136,4 +133,94 @@ export function spendTurn(
     credits.set(upstream.id, credit + upstream.weight)
   }
   credits.set(picked.id, (credits.get(picked.id) ?? 0) - sum)
+}
+
+/** How an order is made. */
+export interface OrderRule {
+  readonly strategy: Strategy
+  /** True for `random`: a key that nobody remembers takes rendezvous order, so that replicas agree. */
+  readonly hashesUnseenKeys: boolean
+  readonly context: PickContext
+  /** The upstream that served this key before, where it is remembered. */
+  readonly stickTo: string | undefined
+}
+
+/**
+ * The order of a request: tier after tier of `priority` (lowest number first), each in the order of the
+ * strategy, with the remembered upstream of the affinity key in front of its own tier.
+ *
+ * A remembered upstream never jumps a tier: the cheaper tier is used again as soon as it can be.
+ */
+export function orderOf(candidates: readonly Candidate[], rule: OrderRule): Candidate[] {
+  const { most = Infinity } = rule.context
+  const order: Candidate[] = []
+  for (const tier of tiersOf(candidates)) {
+    if (order.length >= most) break
+    order.push(...withinTier(tier, rule))
+  }
+  return order.slice(0, most)
+}
+
+function tiersOf(candidates: readonly Candidate[]): readonly (readonly Candidate[])[] {
+  const first = candidates[0]?.upstream.priority
+  if (candidates.every(({ upstream }) => upstream.priority === first)) return [candidates]
+  const tiers = new Map<number, Candidate[]>()
+  for (const candidate of candidates) {
+    const tier = tiers.get(candidate.upstream.priority)
+    if (tier === undefined) tiers.set(candidate.upstream.priority, [candidate])
+    else tier.push(candidate)
+  }
+  return [...tiers].sort(([a], [b]) => a - b).map(([, tier]) => tier)
+}
+
+function withinTier(tier: readonly Candidate[], rule: OrderRule): readonly Candidate[] {
+  const { stickTo, context } = rule
+  const strategy = rule.hashesUnseenKeys && context.key !== '' ? rendezvous : rule.strategy
+  const order = strategy(tier, context)
+  if (stickTo === undefined) return order
+  const stuck = tier.find(({ upstream }) => upstream.id === stickTo)
+  return stuck === undefined ? order : [stuck, ...order.filter((candidate) => candidate !== stuck)]
+}
+
+/** What places are sorted by. */
+interface Scored {
+  readonly scores: Float64Array
+  readonly ties: Float64Array
+}
+
+/**
+ * The places of the highest `scores`, the highest first; equal ones by `ties`, and by their order where those
+ * are equal too. −∞ has a place, NaN has none to speak of.
+ *
+ * Keeps a short sorted list while it passes over all: where a few of many are wanted, next to nothing has to be
+ * moved, and no branch is hard to foresee. To sort a thousand whole it would be the wrong way.
+ *
+ * @param most how many places are wanted; 0…scores.length, more are as good as all
+ * @param ties as many as scores
+ */
+export function highest(scores: Float64Array, most: number, ties: Float64Array = scores): number[] {
+  const scored = { scores, ties }
+  const best: number[] = []
+  for (let place = 0; place < scores.length; place++) {
+    if (best.length < most) best.push(place)
+    else if (isAbove(scored, place, best[best.length - 1])) best[best.length - 1] = place
+    else continue
+    moveUp(scored, best)
+  }
+  return best
+}
+
+/** Puts the last of a list that is sorted but for it where it belongs. */
+function moveUp(scored: Scored, best: number[]): void {
+  let at = best.length - 1
+  const place = best[at] ?? 0
+  for (; at > 0 && isAbove(scored, place, best[at - 1]); at--) best[at] = best[at - 1] ?? 0
+  best[at] = place
+}
+
+function isAbove({ scores, ties }: Scored, one: number, other: number | undefined): boolean {
+  if (other === undefined) return false
+  const a = scores[one] ?? 0
+  const b = scores[other] ?? 0
+  return a === b ? (ties[one] ?? 0) > (ties[other] ?? 0) : a > b
 }

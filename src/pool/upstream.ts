@@ -1,5 +1,3 @@
-import type { Endpoint, Limits } from './vocabulary.ts'
-
 /** One model at one endpoint called with one key. */
 export interface Upstream {
   /**
@@ -49,3 +47,91 @@ export interface Claim {
   /** The upstream's own scope is the first. */
   readonly draws: readonly Draw[]
 }
+
+/**
+ * The words that the configuration and the pool share. The lists are the allowed values, in the order
+ * in which they are explained to people.
+ */
+
+/** What an upstream can serve; each is one or more `/v1` routes. */
+export const endpoints = [
+  'chat',
+  'completions',
+  'embeddings',
+  'responses',
+  'images',
+  'audio',
+  'moderations',
+  'rerank',
+] as const
+export type Endpoint = (typeof endpoints)[number]
+
+/** How the candidates of a tier are put in order. */
+export const strategyNames = [
+  'random',
+  'round_robin',
+  'least_busy',
+  'fastest',
+  'headroom',
+  'in_order',
+] as const
+export type StrategyName = (typeof strategyNames)[number]
+
+/** What makes requests stick together; `name` is lower-case. */
+export type AffinityRule =
+  | { readonly kind: 'ip' | 'conversation' | 'user' | 'token' | 'off' }
+  | { readonly kind: 'header'; readonly name: string }
+
+/** Counted limits of one upstream or of a shared quota, all positive integers; an absent one is no limit. */
+export interface Limits {
+  /** Requests in any 60 seconds. */
+  readonly rpm?: number
+  /** Requests a day. */
+  readonly rpd?: number
+  /** Tokens in any 60 seconds. */
+  readonly tpm?: number
+  /** Tokens a day. */
+  readonly tpd?: number
+  /** Requests under way at once. */
+  readonly concurrency?: number
+  /** When a day ends: `UTC` or an IANA zone at midnight there, or `rolling` for any 24 hours. */
+  readonly dayResets: string
+}
+
+/** What a name is made of when the configuration gives none. */
+interface NameSource {
+  readonly name?: string
+  readonly model: string
+  /** Absolute URL of the upstream. */
+  readonly root: string
+}
+
+/** The name that one entry of the configuration asks for: its own, else `model@host` with the port if any. */
+const wishedName = ({ name, model, root }: NameSource): string => name ?? `${model}@${new URL(root).host}`
+
+/**
+ * Unique names for upstreams, in the order given: one wished name for each upstream, so an entry with
+ * three keys wishes three times. The first to wish a name gets it as it is, the next ones with `-2`,
+ * `-3`, …; a number never takes a name that another upstream wishes for itself.
+ */
+export function uniqueNames(wished: readonly string[]): string[] {
+  const taken = new Set(wished)
+  const lastNumber = new Map<string, number>()
+  return wished.map((name) => {
+    const last = lastNumber.get(name)
+    if (last === undefined) {
+      lastNumber.set(name, 1)
+      return name
+    }
+    let number = last + 1
+    while (taken.has(`${name}-${number}`)) number += 1
+    lastNumber.set(name, number)
+    taken.add(`${name}-${number}`)
+    return `${name}-${number}`
+  })
+}
+
+/** The names of all upstreams of a configuration: for each entry one for each of its keys. */
+export const upstreamNames = (
+  models: readonly (NameSource & { readonly apiKeys: readonly string[] })[],
+): string[] => uniqueNames(models.flatMap((model) => model.apiKeys.map(() => wishedName(model))))

@@ -1,12 +1,13 @@
-import { readerOf, type ByteReader } from '../lib/byte-reader.ts'
+import { errorBody } from '../errors.ts'
+import { readerOf, type ByteReader } from '../lib/bytes.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { createEventScanner, type EventScanner, type SseEvent } from '../lib/sse.ts'
-import { classifyAnswer, classifyStreamError } from '../pool/classify.ts'
 import type { Failure } from '../pool/outcome.ts'
+import type { Upstream } from '../pool/upstream.ts'
 import type { MaybePromise } from '../state/store.ts'
-import { joined } from './prefix.ts'
-import { isEventForm, isPreamble, kindOf, typed } from './answer-form.ts'
-import { TransportError, type UpstreamResponse } from './transport.ts'
+import { TransportError, type UpstreamResponse } from '../transport/transport.ts'
+import { classifyAnswer, classifyStreamError } from '../vendors/classify.ts'
+import type { RelayAnswer } from './request.ts'
 
 /** A success that turned out to be one, or not. */
 export type Commit =
@@ -146,3 +147,141 @@ function endedEarly(
 }
 
 const BLANK_LINE = new TextEncoder().encode('\n\n')
+
+/** The beginning of a body, and what can be done with the rest. */
+interface Prefix {
+  readonly bytes: Uint8Array
+  /** The whole body again, prefix included; undefined when the prefix is the whole body. */
+  readonly rest: (() => ByteReader) | undefined
+  /** Gives the rest up, so that it pins no connection. */
+  readonly cancel: () => void
+}
+
+/** Reads up to `atMost` bytes of a body (a little more when the last chunk passes them). */
+export async function readPrefix(reader: Uint8Array | ByteReader, atMost: number): Promise<Prefix> {
+  if (reader instanceof Uint8Array) return { bytes: reader, rest: undefined, cancel: () => {} }
+  const chunks: Uint8Array[] = []
+  let size = 0
+  while (size < atMost) {
+    const { done, value } = await reader.read()
+    if (done) return { bytes: joined(chunks), rest: undefined, cancel: () => {} }
+    chunks.push(value)
+    size += value.length
+  }
+  return {
+    bytes: joined(chunks),
+    rest: () => chained(chunks, reader),
+    cancel: () => void reader.cancel().catch(() => {}),
+  }
+}
+
+/** One piece of several; the piece itself when there is one. */
+function joined(chunks: readonly Uint8Array[]): Uint8Array {
+  const [only] = chunks
+  if (only !== undefined && chunks.length === 1) return only
+  const whole = new Uint8Array(chunks.reduce((size, { length }) => size + length, 0))
+  let at = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, at)
+    at += chunk.length
+  }
+  return whole
+}
+
+function chained(head: readonly Uint8Array[], reader: ByteReader): ByteReader {
+  const waiting = [...head]
+  return {
+    async read() {
+      const value = waiting.shift()
+      return value === undefined ? reader.read() : { done: false, value }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }
+}
+
+/** How an answer is judged: whole, by its first event, or by its first byte. */
+type AnswerKind = 'json' | 'events' | 'other'
+
+/** A missing type is what the client asked for. */
+export function kindOf(headers: HeaderBag, isStreamAsked: boolean): AnswerKind {
+  const type = headers['content-type']?.toLowerCase().trim() ?? ''
+  if (type === '') return isStreamAsked ? 'events' : 'json'
+  if (type.includes('event-stream')) return 'events'
+  return /[/+]json\b/.test(type) ? 'json' : 'other'
+}
+
+/** A type where the upstream forgot it: without one, SDKs hand out a raw string. */
+function typed(headers: HeaderBag, type: string): HeaderBag {
+  return headers['content-type']?.trim() ? headers : { ...headers, 'content-type': type }
+}
+
+const decoder = new TextDecoder()
+const OPENING_BRACE = 0x7b
+
+/** Whether bytes begin as a server-sent event stream does, whatever their label says. */
+function isEventForm(bytes: Uint8Array): boolean {
+  if (bytes[0] === OPENING_BRACE) return false
+  return /^\s*(data|event|id|retry)?:/.test(decoder.decode(bytes.subarray(0, 256)))
+}
+
+/** Lifecycle events that come before any content: an error behind them can still go to another upstream. */
+const PREAMBLE = /^response\.(created|queued|in_progress)$/
+/** `type` is the first key of an event, or the second behind its number. */
+const EVENT_TYPE = /^\s*\{\s*(?:"sequence_number"\s*:\s*\d+\s*,\s*)?"type"\s*:\s*"([a-z_.]+)"/
+
+/** Whether an event shows no content yet. */
+function isPreamble({ event, data }: SseEvent): boolean {
+  if (data.trim() === '' || PREAMBLE.test(event)) return true
+  const type = EVENT_TYPE.exec(data)?.[1]
+  return type !== undefined && PREAMBLE.test(type)
+}
+
+const ID = /"id"\s*:\s*"([^"\\]{1,256})"/
+
+/** The id of a Responses answer is among its first keys. */
+export function idInAnswer(bytes: Uint8Array): string | undefined {
+  return idInEvent(decoder.decode(bytes.subarray(0, 512)))
+}
+
+/** The first event of a Responses stream holds the answer's beginning. */
+export function idInEvent(data: string): string | undefined {
+  return ID.exec(data.slice(0, 1024))?.[1]
+}
+
+/** An upstream's own words about a request, for the client. */
+export interface Verbatim {
+  readonly answer: Omit<RelayAnswer, 'attempts'>
+  /** Gives it up, so that it pins no connection. */
+  readonly discard: () => void
+}
+
+/**
+ * The answer as it came: status, type and body. Of a page only the status is handed on, in an envelope: clients
+ * read JSON, and a page shows whose it is.
+ */
+export function verbatimOf(response: UpstreamResponse, prefix: Prefix, upstream: Upstream): Verbatim {
+  const { status, headers } = response
+  const start = new TextDecoder().decode(prefix.bytes.subarray(0, 256)).trimStart()
+  if (start.startsWith('<') || headers['content-type']?.includes('html') === true) {
+    prefix.cancel()
+    return {
+      answer: { status, headers: asJson(headers), body: insteadOfPage(status), upstream },
+      discard: () => {},
+    }
+  }
+  const isUntypedJson = !headers['content-type'] && start.startsWith('{')
+  const body = prefix.rest === undefined ? prefix.bytes : prefix.rest()
+  return {
+    answer: { status, headers: isUntypedJson ? asJson(headers) : headers, body, upstream },
+    discard: prefix.cancel,
+  }
+}
+
+function asJson(headers: UpstreamResponse['headers']): UpstreamResponse['headers'] {
+  return { ...headers, 'content-type': 'application/json' }
+}
+
+function insteadOfPage(status: number): Uint8Array {
+  const message = `The upstream refused the request with status ${status} and a page that says no more.`
+  return new TextEncoder().encode(JSON.stringify(errorBody('upstream_error', message)))
+}

@@ -1,7 +1,7 @@
+import type { Clock } from '../lib/clock.ts'
+import type { Cause } from '../pool/outcome.ts'
 import type { StateStore } from '../state/store.ts'
-import type { Clock } from './clock.ts'
-import type { Report } from './event.ts'
-import type { Send } from './transport.ts'
+import type { Send } from '../transport/transport.ts'
 
 /** Everything impure that the relay uses. Made in exactly one file for each runtime. */
 export interface RelayDeps {
@@ -12,3 +12,61 @@ export interface RelayDeps {
   readonly draw: () => number
   readonly report: Report
 }
+
+/** How an attempt ended, as logs and metrics name it. */
+export type AttemptOutcome = 'ok' | Cause | 'client-error' | 'other-model' | 'broken' | 'aborted'
+
+/** One attempt in the record of a request. */
+export interface AttemptRecord {
+  readonly upstream: string
+  readonly model: string
+  readonly outcome: AttemptOutcome
+  /** The upstream's status; absent when it never answered. */
+  readonly status?: number | undefined
+  /** From sending to the commit point; absent when it never got there. */
+  readonly firstByteMs?: number | undefined
+  readonly durationMs: number
+}
+
+/** Everything that happened, as the relay tells it. Logs, metrics and the status page are made of these. */
+export type GatewayEvent =
+  | ({
+      readonly kind: 'attempt'
+      readonly requestId: string
+      readonly upstreamId: string
+      readonly endpoint: string
+    } & AttemptRecord)
+  | {
+      /** A request has ended with its body. */
+      readonly kind: 'request'
+      readonly id: string
+      readonly endpoint: string
+      /** The model that the client named; empty = none. */
+      readonly asked: string
+      /** Who answered; absent when nobody did. */
+      readonly upstream?: string | undefined
+      readonly model?: string | undefined
+      /** What the client got; 499 when it left. */
+      readonly status: number
+      /** Our error code, where we answered ourselves. */
+      readonly code?: string | undefined
+      readonly attempts: readonly AttemptRecord[]
+      /** From arrival to the commit point. */
+      readonly firstByteMs?: number | undefined
+      readonly durationMs: number
+      readonly stream: boolean
+      readonly queuedMs: number
+      readonly inputTokens?: number | undefined
+      readonly outputTokens?: number | undefined
+    }
+  /** Requests waiting for an upstream, after one joined or left. */
+  | { readonly kind: 'queue'; readonly waiting: number }
+  /** Something the operator should read. Never holds a secret. */
+  | {
+      readonly kind: 'notice'
+      readonly level: 'debug' | 'info' | 'warning' | 'error'
+      readonly message: string
+    }
+
+/** Takes an event; called on the hot path, so it returns at once and never throws. */
+export type Report = (event: GatewayEvent) => void

@@ -1,8 +1,7 @@
 import { GatewayError, type ErrorCode } from '../errors.ts'
 import type { Failure } from '../pool/outcome.ts'
 import { cureOf } from '../state/availability.ts'
-import { reopeningOf } from './reopening.ts'
-import type { Resting } from './survey.ts'
+import { retryAt, type Resting } from './candidates.ts'
 
 /** Above this a client does better to give up than to wait: SDKs ignore longer hints and retry at once. */
 const LONGEST_RETRY_MS = 60_000
@@ -10,7 +9,7 @@ const LONGEST_RETRY_MS = 60_000
 const UNKNOWN_RETRY_MS = 1_000
 
 /** What is known when no upstream is left. */
-export interface Exhaustion {
+interface Exhaustion {
   /** Of this request, in order. */
   readonly failures: readonly Failure[]
   readonly resting: readonly Resting[]
@@ -63,7 +62,7 @@ function rateLimited(
 }
 
 function soonestMs(resting: readonly Resting[], limited: readonly Failure[], now: number): number {
-  const reopening = reopeningOf(resting)
+  const reopening = retryAt(resting)
   if (reopening !== undefined)
     return reopening.onRelease ? Math.min(UNKNOWN_RETRY_MS, reopening.at - now) : reopening.at - now
   const hints = limited.map(({ hintMs }) => hintMs).filter((hint) => hint !== undefined)

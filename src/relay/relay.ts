@@ -1,15 +1,32 @@
+/*
+ * relay: one request on its way over the upstreams. `relay` is the loop: a lease, an attempt, the next one; the other
+ * files are its steps and what they share.
+ *
+ * request       what comes in and what goes out
+ * deps          everything impure that is used, and the events that are reported
+ * relay         the loop, and the rules of trying again
+ * context       what one request has been through, and its record
+ * candidates    who may take it now, what keeps the others, who holds an earlier answer
+ * select        the next upstream and its lease: by the order, as a last resort, or after a wait
+ * queue         the wait: first come, first served
+ * attempt       one request to one upstream, from the sending to the end of its body
+ * commit        when an answer counts as begun, and after which nothing is tried again
+ * stream        the tap that a streamed body passes
+ * exhausted     the error when nothing is left
+ * passthrough   requests that only one upstream can mean: no loop and no rewriting
+ * headers       what of a request an upstream may see
+ * retry-budget  keeps retries from multiplying the load
+ */
 import { GatewayError } from '../errors.ts'
 import type { Failure } from '../pool/outcome.ts'
 import type { Lease } from '../state/store.ts'
 import { attempt, type AttemptEnd, type AttemptTask } from './attempt.ts'
+import { eligibleFor } from './candidates.ts'
+import { createJourney, createRecord, fitFor, type Journey, type RequestRecord } from './context.ts'
 import type { RelayDeps } from './deps.ts'
 import { crowdedOut, exhausted } from './exhausted.ts'
-import { eligibleFor } from './holder.ts'
-import { createJourney, fitFor, type Journey } from './journey.ts'
-import { createRecord, type RequestRecord } from './record.ts'
-import type { RelayAnswer, RelayRequest } from './relay-request.ts'
-import { survey } from './take.ts'
-import { nextTurn, type Found, type RelayRules, type Traffic, type TurnTask } from './turn.ts'
+import type { RelayAnswer, RelayRequest } from './request.ts'
+import { nextTurn, survey, type Found, type RelayRules, type Traffic, type TurnTask } from './select.ts'
 
 /** A request, the rules it runs under, and what it shares with others. */
 export interface RelayTask {

@@ -1,23 +1,21 @@
 import type { Cause } from '../pool/outcome.ts'
 import type { Claim, Draw } from '../pool/upstream.ts'
-import { claimOutlookOf } from './claim-outlook.ts'
-import { gateOf } from './cooldown.ts'
-import { amountOf, tokensFor } from './demand.ts'
-import { outlookOf } from './outlook.ts'
-import { concurrencyOf, UNKNOWN, type ScopeState } from './scope-state.ts'
-import { standingOf, type Standing } from './standing.ts'
-import type { Ask } from './store.ts'
-import { freeIn, reopeningOf } from './window-room.ts'
+import { gateOf } from './circuit-breaker.ts'
+import { claimOutlookOf, outlookOf, standingOf, type Standing } from './headroom.ts'
 import {
   CONFIGURABLE,
   configuredLimit,
   countsRequests,
   EMPTY,
+  freeIn,
   limitOf,
   SPAN_MS,
   spanOf,
+  windowOpensAt,
   type WindowName,
-} from './window.ts'
+} from './rate-window.ts'
+import { concurrencyOf, expectedOutput, UNKNOWN, type ScopeState } from './scope.ts'
+import type { Ask } from './store.ts'
 
 /** Looks up the state of a scope; undefined = nothing is known of it. */
 export type StateOf = (scope: string) => ScopeState | undefined
@@ -35,7 +33,7 @@ export interface Block {
 }
 
 /** Free, with the scopes that it would be probing and the share of its tightest limit left; or blocked. */
-export type Availability =
+type Availability =
   | {
       readonly free: true
       readonly probing: readonly string[]
@@ -144,7 +142,7 @@ function fullWindow(
     const limit = limitOf(window, configured, now)
     if (amount === 0 || amount <= freeIn(window, limit, now)) continue
     const demand = { amount, limit, now, spanMs: SPAN_MS[spanOf(name)] }
-    const { until, onRelease } = reopeningOf(window ?? EMPTY, demand)
+    const { until, onRelease } = windowOpensAt(window ?? EMPTY, demand)
     // A request under way will be counted; tokens under way may turn out to be fewer.
     const mayShrink = onRelease && !countsRequests(name)
     block = worse(block, { scope: draw.scope, why: name, until, onRelease: mayShrink })
@@ -176,7 +174,7 @@ function worse(a: Block | undefined, b: Block | undefined): Block | undefined {
  * What to do about a block: `wait` until a limit reopens, `try` anyway after failures, `mend` the key or
  * the model name (an operator's work), `never` for a request that cannot fit.
  */
-export type Cure = 'wait' | 'try' | 'mend' | 'never'
+type Cure = 'wait' | 'try' | 'mend' | 'never'
 
 export function cureOf({ why, until }: Block): Cure {
   if (until === Infinity) return 'never'
@@ -195,4 +193,16 @@ export function lastResortOf(block: Block): 'always' | 'sometimes' | 'never' {
   const cure = cureOf(block)
   if (cure === 'try') return 'always'
   return cure === 'mend' || block.unpaid === true ? 'sometimes' : 'never'
+}
+
+/** Tokens to reserve: 0 where none are counted. */
+function tokensFor(state: ScopeState | undefined, ask: Ask): number {
+  if (ask.inputTokens === undefined) return 0
+  const output = ask.outputTokens ?? expectedOutput(state) * (ask.choices ?? 1)
+  return Math.ceil(ask.inputTokens + output)
+}
+
+/** What one request takes from a window. */
+export function amountOf(name: WindowName, tokens: number): number {
+  return countsRequests(name) ? 1 : tokens
 }

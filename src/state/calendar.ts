@@ -1,5 +1,5 @@
-import { midnightAfter } from '../lib/midnight.ts'
-import type { Instant } from './instant.ts'
+import type { Instant } from '../lib/clock.ts'
+import { midnightAfter } from '../lib/time.ts'
 
 const DAY_MS = 86_400_000
 

@@ -1,19 +1,12 @@
+import type { Instant } from '../lib/clock.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
-import { createAffinityTable } from './affinity-table.ts'
 import { judged } from './availability.ts'
 import { createCalendar } from './calendar.ts'
-import type { Instant } from './instant.ts'
-import { isWorthKeeping, keptScope } from './kept-scope.ts'
-import { isStale, isUntouched, restored, type KeptState } from './kept-state.ts'
-import type { LeaseRecord } from './lease-record.ts'
-import type { ScopeState } from './scope-state.ts'
-import type { Spent } from './spent.ts'
-import type { Changes, Step } from './step.ts'
-import { stuckOrder } from './sticking.ts'
-import type { Standing } from './standing.ts'
-import type { Lease, StateStore } from './store.ts'
-import { createScopeTable } from './scope-table.ts'
-import { confirmLease, settleLease, takeLease } from './transition.ts'
+import { standingOf, type Standing } from './headroom.ts'
+import type { ScopeState } from './scope.ts'
+import { isStale, isUntouched, isWorthKeeping, keptScope, restored, type KeptState } from './snapshot.ts'
+import type { Ask, Lease, LeaseRecord, Spent, StateStore } from './store.ts'
+import { confirmLease, settleLease, takeLease, type Changes, type Step } from './transitions.ts'
 
 /** A store in this process: every answer at once. */
 export interface MemoryStore extends StateStore {
@@ -163,4 +156,152 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
       }
     },
   }
+}
+
+/** Remembers who served a key; bounded, the longest unused go first. */
+export interface AffinityTable {
+  recall(key: string, now: number): string | undefined
+  remember(key: string, upstream: string, life: { ttlMs: number; now: number }): void
+  /** The `most` newest that are not forgotten yet, oldest first, for keeping across a restart. */
+  newest(most: number, now: number): [key: string, upstream: string, until: number][]
+  readonly size: number
+}
+
+/** @param capacity the most keys kept; at 100,000 keys of 15 characters about 20 MB */
+export function createAffinityTable(capacity = 100_000): AffinityTable {
+  // A Map keeps insertion order: re-inserting on use makes the first key the longest unused one.
+  const kept = new Map<string, { upstream: string; until: number }>()
+  // One walk for the table's whole life: each new one would pass all places of keys that are gone already.
+  const oldest = kept.keys()
+  return {
+    get size() {
+      return kept.size
+    },
+    recall(key, now) {
+      const entry = kept.get(key)
+      if (entry === undefined) return undefined
+      if (entry.until > now) return entry.upstream
+      kept.delete(key)
+      return undefined
+    },
+    remember(key, upstream, { ttlMs, now }) {
+      kept.delete(key)
+      kept.set(key, { upstream, until: now + ttlMs })
+      if (kept.size > capacity) kept.delete(oldest.next().value ?? key)
+    },
+    newest(most, now) {
+      const found: [string, string, number][] = []
+      let older = kept.size - most
+      for (const [key, { upstream, until }] of kept) {
+        if (older-- > 0) continue
+        if (until > now) found.push([key, upstream, until])
+      }
+      return found
+    },
+  }
+}
+
+/** The states of all scopes, to be had by name, or at once for all that a claim draws on. */
+interface ScopeTable {
+  get(scope: string): ScopeState | undefined
+  set(scope: string, state: ScopeState): void
+  /** The same one again for as long as none of its states was replaced. */
+  standing(claim: Claim): Standing
+  /** Forgets the states for which `isOver` holds. */
+  drop(isOver: (state: ScopeState, scope: string) => boolean): void
+  all(): [scope: string, state: ScopeState][]
+}
+
+interface Cell {
+  state: ScopeState | undefined
+}
+
+/** The cells that a claim draws on, and what was in them when it was last asked. */
+interface Row {
+  readonly cells: readonly Cell[]
+  standing: Standing
+}
+
+/**
+ * A choice among a hundred upstreams asks for five hundred scopes, and hardly any has changed since the choice
+ * before: so a claim finds its cells once, and afterwards only compares what is in them.
+ */
+function createScopeTable(): ScopeTable {
+  const cells = new Map<string, Cell>()
+  let rows = new WeakMap<Claim, Row>()
+
+  function cellOf(scope: string): Cell {
+    const known = cells.get(scope)
+    if (known !== undefined) return known
+    const cell: Cell = { state: undefined }
+    cells.set(scope, cell)
+    return cell
+  }
+
+  function rowOf({ draws }: Claim): Row {
+    const own = draws.map(({ scope }) => cellOf(scope))
+    return { cells: own, standing: standingIn(own) }
+  }
+
+  return {
+    get: (scope) => cells.get(scope)?.state,
+    set: (scope, state) => void (cellOf(scope).state = state),
+    standing(claim) {
+      let row = rows.get(claim)
+      if (row === undefined) rows.set(claim, (row = rowOf(claim)))
+      else if (hasChanged(row)) row.standing = standingIn(row.cells)
+      return row.standing
+    },
+    drop(isOver) {
+      for (const [scope, { state }] of cells)
+        if (state === undefined || isOver(state, scope)) cells.delete(scope)
+      rows = new WeakMap()
+    },
+    all() {
+      const known: [string, ScopeState][] = []
+      for (const [scope, { state }] of cells) if (state !== undefined) known.push([scope, state])
+      return known
+    },
+  }
+}
+
+const standingIn = (cells: readonly Cell[]): Standing => standingOf(cells.map(({ state }) => state))
+
+function hasChanged({ cells, standing: { states } }: Row): boolean {
+  for (let at = 0; at < cells.length; at++) if (cells[at]?.state !== states[at]) return true
+  return false
+}
+
+/** What sticks a request to an upstream; see `Ask`. */
+export type Sticking = Pick<Ask, 'stickTo' | 'heldBy'>
+
+/** Looks up who served a key; undefined = nobody. */
+type ServerOf = (key: string) => string | undefined
+
+/**
+ * The order of a request whose keys are first looked up where it is acquired: what `orderOf` would have made of it.
+ *
+ * Nobody is left where the holder of an earlier answer is not among the order: that answer exists nowhere else.
+ */
+export function stuckOrder(
+  order: readonly Claim[],
+  { stickTo, heldBy }: Sticking,
+  serverOf: ServerOf,
+): readonly Claim[] {
+  const holder = heldBy === undefined ? undefined : firstServer(heldBy, serverOf)
+  if (holder !== undefined) return order.filter(({ id }) => id === holder)
+  const remembered = stickTo === undefined ? undefined : serverOf(stickTo)
+  const stuck = order.find(({ id }) => id === remembered)
+  if (stuck === undefined) return order
+  const tierBegins = order.findIndex(({ priority }) => priority === stuck.priority)
+  const others = order.filter((claim) => claim !== stuck)
+  return [...others.slice(0, tierBegins), stuck, ...others.slice(tierBegins)]
+}
+
+function firstServer(keys: readonly string[], serverOf: ServerOf): string | undefined {
+  for (const key of keys) {
+    const server = serverOf(key)
+    if (server !== undefined) return server
+  }
+  return undefined
 }

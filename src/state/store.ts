@@ -1,8 +1,26 @@
+/*
+ * state: what is remembered of upstreams, keys and quotas, as plain data that pure functions move on. A store keeps the
+ * data and makes each step atomic; all of them pass one suite, `tests/state/store-contract.ts`.
+ *
+ * store            the contract of a store, and the lease: the right to send one request
+ * scope            everything that is remembered of one scope
+ * circuit-breaker  rests after failures, back-off, and the probe that ends a rest (half-open)
+ * rate-window      rate limit windows: what was counted, what is left, when it opens again
+ * headroom         what all windows leave free together
+ * availability     whether an upstream may take a request now, and if not, why
+ * calendar         when days end
+ * transitions      how a lease is taken, confirmed and settled, and what that changes
+ * memory           the store in this process
+ * snapshot         what outlives a process
+ * fallback-store   a remote store that holds nobody up and fails nobody
+ * durable-object/  the store in a Cloudflare Durable Object
+ */
+import type { Instant } from '../lib/clock.ts'
 import type { Outcome, QuotaSignal } from '../pool/outcome.ts'
 import type { Claim } from '../pool/upstream.ts'
-import type { Instant } from './instant.ts'
-import type { ScopeState } from './scope-state.ts'
-import type { Standing } from './standing.ts'
+import type { Standing } from './headroom.ts'
+import { countsRequests, type WindowName } from './rate-window.ts'
+import type { ScopeState } from './scope.ts'
 
 /** At once where the state is in this process, later where it is elsewhere. */
 export type MaybePromise<T> = T | Promise<T>
@@ -66,4 +84,38 @@ export interface StateStore {
   recall(key: string, at: Instant): MaybePromise<string | null | undefined>
   /** Remembers who served a key, for `ttlMs` from now. */
   remember(key: string, upstream: string, life: { ttlMs: number; at: Instant }): MaybePromise<void>
+}
+
+/** A lease as the store keeps it. Plain data. */
+export interface LeaseRecord {
+  readonly lease: Lease
+  /** Scopes in which it counts as under way. */
+  readonly counted: readonly string[]
+  /** Scopes that it probes. */
+  readonly probing: readonly string[]
+  /** The answer has begun: requests are counted, probes have ended. */
+  readonly confirmed: boolean
+}
+
+/**
+ * What a lease holds in a window of a scope until it is counted: a request, or the tokens reserved. Windows
+ * that became known while it was under way hold it too.
+ */
+export function takenFrom({ lease, counted }: LeaseRecord, scope: string, window: WindowName): number {
+  if (!counted.includes(scope)) return 0
+  return countsRequests(window) ? 1 : lease.tokens
+}
+
+/** A request that was sent by the leave of another store, told when it is over. Plain data. */
+export interface Spent {
+  readonly claim: Claim
+  /** Tokens that were reserved. */
+  readonly tokens: number
+  /** Ms on the clock. */
+  readonly sentAt: number
+  /** What it told before its body; undefined where it never began to answer. */
+  readonly answer?: Answer | undefined
+  readonly outcome: Outcome
+  /** Ms on the clock. */
+  readonly endedAt: number
 }

@@ -1,6 +1,5 @@
-import type { AttemptRecord } from '../relay/event.ts'
-import type { LogLevel, LogLines } from './log-line.ts'
-import { jsonText } from './safe-text.ts'
+import type { AttemptRecord } from '../relay/deps.ts'
+import { jsonText, type LogLevel, type LogLines } from './log.ts'
 
 /** Longest model or upstream name in a line, and longest message. */
 const NAME_LENGTH = 200

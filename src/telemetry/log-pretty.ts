@@ -1,6 +1,5 @@
-import type { AttemptRecord } from '../relay/event.ts'
-import type { LogLevel, LogLines, RequestEvent } from './log-line.ts'
-import { lineText } from './safe-text.ts'
+import type { AttemptRecord } from '../relay/deps.ts'
+import { lineText, type LogLevel, type LogLines, type RequestEvent } from './log.ts'
 
 const NAME_LENGTH = 60
 const MESSAGE_LENGTH = 2_000

@@ -1,8 +1,19 @@
-import type { Report } from '../relay/event.ts'
-import type { LogLevel, LogLines, RequestEvent } from './log-line.ts'
+/*
+ * telemetry: log, metrics and status, all made of the relay's events. Nothing here changes what a request does, and
+ * nothing that a client or an upstream sends can break a line or add a time series.
+ *
+ * log         one line for each event; several reports as one; texts that are safe on a line
+ * log-json    the lines for machines
+ * log-pretty  the lines for people at a terminal
+ * metrics     counters and histograms in the text format of Prometheus
+ * recent      the last attempts of every upstream
+ * status      what `GET /admin/status` answers
+ */
+import type { Instant } from '../lib/clock.ts'
+import type { GatewayEvent, Report } from '../relay/deps.ts'
 
 /** Where a log goes, and how. */
-export interface LogOptions {
+interface LogOptions {
   /** Takes a line without its end; called on the hot path, so it only remembers it. */
   readonly write: (line: string) => void
   /** `createJsonLines` for machines, `createPrettyLines` for a terminal. */
@@ -29,4 +40,83 @@ export function createLog({ write, lines, level }: LogOptions): Report {
 /** A warning where the client did not get what it asked for and we or an upstream are why; 200 and a code is a broken stream. */
 function levelOf({ status, code }: RequestEvent): LogLevel {
   return status >= 500 || (status < 400 && code !== undefined) ? 'warn' : 'info'
+}
+
+/** How loud a line is. */
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
+
+export type RequestEvent = Extract<GatewayEvent, { kind: 'request' }>
+export type AttemptEvent = Extract<GatewayEvent, { kind: 'attempt' }>
+
+/** Makes one line, without its end, of an event. Called on the hot path. */
+export interface LogLines {
+  request(event: RequestEvent, level: LogLevel): string
+  attempt(event: AttemptEvent): string
+  notice(message: string, level: LogLevel): string
+}
+
+/**
+ * One report that hands every event to all of `reports`, in their order. One that throws keeps no other from
+ * the event and never reaches the caller: the relay has a client to serve, whatever becomes of the telling.
+ */
+export function fanOut(reports: readonly Report[]): Report {
+  return (event) => {
+    for (const report of reports) tell(report, event)
+  }
+}
+
+function tell(report: Report, event: GatewayEvent): void {
+  try {
+    report(event)
+  } catch {
+    // There is nobody left to tell: the one that failed may be the log itself.
+  }
+}
+
+/** Printable ASCII without the two characters that JSON escapes: the common case, and nothing to do. */
+const PLAIN = /^[ !#-[\]-~]*$/
+/**
+ * What JSON allows raw and a terminal or a log reader takes for more than text: DEL and the C1 controls, line
+ * and paragraph separator, marks that turn the direction of writing, and the byte order mark.
+ */
+// oxlint-disable-next-line no-misleading-character-class
+const TREACHEROUS = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
+
+/** A text as a JSON string in its quotes, on one line whatever it holds. At most `maxLength` UTF-16 units stay. */
+export function jsonText(text: string, maxLength: number): string {
+  const short = cut(text, maxLength)
+  return PLAIN.test(short) ? `"${short}"` : escaped(short)
+}
+
+/** A text for people, on one line whatever it holds: controls are spelt out as JSON spells them. */
+export function lineText(text: string, maxLength: number): string {
+  const short = cut(text, maxLength)
+  return PLAIN.test(short)
+    ? short
+    : escaped(short).slice(1, -1).replaceAll('\\"', '"').replaceAll('\\\\', '\\')
+}
+
+function escaped(text: string): string {
+  return JSON.stringify(text).replace(
+    TREACHEROUS,
+    (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+/** Cut with an ellipsis, never inside a surrogate pair. */
+function cut(text: string, maxLength: number): string {
+  if (text.length <= maxLength) return text
+  const last = text.charCodeAt(maxLength - 1)
+  const isHalf = last >= 0xd800 && last <= 0xdbff
+  return `${text.slice(0, isHalf ? maxLength - 1 : maxLength)}…`
+}
+
+/** A moment of the monotonic clock as a date that people read, ISO 8601; null when it is none, such as never. */
+export function wallIso(moment: number, at: Instant): string | null {
+  return isoOf(at.wall + (moment - at.now))
+}
+
+/** Epoch ms of the wall clock, ISO 8601; null outside of what a date can say. */
+export function isoOf(wall: number): string | null {
+  return Math.abs(wall) <= 8.64e15 ? new Date(wall).toISOString() : null
 }

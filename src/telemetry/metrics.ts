@@ -1,7 +1,5 @@
-import { endpoints } from '../pool/vocabulary.ts'
-import type { GatewayEvent, Report } from '../relay/event.ts'
-import { expositionText, type Labels, type Metric } from './exposition.ts'
-import { createHistogram, observe, type Histogram } from './histogram.ts'
+import { endpoints } from '../pool/upstream.ts'
+import type { GatewayEvent, Report } from '../relay/deps.ts'
 
 /** What is true at the moment of asking, and no sum of events. */
 export interface Gauges {
@@ -11,7 +9,7 @@ export interface Gauges {
   readonly upstreams: readonly UpstreamGauges[]
 }
 
-export interface UpstreamGauges {
+interface UpstreamGauges {
   readonly name: string
   readonly inFlight: number
   readonly available: boolean
@@ -145,4 +143,86 @@ function gaugesOf({ version, waiting, upstreams }: Gauges): Metric[] {
 
 function labelled<T>(label: string, values: ReadonlyMap<string, T>): (readonly [Labels, T])[] {
   return [...values].map(([value, one]) => [[[label, value]], one] as const)
+}
+
+/** Label names with their values, in the order in which they are written. */
+type Labels = readonly (readonly [name: string, value: string])[]
+
+/** One metric with all its series. Names and label names are ours and need no escaping. */
+interface Metric {
+  readonly name: string
+  readonly help: string
+  readonly series:
+    | { readonly type: 'counter' | 'gauge'; readonly samples: readonly (readonly [Labels, number])[] }
+    | { readonly type: 'histogram'; readonly samples: readonly (readonly [Labels, Histogram])[] }
+}
+
+/**
+ * Metrics as Prometheus reads them: the text format, version 0.0.4. A metric without samples is left out.
+ *
+ * Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+ */
+function expositionText(metrics: readonly Metric[]): string {
+  return metrics
+    .filter(({ series }) => series.samples.length > 0)
+    .map((metric) => metricText(metric))
+    .join('')
+}
+
+function metricText({ name, help, series }: Metric): string {
+  const head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${series.type}\n`
+  if (series.type === 'histogram') {
+    return head + series.samples.map(([labels, one]) => histogramText(name, labelText(labels), one)).join('')
+  }
+  return head + series.samples.map(([labels, value]) => sampleText(name, labelText(labels), value)).join('')
+}
+
+function histogramText(name: string, labels: string, { bounds, counts, sum }: Histogram): string {
+  const before = labels === '' ? '' : `${labels},`
+  let text = ''
+  let total = 0
+  for (const [at, count] of counts.entries()) {
+    total += count
+    text += sampleText(`${name}_bucket`, `${before}le="${numberText(bounds[at] ?? Infinity)}"`, total)
+  }
+  return `${text}${sampleText(`${name}_sum`, labels, sum)}${sampleText(`${name}_count`, labels, total)}`
+}
+
+const sampleText = (name: string, labels: string, value: number): string =>
+  `${name}${labels === '' ? '' : `{${labels}}`} ${numberText(value)}\n`
+
+const labelText = (labels: Labels): string =>
+  labels.map(([name, value]) => `${name}="${escapeLabel(value)}"`).join(',')
+
+/** Go's ParseFloat reads what JavaScript prints, but for the infinities. */
+function numberText(value: number): string {
+  if (value === Infinity) return '+Inf'
+  return value === -Infinity ? '-Inf' : String(value)
+}
+
+const escapeHelp = (text: string): string => text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')
+const escapeLabel = (text: string): string => escapeHelp(text).replaceAll('"', '\\"')
+
+/** Counts of observations by size. */
+interface Histogram {
+  /** Upper bounds, ascending, without the infinite one. */
+  readonly bounds: readonly number[]
+  /** Observations in each bucket alone, not cumulated; the last one is above all bounds. */
+  readonly counts: Float64Array
+  sum: number
+}
+
+/** An empty one; all that it will ever need is allocated. */
+function createHistogram(bounds: readonly number[]): Histogram {
+  return { bounds, counts: new Float64Array(bounds.length + 1), sum: 0 }
+}
+
+/** Counts a value; one that is no finite number is left out, for it would spoil the sum for ever. */
+function observe(histogram: Histogram, value: number): void {
+  if (!Number.isFinite(value)) return
+  const { bounds, counts } = histogram
+  let at = 0
+  while (at < bounds.length && value > (bounds[at] ?? Infinity)) at++
+  counts[at] = (counts[at] ?? 0) + 1
+  histogram.sum += value
 }

@@ -1,7 +1,7 @@
-import type { AttemptOutcome, AttemptRecord, Report } from '../relay/event.ts'
+import type { AttemptOutcome, AttemptRecord, Report } from '../relay/deps.ts'
 
 /** One attempt, remembered. */
-export interface PastAttempt {
+interface PastAttempt {
   /** When it ended, wall-clock epoch ms. */
   readonly at: number
   readonly outcome: AttemptOutcome
@@ -11,7 +11,7 @@ export interface PastAttempt {
 }
 
 /** What an upstream did lately, and how often it was asked. */
-export interface RecentOutcomes {
+interface RecentOutcomes {
   /** Newest first; at most 20. */
   readonly last: readonly PastAttempt[]
   /** Since the upstream was first asked in this process. */

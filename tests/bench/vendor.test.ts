@@ -3,7 +3,7 @@ import { createSimClock } from '../../bench/sim/clock.ts'
 import { createCounter, type Forgetting } from '../../bench/sim/enforce.ts'
 import { tenAMinute } from '../../bench/sim/scenarios.ts'
 import { createVendor, type VendorSpec } from '../../bench/sim/vendor.ts'
-import type { UpstreamResponse } from '../../src/relay/transport.ts'
+import type { UpstreamResponse } from '../../src/transport/transport.ts'
 
 const MINUTE_MS = 60_000
 const midnight = Date.UTC(2026, 10, 23)

@@ -1,7 +1,7 @@
 import { chmodSync, lchownSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { dropRoot, own, parseOwner } from '../../src/cli/drop-root.ts'
+import { dropRoot, own, parseOwner } from '../../src/cli/process.ts'
 import { portOf, runAiload, spawnAiload, temporaryDirectory } from '../support/gateway-process.ts'
 
 const listenOnLoopback = ['--host', '127.0.0.1', '--port', '0']

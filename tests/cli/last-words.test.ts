@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import { traceOf } from '../../src/cli/last-words.ts'
+import { traceOf } from '../../src/cli/process.ts'
 import { temporaryDirectory } from '../support/gateway-process.ts'
 
 test('a trace has the name, the code and the frames of an error, and nothing of its message', () => {
@@ -36,7 +36,7 @@ async function run(script: string): Promise<{ code: number; stdout: string; stde
   const from = (path: string): string => JSON.stringify(pathToFileURL(join(import.meta.dirname, path)).href)
   writeFileSync(
     file,
-    `import { installLastWords } from ${from('../../src/cli/last-words.ts')}
+    `import { installLastWords } from ${from('../../src/cli/process.ts')}
      const told = []
      installLastWords({ tell: (line) => told.push(line), flush: () => console.log(told.join('\\n')) })
      ${script}`,

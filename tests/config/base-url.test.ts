@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { parseBaseUrl } from '../../src/config/base-url.ts'
+import { parseBaseUrl } from '../../src/config/rules.ts'
 
 test.each([
   ['https://api.openai.com/v1/chat/completions', 'https://api.openai.com/v1'],

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { needsRestart, reloadProblem } from '../../src/config/compare.ts'
+import { needsRestart, reloadProblem } from '../../src/config/config.ts'
 import { configOf, fiveKeys, model, textOf } from './texts.ts'
 
 test('only port and host need a restart', () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { parseRange } from '../../src/lib/cidr.ts'
-import { parseOrigin } from '../../src/config/origin.ts'
+import { parseRange } from '../../src/lib/ip.ts'
+import { parseOrigin } from '../../src/config/rules.ts'
 
 test.each([
   '10.0.0.1',

@@ -1,7 +1,8 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { readPlainSource } from '../../src/config/plain-source.ts'
-import { readSource, type Path } from '../../src/config/source.ts'
+import type { Path } from '../../src/config/problem.ts'
+import { readSource } from '../../src/config/source.ts'
 import { brokenText } from './texts.ts'
 
 const NESTED = `\uFEFF{

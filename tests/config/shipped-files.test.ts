@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { schemaText } from '../../config/generate-schema.ts'
 import { keyMeanings } from '../../config/key-meanings.ts'
 import { readSource } from '../../src/config/source.ts'
-import { knownPaths } from '../../src/config/unknown-keys.ts'
+import { knownPaths } from '../../src/config/checks.ts'
 import { configOf, warningsOf } from './texts.ts'
 
 const shipped = (name: string) => readFileSync(new URL(`../../config/${name}`, import.meta.url), 'utf8')

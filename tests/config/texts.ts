@@ -1,7 +1,6 @@
 import * as fc from 'fast-check'
 import { loadConfig } from '../../src/config/load.ts'
-import type { Environment } from '../../src/config/environment.ts'
-import { problemLine } from '../../src/config/problem.ts'
+import { problemLine, type Environment } from '../../src/config/problem.ts'
 
 /** The file as the first users wrote it. */
 export const fiveKeys = `{

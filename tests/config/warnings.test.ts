@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { nearestName } from '../../src/config/suggest.ts'
+import { nearestName } from '../../src/config/checks.ts'
 import { configOf, model, textOf, warningsOf } from './texts.ts'
 
 const inModel = (parts: Record<string, unknown>) => textOf({ models: [model(parts)] })

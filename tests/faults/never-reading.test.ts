@@ -1,7 +1,7 @@
 /** Very many clients that ask and never read what they get. */
 import { Hono } from 'hono/tiny'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { listen, type NodeServer } from '../../src/adapter/node-server.ts'
+import { listen, type NodeServer } from '../../src/adapter/node/server.ts'
 import { completion, healthy, promptOf, question } from '../support/believable.ts'
 import { startGateway, type GatewayProcess } from '../support/gateway-process.ts'
 import { statusOf } from '../support/gateway-status.ts'

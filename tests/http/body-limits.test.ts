@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { TransportError } from '../../src/relay/transport.ts'
+import { TransportError } from '../../src/transport/transport.ts'
 import { ask, errorOf } from '../support/ask.ts'
 import { settle } from '../support/fake-clock.ts'
 import {

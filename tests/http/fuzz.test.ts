@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { OWN_PATHS } from '../../src/http/endpoint.ts'
+import { OWN_PATHS } from '../../src/http/paths.ts'
 import { answer, configOf, createTestApp, TOKEN, type TestApp } from '../support/test-app.ts'
 
 const METHODS = [

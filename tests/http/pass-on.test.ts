@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { createApp } from '../../src/app.ts'
-import { TransportError } from '../../src/relay/transport.ts'
+import { TransportError } from '../../src/transport/transport.ts'
 import { ask, errorOf } from '../support/ask.ts'
 import {
   answer,

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { clientAddress, parseTrusted } from '../../src/lib/address.ts'
+import { clientAddress, parseTrusted } from '../../src/lib/ip.ts'
 
 const trusted = parseTrusted(['private'])
 const proxy = '10.0.0.1'

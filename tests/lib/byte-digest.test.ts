@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { digestOf } from '../../src/lib/byte-digest.ts'
+import { digestOf } from '../../src/lib/hash.ts'
 
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 

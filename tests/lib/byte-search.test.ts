@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createByteSearch } from '../../src/lib/byte-search.ts'
+import { createByteSearch } from '../../src/lib/bytes.ts'
 
 describe('createByteSearch', () => {
   test('finds what Buffer.indexOf finds, from any offset', () => {

@@ -1,8 +1,7 @@
 import { BlockList } from 'node:net'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { isInRange, parseRange } from '../../src/lib/cidr.ts'
-import { isV4, parseIp } from '../../src/lib/ip.ts'
+import { isInRange, isV4, parseIp, parseRange } from '../../src/lib/ip.ts'
 
 function isIn(address: string, range: string): boolean {
   const ip = parseIp(address)

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { durationMs } from '../../src/lib/duration.ts'
+import { durationMs } from '../../src/lib/time.ts'
 
 test.each([
   ['6m0s', 360_000],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { headerParameters } from '../../src/lib/header-parameters.ts'
+import { headerParameters } from '../../src/lib/multipart.ts'
 
 describe('headerParameters', () => {
   test.each([

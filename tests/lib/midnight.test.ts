@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { midnightAfter } from '../../src/lib/midnight.ts'
+import { midnightAfter } from '../../src/lib/time.ts'
 
 const pacific = 'America/Los_Angeles'
 

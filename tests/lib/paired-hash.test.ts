@@ -1,7 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { hash01 } from '../../src/lib/hash.ts'
-import { pairedHash01 } from '../../src/lib/paired-hash.ts'
+import { hash01, pairedHash01 } from '../../src/lib/hash.ts'
 
 test.each([
   { a: 0, b: 0, value: 0.6650138941874675 },

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { textOf, utf8Of } from '../../src/lib/short-text.ts'
+import { textOf, utf8Of } from '../../src/lib/bytes.ts'
 
 test('any text becomes the bytes that the runtime gives', () => {
   const unit = fc.constantFrom('a', '"', '\u007f', '\u0080', 'é', '漢', '🎈', '\ud800', '\ufeff')

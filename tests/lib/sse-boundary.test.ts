@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { createBoundaryTracker } from '../../src/lib/sse-boundary.ts'
+import { createBoundaryTracker } from '../../src/lib/sse.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 

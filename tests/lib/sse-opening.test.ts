@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createOpeningTracker } from '../../src/lib/sse-opening.ts'
+import { createOpeningTracker } from '../../src/lib/sse.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const openingOf = (...chunks: string[]): string => {

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createTail } from '../../src/lib/tail.ts'
+import { createTail } from '../../src/lib/bytes.ts'
 
 const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes)
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)

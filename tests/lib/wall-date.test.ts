@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { wallDateMs } from '../../src/lib/wall-date.ts'
+import { wallDateMs } from '../../src/lib/time.ts'
 
 const now = Date.UTC(2026, 10, 22)
 

@@ -1,8 +1,8 @@
 import type { Mutation } from './mutations.ts'
 
-const file = 'src/adapter/node-server.ts'
-const messages = 'src/adapter/node-messages.ts'
-const tests = ['tests/adapter/node-server.test.ts']
+const file = 'src/adapter/node/server.ts'
+const messages = 'src/adapter/node/messages.ts'
+const tests = ['tests/adapter/node/server.test.ts']
 const shapes = ['tests/faults/http-shapes.test.ts']
 
 /** The rules of the server, one broken at a time. */

@@ -1,7 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { orderOf, type OrderRule } from '../../src/pool/order.ts'
-import { rendezvous, strategies } from '../../src/pool/strategy.ts'
+import { orderOf, rendezvous, strategies, type OrderRule } from '../../src/pool/strategy.ts'
 import { createDice } from '../support/dice.ts'
 import { candidateOf, idsOf } from './upstreams.ts'
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { createPools } from '../../src/pool/pool.ts'
-import { endpoints } from '../../src/pool/vocabulary.ts'
+import { endpoints } from '../../src/pool/upstream.ts'
 import { upstreamOf } from './upstreams.ts'
 
 const upstreams = [

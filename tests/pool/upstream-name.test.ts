@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { uniqueNames, upstreamNames } from '../../src/pool/upstream-name.ts'
+import { uniqueNames, upstreamNames } from '../../src/pool/upstream.ts'
 
 const root = 'https://api.example:8443/v1'
 

@@ -1,7 +1,6 @@
 import { hash01 } from '../../src/lib/hash.ts'
 import type { Candidate } from '../../src/pool/strategy.ts'
-import type { Claim, Upstream } from '../../src/pool/upstream.ts'
-import { endpoints, type Endpoint } from '../../src/pool/vocabulary.ts'
+import { endpoints, type Claim, type Endpoint, type Upstream } from '../../src/pool/upstream.ts'
 
 /** An upstream named as it is identified, with nothing about it but what a test says. */
 export function upstreamOf(id: string, more: Partial<Upstream> = {}): Upstream {

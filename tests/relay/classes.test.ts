@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { TransportError, type TransportFailure } from '../../src/relay/transport.ts'
+import { TransportError, type TransportFailure } from '../../src/transport/transport.ts'
 import {
   chatAnswer,
   chatStream,

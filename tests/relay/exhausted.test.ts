@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { TransportError, type TransportFailure } from '../../src/relay/transport.ts'
+import { TransportError, type TransportFailure } from '../../src/transport/transport.ts'
 import { events, JSON_TYPE, play, refusal, SSE, stagedBy, type Play } from '../support/played.ts'
 import { configOf, createTestApp, type FakeUpstream } from '../support/test-app.ts'
 

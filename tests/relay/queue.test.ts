@@ -1,7 +1,5 @@
 import { expect, test } from 'vitest'
-import { createLookout, type Lookout } from '../../src/relay/lookout.ts'
-import { createQueue } from '../../src/relay/queue.ts'
-import type { Turn } from '../../src/relay/queue-place.ts'
+import { createLookout, createQueue, type Lookout, type Turn } from '../../src/relay/queue.ts'
 import { createFakeClock, settle } from '../support/fake-clock.ts'
 
 /** Places that are handed out one by one. */

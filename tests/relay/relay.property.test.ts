@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { TransportError } from '../../src/relay/transport.ts'
+import { TransportError } from '../../src/transport/transport.ts'
 import {
   chatAnswer,
   chatStream,

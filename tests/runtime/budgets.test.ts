@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
-import { VERSION } from '../../src/adapter/edge-gateway.ts'
+import { VERSION } from '../../src/adapter/gateway.ts'
 import { workerBundle } from './bundles.ts'
 import { bun, deno, edgeRuntime, node, worker } from './runtimes.ts'
 import { esbuild, root } from './tools.ts'
@@ -45,8 +45,8 @@ describe('the Worker', () => {
 })
 
 test.each([
-  { entry: 'cloudflare', exports: ['AiloadState', 'default'] },
-  { entry: 'edge', exports: ['createEdgeHandler'] },
+  { entry: 'cloudflare/worker', exports: ['AiloadState', 'default'] },
+  { entry: 'edge/edge', exports: ['createEdgeHandler'] },
   { entry: 'deno', exports: ['default'] },
   { entry: 'bun', exports: [] },
 ])('the entry $entry exports $exports and nothing else', async ({ entry, exports }) => {
@@ -57,7 +57,7 @@ test.each([
     metafile: true,
     format: 'esm',
     outdir: 'out',
-    platform: entry === 'cloudflare' || entry === 'edge' ? 'browser' : 'node',
+    platform: entry === 'cloudflare/worker' || entry === 'edge/edge' ? 'browser' : 'node',
     external: ['cloudflare:workers'],
   })
   const [output] = Object.values(metafile.outputs)

@@ -23,7 +23,7 @@ function buildWorker(): string {
     encoding: 'utf8',
   })
   if (built.status !== 0) throw new Error(`wrangler: ${built.stdout}${built.stderr}`)
-  return readFileSync(join(root, 'dist-edge', 'cloudflare.js'), 'utf8')
+  return readFileSync(join(root, 'dist-edge', 'worker.js'), 'utf8')
 }
 
 /** The handler for edge functions as one script. */

@@ -1,5 +1,5 @@
 /** What a user of edge-runtime writes; the configuration is put in front of it by the test. */
-import { createEdgeHandler } from '../../src/adapter/edge.ts'
+import { createEdgeHandler } from '../../src/adapter/edge/edge.ts'
 
 interface FetchEvent {
   readonly request: Request

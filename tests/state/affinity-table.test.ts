@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createAffinityTable, type AffinityTable } from '../../src/state/affinity-table.ts'
+import { createAffinityTable, type AffinityTable } from '../../src/state/memory.ts'
 
 const life = { ttlMs: 1_000, now: 0 }
 const remembered = (table: AffinityTable, keys: readonly string[]): string[] =>

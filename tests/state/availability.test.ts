@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { Claim } from '../../src/pool/upstream.ts'
 import { availabilityOf, cureOf, judged, lastResortOf, type Block } from '../../src/state/availability.ts'
 import { createMemoryStore } from '../../src/state/memory.ts'
-import { standingOf } from '../../src/state/standing.ts'
+import { standingOf } from '../../src/state/headroom.ts'
 import type { Ask } from '../../src/state/store.ts'
 import { ASK, at, claimOf, failed, limited, NOON, OK, told, tokens } from './claims.ts'
 

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { forgottenOf, type Bucket } from '../../src/state/bucket.ts'
+import { forgottenOf, type Bucket } from '../../src/state/rate-window.ts'
 
 /** A list that counts how often one of its buckets is looked at. */
 function counting(buckets: readonly Bucket[]): { list: readonly Bucket[]; looks: () => number } {

@@ -1,7 +1,6 @@
 import type { Failure, Outcome, QuotaSignal } from '../../src/pool/outcome.ts'
-import type { Claim, Draw } from '../../src/pool/upstream.ts'
-import type { Limits } from '../../src/pool/vocabulary.ts'
-import type { Instant } from '../../src/state/instant.ts'
+import type { Claim, Draw, Limits } from '../../src/pool/upstream.ts'
+import type { Instant } from '../../src/lib/clock.ts'
 import type { Ask } from '../../src/state/store.ts'
 
 /** A Sunday noon in UTC, far from every midnight that matters. */

@@ -1,12 +1,15 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Claim } from '../../src/pool/upstream.ts'
-import type { StateCall, StateReply } from '../../src/state/durable-object-call.ts'
-import type { RowKind, Rows } from '../../src/state/durable-object-rows.ts'
-import { createObjectStore } from '../../src/state/durable-object-store.ts'
-import { createStateObject, type StateObject } from '../../src/state/durable-object.ts'
-import type { RemoteStore } from '../../src/state/guarded.ts'
-import type { Spent } from '../../src/state/spent.ts'
-import type { Ask } from '../../src/state/store.ts'
+import type { StateCall, StateReply } from '../../src/state/durable-object/protocol.ts'
+import {
+  createStateObject,
+  type RowKind,
+  type Rows,
+  type StateObject,
+} from '../../src/state/durable-object/object.ts'
+import { createObjectStore } from '../../src/state/durable-object/store.ts'
+import type { RemoteStore } from '../../src/state/fallback-store.ts'
+import type { Ask, Spent } from '../../src/state/store.ts'
 import { createFakeClock, type FakeClock } from '../support/fake-clock.ts'
 
 const claim = (id: string): Claim => ({

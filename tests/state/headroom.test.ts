@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { availabilityOf } from '../../src/state/availability.ts'
 import { createMemoryStore } from '../../src/state/memory.ts'
-import type { Limits } from '../../src/pool/vocabulary.ts'
+import type { Limits } from '../../src/pool/upstream.ts'
 import { ASK, at, claimOf, OK } from './claims.ts'
 
 const hour = 3_600_000

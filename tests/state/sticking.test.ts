@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { stuckOrder, type Sticking } from '../../src/state/sticking.ts'
+import { stuckOrder, type Sticking } from '../../src/state/memory.ts'
 import { claimOf } from './claims.ts'
 
 const ORDER = [

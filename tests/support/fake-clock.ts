@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/relay/clock.ts'
+import type { Clock } from '../../src/lib/clock.ts'
 
 /** A clock that moves only when told to; timers fire in order as it passes them. */
 export interface FakeClock extends Clock {

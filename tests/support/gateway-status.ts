@@ -1,5 +1,4 @@
-import type { GatewayStatus } from '../../src/telemetry/status.ts'
-import type { UpstreamStatus } from '../../src/telemetry/upstream-status.ts'
+import type { GatewayStatus, UpstreamStatus } from '../../src/telemetry/status.ts'
 import type { GatewayProcess } from './gateway-process.ts'
 
 /** What `/admin/status` of a process says. */

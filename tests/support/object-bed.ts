@@ -1,8 +1,8 @@
-import type { StateCall, StateReply } from '../../src/state/durable-object-call.ts'
-import { createObjectStore } from '../../src/state/durable-object-store.ts'
-import { createStateObject } from '../../src/state/durable-object.ts'
-import { createGuardedStore } from '../../src/state/guarded.ts'
-import { createLookout } from '../../src/relay/lookout.ts'
+import type { StateCall, StateReply } from '../../src/state/durable-object/protocol.ts'
+import { createObjectStore } from '../../src/state/durable-object/store.ts'
+import { createStateObject } from '../../src/state/durable-object/object.ts'
+import { createGuardedStore } from '../../src/state/fallback-store.ts'
+import { createLookout } from '../../src/relay/queue.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { createTestApp, type FakeUpstream, type TestApp } from './test-app.ts'
 

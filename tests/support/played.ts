@@ -1,5 +1,5 @@
 import type { AbortSignalLike } from '../../src/lib/abort.ts'
-import { TransportError } from '../../src/relay/transport.ts'
+import { TransportError } from '../../src/transport/transport.ts'
 import type { FakeClock } from './fake-clock.ts'
 import type { FakeUpstream, SeenRequest } from './test-app.ts'
 

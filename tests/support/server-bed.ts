@@ -1,11 +1,11 @@
 import { Hono } from 'hono/tiny'
 import { onTestFinished } from 'vitest'
-import { createAlarms } from '../../src/adapter/node-timers.ts'
-import { createNodeArrive, nodeRespond } from '../../src/adapter/node-messages.ts'
-import { listen, type NodeServer, type ServerLimits } from '../../src/adapter/node-server.ts'
-import { createBufferedBytes, type Arrival } from '../../src/http/arrival.ts'
-import { errorResponse } from '../../src/http/error-answer.ts'
-import { END, type ByteReader } from '../../src/lib/byte-reader.ts'
+import { createAlarms } from '../../src/adapter/node/timers.ts'
+import { createNodeArrive, nodeRespond } from '../../src/adapter/node/messages.ts'
+import { listen, type NodeServer, type ServerLimits } from '../../src/adapter/node/server.ts'
+import { createBufferedBytes, type Arrival } from '../../src/http/incoming.ts'
+import { errorResponse } from '../../src/http/response.ts'
+import { END, type ByteReader } from '../../src/lib/bytes.ts'
 
 /** A server of a few routes, and what became of its requests. */
 export interface ServerBed extends NodeServer {

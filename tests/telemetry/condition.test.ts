@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
-import type { ScopeState } from '../../src/state/scope-state.ts'
-import { upstreamGauges } from '../../src/telemetry/condition.ts'
-import { knownStates } from '../../src/telemetry/known-states.ts'
+import type { ScopeState } from '../../src/state/scope.ts'
+import { knownStates, upstreamGauges } from '../../src/telemetry/status.ts'
 import { createBed, failure, model, NOW } from './status-bed.ts'
 
 test('the gauges of an upstream agree with its status', () => {

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import type { GatewayEvent } from '../../src/relay/event.ts'
-import { fanOut } from '../../src/telemetry/fan-out.ts'
+import type { GatewayEvent } from '../../src/relay/deps.ts'
+import { fanOut } from '../../src/telemetry/log.ts'
 
 const event: GatewayEvent = { kind: 'queue', waiting: 1 }
 

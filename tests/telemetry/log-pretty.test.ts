@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import type { GatewayEvent } from '../../src/relay/event.ts'
+import type { GatewayEvent } from '../../src/relay/deps.ts'
 import { createPrettyLines } from '../../src/telemetry/log-pretty.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { attemptEvent, requestEvent } from './events.ts'

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { GatewayEvent } from '../../src/relay/event.ts'
+import type { GatewayEvent } from '../../src/relay/deps.ts'
 import { createJsonLines } from '../../src/telemetry/log-json.ts'
 import { createLog } from '../../src/telemetry/log.ts'
 import { attemptEvent, requestEvent } from './events.ts'

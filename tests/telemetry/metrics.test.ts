@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { GatewayEvent } from '../../src/relay/event.ts'
+import type { GatewayEvent } from '../../src/relay/deps.ts'
 import { createMetrics, type Gauges } from '../../src/telemetry/metrics.ts'
 import { attemptEvent, requestEvent } from './events.ts'
 import { parseExposition, type Sample } from './parse-exposition.ts'

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { jsonText, lineText } from '../../src/telemetry/safe-text.ts'
+import { jsonText, lineText } from '../../src/telemetry/log.ts'
 
 test.each([
   ['gpt-4o', '"gpt-4o"'],

@@ -3,15 +3,12 @@ import { loadConfig } from '../../src/config/load.ts'
 import { upstreamsOf } from '../../src/config/upstreams.ts'
 import type { Outcome } from '../../src/pool/outcome.ts'
 import { createPools, type Pools } from '../../src/pool/pool.ts'
-import type { Upstream } from '../../src/pool/upstream.ts'
-import type { Endpoint } from '../../src/pool/vocabulary.ts'
-import type { Instant } from '../../src/state/instant.ts'
+import type { Endpoint, Upstream } from '../../src/pool/upstream.ts'
+import type { Instant } from '../../src/lib/clock.ts'
 import { createMemoryStore } from '../../src/state/memory.ts'
 import type { Answer, Lease } from '../../src/state/store.ts'
-import { knownStates } from '../../src/telemetry/known-states.ts'
+import { knownStates, statusOf, type GatewayStatus, type UpstreamStatus } from '../../src/telemetry/status.ts'
 import { createRecent } from '../../src/telemetry/recent.ts'
-import { statusOf, type GatewayStatus } from '../../src/telemetry/status.ts'
-import type { UpstreamStatus } from '../../src/telemetry/upstream-status.ts'
 
 /** The monotonic clock of these tests is an hour behind the wall clock, so that a mix-up shows. */
 export const NOW = Date.UTC(2026, 10, 22, 11)

@@ -1,0 +1,43 @@
+import {
+  createStateObject,
+  type RowKind,
+  type Rows,
+  type StateObject,
+} from '../../state/durable-object/object.ts'
+import type { StateCall } from '../../state/durable-object/protocol.ts'
+import type { ObjectContext, SqlStorage } from './gateway.ts'
+
+/** The Durable Object: the state of all isolates, written to its SQLite storage. Nobody reaches it but the Worker. */
+export class AiloadState {
+  readonly #state: StateObject
+
+  constructor({ storage }: ObjectContext) {
+    this.#state = createStateObject({
+      rows: sqlRows(storage.sql),
+      at: () => ({ now: Date.now(), wall: Date.now() }),
+      draw: Math.random,
+      after: (ms, task) => void setTimeout(task, ms),
+      life: crypto.randomUUID(),
+    })
+  }
+
+  async fetch(request: Request): Promise<Response> {
+    const call = (await request.json()) as StateCall
+    return Response.json(this.#state.answer(call))
+  }
+}
+
+function sqlRows(sql: SqlStorage): Rows {
+  sql.exec(
+    'CREATE TABLE IF NOT EXISTS kept (kind TEXT, key TEXT, text TEXT, PRIMARY KEY (kind, key)) WITHOUT ROWID',
+  )
+  return {
+    *all() {
+      for (const { kind, key, text } of sql.exec('SELECT kind, key, text FROM kept')) {
+        yield { kind: kind as RowKind, key: String(key), text: String(text) }
+      }
+    },
+    put: (kind, key, text) => void sql.exec('INSERT OR REPLACE INTO kept VALUES (?, ?, ?)', kind, key, text),
+    remove: (kind, key) => void sql.exec('DELETE FROM kept WHERE kind = ? AND key = ?', kind, key),
+  }
+}

@@ -1,0 +1,83 @@
+import { errorBody } from '../../errors.ts'
+import { webRespond, type Respond } from '../../http/response.ts'
+import { END, type ByteReader } from '../../lib/bytes.ts'
+import { createBoundaryTracker } from '../../lib/sse.ts'
+
+/**
+ * For runtimes that hide a broken answer: workerd ends it as if it were complete, edge-runtime ends itself.
+ * There a connection can't tell that an event was cut, so event streams are handed on in whole events, and
+ * a break becomes an error event. Other bodies pass as they are.
+ */
+export const respondInWholeEvents: Respond = (outgoing, env) => {
+  const { body, headers } = outgoing
+  const isEvents = /^\s*text\/event-stream/i.test(headers['content-type'] ?? '')
+  if (!isEvents || body === null || body instanceof Uint8Array) return webRespond(outgoing, env)
+  return webRespond({ ...outgoing, body: inWholeEvents(body) }, env)
+}
+
+/** An event that is longer is handed on in pieces all the same: memory is bounded. */
+const MOST_HELD = 1_048_576
+
+/** The same bytes, each event at once when its blank line is there. Pulls, as its source does. */
+function inWholeEvents(reader: ByteReader): ByteReader {
+  const boundary = createBoundaryTracker()
+  let held = new Uint8Array(0)
+  let isNamed: boolean | undefined
+  let isOver = false
+
+  /** What of the bytes so far is whole. */
+  function take(chunk: Uint8Array): Uint8Array {
+    isNamed ??= chunk[0] === LETTER_E
+    boundary.push(chunk)
+    const all = held.length === 0 ? chunk : joined(held, chunk)
+    const end = boundary.atBoundary() || all.length > MOST_HELD ? all.length : endOfLastEvent(all)
+    held = all.slice(end)
+    return all.subarray(0, end)
+  }
+
+  return {
+    async read() {
+      if (isOver) return END
+      try {
+        for (;;) {
+          const { done, value } = await reader.read()
+          isOver = done
+          const whole = done ? held : take(value)
+          if (whole.length > 0) return { done: false, value: whole }
+          if (done) return END
+        }
+      } catch {
+        isOver = true
+        return { done: false, value: breakEvent(isNamed === true) }
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }
+}
+
+const LETTER_E = 0x65
+const LF = 10
+const CR = 13
+
+/** The index behind the last blank line; 0 when there is none. */
+function endOfLastEvent(bytes: Uint8Array): number {
+  for (let at = bytes.length - 1; at > 0; at--) {
+    if (bytes[at] !== LF && bytes[at] !== CR) continue
+    const before = bytes[at - 1]
+    if (before === LF || (before === CR && bytes[at] === CR)) return at + 1
+    if (before === CR && bytes[at - 2] === LF) return at + 1
+  }
+  return 0
+}
+
+function breakEvent(isNamed: boolean): Uint8Array {
+  const body = errorBody('upstream_disconnected', 'The upstream broke off in the middle of an event.')
+  return new TextEncoder().encode(`${isNamed ? 'event: error\n' : ''}data: ${JSON.stringify(body)}\n\n`)
+}
+
+function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
+  const whole = new Uint8Array(a.length + b.length)
+  whole.set(a)
+  whole.set(b, a.length)
+  return whole
+}

@@ -1,0 +1,189 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import { GatewayError } from '../../errors.ts'
+import {
+  BODY_SILENCE_MS,
+  bodyTimeout,
+  clientGone,
+  createBodyCollector,
+  type Arrival,
+  type Arrive,
+  type BodyLimits,
+} from '../../http/incoming.ts'
+import type { Respond } from '../../http/response.ts'
+import { createAbort } from '../../lib/abort.ts'
+import { flowTo, type ByteReader } from '../../lib/bytes.ts'
+import type { HeaderBag } from '../../lib/headers.ts'
+import { createSilence, type Alarms } from './timers.ts'
+
+/*
+ * A body's way in and an answer's way out on Node: between the messages of `node:http` and the app, without a detour
+ * over web streams.
+ */
+
+/** A request and its answer. */
+export interface ServerMessages {
+  readonly incoming: IncomingMessage
+  readonly outgoing: ServerResponse
+}
+
+/** What the app gets beside the request. */
+export interface Exchange extends ServerMessages {
+  /** For how long a client may take nothing of a stream. */
+  readonly stalledStreamMs: number
+}
+
+/** Whether the request has come to its end: the rest of one that has not could not be told from the next one. */
+export function isWhole(incoming: IncomingMessage): boolean {
+  return incoming.complete || !hasBody(incoming)
+}
+
+/** RFC 9112 §6.3. */
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
+/** How a request arrives on Node: straight from its message. */
+export function createNodeArrive(alarms: Alarms): Arrive {
+  return (_request, env): Arrival => {
+    const { incoming, outgoing } = env as Exchange
+    const leaving = createAbort()
+    // A message is closed too when it has come to its end.
+    const onClose = (): void => {
+      if (incoming.socket.destroyed) leaving.abort()
+    }
+    outgoing.on('close', onClose)
+    return {
+      headers: incoming.headers as HeaderBag,
+      peer: incoming.socket.remoteAddress ?? '',
+      target: incoming.url,
+      gone: leaving.signal,
+      readBody(limits) {
+        // Before what is answered to a client that has left.
+        incoming.on('close', onClose)
+        return readBody({ incoming, outgoing }, limits, alarms)
+      },
+    }
+  }
+}
+
+/** Whether the client sends its body only when it is asked to. */
+function isAwaited(incoming: IncomingMessage): boolean {
+  return incoming.headers.expect !== undefined && incoming.httpVersionMinor === 1 && hasBody(incoming)
+}
+
+function readBody(
+  { incoming, outgoing }: ServerMessages,
+  limits: BodyLimits,
+  alarms: Alarms,
+): Promise<Uint8Array> {
+  return new Promise((resolve, reject) => {
+    const declared = incoming.headers['content-length']
+    const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared))
+    if (isAwaited(incoming)) outgoing.writeContinue()
+    let isOver = false
+    const silence = createSilence({
+      alarms,
+      limitMs: BODY_SILENCE_MS,
+      onSilent: () => fail(bodyTimeout()),
+    })
+    silence.wait()
+
+    /** What still comes is not kept; the server closes the connection behind the answer. */
+    function fail(error: GatewayError): void {
+      if (isOver) return
+      isOver = true
+      silence.stop()
+      body.drop()
+      reject(error)
+    }
+    function onData(chunk: Uint8Array): void {
+      if (isOver) return
+      silence.heard()
+      try {
+        body.add(chunk)
+      } catch (error) {
+        fail(error as GatewayError)
+      }
+    }
+    function onEnd(): void {
+      if (isOver) return
+      isOver = true
+      silence.stop()
+      resolve(body.whole())
+    }
+    function onBroken(error?: Error): void {
+      fail(error instanceof GatewayError ? error : clientGone())
+    }
+    // The listeners go with the message: a client may reset its connection later, and an error without one ends the process.
+    incoming.on('data', onData).on('end', onEnd).on('close', onBroken).on('error', onBroken)
+  })
+}
+
+/** Up to here an answer goes out as one text with its head: a copy costs less than a second piece. */
+const TEXT_LIMIT_BYTES = 16 * 1024
+
+/** Answers on Node straight to the client's connection. */
+export const nodeRespond: Respond = ({ status, headers, body }, env) => {
+  const { incoming, outgoing, stalledStreamMs } = env as Exchange
+  if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
+  outgoing.shouldKeepAlive &&= isWhole(incoming)
+  if (body instanceof Uint8Array) {
+    outgoing.writeHead(status, Object.assign(headers, { 'content-length': body.length }))
+    if (body.length > TEXT_LIMIT_BYTES) outgoing.end(body)
+    else outgoing.end(latin1Of(body), 'latin1')
+    return RESPONSE_ALREADY_SENT
+  }
+  outgoing.writeHead(status, headers)
+  if (body === null || incoming.method === 'HEAD') {
+    outgoing.end()
+    body?.cancel().catch(() => {})
+  } else {
+    outgoing.socket?.setTimeout(stalledStreamMs)
+    pump(body, outgoing)
+  }
+  return RESPONSE_ALREADY_SENT
+}
+
+/** Bytes as a text of one character each, which Node writes back as the same bytes. */
+const latin1Of = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
+
+/** A broken stream cuts the connection: a client must not take the part for the whole. */
+function pump(reader: ByteReader, outgoing: ServerResponse): void {
+  let isDone = false
+  let isFull = false
+  const flow = flowTo(reader, {
+    chunk(value) {
+      isFull = !outgoing.write(value)
+      return !isFull
+    },
+    end() {
+      isDone = true
+      outgoing.end()
+    },
+    fail() {
+      isDone = true
+      cutBehindAnswer(outgoing)
+    },
+  })
+  outgoing.on('drain', () => {
+    if (!isFull || isDone) return
+    isFull = false
+    flow.resume()
+  })
+  outgoing.on('close', () => {
+    if (!isDone) reader.cancel().catch(() => {})
+  })
+  // The head goes with what is there already; where nothing is, it does not wait.
+  process.nextTick(() => outgoing.flushHeaders())
+}
+
+/** What arrived stays: what was written leaves before the connection is cut, without the end that would make it whole. */
+function cutBehindAnswer(outgoing: ServerResponse): void {
+  outgoing.write('', () => {
+    // HTTP/1.0 ends a body with its connection: only a reset tells that this is not the end.
+    if (outgoing.chunkedEncoding) outgoing.destroy()
+    else outgoing.socket?.resetAndDestroy()
+  })
+}

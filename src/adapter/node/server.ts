@@ -1,0 +1,354 @@
+import { createServer, IncomingMessage, ServerResponse, type Server } from 'node:http'
+import type { Socket } from 'node:net'
+import { getRequestListener, type HttpBindings } from '@hono/node-server'
+import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
+import type { App } from '../../app.ts'
+import { errorBody, GatewayError } from '../../errors.ts'
+import { errorResponse } from '../../http/response.ts'
+import { isWhole, type Exchange, type ServerMessages } from './messages.ts'
+
+/*
+ * The side of the clients on Node: `node:http` reads and writes HTTP, `@hono/node-server` makes its messages the
+ * requests of the Hono app, and what stands here is what neither of them does for a gateway: the limits, one request of
+ * a connection after the other, errors in the API's own words, the last answer of a connection arriving, the drain.
+ */
+
+/** A server that listens. */
+export interface NodeServer {
+  /** The port that was really taken. */
+  readonly port: number
+  /** Stops listening, lets what is under way finish for so long, then cuts it. Resolves when all is closed. */
+  drain(atMostMs: number): Promise<{ cut: number }>
+}
+
+/** Where and what to serve. */
+interface NodeServerOptions {
+  readonly app: App
+  readonly host: string
+  readonly port: number
+  /** `defaultServerLimits` unless given. */
+  readonly limits?: Partial<ServerLimits>
+}
+
+/** What one connection may take, in ms but for the last. Nothing limits a body that makes progress, or an answer. */
+export interface ServerLimits {
+  /** A whole head, from the connection's beginning or the head's first byte on; looked at every second. */
+  readonly headMs: number
+  /** Until the next request of a connection that is kept. Longer than the 60 s of usual proxies in front. */
+  readonly idleMs: number
+  /** An answer of which the client takes nothing. */
+  readonly stalledWriteMs: number
+  /** The same in a stream. */
+  readonly stalledStreamMs: number
+  /** The silence of a client that is still sending though it has its last answer, and all of that time. */
+  readonly lingerMs: number
+  readonly longestLingerMs: number
+  /** Requests of one connection that wait for the answers before them. */
+  readonly mostWaiting: number
+}
+
+const defaultServerLimits: ServerLimits = {
+  headMs: 10_000,
+  idleMs: 65_000,
+  stalledWriteMs: 60_000,
+  stalledStreamMs: 120_000,
+  lingerMs: 2_000,
+  longestLingerMs: 30_000,
+  mostWaiting: 16,
+}
+const MOST_HEAD_BYTES = 32_768
+const MOST_HEADERS = 1_000
+const LOOK_EVERY_MS = 1_000
+
+/** What is known of a client's connection. */
+interface Connection {
+  readonly socket: Socket
+  /** The request that is being answered. */
+  active: ServerMessages | undefined
+  /** Those that were sent ahead, in order. */
+  waiting: ServerMessages[]
+  /** What came behind them and is no HTTP: it is answered when they are. */
+  fault: GatewayError | undefined
+  /** The last answer is on its way, or the connection was cut: nothing that still comes counts. */
+  isOver: boolean
+}
+
+/**
+ * Serves the app over HTTP/1.1.
+ *
+ * @throws Error with a `code` such as EADDRINUSE when the address can't be had
+ */
+export async function listen({ app, host, port, limits: given }: NodeServerOptions): Promise<NodeServer> {
+  const limits = { ...defaultServerLimits, ...given }
+  const connections = new Map<Socket, Connection>()
+  let open = 0
+  let isDraining = false
+  let onEmpty = (): void => {}
+  /** When no answer is under way. */
+  const empty = (): Promise<void> =>
+    new Promise((resolve) => {
+      onEmpty = resolve
+      if (open === 0) resolve()
+    })
+
+  const listener = getRequestListener(
+    async (request, env) => {
+      const { incoming, outgoing } = env as HttpBindings
+      const { stalledStreamMs } = limits
+      const response = await app.fetch(request, { incoming, outgoing, stalledStreamMs } satisfies Exchange)
+      // Hono makes a response of its own of every answer to HEAD.
+      if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
+      // A body that came with its head is whole a moment later, though nobody read it.
+      if (!isWhole(incoming)) await nextTurn()
+      outgoing.shouldKeepAlive &&= isWhole(incoming)
+      return response
+    },
+    {
+      autoCleanupIncoming: false,
+      // HTTP/1.0 need not name one.
+      hostname: 'localhost',
+      errorHandler: () => errorResponse(malformed('its target or its Host header makes no URL'), {}),
+    },
+  )
+
+  /** Requests of one connection are served one after the other, since Node hands them all out at once. */
+  function take(incoming: IncomingMessage, outgoing: ServerResponse): void {
+    const connection = connections.get(incoming.socket)
+    if (connection === undefined || connection.isOver) return
+    if (connection.active === undefined) serve(connection, { incoming, outgoing })
+    else if (connection.waiting.push({ incoming, outgoing }) > limits.mostWaiting) cut(connection)
+  }
+
+  function serve(connection: Connection, messages: ServerMessages): void {
+    const { incoming, outgoing } = messages
+    connection.active = messages
+    open += 1
+    outgoing.on('close', () => finished(connection))
+    if (isDraining) outgoing.shouldKeepAlive = false
+    const fault = faultOf(incoming)
+    if (fault !== undefined) return answerFault(outgoing, fault)
+    if (incoming.url === '*') incoming.url = '/'
+    void listener(incoming, outgoing)
+  }
+
+  /** The answer has left, or its client has. */
+  function finished(connection: Connection): void {
+    connection.active = undefined
+    open -= 1
+    if (open === 0) onEmpty()
+    if (connection.isOver || connection.socket.destroyed) return
+    const next = isDraining ? undefined : connection.waiting.shift()
+    if (next !== undefined) serve(connection, next)
+    else if (connection.fault !== undefined) refuse(connection, connection.fault)
+    else if (isDraining) end(connection)
+  }
+
+  /** What came is no request, or no longer one. */
+  function onFault(error: NodeJS.ErrnoException & { reason?: string }, socket: Socket): void {
+    const connection = connections.get(socket)
+    if (connection === undefined || connection.isOver || connection.fault !== undefined) return
+    const fault = parserFault(error)
+    if (fault === undefined || socket.bytesRead === 0) return cut(connection)
+    connection.fault = fault
+    const { active } = connection
+    if (active === undefined) refuse(connection, fault)
+    // The body of a request that is being answered: its handler has the word, if it reads.
+    else if (!active.incoming.complete && active.incoming.listenerCount('error') > 0)
+      active.incoming.emit('error', fault)
+  }
+
+  function refuse(connection: Connection, fault: GatewayError): void {
+    const { socket } = connection
+    if (!socket.writable) return cut(connection)
+    connection.isOver = true
+    const outgoing = new ServerResponse(new IncomingMessage(socket))
+    outgoing.assignSocket(socket)
+    outgoing.on('finish', () => end(connection))
+    answerFault(outgoing, fault)
+  }
+
+  /**
+   * The last answer arrives although the client may still be sending: closed at once, the system would answer the
+   * unread bytes with a reset that overtakes it (RFC 9112 §9.6). What still comes is thrown away.
+   */
+  function end(connection: Connection): void {
+    const { socket } = connection
+    connection.isOver = true
+    socket.end()
+    socket.resume()
+    socket.setTimeout(limits.lingerMs)
+    const longest = setTimeout(() => socket.destroy(), limits.longestLingerMs).unref()
+    socket.once('close', () => clearTimeout(longest))
+  }
+
+  function cut(connection: Connection): void {
+    connection.isOver = true
+    connection.socket.destroy()
+  }
+
+  /** Nothing has moved over a connection for as long as was asked for. */
+  function onStalled(socket: Socket): void {
+    const connection = connections.get(socket)
+    if (connection?.active === undefined || socket.writableLength > 0) socket.destroy()
+    // It is the upstream that is waited for.
+    else socket.setTimeout(limits.stalledWriteMs)
+  }
+
+  const server = createServer({
+    headersTimeout: limits.headMs,
+    keepAliveTimeout: limits.idleMs,
+    connectionsCheckingInterval: Math.min(LOOK_EVERY_MS, limits.headMs),
+    requestTimeout: 0,
+    maxHeaderSize: MOST_HEAD_BYTES,
+    // Those without are told so in the words of the API, below.
+    requireHostHeader: false,
+    noDelay: true,
+    keepAlive: true,
+    keepAliveInitialDelay: 60_000,
+  })
+  // Above it Node would drop headers in silence.
+  server.maxHeadersCount = 0
+  server.timeout = limits.stalledWriteMs
+  server.on('connection', (socket: Socket) => {
+    const connection: Connection = {
+      socket,
+      active: undefined,
+      waiting: [],
+      fault: undefined,
+      isOver: false,
+    }
+    connections.set(socket, connection)
+    // This is how Node's server ends a connection behind its last answer.
+    socket.destroySoon = () => end(connection)
+    socket.on('error', () => {})
+    // Whoever closes its side has left: a connection that is closed looks the same.
+    socket.on('end', () => {
+      if (connection.active !== undefined) socket.destroy()
+    })
+    socket.on('close', () => void connections.delete(socket))
+  })
+  server.on('request', take)
+  // A client that waits to be asked for its body is asked when somebody reads it (RFC 9110 §10.1.1).
+  server.on('checkContinue', take)
+  server.on('checkExpectation', take)
+  server.on('connect', (_incoming: IncomingMessage, socket: Socket) => {
+    const connection = connections.get(socket)
+    if (connection !== undefined) refuse(connection, malformed('CONNECT is for proxies'))
+  })
+  server.on('clientError', onFault)
+  server.on('timeout', onStalled)
+  await listening(server, port, host)
+
+  return {
+    port: portOf(server, port),
+    async drain(atMostMs) {
+      isDraining = true
+      const closed = new Promise<void>((resolve) => void server.close(() => resolve()))
+      for (const { socket, active } of connections.values()) {
+        if (socket.bytesRead === 0) socket.destroy()
+        if (active !== undefined) active.outgoing.shouldKeepAlive = false
+      }
+      const isInTime = await inTime(empty(), atMostMs)
+      const left = isInTime ? 0 : open
+      server.closeAllConnections()
+      for (const connection of connections.values()) cut(connection)
+      await closed
+      return { cut: left }
+    },
+  }
+}
+
+const nextTurn = (): Promise<void> => new Promise((go) => void setImmediate(go))
+
+/** What Node lets pass and another server could take for another request. */
+function faultOf(incoming: IncomingMessage): GatewayError | undefined {
+  const { rawHeaders, headers, httpVersionMajor, httpVersionMinor } = incoming
+  if (rawHeaders.length > 2 * MOST_HEADERS) return tooManyHeaders()
+  if (httpVersionMajor !== 1) return malformed('its version is not HTTP/1.1')
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && (httpVersionMinor === 0 || coding.toLowerCase() !== 'chunked'))
+    return malformed('its Transfer-Encoding is not just "chunked", which HTTP/1.1 has')
+  if (headers.host === undefined && httpVersionMinor === 1) return malformed('it has no Host header')
+  if (headers.host !== undefined && !IS_HOST.test(headers.host))
+    return malformed('its Host header is not one name or address with its port')
+  if (countOf(rawHeaders, 'host') > 1) return malformed('it has two Host headers')
+  return incoming.url === '*' && incoming.method !== 'OPTIONS' ? malformed('"*" is for OPTIONS') : undefined
+}
+
+/** RFC 3986 §3.2.2 and §3.2.3. */
+const IS_HOST = /^(?:[A-Za-z0-9\-._~%!$&'()*+;=]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?$/
+
+/** @param rawHeaders names and values in turn */
+function countOf(rawHeaders: readonly string[], name: string): number {
+  let count = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const raw = rawHeaders[at]
+    if (raw?.length === name.length && raw.toLowerCase() === name) count += 1
+  }
+  return count
+}
+
+/** Undefined where it is the connection that broke. */
+function parserFault({
+  code,
+  reason,
+}: NodeJS.ErrnoException & { reason?: string }): GatewayError | undefined {
+  if (code === 'HPE_HEADER_OVERFLOW') return tooManyHeaders()
+  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+    return new GatewayError('request_timeout', 'The headers did not arrive in time.', {
+      headers: { connection: 'close' },
+    })
+  // The connection ended in the middle of a request: there is nobody to tell.
+  if (code === 'HPE_INVALID_EOF_STATE') return undefined
+  return code?.startsWith('HPE_') === true ? malformed(reason ?? 'it is not HTTP/1.1') : undefined
+}
+
+/** The error for a request that breaks the rules of HTTP; `what` ends the sentence. */
+function malformed(what: string): GatewayError {
+  return new GatewayError('bad_request', `The request is malformed: ${what}.`, {
+    headers: { connection: 'close' },
+  })
+}
+
+/** RFC 6585 §5. */
+function tooManyHeaders(): GatewayError {
+  const most = `${MOST_HEAD_BYTES} bytes or ${MOST_HEADERS} headers`
+  return new GatewayError('headers_too_large', `The head of the request is larger than ${most}.`, {
+    headers: { connection: 'close' },
+  })
+}
+
+function answerFault(outgoing: ServerResponse, { status, code, message }: GatewayError): void {
+  const body = JSON.stringify(errorBody(code, message))
+  outgoing.writeHead(status, {
+    'content-type': 'application/json',
+    'content-length': Buffer.byteLength(body),
+    connection: 'close',
+  })
+  outgoing.end(body)
+}
+
+function listening(server: Server, port: number, host: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, host, () => {
+      server.off('error', reject)
+      resolve()
+    })
+  })
+}
+
+function portOf(server: Server, asked: number): number {
+  const address = server.address()
+  return typeof address === 'object' && address !== null ? address.port : asked
+}
+
+async function inTime(done: Promise<void>, ms: number): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms)
+  })
+  const isInTime = await Promise.race([done.then(() => true), late])
+  clearTimeout(timer)
+  return isInTime
+}

@@ -1,0 +1,337 @@
+/**
+ * From the chunks of an answer to its body: decoded where the upstream encoded it, whole where it is small, and
+ * otherwise read chunk by chunk, with the upstream held back while nobody reads.
+ */
+import type { Transform } from 'node:stream'
+import * as zlib from 'node:zlib'
+import { END, type ByteChunk, type ByteReader, type ByteSink, type Flow } from '../../lib/bytes.ts'
+import { emptyBag, type HeaderBag } from '../../lib/headers.ts'
+import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../../transport/transport.ts'
+import type { Silence } from './timers.ts'
+
+/** What a receiver of body bytes can do to their source. */
+interface BodySource {
+  pause(): void
+  resume(): void
+  /** Nobody wants the rest. */
+  cut(): void
+}
+
+/** What a source of body bytes calls: any number of `data`, then one of the other two or nothing. */
+export interface BodySink {
+  data(chunk: Uint8Array): void
+  end(): void
+  /** The body broke off: what came before stays readable. */
+  fail(error: TransportError): void
+  /** Nothing more is to be read, not even what has come. */
+  abort(error: TransportError): void
+}
+
+/** An answer whose headers have come, and who waits for it. */
+interface StartedAnswer {
+  readonly request: UpstreamRequest
+  readonly status: number
+  readonly headers: HeaderBag
+  readonly source: BodySource
+  /** Told when somebody begins and ends to wait for the upstream. */
+  readonly silence: Silence
+  readonly resolve: (response: UpstreamResponse) => void
+  readonly reject: (error: TransportError) => void
+}
+
+/** With this much unread the upstream has to wait; one read of the socket (64 KB) may come on top. */
+const UNREAD_LIMIT_BYTES = 16 * 1024
+/** Chunks below this size are copied together while they wait: as objects they would take more than their bytes. */
+const SMALL_CHUNK_BYTES = 256
+/** How many bytes of small chunks become one. */
+const BLOCK_BYTES = 4096
+
+/**
+ * The sink for the body of an answer. It resolves the answer when its body is there or worth streaming.
+ *
+ * @throws TransportError where the coding is unknown
+ */
+export function receiveBody(answer: StartedAnswer): BodySink {
+  const { request, status, headers, source } = answer
+  const gatherBytes = request.gatherBytes(status, headers)
+  const coding = codingOf(headers['content-encoding'])
+  if (coding === undefined) {
+    const announced = Number(headers['content-length'])
+    return createIntake(answer, { source, gatherBytes: announced > gatherBytes ? 0 : gatherBytes })
+  }
+  const decoded = { ...answer, headers: withoutCoding(headers) }
+  return createDecoder(coding, source, (source) => createIntake(decoded, { source, gatherBytes }))
+}
+
+interface IntakeOptions {
+  readonly source: BodySource
+  /** How many bytes may be collected before the body is handed over to be read. */
+  readonly gatherBytes: number
+}
+
+/**
+ * Collects a body up to `gatherBytes`, and hands a longer one over to be read chunk by chunk.
+ *
+ * A chunk goes straight to a reader that waits or to where the body flows, and without one it waits here, until the
+ * source is told to pause.
+ */
+function createIntake(
+  { status, headers, silence, resolve, reject }: StartedAnswer,
+  { source, gatherBytes }: IntakeOptions,
+): BodySink {
+  const unread = new Chunks()
+  let isOpen = false
+  /** Who waits for the next chunk. */
+  let waiting: { resolve: (chunk: ByteChunk) => void; reject: (error: TransportError) => void } | undefined
+  /** Where everything goes once it flows, until it has heard of the end. */
+  let sink: ByteSink | undefined
+  /** Whether the sink takes no more for now. */
+  let isFull = false
+  let isOver = false
+  let failure: TransportError | undefined
+
+  function open(): void {
+    isOpen = true
+    silence.rest()
+    if (unread.bytes >= UNREAD_LIMIT_BYTES) source.pause()
+    resolve({ status, headers, body: { read, cancel, flow } satisfies ByteReader })
+  }
+
+  function read(): Promise<ByteChunk> {
+    const value = unread.shift()
+    if (value !== undefined) {
+      if (unread.bytes === 0 && !isOver) source.resume()
+      return Promise.resolve({ done: false, value })
+    }
+    if (failure !== undefined) return Promise.reject(failure)
+    if (isOver) return Promise.resolve(END)
+    silence.wait()
+    return new Promise((resolve, reject) => {
+      waiting = { resolve, reject }
+    })
+  }
+
+  function flow(to: ByteSink): Flow {
+    sink = to
+    drain(to)
+    return {
+      resume() {
+        isFull = false
+        drain(to)
+      },
+    }
+  }
+
+  /** What has waited longest; undefined while `to` takes none. */
+  const nextFor = (to: ByteSink): Uint8Array | undefined =>
+    sink === to && !isFull ? unread.shift() : undefined
+
+  /** What waits here goes on, and then whatever comes. */
+  function drain(to: ByteSink): void {
+    for (let value = nextFor(to); value !== undefined; value = nextFor(to)) isFull = !to.chunk(value)
+    if (isOver) tellEnd()
+    else if (!isFull) {
+      silence.wait()
+      source.resume()
+    }
+  }
+
+  /** Once, and behind everything that waits here. */
+  function tellEnd(): void {
+    if (sink === undefined || isFull) return
+    const told = sink
+    sink = undefined
+    if (failure === undefined) told.end()
+    else told.fail(failure)
+  }
+
+  function pass(to: ByteSink, chunk: Uint8Array): void {
+    if (to.chunk(chunk)) return
+    isFull = true
+    silence.rest()
+    source.pause()
+  }
+
+  async function cancel(): Promise<void> {
+    if (isOver) return
+    isOver = true
+    unread.clear()
+    sink = undefined
+    source.cut()
+    waiting?.resolve(END)
+  }
+
+  function fail(error: TransportError): void {
+    isOver = true
+    failure = error
+    if (!isOpen) reject(error)
+    else if (sink === undefined) waiting?.reject(error)
+    else tellEnd()
+  }
+
+  if (gatherBytes <= 0) open()
+
+  return {
+    data(chunk) {
+      if (isOver || chunk.byteLength === 0) return
+      if (sink !== undefined && !isFull) return pass(sink, chunk)
+      if (waiting !== undefined) {
+        const { resolve } = waiting
+        waiting = undefined
+        silence.rest()
+        return resolve({ done: false, value: chunk })
+      }
+      unread.push(chunk)
+      if (!isOpen && unread.bytes > gatherBytes) open()
+      else if (isOpen && unread.bytes >= UNREAD_LIMIT_BYTES) source.pause()
+    },
+    end() {
+      if (isOver) return
+      isOver = true
+      silence.rest()
+      if (!isOpen) resolve({ status, headers, body: unread.joined() })
+      else if (sink === undefined) waiting?.resolve(END)
+      else tellEnd()
+    },
+    fail(error) {
+      if (!isOver) fail(error)
+    },
+    abort(error) {
+      if (isOver) return
+      unread.clear()
+      isFull = false
+      fail(error)
+    },
+  }
+}
+
+/** Chunks that wait, in their order. */
+class Chunks {
+  /** In all of them. */
+  bytes = 0
+  #chunks: Uint8Array[] = []
+  /** The small chunks at the end are copied into it. */
+  #block: Buffer | undefined
+  #used = 0
+
+  push(chunk: Uint8Array): void {
+    this.bytes += chunk.byteLength
+    if (this.#chunks.length > 0 && chunk.byteLength < SMALL_CHUNK_BYTES) return this.#copy(chunk)
+    this.#block = undefined
+    this.#chunks.push(chunk)
+  }
+
+  #copy(chunk: Uint8Array): void {
+    if (this.#block === undefined || this.#used + chunk.byteLength > BLOCK_BYTES) {
+      this.#block = Buffer.allocUnsafe(BLOCK_BYTES)
+      this.#used = 0
+    } else this.#chunks.pop()
+    this.#block.set(chunk, this.#used)
+    this.#used += chunk.byteLength
+    this.#chunks.push(this.#block.subarray(0, this.#used))
+  }
+
+  shift(): Uint8Array | undefined {
+    const chunk = this.#chunks.shift()
+    this.bytes -= chunk?.byteLength ?? 0
+    return chunk
+  }
+
+  joined(): Uint8Array {
+    const [first] = this.#chunks
+    if (first === undefined) return new Uint8Array(0)
+    return this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks, this.bytes)
+  }
+
+  clear(): void {
+    this.#chunks = []
+    this.bytes = 0
+  }
+}
+
+/** Makes a decoder; the first bytes tell the two things apart that are sent as `deflate`. */
+type MakeDecoder = (first: Uint8Array) => Transform
+
+/** RFC 9110 §8.4.1.2 means zlib by `deflate`; some servers send it without zlib's header. */
+const inflater: MakeDecoder = (first) =>
+  ((first[0] ?? 0) & 0x0f) === 8 ? zlib.createInflate() : zlib.createInflateRaw()
+
+const DECODERS: Readonly<Record<string, MakeDecoder>> = {
+  gzip: () => zlib.createGunzip(),
+  'x-gzip': () => zlib.createGunzip(),
+  deflate: inflater,
+  br: () => zlib.createBrotliDecompress(),
+  ...zstd(),
+}
+
+/** Node has it from 22.15 on, and the types of Node 20 do not know it. */
+function zstd(): Record<string, MakeDecoder> {
+  const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform }
+  return createZstdDecompress ? { zstd: () => createZstdDecompress() } : {}
+}
+
+/** The coding that a `content-encoding` header asks to undo; undefined where there is none. */
+function codingOf(contentEncoding: string | undefined): string | undefined {
+  if (contentEncoding === undefined) return undefined
+  const coding = contentEncoding.trim().toLowerCase()
+  return coding === '' || coding === 'identity' ? undefined : coding
+}
+
+function withoutCoding(headers: HeaderBag): HeaderBag {
+  const bag = Object.assign(emptyBag(), headers)
+  delete bag['content-encoding']
+  delete bag['content-length']
+  return bag
+}
+
+/**
+ * A sink that decodes what it gets; `to` makes the sink behind it from the source that it has to steer.
+ *
+ * Memory stays bounded: the decoder waits for the sink behind it, and the source for the decoder.
+ *
+ * @throws TransportError where the coding is not known, or there are several on top of each other (nobody sends that)
+ */
+function createDecoder(coding: string, source: BodySource, to: (source: BodySource) => BodySink): BodySink {
+  const make = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
+  if (make === undefined) throw new TransportError('undecodable', 'the content encoding is unknown')
+  let decoder: Transform | undefined
+
+  const sink = to({
+    pause: () => decoder?.pause(),
+    resume: () => decoder?.resume(),
+    cut: () => {
+      decoder?.destroy()
+      source.cut()
+    },
+  })
+
+  const start = (first: Uint8Array): Transform =>
+    make(first)
+      .on('data', (chunk: Uint8Array) => sink.data(chunk))
+      .on('drain', () => source.resume())
+      .on('end', () => sink.end())
+      .on('error', () => {
+        sink.fail(new TransportError('undecodable', `the body is no valid ${coding}`))
+        source.cut()
+      })
+
+  return {
+    data(chunk) {
+      decoder ??= start(chunk)
+      if (!decoder.destroyed && !decoder.write(chunk)) source.pause()
+    },
+    end() {
+      // Nothing at all is a body without a coding.
+      if (decoder === undefined) sink.end()
+      else decoder.end()
+    },
+    fail(error) {
+      decoder?.destroy()
+      sink.fail(error)
+    },
+    abort(error) {
+      decoder?.destroy()
+      sink.abort(error)
+    },
+  }
+}

@@ -1,0 +1,124 @@
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Config } from '../../config/config.ts'
+import { problemLine } from '../../config/problem.ts'
+import { upstreamsOf } from '../../config/upstreams.ts'
+import type { Report } from '../../relay/deps.ts'
+import { createMemoryStore, type MemoryStore } from '../../state/memory.ts'
+import type { Fetch } from '../../transport/fetch.ts'
+import {
+  consoleLog,
+  createClock,
+  createEdgeGateway,
+  type EdgeGateway,
+  type EdgePlatform,
+} from '../gateway.ts'
+import { openConfigFile, watchConfig, type Reloader } from './config-file.ts'
+import { keepState, type StateFile } from './state-file.ts'
+
+/** A gateway on a runtime that has files and speaks enough of Node to reach them: Bun and Deno. */
+interface FileGateway {
+  readonly config: Config
+  fetch(request: Request, env: unknown): Promise<Response>
+  /** A line of the log. */
+  say(message: string): void
+  /** Refuses new requests, waits for the open answers within `settings.drain_timeout`, and writes the state. */
+  end(): Promise<void>
+}
+
+/** What the runtime brings along. */
+interface FileGatewayOptions {
+  readonly peerOf: EdgePlatform['peerOf']
+  readonly fetch?: Fetch
+}
+
+/**
+ * Opens the configuration as `aiload start` does: the same file, the same template and token at a first
+ * start, the same state beside it. What is wrong with it is printed, one line for each problem, and ends
+ * the process with 1.
+ */
+export function openFileGateway(brought: FileGatewayOptions): FileGateway {
+  const directory = process.cwd()
+  const given = process.env['AILOAD_CONFIG']
+  const template = fileURLToPath(new URL('../../../config/config.json', import.meta.url))
+  const opened = openConfigFile({
+    directory,
+    env: process.env,
+    template,
+    ...(given !== undefined && { given }),
+  })
+  if (!opened.ok) {
+    for (const problem of opened.problems) process.stderr.write(`${problemLine(problem)}\n`)
+    process.exit(1)
+  }
+  const { config, file, warnings, hasNewToken } = opened
+  let write = consoleLog(config.server.mode)
+  const log: Report = (event) => write(event)
+  const place = `"auth_token" in ${file}`
+  if (hasNewToken)
+    log({ kind: 'notice', level: 'info', message: `a new token for your clients was made; it is ${place}` })
+  for (const warning of warnings) log({ kind: 'notice', level: 'warning', message: problemLine(warning) })
+  const clock = createClock()
+  const store = createMemoryStore({ draw: Math.random })
+  store.expect(upstreamsOf(config))
+  const state = keepState({ file: stateFileOf(file, directory), store, clock, report: log })
+  let reloader: Reloader | undefined
+  const lastReload = () => reloader?.last()
+  const gateway = createEdgeGateway(config, { clock, store, log, lastReload, ...brought })
+  reloader = watchConfig({
+    ...opened,
+    env: process.env,
+    report: log,
+    apply(next) {
+      write = consoleLog(next.server.mode)
+      gateway.apply(next)
+    },
+  })
+  process.on('SIGHUP', reloader.reload)
+  return {
+    config,
+    fetch: (request, env) => gateway.fetch(request, env),
+    say: (message) => log({ kind: 'notice', level: 'info', message }),
+    end: () => end(gateway, { config, store, state }),
+  }
+}
+
+/** Beside the configuration; `data/state.json` for one in its usual place. */
+function stateFileOf(configFile: string, directory: string): string {
+  const file = resolve(directory, configFile)
+  const isUsual = file === join(resolve(directory, 'data'), 'config', 'config.json')
+  return join(isUsual ? dirname(dirname(file)) : dirname(file), 'state.json')
+}
+
+interface Ending {
+  readonly config: Config
+  readonly store: MemoryStore
+  readonly state: StateFile
+}
+
+/** How often to look whether all answers have ended. */
+const LOOK_EVERY_MS = 50
+
+async function end(gateway: EdgeGateway, { config, store, state }: Ending): Promise<void> {
+  gateway.drain()
+  const deadline = performance.now() + config.settings.drainTimeoutMs
+  while (gateway.isBusy(store) && performance.now() < deadline) await pause()
+  // The last bytes are still on their way to the client.
+  await pause()
+  state.stop()
+  state.save()
+}
+
+const pause = (): Promise<void> => new Promise((go) => setTimeout(go, LOOK_EVERY_MS))
+
+/** Ends the process once, when a signal asks for it; a second signal ends it at once. */
+export function endOnSignal(end: () => Promise<void>): void {
+  let isEnding = false
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      if (isEnding) process.exit(0)
+      isEnding = true
+      void end().then(() => process.exit(0))
+    })
+  }
+}

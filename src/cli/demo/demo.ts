@@ -1,0 +1,167 @@
+/*
+ * cli/demo: the gateway in front of three pretended upstreams, so that somebody can see it choose, fail over and wait
+ * without a key. Everything runs in one process and writes no file.
+ *
+ * demo      the command: its configuration, and what it tells
+ * upstream  a pretended upstream: what it answers, how quick it is, what it limits
+ */
+import { startNodeGateway, type NodeGateway } from '../../adapter/node/gateway.ts'
+import type { Config } from '../../config/config.ts'
+import { loadConfig } from '../../config/load.ts'
+import { problemLine } from '../../config/problem.ts'
+import { listenAt, listenFailure, type ListenOptions } from '../arguments.ts'
+import { createLogOutput, type LogOutput } from '../log-output.ts'
+import { packageVersion } from '../package-files.ts'
+import { installLastWords, takeSignals } from '../process.ts'
+import { natures, startPretendUpstream, type PretendUpstream } from './upstream.ts'
+
+/** Ports tried after the one that is taken. */
+const MORE_PORTS = 20
+const USUAL_PORT = 2081
+const LAST_PORT = 65_535
+
+/**
+ * Serves the gateway in front of three pretend upstreams of this process until a signal ends it. Needs no
+ * key and no file, and writes none. A taken port is no obstacle: the next free one is said.
+ */
+export async function demo(options: ListenOptions): Promise<number> {
+  const signals = takeSignals()
+  const at = listenAt(options)
+  if ('misuse' in at) return refuse(`aiload: ${at.misuse}`, 2)
+  const wanted = at.port ?? USUAL_PORT
+  const log = createLogOutput('pretty')
+  installLastWords({
+    tell: (message) => log.report({ kind: 'notice', level: 'error', message }),
+    flush: log.flush,
+  })
+
+  const upstreams = await Promise.all(natures.map(startPretendUpstream))
+  const gateway = await startOnFreePort(wanted, { upstreams, log })
+  if ('failure' in gateway) {
+    await Promise.all(upstreams.map((upstream) => upstream.close()))
+    return refuse(gateway.failure, 1)
+  }
+  const { port } = gateway
+  const isElsewhere = wanted !== 0 && wanted !== port
+  log.say(demoText({ port, upstreams, ...(isElsewhere ? { insteadOf: wanted } : {}) }).split('\n'))
+  log.flush()
+
+  // A terminal that was closed ends the demo, which has nothing to reload.
+  const hungUp = new Promise<void>((resolve) => signals.onHangUp(resolve))
+  await Promise.race([signals.toEnd, hungUp])
+  await gateway.close()
+  log.flush()
+  process.exit(0)
+}
+
+interface Parts {
+  readonly upstreams: readonly PretendUpstream[]
+  readonly log: LogOutput
+}
+
+async function startOnFreePort(
+  wanted: number,
+  { upstreams, log }: Parts,
+): Promise<NodeGateway | { readonly failure: string }> {
+  const last = wanted === 0 ? 0 : Math.min(wanted + MORE_PORTS, LAST_PORT)
+  for (let port = wanted; ; port += 1) {
+    const config = demoConfig(upstreams, port)
+    try {
+      return await startNodeGateway({ config, report: log.report, version: packageVersion() })
+    } catch (error) {
+      if (!isTaken(error) || port === last) return { failure: listenFailure(error, config.server) }
+    }
+  }
+}
+
+const isTaken = (error: unknown): boolean =>
+  error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
+
+function refuse(line: string, code: number): number {
+  process.stderr.write(`${line}\n`)
+  return code
+}
+
+/** What the demo shows to a newcomer. */
+interface DemoPlace {
+  readonly port: number
+  /** The port that was wanted and taken, when it is another. */
+  readonly insteadOf?: number
+  readonly upstreams: readonly PretendUpstream[]
+}
+
+const natureText = (upstreams: readonly PretendUpstream[]): string =>
+  upstreams
+    .map(({ nature }) => `  ${nature.name.padEnd(8)} ${descriptions[nature.name] ?? nature.model}`)
+    .join('\n')
+
+const descriptions: Readonly<Record<string, string>> = {
+  quick: 'first word after 0.1 s',
+  slow: 'first word after 2 s, then word by word',
+  limited: '5 requests a minute, then 429',
+}
+
+/** What to type and what to watch; every line works as it stands, in sh, bash and zsh. */
+function demoText({ port, insteadOf, upstreams }: DemoPlace): string {
+  const base = `http://localhost:${port}/v1`
+  const auth = `-H 'authorization: Bearer ${demoToken}'`
+  const ask = (body: string): string => `${base}/chat/completions ${auth} -d '${body}'`
+  const question = '"model":"auto","messages":[{"role":"user","content":"Who are you?"}]'
+  const quick = upstreams.find(({ nature }) => nature.name === 'quick')?.url
+  const format = String.raw`%{http_code} %header{x-aiload-upstream} after %header{x-aiload-attempts} attempt(s), %{time_total} s\n`
+  const taken = insteadOf === undefined ? '' : ` (port ${insteadOf} is taken by another program)`
+
+  return `AILoad demo: the gateway listens on ${base}${taken}
+In front of three pretend upstreams, chosen by round_robin without affinity:
+${natureText(upstreams)}
+No key is needed and nothing is written. The token is ${demoToken}. Ctrl-C ends it.
+
+Ask, in another terminal:
+  curl ${ask(`{${question}}`)}
+
+Stream:
+  curl -N ${ask(`{${question},"stream":true}`)}
+
+Twenty at once. Watch who answers, and that the limited upstream's 429 never reaches you:
+  (for i in $(seq 20); do curl -s -o /dev/null -w '${format}' ${ask(`{${question}}`)} & done; wait)
+
+Break the quick upstream, ask on, and mend it with the same line:
+  curl -X POST ${quick}/break
+
+OpenAI SDK for JavaScript:
+  const client = new OpenAI({ baseURL: '${base}', apiKey: '${demoToken}' })
+  await client.chat.completions.create({ model: 'auto', messages: [{ role: 'user', content: 'Hello' }] })
+
+OpenAI SDK for Python:
+  client = OpenAI(base_url="${base}", api_key="${demoToken}")
+  client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "Hello"}])
+
+State and metrics:
+  curl ${auth} http://localhost:${port}/admin/status
+  curl ${auth} http://localhost:${port}/metrics
+
+Every request has a line below: status, endpoint, model asked for and upstream, time, and the attempts
+where there was more than one.
+`
+}
+
+/** The demo's token is no secret: the gateway listens on the loopback address alone and spends nobody's money. */
+const demoToken = 'sk-demo'
+
+/** The configuration of the demo, through the same door as everybody's. */
+function demoConfig(upstreams: readonly PretendUpstream[], port: number): Config {
+  const text = JSON.stringify({
+    auth_token: demoToken,
+    models: upstreams.map(({ nature, url }) => ({
+      name: nature.name,
+      model: nature.model,
+      base_url: `${url}/v1`,
+      endpoints: ['chat'],
+    })),
+    server: { host: '127.0.0.1', port },
+    settings: { strategy: 'round_robin', affinity: 'off', timeout: 30, drain_timeout: 1 },
+  })
+  const loaded = loadConfig(text, {}, 'the demo')
+  if (!loaded.ok) throw new Error(loaded.problems.map(problemLine).join('\n'))
+  return loaded.config
+}

@@ -1,0 +1,307 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { setTimeout as pause } from 'node:timers/promises'
+
+/** A pretend vendor: a real HTTP server that speaks OpenAI's chat format. */
+export interface PretendUpstream {
+  readonly nature: Nature
+  /** `http://127.0.0.1:port`; the API is below `/v1`, and a POST to `/break` breaks or mends it. */
+  readonly url: string
+  close(): Promise<void>
+}
+
+/** Starts one on a free port of the loopback address. */
+export async function startPretendUpstream(nature: Nature): Promise<PretendUpstream> {
+  const allow = createMinuteLimit(nature.perMinute ?? Infinity, () => performance.now())
+  let isBroken = false
+
+  async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const text = await textOf(incoming)
+    if (incoming.method === 'POST' && incoming.url === '/break') {
+      isBroken = !isBroken
+      return void outgoing.end(
+        isBroken ? `${nature.name} answers 500 from now on\n` : `${nature.name} works again\n`,
+      )
+    }
+    if (incoming.method !== 'POST' || incoming.url !== '/v1/chat/completions') {
+      return sendError(outgoing, {
+        status: 404,
+        code: 'not_found',
+        message: 'Only chat completions are pretended.',
+      })
+    }
+    if (isBroken)
+      return sendError(outgoing, { status: 500, code: 'server_error', message: 'Broken for the demo.' })
+    const asked = parseAsked(text)
+    if (asked === undefined) {
+      return sendError(outgoing, {
+        status: 400,
+        code: 'invalid_request',
+        message: 'A JSON object with messages is wanted.',
+      })
+    }
+    const allowance = allow()
+    if (nature.perMinute !== undefined) tellLimit(outgoing, nature.perMinute, allowance)
+    if (!allowance.isAllowed) {
+      outgoing.setHeader('retry-after', Math.ceil(allowance.resetMs / 1000))
+      const message = `Rate limit reached: ${nature.perMinute} requests a minute.`
+      return sendError(outgoing, { status: 429, code: 'rate_limit_exceeded', message })
+    }
+    await complete(outgoing, asked, nature)
+  }
+
+  const server = createServer((incoming, outgoing) => {
+    // A client that leaves ends its request and nothing else.
+    answer(incoming, outgoing).catch(() => outgoing.destroy())
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return {
+    nature,
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    async close() {
+      const closed = once(server, 'close')
+      server.close()
+      server.closeAllConnections()
+      await closed
+    },
+  }
+}
+
+async function complete(outgoing: ServerResponse, asked: Asked, nature: Nature): Promise<void> {
+  const left = new AbortController()
+  outgoing.once('close', () => left.abort())
+  const { signal } = left
+  const id = `chatcmpl-${randomUUID().slice(0, 8)}`
+  const completion = completionOf(asked, nature, { id, created: Math.floor(Date.now() / 1000) })
+  await pause(nature.thinkingMs, undefined, { signal })
+  if (!asked.stream) {
+    outgoing.setHeader('content-type', 'application/json')
+    return void outgoing.end(completion.whole)
+  }
+  outgoing.setHeader('content-type', 'text/event-stream')
+  outgoing.write(completion.opening)
+  for (const word of completion.words) {
+    outgoing.write(word)
+    await pause(nature.wordMs, undefined, { signal })
+  }
+  outgoing.end(completion.closing)
+}
+
+/** OpenAI's rate limit headers; the reset is a duration. */
+function tellLimit(outgoing: ServerResponse, perMinute: number, { left, resetMs }: Allowance): void {
+  outgoing.setHeader('x-ratelimit-limit-requests', perMinute)
+  outgoing.setHeader('x-ratelimit-remaining-requests', left)
+  outgoing.setHeader('x-ratelimit-reset-requests', `${(resetMs / 1000).toFixed(3)}s`)
+}
+
+interface Failure {
+  readonly status: number
+  readonly code: string
+  readonly message: string
+}
+
+function sendError(outgoing: ServerResponse, { status, code, message }: Failure): void {
+  outgoing.writeHead(status, { 'content-type': 'application/json' })
+  outgoing.end(JSON.stringify({ error: { message, type: 'demo_error', param: null, code } }))
+}
+
+async function textOf(incoming: IncomingMessage): Promise<string> {
+  incoming.setEncoding('utf8')
+  let text = ''
+  for await (const part of incoming) text += part
+  return text
+}
+
+/** How a request stands with a limit. */
+interface Allowance {
+  readonly isAllowed: boolean
+  /** Requests left in this window, this one taken off. */
+  readonly left: number
+  /** Until all of them are there again, in ms; never 0. */
+  readonly resetMs: number
+}
+
+const MINUTE_MS = 60_000
+
+/** Counts requests in windows of a minute, each begun by the first request after the last. `now` is in ms. */
+export function createMinuteLimit(perMinute: number, now: () => number): () => Allowance {
+  let opened = -Infinity
+  let taken = 0
+  return () => {
+    if (now() >= opened + MINUTE_MS) {
+      opened = now()
+      taken = 0
+    }
+    const isAllowed = taken < perMinute
+    if (isAllowed) taken += 1
+    return { isAllowed, left: perMinute - taken, resetMs: opened + MINUTE_MS - now() }
+  }
+}
+
+/** A chat request as far as a pretend upstream cares. */
+interface Asked {
+  readonly question: string
+  readonly stream: boolean
+  readonly includeUsage: boolean
+  readonly inputTokens: number
+  /** Words that may be answered. */
+  readonly most: number
+}
+
+/** Reads a request; undefined when it is no JSON object with messages. */
+export function parseAsked(text: string): Asked | undefined {
+  const body = objectOf(text)
+  if (body === undefined || !Array.isArray(body.messages)) return undefined
+  const last = body.messages.findLast((message: unknown) => isRecord(message) && message.role === 'user')
+  const most = body.max_completion_tokens ?? body.max_tokens
+  return {
+    question: contentText(isRecord(last) ? last.content : ''),
+    stream: body.stream === true,
+    includeUsage: isRecord(body.stream_options) && body.stream_options.include_usage === true,
+    inputTokens: Math.ceil(text.length / 4),
+    most: typeof most === 'number' && most > 0 ? most : Infinity,
+  }
+}
+
+/** An answer, ready to be sent whole or in pieces. */
+interface Completion {
+  /** The answer to a request without `stream`. */
+  readonly whole: string
+  /** The events of a stream before the first word, for each word, and after the last. */
+  readonly opening: string
+  readonly words: readonly string[]
+  readonly closing: string
+}
+
+/** Writes an answer in OpenAI's format; `created` is in epoch seconds. */
+export function completionOf(
+  asked: Asked,
+  nature: Nature,
+  { id, created }: { id: string; created: number },
+): Completion {
+  const all = piecesOf(answerTo(asked.question, nature))
+  const pieces = all.slice(0, asked.most)
+  const finish_reason = pieces.length < all.length ? 'length' : 'stop'
+  const usage = {
+    prompt_tokens: asked.inputTokens,
+    completion_tokens: pieces.length,
+    total_tokens: asked.inputTokens + pieces.length,
+  }
+  const message = { role: 'assistant', content: pieces.join('') }
+  const head = { id, created, model: nature.model }
+  const event = (choices: readonly object[], more: object = {}): string =>
+    `data: ${JSON.stringify({ ...head, object: 'chat.completion.chunk', choices, ...more })}\n\n`
+  const chunk = (delta: object, finish: string | null = null): string =>
+    event([{ index: 0, delta, finish_reason: finish }])
+  return {
+    whole: JSON.stringify({
+      ...head,
+      object: 'chat.completion',
+      choices: [{ index: 0, message, finish_reason }],
+      usage,
+    }),
+    opening: chunk({ role: 'assistant', content: '' }),
+    words: pieces.map((content) => chunk({ content })),
+    closing: `${chunk({}, finish_reason)}${asked.includeUsage ? event([], { usage }) : ''}data: [DONE]\n\n`,
+  }
+}
+
+function objectOf(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return isRecord(value) ? value : undefined
+  } catch {
+    return undefined
+  }
+}
+
+/** Content is a text or a list of parts. */
+function contentText(content: unknown): string {
+  if (typeof content === 'string') return content
+  if (!Array.isArray(content)) return ''
+  return content
+    .map((part: unknown) => (isRecord(part) && typeof part.text === 'string' ? part.text : ''))
+    .join(' ')
+}
+
+const isRecord = (value: unknown): value is Record<string, unknown> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** What the pretend upstreams can talk about; the first that the question fits is told, else the last. */
+const topics: readonly (readonly [RegExp, string])[] = [
+  [
+    /stream|token|chunk|sse/i,
+    'A streamed answer is passed on chunk by chunk, as it comes. Until my first word was there the gateway could still have gone to another upstream without you noticing; since then this answer is mine alone, and nothing starts over.',
+  ],
+  [
+    /limit|429|quota|rate/i,
+    'Every answer of the limited upstream says in its headers how much is left. The gateway reads that and goes elsewhere in time. When many requests come at the same moment some do get a 429, and are sent on to the next upstream: you only ever see the answer.',
+  ],
+  [
+    /fail|down|break|broke|error|outage/i,
+    'Break the quick upstream with the line that the demo printed and ask again. The gateway gets a 500, asks the next upstream, and leaves the broken one alone for a second, then two, then four. One live request tries it again each time.',
+  ],
+  [
+    /balanc|choose|chose|pick|strateg|which|who/i,
+    'Here the strategy is round_robin without affinity, so that requests go around. In your own configuration it can go by weight, by speed or by what is left of a quota, and a conversation stays with the model that began it.',
+  ],
+  [
+    /\b(?:hello|hi|hey|hallo|bonjour|hola)\b|你好/i,
+    'Hello! I am no model at all, just a few prepared sentences, but everything between you and me is real: the gateway, the HTTP, the limits and the clock.',
+  ],
+  [
+    /^/,
+    'I can not really answer that, since I am only a few prepared sentences. Ask me about streaming, limits, failures or how an upstream is chosen, or ask the same again and see who answers next.',
+  ],
+]
+
+/** A short answer to the question, which says who wrote it. */
+export function answerTo(question: string, nature: Nature): string {
+  const [, text = ''] = topics.find(([about]) => about.test(question)) ?? []
+  return `${nature.introduction} ${text}`
+}
+
+/** A text in pieces as a model would stream it: a word each, with the blank before it. */
+export const piecesOf = (text: string): string[] => text.match(/\s*\S+/g) ?? []
+
+/** What a pretend upstream is like. */
+interface Nature {
+  readonly name: string
+  readonly model: string
+  /** From the request to the first word, in ms. */
+  readonly thinkingMs: number
+  /** Between two words of a stream, in ms. */
+  readonly wordMs: number
+  /** Requests in a minute; absent = as many as come. */
+  readonly perMinute?: number
+  /** How it speaks of itself. */
+  readonly introduction: string
+}
+
+export const natures: readonly Nature[] = [
+  {
+    name: 'quick',
+    model: 'demo-quick',
+    thinkingMs: 100,
+    wordMs: 15,
+    introduction: 'This is the quick upstream: my first word takes a tenth of a second.',
+  },
+  {
+    name: 'slow',
+    model: 'demo-slow',
+    thinkingMs: 2_000,
+    wordMs: 60,
+    introduction: 'This is the slow upstream: I think for two seconds, then words drip.',
+  },
+  {
+    name: 'limited',
+    model: 'demo-limited',
+    thinkingMs: 300,
+    wordMs: 25,
+    perMinute: 5,
+    introduction: 'This is the limited upstream: I take five requests a minute.',
+  },
+]

@@ -1,0 +1,205 @@
+import { lchownSync, lstatSync, mkdirSync, opendirSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** The user to become. */
+export interface Owner {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** What came of it: a line for the operator, if any, and whether to go on. */
+export type Dropped =
+  | { readonly ok: true; readonly warning?: string }
+  | { readonly ok: false; readonly problem: string }
+
+/** Files of the data directory that are looked at; it holds a handful, and a mistaken mount may hold millions. */
+const MOST_ENTRIES = 10_000
+
+/**
+ * Leaves root behind before anything is read or listened to: takes ownership of the data directory, which
+ * Docker makes as root, and becomes the user that `wanted` names (`1000:1000`, from AILOAD_DROP_ROOT).
+ *
+ * Does nothing when `wanted` is absent or empty, or when the process is not root: `--user` stays as given.
+ * A directory that can't be owned (a read-only mount) is a warning, since a configuration with a token needs
+ * no writing. Remaining root is never the answer to a failure.
+ */
+export function dropRoot(wanted: string | undefined, directory: string): Dropped {
+  if (wanted === undefined || wanted === '' || process.getuid?.() !== 0) return { ok: true }
+  const owner = parseOwner(wanted)
+  if (owner === undefined)
+    return { ok: false, problem: 'AILOAD_DROP_ROOT is no user; write it as uid:gid, such as 1000:1000' }
+  const warning = own(directory, owner)
+  const code = attempt(() => become(owner))
+  if (code !== undefined) {
+    return {
+      ok: false,
+      problem: `started as root and can not become user ${owner.uid} (${code}); start with --user ${owner.uid}:${owner.gid}`,
+    }
+  }
+  return { ok: true, ...(warning === undefined ? {} : { warning }) }
+}
+
+/** Numbers only, and never root. */
+export function parseOwner(text: string): Owner | undefined {
+  const [, uid, gid = uid] = /^(\d{1,9})(?::(\d{1,9}))?$/.exec(text) ?? []
+  return uid === undefined || Number(uid) === 0 || Number(gid) === 0
+    ? undefined
+    : { uid: Number(uid), gid: Number(gid) }
+}
+
+/** The groups first: who is no longer root may not change them. */
+function become({ uid, gid }: Owner): void {
+  process.setgroups?.([gid])
+  process.setgid?.(gid)
+  process.setuid?.(uid)
+}
+
+/** Gives a directory and what is in it to `owner`, where it is somebody else's. The first reason why not, if any. */
+export function own(directory: string, owner: Owner): string | undefined {
+  const ahead = [directory]
+  let refusal: string | undefined
+  attempt(() => mkdirSync(directory, { recursive: true }))
+  for (let seen = 0; seen < MOST_ENTRIES; seen += 1) {
+    const path = ahead.pop()
+    if (path === undefined) return refusal
+    // One file may be a read-only mount of its own; the others are still to be owned.
+    const code = attempt(() => {
+      ownOne(path, owner)
+      if (lstatSync(path).isDirectory()) ahead.push(...entriesOf(path, MOST_ENTRIES - ahead.length))
+    })
+    if (code !== undefined)
+      refusal ??= `${path} can not be given to user ${owner.uid} (${code}); it stays as it is`
+  }
+  return `${directory} has over ${MOST_ENTRIES} files; not all of them were given to user ${owner.uid}`
+}
+
+/** The code of what went wrong, if anything. */
+function attempt(step: () => void): string | undefined {
+  try {
+    step()
+    return undefined
+  } catch (error) {
+    return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+  }
+}
+
+/** Links themselves, never what they point to: that may be any file of the system. */
+function ownOne(path: string, { uid, gid }: Owner): void {
+  const { uid: ownerNow } = lstatSync(path)
+  if (ownerNow !== uid) lchownSync(path, uid, gid)
+}
+
+function entriesOf(path: string, atMost: number): string[] {
+  const directory = opendirSync(path)
+  const paths: string[] = []
+  try {
+    for (
+      let entry = directory.readSync();
+      entry !== null && paths.length < atMost;
+      entry = directory.readSync()
+    ) {
+      paths.push(join(path, entry.name))
+    }
+    return paths
+  } finally {
+    directory.closeSync()
+  }
+}
+
+/** The signals of this process, taken over. */
+export interface Signals {
+  /** Resolves with the first one that asks for the end. */
+  readonly toEnd: Promise<string>
+  /** Sets what SIGHUP does; before that it does nothing. */
+  onHangUp(task: () => void): void
+}
+
+/**
+ * Under npm one Ctrl-C may come twice, from the terminal and from npm. Nobody's second thought is that quick.
+ */
+const SAME_CTRL_C_MS = 100
+
+/** How often the parent is looked at. */
+const PARENT_CHECK_MS = 500
+
+/**
+ * Takes SIGTERM, SIGINT and SIGHUP. Called first of all: process 1 of a container gets no signal that it does
+ * not listen to, and everywhere else SIGHUP would kill. The second signal to end exits at once.
+ *
+ * Told to stop, npm ends only the shell between itself and us (npm 11, Debian's dash), so a gateway that npm
+ * started ends as well when its parent has gone.
+ */
+export function takeSignals(): Signals {
+  let hangUp = (): void => {}
+  let first: { readonly signal: string; readonly at: number } | undefined
+  const toEnd = new Promise<string>((resolve) => {
+    const end = (signal: string): void => {
+      const at = performance.now()
+      if (first?.signal === signal && signal === 'SIGINT' && at - first.at < SAME_CTRL_C_MS) return
+      // Two requests to stop are still an orderly stop, so supervisors need not be alarmed.
+      if (first !== undefined) process.exit(0)
+      first = { signal, at }
+      resolve(signal)
+    }
+    process.on('SIGTERM', end)
+    process.on('SIGINT', end)
+    if (process.env.npm_lifecycle_event !== undefined) whenOrphaned(() => end('the end of npm'))
+  })
+  process.on('SIGHUP', () => hangUp())
+  return { toEnd, onHangUp: (task) => void (hangUp = task) }
+}
+
+function whenOrphaned(task: () => void): void {
+  const { ppid } = process
+  const timer = setInterval(() => {
+    if (process.ppid === ppid) return
+    clearInterval(timer)
+    task()
+  }, PARENT_CHECK_MS)
+  timer.unref()
+}
+
+/** What is done with mistakes of ours that nobody caught. */
+export interface LastWords {
+  /** Takes the one line about it. */
+  readonly tell: (line: string) => void
+  /** Writes out what was told; the process ends then. */
+  readonly flush: () => void
+}
+
+/**
+ * A mistake that nobody caught is told in one line. After an uncaught exception nothing can be relied on, so
+ * the process ends with 1 and its supervisor starts a new one; an unhandled rejection concerns one request.
+ */
+export function installLastWords({ tell, flush }: LastWords): void {
+  process.on('uncaughtException', (error) => {
+    tell(`a mistake in AILoad ends it: ${traceOf(error)}`)
+    flush()
+    process.exit(1)
+  })
+  process.on('unhandledRejection', (reason) => tell(`a mistake in AILoad: ${traceOf(reason)}`))
+}
+
+/** Frames told: enough to find the place. */
+const MOST_FRAMES = 6
+
+/**
+ * An error's name, code and stack frames. Never its message: the runtime quotes header values and addresses
+ * there, and with them keys.
+ */
+export function traceOf(error: unknown): string {
+  if (!(error instanceof Error)) return 'a value was thrown that is no error'
+  const code = 'code' in error && /^[A-Z0-9_]+$/.test(String(error.code)) ? ` ${String(error.code)}` : ''
+  const frames = framesOf(error).slice(0, MOST_FRAMES)
+  return `${error.constructor.name}${code} ${frames.join(' ')}`.trimEnd()
+}
+
+function framesOf({ stack = '', message }: Error): string[] {
+  // The message stands above the frames, and may look like one.
+  const at = message === '' ? 0 : stack.indexOf(message) + message.length
+  return stack
+    .slice(at)
+    .split('\n')
+    .filter((line) => /^ {4}at /.test(line))
+    .map((line) => line.trim())
+}

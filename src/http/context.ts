@@ -1,0 +1,156 @@
+import type { ServerConfig } from '../config/config.ts'
+import { GatewayError } from '../errors.ts'
+import type { AppDeps, Setup } from './deps.ts'
+import type { Arrival } from './incoming.ts'
+import { pathOf, queryOf, routeOf } from './paths.ts'
+import { errorResponse } from './response.ts'
+
+/** One request on its way through the routes. */
+export interface Visit {
+  readonly request: Request
+  /** What the runtime passed beside the request. */
+  readonly env: unknown
+  readonly arrival: Arrival
+  /** The configuration that it began with. */
+  readonly setup: Setup
+  readonly id: string
+  /** With its leading slash, as sent. */
+  readonly path: string
+  /** As sent, without `?`; empty = none. */
+  readonly query: string
+  /** Arrival, ms on the clock. */
+  readonly since: number
+  /** Headers of every answer: the request id and CORS. */
+  readonly ownHeaders: Record<string, string>
+  /** The model that the client named, as soon as it is known; for the log. */
+  asked: string
+  /** Whether its end is reported elsewhere: the relay tells of everything that it takes on. */
+  isTold: boolean
+}
+
+/** Takes a request in. Called once for each, so it looks at little and copies nothing. */
+function visitOf(request: Request, env: unknown, deps: AppDeps): Visit {
+  const since = deps.clock.now()
+  const arrival = deps.arrive(request, env)
+  const setup = deps.setup()
+  const id = requestIdOf(arrival.headers['x-request-id'], deps.newId)
+  const ownHeaders = { 'x-request-id': id }
+  addCors(ownHeaders, setup.config.server.cors, arrival.headers['origin'])
+  return {
+    request,
+    env,
+    arrival,
+    setup,
+    id,
+    path: pathOf(request.url),
+    query: queryOf(arrival.target ?? request.url),
+    since,
+    ownHeaders,
+    asked: '',
+    isTold: false,
+  }
+}
+
+/** What answers a visit. Errors are thrown. */
+export type VisitRoute = (visit: Visit) => Response | Promise<Response>
+
+/** What wraps every route: the request id, CORS, errors as OpenAI's envelope, and a word of each that ends here. */
+export async function visited(
+  asked: { readonly request: Request; readonly env: unknown },
+  route: VisitRoute,
+  deps: AppDeps,
+): Promise<Response> {
+  let visit: Visit | undefined
+  try {
+    visit = visitOf(asked.request, asked.env, deps)
+    return await route(visit)
+  } catch (error) {
+    return refused(error, visit, deps)
+  }
+}
+
+/** The answer for an error. One that is none of ours is our mistake: the client is told nothing, the operator where. */
+export function refused(error: unknown, visit: Visit | undefined, deps: AppDeps): Response {
+  const isOurs = error instanceof GatewayError
+  if (!isOurs) {
+    deps.report({
+      kind: 'notice',
+      level: 'error',
+      message: `a mistake of AILoad in request ${visit?.id ?? '-'}: ${trace(error)}`,
+    })
+  }
+  const status = isOurs ? error.status : 500
+  if (visit !== undefined && !visit.isTold)
+    tell(visit, { status, code: isOurs ? error.code : 'internal_error' }, deps)
+  return errorResponse(error, visit?.ownHeaders ?? {})
+}
+
+/** Reports a request that ends without the relay: its line in the log and its count in the metrics. */
+export function tell(visit: Visit, end: { status: number; code?: string }, deps: AppDeps): void {
+  visit.isTold = true
+  const route = visit.path.startsWith('/v1/') ? routeOf(visit.path.slice('/v1/'.length)) : undefined
+  const models = route === undefined ? 'other' : 'models'
+  deps.report({
+    kind: 'request',
+    id: visit.id,
+    endpoint: route?.endpoint ?? models,
+    asked: visit.asked,
+    attempts: [],
+    durationMs: deps.clock.now() - visit.since,
+    stream: false,
+    queuedMs: 0,
+    ...end,
+  })
+}
+
+/** Where our own mistake was made. Messages of runtimes quote header values and URLs, so they are left out. */
+function trace(error: unknown): string {
+  if (!(error instanceof Error)) return 'a value was thrown that is no error'
+  const frames = (error.stack ?? '').split('\n').filter((line) => line.startsWith('    at '))
+  const nearest = frames.slice(0, 3).map((line) => line.trim())
+  return [error.name, ...nearest].join(' ')
+}
+
+const IS_USABLE = /^[A-Za-z0-9._-]{1,128}$/
+
+/** The client's own id when it is harmless in headers and logs, else a new one. */
+function requestIdOf(given: string | undefined, newId: () => string): string {
+  return given !== undefined && IS_USABLE.test(given) ? given : newId()
+}
+
+/**
+ * Headers that a page's script may read. The star means all of them, since credentials are never allowed; browsers
+ * that do not know it (Safari before 15.4) read the names.
+ */
+const EXPOSED =
+  'x-request-id, x-model, x-aiload-upstream, x-aiload-attempts, retry-after, retry-after-ms, openai-processing-ms, *'
+
+/**
+ * Adds the CORS headers for one origin; none where cross-origin calls are not allowed.
+ *
+ * Credentials are never allowed: the token travels in a header that the page's script sets itself.
+ */
+function addCors(
+  headers: Record<string, string>,
+  cors: ServerConfig['cors'],
+  origin: string | undefined,
+): void {
+  if (cors === false) return
+  if (cors !== '*') headers['vary'] = 'Origin'
+  if (origin === undefined || (cors !== '*' && !cors.includes(origin))) return
+  headers['access-control-allow-origin'] = cors === '*' ? '*' : origin
+  headers['access-control-expose-headers'] = EXPOSED
+}
+
+/** What a list of header names is made of; anything else is not repeated. */
+const IS_NAME_LIST = /^[\w\-.!#$%&'*+^`|~, \t]{1,4096}$/
+
+/** What a preflight is told besides; the browser asks again after a day. */
+export function preflightHeaders(requestedHeaders: string | undefined): Record<string, string> {
+  const isList = requestedHeaders !== undefined && IS_NAME_LIST.test(requestedHeaders)
+  return {
+    'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS',
+    'access-control-allow-headers': isList ? requestedHeaders : 'authorization, content-type',
+    'access-control-max-age': '86400',
+  }
+}

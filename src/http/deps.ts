@@ -1,0 +1,67 @@
+import type { Config } from '../config/config.ts'
+import { upstreamsOf } from '../config/upstreams.ts'
+import { secretMatcher } from '../lib/hash.ts'
+import { parseTrusted, type TrustedProxies } from '../lib/ip.ts'
+import { createPools, type Pools } from '../pool/pool.ts'
+import type { Upstream } from '../pool/upstream.ts'
+import type { RelayDeps } from '../relay/deps.ts'
+import type { RelayRules, Traffic } from '../relay/select.ts'
+import type { MaybePromise } from '../state/store.ts'
+import type { Arrive, BufferedBytes } from './incoming.ts'
+import type { Respond } from './response.ts'
+
+/** Everything that the app is given: what the relay needs, and what only HTTP does. */
+export interface AppDeps extends RelayDeps {
+  /** The configuration in force; asked once for each request. */
+  readonly setup: () => Setup
+  readonly traffic: Traffic
+  readonly arrive: Arrive
+  readonly respond: Respond
+  readonly memory: BufferedBytes
+  /** A new request id. */
+  readonly newId: () => string
+  /** True from the first signal to end until the end. */
+  readonly isDraining: () => boolean
+  /** The Prometheus text. */
+  readonly metricsText: () => MaybePromise<string>
+  /** What `/admin/status` shows. */
+  readonly status: () => MaybePromise<unknown>
+}
+
+/** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */
+export interface Setup {
+  readonly config: Config
+  readonly pools: Pools
+  /** Constant in time over the digests of both. */
+  readonly isToken: (given: string) => boolean
+  readonly trusted: TrustedProxies
+  readonly rules: RelayRules
+  /** Where paths go that no pool serves; undefined = nowhere. */
+  readonly passOnTo: Upstream | undefined
+}
+
+/** @throws Error for a `trusted_proxies` item that is no address, range or `private` */
+export function createSetup(config: Config): Setup {
+  const upstreams = upstreamsOf(config)
+  const { settings } = config
+  return {
+    config,
+    pools: createPools(upstreams, settings.unknownModel),
+    isToken: secretMatcher(config.authToken),
+    trusted: parseTrusted(config.server.trustedProxies),
+    rules: {
+      strategy: settings.strategy,
+      affinityTtlMs: settings.affinityTtlMs,
+      timeoutMs: settings.timeoutMs,
+      connectTimeoutMs: settings.connectTimeoutMs,
+      queueTimeoutMs: settings.queueTimeoutMs,
+      maxAttempts: settings.maxAttempts,
+    },
+    passOnTo: soleOrNamed(upstreams, settings.passthrough),
+  }
+}
+
+function soleOrNamed(upstreams: readonly Upstream[], name: string | undefined): Upstream | undefined {
+  if (name !== undefined) return upstreams.find((upstream) => upstream.name === name)
+  return upstreams.length === 1 ? upstreams[0] : undefined
+}

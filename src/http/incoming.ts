@@ -1,0 +1,189 @@
+import { GatewayError } from '../errors.ts'
+import type { AbortSignalLike } from '../lib/abort.ts'
+import type { Clock } from '../lib/clock.ts'
+import { headerBagOf, type HeaderBag } from '../lib/headers.ts'
+
+/** What the runtime knows of a request that came in. */
+export interface Arrival {
+  /** Lower-case names. */
+  readonly headers: HeaderBag
+  /**
+   * The request target as it stood on the wire, where the runtime still has it. A parsed URL is not that:
+   * it writes some bytes of a query otherwise (`'` as `%27`).
+   */
+  readonly target?: string | undefined
+  /** The address at the other end of the connection; where the platform names the client, that one. */
+  readonly peer: string
+  /** Aborted when the client leaves before its answer is complete. */
+  readonly gone: AbortSignalLike
+  /**
+   * Reads the whole body, counting while it reads.
+   *
+   * @throws GatewayError `request_too_large` as soon as the limit is passed, `request_timeout` after 30 s of
+   * silence, `overloaded` when all bodies together take too much memory
+   */
+  readonly readBody: (limits: BodyLimits) => Promise<Uint8Array>
+}
+
+/** What one body may cost. */
+export interface BodyLimits {
+  readonly maxBytes: number
+  /** Counts the bytes of all bodies that are held. */
+  readonly memory: BufferedBytes
+}
+
+/** The bytes of all buffered bodies together. */
+export interface BufferedBytes {
+  /** False when `bytes` more would pass the cap; then nothing is counted. */
+  take(bytes: number): boolean
+  free(bytes: number): void
+  readonly held: number
+}
+
+/** @param cap asked at every step, since a reload may change it */
+export function createBufferedBytes(cap: () => number): BufferedBytes {
+  let held = 0
+  return {
+    get held() {
+      return held
+    },
+    take(bytes) {
+      if (held + bytes > cap()) return false
+      held += bytes
+      return true
+    },
+    free(bytes) {
+      held = Math.max(0, held - bytes)
+    },
+  }
+}
+
+/** How a runtime tells what it knows; `env` is what it passes to the app beside the request. */
+export type Arrive = (request: Request, env: unknown) => Arrival
+
+/** A client that sends nothing for this long is cut; one that makes progress never is. */
+export const BODY_SILENCE_MS = 30_000
+
+/** Gathers chunks of one body within its limits. */
+interface BodyCollector {
+  /** @throws GatewayError when a limit is passed */
+  add(chunk: Uint8Array): void
+  /** Everything as one piece, given once: it is held by its taker alone. */
+  whole(): Uint8Array
+  /** The bytes are no longer held. */
+  drop(): void
+}
+
+/** @param declared the `content-length`, where one was sent: a body that is too large is refused at once */
+export function createBodyCollector(
+  { maxBytes, memory }: BodyLimits,
+  declared: number | undefined,
+): BodyCollector {
+  const chunks: Uint8Array[] = []
+  let size = 0
+  if (declared !== undefined && declared > maxBytes) throw tooLarge(maxBytes)
+
+  return {
+    add(chunk) {
+      if (size + chunk.length > maxBytes) throw tooLarge(maxBytes)
+      if (!memory.take(chunk.length)) throw overloaded()
+      size += chunk.length
+      chunks.push(chunk)
+    },
+    whole() {
+      const [only] = chunks
+      if (only !== undefined && chunks.length === 1) return only
+      const joined = new Uint8Array(size)
+      let at = 0
+      for (const chunk of chunks) {
+        joined.set(chunk, at)
+        at += chunk.length
+      }
+      // Whoever holds the collector would hold a second copy.
+      chunks.length = 0
+      return joined
+    },
+    drop() {
+      memory.free(size)
+      size = 0
+      chunks.length = 0
+    },
+  }
+}
+
+/** RFC 9110 §15.5.14. The rest of the body is not read, so the connection can't be used again. */
+function tooLarge(maxBytes: number): GatewayError {
+  return new GatewayError(
+    'request_too_large',
+    `The body is larger than ${maxBytes} bytes (server.max_body).`,
+    {
+      headers: { connection: 'close' },
+    },
+  )
+}
+
+function overloaded(): GatewayError {
+  return new GatewayError(
+    'overloaded',
+    'Too many request bodies are being held at once; try again in a second.',
+    {
+      headers: { 'retry-after': '1', connection: 'close' },
+    },
+  )
+}
+
+/** RFC 9110 §15.5.9. */
+export function bodyTimeout(): GatewayError {
+  return new GatewayError('request_timeout', `No byte of the body arrived for ${BODY_SILENCE_MS / 1000} s.`, {
+    headers: { connection: 'close' },
+  })
+}
+
+/** A body that breaks off was left by its client; the status is for the log. */
+export function clientGone(): GatewayError {
+  return new GatewayError('client_closed_request', 'The client left before its request was complete.')
+}
+
+/** How a request arrives on any fetch runtime; `peerOf` is the one thing that each knows in its own way. */
+export function createWebArrive(clock: Clock, peerOf: (request: Request, env: unknown) => string): Arrive {
+  return (request, env) => {
+    const headers = headerBagOf(request.headers)
+    return {
+      headers,
+      peer: peerOf(request, env),
+      gone: request.signal,
+      async readBody(limits) {
+        const declared = headers['content-length']
+        const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared))
+        if (request.body === null) return body.whole()
+        const reader: ReadableStreamDefaultReader<Uint8Array> = request.body.getReader()
+        try {
+          for (;;) {
+            const { done, value } = await readInTime(reader, clock)
+            if (done) return body.whole()
+            body.add(value)
+          }
+        } catch (error) {
+          body.drop()
+          void reader.cancel().catch(() => {})
+          throw error instanceof GatewayError ? error : clientGone()
+        }
+      },
+    }
+  }
+}
+
+async function readInTime(
+  reader: ReadableStreamDefaultReader<Uint8Array>,
+  clock: Clock,
+): Promise<Awaited<ReturnType<typeof reader.read>>> {
+  let cancelTimer = (): void => {}
+  const silence = new Promise<never>((_resolve, reject) => {
+    cancelTimer = clock.after(BODY_SILENCE_MS, () => reject(bodyTimeout()))
+  })
+  try {
+    return await Promise.race([reader.read(), silence])
+  } finally {
+    cancelTimer()
+  }
+}

@@ -1,0 +1,44 @@
+import { textOf } from '../bytes.ts'
+import type { Span } from './scan.ts'
+
+const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|([^]))/g
+const CONTROL: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }
+
+/**
+ * The text of the JSON string at `span`, quotes not included, escapes resolved.
+ *
+ * Escapes that JSON does not know stand for the character behind the backslash (`\m` is `m`), as the
+ * most lenient readers have it. Half a surrogate pair stays half.
+ */
+export function stringValue(bytes: Uint8Array, span: Span): string {
+  const raw = textOf(bytes, span.start + 1, span.end - 1)
+  return raw.includes('\\') ? raw.replace(ESCAPE, unescape) : raw
+}
+
+/** The JSON number at `span`; undefined for anything else and for what no double can hold (1e400). */
+export function numberValue(bytes: Uint8Array, span: Span): number | undefined {
+  const whole = wholeNumber(bytes, span)
+  if (whole !== undefined) return whole
+  const text = textOf(bytes, span.start, span.end)
+  if (!/^-?\d/.test(text)) return undefined
+  const value = Number(text)
+  return Number.isFinite(value) ? value : undefined
+}
+
+/** Most numbers are a few digits, and need no text to be read. */
+function wholeNumber(bytes: Uint8Array, { start, end }: Span): number | undefined {
+  if (end === start || end - start > SAFE_DIGITS) return undefined
+  let value = 0
+  for (let at = start; at < end; at++) {
+    const digit = (bytes[at] ?? 0) - 0x30
+    if (digit < 0 || digit > 9) return undefined
+    value = value * 10 + digit
+  }
+  return value
+}
+
+const SAFE_DIGITS = 15
+
+function unescape(_escape: string, hex: string | undefined, char: string): string {
+  return hex === undefined ? (CONTROL[char] ?? char) : String.fromCharCode(Number.parseInt(hex, 16))
+}

@@ -1,0 +1,244 @@
+import { createByteSearch, matchesAt, type ByteSearch } from './bytes.ts'
+
+/** Where the value of a form field stands, or where the field would be inserted. */
+interface FormField {
+  readonly bytes: Uint8Array
+  readonly name: string
+  readonly boundary: string
+  /** Offsets of the value; absent when the form has no such field. */
+  readonly span?: { readonly start: number; readonly end: number }
+  /** The value as text, invalid UTF-8 replaced; absent when the form has no such field. */
+  readonly value?: string
+  /** Offset of the first delimiter's dashes. */
+  readonly formStart: number
+}
+
+/**
+ * Finds the part called `name` in the raw bytes of a `multipart/form-data` body.
+ *
+ * Bytes outside part headers are skipped by a search for the boundary and never read as text. A part called `name` that
+ * brings a file name too is the field all the same: servers differ in which of the two they go by, and none may
+ * see a value that was not looked at. Compared is the name as it reads with backslash escapes resolved.
+ * @throws MultipartError when the boundary is unusable, the framing or a part's headers are malformed, the field stands
+ * twice or is transfer-encoded, or any part's name is written as `name*` (RFC 7578 §4.2 forbids it, yet some servers read it)
+ */
+export function findFormField(bytes: Uint8Array, contentType: string, name: string): FormField {
+  const boundary = boundaryOf(contentType)
+  const found: { start: number; end: number }[] = []
+  const { start: formStart } = eachPart(bytes, boundary, (start, end) => {
+    const headersEnd = headersEndOf(bytes, start, end)
+    const headers = headerLines(bytes.subarray(start, headersEnd))
+    if (nameOf(headers) !== name) return
+    if (found.length > 0) throw new MultipartError(`the form has the field ${name} twice`)
+    refuseEncoded(headers)
+    found.push({ start: headersEnd + BLANK_LINE.length, end })
+  })
+  const [span] = found
+  if (span === undefined) return { bytes, name, boundary, formStart }
+  return {
+    bytes,
+    name,
+    boundary,
+    formStart,
+    span,
+    value: decoder.decode(bytes.subarray(span.start, span.end)),
+  }
+}
+
+/**
+ * The form with `value` in the field, in parts to be sent one after the other.
+ *
+ * Parts are views of the form's bytes: no file is copied. An absent field becomes the first part of the form.
+ * `value` is without line breaks, so that it can't end the part early; neither it nor the field's name is checked.
+ */
+export function replaceFormField(field: FormField, value: string): Uint8Array[] {
+  const { bytes, name, boundary, formStart, span } = field
+  if (span) return [bytes.subarray(0, span.start), encoder.encode(value), bytes.subarray(span.end)]
+  const part = `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`
+  return [bytes.subarray(0, formStart), encoder.encode(part), bytes.subarray(formStart)]
+}
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
+
+const BLANK_LINE = encoder.encode('\r\n\r\n')
+const findBlankLine = createByteSearch(BLANK_LINE)
+const MAX_HEADER_BYTES = 16_384
+
+/** Looks from the line break of the delimiter on, since a part may have no headers at all. */
+function headersEndOf(bytes: Uint8Array, start: number, end: number): number {
+  const limit = Math.min(end, start + MAX_HEADER_BYTES)
+  const at = findBlankLine(bytes.subarray(start - 2, limit), 0)
+  if (at < 0) throw new MultipartError('a part has no blank line behind its headers')
+  return start - 2 + at
+}
+
+type HeaderLine = readonly [name: string, value: string]
+
+function headerLines(bytes: Uint8Array): HeaderLine[] {
+  if (bytes.length === 0) return []
+  const unfolded = decoder.decode(bytes).replaceAll(/\r\n[ \t]+/g, ' ')
+  return unfolded.split('\r\n').map((line) => {
+    const colon = line.indexOf(':')
+    if (colon < 1 || /[\r\n]/.test(line)) throw new MultipartError('a part has a malformed header')
+    return [line.slice(0, colon).trim().toLowerCase(), line.slice(colon + 1).trim()]
+  })
+}
+
+function nameOf(headers: readonly HeaderLine[]): string | undefined {
+  const dispositions = headers.filter(([name]) => name === 'content-disposition')
+  if (dispositions.length > 1) throw new MultipartError('a part has two content dispositions')
+  const parameters = headerParameters(dispositions[0]?.[1] ?? '')
+  const names = parameters?.get('name') ?? []
+  const hasExtendedName = parameters && [...parameters.keys()].some((key) => key.startsWith('name*'))
+  if (!parameters || hasExtendedName || names.length > 1) {
+    throw new MultipartError('a part has a malformed content disposition')
+  }
+  return names[0]
+}
+
+/** RFC 7578 §4.7 deprecates the encodings that would make the value read otherwise than it stands. */
+function refuseEncoded(headers: readonly HeaderLine[]): void {
+  const encoding = headers.find(([name]) => name === 'content-transfer-encoding')?.[1]
+  if (encoding !== undefined && !/^(7bit|8bit|binary)$/i.test(encoding)) {
+    throw new MultipartError('the field has a transfer encoding')
+  }
+}
+
+/** What is wrong with a multipart body, in words that quote nothing of it. */
+export class MultipartError extends Error {
+  constructor(message: string) {
+    super(message)
+    this.name = 'MultipartError'
+  }
+}
+
+/** A line that separates parts (RFC 2046 §5.1.1). */
+interface Delimiter {
+  /** Offset of its two dashes. */
+  readonly start: number
+  /** Offset behind its line break; of a closing one, behind the last dashes. */
+  readonly end: number
+  readonly closes: boolean
+}
+
+/**
+ * The boundary that a content type names, quoted or not.
+ * @throws MultipartError when it is no `multipart/form-data` or names none, two, or one that RFC 2046 §5.1.1 does
+ * not allow in length (1 to 70) or characters (visible ASCII, blanks inside)
+ */
+function boundaryOf(contentType: string): string {
+  if (!/^\s*multipart\/form-data\s*(;|$)/i.test(contentType)) {
+    throw new MultipartError('the content type is not multipart/form-data')
+  }
+  const boundaries = headerParameters(contentType)?.get('boundary') ?? []
+  const [boundary = ''] = boundaries
+  if (boundaries.length !== 1 || !/^[\x20-\x7e]{0,69}[\x21-\x7e]$/.test(boundary)) {
+    throw new MultipartError('the content type has no usable boundary')
+  }
+  return boundary
+}
+
+/**
+ * A function that gives the first delimiter whose line break in front (or the start of the body) is at or after `from`.
+ *
+ * Bytes that look like the boundary count only as a line of their own: after CRLF or at offset 0, and followed by
+ * two dashes or by CRLF, with blanks between as RFC 2046 allows. It throws a MultipartError when none follows.
+ */
+function delimiterFinder(bytes: Uint8Array, boundary: string): (from: number) => Delimiter {
+  const line = new TextEncoder().encode(`\r\n--${boundary}`)
+  const search = createByteSearch(line)
+  return (from) => {
+    const opening = from === 0 ? openingAt(bytes, line) : undefined
+    return opening ?? searched(bytes, search, { from, size: line.length })
+  }
+}
+
+/** More parts than any form has; each costs the reading of its headers. */
+const MAX_PARTS = 10_000
+
+/**
+ * Calls `visit` with the start and end of every part, headers included; gives the first delimiter.
+ * @throws MultipartError when the body does not begin, go on and end with delimiters, or has over 10,000 parts
+ */
+function eachPart(
+  bytes: Uint8Array,
+  boundary: string,
+  visit: (start: number, end: number) => void,
+): Delimiter {
+  const delimiterFrom = delimiterFinder(bytes, boundary)
+  const first = delimiterFrom(0)
+  let current = first
+  for (let count = 1; !current.closes; count++) {
+    if (count > MAX_PARTS) throw new MultipartError(`the body has more than ${MAX_PARTS} parts`)
+    const next = delimiterFrom(current.end - 2)
+    visit(current.end, next.start - 2)
+    current = next
+  }
+  return first
+}
+
+function openingAt(bytes: Uint8Array, line: Uint8Array): Delimiter | undefined {
+  const dashed = line.subarray(2)
+  return matchesAt(bytes, 0, dashed) ? delimiterOf(bytes, 0, dashed.length) : undefined
+}
+
+function searched(
+  bytes: Uint8Array,
+  search: ByteSearch,
+  { from, size }: { from: number; size: number },
+): Delimiter {
+  let at = search(bytes, from)
+  while (at >= 0) {
+    const found = delimiterOf(bytes, at + 2, at + size)
+    if (found) return found
+    at = search(bytes, at + 2)
+  }
+  throw new MultipartError('the body does not begin and end with its boundary')
+}
+
+/** Undefined when what follows the boundary shows that it is not one. */
+function delimiterOf(bytes: Uint8Array, start: number, behind: number): Delimiter | undefined {
+  if (bytes[behind] === DASH && bytes[behind + 1] === DASH) return { start, end: behind + 2, closes: true }
+  let at = behind
+  while (bytes[at] === 0x20 || bytes[at] === 0x09) at++
+  if (bytes[at] !== CR || bytes[at + 1] !== LF) return undefined
+  return { start, end: at + 2, closes: false }
+}
+
+const DASH = 0x2d
+const CR = 0x0d
+const LF = 0x0a
+
+/** One parameter: its name, then perhaps a value, quoted (whatever follows the quote is dropped) or bare. */
+const PARAMETER = /([^\s;="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\[^])*)"[^;]*|([^\s";][^;]*)?))?(?=;|$)/
+const SEPARATORS = /[;\s]*/
+
+/**
+ * The parameters of a header value such as `form-data; name="model"`: all values of each name, in order.
+ *
+ * Names are lower-cased. Values may be quoted, with backslash escapes (RFC 9110 §5.6.4, §5.6.6); bare ones
+ * reach to the next semicolon, so that a boundary with `=` or `/`, which should be quoted, is understood. A
+ * name without a value has the empty one. Linear in the length. Undefined when a part of the header can't be
+ * read: a quote that never ends, a value without a name.
+ */
+export function headerParameters(header: string): ReadonlyMap<string, readonly string[]> | undefined {
+  const parameter = new RegExp(PARAMETER, 'y')
+  const separators = new RegExp(SEPARATORS, 'y')
+  const found = new Map<string, string[]>()
+  const semicolon = header.indexOf(';')
+  let at = semicolon < 0 ? header.length : semicolon
+  for (;;) {
+    separators.lastIndex = at
+    separators.exec(header)
+    if (separators.lastIndex === header.length) return found
+    parameter.lastIndex = separators.lastIndex
+    const match = parameter.exec(header)
+    if (match === null) return undefined
+    const [, name = '', quoted, bare = ''] = match
+    const values = found.get(name.toLowerCase()) ?? []
+    values.push(quoted === undefined ? bare.trimEnd() : quoted.replace(/\\([^])/g, '$1'))
+    found.set(name.toLowerCase(), values)
+    at = parameter.lastIndex
+  }
+}

@@ -1,0 +1,159 @@
+import type { Failure } from '../pool/outcome.ts'
+import type { Claim, Upstream } from '../pool/upstream.ts'
+import { NOTHING, type Eligible, type Survey } from './candidates.ts'
+import type { Verbatim } from './commit.ts'
+import type { AttemptOutcome, AttemptRecord, RelayDeps } from './deps.ts'
+import type { RelayAnswer, RelayRequest } from './request.ts'
+
+/** What one request has been through. Lives as long as its loop. */
+export interface Journey {
+  readonly request: RelayRequest
+  /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
+  upstreams: readonly Upstream[]
+  /** Keys of earlier answers whose holder is not known here; see `Ask.heldBy`. */
+  unheard: readonly string[]
+  /** The rest of the present order. */
+  order: Claim[]
+  /** The survey that the order came from, for round robin's credits. */
+  survey: Survey | undefined
+  /** Ids that were tried since the last wait. */
+  readonly tried: Set<string>
+  /** Ids that refused this one request and took no harm: to wait for them is of no use. */
+  unfit: ReadonlySet<string>
+  readonly attempts: AttemptRecord[]
+  readonly failures: Failure[]
+  ambiguous: number
+  /** When the first attempt began. */
+  firstSentAt: number | undefined
+  /** The last moment for a first byte, over all attempts; ms on the clock. */
+  deadline: number
+  /** Waiting in the queue in all. */
+  queuedMs: number
+  /** Models that refused what another may accept. */
+  refusingModels: ReadonlySet<string>
+  /** The answer of the first such model; what the client gets when the other one fails too. */
+  kept: Verbatim | undefined
+}
+
+/** Most requests never have any. */
+const NOBODY: ReadonlySet<string> = new Set()
+
+/** A request that was not tried anywhere yet; it may go to its whole pool where nothing else is known. */
+export function createJourney(request: RelayRequest, eligible?: Eligible): Journey {
+  return {
+    request,
+    upstreams: eligible?.upstreams ?? request.pool.upstreams,
+    unheard: eligible?.unheard ?? NOTHING,
+    order: [],
+    survey: undefined,
+    tried: new Set(),
+    unfit: NOBODY,
+    attempts: [],
+    failures: [],
+    ambiguous: 0,
+    firstSentAt: undefined,
+    deadline: Infinity,
+    queuedMs: 0,
+    refusingModels: NOBODY,
+    kept: undefined,
+  }
+}
+
+/** Who may be tried at all, now or after a wait. */
+export function fitFor({ upstreams, unfit, refusingModels }: Journey): readonly Upstream[] {
+  if (unfit.size === 0 && refusingModels.size === 0) return upstreams
+  return upstreams.filter(({ id, model }) => !unfit.has(id) && !refusingModels.has(model))
+}
+
+/** Who may be tried now: not the same twice. */
+export function openTo(journey: Journey): readonly Upstream[] {
+  const { tried } = journey
+  const fit = fitFor(journey)
+  return tried.size === 0 ? fit : fit.filter(({ id }) => !tried.has(id))
+}
+
+/** How a request ended, for its event. */
+interface RequestEnd {
+  readonly status: number
+  readonly code?: string | undefined
+  readonly upstream?: Upstream | undefined
+  readonly inputTokens?: number | undefined
+  readonly outputTokens?: number | undefined
+}
+
+/** Writes the record of one request: an event for each attempt and one at the end. */
+export interface RequestRecord {
+  attempt(upstream: Upstream, end: Omit<AttemptRecord, 'upstream' | 'model'>): void
+  /** The answer has begun to reach the client. */
+  committed(): void
+  /** Ends the record; later calls do nothing. */
+  end(how: RequestEnd): void
+  /** Ends the record with an answer that is handed on as it came. */
+  answered(answer: RelayAnswer): RelayAnswer
+}
+
+/** Begins the record of a request. */
+export function createRecord(journey: Journey, { clock, report }: RelayDeps): RequestRecord {
+  const { request } = journey
+  let firstByteMs: number | undefined
+  let ended = false
+
+  function end(how: RequestEnd): void {
+    if (ended) return
+    ended = true
+    const { status, code, upstream, inputTokens, outputTokens } = how
+    report({
+      kind: 'request',
+      id: request.id,
+      endpoint: request.endpoint,
+      asked: request.asked,
+      attempts: journey.attempts,
+      durationMs: clock.now() - request.since,
+      stream: request.stream,
+      queuedMs: journey.queuedMs,
+      status,
+      code,
+      upstream: upstream?.name,
+      model: upstream?.model,
+      firstByteMs,
+      inputTokens,
+      outputTokens,
+    })
+  }
+
+  return {
+    attempt(upstream, how) {
+      const { outcome, status, firstByteMs: firstByte, durationMs } = how
+      const { name, model } = upstream
+      const attempt = { upstream: name, model, outcome, status, firstByteMs: firstByte, durationMs }
+      journey.attempts.push(attempt)
+      report({
+        kind: 'attempt',
+        requestId: request.id,
+        upstreamId: upstream.id,
+        endpoint: request.endpoint,
+        upstream: name,
+        model,
+        outcome,
+        status,
+        firstByteMs: firstByte,
+        durationMs,
+      })
+    },
+    committed() {
+      firstByteMs ??= clock.now() - request.since
+    },
+    end,
+    answered(answer) {
+      firstByteMs ??= clock.now() - request.since
+      end({ status: answer.status, upstream: answer.upstream })
+      return answer
+    },
+  }
+}
+
+/** The word for a failure in logs and metrics. */
+export function outcomeWord(failure: Failure): AttemptOutcome {
+  if (failure.class === 'client') return 'client-error'
+  return failure.class === 'other-model' ? 'other-model' : failure.cause
+}

@@ -1,0 +1,239 @@
+import { errorBody, type ErrorCode } from '../errors.ts'
+import type { AbortSignalLike } from '../lib/abort.ts'
+import {
+  createTail,
+  END,
+  flowTo,
+  type ByteChunk,
+  type ByteReader,
+  type ByteSink,
+  type Flow,
+} from '../lib/bytes.ts'
+import { createBoundaryTracker, createOpeningTracker } from '../lib/sse.ts'
+import { usageOf, type Usage } from '../openai/usage.ts'
+import type { Endpoint } from '../pool/upstream.ts'
+import { TransportError } from '../transport/transport.ts'
+
+/** How a streamed body ended. */
+export type TapEnd =
+  | { readonly kind: 'ok' }
+  | { readonly kind: 'aborted' }
+  | { readonly kind: 'broken'; readonly code: 'upstream_disconnected' | 'upstream_timeout' }
+
+/** What a tap looks at while the bytes pass. */
+interface Watch {
+  /** Sees every chunk, and changes none. */
+  push(chunk: Uint8Array): void
+  /** Whether what passed so far ends between two events. */
+  atBoundary(): boolean
+  /** Asked at a clean end: whether the stream stopped before it was done. */
+  isCutShort(): boolean
+  /** The event that tells a client of a break, as bytes. */
+  errorEvent(code: 'upstream_disconnected' | 'upstream_timeout'): Uint8Array
+}
+
+/** A body to be passed on. */
+interface TapSource {
+  readonly reader: ByteReader
+  /** What was read before the commit point. */
+  readonly head: readonly Uint8Array[]
+  /** Absent where nobody asks what passes: every break then resets the connection. */
+  readonly watch?: Watch
+  /** Aborted when the client leaves: that ends the body, also when nobody reads it any more. */
+  readonly gone: AbortSignalLike
+  /** Called once, when the body has ended in any way. */
+  readonly onEnd: (end: TapEnd) => void
+}
+
+/**
+ * The same bytes, chunk by chunk, and one call at the end.
+ *
+ * Keeps nothing back: a client that does not read stops the upstream. A break between two events of an event
+ * stream adds one error event and ends cleanly; any other break rejects, which resets the connection, so that
+ * half an event is never taken for a whole one. Never adds a `[DONE]`.
+ */
+export function createTap({ reader, head, watch, gone, onEnd }: TapSource): ByteReader {
+  const waiting = [...head]
+  let hasEnded = false
+  let isOver = false
+
+  function end(how: TapEnd): void {
+    if (hasEnded) return
+    hasEnded = true
+    gone.removeEventListener('abort', onGone)
+    onEnd(how)
+  }
+  const onGone = (): void => end({ kind: 'aborted' })
+  gone.addEventListener('abort', onGone)
+
+  function passed(value: Uint8Array): Uint8Array {
+    watch?.push(value)
+    return value
+  }
+
+  /** @throws TransportError where no event can tell of it */
+  function breakOff(code: 'upstream_disconnected' | 'upstream_timeout'): Uint8Array {
+    end({ kind: 'broken', code })
+    if (watch?.atBoundary() !== true) throw new TransportError('broken', 'the upstream broke off')
+    return watch.errorEvent(code)
+  }
+
+  /** Our own last word at the end of the upstream's; mostly there is none. */
+  function ended(): Uint8Array | undefined {
+    isOver = true
+    if (watch?.isCutShort() === true) return breakOff('upstream_disconnected')
+    end({ kind: 'ok' })
+    return undefined
+  }
+
+  /** The same where the upstream broke off. */
+  function broke(error: unknown): Uint8Array {
+    isOver = true
+    if (!gone.aborted && !isAbort(error))
+      return breakOff(isTimeout(error) ? 'upstream_timeout' : 'upstream_disconnected')
+    end({ kind: 'aborted' })
+    throw new TransportError('aborted', 'the client left')
+  }
+
+  function flow(sink: ByteSink): Flow {
+    const endWith = (lastWord: () => Uint8Array | undefined): void => {
+      if (isOver) return
+      try {
+        const word = lastWord()
+        if (word !== undefined) sink.chunk(word)
+      } catch (error) {
+        return sink.fail(error)
+      }
+      sink.end()
+    }
+    const start = (): Flow | undefined => {
+      for (let first = waiting.shift(); first !== undefined; first = waiting.shift())
+        if (!sink.chunk(passed(first))) return undefined
+      return flowTo(reader, {
+        chunk: (value) => sink.chunk(passed(value)),
+        end: () => endWith(ended),
+        fail: (error) => endWith(() => broke(error)),
+      })
+    }
+    let inner = start()
+    return {
+      resume() {
+        if (inner === undefined) inner = start()
+        else inner.resume()
+      },
+    }
+  }
+
+  return {
+    async read() {
+      if (isOver) return END
+      const first = waiting.shift()
+      if (first !== undefined) return chunkOf(passed(first))
+      let next: ByteChunk
+      try {
+        next = await reader.read()
+      } catch (error) {
+        return chunkOf(broke(error))
+      }
+      return chunkOf(next.done ? ended() : passed(next.value))
+    },
+    async cancel(reason) {
+      isOver = true
+      end({ kind: 'aborted' })
+      await reader.cancel(reason).catch(() => {})
+    },
+    flow,
+  }
+}
+
+const chunkOf = (value: Uint8Array | undefined): ByteChunk =>
+  value === undefined ? END : { done: false, value }
+
+const isAbort = (error: unknown): boolean => error instanceof TransportError && error.failure === 'aborted'
+const isTimeout = (error: unknown): boolean => error instanceof TransportError && error.failure === 'timeout'
+
+/** Looks at a passing event stream: where its events end, how it ends, what it has cost. */
+interface StreamWatch extends Watch {
+  /** From the last events; undefined when they did not say. */
+  usage(): Usage | undefined
+  /** All bytes that passed. */
+  readonly bytes: number
+}
+
+const CHUNKS_END = /^data:\s*\[DONE\]|"finish_reason"\s*:\s*"|"error"\s*:\s*[{"]/m
+/**
+ * What the last events of a finished stream hold, for the endpoints that have such a mark. Inside a text the quotes
+ * are escaped and lines do not begin, so that what a model writes is not taken for it.
+ */
+const FINISHED: Readonly<Partial<Record<Endpoint, RegExp>>> = {
+  chat: CHUNKS_END,
+  completions: CHUNKS_END,
+  responses:
+    /^data:\s*\[DONE\]|^event:\s*(error|response\.(completed|incomplete|failed|cancelled))|"type"\s*:\s*"(error|response\.(completed|incomplete|failed|cancelled))"/m,
+}
+/** Some upstreams leave out the blank line behind their last word. */
+const LAST_WORD = /^data:\s*\[DONE\]\s*$(?![^])/m
+
+const MESSAGES = {
+  upstream_disconnected: 'The upstream broke off in the middle of its answer.',
+  upstream_timeout: 'The upstream fell silent in the middle of its answer.',
+} as const satisfies Partial<Record<ErrorCode, string>>
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder()
+
+/**
+ * A stream of chat chunks or Responses events says that it is done; a clean end without that word is a break
+ * that a proxy, or a runtime that hides resets, has made look clean.
+ */
+export function createStreamWatch(endpoint: Endpoint): StreamWatch {
+  const boundary = createBoundaryTracker()
+  const tail = createTail()
+  // The last event of a response repeats all of it, and its type stands at its beginning.
+  const openings = endpoint === 'responses' ? createOpeningTracker() : undefined
+  let bytes = 0
+  return {
+    get bytes() {
+      return bytes
+    },
+    push(chunk) {
+      bytes += chunk.length
+      boundary.push(chunk)
+      tail.push(chunk)
+      openings?.push(chunk)
+    },
+    atBoundary: boundary.atBoundary,
+    isCutShort() {
+      const end = decoder.decode(tail.bytes())
+      if (!boundary.atBoundary()) return !LAST_WORD.test(end)
+      const finished = FINISHED[endpoint]
+      if (finished === undefined || finished.test(end)) return false
+      return openings === undefined || !finished.test(decoder.decode(openings.opening()))
+    },
+    usage: () => usageOf(tail.bytes()),
+    errorEvent(code) {
+      const body = errorBody(code, MESSAGES[code])
+      const named = endpoint === 'responses' ? 'event: error\n' : ''
+      return encoder.encode(`${named}data: ${JSON.stringify(body)}\n\n`)
+    },
+  }
+}
+
+/** Looks at a passing body that is no event stream: what it has cost. Where it is cut is not for us to tell. */
+export function createBodyWatch(): StreamWatch {
+  const tail = createTail()
+  let bytes = 0
+  return {
+    get bytes() {
+      return bytes
+    },
+    push(chunk) {
+      bytes += chunk.length
+      tail.push(chunk)
+    },
+    atBoundary: () => false,
+    isCutShort: () => false,
+    usage: () => usageOf(tail.bytes()),
+    errorEvent: () => new Uint8Array(0),
+  }
+}

@@ -1,0 +1,165 @@
+import type { Instant } from '../../lib/clock.ts'
+import { createMemoryStore, type MemoryStore } from '../memory.ts'
+import type { Lease, Spent } from '../store.ts'
+import { scopesTold, type StateCall, type StateEvent, type StateReply } from './protocol.ts'
+
+/** The state of a whole deployment, in one object that all isolates ask. */
+export interface StateObject {
+  /** One step: nothing else happens in between. */
+  answer(call: StateCall): StateReply
+}
+
+/** What the object is given. */
+interface StateObjectOptions {
+  readonly rows: Rows
+  /**
+   * The object's own clock. It stamps every step, so that what the isolates' clocks differ by never
+   * widens a window.
+   */
+  readonly at: () => Instant
+  /** Uniform in [0, 1). */
+  readonly draw: () => number
+  /** Calls `task` once after `ms`. */
+  readonly after: (ms: number, task: () => void) => void
+  /** Tells this life of the object from the ones before: their leases are gone. */
+  readonly life: string
+}
+
+/** What changes within this time is written together. A crash forgets no more; an eviction comes later. */
+const WRITE_EVERY_MS = 1_000
+
+/** Ids that are remembered against counting twice. */
+const MOST_COUNTED = 20_000
+/** Nothing is told later than that: leases end by themselves by then. */
+const OLDEST_MS = 3_600_000
+
+/** The moment so long ago. What clocks say that were set back counts as now. */
+function before({ now, wall }: Instant, ms: number): Instant {
+  const ago = Math.min(OLDEST_MS, Math.max(0, ms))
+  return { now: now - ago, wall: wall - ago }
+}
+
+const lasted = ({ sentAt, endedAt }: Spent): number => Math.min(OLDEST_MS, Math.max(0, endedAt - sentAt))
+
+/** Keeps the same store as a single process does, and writes down what is worth keeping. */
+export function createStateObject({ rows, at, draw, after, life }: StateObjectOptions): StateObject {
+  const store = createMemoryStore({ draw })
+  const keeper = keepRows(rows, store, at())
+  /** Ids of what was spent elsewhere and is counted: a message that seemed lost may have arrived. */
+  const counted = new Set<string>()
+  let isWriting = false
+
+  /** Leases are known by life and number; one of an earlier life means nothing to this store. */
+  const inward = (lease: Lease): Lease | undefined =>
+    lease.id.startsWith(`${life}.`) ? { ...lease, id: lease.id.slice(life.length + 1) } : undefined
+
+  function take(event: StateEvent, at: Instant): void {
+    if (event.kind === 'remember')
+      return void store.remember(event.key, event.upstream, { ttlMs: event.ttlMs, at })
+    if (event.kind === 'spent') return spend(event, at)
+    const lease = inward(event.lease)
+    if (lease === undefined) return
+    if (event.kind === 'confirm') store.confirm(lease, event.answer, at)
+    else store.settle(lease, event.outcome, at)
+  }
+
+  function spend({ id, spent }: Extract<StateEvent, { kind: 'spent' }>, ended: Instant): void {
+    if (counted.has(id)) return
+    counted.add(id)
+    if (counted.size > MOST_COUNTED) counted.delete(counted.values().next().value ?? id)
+    store.spend({ ...spent, sentAt: ended.now - lasted(spent) }, ended)
+  }
+
+  function scheduleWrite(): void {
+    if (isWriting) return
+    isWriting = true
+    after(WRITE_EVERY_MS, () => {
+      isWriting = false
+      keeper.write(at())
+    })
+  }
+
+  return {
+    answer({ events, scopes, keys = [], acquire, now: sentAt }) {
+      const now = at()
+      for (const event of events) take(event, before(now, sentAt - event.at))
+      const lease = acquire === undefined ? undefined : store.acquire(acquire.order, acquire.ask, now)
+      const wanted = scopes ?? (acquire === undefined ? [] : scopesTold(acquire.order, lease))
+      if (events.length > 0 || lease !== undefined) scheduleWrite()
+      return {
+        states: store.snapshot(wanted).map((state) => state ?? null),
+        upstreams: keys.map((key) => store.recall(key, now) ?? null),
+        lease: lease === undefined ? null : { ...lease, id: `${life}.${lease.id}` },
+      }
+    },
+  }
+}
+
+/** What a row is about: a scope's state, or who served a key. */
+export type RowKind = 'scope' | 'key'
+
+/** A place for small texts, each under its kind and key. */
+export interface Rows {
+  all(): Iterable<{ readonly kind: RowKind; readonly key: string; readonly text: string }>
+  put(kind: RowKind, key: string, text: string): void
+  remove(kind: RowKind, key: string): void
+}
+
+/** Writes what has changed since it was last asked. */
+interface RowKeeper {
+  write(at: Instant): void
+}
+
+/**
+ * Takes back what stands in the rows, and keeps them up to date: a row for each scope and each key, since
+ * one changed scope should not cost writing all of them. Damaged rows are none.
+ */
+function keepRows(rows: Rows, store: MemoryStore, at: Instant): RowKeeper {
+  const written: Record<RowKind, Map<string, string>> = { scope: new Map(), key: new Map() }
+  for (const { kind, key, text } of rows.all()) written[kind]?.set(key, text)
+  // Deadlines in the rows are on the object's clock, which is the wall clock in every life.
+  const kept = {
+    version: 1,
+    savedAt: at.wall,
+    now: at.now,
+    scopes: entriesOf(written.scope),
+    affinity: entriesOf(written.key).map(([key, [upstream, until]]) => [key, upstream, until]),
+  }
+  store.restore(kept, at)
+
+  function update(kind: RowKind, entries: Iterable<readonly [key: string, value: unknown]>): void {
+    const before = written[kind]
+    const now = new Map<string, string>()
+    for (const [key, value] of entries) {
+      const text = JSON.stringify(value)
+      now.set(key, text)
+      if (before.get(key) !== text) rows.put(kind, key, text)
+    }
+    for (const key of before.keys()) if (!now.has(key)) rows.remove(kind, key)
+    written[kind] = now
+  }
+
+  return {
+    write(instant) {
+      const { scopes, affinity } = store.keep(instant)
+      update('scope', scopes)
+      update(
+        'key',
+        affinity.map(([key, upstream, until]) => [key, [upstream, Math.round(until)]] as const),
+      )
+    },
+  }
+}
+
+function entriesOf(texts: ReadonlyMap<string, string>): [string, [unknown, unknown]][] {
+  const entries: [string, [unknown, unknown]][] = []
+  for (const [key, text] of texts) {
+    try {
+      const value: unknown = JSON.parse(text)
+      if (typeof value === 'object' && value !== null) entries.push([key, value as [unknown, unknown]])
+    } catch {
+      // A damaged row tells nothing; the next write removes it.
+    }
+  }
+  return entries
+}

@@ -1,0 +1,50 @@
+import type { Outcome } from '../../pool/outcome.ts'
+import type { Claim } from '../../pool/upstream.ts'
+import type { ScopeState } from '../scope.ts'
+import type { Answer, Ask, Lease, Spent } from '../store.ts'
+
+/** One round trip to the object: what has happened, and what is asked. Plain JSON, no secret in it. */
+export interface StateCall {
+  /** The isolate's clock at sending, ms: events are dated on it, and the object's own clock may be another. */
+  readonly now: number
+  /** In the order in which they happened; all of them are taken in before anything is answered. */
+  readonly events: readonly StateEvent[]
+  /** Scopes whose states are wanted. */
+  readonly scopes?: readonly string[]
+  /** Keys whose upstreams are wanted. */
+  readonly keys?: readonly string[]
+  readonly acquire?: { readonly order: readonly Claim[]; readonly ask: Ask }
+}
+
+/** Something that ended or became known, told later and together with others. Telling it twice does no harm. */
+export type StateEvent = { /** Ms on the isolate's clock. */ readonly at: number } & (
+  | { readonly kind: 'confirm'; readonly lease: Lease; readonly answer: Answer }
+  | { readonly kind: 'settle'; readonly lease: Lease; readonly outcome: Outcome }
+  | { readonly kind: 'remember'; readonly key: string; readonly upstream: string; readonly ttlMs: number }
+  /** Sent without a lease of the object, while that was slow or away; `id` is its own among all isolates. */
+  | { readonly kind: 'spent'; readonly id: string; readonly spent: Spent }
+)
+
+/** What the object answers. */
+export interface StateReply {
+  /** One for each scope asked for; with `acquire`, see `scopesTold`. */
+  readonly states: readonly (ScopeState | null)[]
+  /** One for each key asked for. */
+  readonly upstreams: readonly (string | null)[]
+  /** Null when nobody has room, or nothing was to be acquired. */
+  readonly lease: Lease | null
+}
+
+/** Where somebody had room, so many of the order are told of besides: the rest is no concern of that request. */
+const MOST_TOLD = 8
+
+/** The scopes whose states are told with a lease, or where nobody had room, each once and in the order of the reply. */
+export function scopesTold(order: readonly Claim[], lease: Lease | undefined): string[] {
+  return scopesOf(lease === undefined ? order : [lease.claim, ...order.slice(0, MOST_TOLD)])
+}
+
+function scopesOf(order: readonly Claim[]): string[] {
+  const scopes = new Set<string>()
+  for (const { draws } of order) for (const { scope } of draws) scopes.add(scope)
+  return [...scopes]
+}

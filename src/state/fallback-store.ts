@@ -1,0 +1,145 @@
+import type { Instant } from '../lib/clock.ts'
+import type { MemoryStore } from './memory.ts'
+import type { ScopeState } from './scope.ts'
+import type { Answer, Ask, Lease, MaybePromise, Spent, StateStore } from './store.ts'
+
+/** A store that is elsewhere. */
+export interface RemoteStore extends StateStore {
+  /** What is known there now, whatever it takes: for those who look and do not choose. */
+  look(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
+  /** What is known on this side: no request waits for it. */
+  recall(key: string, at: Instant): string | null | undefined
+  /** Counts what another store gave leave for. */
+  report(spent: Spent): void
+}
+
+/** What a guarded store is made of. */
+interface GuardedOptions {
+  readonly remote: RemoteStore
+  /** Serves when the remote one does not. */
+  readonly local: MemoryStore
+  /** Ms on the clock. */
+  readonly now: () => number
+  /** Calls `task` once after `ms`; the returned function prevents it. */
+  readonly after: (ms: number, task: () => void) => () => void
+  /** Keeps work going that no answer waits for. */
+  readonly defer: (work: Promise<unknown>) => void
+  /** Told once for each time that the remote one stops serving. */
+  readonly onLost?: (why: 'slow' | 'failed') => void
+}
+
+/** What a request may lose by asking. */
+const ACQUIRE_MS = 50
+/** What somebody may wait who only looks. */
+const LOOK_MS = 1_000
+/** After a failure nobody asks for so long: one request in a second pays for finding out, and not all. */
+const REST_MS = 1_000
+
+interface Patience<T> {
+  readonly ms: number
+  readonly onSlow?: () => void
+  /** Takes what comes too late. */
+  readonly onLate?: (value: T) => void
+}
+
+/**
+ * A remote store that never holds up a request for more than 50 ms and never fails one.
+ *
+ * The local store sees everything that passes through this process, also while the remote one serves, so
+ * that it knows the cooldowns and has counted its own part when it has to take over. The remote one is told
+ * the ends of what was sent by the local one's leave, and so counts it when it is back.
+ */
+export function createGuardedStore(options: GuardedOptions): RemoteStore {
+  const { remote, local, now, after, defer, onLost } = options
+  /** The local twin of a remote lease; a lease that is no key here is the local store's own. */
+  const twins = new WeakMap<Lease, Lease | undefined>()
+  /** What requests of the local store's own leases were told, until their ends are reported. */
+  const answers = new WeakMap<Lease, Answer>()
+  let restsUntil = -Infinity
+
+  function lost(why: 'slow' | 'failed'): void {
+    if (now() >= restsUntil) onLost?.(why)
+    restsUntil = now() + REST_MS
+  }
+
+  /** The remote answer in time, else undefined. */
+  async function inTime<T>(
+    work: Promise<T>,
+    { ms, onSlow, onLate }: Patience<T>,
+  ): Promise<{ value: T } | undefined> {
+    const outcome = work.then(
+      (value) => ({ value }),
+      () => 'failed' as const,
+    )
+    defer(outcome)
+    let cancel = (): void => {}
+    const tooSlow = new Promise<'slow'>((resolve) => (cancel = after(ms, () => resolve('slow'))))
+    const first = await Promise.race([outcome, tooSlow])
+    cancel()
+    if (typeof first === 'object') return first
+    if (first === 'failed') lost('failed')
+    else {
+      onSlow?.()
+      if (onLate !== undefined) defer(outcome.then((late) => typeof late === 'object' && onLate(late.value)))
+    }
+    return undefined
+  }
+
+  async function acquire(...[order, ask, at]: Parameters<StateStore['acquire']>): Promise<Lease | undefined> {
+    const got = await inTime(Promise.resolve(remote.acquire(order, ask, at)), {
+      ms: ACQUIRE_MS,
+      onSlow: () => lost('slow'),
+      onLate: (lease) => void (lease && remote.settle(lease, { kind: 'aborted', sent: false }, at)),
+    })
+    if (got === undefined) return local.acquire(order, ask, at)
+    const { value: lease } = got
+    if (lease !== undefined) twins.set(lease, local.acquire([lease.claim], twinOf(ask), at))
+    return lease
+  }
+
+  function both(lease: Lease, step: (store: StateStore, lease: Lease) => MaybePromise<void>): void {
+    void step(remote, lease)
+    const twin = twins.get(lease)
+    if (twin !== undefined) void step(local, twin)
+  }
+
+  function report(
+    { claim, tokens, since }: Lease,
+    spent: Pick<Spent, 'answer' | 'outcome' | 'endedAt'>,
+  ): void {
+    const { outcome } = spent
+    const wasSent = outcome.kind !== 'aborted' || outcome.sent
+    if (wasSent) remote.report({ ...spent, claim, tokens, sentAt: since })
+  }
+
+  return {
+    snapshot: (scopes) => (now() < restsUntil ? local.snapshot(scopes) : remote.snapshot(scopes)),
+    standings: (claims) => (now() < restsUntil ? local.standings(claims) : remote.standings(claims)),
+    async look(scopes) {
+      const got = await inTime(Promise.resolve(remote.look(scopes)), { ms: LOOK_MS })
+      return got === undefined ? local.snapshot(scopes) : got.value
+    },
+    // For an empty order there is nothing to be had over there; here it takes back what is lost.
+    acquire: (order, ask, at) =>
+      order.length === 0 || now() < restsUntil ? local.acquire(order, ask, at) : acquire(order, ask, at),
+    confirm(lease, answer, at) {
+      if (twins.has(lease)) return both(lease, (store, own) => store.confirm(own, answer, at))
+      answers.set(lease, answer)
+      local.confirm(lease, answer, at)
+    },
+    settle(lease, outcome, at) {
+      if (twins.has(lease)) return both(lease, (store, own) => store.settle(own, outcome, at))
+      local.settle(lease, outcome, at)
+      report(lease, { answer: answers.get(lease), outcome, endedAt: at.now })
+    },
+    report: (spent) => remote.report(spent),
+    recall: (key, at) => (now() < restsUntil ? local.recall(key, at) : remote.recall(key, at)),
+    remember(key, upstream, life) {
+      void local.remember(key, upstream, life)
+      void remote.remember(key, upstream, life)
+    },
+  }
+}
+
+/** What has been given elsewhere is given here too, and to the same. */
+const twinOf = (ask: Ask): Ask => ({ ...ask, lastResort: true, stickTo: undefined, heldBy: undefined })

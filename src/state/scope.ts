@@ -1,0 +1,126 @@
+import type { Cooldown } from './circuit-breaker.ts'
+import type { Draft, WindowName, WindowState } from './rate-window.ts'
+
+/**
+ * Everything remembered of one scope: an upstream, a key, an endpoint, an origin or a shared quota. Plain data;
+ * every field is always there, so that all states have one shape.
+ */
+export interface ScopeState {
+  readonly cooldown: Cooldown | undefined
+  /** Requests under way, streams included. */
+  readonly inFlight: number
+  /** Of these, not answered yet: the upstream may count them at any moment. */
+  readonly unanswered: number
+  /** Tokens reserved for what is under way. */
+  readonly reserved: number
+  readonly windows: Readonly<Partial<Record<WindowName, WindowState>>>
+  /** A concurrency limit learned from "too many at once"; recovers by one a minute. */
+  readonly crowd: { readonly limit: number; readonly since: number } | undefined
+  /** A limit on the tokens of a single request that an answer named, forgotten at `until`. */
+  readonly tooLarge: { readonly tokens: number; readonly until: number } | undefined
+  /** Peak-sensitive average of the time to the first byte, ms, and when it was last moved. */
+  readonly latency: { readonly ms: number; readonly since: number } | undefined
+  /** Running mean of output tokens; what is reserved when a request names no maximum. */
+  readonly meanOutput: number | undefined
+  /** Keys of this origin that were limited without a hint, and when; see `suspectOrigin`. */
+  readonly limitedKeys: readonly { readonly key: string; readonly at: number }[] | undefined
+  /** When it last changed, ms. */
+  readonly touched: number
+}
+
+/** A scope of which nothing is known: free. */
+export const UNKNOWN: ScopeState = {
+  cooldown: undefined,
+  inFlight: 0,
+  unanswered: 0,
+  reserved: 0,
+  windows: {},
+  crowd: undefined,
+  tooLarge: undefined,
+  latency: undefined,
+  meanOutput: undefined,
+  limitedKeys: undefined,
+  touched: 0,
+}
+
+/** A copy to be changed; see `draftOfWindow`. */
+export const draftOf = (state: ScopeState): Draft<ScopeState> => ({
+  cooldown: state.cooldown,
+  inFlight: state.inFlight,
+  unanswered: state.unanswered,
+  reserved: state.reserved,
+  windows: state.windows,
+  crowd: state.crowd,
+  tooLarge: state.tooLarge,
+  latency: state.latency,
+  meanOutput: state.meanOutput,
+  limitedKeys: state.limitedKeys,
+  touched: state.touched,
+})
+
+/** Whether anything is counted there. */
+export function hasWindows({ windows }: ScopeState): boolean {
+  // oxlint-disable-next-line no-unreachable-loop
+  for (const _ in windows) return true
+  return false
+}
+
+/** How long a learned concurrency limit holds before it recovers by one. */
+const CROWD_RECOVERY_MS = 60_000
+
+/** The concurrency limit in force: the tighter of the configured and the learned one. */
+export function concurrencyOf(state: ScopeState, configured: number | undefined, now: number): number {
+  const { crowd } = state
+  if (crowd === undefined) return configured ?? Infinity
+  const learned = crowd.limit + Math.floor((now - crowd.since) / CROWD_RECOVERY_MS)
+  return Math.min(configured ?? Infinity, learned)
+}
+
+/**
+ * Lowers the concurrency limit below what was under way when the upstream refused.
+ *
+ * @param inFlight with the refused request itself
+ */
+export function crowd(state: Draft<ScopeState>, inFlight: number, now: number): void {
+  const limit = Math.max(1, Math.min(inFlight, concurrencyOf(state, undefined, now)) - 1)
+  state.crowd = { limit, since: now }
+}
+
+/** What is this old weighs 1/e in the latency average. */
+const LATENCY_MEMORY_MS = 10_000
+
+/** A slower answer counts in full at once, quicker ones sink in over ten seconds (peak EWMA, as in finagle). */
+export function learnLatency(state: Draft<ScopeState>, ms: number, now: number): void {
+  const before = state.latency
+  const keep =
+    before === undefined || ms >= before.ms
+      ? 0
+      : Math.exp(-Math.max(0, now - before.since) / LATENCY_MEMORY_MS)
+  state.latency = { ms: (before?.ms ?? 0) * keep + ms * (1 - keep), since: now }
+}
+
+/**
+ * The latency to choose by, ms; 0 = not measured.
+ *
+ * It fades while nobody asks the upstream: a slow moment would else keep it from ever being measured again.
+ */
+export function latencyOf(state: ScopeState | undefined, now: number): number {
+  const latency = state?.latency
+  if (state === undefined || latency === undefined) return 0
+  if (state.inFlight > 0) return latency.ms
+  return latency.ms * Math.exp((latency.since - now) / LATENCY_MEMORY_MS)
+}
+
+/** Output tokens that are reserved before anything was measured. */
+const FIRST_GUESS_TOKENS = 512
+
+/** What to reserve for a request that names no maximum. */
+export function expectedOutput(state: ScopeState | undefined): number {
+  return state?.meanOutput ?? FIRST_GUESS_TOKENS
+}
+
+/** Moves the running mean by an eighth of the difference. */
+export function learnOutput(state: Draft<ScopeState>, tokens: number): void {
+  const mean = state.meanOutput
+  state.meanOutput = mean === undefined ? tokens : mean + (tokens - mean) / 8
+}

@@ -1,0 +1,154 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
+import { symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import {
+  checkConfigFile,
+  findConfigFile,
+  newToken,
+  openConfigFile,
+} from '../../../src/adapter/node/config-file.ts'
+import { fiveKeys, textOf } from '../../config/texts.ts'
+
+const template = fileURLToPath(new URL('../../../config/config.json', import.meta.url))
+let directory = ''
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'aiload-config-'))
+})
+afterEach(() => rmSync(directory, { recursive: true, force: true }))
+
+const open = (env = {}, given?: string) =>
+  openConfigFile({ directory, env, template, ...(given === undefined ? {} : { given }) })
+const usual = () => join(directory, 'data', 'config', 'config.json')
+const modeOf = (file: string) => (statSync(file).mode & 0o777).toString(8)
+
+function write(file: string, text: string): string {
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, text)
+  return file
+}
+
+test('the given file counts, else data/config/config.json, else data/config.json', () => {
+  const short = join(directory, 'data', 'config.json')
+  expect(findConfigFile({ directory })).toBe(usual())
+  write(short, fiveKeys)
+  expect(findConfigFile({ directory })).toBe(short)
+  write(usual(), fiveKeys)
+  expect(findConfigFile({ directory })).toBe(usual())
+  expect(findConfigFile({ directory, given: 'x.json' })).toBe('x.json')
+  expect(findConfigFile({ directory, given: '' })).toBe(usual())
+})
+
+test('a first start copies the template and writes a token into it, readable by nobody else', () => {
+  const opened = open()
+  expect(opened).toMatchObject({ ok: true, file: usual(), isNew: true, hasNewToken: true })
+  const written = readFileSync(usual(), 'utf8')
+  const token = opened.ok ? opened.config.authToken : ''
+  expect(written).toBe(readFileSync(template, 'utf8').replace('"auth_token": ""', `"auth_token": "${token}"`))
+  expect(opened).toMatchObject({ text: written })
+  expect(modeOf(usual())).toBe('600')
+  expect(readdirSync(dirname(usual()))).toEqual(['config.json'])
+})
+
+test('the second start finds the token of the first and writes nothing', () => {
+  const first = open()
+  const before = statSync(usual(), { bigint: true })
+  const second = open()
+  expect(second).toMatchObject({ ok: true, isNew: false, hasNewToken: false })
+  expect(second.ok && first.ok && second.config.authToken === first.config.authToken).toBe(true)
+  expect(statSync(usual(), { bigint: true }).mtimeNs).toBe(before.mtimeNs)
+})
+
+test('a file with a token is left as it is, its mode too', () => {
+  write(usual(), textOf())
+  chmodSync(usual(), 0o644)
+  expect(open()).toMatchObject({ ok: true, hasNewToken: false })
+  expect([readFileSync(usual(), 'utf8'), modeOf(usual())]).toEqual([textOf(), '644'])
+})
+
+test('a token from the environment is never written over', () => {
+  const text = textOf({ auth_token: '${TOKEN}' })
+  write(usual(), text)
+  expect(open({ TOKEN: 'abc' })).toMatchObject({ ok: true, config: { authToken: 'abc' } })
+  expect(open({ TOKEN: '' })).toMatchObject({ ok: false, problems: [{ path: 'auth_token' }] })
+  expect(open()).toMatchObject({ ok: false, problems: [{ path: 'auth_token' }] })
+  expect(readFileSync(usual(), 'utf8')).toBe(text)
+})
+
+test('a broken file gets no token', () => {
+  const text = '{ "auth_token": "", "models": [] }'
+  write(usual(), text)
+  expect(open()).toMatchObject({ ok: false, problems: [{ path: 'models' }] })
+  expect(readFileSync(usual(), 'utf8')).toBe(text)
+})
+
+test('a symbolic link stays one, and what it points to gets the token', () => {
+  const real = write(join(directory, 'elsewhere', 'real.json'), fiveKeys)
+  const link = join(directory, 'link.json')
+  symlinkSync(real, link)
+  expect(open({}, link)).toMatchObject({ ok: true, hasNewToken: true })
+  expect(readFileSync(real, 'utf8')).toContain('"auth_token": "sk-')
+  expect(readdirSync(dirname(real))).toEqual(['real.json'])
+})
+
+test('a token that can not be written keeps the gateway from starting, with what to do', () => {
+  write(usual(), fiveKeys)
+  // Occupies the name of the file that is written aside; root is refused nothing by modes.
+  write(join(`${usual()}.${process.pid}.tmp`, 'x'), '')
+  const opened = open()
+  expect(opened).toMatchObject({
+    ok: false,
+    problems: [{ file: usual(), message: expect.stringContaining('a new one can not be written') as string }],
+  })
+  expect(readFileSync(usual(), 'utf8')).toBe(fiveKeys)
+})
+
+test('a first start without a place for its file is a problem', () => {
+  writeFileSync(join(directory, 'data'), '')
+  expect(open()).toMatchObject({
+    ok: false,
+    problems: [{ message: expect.stringContaining('the first one can not be written') as string }],
+  })
+})
+
+test('a file that was named and is not there is a problem and is not made', () => {
+  const file = join(directory, 'typo.json')
+  expect(open({}, file)).toMatchObject({ ok: false, problems: [{ file, message: 'there is no such file' }] })
+  expect(existsSync(file)).toBe(false)
+})
+
+test('a check reads and never writes', () => {
+  expect(checkConfigFile(usual(), {})).toMatchObject({
+    ok: false,
+    problems: [{ message: 'there is no such file' }],
+  })
+  expect(existsSync(join(directory, 'data'))).toBe(false)
+  write(usual(), fiveKeys)
+  expect(checkConfigFile(usual(), {})).toMatchObject({ ok: true, config: { authToken: '' } })
+  expect(readFileSync(usual(), 'utf8')).toBe(fiveKeys)
+})
+
+test('a directory and a file in another encoding are told as such', () => {
+  expect(checkConfigFile(directory, {})).toMatchObject({ problems: [{ message: 'is a directory' }] })
+  writeFileSync(join(directory, 'utf16.json'), Buffer.from(`\uFEFF${fiveKeys}`, 'utf16le'))
+  expect(checkConfigFile(join(directory, 'utf16.json'), {})).toMatchObject({
+    problems: [{ message: 'is not UTF-8' }],
+  })
+})
+
+test('tokens are sk- and at least 32 random characters, never the same twice', () => {
+  const tokens = Array.from({ length: 100 }, newToken)
+  for (const token of tokens) expect(token).toMatch(/^sk-[A-Za-z0-9_-]{32,}$/)
+  expect(new Set(tokens).size).toBe(100)
+})

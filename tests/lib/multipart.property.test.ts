@@ -1,0 +1,103 @@
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { findFormField, MultipartError, replaceFormField } from '../../src/lib/multipart.ts'
+
+const text = fc.oneof(
+  fc.string({ unit: 'grapheme' }),
+  fc.constantFrom('\r\n--', '--\r\n', '\r\n\r\n', 'model'),
+)
+const entry = fc.oneof(
+  fc.tuple(
+    text.filter((name) => name !== 'model' && !name.endsWith('\\')),
+    text,
+  ),
+  fc.tuple(
+    fc.constantFrom('file', 'image[]'),
+    fc.uint8Array({ maxLength: 300 }).map((bytes) => new Blob([bytes])),
+  ),
+)
+
+test('any form that the runtime prints reads the same after the change, but for the model', async () => {
+  const entries = fc.array(entry, { maxLength: 5 })
+  await fc.assert(
+    fc.asyncProperty(
+      entries,
+      fc.option(text, { nil: undefined }),
+      fc.nat(5),
+      async (others, model, place) => {
+        const before = formOf(model === undefined ? others : others.toSpliced(place, 0, ['model', model]))
+        const printed = new Response(before)
+        const contentType = printed.headers.get('content-type')!
+        const field = findFormField(new Uint8Array(await printed.arrayBuffer()), contentType, 'model')
+        // The form standard prints line breaks in values as CRLF.
+        expect(field.value).toBe(model?.replaceAll(/\r\n|\r|\n/g, '\r\n'))
+        const changed = new Response(Buffer.concat(replaceFormField(field, 'NEW')), {
+          headers: { 'content-type': contentType },
+        })
+        const expected = formOf(
+          model === undefined ? [['model', 'NEW'], ...others] : others.toSpliced(place, 0, ['model', 'NEW']),
+        )
+        expect(await contentsOf(await changed.formData())).toEqual(await contentsOf(expected))
+      },
+    ),
+    { numRuns: 300 },
+  )
+})
+
+test('garbage throws nothing but a MultipartError', () => {
+  const piece = fc.constantFrom(
+    '--',
+    'XX',
+    '\r\n',
+    '\r',
+    '\n',
+    'Content-Disposition: form-data; ',
+    'name="model"',
+    ': ',
+    '"',
+    '=',
+    ' ',
+    'é',
+    'text',
+    '\r\n--XX\r\n',
+    '\r\n--XX--',
+  )
+  const garbage = fc.array(piece, { maxLength: 30 }).map((pieces) => `--XX\r\n${pieces.join('')}`)
+  let found = 0
+  fc.assert(
+    fc.property(garbage, fc.string(), fc.boolean(), (body, junk, usesJunk) => {
+      const contentType = `multipart/form-data; boundary=${usesJunk ? junk : 'XX'}`
+      try {
+        const field = findFormField(new TextEncoder().encode(body), contentType, 'model')
+        found++
+        expect(replaceFormField(field, 'NEW').length).toBe(3)
+      } catch (error) {
+        expect(error).toBeInstanceOf(MultipartError)
+      }
+    }),
+    { numRuns: 3000 },
+  )
+  expect(found).toBeGreaterThan(5)
+})
+
+function formOf(entries: readonly (readonly [string, string | Blob])[]): FormData {
+  const form = new FormData()
+  for (const [name, value] of entries) {
+    if (typeof value === 'string') form.append(name, value)
+    else form.append(name, value, 'file.bin')
+  }
+  return form
+}
+
+async function contentsOf(form: FormData): Promise<unknown[]> {
+  return Promise.all(
+    [...form].map(async ([name, value]) => [
+      lineBreaks(name),
+      typeof value === 'string' ? lineBreaks(value) : Buffer.from(await value.arrayBuffer()).toString('hex'),
+    ]),
+  )
+}
+
+function lineBreaks(printed: string): string {
+  return printed.replaceAll(/\r\n|\r|\n/g, '\r\n')
+}

@@ -1,0 +1,140 @@
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Cause } from '../../src/pool/outcome.ts'
+import {
+  blame,
+  endProbe,
+  gateOf,
+  relieve,
+  startProbe,
+  type Blame,
+  type Cooldown,
+} from '../../src/state/circuit-breaker.ts'
+
+const second = 1_000
+const minute = 60 * second
+const hour = 60 * minute
+const day = 24 * hour
+
+const failure = (cause: Cause, now: number, more: Partial<Blame> = {}): Blame => ({
+  cause,
+  now,
+  sentAt: now,
+  role: 'ordinary',
+  draw: () => 0.5,
+  ...more,
+})
+
+/** Pauses of failures in a row, each the moment that the one before has ended. */
+function pauses(cause: Cause, times: number, draw = () => 0.5): number[] {
+  let state: Cooldown | undefined
+  let now = 1
+  return Array.from({ length: times }, () => {
+    state = blame(state, failure(cause, now, { draw, role: 'probe' }))
+    const pause = state.coolUntil - now
+    now = state.coolUntil
+    return pause
+  })
+}
+
+test.each<{ cause: Cause; expected: number[] }>([
+  { cause: 'rate-limited', expected: [5, 10, 20, 40, 80, 160, 300, 300].map((n) => n * second) },
+  { cause: 'failure', expected: [1, 2, 4, 8, 16, 32, 60, 60].map((n) => n * second) },
+  { cause: 'auth', expected: [5, 10, 20, 40, 60, 60].map((n) => n * minute) },
+  { cause: 'not-found', expected: [10, 20, 40, 80].map((n) => n * minute) },
+  { cause: 'quota', expected: [1, 2, 4, 8, 16, 24, 24].map((n) => n * hour) },
+  { cause: 'overloaded', expected: [1, 1, 1].map((n) => n * second) },
+])('$cause in a row rests for $expected ms', ({ cause, expected }) => {
+  expect(pauses(cause, expected.length)).toEqual(expected)
+})
+
+test('a missing model rests for a day at most', () => {
+  expect(pauses('not-found', 12).at(-1)).toBe(day)
+})
+
+test('own back-offs spread by 20 % either way and no further', () => {
+  expect(pauses('failure', 1, () => 0)).toEqual([800])
+  expect(pauses('failure', 1, () => 1 - 2 ** -32)[0]).toBeCloseTo(1_200, 3)
+  fc.assert(
+    fc.property(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), fc.nat(40), (u, past) => {
+      const nominal = Math.min(60, 2 ** past) * second
+      const pause = pauses('failure', past + 1, () => u).at(-1) ?? 0
+      expect(pause / nominal).toBeGreaterThan(0.799)
+      expect(pause / nominal).toBeLessThan(1.201)
+    }),
+  )
+})
+
+test.each([
+  { cause: 'rate-limited', hintMs: 7_300, rest: 7_300, because: 'a hint is taken as it is' },
+  { cause: 'rate-limited', hintMs: 0, rest: second, because: 'no hint is under a second' },
+  { cause: 'rate-limited', hintMs: 5 * hour, rest: hour, because: 'minute limits reopen within the hour' },
+  { cause: 'quota', hintMs: 5 * hour, rest: 5 * hour, because: 'a day is waited for' },
+  { cause: 'quota', hintMs: 90 * day, rest: 31 * day, because: 'no quota lasts longer than a month' },
+] as const)('a hint of $hintMs ms for $cause rests $rest ms: $because', ({ cause, hintMs, rest }) => {
+  expect(blame(undefined, failure(cause, 100, { hintMs, draw: () => 0.99 })).coolUntil).toBe(100 + rest)
+})
+
+test('a hint is no strike: the first pause of our own is the shortest', () => {
+  const hinted = blame(undefined, failure('rate-limited', 0, { hintMs: 2_000 }))
+  const own = blame(hinted, failure('rate-limited', 3_000, { role: 'probe' }))
+  expect(own.coolUntil).toBe(8_000)
+})
+
+test('another cause begins its own back-off', () => {
+  const first = blame(undefined, failure('failure', 0))
+  const again = blame(first, failure('failure', 1_000))
+  expect(blame(again, failure('quota', 4_000)).coolUntil).toBe(4_000 + hour)
+})
+
+test('no order of failures ever brings a deadline forward', () => {
+  const causes: Cause[] = ['rate-limited', 'overloaded', 'quota', 'auth', 'not-found', 'failure']
+  const step = fc.record({
+    cause: fc.constantFrom(...causes),
+    hintMs: fc.option(fc.nat(2 * day), { nil: undefined }),
+    after: fc.nat(2 * hour),
+    age: fc.nat(hour),
+    draw: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+  })
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
+      let state: Cooldown | undefined
+      let now = day
+      for (const { cause, hintMs, after, age, draw } of steps) {
+        now += after
+        const before = state?.coolUntil ?? 0
+        const asked = { ...(hintMs !== undefined && { hintMs }), sentAt: now - age, draw: () => draw }
+        state = blame(state, failure(cause, now, asked))
+        expect(state.coolUntil).toBeGreaterThanOrEqual(before)
+        expect(Number.isFinite(state.coolUntil)).toBe(true)
+      }
+    }),
+  )
+})
+
+test('a success lifts only what began before it was sent', () => {
+  const cooldown = blame(undefined, failure('failure', 1_000))
+  expect(relieve(cooldown, { sentAt: 1_000, role: 'ordinary' })).toBe(cooldown)
+  expect(relieve(cooldown, { sentAt: 1_001, role: 'ordinary' })).toBeUndefined()
+  expect(relieve(cooldown, { sentAt: 1_000, role: 'probe' })).toBeUndefined()
+})
+
+test('closed, then half-open for one, then closed for the others until the probe runs out', () => {
+  const cooldown = blame(undefined, failure('rate-limited', 0))
+  expect(gateOf(cooldown, { now: 4_999, lastResort: true })).toEqual({
+    open: false,
+    block: { why: 'rate-limited', until: 5_000, onRelease: false },
+  })
+  expect(gateOf(cooldown, { now: 5_000, lastResort: false })).toEqual({ open: true, probing: true })
+  const probed = startProbe(cooldown, { lease: '7', until: 9_000, now: 5_000 })
+  expect(gateOf(probed, { now: 5_001, lastResort: true })).toEqual({
+    open: false,
+    block: { why: 'rate-limited', until: 9_000, onRelease: true },
+  })
+  expect(gateOf(probed, { now: 9_000, lastResort: false })).toEqual({ open: true, probing: true })
+  expect(endProbe(probed, '8')).toBe(probed)
+  expect(gateOf(endProbe(probed, '7'), { now: 5_002, lastResort: false })).toEqual({
+    open: true,
+    probing: true,
+  })
+})

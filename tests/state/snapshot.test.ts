@@ -1,0 +1,232 @@
+import * as fc from 'fast-check'
+import { expect, test } from 'vitest'
+import type { Instant } from '../../src/lib/clock.ts'
+import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
+import { ASK, at, claimOf, failed, limited, NOON, OK, told, tokens } from './claims.ts'
+
+const hour = 3_600_000
+const day = 24 * hour
+
+const fresh = (): MemoryStore => createMemoryStore({ draw: () => 0.5 })
+/** The same through a file. */
+const onDisk = (store: MemoryStore, then: Instant): unknown => JSON.parse(JSON.stringify(store.keep(then)))
+/** A later process: its monotonic clock began anywhere, its wall clock tells the time. */
+const later = (ms: number, origin = 12_345): Instant => ({ now: origin, wall: NOON + ms })
+
+function spend(store: MemoryStore, claim: ReturnType<typeof claimOf>, ms: number, times = 1): void {
+  for (let nth = 0; nth < times; nth++) {
+    const lease = store.acquire([claim], ASK, at(ms))!
+    store.confirm(lease, { firstByteMs: 1, signals: [] }, at(ms))
+    store.settle(lease, OK, at(ms))
+  }
+}
+
+/** A store in its second process, and what it would do at a moment of the wall clock. */
+function restarted(store: MemoryStore, saved: number, started: number, origin = 12_345) {
+  const second = fresh()
+  second.restore(onDisk(store, at(saved)), later(started, origin))
+  return {
+    store: second,
+    isOpen: (claim: ReturnType<typeof claimOf>, ms: number) =>
+      second.acquire([claim], ASK, { now: origin + ms - started, wall: NOON + ms }) !== undefined,
+  }
+}
+
+test('a restart in the middle of a spent day does not spend it again', () => {
+  const store = fresh()
+  const claim = claimOf('a', { limits: { rpd: 3 } })
+  spend(store, claim, 0, 3)
+  const { isOpen } = restarted(store, 1_000, hour)
+  expect(isOpen(claim, hour)).toBe(false)
+  expect(isOpen(claim, 12 * hour - 1)).toBe(false)
+  expect(isOpen(claim, 12 * hour)).toBe(true)
+})
+
+test('deadlines mean the same moment, wherever the clock of the next process begins', () => {
+  for (const origin of [0, 1, NOON * 3]) {
+    const store = fresh()
+    const claim = claimOf('a')
+    store.settle(store.acquire([claim], ASK, at(0))!, limited({ hintMs: 600_000 }), at(0))
+    const { isOpen } = restarted(store, 1_000, 300_000, origin)
+    expect(isOpen(claim, 599_999)).toBe(false)
+    expect(isOpen(claim, 600_000)).toBe(true)
+  }
+})
+
+test('what was under way at the end counts as seen, and holds no place', () => {
+  const store = fresh()
+  const claim = claimOf('a', { limits: { rpm: 2, concurrency: 2 } })
+  store.acquire([claim], ASK, at(0))
+  store.acquire([claim], ASK, at(0))
+  const second = restarted(store, 100, 200)
+  expect(second.store.snapshot(['a'])[0]).toMatchObject({ inFlight: 0, unanswered: 0, reserved: 0 })
+  expect(second.isOpen(claim, 60_199)).toBe(false)
+  expect(second.isOpen(claim, 60_200)).toBe(true)
+})
+
+test('learned limits, size limits and who served whom come back', () => {
+  const store = fresh()
+  const claim = claimOf('a')
+  const lease = store.acquire([claim], ASK, at(0))!
+  store.confirm(lease, { firstByteMs: 1, signals: [told({ remaining: 0, resetMs: hour })] }, at(0))
+  store.settle(lease, OK, at(0))
+  const other = claimOf('b')
+  const refused = limited({ scope: 'none', maxTokensPerRequest: 100 })
+  store.settle(store.acquire([other], ASK, at(0))!, refused, at(0))
+  void store.remember('k', 'a', { ttlMs: hour, at: at(0) })
+  void store.remember('answer x', 'a', { ttlMs: hour, at: at(0) })
+  const second = restarted(store, 1_000, 2_000)
+  expect(second.isOpen(claim, 2_000)).toBe(false)
+  expect(second.store.acquire([other], tokens(101), later(2_000))).toBeUndefined()
+  expect(second.store.recall('k', later(2_000))).toBe('a')
+  expect(second.store.recall('answer x', { now: 12_345 + hour, wall: NOON + hour })).toBeUndefined()
+})
+
+test('a wall clock set back between two processes puts no deadline off', () => {
+  const store = fresh()
+  const claim = claimOf('a')
+  store.settle(store.acquire([claim], ASK, at(0))!, failed(), at(0))
+  const { store: second } = restarted(store, 100, -day)
+  expect(second.acquire([claim], ASK, { now: 12_345 + 900, wall: NOON - day + 900 })).toBeDefined()
+})
+
+test('what is known already stays', () => {
+  const store = fresh()
+  const claim = claimOf('a')
+  store.settle(store.acquire([claim], ASK, at(0))!, limited({ hintMs: 600_000 }), at(0))
+  const second = fresh()
+  second.settle(second.acquire([claim], ASK, at(5_000))!, limited({ hintMs: 2_000 }), at(5_000))
+  second.restore(onDisk(store, at(1_000)), at(6_000))
+  expect(second.acquire([claim], ASK, at(7_000))).toBeDefined()
+})
+
+test('being busy is not written down, and neither are probes', () => {
+  const store = fresh()
+  const [busy, probed] = [claimOf('a'), claimOf('b')]
+  store.acquire([busy], ASK, at(0))
+  store.settle(store.acquire([probed], ASK, at(0))!, failed(), at(0))
+  store.acquire([probed], ASK, at(2_000))
+  const text = JSON.stringify(store.keep(at(2_000)))
+  expect(JSON.parse(text).scopes).toHaveLength(1)
+  expect(text).not.toMatch(/probe|inFlight/)
+})
+
+test('a change that counts is told by a number that moves up, being busy is none', () => {
+  const store = fresh()
+  store.acquire([claimOf('a')], ASK, at(0))
+  expect(store.changes).toBe(0)
+  store.acquire([claimOf('b', { limits: { rpm: 3 } })], ASK, at(0))
+  expect(store.changes).toBe(1)
+})
+
+test('a state that nobody touched for a day is dropped, at a restart and in a long life', () => {
+  const store = fresh()
+  const gone = claimOf('gone', { limits: { rpm: 5 } })
+  const resting = claimOf('resting')
+  spend(store, gone, 0)
+  store.settle(
+    store.acquire([resting], ASK, at(0))!,
+    limited({ cause: 'quota', hintMs: 3 * day, scope: 'upstream' }),
+    at(0),
+  )
+  const { store: second } = restarted(store, 100, day + 1_000)
+  expect(second.snapshot(['gone', 'resting'])).toEqual([undefined, expect.anything()])
+  store.acquire([claimOf('a')], ASK, at(day + 1_000))
+  expect(store.snapshot(['gone', 'resting'])).toEqual([undefined, expect.anything()])
+})
+
+test('of an upstream that has left the configuration nothing outlives the day, however far its deadline', () => {
+  const store = fresh()
+  const [gone, resting] = [claimOf('gone'), claimOf('resting')]
+  for (const claim of [gone, resting]) {
+    const refusal = limited({ cause: 'quota', hintMs: 3 * day, scope: 'upstream' })
+    store.settle(store.acquire([claim], ASK, at(0))!, refusal, at(0))
+  }
+  store.expect([{ claims: { chat: resting } }])
+  const kept = (ms: number): string[] => store.keep(at(ms)).scopes.map(([scope]) => scope)
+  expect(kept(day - 1_000)).toEqual(['gone', 'resting'])
+  expect(kept(day + 1_000)).toEqual(['resting'])
+  store.acquire([claimOf('a')], ASK, at(day + 1_000))
+  expect(store.snapshot(['gone', 'resting'])).toEqual([undefined, expect.anything()])
+})
+
+test('an upstream that comes back within the day finds its count', () => {
+  const store = fresh()
+  const claim = claimOf('a', { limits: { rpd: 1, dayResets: 'rolling' } })
+  spend(store, claim, 0)
+  const { isOpen } = restarted(store, 100, 23 * hour)
+  expect(isOpen(claim, 23 * hour)).toBe(false)
+})
+
+test('anything at all can be restored, and plants nothing that is no number', () => {
+  const junk = fc.oneof(
+    fc.jsonValue(),
+    fc.record({
+      version: fc.constant(1),
+      savedAt: fc.double(),
+      now: fc.double(),
+      scopes: fc.jsonValue(),
+      affinity: fc.jsonValue(),
+    }),
+  )
+  fc.assert(
+    fc.property(junk, (value) => {
+      const store = fresh()
+      store.restore(value, at(0))
+      expect(JSON.stringify(store.keep(at(0)).scopes)).not.toContain('null')
+    }),
+    { numRuns: 500 },
+  )
+})
+
+/** A real state with one value replaced by anything: the rest must work on, and nothing rests for ever. */
+test('a real state with any part of it damaged is harmless', () => {
+  const store = fresh()
+  const claim = claimOf('a', { limits: { rpm: 5, tpd: 1_000 } })
+  spend(store, claim, 0, 2)
+  store.settle(
+    store.acquire([claim], ASK, at(0))!,
+    limited({ hintMs: 9_000, signals: [told({ limit: 4, remaining: 2 })] }),
+    at(0),
+  )
+  store.settle(store.acquire([claimOf('b')], ASK, at(0))!, limited({ cause: 'overloaded' }), at(0))
+  void store.remember('k', 'a', { ttlMs: hour, at: at(0) })
+  const text = JSON.stringify(store.keep(at(1_000)))
+  const places = [...text.matchAll(/(?<=[:[,])(?:-?\d[\d.]*|"[^"]*")(?=[,\]}])/g)]
+  expect(places.length).toBeGreaterThan(20)
+  const value = fc.oneof(
+    fc.constantFrom(
+      '1e999',
+      '-1e999',
+      'null',
+      '""',
+      '[]',
+      '{}',
+      '-1',
+      '0',
+      '1e300',
+      'true',
+      '"__proto__"',
+      '0.5',
+    ),
+    fc.json(),
+  )
+  fc.assert(
+    fc.property(fc.constantFrom(...places), value, (place, other) => {
+      const damaged = text.slice(0, place.index) + other + text.slice(place.index + place[0].length)
+      const second = fresh()
+      second.restore(JSON.parse(damaged), at(2_000))
+      const month = at(33 * day)
+      for (const one of [claim, claimOf('b')]) {
+        const lease = second.acquire([one], tokens(5), month)
+        expect(lease).toBeDefined()
+        second.confirm(lease!, { firstByteMs: 1, signals: [] }, month)
+        second.settle(lease!, { kind: 'ok', tokens: 5 }, month)
+        for (const window of Object.values(second.snapshot([one.id])[0]?.windows ?? {})) {
+          expect(Number.isFinite(window.counted + window.pending)).toBe(true)
+        }
+      }
+    }),
+    { numRuns: 1_000 },
+  )
+})
