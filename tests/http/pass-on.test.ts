@@ -77,6 +77,23 @@ describe('what is passed on', () => {
     expect(gateway.calls[0]!.method).toBe(method)
   })
 
+  test.each([
+    { method: 'GET', mayResend: undefined },
+    { method: 'HEAD', mayResend: undefined },
+    { method: 'PUT', mayResend: undefined },
+    { method: 'DELETE', mayResend: undefined },
+    { method: 'POST', mayResend: false },
+    { method: 'PATCH', mayResend: false },
+    { method: 'PROPFIND', mayResend: false },
+  ])(
+    '$method is sent again over a fresh connection only where it is idempotent',
+    async ({ method, mayResend }) => {
+      const gateway = sole()
+      await ask(gateway, '/v1/threads/t_1', { method })
+      expect(gateway.calls[0]?.mayResend).toBe(mayResend)
+    },
+  )
+
   test('path, query and body stay byte for byte, a model in it too', async () => {
     const gateway = sole()
     const body = ' {"model":"auto", "n":12345678901234567890} '

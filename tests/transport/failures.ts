@@ -142,6 +142,16 @@ export function failuresContract({ start, send }: Bed, can: Capabilities): void 
       expect(upstream.accepted).toBe(5)
     })
 
+    test('that dies under a large request is replaced, and all of the request is sent again', async () => {
+      const upstream = await start((exchange) =>
+        (exchange.request.nth === 1 ? answer({ body: 'ok' }) : reset())(exchange),
+      )
+      await send(upstream)
+      const body = [Buffer.alloc(400_000, 'a'), Buffer.alloc(300_000, 'b')]
+      expect(textOf((await send(upstream, { body })).body)).toBe('ok')
+      expect(upstream.requests.map(({ body }) => body.length)).toEqual([13, 700_000, 700_000])
+    })
+
     test('is replaced once: the fresh one is not', async () => {
       let turn = 0
       const upstream = await start((exchange) => (turn++ === 0 ? answer({ body: 'ok' }) : close())(exchange))
@@ -159,17 +169,30 @@ export function failuresContract({ start, send }: Bed, can: Capabilities): void 
       expect(upstream.requests).toHaveLength(2)
     })
 
-    test('that dies long after the request was sent is not replaced: the work may have been done', async () => {
-      const slowReset = async (exchange: Parameters<ReturnType<typeof reset>>[0]) => {
-        await new Promise((resolve) => setTimeout(resolve, 1200))
+    test('that dies 400 ms after the request was sent is not replaced: the work may have been done', async () => {
+      const lateReset = async (exchange: Parameters<ReturnType<typeof reset>>[0]) => {
+        await new Promise((resolve) => setTimeout(resolve, 400))
         exchange.reset()
       }
       const upstream = await start((exchange) =>
-        (exchange.request.nth === 1 ? answer({ body: 'ok' }) : slowReset)(exchange),
+        (exchange.request.nth === 1 ? answer({ body: 'ok' }) : lateReset)(exchange),
       )
       await send(upstream)
       expect(await failureOf(send(upstream))).toBe('broken')
       expect(upstream.requests).toHaveLength(2)
+    })
+
+    test.each([
+      { what: 'a small request', body: [Buffer.from('{}')] },
+      { what: 'a large one', body: [Buffer.alloc(700_000)] },
+    ])('that dies under $what that may not go out twice is its failure', async ({ body }) => {
+      const upstream = await start((exchange) =>
+        (exchange.request.nth === 1 ? answer({ body: 'ok' }) : reset())(exchange),
+      )
+      await send(upstream)
+      expect(await failureOf(send(upstream, { body, mayResend: false }))).toBe('broken')
+      expect(upstream.requests).toHaveLength(2)
+      expect(textOf((await send(upstream, { body, mayResend: false })).body)).toBe('ok')
     })
 
     test('that the upstream closes at that very moment costs none of 600 requests', async () => {

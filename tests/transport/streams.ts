@@ -1,5 +1,6 @@
+import { randomBytes } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
-import { answer, createGate, flood } from '../support/scripted-scenes.ts'
+import { answer, createGate, flood, raw } from '../support/scripted-scenes.ts'
 import { asStream, type Bed, type Capabilities, failureOf, readAll, settled, streamOf, until } from './bed.ts'
 
 /** Bodies as streams: order, pace, pressure and breaks. */
@@ -118,6 +119,65 @@ export function streamsContract({ start, send }: Bed, can: Capabilities): void {
       await reader.read()
       read.open()
       expect(await failureOf(reader.read())).toBe('broken')
+    })
+
+    const head = 'HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n'
+
+    test.each([
+      { what: '200,000 chunks of a byte', frames: '1\r\nx\r\n'.repeat(200_000), body: 'x'.repeat(200_000) },
+      {
+        what: '70,000 events',
+        frames: '9\r\ndata: x\n\n\r\n'.repeat(70_000),
+        body: 'data: x\n\n'.repeat(70_000),
+      },
+      {
+        what: '70,000 chunks with signatures',
+        frames: '2;chunk-signature="a;b";n=1\r\nok\r\n'.repeat(70_000),
+        body: 'ok'.repeat(70_000),
+      },
+    ])('of $what is whole, streamed or gathered', async ({ frames, body }) => {
+      const upstream = await start(raw(`${head}${frames}0\r\nx-checksum: 1\r\n\r\n`))
+      for (const gatherBytes of [0, 1_000_000]) {
+        const response = await send(upstream, { gatherBytes: () => gatherBytes })
+        expect((await readAll(response.body)).toString() === body).toBe(true)
+      }
+      if (can.ownConnections) expect(upstream.accepted).toBe(1)
+    })
+
+    test('with a trailer that is none is broken', async () => {
+      const upstream = await start(raw(`${head}2\r\nok\r\n0\r\nno trailer\r\n\r\n`))
+      expect(await failureOf(send(upstream))).toBe('broken')
+    })
+
+    test.runIf(can.ownConnections)('whose connection closes while it is read slowly is whole', async () => {
+      const body = randomBytes(1_000_000)
+      const upstream = await start(answer({ framing: 'close', body }))
+      for (let round = 0; round < 3; round++) {
+        const response = await send(upstream, asStream)
+        const chunks: Uint8Array[] = []
+        for await (const chunk of streamOf(response)) {
+          chunks.push(chunk)
+          await new Promise((resolve) => setTimeout(resolve, 1))
+        }
+        expect(Buffer.concat(chunks).equals(body)).toBe(true)
+      }
+    })
+
+    test.runIf(can.ownConnections)('whose connection is reset while nobody reads is broken', async () => {
+      for (const framing of ['close', 'chunked'] as const) {
+        const taken = createGate()
+        const headers = { connection: 'close' }
+        const body = [Buffer.alloc(40_000), taken.opened]
+        const upstream = await start(answer({ framing, headers, body, ending: 'reset' }))
+        const response = await send(upstream, asStream)
+        const reader = streamOf(response).getReader()
+        await reader.read()
+        taken.open()
+        await upstream.requests[0]?.closed
+        await new Promise((resolve) => setTimeout(resolve, 20))
+        reader.releaseLock()
+        expect(await failureOf(readAll(response.body))).toBe('broken')
+      }
     })
 
     test('without a length that is reset before it is looked at leaves no rejection behind', async () => {

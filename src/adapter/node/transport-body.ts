@@ -10,7 +10,7 @@ import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../
 import type { Silence } from './timers.ts'
 
 /** What a receiver of body bytes can do to their source. */
-interface BodySource {
+export interface BodySource {
   pause(): void
   resume(): void
   /** Nobody wants the rest. */

@@ -1,13 +1,11 @@
 /**
- * `Send` on Node: undici's pools write, frame and parse HTTP/1.1. What is ours is around them: how to connect, the
- * clocks, what a failure means, when a dead connection is replaced. `node-transport-body.ts` has what becomes of the
- * body of an answer.
+ * `Send` on Node: undici's pools write, frame and parse HTTP/1.1. What is ours is around them: the clocks, abort, what
+ * a failure means, when a dead connection is replaced. `connection.ts` has how to connect,
+ * `transport-body.ts` what becomes of the body of an answer.
  */
-import { EventEmitter } from 'node:events'
 import type { IncomingHttpHeaders } from 'node:http'
-import type net from 'node:net'
+import type { Socket } from 'node:net'
 import type { Dispatcher } from 'undici'
-import Client from 'undici/lib/dispatcher/client.js'
 import { kClients } from 'undici/lib/dispatcher/pool-base.js'
 import Pool from 'undici/lib/dispatcher/pool.js'
 import { parseUrl } from '../../config/rules.ts'
@@ -20,11 +18,19 @@ import {
   type UpstreamResponse,
 } from '../../transport/transport.ts'
 import { createAlarms, createSilence, type Alarms } from './timers.ts'
-import { causeOf, codeOf, createConnect, type Address, type Connect } from './connect.ts'
-import { type BodySink, receiveBody } from './transport-body.ts'
+import { type BodySink, type BodySource, receiveBody } from './transport-body.ts'
+import {
+  aborted,
+  createConnect,
+  createConnection,
+  failureOf,
+  type Call,
+  type CallOptions,
+  type Connection,
+} from './connection.ts'
 
 /** All have defaults that suit a gateway. */
-interface NodeTransportOptions {
+export interface NodeTransportOptions {
   /** Trusted certificates (PEM) in place of the runtime's own. */
   readonly ca?: string
   /** Those of the process, where it has some already. */
@@ -47,20 +53,6 @@ const COPY_LIMIT_BYTES = 16 * 1024
 /** Larger bodies are handed to the socket in slices of this size, so that its progress shows. */
 const SLICE_BYTES = 256 * 1024
 const TARGET_LIMIT = 1_000
-
-const CLIENT_OPTIONS = {
-  pipelining: 1,
-  // The transport has its own clocks, which know whether anybody waits.
-  headersTimeout: 0,
-  bodyTimeout: 0,
-  // Vendors keep connections for 5 s and more; one that closes earlier costs a retry that nobody notices.
-  keepAliveTimeout: 4_000,
-  // The longest time that an upstream's `keep-alive: timeout=n` may name. It counts from the upstream's own last byte.
-  keepAliveMaxTimeout: 30_000,
-  keepAliveTimeoutThreshold: 1_000,
-  // Larger than Node's 16 KB: vendors put policies, traces and cookies into their headers.
-  maxHeaderSize: 64 * 1024,
-}
 
 /**
  * The transport for Node, one pool of connections for each origin.
@@ -120,28 +112,13 @@ interface ExchangeTask {
   readonly fresh: () => Connection
 }
 
-/** A request on its way, as it and its connection see it. */
-interface Call {
-  readonly connectTimeoutMs: number
-  /** The upstream took some of a large body. */
-  readonly taken: () => void
-  /** Undefined until one is found. */
-  connection: Connection | undefined
-  /** Nobody waits for anything any more; what undici still tells has no effect. */
-  isOver: boolean
-}
-
-interface CallOptions extends Dispatcher.DispatchOptions {
-  readonly call: Call
-}
-
 /** Sends a request and settles as `Send` says. */
 function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
     const { timeoutMs } = request
     let sink: BodySink | undefined
     /** How it was when the request went out over a socket that had served before. */
-    let reuse: { readonly socket: net.Socket; readonly bytesRead: number; readonly at: number } | undefined
+    let reuse: { readonly socket: Socket; readonly bytesRead: number; readonly at: number } | undefined
     const silence = createSilence({
       alarms,
       limitMs: timeoutMs,
@@ -174,6 +151,11 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
       if (sink === undefined) reject(aborted())
       else sink.abort(aborted())
     }
+    const source: BodySource = {
+      pause: () => call.isOver || call.connection?.hold(),
+      resume: () => call.isOver || call.connection?.resume(),
+      cut,
+    }
     const isStale = (): boolean =>
       reuse !== undefined &&
       request.mayResend !== false &&
@@ -189,7 +171,7 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
         reuse = socket && { socket, bytesRead: socket.bytesRead, at: performance.now() }
         if (Array.isArray(options.body)) connection?.writeTogether()
       },
-      onResponseStart(controller, status, parsed) {
+      onResponseStart(_controller, status, parsed) {
         if (call.isOver || status < 200) return
         const headers = bagOf(parsed)
         if (isBodiless(request.method, status) || headers['content-length'] === '0') {
@@ -197,7 +179,6 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
           finish()
           return resolve({ status, headers, body: new Uint8Array(0) })
         }
-        const source = { pause: () => controller.pause(), resume: () => controller.resume(), cut }
         try {
           sink = receiveBody({ request, status, headers, source, silence, resolve, reject })
         } catch (error) {
@@ -264,92 +245,6 @@ function bagOf(headers: IncomingHttpHeaders): HeaderBag {
   return bag
 }
 
-/** One connection to one origin, for one request at a time; connects with the first, and again where it was closed. */
-class Connection extends Client {
-  socket: net.Socket | undefined
-  /** An answer has come over the socket, so the upstream may be closing it at this very moment. */
-  isReused = false
-  /** The socket ended with an error, such as a reset. */
-  isErrored = false
-  #call: Call | undefined
-
-  /** There is no socket, and nobody waits for one. */
-  get isUnused(): boolean {
-    const call = this.#call
-    return this.socket === undefined && (call === undefined || call.isOver || call.connection !== this)
-  }
-
-  /** True where the connection is free for another request all the same, since this one can't be written. */
-  override dispatch(options: CallOptions, handler: Dispatcher.DispatchHandler): boolean {
-    const { call } = options
-    this.#call = call
-    call.connection = this
-    if (!this.isReused) super.dispatch(options, handler)
-    // What has come over an idle connection is no answer to this request (GHSA-35p6-xmwp-9g52), and undici looks for
-    // it in the next check phase. That comes before the next poll phase where a request came out of a poll phase.
-    else setImmediate(() => call.isOver || super.dispatch(options, handler))
-    return call.isOver
-  }
-
-  open(
-    connect: Connect,
-    address: Address,
-    done: (...result: [null, net.Socket] | [Error, null]) => void,
-  ): void {
-    const call = this.#call
-    if (call === undefined || call.isOver) return done(aborted(), null)
-    const socket = connect(address, {
-      timeoutMs: call.connectTimeoutMs,
-      connected: () => done(null, socket),
-      failed: (error) => done(error, null),
-    })
-    this.socket = socket
-    this.isErrored = false
-    socket.on('error', () => (this.isErrored = true))
-    socket.on('drain', () => this.#call?.taken())
-    socket.once('close', () => {
-      this.socket = undefined
-      this.isReused = false
-    })
-  }
-
-  /**
-   * All that is written before the next turn of the event loop goes out in one system call: undici writes each part
-   * of a body by itself, one microtask after the other, and a tick comes after all microtasks.
-   */
-  writeTogether(): void {
-    const { socket } = this
-    socket?.cork()
-    queueMicrotask(() => process.nextTick(() => socket?.uncork()))
-  }
-
-  /** Undici's own word that the connection is free comes late: until then it may have been given away again. */
-  override emit(event: string, ...args: unknown[]): boolean {
-    if (event === 'drain' && this.#call !== undefined) return false
-    return EventEmitter.prototype.emit.call(this, event, ...args)
-  }
-
-  /** The answer is whole. Undici tells its pool a turn of the loop later, and a request until then would connect. */
-  release(): void {
-    this.#call = undefined
-    this.isReused = true
-    this.emit('drain', undefined, [this])
-  }
-
-  /** Closes the socket at once, whatever goes on over it. */
-  cut(): void {
-    this.socket?.destroy(aborted())
-  }
-}
-
-function createConnection(origin: string, connect: Connect): Connection {
-  const connection: Connection = new Connection(origin, {
-    ...CLIENT_OPTIONS,
-    connect: (address, done) => connection.open(connect, address, done),
-  })
-  return connection
-}
-
 /** Where a request goes. */
 interface Target {
   readonly origin: string
@@ -374,22 +269,5 @@ function createTargets(): (url: string) => Target | undefined {
     if (known.size >= TARGET_LIMIT) known.clear()
     known.set(url, target)
     return target
-  }
-}
-
-const aborted = (): TransportError => new TransportError('aborted', 'the caller has left')
-
-/** What ended a request, as its caller is told. */
-function failureOf(error: unknown): TransportError {
-  if (error instanceof TransportError) return error
-  switch (codeOf(error)) {
-    case 'UND_ERR_INVALID_ARG':
-    case 'UND_ERR_NOT_SUPPORTED':
-      return new TransportError('not-sent', 'the request can not be written as HTTP/1.1')
-    case 'UND_ERR_CLOSED':
-    case 'UND_ERR_DESTROYED':
-      return new TransportError('not-sent', 'the transport is closed')
-    default:
-      return new TransportError('broken', `the connection broke: ${causeOf(error)}`)
   }
 }

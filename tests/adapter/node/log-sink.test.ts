@@ -8,7 +8,7 @@ const sink = new URL('../../../src/adapter/node/log-sink.ts', import.meta.url).h
 function run(script: string): ChildProcess {
   const code = `import { createStdoutSink } from ${JSON.stringify(sink)}\nconst sink = createStdoutSink()\n${script}`
   return spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', code], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: 'pipe',
   })
 }
 
@@ -70,12 +70,13 @@ test('a reader that stands still neither stops the process nor fills its memory'
     for (let i = 0; i < 100_000; i++) sink.write(line)
     const heap = process.memoryUsage().rss
     process.stderr.write('ready ' + (heap < 250e6) + '\\n')
-    setTimeout(() => {}, 1_000)`)
+    process.stdin.resume()`)
   let err = ''
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
     err += text
     // Only now somebody reads.
     if (err.includes('ready')) child.stdout?.resume()
+    if (err.includes('dropped')) child.stdin?.end()
   })
   await once(child, 'close')
   expect(err).toMatch(/^ready true\n\d+ log lines were dropped/)

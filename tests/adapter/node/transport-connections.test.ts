@@ -1,11 +1,17 @@
 import { randomBytes } from 'node:crypto'
-import type { Socket } from 'node:net'
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
+import { queryObjects } from 'node:v8'
+import Client from 'undici/lib/dispatcher/client.js'
+import Pool from 'undici/lib/dispatcher/pool.js'
 import { describe, expect, test } from 'vitest'
 import { createNodeTransport, type NodeTransport } from '../../../src/adapter/node/transport.ts'
-import { asStream, createBed, failureOf, readAll, textOf, until } from '../../transport/bed.ts'
-import { startBlackhole } from '../../support/dead-ends.ts'
-import { answer, createGate, raw, reset } from '../../support/scripted-scenes.ts'
+import type { UpstreamResponse } from '../../../src/transport/transport.ts'
+import { refusedUrl, startBlackhole } from '../../support/dead-ends.ts'
+import { answer, byConnection, close, createGate, raw, reset, stall } from '../../support/scripted-scenes.ts'
 import type { Exchange } from '../../support/scripted-upstream.ts'
+import { startStrayUpstream } from '../../support/stray-upstream.ts'
+import { asStream, createBed, failureOf, readAll, textOf, until } from '../../transport/bed.ts'
 import { testCertificate } from '../../support/test-certificate.ts'
 
 let transport: NodeTransport
@@ -16,7 +22,7 @@ const { start, send } = createBed(() => {
 })
 
 describe('idle connections', () => {
-  test('are used last in, first out', async () => {
+  test('are used one after the other as often as possible, so that the rest can close', async () => {
     const gate = createGate()
     const upstream = await start(answer({ body: [gate.opened, 'ok'] }))
     const three = [send(upstream), send(upstream), send(upstream)]
@@ -89,6 +95,77 @@ test('a connection that is taken again at once is not given to a third request',
   }
 })
 
+/** Ways into a callback: by a timer, by what came over a socket (as a client's request does), behind both. */
+const phases = {
+  timers: (task: () => void) => void setTimeout(task, 1),
+  poll: (task: () => void) => {
+    const server = createServer((socket) => socket.end('x')).listen(0, '127.0.0.1', () => {
+      connect((server.address() as AddressInfo).port, '127.0.0.1').once('data', () => {
+        server.close()
+        task()
+      })
+    })
+  },
+  check: (task: () => void) => void setImmediate(task),
+}
+
+describe('what a burst leaves behind', () => {
+  // Those of earlier tests are garbage, or soon will be.
+  const counted = (): number[] => [Client, Pool].map((made) => Number(queryObjects(made)))
+
+  test('is nothing, where all connections have closed', async () => {
+    const before = counted()
+    const upstream = await start(answer({ headers: { connection: 'close' }, body: 'ok' }))
+    await Promise.all(Array.from({ length: 40 }, () => send(upstream)))
+    await Promise.all(Array.from({ length: 5 }, () => failureOf(send({ url: refusedUrl() }))))
+    await until(() => upstream.open === 0)
+    await until(() => counted().every((count, at) => count <= (before[at] ?? 0)))
+  })
+
+  test('is only what is still used, where some connections go on', async () => {
+    const before = counted()
+    const gate = createGate()
+    const upstream = await start((exchange) =>
+      exchange.request.path.endsWith('/long')
+        ? answer({ body: [gate.opened, 'ok'] })(exchange)
+        : answer({ headers: { connection: 'close' }, body: 'ok' })(exchange),
+    )
+    const long = send(upstream, { url: `${upstream.url}/long` })
+    await Promise.all(Array.from({ length: 40 }, () => send(upstream)))
+    await until(() => upstream.open === 1)
+    // The busy one, and one that waits for the next request.
+    await until(() => counted()[0] === (before[0] ?? 0) + 2)
+    gate.open()
+    expect(textOf((await long).body)).toBe('ok')
+  })
+})
+
+describe('an answer that nobody asked for', () => {
+  test.each(Object.entries(phases))(
+    'on an idle connection is not taken for that of the next request (sent in the %s phase)',
+    async (_phase, within) => {
+      const upstream = await startStrayUpstream()
+      const get = (path: string) =>
+        send({ url: '' }, { url: `${upstream.url}${path}`, method: 'GET', body: [] })
+      try {
+        for (let round = 0; round < 5; round++) {
+          expect(textOf((await get(`/${round}/before`)).body)).toBe(`/${round}/before`)
+          const sent = await new Promise<{ next: Promise<UpstreamResponse> }>((resolve) =>
+            within(() => {
+              upstream.sendStray()
+              resolve({ next: get(`/${round}/next`) })
+            }),
+          )
+          expect(textOf((await sent.next).body)).toBe(`/${round}/next`)
+          expect(textOf((await get(`/${round}/after`)).body)).toBe(`/${round}/after`)
+        }
+      } finally {
+        await upstream.close()
+      }
+    },
+  )
+})
+
 describe('over TLS', () => {
   test('a trusted upstream answers, and its connection is kept', async () => {
     const upstream = await start(answer({ body: 'ok' }), { secure: true })
@@ -119,9 +196,47 @@ describe('over TLS', () => {
     expect((await readAll(response.body)).equals(body)).toBe(true)
   })
 
-  test('a wrong name is not sent', async () => {
-    const upstream = await start(answer(), { secure: true })
-    expect(await failureOf(send({ url: `https://127.0.0.2:${upstream.port}` }))).toBe('not-sent')
+  test('a certificate for another name is not trusted, and nothing is sent', async () => {
+    let received = 0
+    const other = createTlsServer(testCertificate, (socket) => {
+      socket.on('data', () => received++).on('error', () => {})
+    })
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.2', resolve))
+    const { port } = other.address() as AddressInfo
+    const error = await send({ url: `https://127.0.0.2:${port}` }).catch((error: unknown) => error)
+    expect(error).toMatchObject({ failure: 'not-sent' })
+    expect((error as Error).message).toContain('TLS failed (ERR_TLS_CERT_ALTNAME_INVALID)')
+    expect(received).toBe(0)
+    other.close()
+  })
+
+  test('a kept connection that the upstream closes in order under a request is replaced', async () => {
+    const upstream = await start(byConnection(answer({ body: 'ok' }), close()), { secure: true })
+    for (let i = 0; i < 4; i++) expect(textOf((await send(upstream)).body)).toBe('ok')
+    expect(upstream.accepted).toBe(4)
+  })
+})
+
+describe('the message of a failure', () => {
+  test.each([
+    {
+      of: 'a name that does not exist',
+      to: async () => 'http://no-such-host.invalid',
+      says: /name.*E(?:NOTFOUND|AI_AGAIN)/,
+    },
+    { of: 'a port on which nobody listens', to: async () => refusedUrl(), says: 'refused (ECONNREFUSED)' },
+    { of: 'an upstream that resets', to: async () => (await start(reset())).url, says: 'reset (ECONNRESET)' },
+    { of: 'an upstream that closes', to: async () => (await start(close())).url, says: 'closed' },
+    {
+      of: 'an upstream that is silent',
+      to: async () => (await start(stall())).url,
+      says: 'silence for 50 ms',
+    },
+  ])('tells the cause: $of', async ({ to, says }) => {
+    const url = await to()
+    const error = await send({ url }, { timeoutMs: 50 }).catch((error: unknown) => error)
+    expect((error as Error).message).toMatch(says)
+    expect((error as Error).message).not.toMatch(/127\.0|localhost|invalid/)
   })
 })
 

@@ -1,0 +1,288 @@
+/** One connection to an upstream: how it comes about, what it carries, and what its end means. */
+import { EventEmitter } from 'node:events'
+import net from 'node:net'
+import tls from 'node:tls'
+import type { Dispatcher } from 'undici'
+import Client from 'undici/lib/dispatcher/client.js'
+import { TransportError } from '../../transport/transport.ts'
+
+const TLS_SESSION_LIMIT = 200
+const CLIENT_OPTIONS = {
+  pipelining: 1,
+  // The transport has its own clocks, which know whether anybody waits.
+  headersTimeout: 0,
+  bodyTimeout: 0,
+  // Vendors keep connections for 5 s and more; one that closes earlier costs a retry that nobody notices.
+  keepAliveTimeout: 4_000,
+  // The longest time that an upstream's `keep-alive: timeout=n` may name. It counts from the upstream's own last byte.
+  keepAliveMaxTimeout: 30_000,
+  keepAliveTimeoutThreshold: 1_000,
+  // Larger than Node's 16 KB: vendors put policies, traces and cookies into their headers.
+  maxHeaderSize: 64 * 1024,
+}
+
+/** A request on its way, as it and its connection see it. */
+export interface Call {
+  readonly connectTimeoutMs: number
+  /** The upstream took some of a large body. */
+  readonly taken: () => void
+  /** Undefined until one is found. */
+  connection: Connection | undefined
+  /** Nobody waits for anything any more; what undici still tells has no effect. */
+  isOver: boolean
+}
+
+/** What undici is told of a request. */
+export interface CallOptions extends Dispatcher.DispatchOptions {
+  readonly call: Call
+}
+
+/** One connection to one origin, for one request at a time; connects with the first, and again where it was closed. */
+export class Connection extends Client {
+  socket: net.Socket | undefined
+  /** An answer has come over the socket, so the upstream may be closing it at this very moment. */
+  isReused = false
+  /** The socket ended with an error, such as a reset. */
+  isErrored = false
+  #call: Call | undefined
+  #isHeld = false
+
+  /** There is no socket, and nobody waits for one. */
+  get isUnused(): boolean {
+    const call = this.#call
+    return this.socket === undefined && (call === undefined || call.isOver || call.connection !== this)
+  }
+
+  /** True where the connection is free for another request all the same, since this one can't be written. */
+  override dispatch(options: CallOptions, handler: Dispatcher.DispatchHandler): boolean {
+    const { call } = options
+    this.#call = call
+    call.connection = this
+    if (!this.isReused) super.dispatch(options, handler)
+    // What has already come over an idle connection is no answer to this request (GHSA-35p6-xmwp-9g52). Undici writes
+    // in the next check phase; from the check phase on, there is a poll phase before that, which finds it.
+    else setImmediate(() => (call.isOver ? this.#free() : super.dispatch(options, handler)))
+    return call.isOver
+  }
+
+  open(
+    connect: Connect,
+    address: Address,
+    done: (...result: [null, net.Socket] | [Error, null]) => void,
+  ): void {
+    const call = this.#call
+    if (call === undefined || call.isOver) return done(aborted(), null)
+    const socket = connect(address, {
+      timeoutMs: call.connectTimeoutMs,
+      connected: () => done(null, socket),
+      failed: (error) => done(error, null),
+    })
+    this.socket = socket
+    this.isErrored = false
+    this.#isHeld = false
+    const read = socket.read.bind(socket)
+    socket.read = (bytes) => (this.#isHeld ? null : read(bytes))
+    socket.on('error', () => (this.isErrored = true))
+    socket.on('drain', () => this.#call?.taken())
+    socket.once('close', () => {
+      this.socket = undefined
+      this.isReused = false
+    })
+  }
+
+  /**
+   * All that is written before the next turn of the event loop goes out in one system call: undici writes each part
+   * of a body by itself, one microtask after the other, and a tick comes after all microtasks.
+   */
+  writeTogether(): void {
+    const { socket } = this
+    socket?.cork()
+    queueMicrotask(() => process.nextTick(() => socket?.uncork()))
+  }
+
+  /**
+   * Nothing more is read, but for the rest of what was read last. Undici's own way, to pause its parser, ends the
+   * process when a connection that serves one answer only is closed or reset meanwhile (`assert(!this.paused)`).
+   */
+  hold(): void {
+    this.#isHeld = true
+  }
+
+  /** Reads on, after `hold`; not at once, since a parser can't be asked to work within the work of one. */
+  resume(): void {
+    if (!this.#isHeld) return
+    this.#isHeld = false
+    process.nextTick(() => this.#isHeld || this.socket?.emit('readable'))
+  }
+
+  /** The answer is whole. */
+  release(): void {
+    this.#call = undefined
+    this.isReused = true
+    this.resume()
+    this.#free()
+  }
+
+  /** Undici tells its pool a turn of the loop later, and a request that comes until then would have to connect. */
+  #free(): void {
+    EventEmitter.prototype.emit.call(this, 'drain', undefined, [this])
+  }
+
+  /** Undici's own word that the connection is free comes late: until then it may have been given away again. */
+  override emit(event: string, ...args: unknown[]): boolean {
+    if (event === 'drain' && this.#call !== undefined) return false
+    return EventEmitter.prototype.emit.call(this, event, ...args)
+  }
+
+  /** Closes the socket at once, whatever goes on over it. */
+  cut(): void {
+    this.socket?.destroy(aborted())
+  }
+}
+
+/** A connection that opens with its first request. */
+export function createConnection(origin: string, connect: Connect): Connection {
+  const connection: Connection = new Connection(origin, {
+    ...CLIENT_OPTIONS,
+    connect: (address, done) => connection.open(connect, address, done),
+  })
+  return connection
+}
+
+/** Where to connect, as undici's client says it; the port is empty where it is the scheme's own. */
+export interface Address {
+  readonly protocol: string
+  readonly hostname: string
+  readonly port: string
+}
+
+/** What a connection may take, and what comes of it: exactly one of the two callbacks is called, once. */
+export interface ConnectTask {
+  readonly timeoutMs: number
+  readonly connected: () => void
+  readonly failed: (error: TransportError) => void
+}
+
+/** Starts to connect and returns the socket at once; to destroy it ends the attempt as `not-sent`. */
+export type Connect = (address: Address, task: ConnectTask) => net.Socket
+
+/**
+ * TCP and TLS connections with one deadline over name look-up, TCP and TLS handshake.
+ *
+ * TLS sessions are resumed, which saves a round trip and most of the CPU of a handshake.
+ *
+ * @param ca trusted certificates in place of the runtime's own (which `NODE_EXTRA_CA_CERTS` extends)
+ */
+export function createConnect(ca: string | undefined): Connect {
+  const sessions = new Map<string, Buffer>()
+
+  function connectTls({ hostname, port }: Address): net.Socket {
+    const key = `${hostname}:${port}`
+    const session = sessions.get(key)
+    const socket = tls.connect({
+      host: hostname,
+      port: Number(port || 443),
+      ALPNProtocols: ['http/1.1'],
+      // RFC 6066 §3: an address is no server name.
+      ...(net.isIP(hostname) === 0 && { servername: hostname }),
+      ...(session && { session }),
+      ...(ca !== undefined && { ca }),
+    })
+    return socket.on('session', (fresh) => {
+      if (sessions.size >= TLS_SESSION_LIMIT) sessions.clear()
+      sessions.set(key, fresh)
+    })
+  }
+
+  function connectTcp({ hostname, port }: Address): net.Socket {
+    // Node's types do not know that the options of a stream are options of a socket.
+    const options: net.TcpNetConnectOpts & { readableHighWaterMark: number; writableHighWaterMark: number } =
+      {
+        host: hostname,
+        port: Number(port || 80),
+        readableHighWaterMark: 64 * 1024,
+        writableHighWaterMark: 512 * 1024,
+      }
+    return net.connect(options)
+  }
+
+  return (address, { timeoutMs, connected, failed }) => {
+    const isSecure = address.protocol === 'https:'
+    const socket = isSecure ? connectTls(address) : connectTcp(address)
+    let isOpening = true
+    let isHandshake = false
+
+    const fail = (error: TransportError): void => {
+      if (!isOpening) return
+      isOpening = false
+      clearTimeout(timer)
+      socket.destroy()
+      failed(error)
+    }
+    const timer = setTimeout(
+      () => fail(new TransportError('connect-timeout', `no connection within ${timeoutMs} ms`)),
+      timeoutMs,
+    )
+    // Dead peers of idle and waiting connections are noticed by the operating system after a minute or so.
+    socket.setNoDelay(true).setKeepAlive(true, 60_000)
+    if (isSecure) socket.once('connect', () => (isHandshake = true))
+    // The listener stays for the socket's life: an error without a listener would end the process.
+    socket.on('error', (error) => {
+      const cause = isHandshake ? `TLS failed (${codeOf(error)})` : causeOf(error)
+      fail(new TransportError('not-sent', `no connection: ${cause}`))
+    })
+    socket.once('close', () => fail(new TransportError('not-sent', 'no connection: closed')))
+    socket.once(isSecure ? 'secureConnect' : 'connect', () => {
+      if (!isOpening) return
+      isOpening = false
+      clearTimeout(timer)
+      connected()
+    })
+    return socket
+  }
+}
+
+/** What a request that nobody waits for ends with. */
+export const aborted = (): TransportError => new TransportError('aborted', 'the caller has left')
+
+/** What ended a request, as its caller is told. */
+export function failureOf(error: unknown): TransportError {
+  if (error instanceof TransportError) return error
+  switch (codeOf(error)) {
+    case 'UND_ERR_INVALID_ARG':
+    case 'UND_ERR_NOT_SUPPORTED':
+      return new TransportError('not-sent', 'the request can not be written as HTTP/1.1')
+    case 'UND_ERR_CLOSED':
+    case 'UND_ERR_DESTROYED':
+      return new TransportError('not-sent', 'the transport is closed')
+    default:
+      return new TransportError('broken', `the connection broke: ${causeOf(error)}`)
+  }
+}
+
+/** System errors in words. */
+const CAUSES: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'the name was not found',
+  EAI_AGAIN: 'the name look-up failed',
+  ECONNREFUSED: 'refused',
+  EHOSTUNREACH: 'the host is unreachable',
+  ENETUNREACH: 'the network is unreachable',
+  ETIMEDOUT: 'the host does not answer',
+  ECONNRESET: 'reset',
+  EPIPE: 'reset',
+  UND_ERR_SOCKET: 'closed',
+}
+
+function causeOf(error: unknown): string {
+  const code = codeOf(error)
+  const cause = CAUSES[code]
+  return cause === undefined ? code : `${cause} (${code})`
+}
+
+/** The code of a system, TLS or undici error: all of it that may be shown, since messages quote addresses. */
+function codeOf(error: unknown): string {
+  if (typeof error !== 'object' || error === null) return 'unknown'
+  const { code } = error as { code?: unknown }
+  if (typeof code === 'string') return code
+  return error instanceof Error ? error.name : 'unknown'
+}
