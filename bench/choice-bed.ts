@@ -56,7 +56,7 @@ export function bedOf(size: number) {
   const claimOf = ({ claims }: Upstream): Claim => claims.chat
 
   const survey = (): Survey => {
-    const seen = surveyOf({ upstreams, endpoint: 'chat', ask, now, credits, store })
+    const seen = surveyOf(upstreams, ask, { endpoint: 'chat', now, credits, store })
     if (seen instanceof Promise) throw new Error('a memory store answers at once')
     return seen
   }

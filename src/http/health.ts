@@ -23,10 +23,8 @@ async function reasonOf({ pools, rules }: Setup, deps: AppDeps): Promise<string 
   const enabled = pools.upstreams.filter((upstream) => upstream.enabled)
   if (enabled.length === 0) return 'no upstream is enabled'
   const now = deps.clock.now()
-  const { candidates, resting } = await surveyOf({
-    upstreams: enabled,
+  const { candidates, resting } = await surveyOf(enabled, SMALLEST, {
     endpoint: 'chat',
-    ask: SMALLEST,
     now,
     credits: deps.traffic.credits,
     store: deps.store,

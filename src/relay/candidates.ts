@@ -4,7 +4,7 @@ import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import { cureOf, judged, type Block } from '../state/availability.ts'
 import type { Standing } from '../state/headroom.ts'
 import { latencyOf } from '../state/scope.ts'
-import type { Ask, StateStore } from '../state/store.ts'
+import type { Ask, MaybePromise, StateStore } from '../state/store.ts'
 import type { RelayDeps } from './deps.ts'
 import type { RelayRequest } from './request.ts'
 
@@ -20,48 +20,44 @@ export interface Survey {
   readonly resting: readonly Resting[]
 }
 
-/** What a survey looks at. */
-interface SurveyTask {
-  readonly upstreams: readonly Upstream[]
-  readonly endpoint: Endpoint
-  readonly ask: Ask
-  readonly now: number
-  readonly credits: ReadonlyMap<string, number>
-  readonly store: StateStore
-}
-
 /** Looks at every upstream once, with one question to the store. */
-export function surveyOf(task: SurveyTask): Survey | Promise<Survey> {
-  const known = task.store.standings(task.upstreams.map(({ claims }) => claims[task.endpoint]))
-  return known instanceof Promise
-    ? known.then((standings) => surveyed(task, standings))
-    : surveyed(task, known)
-}
+export function surveyOf(
+  upstreams: readonly Upstream[],
+  ask: Ask,
+  given: {
+    readonly endpoint: Endpoint
+    readonly now: number
+    readonly credits: ReadonlyMap<string, number>
+    readonly store: StateStore
+  },
+): MaybePromise<Survey> {
+  const { endpoint, now, credits, store } = given
+  const known = store.standings(upstreams.map(({ claims }) => claims[endpoint]))
+  return known instanceof Promise ? known.then(surveyed) : surveyed(known)
 
-function surveyed(task: SurveyTask, standings: readonly Standing[]): Survey {
-  const { endpoint, now, credits } = task
-  const given = { ask: task.ask, now }
-  const candidates: Candidate[] = []
-  const resting: Resting[] = []
-  for (let at = 0; at < standings.length; at++) {
-    const upstream = task.upstreams[at]
-    const standing = standings[at]
-    if (upstream === undefined || standing === undefined) continue
-    const found = judged(upstream.claims[endpoint], standing, given)
-    if (!found.free) {
-      resting.push({ upstream, block: found.block })
-      continue
+  function surveyed(standings: readonly Standing[]): Survey {
+    const candidates: Candidate[] = []
+    const resting: Resting[] = []
+    for (let at = 0; at < standings.length; at++) {
+      const upstream = upstreams[at]
+      const standing = standings[at]
+      if (upstream === undefined || standing === undefined) continue
+      const found = judged(upstream.claims[endpoint], standing, { ask, now })
+      if (!found.free) {
+        resting.push({ upstream, block: found.block })
+        continue
+      }
+      const [state] = standing.states
+      candidates.push({
+        upstream,
+        inFlight: state?.inFlight ?? 0,
+        latencyMs: latencyOf(state, now),
+        headroom: found.headroom,
+        credit: credits.size === 0 ? 0 : (credits.get(upstream.id) ?? 0),
+      })
     }
-    const [state] = standing.states
-    candidates.push({
-      upstream,
-      inFlight: state?.inFlight ?? 0,
-      latencyMs: latencyOf(state, now),
-      headroom: found.headroom,
-      credit: credits.size === 0 ? 0 : (credits.get(upstream.id) ?? 0),
-    })
+    return { candidates, resting }
   }
-  return { candidates, resting }
 }
 
 /** Who may answer a request, as far as that is known here. */

@@ -1,6 +1,6 @@
 import type { Failure } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
-import { NOTHING, type Eligible, type Survey } from './candidates.ts'
+import { NOTHING, type Eligible } from './candidates.ts'
 import type { Verbatim } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps } from './deps.ts'
 import type { RelayAnswer, RelayRequest } from './request.ts'
@@ -14,8 +14,6 @@ export interface Journey {
   unheard: readonly string[]
   /** The rest of the present order. */
   order: Claim[]
-  /** The survey that the order came from, for round robin's credits. */
-  survey: Survey | undefined
   /** Ids that were tried since the last wait. */
   readonly tried: Set<string>
   /** Ids that refused this one request and took no harm: to wait for them is of no use. */
@@ -45,7 +43,6 @@ export function createJourney(request: RelayRequest, eligible?: Eligible): Journ
     upstreams: eligible?.upstreams ?? request.pool.upstreams,
     unheard: eligible?.unheard ?? NOTHING,
     order: [],
-    survey: undefined,
     tried: new Set(),
     unfit: NOBODY,
     attempts: [],

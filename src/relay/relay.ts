@@ -26,7 +26,7 @@ import { createJourney, createRecord, fitFor, type Journey, type RequestRecord }
 import type { RelayDeps } from './deps.ts'
 import { crowdedOut, exhausted } from './exhausted.ts'
 import type { RelayAnswer, RelayRequest } from './request.ts'
-import { nextTurn, survey, type Found, type RelayRules, type Traffic, type TurnTask } from './select.ts'
+import { select, survey, type RelayRules, type Selection, type SelectTask, type Traffic } from './select.ts'
 
 /** A request, the rules it runs under, and what it shares with others. */
 export interface RelayTask {
@@ -49,14 +49,13 @@ const AMBIGUOUS_RETRIES = 2
 export async function relay({ request, rules, traffic, deps }: RelayTask): Promise<RelayAnswer> {
   const eligible = request.answerIds.length === 0 ? undefined : await eligibleFor(request, deps)
   const journey = createJourney(request, eligible)
-  const task: TurnTask = { journey, rules, traffic, deps }
+  const task: SelectTask = { journey, rules, traffic, deps }
   const record = createRecord(journey, deps)
   traffic.budget.began(deps.clock.now())
   try {
     for (;;) {
       if (request.gone.aborted) throw clientGone()
-      const turning = nextTurn(task)
-      const found = turning instanceof Promise ? await turning : turning
+      const found = await select(task)
       if (!('lease' in found)) return record.answered(keptOr(task, found))
       const end = await attempt(begun(task, record, found.lease))
       if (end.kind === 'aborted') throw clientGone()
@@ -78,7 +77,7 @@ export async function relay({ request, rules, traffic, deps }: RelayTask): Promi
 }
 
 /** The attempt that a lease is for, noted in the journey. */
-function begun(task: TurnTask, record: RequestRecord, lease: Lease): AttemptTask {
+function begun(task: SelectTask, record: RequestRecord, lease: Lease): AttemptTask {
   const { journey, deps, rules, traffic } = task
   const upstream = journey.upstreams.find(({ id }) => id === lease.claim.id)
   if (upstream === undefined)
@@ -90,7 +89,7 @@ function begun(task: TurnTask, record: RequestRecord, lease: Lease): AttemptTask
 }
 
 /** What ends a request that found nobody: the answer kept for that, or the error. */
-function keptOr({ journey, deps }: TurnTask, found: Exclude<Found, { lease: Lease }>): RelayAnswer {
+function keptOr({ journey, deps }: SelectTask, found: Exclude<Selection, { lease: Lease }>): RelayAnswer {
   if (found.why === 'gone') throw clientGone()
   if (journey.kept !== undefined) return keptAnswer(journey, journey.kept)
   const { failures } = journey
@@ -109,7 +108,7 @@ function keptAnswer(journey: Journey, { answer }: NonNullable<Journey['kept']>):
  * @throws GatewayError where a rule forbids another attempt
  */
 async function lastAnswer(
-  task: TurnTask,
+  task: SelectTask,
   { failure, verbatim }: Extract<AttemptEnd, { kind: 'failed' }>,
 ): Promise<RelayAnswer | undefined> {
   const { journey } = task
@@ -144,7 +143,7 @@ const isLimited = (failures: readonly Failure[]): boolean =>
 
 /** The failures that the client is told of, where a rule forbids another attempt; undefined where none does. */
 function lastFailures(
-  { journey, rules, traffic, deps }: TurnTask,
+  { journey, rules, traffic, deps }: SelectTask,
   failure: Failure,
 ): readonly Failure[] | undefined {
   const now = deps.clock.now()

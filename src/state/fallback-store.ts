@@ -119,9 +119,10 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
       const got = await inTime(Promise.resolve(remote.look(scopes)), { ms: LOOK_MS })
       return got === undefined ? local.snapshot(scopes) : got.value
     },
-    // For an empty order there is nothing to be had over there; here it takes back what is lost.
     acquire: (order, ask, at) =>
-      order.length === 0 || now() < restsUntil ? local.acquire(order, ask, at) : acquire(order, ask, at),
+      now() < restsUntil ? local.acquire(order, ask, at) : acquire(order, ask, at),
+    // The remote one takes back what it gave by itself.
+    reclaim: (at) => local.reclaim(at),
     confirm(lease, answer, at) {
       if (twins.has(lease)) return both(lease, (store, own) => store.confirm(own, answer, at))
       answers.set(lease, answer)

@@ -97,6 +97,7 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
     },
     snapshot: (scopes) => scopes.map(states.get),
     standings: (claims) => claims.map(states.standing),
+    reclaim: takeBackLost,
     acquire(order, ask, at) {
       takeBackLost(at)
       sweep(at)

@@ -69,10 +69,11 @@ export interface StateStore {
   /** The same for choosing: a standing for each claim. The very same one means that nothing has changed. */
   standings(claims: readonly Claim[]): MaybePromise<readonly Standing[]>
   /**
-   * Takes the first of `order` whose scopes all have room: all of them or none. Takes back what is lost beforehand,
-   * for an empty order too.
+   * Takes the first of `order` whose scopes all have room: all of them or none. Takes back lost leases beforehand.
    */
   acquire(order: readonly Claim[], ask: Ask, at: Instant): MaybePromise<Lease | undefined>
+  /** Takes back leases of this process that nobody settled in time: whoever held them is gone. */
+  reclaim(at: Instant): void
   /** The upstream has begun to answer: ends a probe with success, learns, and counts the request as seen. */
   confirm(lease: Lease, answer: Answer, at: Instant): MaybePromise<void>
   /** Ends a lease, exactly once: corrects tokens, moves the cooldown of every scope that the outcome names. */

@@ -104,8 +104,8 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('select'),
-    search: 'stickTo === null || unheard.length > 0 ? Infinity',
-    replace: 'unheard.length > 0 ? Infinity',
+    search: 'remembered === null || unheard.length > 0',
+    replace: 'unheard.length > 0',
     because: 'a key that a remote store remembers is found however many upstreams there are',
     tests: tests('round-trips'),
   },
@@ -259,8 +259,8 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('select'),
-    search: 'const lease = await takeLeastBad(task, resting)',
-    replace: 'const lease = undefined as Lease | undefined',
+    search: 'if (lease !== undefined || journey.unheard !== unheard) return lease',
+    replace: '',
     because: 'one passive failure never refuses service',
     tests: tests('last-resort'),
   },

@@ -18,6 +18,7 @@ const remote = (store: MemoryStore): StateStore => {
     snapshot: (scopes) => later(() => store.snapshot(scopes)),
     standings: (claims) => later(() => store.standings(claims)),
     acquire: (order, ask, at) => later(() => store.acquire(order, ask, at)),
+    reclaim: (at) => void later(() => store.reclaim(at)),
     confirm: (lease, answer, at) => later(() => store.confirm(lease, answer, at)),
     settle: (lease, outcome, at) => later(() => store.settle(lease, outcome, at)),
     recall: (key, at) => later(() => store.recall(key, at)),

@@ -97,11 +97,6 @@ describe('a guarded store', () => {
     },
   )
 
-  test('for an empty order nobody asks it', () => {
-    expect(guarded().acquire([], ASK, at())).toBeUndefined()
-    expect(asked).toBe(0)
-  })
-
   test('while it rests nobody asks it, and a second later one does', async () => {
     isDown = true
     const store = guarded()

@@ -64,6 +64,8 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
       for (const [at, key] of keys.entries()) cache.keepUpstream(key, upstreams[at] ?? null)
       return lease ?? undefined
     },
+    // The object does so before each lease that it gives.
+    reclaim: () => {},
     confirm(lease, answer, at) {
       cache.loosen(lease.claim)
       outbox.put({ kind: 'confirm', at: at.now, lease, answer })
