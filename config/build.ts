@@ -28,9 +28,8 @@ const [directory = 'dist'] = process.argv.slice(2)
 rmSync(directory, { recursive: true, force: true })
 
 const { metafile } = await build({
-  entryPoints: ['src/cli/main.ts', 'src/adapter/edge/edge.ts'],
+  entryPoints: { 'cli/main': 'src/cli/main.ts', 'adapter/edge': 'src/adapter/edge/edge.ts' },
   outdir: directory,
-  outbase: 'src',
   // As deep as the command line: the package's own files are looked for from where a module stands.
   chunkNames: 'cli/[name]-[hash]',
   bundle: true,
@@ -45,6 +44,8 @@ const { metafile } = await build({
   logLevel: 'warning',
 })
 
+// The types stand where the compiler puts them.
+writeFileSync(join(directory, 'adapter/edge.d.ts'), "export * from './edge/edge.js'\n")
 writeFileSync(join(directory, 'LICENSES.txt'), licencesOf(packagesIn(Object.keys(metafile.inputs))))
 
 /** Directories of the packages that source files belong to. */

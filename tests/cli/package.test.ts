@@ -51,7 +51,7 @@ test('the built handler for edge runtimes answers in a process that has no other
   }
   writeFileSync(
     file,
-    `const { createEdgeHandler } = await import(${JSON.stringify(pathToFileURL(join(directory, 'dist/adapter/edge/edge.js')).href)})
+    `const { createEdgeHandler } = await import(${JSON.stringify(pathToFileURL(join(directory, 'dist/adapter/edge.js')).href)})
 const handler = createEdgeHandler({ config: ${JSON.stringify(config)} })
 const answer = await handler(new Request('http://edge.example/v1/models', { headers: { authorization: 'Bearer sk-own' } }))
 process.exitCode = answer.status === 200 ? 0 : 1`,
