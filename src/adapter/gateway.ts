@@ -9,12 +9,13 @@
  * cloudflare/  the Worker and its Durable Object
  * edge/        edge functions such as those of Vercel
  */
-import { createApp } from '../app.ts'
+import { createApp, type App } from '../app.ts'
 import type { Config } from '../config/config.ts'
-import { createSetup, type Setup } from '../http/deps.ts'
-import { createBufferedBytes, createWebArrive } from '../http/incoming.ts'
+import { createSetup } from '../http/deps.ts'
+import { createBufferedBytes, createWebArrive, type Arrive } from '../http/incoming.ts'
 import { webRespond, type Respond } from '../http/response.ts'
-import { instantOf, type Clock, type Instant } from '../lib/clock.ts'
+import { instantOf, type Clock } from '../lib/clock.ts'
+import type { Upstream } from '../pool/upstream.ts'
 import type { Report } from '../relay/deps.ts'
 import { createQueue, type Lookout } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
@@ -22,44 +23,40 @@ import type { MemoryStore } from '../state/memory.ts'
 import type { StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createLog, fanOut } from '../telemetry/log.ts'
-import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
-import { createRecent, type Recent } from '../telemetry/recent.ts'
-import {
-  knownStates,
-  statusOf,
-  upstreamGauges,
-  type GatewayStatus,
-  type StatusTask,
-} from '../telemetry/status.ts'
+import { createMetrics } from '../telemetry/metrics.ts'
+import { createRecent } from '../telemetry/recent.ts'
+import { knownStates, statusOf, upstreamGauges, type StatusTask } from '../telemetry/status.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
+import type { Send } from '../transport/transport.ts'
 
 /** As in package.json; an edge has no file to read it from. */
 export const VERSION = '0.1.0'
 
-/** What a fetch runtime brings along. */
-export interface EdgePlatform {
+/** What a runtime brings along. */
+export interface GatewayPlatform {
   readonly clock: Clock
   readonly store: StateStore
+  readonly send: Send
+  readonly arrive: Arrive
+  readonly respond: Respond
+  /** Makes the log. */
+  readonly log: Report
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
   readonly look?: StateStore['snapshot']
   /** Given where the store is shared: places become free that no release here tells of. */
   readonly lookout?: Lookout
-  /** Makes the log. */
-  readonly log: Report
-  /** The client's address as the runtime knows it; `env` is what it passed beside the request. */
-  readonly peerOf: (request: Request, env: unknown) => string
-  /** The runtime's own unless given. */
-  readonly fetch?: Fetch
-  /** `webRespond` unless given. */
-  readonly respond?: Respond
+  /** Told the upstreams of each configuration. */
+  readonly expect?: (upstreams: readonly Upstream[]) => void
+  /** `VERSION` unless given. */
+  readonly version?: string
   /** What came of the last reload, where there are any. */
   readonly lastReload?: () => StatusTask['lastReload']
 }
 
-/** A gateway as a fetch handler. */
-export interface EdgeGateway {
-  fetch(request: Request, env?: unknown): Promise<Response>
-  /** Serves another configuration from the next request on. */
+/** The app, and what moves it. */
+export interface Gateway {
+  readonly app: App
+  /** Serves another configuration from the next request on; those under way finish on the old one. */
   apply(config: Config): void
   /** New requests are refused from now on; those under way go on. */
   drain(): void
@@ -67,19 +64,10 @@ export interface EdgeGateway {
   isBusy(store: Pick<MemoryStore, 'snapshot'>): boolean
 }
 
-/** Everything impure of a gateway on a fetch runtime is made of the platform here, and nowhere else. */
-export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeGateway {
-  const {
-    clock,
-    store,
-    look = store.snapshot,
-    log,
-    peerOf,
-    fetch,
-    respond = webRespond,
-    lookout,
-    lastReload,
-  } = platform
+/** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
+export function createGateway(config: Config, platform: GatewayPlatform): Gateway {
+  const { clock, store, send, arrive, respond, log, version = VERSION } = platform
+  const { look = store.snapshot, lookout, expect, lastReload } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const report = fanOut([log, metrics.report, recent.report])
@@ -96,21 +84,23 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
 
   function apply(next: Config): void {
     setup = createSetup(next)
-    const ids = setup.pools.upstreams.map(({ id }) => id)
+    const { upstreams } = setup.pools
+    expect?.(upstreams)
+    const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     recent.prune(ids)
   }
   apply(config)
 
   const app = createApp({
-    send: createFetchTransport({ after: clock.after, ...(fetch && { fetch }) }),
+    send,
     store,
     clock,
     draw: Math.random,
     report,
     setup: () => setup,
     traffic: { credits: new Map(), budget: createRetryBudget(), queue },
-    arrive: createWebArrive(clock, peerOf),
+    arrive,
     respond,
     memory: createBufferedBytes(() => setup.config.server.maxBufferedBytes),
     newId: () => crypto.randomUUID(),
@@ -119,7 +109,7 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
       const { upstreams } = setup.pools
       const stateOf = await knownStates(upstreams, { snapshot: look })
       const gauges = upstreamGauges(upstreams, stateOf, clock.now())
-      return metrics.text({ version: VERSION, waiting: queue.size, upstreams: gauges })
+      return metrics.text({ version, waiting: queue.size, upstreams: gauges })
     },
     async status() {
       const stateOf = await knownStates(setup.pools.upstreams, { snapshot: look })
@@ -131,52 +121,41 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeG
         waiting: queue.size,
         isDraining,
         startedAt,
-        version: VERSION,
+        version,
         lastReload: lastReload?.(),
       })
     },
   })
   return {
-    fetch: async (request, env) => app.fetch(request, env as object | undefined),
-    drain: () => void (isDraining = true),
+    app,
     apply,
+    drain: () => void (isDraining = true),
     isBusy: (own) => own.snapshot([...known]).some((state) => (state?.inFlight ?? 0) > 0),
   }
 }
 
-/** A running gateway as somebody who asks sees it, at one moment. */
-interface GatewayView {
-  readonly setup: Setup
-  readonly store: StateStore
-  readonly recent: Recent
-  readonly metrics: Metrics
-  readonly at: Instant
-  readonly waiting: number
-  readonly isDraining: boolean
-  /** Wall-clock epoch ms. */
-  readonly startedAt: number
-  readonly version: string
-  readonly lastReload: StatusTask['lastReload']
+/** What a fetch runtime brings along. */
+export interface EdgePlatform extends Omit<GatewayPlatform, 'send' | 'arrive' | 'respond'> {
+  /** The client's address as the runtime knows it; `env` is what it passed beside the request. */
+  readonly peerOf: (request: Request, env: unknown) => string
+  /** The runtime's own unless given. */
+  readonly fetch?: Fetch
+  /** `webRespond` unless given. */
+  readonly respond?: Respond
 }
 
-/** What `GET /admin/status` answers. */
-export async function statusJsonOf(view: GatewayView): Promise<GatewayStatus> {
-  const stateOf = await knownStates(view.setup.pools.upstreams, view.store)
-  return statusOf({ ...view, stateOf })
+/** A gateway as a fetch handler. */
+export interface EdgeGateway extends Omit<Gateway, 'app'> {
+  fetch(request: Request, env?: unknown): Promise<Response>
 }
 
-/** What `GET /metrics` answers. */
-export async function metricsTextOf({
-  setup,
-  store,
-  metrics,
-  at,
-  waiting,
-  version,
-}: GatewayView): Promise<string> {
-  const stateOf = await knownStates(setup.pools.upstreams, store)
-  const upstreams = upstreamGauges(setup.pools.upstreams, stateOf, at.now)
-  return metrics.text({ version, waiting, upstreams })
+/** A gateway on a fetch runtime, whose own fetch asks the upstreams. */
+export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeGateway {
+  const { clock, peerOf, fetch, respond = webRespond } = platform
+  const send = createFetchTransport({ after: clock.after, ...(fetch && { fetch }) })
+  const arrive = createWebArrive(clock, peerOf)
+  const { app, ...gateway } = createGateway(config, { ...platform, send, arrive, respond })
+  return { ...gateway, fetch: async (request, env) => app.fetch(request, env as object | undefined) }
 }
 
 /** The longest delay that a timer keeps; a longer one would fire at once. */

@@ -14,20 +14,10 @@
  * replace-file    replaces a file so that no reader sees half of it
  * log-sink        the standard output in batches
  */
-import { randomUUID } from 'node:crypto'
-import { createApp } from '../../app.ts'
 import type { Config } from '../../config/config.ts'
-import { createSetup } from '../../http/deps.ts'
-import { createBufferedBytes } from '../../http/incoming.ts'
-import { instantOf } from '../../lib/clock.ts'
-import type { GatewayEvent, Report } from '../../relay/deps.ts'
-import { createQueue } from '../../relay/queue.ts'
-import { createRetryBudget } from '../../relay/retry-budget.ts'
+import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
-import { fanOut } from '../../telemetry/log.ts'
-import { createMetrics } from '../../telemetry/metrics.ts'
-import { createRecent } from '../../telemetry/recent.ts'
-import { createClock, metricsTextOf, statusJsonOf } from '../gateway.ts'
+import { createClock, createGateway } from '../gateway.ts'
 import type { ReloadResult } from './config-file.ts'
 import { createNodeArrive, nodeRespond } from './messages.ts'
 import { listen } from './server.ts'
@@ -63,61 +53,34 @@ export async function startNodeGateway(options: NodeGatewayOptions): Promise<Nod
     const alarm = alarms.set(ms, task)
     return () => alarms.clear(alarm)
   })
-  const metrics = createMetrics()
-  const recent = createRecent(clock.wall)
-  const report = fanOut([options.report, metrics.report, recent.report])
   const store = createMemoryStore({ draw: Math.random })
-  const kept =
-    options.stateFile === undefined ? undefined : keepState({ file: options.stateFile, store, clock, report })
+  const { config, report, stateFile, version, lastReload } = options
+  const kept = stateFile === undefined ? undefined : keepState({ file: stateFile, store, clock, report })
   const send = createNodeTransport({ alarms })
-  let setup = createSetup(options.config)
-  store.expect(setup.pools.upstreams)
-  let isDraining = false
-  const onSize = (waiting: number): void => report({ kind: 'queue', waiting } satisfies GatewayEvent)
-  const queue = createQueue(clock, { size: () => setup.config.settings.queueSize, onSize })
-  const startedAt = clock.wall()
-  const view = () => ({
-    setup,
-    store,
-    recent,
-    metrics,
-    at: instantOf(clock),
-    waiting: queue.size,
-    isDraining,
-    startedAt,
-    version: options.version,
-    lastReload: options.lastReload?.(),
-  })
-
-  const app = createApp({
-    send,
-    store,
+  const gateway = createGateway(config, {
     clock,
-    draw: Math.random,
-    report,
-    setup: () => setup,
-    traffic: { credits: new Map(), budget: createRetryBudget(), queue },
+    store,
+    send,
     arrive: createNodeArrive(alarms),
     respond: nodeRespond,
-    memory: createBufferedBytes(() => setup.config.server.maxBufferedBytes),
-    newId: randomUUID,
-    isDraining: () => isDraining,
-    metricsText: () => metricsTextOf(view()),
-    status: () => statusJsonOf(view()),
+    log: report,
+    expect: store.expect,
+    version,
+    ...(lastReload && { lastReload }),
   })
-  const { host, port } = options.config.server
-  const server = await listen({ app, host, port })
+  const { host, port } = config.server
+  const server = await listen({ app: gateway.app, host, port })
+  let { drainTimeoutMs } = config.settings
 
   return {
     port: server.port,
-    apply(config) {
-      setup = createSetup(config)
-      store.expect(setup.pools.upstreams)
-      recent.prune(setup.pools.upstreams.map(({ id }) => id))
+    apply(next) {
+      gateway.apply(next)
+      drainTimeoutMs = next.settings.drainTimeoutMs
     },
     async close() {
-      isDraining = true
-      const drained = await server.drain(setup.config.settings.drainTimeoutMs)
+      gateway.drain()
+      const drained = await server.drain(drainTimeoutMs)
       kept?.stop()
       kept?.save()
       await send.close()

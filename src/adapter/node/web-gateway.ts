@@ -2,7 +2,6 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../../config/config.ts'
 import { problemLine } from '../../config/problem.ts'
-import { upstreamsOf } from '../../config/upstreams.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore, type MemoryStore } from '../../state/memory.ts'
 import type { Fetch } from '../../transport/fetch.ts'
@@ -60,11 +59,17 @@ export function openFileGateway(brought: FileGatewayOptions): FileGateway {
   for (const warning of warnings) log({ kind: 'notice', level: 'warning', message: problemLine(warning) })
   const clock = createClock()
   const store = createMemoryStore({ draw: Math.random })
-  store.expect(upstreamsOf(config))
   const state = keepState({ file: stateFileOf(file, directory), store, clock, report: log })
   let reloader: Reloader | undefined
   const lastReload = () => reloader?.last()
-  const gateway = createEdgeGateway(config, { clock, store, log, lastReload, ...brought })
+  const gateway = createEdgeGateway(config, {
+    clock,
+    store,
+    log,
+    lastReload,
+    expect: store.expect,
+    ...brought,
+  })
   reloader = watchConfig({
     ...opened,
     env: process.env,
