@@ -107,8 +107,8 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file,
-    search: 'socket.writableLength > 0) socket.destroy()',
-    replace: 'socket.writableLength < 0) socket.destroy()',
+    search: 'if (socket.writableLength === 0) return',
+    replace: 'if (socket.writableLength >= 0) return',
     because: 'a client that takes nothing is cut',
     tests,
   },

@@ -21,16 +21,10 @@ import { createSilence, type Alarms } from './timers.ts'
  * over web streams.
  */
 
-/** A request and its answer. */
+/** A request and its answer; the app gets them beside its request. */
 export interface ServerMessages {
   readonly incoming: IncomingMessage
   readonly outgoing: ServerResponse
-}
-
-/** What the app gets beside the request. */
-export interface Exchange extends ServerMessages {
-  /** For how long a client may take nothing of a stream. */
-  readonly stalledStreamMs: number
 }
 
 /** Whether the request has come to its end: the rest of one that has not could not be told from the next one. */
@@ -46,7 +40,7 @@ function hasBody({ headers }: IncomingMessage): boolean {
 /** How a request arrives on Node: straight from its message. */
 export function createNodeArrive(alarms: Alarms): Arrive {
   return (_request, env): Arrival => {
-    const { incoming, outgoing } = env as Exchange
+    const { incoming, outgoing } = env as ServerMessages
     const leaving = createAbort()
     // A message is closed too when it has come to its end.
     const onClose = (): void => {
@@ -125,7 +119,7 @@ const TEXT_LIMIT_BYTES = 16 * 1024
 
 /** Answers on Node straight to the client's connection. */
 export const nodeRespond: Respond = ({ status, headers, body }, env) => {
-  const { incoming, outgoing, stalledStreamMs } = env as Exchange
+  const { incoming, outgoing } = env as ServerMessages
   if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
   outgoing.shouldKeepAlive &&= isWhole(incoming)
   if (body instanceof Uint8Array) {
@@ -138,10 +132,7 @@ export const nodeRespond: Respond = ({ status, headers, body }, env) => {
   if (body === null || incoming.method === 'HEAD') {
     outgoing.end()
     body?.cancel().catch(() => {})
-  } else {
-    outgoing.socket?.setTimeout(stalledStreamMs)
-    pump(body, outgoing)
-  }
+  } else pump(body, outgoing)
   return RESPONSE_ALREADY_SENT
 }
 

@@ -5,7 +5,7 @@ import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { App } from '../../app.ts'
 import { errorBody, GatewayError } from '../../errors.ts'
 import { errorResponse } from '../../http/response.ts'
-import { isWhole, type Exchange, type ServerMessages } from './messages.ts'
+import { isWhole, type ServerMessages } from './messages.ts'
 
 /*
  * The side of the clients on Node: `node:http` reads and writes HTTP, `@hono/node-server` makes its messages the
@@ -69,6 +69,8 @@ interface Connection {
   waiting: ServerMessages[]
   /** What came behind them and is no HTTP: it is answered when they are. */
   fault: GatewayError | undefined
+  /** Bytes that had been written when a stream was found to stand still. */
+  stalledAt: number | undefined
   /** The last answer is on its way, or the connection was cut: nothing that still comes counts. */
   isOver: boolean
 }
@@ -94,8 +96,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   const listener = getRequestListener(
     async (request, env) => {
       const { incoming, outgoing } = env as HttpBindings
-      const { stalledStreamMs } = limits
-      const response = await app.fetch(request, { incoming, outgoing, stalledStreamMs } satisfies Exchange)
+      const response = await app.fetch(request, env)
       // Hono makes a response of its own of every answer to HEAD.
       if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
       // A body that came with its head is whole a moment later, though nobody read it.
@@ -189,9 +190,14 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   /** Nothing has moved over a connection for as long as was asked for. */
   function onStalled(socket: Socket): void {
     const connection = connections.get(socket)
-    if (connection?.active === undefined || socket.writableLength > 0) socket.destroy()
+    if (connection?.active === undefined) return void socket.destroy()
     // It is the upstream that is waited for.
-    else socket.setTimeout(limits.stalledWriteMs)
+    if (socket.writableLength === 0) return void socket.setTimeout(limits.stalledWriteMs)
+    const isStream = connection.active.outgoing.chunkedEncoding
+    const moreMs = isStream ? limits.stalledStreamMs - limits.stalledWriteMs : 0
+    if (moreMs <= 0 || connection.stalledAt === socket.bytesWritten) return void socket.destroy()
+    connection.stalledAt = socket.bytesWritten
+    socket.setTimeout(moreMs)
   }
 
   const server = createServer({
@@ -215,6 +221,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
       active: undefined,
       waiting: [],
       fault: undefined,
+      stalledAt: undefined,
       isOver: false,
     }
     connections.set(socket, connection)
