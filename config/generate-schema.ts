@@ -32,12 +32,13 @@ interface Part {
   readonly properties?: Readonly<Record<string, Part>>
   readonly items?: Part
   readonly additionalProperties?: Part | false
+  readonly default?: unknown
 }
 
 /** The same with the meaning of each key. The meanings are no part of the schema of the program, which needs none. */
 function explained(part: Part, at: string): Part {
   const { properties, items, additionalProperties: named } = part
-  const description = keyMeanings[at]
+  const description = descriptionOf(at, part)
   const entries = Object.entries(properties ?? {}).map(([key, inner]) => [
     key,
     explained(inner, at === '' ? key : `${at}.${key}`),
@@ -49,6 +50,14 @@ function explained(part: Part, at: string): Part {
     ...(named && { additionalProperties: explained(named, `${at}[]`) }),
     ...(description !== undefined && { description }),
   }
+}
+
+/** Editors show a description and no default, so the default stands in it too; an empty one says nothing. */
+function descriptionOf(at: string, { default: value }: Part): string | undefined {
+  const meaning = keyMeanings[at]
+  const shown = JSON.stringify(value)
+  const isNothing = shown === undefined || ['""', '[]', '{}'].includes(shown)
+  return meaning === undefined || isNothing ? meaning : `${meaning} Default: ${shown}.`
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url))

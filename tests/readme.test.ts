@@ -5,6 +5,7 @@ import { strategyNames } from '../src/pool/upstream.ts'
 import { TransportError, type UpstreamResponse } from '../src/transport/transport.ts'
 import { conditionOf, knownStates } from '../src/telemetry/status.ts'
 import { createSetup } from '../src/http/deps.ts'
+import { tableBelow } from './support/markdown.ts'
 import {
   answer,
   checked,
@@ -19,18 +20,6 @@ import {
 
 const readme = readFileSync(new URL('../README.md', import.meta.url), 'utf8')
 const chinese = readFileSync(new URL('../README.zh.md', import.meta.url), 'utf8')
-
-/** The cells of the table below a heading, without its head. */
-function tableBelow(text: string, heading: string): string[][] {
-  const section = text.slice(text.indexOf(heading)).split(/\n## /)[0] ?? ''
-  const rows = section.split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('|---'))
-  return rows.slice(1).map((row) =>
-    row
-      .split('|')
-      .slice(1, -1)
-      .map((cell) => cell.trim()),
-  )
-}
 
 const events = (text: string): UpstreamResponse => ({
   status: 200,

@@ -67,7 +67,7 @@ function relayClient({ scenario, clock, vendors }: Bed, strategy: string): Clien
   let ids = 0
   return async () => {
     const request = requestOf({ scenario, setup, clock, id: String(ids++) })
-    await relay({ request, rules: setup.rules, traffic, deps }).catch(() => undefined)
+    await relay({ request, settings: setup.config.settings, traffic, deps }).catch(() => undefined)
     const event = ended.get(request.id)
     ended.delete(request.id)
     return event?.status === 200 ? waitOf(event) : undefined

@@ -1,9 +1,9 @@
 import type { GenericSchema } from 'valibot'
 import { upstreamNames } from '../pool/upstream.ts'
-import { isPlaceholderKey, keysOf, type Config } from './config.ts'
+import type { Config, ConfigFile } from './config.ts'
 import { pathKey, type Finding, type Path } from './problem.ts'
 import { isRefusal, parseBaseUrl, quoted } from './rules.ts'
-import { configSchema, type ConfigFile, type ModelEntry } from './schema.ts'
+import { configSchema, keysOf } from './schema.ts'
 
 /**
  * Finds names that refer to nothing: `models[].quota` and `settings.passthrough`. Looks at the document
@@ -89,6 +89,7 @@ const field = (value: unknown, key: string): unknown => (isRecord(value) ? value
 
 /** A configuration that is valid, in the three shapes in which its oddities show. */
 export interface Accepted {
+  /** As it was written, references to variables replaced. */
   readonly file: ConfigFile
   readonly config: Config
   /** Paths of strings that became shorter than meant, since a variable was empty (`Substituted.emptied`). */
@@ -104,29 +105,33 @@ export const adviceOn = (accepted: Accepted): Finding[] => [
   ...onToken(accepted.config),
 ]
 
-function onModel(entry: ModelEntry, at: number, { config, emptied }: Accepted): Finding[] {
+function onModel(entry: ConfigFile['models'][number], at: number, { config, emptied }: Accepted): Finding[] {
   const findings: Finding[] = []
   const path = ['models', at]
-  const told = (below: Path, message: string, hint: string) =>
+  const warn = (below: Path, message: string, hint: string) =>
     findings.push({ path: [...path, ...below], message, hint })
   const isList = Array.isArray(entry.api_key)
   const keys = [entry.api_key ?? ''].flat()
   for (const [position, key] of keys.entries()) {
     const below = isList ? ['api_key', position] : ['api_key']
-    if (isPlaceholderKey(key.trim())) told(below, 'is still a placeholder', 'put the key of the vendor here')
+    if (isPlaceholderKey(key.trim())) warn(below, 'is still a placeholder', 'put the key of the vendor here')
     if (key.trim() === '' && emptied.has(pathKey([...path, ...below])))
-      told(below, 'its environment variable is empty', 'no Authorization will be sent; set the variable')
+      warn(below, 'its environment variable is empty', 'no Authorization will be sent; set the variable')
   }
-  if (keysOf(entry.api_key).length < keys.length)
-    told(['api_key'], 'has the same key twice', 'it counts once; take the second one out')
+  if (keysOf(keys).length < keys.length)
+    warn(['api_key'], 'has the same key twice', 'it counts once; take the second one out')
   if (foreignEndpoint.test(config.models[at]?.root ?? ''))
-    told(['base_url'], 'looks like the address of one endpoint', 'write the root, such as https://host/v1')
+    warn(['base_url'], 'looks like the address of one endpoint', 'write the root, such as https://host/v1')
   for (const [position, group] of (entry.groups ?? []).entries())
     if (group.trim() === 'auto')
-      told(['groups', position], 'auto always means all upstreams', 'choose another name')
-  if (entry.name?.trim() === 'auto') told(['name'], 'auto always means all upstreams', 'choose another name')
+      warn(['groups', position], 'auto always means all upstreams', 'choose another name')
+  if (entry.name?.trim() === 'auto') warn(['name'], 'auto always means all upstreams', 'choose another name')
   return findings
 }
+
+/** True for keys that documentation and templates show and that no vendor ever gave out. */
+const isPlaceholderKey = (key: string): boolean =>
+  /^(?:sk-)?(?:x{3,}|\.{3}|…|<.*>|your[-_ ]?(?:api[-_ ]?)?key.*)$/i.test(key)
 
 // The chat endpoint's address is a form of base_url and no longer in the root; its siblings would be.
 const foreignEndpoint = /\/(?:completions|embeddings|responses|moderations|rerank|images\/\w+|audio\/\w+)$/i

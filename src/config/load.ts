@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 import { adviceOn, crossCheck, misshapenIn, unknownKeysIn, type Accepted } from './checks.ts'
-import { configOf, type Config } from './config.ts'
+import type { Config, ConfigFile } from './config.ts'
 import {
   inOrder,
   pathKey,
@@ -12,7 +12,7 @@ import {
   type Path,
   type Substituted,
 } from './problem.ts'
-import { configSchema, type ConfigFile } from './schema.ts'
+import { configSchema } from './schema.ts'
 import { readSource, type Source } from './source.ts'
 
 /** What became of a configuration text: a whole configuration, or everything that is wrong with it. */
@@ -33,11 +33,11 @@ export function loadConfig(text: string, env: Environment, fileName: string): Lo
   const read = readConfig(readSource(text), env, fileName)
   const odd = read.seen ? oddKeys(read.seen, fileName) : []
   if (!read.ok) return { ok: false, problems: read.problems, warnings: inOrder(odd) }
-  const advice = adviceOn(read.accepted).map(read.seen.told)
+  const advice = adviceOn(read.accepted).map(read.seen.problemOf)
   return { ok: true, config: read.config, warnings: inOrder([...odd, ...advice]) }
 }
 
-const oddKeys = ({ document, duplicates, told }: SeenText, file: string): ConfigProblem[] => [
+const oddKeys = ({ document, duplicates, problemOf }: SeenText, file: string): ConfigProblem[] => [
   ...duplicates.map(({ path, place }) => ({
     file,
     ...place,
@@ -45,7 +45,7 @@ const oddKeys = ({ document, duplicates, told }: SeenText, file: string): Config
     message: 'stands here a second time, the last one counts',
     hint: 'keep one of them',
   })),
-  ...unknownKeysIn(document).map(told),
+  ...unknownKeysIn(document).map(problemOf),
 ]
 
 /** A configuration that can be served, or everything that keeps it from being served. */
@@ -64,7 +64,7 @@ interface SeenText {
   readonly document: unknown
   readonly duplicates: Source['duplicates']
   /** A finding with its place in the text. */
-  readonly told: (finding: Finding) => ConfigProblem
+  readonly problemOf: (finding: Finding) => ConfigProblem
 }
 
 /**
@@ -76,7 +76,7 @@ export function readConfig(source: Source, env: Environment, fileName: string): 
 
   const substituted = substitute(source.value, env)
   const document = substituted.value
-  const seen = { document, duplicates: source.duplicates, told: teller(source, fileName) }
+  const seen = { document, duplicates: source.duplicates, problemOf: locator(source, fileName) }
   const checked = checkAgainstSchema(document)
   const findings = withoutConsequences([
     ...substituted.findings,
@@ -86,13 +86,13 @@ export function readConfig(source: Source, env: Environment, fileName: string): 
     ...crossCheck(document),
   ])
   if (findings.length > 0 || 'findings' in checked)
-    return { ok: false, problems: inOrder(findings.map(seen.told)), seen }
+    return { ok: false, problems: inOrder(findings.map(seen.problemOf)), seen }
 
-  const config = configOf(checked.file)
-  return { ok: true, config, accepted: { file: checked.file, config, emptied: substituted.emptied }, seen }
+  const { file, config } = checked
+  return { ok: true, config, accepted: { file, config, emptied: substituted.emptied }, seen }
 }
 
-const teller =
+const locator =
   (source: Source, file: string) =>
   ({ path, message, hint }: Finding): ConfigProblem => ({
     file,
@@ -128,14 +128,16 @@ function withoutConsequences(findings: readonly Finding[]): Finding[] {
   return kept
 }
 
-/** A document that fits the schema, or all that does not fit. */
-type Checked = { readonly file: ConfigFile } | { readonly findings: readonly Finding[] }
+/** A document that fits the schema and what it means, or all that does not fit. */
+type Checked =
+  | { readonly file: ConfigFile; readonly config: Config }
+  | { readonly findings: readonly Finding[] }
 
 /** Checks a document against the schema, every rule of it, without ever repeating a value. */
 export function checkAgainstSchema(document: unknown): Checked {
   const result = v.safeParse(configSchema, document)
   return result.success
-    ? { file: result.output }
+    ? { file: document as ConfigFile, config: result.output }
     : { findings: result.issues.flatMap((issue) => findingsOf(issue)) }
 }
 

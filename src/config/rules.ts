@@ -4,58 +4,104 @@ import * as v from 'valibot'
  * A message of the schema: what is wrong and, after a line break, what would be right. The values that
  * valibot would quote by itself may be secrets, so every rule brings its own words.
  */
-export const told = (wrong: string, right: string): string => `${wrong}\n${right}`
+export const message = (wrong: string, right: string): string => `${wrong}\n${right}`
 
 /** A rule on a value that already has its type. */
-export const must = <T>(holds: (value: T) => boolean, message: string) => v.check<T, string>(holds, message)
+export const check = <T>(holds: (value: T) => boolean, otherwise: string) =>
+  v.check<T, string>(holds, otherwise)
 
-export const flag = () => v.boolean(told('must be true or false', 'write true or false without quotes'))
+export const flag = () => v.boolean(message('must be true or false', 'write true or false without quotes'))
 
 /** A string with something visible in it. */
 export const words = (right: string) =>
-  v.pipe(v.string(told('must be a string', right)), v.regex(/\S/, told('is empty', right)))
+  v.pipe(v.string(message('must be a string', right)), v.regex(/\S/, message('is empty', right)))
 
 /** A string that is shown on one line and goes into headers, so without control characters. */
 export const name = (right: string) =>
   v.pipe(
     words(right),
     // oxlint-disable-next-line no-control-regex
-    v.regex(/^[^\u0000-\u001f\u007f]*$/, told('has a control character in it', right)),
+    v.regex(/^[^\u0000-\u001f\u007f]*$/, message('has a control character in it', right)),
   )
 
 /** A list; `right` says what belongs into it. */
 export const listOf = <Item extends v.GenericSchema>(item: Item, right: string) =>
-  v.array(item, told('must be a list', right))
+  v.array(item, message('must be a list', right))
 
-/** A name or a list of names. */
+/**
+ * A name or a list of names. Neither may transform its value: valibot tells what is wrong inside one of several
+ * only while that one still has its type.
+ */
 export const oneOrMany = <One extends v.GenericSchema, Many extends v.GenericSchema>(
   one: One,
   many: Many,
   right: string,
-) => v.union([one, many], told('must be a string or a list of strings', right))
+) => v.union([one, many], message('must be a string or a list of strings', right))
 
 export const oneOf = <const Options extends readonly string[]>(options: Options) =>
-  v.picklist(options, told('is not a known value', `write one of ${quoted(options)}`))
+  v.picklist(options, message('is not a known value', `write one of ${quoted(options)}`))
 
 export const wholeNumber = (from: number, to: number, right: string) => {
-  const message = told(`must be a whole number ${range(from, to)}`, right)
-  return v.pipe(v.number(message), v.integer(message), v.minValue(from, message), v.maxValue(to, message))
+  const wrong = message(`must be a whole number ${range(from, to)}`, right)
+  return v.pipe(v.number(wrong), v.integer(wrong), v.minValue(from, wrong), v.maxValue(to, wrong))
 }
 
 /** Longest duration of the configuration. A timer holds 2^31 − 1 ms, a bit more than 24 days. */
 export const daySeconds = 86_400
 export const weekSeconds = 7 * daySeconds
 
-/** A duration that is never 0: as a time-out that would be no time at all, or none. */
+/** A duration in seconds that becomes ms. It is never 0: as a time-out that would be no time at all, or none. */
 export const positiveSeconds = (to: number, right: string) => {
-  const message = told(`must be a number of seconds above 0 and up to ${to}`, right)
-  return v.pipe(v.number(message), v.gtValue(0, message), v.maxValue(to, message))
+  const wrong = message(`must be a number of seconds above 0 and up to ${to}`, right)
+  return v.pipe(v.number(wrong), v.gtValue(0, wrong), v.maxValue(to, wrong), v.transform(msOf))
 }
 
-/** A duration that may be 0. */
+/** A duration in seconds that becomes ms; it may be 0. */
 export const seconds = (to: number, right: string) => {
-  const message = told(`must be a number of seconds from 0 to ${to}`, right)
-  return v.pipe(v.number(message), v.minValue(0, message), v.maxValue(to, message))
+  const wrong = message(`must be a number of seconds from 0 to ${to}`, right)
+  return v.pipe(v.number(wrong), v.minValue(0, wrong), v.maxValue(to, wrong), v.transform(msOf))
+}
+
+/** Whole ms, so that what is not 0 never becomes 0. */
+const msOf = (duration: number): number => Math.ceil(duration * 1000)
+
+/** Each item once, where it stands first. */
+export const unique = <T>(items: readonly T[]): readonly T[] => [...new Set(items)]
+
+/** An entry of a `section` that the program knows by another name than the file. */
+export const renamed = <const Name extends string, Schema extends v.GenericSchema>(
+  nameInProgram: Name,
+  schema: Schema,
+): Schema & { readonly nameInProgram: Name } => ({ ...schema, nameInProgram })
+
+/** An object of the file, its keys named as the program names them. */
+export const section = <const Entries extends v.ObjectEntries>(
+  entries: Entries,
+  wrong: ReturnType<typeof objectMessage>,
+) =>
+  v.pipe(
+    v.object(entries, wrong),
+    v.transform((values) => withProgramNames(entries, values)),
+  )
+
+type WithProgramNames<Entries, Values> = {
+  readonly [
+    Key in keyof Values as Key extends keyof Entries ? NameInProgram<Entries[Key], Key> : never
+  ]: Values[Key]
+}
+type NameInProgram<Entry, Key> = Entry extends { readonly nameInProgram: infer Name extends string }
+  ? Name
+  : Key
+
+function withProgramNames<Entries extends v.ObjectEntries, Values extends object>(
+  entries: Entries,
+  values: Values,
+) {
+  const named = Object.entries(values).map(([key, value]) => {
+    const entry = entries[key]
+    return [entry && 'nameInProgram' in entry ? entry.nameInProgram : key, value] as const
+  })
+  return Object.fromEntries(named) as WithProgramNames<Entries, Values>
 }
 
 /** The message of an object: for something that is no object, or for a key that it lacks. */
@@ -63,8 +109,8 @@ export const objectMessage =
   (right: string, rightByKey: Readonly<Record<string, string>> = {}) =>
   (issue: { readonly expected: string | null; readonly path?: unknown }): string => {
     const missing = Object.keys(rightByKey).find((key) => issue.expected === `"${key}"`)
-    if (missing === undefined) return told('must be an object', right)
-    return told('is missing', rightByKey[missing] ?? right)
+    if (missing === undefined) return message('must be an object', right)
+    return message('is missing', rightByKey[missing] ?? right)
   }
 
 /** `"a", "b" or "c"`. */

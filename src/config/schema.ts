@@ -1,7 +1,8 @@
 import * as v from 'valibot'
 import { parseRange } from '../lib/ip.ts'
-import { endpoints, strategyNames } from '../pool/upstream.ts'
+import { endpoints, strategyNames, type AffinityRule, type Limits } from '../pool/upstream.ts'
 import {
+  check,
   daySeconds,
   flag,
   headerName,
@@ -9,7 +10,7 @@ import {
   isRefusal,
   isTransportHeader,
   listOf,
-  must,
+  message,
   name,
   objectMessage,
   oneOf,
@@ -17,30 +18,46 @@ import {
   parseBaseUrl,
   parseOrigin,
   positiveSeconds,
+  renamed,
   seconds,
-  told,
+  section,
+  unique,
   weekSeconds,
   wholeNumber,
   words,
 } from './rules.ts'
 
+/*
+ * One entry for each key of the file: its rule, what becomes of its value, its default, and its name in the program
+ * where that is another one. Whoever adds a key writes its meaning into config/key-meanings.ts and a row into the tables
+ * of both READMEs; tests/config/settings.test.ts says what is missing.
+ *
+ * A default is written as the file would write it. An entry without one that is optional stays absent.
+ */
+
 const zone = 'write "UTC", a zone such as "America/Los_Angeles", or "rolling"'
-const zoneMessage = told('is no time zone', zone)
+const zoneMessage = message('is no time zone', zone)
 const count = v.exactOptional(
   wholeNumber(1, Number.MAX_SAFE_INTEGER, 'write a number such as 10; leave it out for no limit'),
 )
 
 /** The limits of one upstream, or of a quota that several share. */
-const limitsSchema = v.object(
-  {
-    rpm: count,
-    rpd: count,
-    tpm: count,
-    tpd: count,
-    concurrency: count,
-    day_resets: v.exactOptional(v.pipe(v.string(zoneMessage), must(isDayReset, zoneMessage))),
-  },
-  objectMessage('write for example { "rpm": 10, "rpd": 1000 }'),
+const limitsSchema = v.pipe(
+  section(
+    {
+      rpm: count,
+      rpd: count,
+      tpm: count,
+      tpd: count,
+      concurrency: count,
+      day_resets: renamed(
+        'dayResets',
+        v.exactOptional(v.pipe(v.string(zoneMessage), check(isDayReset, zoneMessage)), 'UTC'),
+      ),
+    },
+    objectMessage('write for example { "rpm": 10, "rpd": 1000 }'),
+  ),
+  v.transform((limits): Limits => limits),
 )
 
 /** Offsets such as `+08:00` are no zones: some runtimes take them, others don't. */
@@ -61,94 +78,152 @@ const headersHint = 'write for example { "x-team": "a" }'
 
 /** A key goes into a header, so what a header can't carry is refused here and not at the first request. */
 const apiKey = v.pipe(
-  v.string(told('must be a string', keyHint)),
-  must(
+  v.string(message('must be a string', keyHint)),
+  check(
     (key) => headerValue.test(key.trim()),
-    told('has a character that no header can carry', 'copy the key again'),
+    message('has a character that no header can carry', 'copy the key again'),
   ),
 )
 const listedKey = v.pipe(
   apiKey,
-  must((key) => key.trim() !== '', told('is empty', 'write a key or take the item out')),
+  check((key) => key.trim() !== '', message('is empty', 'write a key or take the item out')),
 )
+
+/** The keys of an entry, trimmed, each once, in the order written; `['']` when it has none. */
+export const keysOf = (key: string | readonly string[]): readonly string[] =>
+  unique([key].flat().map((each) => each.trim()))
 
 const baseUrl = v.pipe(
-  v.string(told('must be a string', urlHint)),
-  v.rawCheck(({ dataset, addIssue }) => {
-    const url = dataset.typed ? parseBaseUrl(dataset.value) : undefined
-    if (url && isRefusal(url)) addIssue({ message: told(url.message, url.hint) })
+  v.string(message('must be a string', urlHint)),
+  v.rawTransform(({ dataset, addIssue, NEVER }) => {
+    const url = parseBaseUrl(dataset.value)
+    if (!isRefusal(url)) return url
+    addIssue({ message: message(url.message, url.hint) })
+    return NEVER
   }),
 )
 
-const headers = v.record(
-  v.pipe(
-    v.string(),
-    must((key) => headerName.test(key), told('is no header name', 'use letters, digits and -')),
-    must(
-      (key) => !isTransportHeader(key),
-      told('is a header that the connection sets by itself', 'take it out'),
+const headers = v.pipe(
+  v.record(
+    v.pipe(
+      v.string(),
+      check((key) => headerName.test(key), message('is no header name', 'use letters, digits and -')),
+      check(
+        (key) => !isTransportHeader(key),
+        message('is a header that the connection sets by itself', 'take it out'),
+      ),
     ),
+    v.pipe(
+      v.string(message('must be a string', headersHint)),
+      check(
+        (value) => headerValue.test(value),
+        message('has a character that no header can carry', headersHint),
+      ),
+    ),
+    objectMessage(headersHint),
   ),
-  v.pipe(
-    v.string(told('must be a string', headersHint)),
-    must((value) => headerValue.test(value), told('has a character that no header can carry', headersHint)),
-  ),
-  objectMessage(headersHint),
+  v.transform((written): Readonly<Record<string, string>> => {
+    const fields = Object.entries(written).map(([key, value]) => [key.toLowerCase(), value.trim()])
+    return Object.fromEntries(fields) as Record<string, string>
+  }),
 )
 
-const groupName = name('write the name that clients will ask for')
+const trimmedName = (right: string) => v.pipe(name(right), v.trim())
 const quotaName = name('write the name of an entry of quotas')
 
-/** One entry of `models`: a model at one endpoint, with one key or several. */
-const modelSchema = v.object(
-  {
-    base_url: baseUrl,
-    model: words('write the name that the vendor gives the model'),
-    api_key: v.exactOptional(
-      oneOrMany(
-        apiKey,
-        v.pipe(listOf(listedKey, keyHint), v.nonEmpty(told('has no key in it', keyHint))),
-        keyHint,
-      ),
-    ),
-    name: v.exactOptional(name('write a short name')),
-    endpoints: v.exactOptional(
-      v.pipe(
-        listOf(oneOf(endpoints), 'write for example ["chat", "embeddings"]'),
-        v.nonEmpty(told('is empty', 'list what it serves, or leave it out for all')),
-      ),
-    ),
-    groups: v.exactOptional(listOf(groupName, 'write for example ["fast"]')),
-    weight: v.exactOptional(
-      v.pipe(
-        v.number(told('must be a number above 0', 'write a number such as 1')),
-        v.gtValue(
-          0,
-          told('must be a number above 0', 'write a number such as 1, or "enabled": false to leave it out'),
+const modelSchema = v.pipe(
+  section(
+    {
+      // Becomes `root` and `query`, see `parseBaseUrl`.
+      base_url: renamed('baseUrl', baseUrl),
+      // The name sent to the upstream, as written.
+      model: words('write the name that the vendor gives the model'),
+      // At least one; '' = an own server that gets no `Authorization`.
+      api_key: renamed(
+        'apiKeys',
+        v.exactOptional(
+          v.pipe(
+            oneOrMany(
+              apiKey,
+              v.pipe(listOf(listedKey, keyHint), v.nonEmpty(message('has no key in it', keyHint))),
+              keyHint,
+            ),
+            v.transform((keys) => keysOf(keys)),
+          ),
+          '',
         ),
-        v.finite(told('must be a finite number', 'write a number such as 1')),
       ),
-    ),
-    priority: v.exactOptional(
-      wholeNumber(-1_000_000, 1_000_000, 'write 0 for the first tier, 1 for the next'),
-    ),
-    limits: v.exactOptional(limitsSchema),
-    quota: v.exactOptional(
-      oneOrMany(
-        quotaName,
-        listOf(quotaName, 'write names of quotas'),
-        'write a name of quotas or a list of them',
+      // As configured; what an upstream is really called is decided by `upstreamNames`.
+      name: v.exactOptional(trimmedName('write a short name')),
+      // Absent = all.
+      endpoints: v.exactOptional(
+        v.pipe(
+          listOf(oneOf(endpoints), 'write for example ["chat", "embeddings"]'),
+          v.nonEmpty(message('is empty', 'list what it serves, or leave it out for all')),
+          v.transform(unique),
+        ),
       ),
-    ),
-    headers: v.exactOptional(headers),
-    timeout: v.exactOptional(positiveSeconds(daySeconds, 'write for example 120')),
-    enabled: v.exactOptional(flag()),
-  },
-  objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }', {
-    base_url: urlHint,
-    model: 'write the name that the vendor gives the model',
-  }),
+      groups: v.exactOptional(
+        v.pipe(
+          listOf(trimmedName('write the name that clients will ask for'), 'write for example ["fast"]'),
+          v.transform(unique),
+        ),
+        [],
+      ),
+      weight: v.exactOptional(
+        v.pipe(
+          v.number(message('must be a number above 0', 'write a number such as 1')),
+          v.gtValue(
+            0,
+            message(
+              'must be a number above 0',
+              'write a number such as 1, or "enabled": false to leave it out',
+            ),
+          ),
+          v.finite(message('must be a finite number', 'write a number such as 1')),
+        ),
+        1,
+      ),
+      // Lower first.
+      priority: v.exactOptional(
+        wholeNumber(-1_000_000, 1_000_000, 'write 0 for the first tier, 1 for the next'),
+        0,
+      ),
+      limits: v.exactOptional(limitsSchema),
+      // Names that exist in `quotas`.
+      quota: renamed(
+        'quotas',
+        v.exactOptional(
+          v.pipe(
+            oneOrMany(
+              quotaName,
+              listOf(quotaName, 'write names of quotas'),
+              'write a name of quotas or a list of them',
+            ),
+            v.transform((names) => unique([names].flat())),
+          ),
+          [],
+        ),
+      ),
+      // Extra request headers; names are lower-case.
+      headers: v.exactOptional(headers, {}),
+      // Absent = that of `settings`.
+      timeout: renamed('timeoutMs', v.exactOptional(positiveSeconds(daySeconds, 'write for example 120'))),
+      enabled: v.exactOptional(flag(), true),
+    },
+    objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }', {
+      base_url: urlHint,
+      model: 'write the name that the vendor gives the model',
+    }),
+  ),
+  v.transform(({ baseUrl: url, ...model }) => ({ ...model, ...url })),
+  v.readonly(),
 )
+
+const withPath = <Model extends object>(model: Model, at: number): Model & { readonly path: string } => ({
+  ...model,
+  path: `models[${at}]`,
+})
 
 const bytes = wholeNumber(1, Number.MAX_SAFE_INTEGER, 'write a number of bytes such as 33554432')
 const modes = ['release', 'test', 'debug'] as const
@@ -158,107 +233,201 @@ const affinityHint = 'write "ip", "conversation", "user", "token", "header:<name
 const tokenHint = 'write a string, or "" to have a token made at start'
 
 const proxy = v.pipe(
-  v.string(told('must be a string', proxiesHint)),
-  must(
+  v.string(message('must be a string', proxiesHint)),
+  check(
     (text) => text === 'private' || parseRange(text) !== undefined,
-    told('is no address and no range', proxiesHint),
+    message('is no address and no range', proxiesHint),
   ),
 )
 
 const origin = v.pipe(
-  v.string(told('must be a string', corsHint)),
-  must(
+  v.string(message('must be a string', corsHint)),
+  check(
     (text) => parseOrigin(text) !== undefined,
-    told('is no origin', 'write scheme://host[:port] without a path'),
+    message('is no origin', 'write scheme://host[:port] without a path'),
   ),
+)
+
+const serverSchema = v.pipe(
+  section(
+    {
+      // 0 = any free port.
+      port: v.exactOptional(wholeNumber(0, 65_535, 'write for example 2081'), 2081),
+      host: v.exactOptional(
+        v.pipe(
+          words('write for example "0.0.0.0"'),
+          v.regex(/^\S+$/, message('has white space in it', 'write an address')),
+        ),
+        '0.0.0.0',
+      ),
+      // Absent = what its older name `model` says.
+      mode: v.exactOptional(oneOf(modes)),
+      model: v.exactOptional(oneOf(modes), 'release'),
+      // Addresses, CIDR ranges, or `private`. Empty = nobody is believed.
+      trusted_proxies: renamed(
+        'trustedProxies',
+        v.exactOptional(v.pipe(listOf(proxy, proxiesHint), v.transform(unique)), ['private']),
+      ),
+      max_body: renamed('maxBodyBytes', v.exactOptional(bytes, 32 * 2 ** 20)),
+      max_buffered: renamed('maxBufferedBytes', v.exactOptional(bytes, 256 * 2 ** 20)),
+      // Origins as browsers write them.
+      cors: v.exactOptional(
+        v.pipe(
+          v.union(
+            [v.literal('*'), v.literal(false), listOf(origin, corsHint)],
+            message('must be "*", a list of origins or false', corsHint),
+          ),
+          v.transform((cors) =>
+            Array.isArray(cors) ? unique(cors.map((text) => parseOrigin(text) ?? text)) : cors,
+          ),
+        ),
+        '*',
+      ),
+      metrics_public: renamed('metricsPublic', v.exactOptional(flag(), false)),
+    },
+    objectMessage('write for example { "port": 2081 }'),
+  ),
+  v.transform(({ model, mode = model, ...server }) => ({
+    ...server,
+    mode: mode === 'debug' ? ('debug' as const) : ('release' as const),
+  })),
+  v.readonly(),
 )
 
 const affinity = v.pipe(
-  v.string(told('must be a string', affinityHint)),
-  v.regex(/^(?:ip|conversation|user|token|off|header:.*)$/s, told('is not a known value', affinityHint)),
-  must(
+  v.string(message('must be a string', affinityHint)),
+  v.regex(/^(?:ip|conversation|user|token|off|header:.*)$/s, message('is not a known value', affinityHint)),
+  check(
     (text) => !text.startsWith('header:') || headerName.test(text.slice('header:'.length)),
-    told('has no header name after the colon', affinityHint),
+    message('has no header name after the colon', affinityHint),
   ),
+  v.transform((text): AffinityRule => {
+    if (text.startsWith('header:'))
+      return { kind: 'header', name: text.slice('header:'.length).toLowerCase() }
+    return { kind: text as Exclude<AffinityRule['kind'], 'header'> }
+  }),
 )
 
-const serverSchema = v.object(
-  {
-    port: v.exactOptional(wholeNumber(0, 65_535, 'write for example 2081')),
-    host: v.exactOptional(
-      v.pipe(
-        words('write for example "0.0.0.0"'),
-        v.regex(/^\S+$/, told('has white space in it', 'write an address')),
-      ),
-    ),
-    mode: v.exactOptional(oneOf(modes)),
-    model: v.exactOptional(oneOf(modes)),
-    trusted_proxies: v.exactOptional(listOf(proxy, proxiesHint)),
-    max_body: v.exactOptional(bytes),
-    max_buffered: v.exactOptional(bytes),
-    cors: v.exactOptional(
-      v.union(
-        [v.literal('*'), v.literal(false), listOf(origin, corsHint)],
-        told('must be "*", a list of origins or false', corsHint),
-      ),
-    ),
-    metrics_public: v.exactOptional(flag()),
-  },
-  objectMessage('write for example { "port": 2081 }'),
-)
+const ruleOfIpHash = (ipHash: boolean): AffinityRule => ({ kind: ipHash ? 'ip' : 'off' })
 
 /** People who plan replicas write an address of a store; the address may hold a password and is not repeated. */
 const stateMessage = (input: unknown): string =>
   typeof input === 'string' && /^rediss?:/i.test(input)
-    ? told('names a Redis store, which this version can not use yet', 'write "memory" or leave it out')
-    : told('is not a known value', 'write "memory" or leave it out')
+    ? message('names a Redis store, which this version can not use yet', 'write "memory" or leave it out')
+    : message('is not a known value', 'write "memory" or leave it out')
 
-const settingsSchema = v.object(
-  {
-    timeout: v.exactOptional(positiveSeconds(daySeconds, 'write for example 120')),
-    connect_timeout: v.exactOptional(positiveSeconds(daySeconds, 'write for example 5')),
-    strategy: v.exactOptional(oneOf(strategyNames)),
-    affinity: v.exactOptional(affinity),
-    ip_hash: v.exactOptional(flag()),
-    affinity_ttl: v.exactOptional(positiveSeconds(weekSeconds, 'write for example 300')),
-    queue_timeout: v.exactOptional(seconds(daySeconds, 'write for example 5')),
-    queue_size: v.exactOptional(wholeNumber(0, 1_000_000, 'write for example 256')),
-    passthrough: v.exactOptional(name("write an upstream's name")),
-    unknown_model: v.exactOptional(oneOf(['reject', 'auto'])),
-    state: v.exactOptional(v.picklist(['memory'], ({ input }) => stateMessage(input))),
-    max_attempts: v.exactOptional(wholeNumber(1, 1_000_000, 'write for example 5; leave it out for no cap')),
-    drain_timeout: v.exactOptional(seconds(daySeconds, 'write for example 8')),
-  },
-  objectMessage('write for example { "timeout": 120 }'),
+const settingsSchema = v.pipe(
+  section(
+    {
+      // Longest silence that is accepted from an upstream; never a limit on a live stream.
+      timeout: renamed(
+        'timeoutMs',
+        v.exactOptional(positiveSeconds(daySeconds, 'write for example 120'), 120),
+      ),
+      connect_timeout: renamed(
+        'connectTimeoutMs',
+        v.exactOptional(positiveSeconds(daySeconds, 'write for example 5'), 5),
+      ),
+      strategy: v.exactOptional(oneOf(strategyNames), 'random'),
+      // Absent = what the older `ip_hash` says: true is "ip", false is "off".
+      affinity: v.exactOptional(affinity),
+      ip_hash: renamed('ipHash', v.exactOptional(flag(), true)),
+      // Since the last request with the key.
+      affinity_ttl: renamed(
+        'affinityTtlMs',
+        v.exactOptional(positiveSeconds(weekSeconds, 'write for example 300'), 300),
+      ),
+      // 0 = a request never waits.
+      queue_timeout: renamed(
+        'queueTimeoutMs',
+        v.exactOptional(seconds(daySeconds, 'write for example 5'), 5),
+      ),
+      // Requests that may wait at once.
+      queue_size: renamed(
+        'queueSize',
+        v.exactOptional(wholeNumber(0, 1_000_000, 'write for example 256'), 256),
+      ),
+      // The name of an upstream that exists.
+      passthrough: v.exactOptional(trimmedName("write an upstream's name")),
+      unknown_model: renamed('unknownModel', v.exactOptional(oneOf(['reject', 'auto']), 'reject')),
+      state: v.exactOptional(
+        v.pipe(
+          v.picklist(['memory'], ({ input }) => stateMessage(input)),
+          v.transform((kind) => ({ kind }) as const),
+        ),
+        'memory',
+      ),
+      // Absent = no cap but those of the classes of failure.
+      max_attempts: renamed(
+        'maxAttempts',
+        v.exactOptional(wholeNumber(1, 1_000_000, 'write for example 5; leave it out for no cap')),
+      ),
+      // How long open streams may go on at shutdown; 0 = not at all.
+      drain_timeout: renamed(
+        'drainTimeoutMs',
+        v.exactOptional(seconds(daySeconds, 'write for example 8'), 8),
+      ),
+    },
+    objectMessage('write for example { "timeout": 120 }'),
+  ),
+  v.transform(({ ipHash, affinity: rule = ruleOfIpHash(ipHash), ...settings }) => ({
+    ...settings,
+    affinity: rule,
+  })),
+  v.readonly(),
 )
 
 const modelsHint = 'write at least one model: { "api_key": "…", "base_url": "https://…/v1", "model": "…" }'
 
-/** The configuration file as people write it: names and units of the file, nothing applied yet. */
-export const configSchema = v.object(
-  {
-    $schema: v.exactOptional(v.string(told('must be a string', 'write the address of the schema'))),
-    auth_token: v.exactOptional(
-      v.pipe(
-        v.string(told('must be a string', tokenHint)),
-        must(
-          // oxlint-disable-next-line no-control-regex
-          (token) => !/[\u0000-\u001f\u007f]/.test(token.trim()),
-          told('has a control character in it, which no header can carry', tokenHint),
+/** The configuration: in as people write it, out as the gateway uses it. */
+export const configSchema = v.pipe(
+  section(
+    {
+      $schema: v.exactOptional(v.string(message('must be a string', 'write the address of the schema'))),
+      // '' = none yet: one is made at start, and a reload is refused.
+      auth_token: renamed(
+        'authToken',
+        v.exactOptional(
+          v.pipe(
+            v.string(message('must be a string', tokenHint)),
+            check(
+              // oxlint-disable-next-line no-control-regex
+              (token) => !/[\u0000-\u001f\u007f]/.test(token.trim()),
+              message('has a control character in it, which no header can carry', tokenHint),
+            ),
+            check((token) => token === '' || token.trim() !== '', message('is only white space', tokenHint)),
+            v.trim(),
+          ),
+          '',
         ),
-        must((token) => token === '' || token.trim() !== '', told('is only white space', tokenHint)),
       ),
-    ),
-    models: v.pipe(listOf(modelSchema, modelsHint), v.nonEmpty(told('is empty', modelsHint))),
-    quotas: v.exactOptional(
-      v.record(v.string(), limitsSchema, objectMessage('write for example { "account": { "rpd": 1000 } }')),
-    ),
-    server: v.exactOptional(serverSchema),
-    settings: v.exactOptional(settingsSchema),
-  },
-  objectMessage('write { "models": […] }', { models: modelsHint }),
+      // In the order of the file, disabled ones too; `path` is where one stands in it, such as `models[0]`, for messages.
+      models: v.pipe(
+        listOf(modelSchema, modelsHint),
+        v.nonEmpty(message('is empty', modelsHint)),
+        v.transform((models) => models.map((model, at) => withPath(model, at))),
+        v.readonly(),
+      ),
+      // Limits that several upstreams share, by name.
+      quotas: v.exactOptional(
+        v.pipe(
+          v.record(
+            v.string(),
+            limitsSchema,
+            objectMessage('write for example { "account": { "rpd": 1000 } }'),
+          ),
+          v.readonly(),
+        ),
+        {},
+      ),
+      server: v.exactOptional(serverSchema, {}),
+      settings: v.exactOptional(settingsSchema, {}),
+    },
+    objectMessage('write { "models": […] }', { models: modelsHint }),
+  ),
+  v.transform((file) => {
+    const { $schema: _, ...config } = file
+    return config
+  }),
+  v.readonly(),
 )
-
-/** The file's content once it has been checked. */
-export type ConfigFile = v.InferOutput<typeof configSchema>
-export type ModelEntry = ConfigFile['models'][number]

@@ -5,7 +5,7 @@ import { parseTrusted, type TrustedProxies } from '../lib/ip.ts'
 import { createPools, type Pools } from '../pool/pool.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import type { RelayDeps } from '../relay/deps.ts'
-import type { RelayRules, Traffic } from '../relay/select.ts'
+import type { Traffic } from '../relay/select.ts'
 import type { MaybePromise } from '../state/store.ts'
 import type { Arrive, BufferedBytes } from './incoming.ts'
 import type { Respond } from './response.ts'
@@ -35,7 +35,6 @@ export interface Setup {
   /** Constant in time over the digests of both. */
   readonly isToken: (given: string) => boolean
   readonly trusted: TrustedProxies
-  readonly rules: RelayRules
   /** Where paths go that no pool serves; undefined = nowhere. */
   readonly passOnTo: Upstream | undefined
 }
@@ -43,21 +42,13 @@ export interface Setup {
 /** @throws Error for a `trusted_proxies` item that is no address, range or `private` */
 export function createSetup(config: Config): Setup {
   const upstreams = upstreamsOf(config)
-  const { settings } = config
+  const { passthrough, unknownModel } = config.settings
   return {
     config,
-    pools: createPools(upstreams, settings.unknownModel),
+    pools: createPools(upstreams, unknownModel),
     isToken: secretMatcher(config.authToken),
     trusted: parseTrusted(config.server.trustedProxies),
-    rules: {
-      strategy: settings.strategy,
-      affinityTtlMs: settings.affinityTtlMs,
-      timeoutMs: settings.timeoutMs,
-      connectTimeoutMs: settings.connectTimeoutMs,
-      queueTimeoutMs: settings.queueTimeoutMs,
-      maxAttempts: settings.maxAttempts,
-    },
-    passOnTo: soleOrNamed(upstreams, settings.passthrough),
+    passOnTo: soleOrNamed(upstreams, passthrough),
   }
 }
 

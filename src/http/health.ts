@@ -19,7 +19,7 @@ export async function readiness(
 /** One token, since a request without any would pass by the limits that count them. */
 const SMALLEST = { inputTokens: 1, outputTokens: 0, probeMs: 0, lastResort: false }
 
-async function reasonOf({ pools, rules }: Setup, deps: AppDeps): Promise<string | undefined> {
+async function reasonOf({ pools, config }: Setup, deps: AppDeps): Promise<string | undefined> {
   const enabled = pools.upstreams.filter((upstream) => upstream.enabled)
   if (enabled.length === 0) return 'no upstream is enabled'
   const now = deps.clock.now()
@@ -30,7 +30,7 @@ async function reasonOf({ pools, rules }: Setup, deps: AppDeps): Promise<string 
     store: deps.store,
   })
   const isAble = resting.some(
-    ({ block }) => cureOf(block) !== 'wait' || block.until <= now + rules.queueTimeoutMs,
+    ({ block }) => cureOf(block) !== 'wait' || block.until <= now + config.settings.queueTimeoutMs,
   )
   return candidates.length > 0 || isAble ? undefined : 'all upstreams are out of quota'
 }

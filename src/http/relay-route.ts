@@ -30,7 +30,7 @@ export async function relayRoute(visit: Visit, relayed: Relayed, deps: AppDeps):
     visit.asked = body.model.slice(0, LONGEST_TOLD)
     const request = requestOf(visit, relayed, body)
     visit.isTold = true
-    const answer = await relay({ request, rules: setup.rules, traffic: deps.traffic, deps })
+    const answer = await relay({ request, settings: setup.config.settings, traffic: deps.traffic, deps })
     return handOn(visit, answer, deps)
   } finally {
     deps.memory.free(bytes.length)
@@ -127,7 +127,7 @@ export async function passOnRoute(
     visit.isTold = true
     const answer = await passOn(
       { id, method: request.method, path, query, headers, body: bytes, gone: arrival.gone, since },
-      { upstream, rules: setup.rules, traffic: deps.traffic, deps },
+      { upstream, settings: setup.config.settings, traffic: deps.traffic, deps },
     )
     return handOn(visit, answer, deps)
   } finally {

@@ -1,3 +1,4 @@
+import type { Settings } from '../config/config.ts'
 import { createAbort, type AbortControllerLike, type AbortSignalLike } from '../lib/abort.ts'
 import type { ByteReader } from '../lib/bytes.ts'
 import { instantOf } from '../lib/clock.ts'
@@ -23,7 +24,7 @@ import { outcomeWord, type Journey, type RequestRecord } from './context.ts'
 import type { AttemptOutcome, RelayDeps } from './deps.ts'
 import { relayedHeaders, urlFor } from './headers.ts'
 import type { RelayAnswer } from './request.ts'
-import { endLease, wakeAfter, type RelayRules, type Traffic } from './select.ts'
+import { endLease, wakeAfter, type Traffic } from './select.ts'
 import { createBodyWatch, createStreamWatch, createTap, type TapEnd } from './stream.ts'
 
 /** One lease, used. */
@@ -32,7 +33,7 @@ export interface AttemptTask {
   readonly lease: Lease
   readonly journey: Journey
   readonly record: RequestRecord
-  readonly rules: RelayRules
+  readonly settings: Settings
   readonly traffic: Traffic
   readonly deps: RelayDeps
 }
@@ -123,14 +124,14 @@ function committed(
 const ANSWER_TTL_MS = 48 * 3_600_000
 
 function rememberHolder(
-  { journey, upstream, deps, rules }: AttemptTask,
+  { journey, upstream, deps, settings }: AttemptTask,
   commit: Exclude<Commit, { kind: 'failed' }>,
 ): void {
   const { affinityKey, endpoint, answerIds } = journey.request
   if (affinityKey === '' && endpoint !== 'responses') return
   const at = instantOf(deps.clock)
   if (affinityKey !== '')
-    void deps.store.remember(affinityKey, upstream.id, { ttlMs: rules.affinityTtlMs, at })
+    void deps.store.remember(affinityKey, upstream.id, { ttlMs: settings.affinityTtlMs, at })
   if (endpoint !== 'responses') return
   const own = commit.kind === 'bytes' ? idInAnswer(commit.bytes) : idInEvent(commit.opening)
   for (const id of own === undefined ? answerIds : [own, ...answerIds])
@@ -208,14 +209,14 @@ const isSuccess = (status: number): boolean => status >= 200 && status <= 299
 
 /** The request as this upstream gets it. */
 function outgoing(started: Started): UpstreamRequest {
-  const { upstream, journey, rules } = started.task
+  const { upstream, journey, settings } = started.task
   const { request } = journey
   return {
     method: 'POST',
     url: urlFor(upstream, request.path, request.query),
     headers: relayedHeaders(upstream, request.headers),
     body: request.bodyFor(upstream),
-    connectTimeoutMs: rules.connectTimeoutMs,
+    connectTimeoutMs: settings.connectTimeoutMs,
     timeoutMs: upstream.timeoutMs,
     gatherBytes: (status, headers) => {
       started.head = { status, headers }

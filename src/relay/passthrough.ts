@@ -1,3 +1,4 @@
+import type { Settings } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
 import type { ByteReader } from '../lib/bytes.ts'
@@ -13,7 +14,7 @@ import type { AttemptOutcome, RelayDeps } from './deps.ts'
 import { exhausted } from './exhausted.ts'
 import { headersFor, urlFor } from './headers.ts'
 import type { RelayAnswer } from './request.ts'
-import { endLease, type RelayRules, type Traffic } from './select.ts'
+import { endLease, type Traffic } from './select.ts'
 import { createTap, type TapEnd } from './stream.ts'
 
 /** A request that goes to one upstream as it is. */
@@ -33,7 +34,7 @@ interface PassedOn {
 /** Where it goes, and what it needs on the way. */
 interface PassOnTask {
   readonly upstream: Upstream
-  readonly rules: RelayRules
+  readonly settings: Settings
   readonly traffic: Traffic
   readonly deps: RelayDeps
 }
@@ -54,8 +55,8 @@ const WHOLE_BYTES = 65_536
  * @throws GatewayError when there is no answer, or the client left before it began
  */
 export async function passOn(request: PassedOn, task: PassOnTask): Promise<RelayAnswer> {
-  const { upstream, rules, deps } = task
-  const probeMs = rules.connectTimeoutMs + rules.timeoutMs
+  const { upstream, settings, deps } = task
+  const probeMs = settings.connectTimeoutMs + settings.timeoutMs
   const ask = { inputTokens: undefined, outputTokens: undefined, lastResort: true, probeMs }
   const lease = await deps.store.acquire([claimOf(upstream)], ask, instantOf(deps.clock))
   const record = createPassOnRecord(request, { ...task, lease })
@@ -73,13 +74,13 @@ function claimOf({ claims }: Upstream): Claim {
   return { ...rest, draws: draws.filter(({ role }) => role !== 'endpoint') }
 }
 
-function outgoing(request: PassedOn, { upstream, rules }: PassOnTask): UpstreamRequest {
+function outgoing(request: PassedOn, { upstream, settings }: PassOnTask): UpstreamRequest {
   return {
     method: request.method,
     url: urlFor(upstream, request.path, request.query),
     headers: headersFor(upstream, request.headers),
     ...(request.body.length > 0 && { body: [request.body] }),
-    connectTimeoutMs: rules.connectTimeoutMs,
+    connectTimeoutMs: settings.connectTimeoutMs,
     timeoutMs: upstream.timeoutMs,
     gatherBytes: (status, headers) => {
       const isSmall = isBodiless(request.method, status) || headers['content-type']?.includes('json') === true

@@ -17,6 +17,7 @@
  * headers       what of a request an upstream may see
  * retry-budget  keeps retries from multiplying the load
  */
+import type { Settings } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import type { Failure } from '../pool/outcome.ts'
 import type { Lease } from '../state/store.ts'
@@ -26,12 +27,12 @@ import { createJourney, createRecord, fitFor, type Journey, type RequestRecord }
 import type { RelayDeps } from './deps.ts'
 import { crowdedOut, exhausted } from './exhausted.ts'
 import type { RelayAnswer, RelayRequest } from './request.ts'
-import { select, survey, type RelayRules, type Selection, type SelectTask, type Traffic } from './select.ts'
+import { select, survey, type Selection, type SelectTask, type Traffic } from './select.ts'
 
-/** A request, the rules it runs under, and what it shares with others. */
+/** A request, the settings it runs under, and what it shares with others. */
 export interface RelayTask {
   readonly request: RelayRequest
-  readonly rules: RelayRules
+  readonly settings: Settings
   readonly traffic: Traffic
   readonly deps: RelayDeps
 }
@@ -46,10 +47,10 @@ const AMBIGUOUS_RETRIES = 2
  *
  * @throws GatewayError when nothing is left, or the client has left
  */
-export async function relay({ request, rules, traffic, deps }: RelayTask): Promise<RelayAnswer> {
+export async function relay({ request, settings, traffic, deps }: RelayTask): Promise<RelayAnswer> {
   const eligible = request.answerIds.length === 0 ? undefined : await eligibleFor(request, deps)
   const journey = createJourney(request, eligible)
-  const task: SelectTask = { journey, rules, traffic, deps }
+  const task: SelectTask = { journey, settings, traffic, deps }
   const record = createRecord(journey, deps)
   traffic.budget.began(deps.clock.now())
   try {
@@ -78,14 +79,14 @@ export async function relay({ request, rules, traffic, deps }: RelayTask): Promi
 
 /** The attempt that a lease is for, noted in the journey. */
 function begun(task: SelectTask, record: RequestRecord, lease: Lease): AttemptTask {
-  const { journey, deps, rules, traffic } = task
+  const { journey, deps, settings, traffic } = task
   const upstream = journey.upstreams.find(({ id }) => id === lease.claim.id)
   if (upstream === undefined)
     throw new GatewayError('internal_error', 'The choice named an unknown upstream.')
   journey.tried.add(upstream.id)
   journey.firstSentAt ??= deps.clock.now()
-  journey.deadline = journey.firstSentAt + 2 * Math.max(rules.timeoutMs, upstream.timeoutMs)
-  return { upstream, lease, journey, record, rules, traffic, deps }
+  journey.deadline = journey.firstSentAt + 2 * Math.max(settings.timeoutMs, upstream.timeoutMs)
+  return { upstream, lease, journey, record, settings, traffic, deps }
 }
 
 /** What ends a request that found nobody: the answer kept for that, or the error. */
@@ -143,12 +144,12 @@ const isLimited = (failures: readonly Failure[]): boolean =>
 
 /** The failures that the client is told of, where a rule forbids another attempt; undefined where none does. */
 function lastFailures(
-  { journey, rules, traffic, deps }: SelectTask,
+  { journey, settings, traffic, deps }: SelectTask,
   failure: Failure,
 ): readonly Failure[] | undefined {
   const now = deps.clock.now()
   const { failures, attempts, deadline } = journey
-  if (rules.maxAttempts !== undefined && attempts.length >= rules.maxAttempts) return failures
+  if (settings.maxAttempts !== undefined && attempts.length >= settings.maxAttempts) return failures
   if (now >= deadline) return failures
   if (failure.class !== 'ambiguous') return undefined
   journey.ambiguous += 1

@@ -1,7 +1,8 @@
+import type { Settings } from '../config/config.ts'
 import { instantOf } from '../lib/clock.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import { orderOf, spendTurn, strategies, type Candidate } from '../pool/strategy.ts'
-import type { Claim, StrategyName, Upstream } from '../pool/upstream.ts'
+import type { Claim, Upstream } from '../pool/upstream.ts'
 import { lastResortOf, type Block } from '../state/availability.ts'
 import type { Ask, Lease, MaybePromise } from '../state/store.ts'
 import { eligibleFor, retryAt, surveyOf, type Resting, type Survey } from './candidates.ts'
@@ -9,16 +10,6 @@ import { fitFor, openTo, type Journey } from './context.ts'
 import type { RelayDeps } from './deps.ts'
 import type { Queue, Turn } from './queue.ts'
 import type { RetryBudget } from './retry-budget.ts'
-
-/** What a configuration says about choosing and trying. */
-export interface RelayRules {
-  readonly strategy: StrategyName
-  readonly affinityTtlMs: number
-  readonly timeoutMs: number
-  readonly connectTimeoutMs: number
-  readonly queueTimeoutMs: number
-  readonly maxAttempts: number | undefined
-}
 
 /** What all requests of a process share and no configuration changes. */
 export interface Traffic {
@@ -31,7 +22,7 @@ export interface Traffic {
 /** One request, and everything that choosing its next upstream needs. */
 export interface SelectTask {
   readonly journey: Journey
-  readonly rules: RelayRules
+  readonly settings: Settings
   readonly traffic: Traffic
   readonly deps: RelayDeps
 }
@@ -102,7 +93,7 @@ function acquireRestOfOrder(task: SelectTask): MaybePromise<Lease | undefined> {
 
 /** The first candidate of `upstreams` with room, in an order made now. */
 async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Promise<Lease | undefined> {
-  const { journey, rules, traffic, deps } = task
+  const { journey, settings, traffic, deps } = task
   const { unheard } = journey
   const { affinityKey, endpoint } = journey.request
   for (let left = upstreams; left.length > 0;) {
@@ -118,8 +109,8 @@ async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Pr
     // The store knows who goes first, and that may be anybody.
     const isStoreToSay = remembered === null || unheard.length > 0
     const order = orderOf(candidates, {
-      strategy: strategies[rules.strategy],
-      hashesUnseenKeys: rules.strategy === 'random',
+      strategy: strategies[settings.strategy],
+      hashesUnseenKeys: settings.strategy === 'random',
       context: { draw: deps.draw, key: affinityKey, most: isStoreToSay ? Infinity : MOST_IN_ORDER },
       stickTo: remembered ?? undefined,
     })
@@ -128,7 +119,7 @@ async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Pr
     const acquiring = acquireInOrder(task, claims, how)
     const lease = acquiring instanceof Promise ? await acquiring : acquiring
     if (lease !== undefined) {
-      if (rules.strategy === 'round_robin') payTurn(traffic.credits, candidates, lease)
+      if (settings.strategy === 'round_robin') payTurn(traffic.credits, candidates, lease)
       return lease
     }
     if (journey.unheard !== unheard) return undefined
@@ -195,8 +186,8 @@ function mayOpen({ tried }: Journey, { candidates, resting }: Survey, deadline: 
   return reopening !== undefined && (reopening.onRelease || reopening.at <= deadline)
 }
 
-function queueDeadlineOf({ journey, rules, deps }: SelectTask): number {
-  const left = Math.max(0, rules.queueTimeoutMs - journey.queuedMs)
+function queueDeadlineOf({ journey, settings, deps }: SelectTask): number {
+  const left = Math.max(0, settings.queueTimeoutMs - journey.queuedMs)
   return Math.min(journey.deadline, deps.clock.now() + left)
 }
 
@@ -256,7 +247,7 @@ function acquire(
 }
 
 function askOf(
-  { journey, rules }: SelectTask,
+  { journey, settings }: SelectTask,
   { lastResort, stickTo }: Pick<Ask, 'lastResort' | 'stickTo'>,
 ): Ask {
   const { inputTokens, outputTokens, choices } = journey.request
@@ -264,7 +255,7 @@ function askOf(
     inputTokens,
     outputTokens,
     choices,
-    probeMs: rules.connectTimeoutMs + rules.timeoutMs,
+    probeMs: settings.connectTimeoutMs + settings.timeoutMs,
     lastResort,
     stickTo,
     heldBy: journey.unheard.length === 0 ? undefined : journey.unheard,

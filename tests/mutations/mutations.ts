@@ -47,8 +47,8 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('relay'),
-    search: 'attempts.length >= rules.maxAttempts',
-    replace: 'attempts.length > rules.maxAttempts',
+    search: 'attempts.length >= settings.maxAttempts',
+    replace: 'attempts.length > settings.maxAttempts',
     because: 'settings.max_attempts is a cap',
     tests: tests('classes'),
   },
@@ -245,8 +245,8 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('select'),
-    search: 'rules.queueTimeoutMs - journey.queuedMs',
-    replace: 'rules.queueTimeoutMs',
+    search: 'settings.queueTimeoutMs - journey.queuedMs',
+    replace: 'settings.queueTimeoutMs',
     because: 'all waiting together takes no longer than queue_timeout',
     tests: tests('waiting'),
   },
