@@ -5,7 +5,7 @@ import { upstreamsOf } from '../config/upstreams.ts'
 import { countText, searchOf, type Located } from './arguments.ts'
 
 /** Prints every problem and warning of the configuration, one line each. 1 when it could not be served, else 0. Writes no file. */
-export function check(options: Located): number {
+export function checkFile(options: Located): number {
   const file = findConfigFile(searchOf(options))
   const loaded = checkConfigFile(file, process.env)
   const problems = loaded.ok ? [] : loaded.problems

@@ -47,8 +47,8 @@ async function run(command: Command): Promise<number> {
       return 0
     }
     case 'check': {
-      const { check } = await import('./check.ts')
-      return check(command)
+      const { checkFile } = await import('./check.ts')
+      return checkFile(command)
     }
     case 'token': {
       const { token } = await import('./token.ts')

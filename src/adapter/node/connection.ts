@@ -1,5 +1,4 @@
 /** One connection to an upstream: how it comes about, what it carries, and what its end means. */
-import { EventEmitter } from 'node:events'
 import net from 'node:net'
 import tls from 'node:tls'
 import type { Dispatcher } from 'undici'
@@ -58,10 +57,7 @@ export class Connection extends Client {
     const { call } = options
     this.#call = call
     call.connection = this
-    if (!this.isReused) super.dispatch(options, handler)
-    // What has already come over an idle connection is no answer to this request (GHSA-35p6-xmwp-9g52). Undici writes
-    // in the next check phase; from the check phase on, there is a poll phase before that, which finds it.
-    else setImmediate(() => (call.isOver ? this.#free() : super.dispatch(options, handler)))
+    super.dispatch(options, handler)
     return call.isOver
   }
 
@@ -120,18 +116,6 @@ export class Connection extends Client {
     this.#call = undefined
     this.isReused = true
     this.resume()
-    this.#free()
-  }
-
-  /** Undici tells its pool a turn of the loop later, and a request that comes until then would have to connect. */
-  #free(): void {
-    EventEmitter.prototype.emit.call(this, 'drain', undefined, [this])
-  }
-
-  /** Undici's own word that the connection is free comes late: until then it may have been given away again. */
-  override emit(event: string, ...args: unknown[]): boolean {
-    if (event === 'drain' && this.#call !== undefined) return false
-    return EventEmitter.prototype.emit.call(this, event, ...args)
   }
 
   /** Closes the socket at once, whatever goes on over it. */

@@ -89,8 +89,10 @@ export function createNodeTransport(options: NodeTransportOptions = {}): NodeTra
     const target = targetOf(request.url)
     if (target === undefined) return Promise.reject(new TransportError('not-sent', 'no http or https URL'))
     if (signal.aborted) return Promise.reject(aborted())
-    const fresh = (): Connection => createConnection(target.origin, connect)
-    return exchange({ request, path: target.path, signal, alarms, pool: poolOf(target.origin), fresh })
+    const { origin, path } = target
+    const pool = (): Pool => poolOf(origin)
+    const fresh = (): Connection => createConnection(origin, connect)
+    return exchange({ request, path, signal, alarms, pool, fresh })
   }
 
   return Object.assign(send, {
@@ -107,7 +109,7 @@ interface ExchangeTask {
   readonly path: string
   readonly signal: AbortSignalLike
   readonly alarms: Alarms
-  readonly pool: Pool
+  readonly pool: () => Pool
   /** A connection beside the pool. */
   readonly fresh: () => Connection
 }
@@ -208,7 +210,9 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
       },
     }
     signal.addEventListener('abort', onAbort)
-    pool.dispatch(options, handler)
+    // What has come over an idle connection by now is no answer to this request (GHSA-35p6-xmwp-9g52). Undici writes in
+    // the next check phase: when it is asked in one, there is a poll phase before that, in which it finds such bytes.
+    setImmediate(() => call.isOver || pool().dispatch(options, handler))
   })
 }
 
