@@ -51,14 +51,14 @@ export const daySeconds = 86_400
 export const weekSeconds = 7 * daySeconds
 
 /** A duration in seconds that becomes ms. It is never 0: as a time-out that would be no time at all, or none. */
-export const positiveSeconds = (to: number, right: string) => {
-  const wrong = message(`must be a number of seconds above 0 and up to ${to}`, right)
+export const positiveSeconds = (to: number, example: number) => {
+  const wrong = message(`must be a number of seconds above 0 and up to ${to}`, `write for example ${example}`)
   return v.pipe(v.number(wrong), v.gtValue(0, wrong), v.maxValue(to, wrong), v.transform(msOf))
 }
 
 /** A duration in seconds that becomes ms; it may be 0. */
-export const seconds = (to: number, right: string) => {
-  const wrong = message(`must be a number of seconds from 0 to ${to}`, right)
+export const seconds = (to: number, example: number) => {
+  const wrong = message(`must be a number of seconds from 0 to ${to}`, `write for example ${example}`)
   return v.pipe(v.number(wrong), v.minValue(0, wrong), v.maxValue(to, wrong), v.transform(msOf))
 }
 
@@ -68,22 +68,30 @@ const msOf = (duration: number): number => Math.ceil(duration * 1000)
 /** Each item once, where it stands first. */
 export const unique = <T>(items: readonly T[]): readonly T[] => [...new Set(items)]
 
+/** A key that may be missing: then `default` is read in its place, or, where there is none, it stays absent. */
+export const optional = v.exactOptional
+
 /** An entry of a `section` that the program knows by another name than the file. */
 export const renamed = <const Name extends string, Schema extends v.GenericSchema>(
   nameInProgram: Name,
   schema: Schema,
 ): Schema & { readonly nameInProgram: Name } => ({ ...schema, nameInProgram })
 
-/** An object of the file, its keys named as the program names them. */
-export const section = <const Entries extends v.ObjectEntries>(
+/** An object of the file. `derive` makes of its values, named as the program names them, what the program sees. */
+export const section = <const Entries extends v.ObjectEntries, Derived extends object>(
   entries: Entries,
   wrong: ReturnType<typeof objectMessage>,
+  derive: (values: ProgramValues<Entries>) => Derived,
 ) =>
   v.pipe(
     v.object(entries, wrong),
-    v.transform((values) => withProgramNames(entries, values)),
+    v.transform((values): Readonly<Derived> => derive(withProgramNames(entries, values))),
   )
 
+type ProgramValues<Entries extends v.ObjectEntries> = WithProgramNames<
+  Entries,
+  v.InferOutput<v.ObjectSchema<Entries, undefined>>
+>
 type WithProgramNames<Entries, Values> = {
   readonly [
     Key in keyof Values as Key extends keyof Entries ? NameInProgram<Entries[Key], Key> : never

@@ -15,6 +15,7 @@ import {
   objectMessage,
   oneOf,
   oneOrMany,
+  optional,
   parseBaseUrl,
   parseOrigin,
   positiveSeconds,
@@ -37,27 +38,25 @@ import {
 
 const zone = 'write "UTC", a zone such as "America/Los_Angeles", or "rolling"'
 const zoneMessage = message('is no time zone', zone)
-const count = v.exactOptional(
+const count = optional(
   wholeNumber(1, Number.MAX_SAFE_INTEGER, 'write a number such as 10; leave it out for no limit'),
 )
 
 /** The limits of one upstream, or of a quota that several share. */
-const limitsSchema = v.pipe(
-  section(
-    {
-      rpm: count,
-      rpd: count,
-      tpm: count,
-      tpd: count,
-      concurrency: count,
-      day_resets: renamed(
-        'dayResets',
-        v.exactOptional(v.pipe(v.string(zoneMessage), check(isDayReset, zoneMessage)), 'UTC'),
-      ),
-    },
-    objectMessage('write for example { "rpm": 10, "rpd": 1000 }'),
-  ),
-  v.transform((limits): Limits => limits),
+const limitsSchema = section(
+  {
+    rpm: count,
+    rpd: count,
+    tpm: count,
+    tpd: count,
+    concurrency: count,
+    day_resets: renamed(
+      'dayResets',
+      optional(v.pipe(v.string(zoneMessage), check(isDayReset, zoneMessage)), 'UTC'),
+    ),
+  },
+  objectMessage('write for example { "rpm": 10, "rpd": 1000 }'),
+  (limits): Limits => limits,
 )
 
 /** Offsets such as `+08:00` are no zones: some runtimes take them, others don't. */
@@ -131,93 +130,87 @@ const headers = v.pipe(
 const trimmedName = (right: string) => v.pipe(name(right), v.trim())
 const quotaName = name('write the name of an entry of quotas')
 
-const modelSchema = v.pipe(
-  section(
-    {
-      // Becomes `root` and `query`, see `parseBaseUrl`.
-      base_url: renamed('baseUrl', baseUrl),
-      // The name sent to the upstream, as written.
-      model: words('write the name that the vendor gives the model'),
-      // At least one; '' = an own server that gets no `Authorization`.
-      api_key: renamed(
-        'apiKeys',
-        v.exactOptional(
-          v.pipe(
-            oneOrMany(
-              apiKey,
-              v.pipe(listOf(listedKey, keyHint), v.nonEmpty(message('has no key in it', keyHint))),
-              keyHint,
-            ),
-            v.transform((keys) => keysOf(keys)),
+const modelSchema = section(
+  {
+    // Becomes `root` and `query`, see `parseBaseUrl`.
+    base_url: renamed('baseUrl', baseUrl),
+    // The name sent to the upstream, as written.
+    model: words('write the name that the vendor gives the model'),
+    // At least one; '' = an own server that gets no `Authorization`.
+    api_key: renamed(
+      'apiKeys',
+      optional(
+        v.pipe(
+          oneOrMany(
+            apiKey,
+            v.pipe(listOf(listedKey, keyHint), v.nonEmpty(message('has no key in it', keyHint))),
+            keyHint,
           ),
-          '',
+          v.transform((keys) => keysOf(keys)),
         ),
+        '',
       ),
-      // As configured; what an upstream is really called is decided by `upstreamNames`.
-      name: v.exactOptional(trimmedName('write a short name')),
-      // Absent = all.
-      endpoints: v.exactOptional(
-        v.pipe(
-          listOf(oneOf(endpoints), 'write for example ["chat", "embeddings"]'),
-          v.nonEmpty(message('is empty', 'list what it serves, or leave it out for all')),
-          v.transform(unique),
+    ),
+    // As configured; what an upstream is really called is decided by `upstreamNames`.
+    name: optional(trimmedName('write a short name')),
+    // Absent = all.
+    endpoints: optional(
+      v.pipe(
+        listOf(oneOf(endpoints), 'write for example ["chat", "embeddings"]'),
+        v.nonEmpty(message('is empty', 'list what it serves, or leave it out for all')),
+        v.transform(unique),
+      ),
+    ),
+    groups: optional(
+      v.pipe(
+        listOf(trimmedName('write the name that clients will ask for'), 'write for example ["fast"]'),
+        v.transform(unique),
+      ),
+      [],
+    ),
+    weight: optional(
+      v.pipe(
+        v.number(message('must be a number above 0', 'write a number such as 1')),
+        v.gtValue(
+          0,
+          message(
+            'must be a number above 0',
+            'write a number such as 1, or "enabled": false to leave it out',
+          ),
         ),
+        v.finite(message('must be a finite number', 'write a number such as 1')),
       ),
-      groups: v.exactOptional(
+      1,
+    ),
+    // Lower first.
+    priority: optional(wholeNumber(-1_000_000, 1_000_000, 'write 0 for the first tier, 1 for the next'), 0),
+    limits: optional(limitsSchema),
+    // Names that exist in `quotas`.
+    quota: renamed(
+      'quotas',
+      optional(
         v.pipe(
-          listOf(trimmedName('write the name that clients will ask for'), 'write for example ["fast"]'),
-          v.transform(unique),
+          oneOrMany(
+            quotaName,
+            listOf(quotaName, 'write names of quotas'),
+            'write a name of quotas or a list of them',
+          ),
+          v.transform((names) => unique([names].flat())),
         ),
         [],
       ),
-      weight: v.exactOptional(
-        v.pipe(
-          v.number(message('must be a number above 0', 'write a number such as 1')),
-          v.gtValue(
-            0,
-            message(
-              'must be a number above 0',
-              'write a number such as 1, or "enabled": false to leave it out',
-            ),
-          ),
-          v.finite(message('must be a finite number', 'write a number such as 1')),
-        ),
-        1,
-      ),
-      // Lower first.
-      priority: v.exactOptional(
-        wholeNumber(-1_000_000, 1_000_000, 'write 0 for the first tier, 1 for the next'),
-        0,
-      ),
-      limits: v.exactOptional(limitsSchema),
-      // Names that exist in `quotas`.
-      quota: renamed(
-        'quotas',
-        v.exactOptional(
-          v.pipe(
-            oneOrMany(
-              quotaName,
-              listOf(quotaName, 'write names of quotas'),
-              'write a name of quotas or a list of them',
-            ),
-            v.transform((names) => unique([names].flat())),
-          ),
-          [],
-        ),
-      ),
-      // Extra request headers; names are lower-case.
-      headers: v.exactOptional(headers, {}),
-      // Absent = that of `settings`.
-      timeout: renamed('timeoutMs', v.exactOptional(positiveSeconds(daySeconds, 'write for example 120'))),
-      enabled: v.exactOptional(flag(), true),
-    },
-    objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }', {
-      base_url: urlHint,
-      model: 'write the name that the vendor gives the model',
-    }),
-  ),
-  v.transform(({ baseUrl: url, ...model }) => ({ ...model, ...url })),
-  v.readonly(),
+    ),
+    // Extra request headers; names are lower-case.
+    headers: optional(headers, {}),
+    // Absent = that of `settings`.
+    timeout: renamed('timeoutMs', optional(positiveSeconds(daySeconds, 120))),
+    enabled: optional(flag(), true),
+  },
+  objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }', {
+    base_url: urlHint,
+    model: 'write the name that the vendor gives the model',
+  }),
+  ({ baseUrl: url, ...model }) => ({ ...model, ...url }),
 )
 
 const withPath = <Model extends object>(model: Model, at: number): Model & { readonly path: string } => ({
@@ -248,50 +241,47 @@ const origin = v.pipe(
   ),
 )
 
-const serverSchema = v.pipe(
-  section(
-    {
-      // 0 = any free port.
-      port: v.exactOptional(wholeNumber(0, 65_535, 'write for example 2081'), 2081),
-      host: v.exactOptional(
-        v.pipe(
-          words('write for example "0.0.0.0"'),
-          v.regex(/^\S+$/, message('has white space in it', 'write an address')),
+const serverSchema = section(
+  {
+    // 0 = any free port.
+    port: optional(wholeNumber(0, 65_535, 'write for example 2081'), 2081),
+    host: optional(
+      v.pipe(
+        words('write for example "0.0.0.0"'),
+        v.regex(/^\S+$/, message('has white space in it', 'write an address')),
+      ),
+      '0.0.0.0',
+    ),
+    // Absent = what its older name `model` says.
+    mode: optional(oneOf(modes)),
+    model: optional(oneOf(modes), 'release'),
+    // Addresses, CIDR ranges, or `private`. Empty = nobody is believed.
+    trusted_proxies: renamed(
+      'trustedProxies',
+      optional(v.pipe(listOf(proxy, proxiesHint), v.transform(unique)), ['private']),
+    ),
+    max_body: renamed('maxBodyBytes', optional(bytes, 32 * 2 ** 20)),
+    max_buffered: renamed('maxBufferedBytes', optional(bytes, 256 * 2 ** 20)),
+    // Origins as browsers write them.
+    cors: optional(
+      v.pipe(
+        v.union(
+          [v.literal('*'), v.literal(false), listOf(origin, corsHint)],
+          message('must be "*", a list of origins or false', corsHint),
         ),
-        '0.0.0.0',
-      ),
-      // Absent = what its older name `model` says.
-      mode: v.exactOptional(oneOf(modes)),
-      model: v.exactOptional(oneOf(modes), 'release'),
-      // Addresses, CIDR ranges, or `private`. Empty = nobody is believed.
-      trusted_proxies: renamed(
-        'trustedProxies',
-        v.exactOptional(v.pipe(listOf(proxy, proxiesHint), v.transform(unique)), ['private']),
-      ),
-      max_body: renamed('maxBodyBytes', v.exactOptional(bytes, 32 * 2 ** 20)),
-      max_buffered: renamed('maxBufferedBytes', v.exactOptional(bytes, 256 * 2 ** 20)),
-      // Origins as browsers write them.
-      cors: v.exactOptional(
-        v.pipe(
-          v.union(
-            [v.literal('*'), v.literal(false), listOf(origin, corsHint)],
-            message('must be "*", a list of origins or false', corsHint),
-          ),
-          v.transform((cors) =>
-            Array.isArray(cors) ? unique(cors.map((text) => parseOrigin(text) ?? text)) : cors,
-          ),
+        v.transform((cors) =>
+          Array.isArray(cors) ? unique(cors.map((text) => parseOrigin(text) ?? text)) : cors,
         ),
-        '*',
       ),
-      metrics_public: renamed('metricsPublic', v.exactOptional(flag(), false)),
-    },
-    objectMessage('write for example { "port": 2081 }'),
-  ),
-  v.transform(({ model, mode = model, ...server }) => ({
+      '*',
+    ),
+    metrics_public: renamed('metricsPublic', optional(flag(), false)),
+  },
+  objectMessage('write for example { "port": 2081 }'),
+  ({ model, mode = model, ...server }) => ({
     ...server,
     mode: mode === 'debug' ? ('debug' as const) : ('release' as const),
-  })),
-  v.readonly(),
+  }),
 )
 
 const affinity = v.pipe(
@@ -316,118 +306,87 @@ const stateMessage = (input: unknown): string =>
     ? message('names a Redis store, which this version can not use yet', 'write "memory" or leave it out')
     : message('is not a known value', 'write "memory" or leave it out')
 
-const settingsSchema = v.pipe(
-  section(
-    {
-      // Longest silence that is accepted from an upstream; never a limit on a live stream.
-      timeout: renamed(
-        'timeoutMs',
-        v.exactOptional(positiveSeconds(daySeconds, 'write for example 120'), 120),
+const settingsSchema = section(
+  {
+    // Longest silence that is accepted from an upstream; never a limit on a live stream.
+    timeout: renamed('timeoutMs', optional(positiveSeconds(daySeconds, 120), 120)),
+    connect_timeout: renamed('connectTimeoutMs', optional(positiveSeconds(daySeconds, 5), 5)),
+    strategy: optional(oneOf(strategyNames), 'random'),
+    // Absent = what the older `ip_hash` says: true is "ip", false is "off".
+    affinity: optional(affinity),
+    ip_hash: renamed('ipHash', optional(flag(), true)),
+    // Since the last request with the key.
+    affinity_ttl: renamed('affinityTtlMs', optional(positiveSeconds(weekSeconds, 300), 300)),
+    // 0 = a request never waits.
+    queue_timeout: renamed('queueTimeoutMs', optional(seconds(daySeconds, 5), 5)),
+    // Requests that may wait at once.
+    queue_size: renamed('queueSize', optional(wholeNumber(0, 1_000_000, 'write for example 256'), 256)),
+    // The name of an upstream that exists.
+    passthrough: optional(trimmedName("write an upstream's name")),
+    unknown_model: renamed('unknownModel', optional(oneOf(['reject', 'auto']), 'reject')),
+    state: optional(
+      v.pipe(
+        v.picklist(['memory'], ({ input }) => stateMessage(input)),
+        v.transform((kind) => ({ kind }) as const),
       ),
-      connect_timeout: renamed(
-        'connectTimeoutMs',
-        v.exactOptional(positiveSeconds(daySeconds, 'write for example 5'), 5),
-      ),
-      strategy: v.exactOptional(oneOf(strategyNames), 'random'),
-      // Absent = what the older `ip_hash` says: true is "ip", false is "off".
-      affinity: v.exactOptional(affinity),
-      ip_hash: renamed('ipHash', v.exactOptional(flag(), true)),
-      // Since the last request with the key.
-      affinity_ttl: renamed(
-        'affinityTtlMs',
-        v.exactOptional(positiveSeconds(weekSeconds, 'write for example 300'), 300),
-      ),
-      // 0 = a request never waits.
-      queue_timeout: renamed(
-        'queueTimeoutMs',
-        v.exactOptional(seconds(daySeconds, 'write for example 5'), 5),
-      ),
-      // Requests that may wait at once.
-      queue_size: renamed(
-        'queueSize',
-        v.exactOptional(wholeNumber(0, 1_000_000, 'write for example 256'), 256),
-      ),
-      // The name of an upstream that exists.
-      passthrough: v.exactOptional(trimmedName("write an upstream's name")),
-      unknown_model: renamed('unknownModel', v.exactOptional(oneOf(['reject', 'auto']), 'reject')),
-      state: v.exactOptional(
-        v.pipe(
-          v.picklist(['memory'], ({ input }) => stateMessage(input)),
-          v.transform((kind) => ({ kind }) as const),
-        ),
-        'memory',
-      ),
-      // Absent = no cap but those of the classes of failure.
-      max_attempts: renamed(
-        'maxAttempts',
-        v.exactOptional(wholeNumber(1, 1_000_000, 'write for example 5; leave it out for no cap')),
-      ),
-      // How long open streams may go on at shutdown; 0 = not at all.
-      drain_timeout: renamed(
-        'drainTimeoutMs',
-        v.exactOptional(seconds(daySeconds, 'write for example 8'), 8),
-      ),
-    },
-    objectMessage('write for example { "timeout": 120 }'),
-  ),
-  v.transform(({ ipHash, affinity: rule = ruleOfIpHash(ipHash), ...settings }) => ({
-    ...settings,
-    affinity: rule,
-  })),
-  v.readonly(),
+      'memory',
+    ),
+    // Absent = no cap but those of the classes of failure.
+    max_attempts: renamed(
+      'maxAttempts',
+      optional(wholeNumber(1, 1_000_000, 'write for example 5; leave it out for no cap')),
+    ),
+    // How long open streams may go on at shutdown.
+    drain_timeout: renamed('drainTimeoutMs', optional(seconds(daySeconds, 8), 8)),
+  },
+  objectMessage('write for example { "timeout": 120 }'),
+  ({ ipHash, affinity: rule = ruleOfIpHash(ipHash), ...settings }) => ({ ...settings, affinity: rule }),
 )
 
 const modelsHint = 'write at least one model: { "api_key": "…", "base_url": "https://…/v1", "model": "…" }'
 
 /** The configuration: in as people write it, out as the gateway uses it. */
-export const configSchema = v.pipe(
-  section(
-    {
-      $schema: v.exactOptional(v.string(message('must be a string', 'write the address of the schema'))),
-      // '' = none yet: one is made at start, and a reload is refused.
-      auth_token: renamed(
-        'authToken',
-        v.exactOptional(
-          v.pipe(
-            v.string(message('must be a string', tokenHint)),
-            check(
-              // oxlint-disable-next-line no-control-regex
-              (token) => !/[\u0000-\u001f\u007f]/.test(token.trim()),
-              message('has a control character in it, which no header can carry', tokenHint),
-            ),
-            check((token) => token === '' || token.trim() !== '', message('is only white space', tokenHint)),
-            v.trim(),
+export const configSchema = section(
+  {
+    $schema: optional(v.string(message('must be a string', 'write the address of the schema'))),
+    // '' = none yet: one is made at start, and a reload is refused.
+    auth_token: renamed(
+      'authToken',
+      optional(
+        v.pipe(
+          v.string(message('must be a string', tokenHint)),
+          check(
+            // oxlint-disable-next-line no-control-regex
+            (token) => !/[\u0000-\u001f\u007f]/.test(token.trim()),
+            message('has a control character in it, which no header can carry', tokenHint),
           ),
-          '',
+          check((token) => token === '' || token.trim() !== '', message('is only white space', tokenHint)),
+          v.trim(),
         ),
+        '',
       ),
-      // In the order of the file, disabled ones too; `path` is where one stands in it, such as `models[0]`, for messages.
-      models: v.pipe(
-        listOf(modelSchema, modelsHint),
-        v.nonEmpty(message('is empty', modelsHint)),
-        v.transform((models) => models.map((model, at) => withPath(model, at))),
+    ),
+    // In the order of the file, disabled ones too; `path` is where one stands in it, such as `models[0]`, for messages.
+    models: v.pipe(
+      listOf(modelSchema, modelsHint),
+      v.nonEmpty(message('is empty', modelsHint)),
+      v.transform((models) => models.map((model, at) => withPath(model, at))),
+      v.readonly(),
+    ),
+    // Limits that several upstreams share, by name.
+    quotas: optional(
+      v.pipe(
+        v.record(v.string(), limitsSchema, objectMessage('write for example { "account": { "rpd": 1000 } }')),
         v.readonly(),
       ),
-      // Limits that several upstreams share, by name.
-      quotas: v.exactOptional(
-        v.pipe(
-          v.record(
-            v.string(),
-            limitsSchema,
-            objectMessage('write for example { "account": { "rpd": 1000 } }'),
-          ),
-          v.readonly(),
-        ),
-        {},
-      ),
-      server: v.exactOptional(serverSchema, {}),
-      settings: v.exactOptional(settingsSchema, {}),
-    },
-    objectMessage('write { "models": […] }', { models: modelsHint }),
-  ),
-  v.transform((file) => {
+      {},
+    ),
+    server: optional(serverSchema, {}),
+    settings: optional(settingsSchema, {}),
+  },
+  objectMessage('write { "models": […] }', { models: modelsHint }),
+  (file) => {
     const { $schema: _, ...config } = file
     return config
-  }),
-  v.readonly(),
+  },
 )
