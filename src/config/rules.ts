@@ -159,7 +159,7 @@ const transportHeaders: ReadonlySet<string> = new Set([
 ])
 
 /** Where an upstream is called. */
-interface BaseUrl {
+export interface BaseUrl {
   /** Scheme, host, port and path without `/chat/completions` and without a trailing slash. */
   readonly root: string
   /** Without `?`; absent where the URL has none. */
