@@ -99,7 +99,7 @@ test('a mistake of our own is a 500 in the envelope, a notice that says where, a
   expect(text + JSON.stringify(events)).not.toContain(secret)
 })
 
-test('even a request that can not be taken in gets the envelope', async () => {
+test('even a request that cannot be taken in gets the envelope', async () => {
   const { deps, events } = create()
   const arrive = (): never => {
     throw new Error('no socket')

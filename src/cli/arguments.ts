@@ -84,7 +84,7 @@ export function parseArguments(argv: readonly string[]): Command | Misuse {
   const [name = 'start', ...more] = words
   if (!isCommand(name)) return unknown('command', name, commandNames)
   if (more[0] !== undefined)
-    return { misuse: `${name} takes no further word; what is ${quoted(more[0])} for?` }
+    return { misuse: `${name} takes no further arguments; what is ${quoted(more[0])} for?` }
   return commandOf(name, given)
 }
 
@@ -117,7 +117,7 @@ const examples: Partial<Record<OptionName, string>> = {
 
 function unknown(kind: string, word: string, known: readonly string[]): Misuse {
   const nearest = nearestName(word, known)
-  const hint = nearest === undefined ? `known are ${known.join(', ')}` : `did you mean ${nearest}?`
+  const hint = nearest === undefined ? `known: ${known.join(', ')}` : `did you mean ${nearest}?`
   return { misuse: `there is no ${kind} ${quoted(word)}; ${hint}` }
 }
 
@@ -156,7 +156,7 @@ export function listenFailure(
 ): string {
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
   const known = failures[code]
-  return known === undefined ? `can not listen on ${host}, port ${port} (${code})` : known(host, port)
+  return known === undefined ? `cannot listen on ${host}, port ${port} (${code})` : known(host, port)
 }
 
 const failures: Readonly<Record<string, (host: string, port: number) => string>> = {
@@ -167,7 +167,7 @@ const failures: Readonly<Record<string, (host: string, port: number) => string>>
   EADDRNOTAVAIL: (host) => `this machine has no address ${host}; correct --host or server.host`,
   ENOTFOUND: (host) => `the host name ${host} is not known; correct --host or server.host`,
   EAI_AGAIN: (host) =>
-    `the host name ${host} can not be looked up now; write an address in --host or server.host`,
+    `the host name ${host} cannot be looked up now; write an address in --host or server.host`,
 }
 
 /** Where to look for the configuration: `--config`, else `AILOAD_CONFIG`, else below the working directory. */

@@ -27,13 +27,13 @@ export function dropRoot(wanted: string | undefined, directory: string): Dropped
   if (wanted === undefined || wanted === '' || process.getuid?.() !== 0) return { ok: true }
   const owner = parseOwner(wanted)
   if (owner === undefined)
-    return { ok: false, problem: 'AILOAD_DROP_ROOT is no user; write it as uid:gid, such as 1000:1000' }
+    return { ok: false, problem: 'AILOAD_DROP_ROOT is not a user; write it as uid:gid, such as 1000:1000' }
   const warning = own(directory, owner)
   const code = attempt(() => become(owner))
   if (code !== undefined) {
     return {
       ok: false,
-      problem: `started as root and can not become user ${owner.uid} (${code}); start with --user ${owner.uid}:${owner.gid}`,
+      problem: `started as root and cannot become user ${owner.uid} (${code}); start with --user ${owner.uid}:${owner.gid}`,
     }
   }
   return { ok: true, ...(warning === undefined ? {} : { warning }) }
@@ -68,7 +68,7 @@ export function own(directory: string, owner: Owner): string | undefined {
       if (lstatSync(path).isDirectory()) ahead.push(...entriesOf(path, MOST_ENTRIES - ahead.length))
     })
     if (code !== undefined)
-      refusal ??= `${path} can not be given to user ${owner.uid} (${code}); it stays as it is`
+      refusal ??= `${path} cannot be given to user ${owner.uid} (${code}); it stays as it is`
   }
   return `${directory} has over ${MOST_ENTRIES} files; not all of them were given to user ${owner.uid}`
 }
@@ -173,11 +173,11 @@ export interface LastWords {
  */
 export function installLastWords({ tell, flush }: LastWords): void {
   process.on('uncaughtException', (error) => {
-    tell(`a mistake in AILoad ends it: ${traceOf(error)}`)
+    tell(`AILoad stops after an internal error: ${traceOf(error)}`)
     flush()
     process.exit(1)
   })
-  process.on('unhandledRejection', (reason) => tell(`a mistake in AILoad: ${traceOf(reason)}`))
+  process.on('unhandledRejection', (reason) => tell(`internal error: ${traceOf(reason)}`))
 }
 
 /** Frames told: enough to find the place. */
@@ -188,7 +188,7 @@ const MOST_FRAMES = 6
  * there, and with them keys.
  */
 export function traceOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'a value was thrown that is no error'
+  if (!(error instanceof Error)) return 'a value that is not an Error was thrown'
   const code = 'code' in error && /^[A-Z0-9_]+$/.test(String(error.code)) ? ` ${String(error.code)}` : ''
   const frames = framesOf(error).slice(0, MOST_FRAMES)
   return `${error.constructor.name}${code} ${frames.join(' ')}`.trimEnd()

@@ -186,7 +186,7 @@ function onSettings({ settings = {} }: ConfigFile): Finding[] {
 
 function onToken({ authToken }: Config): Finding[] {
   if (/^[\x20-\x7e]*$/.test(authToken)) return []
-  const message = 'has characters beyond ASCII, which many clients can not send in a header'
+  const message = 'has characters beyond ASCII, which many clients cannot send in a header'
   return [{ path: ['auth_token'], message, hint: 'use letters, digits, signs and blanks' }]
 }
 
@@ -218,12 +218,12 @@ export function knownPaths(schema: GenericSchema = configSchema, at = ''): strin
 function unknownKey(schema: GenericSchema, path: Path): Finding {
   const key = String(path.at(-1))
   if (isRecordSchema(schema))
-    return { path, message: 'can not be used as a name', hint: 'it is ignored; choose another name' }
+    return { path, message: 'cannot be used as a name', hint: 'it is ignored; choose another name' }
   const known = Object.keys(entriesOf(schema))
   const near = nearestName(key, known)
   const elsewhere = near === undefined ? knownPaths().find((known) => known.endsWith(`.${key}`)) : undefined
   const right = near ?? elsewhere
-  const hint = right === undefined ? `known here are ${known.join(', ')}` : `did you mean ${right}?`
+  const hint = right === undefined ? `known: ${known.join(', ')}` : `did you mean ${right}?`
   return { path, message: 'unknown key, it is ignored', hint }
 }
 

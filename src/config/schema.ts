@@ -37,7 +37,7 @@ import {
  */
 
 const zone = 'write "UTC", a zone such as "America/Los_Angeles", or "rolling"'
-const zoneMessage = message('is no time zone', zone)
+const zoneMessage = message('is not a time zone', zone)
 const count = optional(
   wholeNumber(1, Number.MAX_SAFE_INTEGER, 'write a number such as 10; leave it out for no limit'),
 )
@@ -106,7 +106,7 @@ const headers = v.pipe(
   v.record(
     v.pipe(
       v.string(),
-      check((key) => headerName.test(key), message('is no header name', 'use letters, digits and -')),
+      check((key) => headerName.test(key), message('is not a header name', 'use letters, digits and -')),
       check(
         (key) => !isTransportHeader(key),
         message('is a header that the connection sets by itself', 'take it out'),
@@ -229,7 +229,7 @@ const proxy = v.pipe(
   v.string(message('must be a string', proxiesHint)),
   check(
     (text) => text === 'private' || parseRange(text) !== undefined,
-    message('is no address and no range', proxiesHint),
+    message('is neither an address nor a range', proxiesHint),
   ),
 )
 
@@ -237,7 +237,7 @@ const origin = v.pipe(
   v.string(message('must be a string', corsHint)),
   check(
     (text) => parseOrigin(text) !== undefined,
-    message('is no origin', 'write scheme://host[:port] without a path'),
+    message('is not an origin', 'write scheme://host[:port] without a path'),
   ),
 )
 
@@ -303,7 +303,7 @@ const ruleOfIpHash = (ipHash: boolean): AffinityRule => ({ kind: ipHash ? 'ip' :
 /** People who plan replicas write an address of a store; the address may hold a password and is not repeated. */
 const stateMessage = (input: unknown): string =>
   typeof input === 'string' && /^rediss?:/i.test(input)
-    ? message('names a Redis store, which this version can not use yet', 'write "memory" or leave it out')
+    ? message('names a Redis store, which this version cannot use yet', 'write "memory" or leave it out')
     : message('is not a known value', 'write "memory" or leave it out')
 
 const settingsSchema = section(

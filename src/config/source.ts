@@ -134,7 +134,7 @@ export function withToken(text: string, token: string): string {
   const body = withoutMark(text)
   const mark = text.slice(0, text.length - body.length)
   const root = treeOf(body, [])
-  if (root?.type !== 'object') throw new TypeError('the configuration is no JSON object')
+  if (root?.type !== 'object') throw new TypeError('the configuration is not a JSON object')
   const present = nodeAt(root, ['auth_token'])
   if (present) {
     const end = present.offset + present.length

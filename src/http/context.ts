@@ -76,7 +76,7 @@ export function refused(error: unknown, visit: Visit | undefined, deps: AppDeps)
     deps.report({
       kind: 'notice',
       level: 'error',
-      message: `a mistake of AILoad in request ${visit?.id ?? '-'}: ${trace(error)}`,
+      message: `internal error in request ${visit?.id ?? '-'}: ${trace(error)}`,
     })
   }
   const status = isOurs ? error.status : 500
@@ -105,7 +105,7 @@ export function tell(visit: Visit, end: { status: number; code?: string }, deps:
 
 /** Where our own mistake was made. Messages of runtimes quote header values and URLs, so they are left out. */
 function trace(error: unknown): string {
-  if (!(error instanceof Error)) return 'a value was thrown that is no error'
+  if (!(error instanceof Error)) return 'a value that is not an Error was thrown'
   const frames = (error.stack ?? '').split('\n').filter((line) => line.startsWith('    at '))
   const nearest = frames.slice(0, 3).map((line) => line.trim())
   return [error.name, ...nearest].join(' ')

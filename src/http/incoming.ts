@@ -134,9 +134,13 @@ function overloaded(): GatewayError {
 
 /** RFC 9110 §15.5.9. */
 export function bodyTimeout(): GatewayError {
-  return new GatewayError('request_timeout', `No byte of the body arrived for ${BODY_SILENCE_MS / 1000} s.`, {
-    headers: { connection: 'close' },
-  })
+  return new GatewayError(
+    'request_timeout',
+    `No data of the request body arrived for ${BODY_SILENCE_MS / 1000} s.`,
+    {
+      headers: { connection: 'close' },
+    },
+  )
 }
 
 /** A body that breaks off was left by its client; the status is for the log. */

@@ -37,5 +37,9 @@ export function errorResponse(error: unknown, headers: Record<string, string>): 
       ...error.headers,
     })
   }
-  return jsonResponse(errorBody('internal_error', 'AILoad made a mistake; its log tells more.'), 500, headers)
+  return jsonResponse(
+    errorBody('internal_error', 'AILoad hit an internal error; its log has the details.'),
+    500,
+    headers,
+  )
 }

@@ -89,7 +89,7 @@ async function judgeRefusal(response: UpstreamResponse, started: Started): Promi
   started.head = response
   const prefix = await readPrefix(body, ERROR_BYTES)
   const failure = classifyAnswer({ status, headers, body: prefix.bytes, wallNow })
-  if (failure === undefined) throw new TransportError('broken', 'an error status without a verdict')
+  if (failure === undefined) throw new TransportError('broken', 'an error status that no rule classifies')
   if (isForClient(failure))
     return { ...failed(started, failure), verbatim: verbatimOf(response, prefix, upstream) }
   prefix.cancel()

@@ -282,6 +282,6 @@ function asJson(headers: UpstreamResponse['headers']): UpstreamResponse['headers
 }
 
 function insteadOfPage(status: number): Uint8Array {
-  const message = `The upstream refused the request with status ${status} and a page that says no more.`
+  const message = `The upstream refused the request with status ${status} and no usable error message.`
   return new TextEncoder().encode(JSON.stringify(errorBody('upstream_error', message)))
 }

@@ -110,7 +110,7 @@ const MESSAGES: Readonly<Record<string, string>> = {
   upstream_model_not_found: 'The upstream does not have the model or the endpoint that it is configured for.',
   upstream_error: 'The upstream failed.',
   upstream_overloaded: 'Every upstream is overloaded.',
-  upstream_bad_response: 'The upstream sent something that is no answer.',
+  upstream_bad_response: 'The upstream sent an invalid response.',
 }
 
 const messageOf = (code: string): string => MESSAGES[code] ?? 'The upstream failed.'

@@ -109,7 +109,7 @@ async function answerOf(
     give(response.body)
     throw new GatewayError(
       'upstream_bad_response',
-      `The upstream answered with a status that is none (${status}).`,
+      `The upstream answered with an invalid status (${status}).`,
     )
   }
   const answer = { status, headers, upstream: task.upstream, attempts: 1 }

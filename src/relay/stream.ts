@@ -175,8 +175,8 @@ const FINISHED: Readonly<Partial<Record<Endpoint, RegExp>>> = {
 const LAST_WORD = /^data:\s*\[DONE\]\s*$(?![^])/m
 
 const MESSAGES = {
-  upstream_disconnected: 'The upstream broke off in the middle of its answer.',
-  upstream_timeout: 'The upstream fell silent in the middle of its answer.',
+  upstream_disconnected: 'The upstream disconnected in the middle of its answer.',
+  upstream_timeout: 'The upstream stopped sending in the middle of its answer.',
 } as const satisfies Partial<Record<ErrorCode, string>>
 
 const encoder = new TextEncoder()

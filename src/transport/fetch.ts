@@ -234,7 +234,7 @@ const messages: Readonly<Record<TransportFailure, string>> = {
   'connect-timeout': 'no connection in time',
   timeout: 'silence',
   broken: 'the connection broke',
-  undecodable: 'the body can not be decoded',
+  undecodable: 'the body cannot be decoded',
   aborted: 'the caller has left',
 }
 

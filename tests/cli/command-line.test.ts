@@ -84,11 +84,11 @@ test.each([
 
 test.each([
   { typed: ['strat'], line: /no command "strat"; did you mean start\?/ },
-  { typed: ['fly'], line: /no command "fly"; known are start, check, demo, token/ },
+  { typed: ['fly'], line: /no command "fly"; known: start, check, demo, token/ },
   { typed: ['-x'], line: /no option "-x"/ },
   { typed: ['check', '--port', '1'], line: /check takes no --port; it takes --config/ },
   { typed: ['demo', '--config', 'x'], line: /demo takes no --config/ },
-  { typed: ['start', 'now'], line: /start takes no further word; what is "now" for\?/ },
+  { typed: ['start', 'now'], line: /start takes no further arguments; what is "now" for\?/ },
   { typed: ['--port'], line: /--port needs a value/ },
   { typed: ['--config='], line: /--config needs a value/ },
   { typed: ['token', '--show=yes'], line: /--show takes no value/ },

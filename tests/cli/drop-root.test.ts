@@ -68,11 +68,11 @@ describe.runIf(isRoot)('as root', () => {
     expect(statSync(mine)).toMatchObject({ uid: nobody, gid: 7 })
   })
 
-  test('a directory that can not be owned is one warning', () => {
+  test('a directory that cannot be owned is one warning', () => {
     const file = join(temporaryDirectory(), 'file')
     writeFileSync(file, '')
     expect(own(join(file, 'data'), { uid: nobody, gid: nobody })).toMatch(
-      /can not be given to user 65534 \(ENOTDIR\)/,
+      /cannot be given to user 65534 \(ENOTDIR\)/,
     )
   })
 
@@ -83,7 +83,7 @@ describe.runIf(isRoot)('as root', () => {
       env: { AILOAD_DROP_ROOT: 'root' },
     })
     expect([code, stdout]).toEqual([1, ''])
-    expect(stderr).toBe('AILOAD_DROP_ROOT is no user; write it as uid:gid, such as 1000:1000\n')
+    expect(stderr).toBe('AILOAD_DROP_ROOT is not a user; write it as uid:gid, such as 1000:1000\n')
   })
 })
 

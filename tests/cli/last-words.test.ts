@@ -20,7 +20,7 @@ test('a trace has the name, the code and the frames of an error, and nothing of 
 test.each([['text sk-secret'], [undefined], [{ message: 'sk-secret' }]])(
   '%j thrown is told without its value',
   (thrown) => {
-    expect(traceOf(thrown)).toBe('a value was thrown that is no error')
+    expect(traceOf(thrown)).toBe('a value that is not an Error was thrown')
   },
 )
 
@@ -53,7 +53,7 @@ test('an uncaught exception is told in one line, without its message, and ends t
     `setTimeout(() => { throw new Error('sk-secret') }); setTimeout(() => console.log('still there'), 200)`,
   )
   expect([code, stderr]).toEqual([1, ''])
-  expect(stdout).toMatch(/^a mistake in AILoad ends it: Error at [^\n]*\n$/)
+  expect(stdout).toMatch(/^AILoad stops after an internal error: Error at [^\n]*\n$/)
   expect(stdout).not.toContain('sk-secret')
 })
 

@@ -99,11 +99,11 @@ test('without a place to write a first configuration it does not serve', async (
   const { code, stderr } = await runAiload(['start', ...listenOnLoopback], { directory })
   expect([code, stderr]).toEqual([
     1,
-    expect.stringMatching(/the first one can not be written \(\w+\); make the directory writable/),
+    expect.stringMatching(/the first one cannot be written \(\w+\); make the directory writable/),
   ])
 })
 
-test('an empty token that can not be written keeps it from serving; with a token a read-only directory is fine', async () => {
+test('an empty token that cannot be written keeps it from serving; with a token a read-only directory is fine', async () => {
   const directory = temporaryDirectory()
   const data = join(directory, 'data')
   const file = join(data, 'config.json')
@@ -122,7 +122,7 @@ test('an empty token that can not be written keeps it from serving; with a token
   const refused = await runAiload(['start', ...listenOnLoopback], other)
   expect([refused.code, refused.stderr]).toEqual([
     1,
-    expect.stringContaining('auth_token is empty and a new one can not be written (EACCES)'),
+    expect.stringContaining('auth_token is empty and a new one cannot be written (EACCES)'),
   ])
 
   put('t')

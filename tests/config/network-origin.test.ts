@@ -49,6 +49,6 @@ test.each([
   'https://*.example/?',
   'null',
   '',
-])('%j is no origin', (text) => {
+])('%j is not an origin', (text) => {
   expect(parseOrigin(text)).toBeUndefined()
 })

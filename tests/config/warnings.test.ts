@@ -15,7 +15,7 @@ test.each([
   [textOf({ quotas: { a: { rpdd: 1 } } }), 'quotas.a.rpdd', 'did you mean rpd?'],
   [textOf({ server: { prot: 1 } }), 'server.prot', 'did you mean port?'],
   [textOf({ settings: { conect_timeout: 1 } }), 'settings.conect_timeout', 'did you mean connect_timeout?'],
-  [textOf({ settings: { zzzzzzzz: 1 } }), 'settings.zzzzzzzz', 'known here are timeout, connect_timeout'],
+  [textOf({ settings: { zzzzzzzz: 1 } }), 'settings.zzzzzzzz', 'known: timeout, connect_timeout'],
 ])('%s warns of the unknown key %s: %s', (text, path, hint) => {
   expect(warningsOf(text)).toEqual([
     expect.stringContaining(`: ${path}: unknown key, it is ignored; ${hint}`),

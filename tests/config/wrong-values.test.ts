@@ -121,7 +121,7 @@ test('all problems of a file are told at once, in the order of the file', () => 
 
 test('a Redis address is refused with what to use today', () => {
   expect(problemsOf(inSettings({ state: 'redis://:hunter2@h:6379' }))).toEqual([
-    expect.stringMatching(/^c\.json:\d+:\d+: settings\.state: .*Redis.*can not use yet; write "memory"/),
+    expect.stringMatching(/^c\.json:\d+:\d+: settings\.state: .*Redis.*cannot use yet; write "memory"/),
   ])
 })
 

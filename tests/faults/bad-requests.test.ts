@@ -17,7 +17,7 @@ afterAll(async () => {
   await gateway.stop()
   await upstream.close()
   expect(gateway.stderr).toBe('')
-  expect(gateway.stdout).not.toContain('a mistake in AILoad')
+  expect(gateway.stdout).not.toContain('internal error')
 })
 
 const post = (body: string | Uint8Array<ArrayBuffer>, type = 'application/json'): Promise<Response> =>
@@ -117,7 +117,7 @@ test.each([
     what: 'spelt with escapes alone',
     body: '{"\\u006d\\u006f\\u0064\\u0065\\u006c":"the-secret-one","messages":[]}',
   },
-])('a model $what can not choose the model of the upstream', async ({ body }) => {
+])('a model $what cannot choose the model of the upstream', async ({ body }) => {
   const before = upstream.requests.length
   const { status } = await post(body)
   for (const request of upstream.requests.slice(before)) {

@@ -140,7 +140,7 @@ function complaints({ stdout, stderr, token }: GatewayProcess): string[] {
   const own = stderr
     .split('\n')
     .filter((line) => line !== '' && !/^(Debugger |For help, see|Starting inspector)/.test(line))
-  const mistakes = stdout.split('\n').filter((line) => line.includes('a mistake in AILoad'))
+  const mistakes = stdout.split('\n').filter((line) => line.includes('internal error'))
   const secrets = stdout.includes(token) || stdout.includes('secret-of') ? ['a secret stands in the log'] : []
   return [...own, ...mistakes, ...secrets]
 }

@@ -26,7 +26,7 @@ function directoryFor(): string {
 /** State that counts changes twice, with time for a write after each. */
 test.each([
   {
-    what: 'can not be written',
+    what: 'cannot be written',
     spoil: (data: string) => mkdirSync(join(data, 'state.json', 'in the way'), { recursive: true }),
   },
   { what: 'is on a full disk', spoil: (data: string) => fillDisk(data) },

@@ -138,7 +138,7 @@ describe('a write that makes no progress', () => {
     return client
   }
 
-  /** Resolves when the server has let go of the connection; a client that reads nothing can not see it. */
+  /** Resolves when the server has let go of the connection; a client that reads nothing cannot see it. */
   const cut = (client: RawClient): Promise<boolean> =>
     until(
       () => isConnected(server.port, client.socket.localPort ?? 0),

@@ -42,7 +42,7 @@ beforeAll(async () => {
     )
     if (client.startsWith('held')) await Promise.race([gate.opened, exchange.closed])
     if (/^(?:odd|flood)/.test(client)) await Promise.race([pause(Math.random() * 4), exchange.closed])
-    // Before the answer is there, the next one can not be.
+    // Before the answer is there, the next one cannot be.
     busy.set(client, (busy.get(client) ?? 0) - 1)
     await echoing()(exchange)
   })

@@ -25,7 +25,7 @@ test.each([
   { body: '{"model":"auto","\\u006dodel":"x"}', sent: '{"model":"other","\\u006dodel":"other"}' },
   { body: '{"model":"x","model":"auto"}', sent: '{"model":"other","model":"other"}' },
   { body: '{"\\u006d\\u006fdel":"x"}', sent: '{"\\u006d\\u006fdel":"other"}' },
-])('a client can not name the upstream model by $body', async ({ body, sent }) => {
+])('a client cannot name the upstream model by $body', async ({ body, sent }) => {
   expect(await sentFor(body)).toBe(sent)
 })
 

@@ -50,7 +50,7 @@ test.each([
 
 test.each([
   { what: 'a reset', failing: broken('broken') },
-  { what: 'a body that can not be decoded', failing: broken('undecodable') },
+  { what: 'a body that cannot be decoded', failing: broken('undecodable') },
   { what: 'truncated JSON', failing: play({ body: ['{"choices":['] }) },
   ...[500, 502, 504, 599].map((status) => ({ what: `status ${status}`, failing: play(refusal(status)) })),
 ])('$what: three attempts in all, since the work may have been done', async ({ failing }) => {

@@ -14,7 +14,7 @@ test.each<Sticking & { ids: string; because: string }>([
   { stickTo: 'by b', ids: 'bacd', because: 'who served the key goes first' },
   { stickTo: 'by d', ids: 'abdc', because: 'nobody is moved in front of a better tier' },
   { stickTo: 'new', ids: 'abcd', because: 'nobody served it' },
-  { stickTo: 'by one that left', ids: 'abcd', because: 'that one can not be had' },
+  { stickTo: 'by one that left', ids: 'abcd', because: 'that one cannot be had' },
   {
     heldBy: ['new', 'by d', 'by b'],
     ids: 'd',

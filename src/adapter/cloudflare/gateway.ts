@@ -75,7 +75,7 @@ function storeOf(
     log({
       kind: 'notice',
       level: 'warning',
-      message: `the Durable Object is ${why === 'slow' ? 'slow' : 'out of reach'}; this isolate's memory serves`,
+      message: `the Durable Object is ${why === 'slow' ? 'slow' : 'out of reach'}; state is kept in this isolate's memory meanwhile`,
     })
   const store = createGuardedStore({ remote, local, now, after, defer, onLost })
   return { store, look: store.look, lookout: createLookout() }

@@ -40,7 +40,7 @@ export function openConfigText(given: EdgeConfigText): OpenedText {
   const source = readPlainSource(text)
   const loaded = readConfig(source, env, names.text)
   if (!loaded.ok) {
-    const toAll = `The configuration of this gateway has mistakes. Who sends its token (${names.token}) is told which.`
+    const toAll = `The configuration of this gateway is invalid. Send its token (${names.token}) to read the details.`
     return refuse(token === '' ? tokenIn(source, env) : token, {
       toAll,
       lines: loaded.problems.map(problemLine),
@@ -49,7 +49,7 @@ export function openConfigText(given: EdgeConfigText): OpenedText {
   const authToken = token === '' ? loaded.config.authToken : token
   if (authToken !== '') return { ok: true, config: { ...loaded.config, authToken } }
   return refuse('', {
-    toAll: `This gateway serves nobody without a token: set ${names.token} (${names.how}), or auth_token in ${names.text}.`,
+    toAll: `This gateway does not serve without a token: set ${names.token} (${names.how}), or auth_token in ${names.text}.`,
     lines: [],
   })
 }
@@ -74,7 +74,7 @@ function refuse(token: string, { toAll, lines }: Refusal): OpenedText {
   const answer = (request: Request): Response => {
     const message =
       lines.length > 0 && holdsToken(request, isToken)
-        ? `The configuration has mistakes:\n${lines.join('\n')}`
+        ? `The configuration is invalid:\n${lines.join('\n')}`
         : toAll
     return errorResponse(new GatewayError('not_configured', message), {})
   }

@@ -71,7 +71,7 @@ function endOfLastEvent(bytes: Uint8Array): number {
 }
 
 function breakEvent(isNamed: boolean): Uint8Array {
-  const body = errorBody('upstream_disconnected', 'The upstream broke off in the middle of an event.')
+  const body = errorBody('upstream_disconnected', 'The upstream disconnected in the middle of an event.')
   return new TextEncoder().encode(`${isNamed ? 'event: error\n' : ''}data: ${JSON.stringify(body)}\n\n`)
 }
 

@@ -58,7 +58,7 @@ function readConfigFile(file: string): ConfigFileText | ConfigProblem {
     return { file, text }
   } catch (error) {
     const code = codeOf(error)
-    return problemOf(file, readMessages[code] ?? ['can not be read', `the system says ${code}`])
+    return problemOf(file, readMessages[code] ?? ['cannot be read', `the system says ${code}`])
   }
 }
 
@@ -103,7 +103,7 @@ function writeConfigFile(file: string, text: string): ConfigProblem | undefined 
     return undefined
   } catch (error) {
     return problemOf(file, [
-      `auth_token is empty and a new one can not be written (${codeOf(error)})`,
+      `auth_token is empty and a new one cannot be written (${codeOf(error)})`,
       'make the file and its directory writable for this user, or write a token into it',
     ])
   }
@@ -119,7 +119,7 @@ function copyTemplate(template: string, file: string): ConfigProblem | undefined
     // Another process has its first start at the same moment.
     if (codeOf(error) === 'EEXIST' && existsSync(file)) return undefined
     return problemOf(file, [
-      `there is no configuration yet and the first one can not be written (${codeOf(error)})`,
+      `there is no configuration yet and the first one cannot be written (${codeOf(error)})`,
       'make the directory writable for this user, or name another file with --config',
     ])
   }
@@ -191,7 +191,7 @@ export function watchConfig({ file, text, config, env, apply, report }: Watched)
     report({
       kind: 'notice',
       level: 'error',
-      message: 'the changed configuration is not used; the last good one stays',
+      message: 'the changed configuration was rejected; the last good one stays in use',
     })
     for (const message of lines) report({ kind: 'notice', level: 'error', message })
   }

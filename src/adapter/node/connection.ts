@@ -235,7 +235,7 @@ export function failureOf(error: unknown): TransportError {
   switch (codeOf(error)) {
     case 'UND_ERR_INVALID_ARG':
     case 'UND_ERR_NOT_SUPPORTED':
-      return new TransportError('not-sent', 'the request can not be written as HTTP/1.1')
+      return new TransportError('not-sent', 'the request cannot be written as HTTP/1.1')
     case 'UND_ERR_CLOSED':
     case 'UND_ERR_DESTROYED':
       return new TransportError('not-sent', 'the transport is closed')

@@ -61,7 +61,7 @@ export function createStdoutSink(): LogSink {
   }
 
   function tellLost(): void {
-    process.stderr.write(`${lost} log lines were dropped: nobody read them in time\n`)
+    process.stderr.write(`${lost} log lines were dropped because nobody read them in time\n`)
     lost = 0
   }
 

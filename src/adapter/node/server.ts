@@ -108,7 +108,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
       autoCleanupIncoming: false,
       // HTTP/1.0 need not name one.
       hostname: 'localhost',
-      errorHandler: () => errorResponse(malformed('its target or its Host header makes no URL'), {}),
+      errorHandler: () => errorResponse(malformed('the target and the Host header do not form a URL'), {}),
     },
   )
 
@@ -240,7 +240,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   server.on('checkExpectation', take)
   server.on('connect', (_incoming: IncomingMessage, socket: Socket) => {
     const connection = connections.get(socket)
-    if (connection !== undefined) refuse(connection, malformed('CONNECT is for proxies'))
+    if (connection !== undefined) refuse(connection, malformed('CONNECT is not supported'))
   })
   server.on('clientError', onFault)
   server.on('timeout', onStalled)
@@ -271,15 +271,17 @@ const nextTurn = (): Promise<void> => new Promise((go) => void setImmediate(go))
 function faultOf(incoming: IncomingMessage): GatewayError | undefined {
   const { rawHeaders, headers, httpVersionMajor, httpVersionMinor } = incoming
   if (rawHeaders.length > 2 * MOST_HEADERS) return tooManyHeaders()
-  if (httpVersionMajor !== 1) return malformed('its version is not HTTP/1.1')
+  if (httpVersionMajor !== 1) return malformed('the version is not HTTP/1.1 or 1.0')
   const coding = headers['transfer-encoding']
   if (coding !== undefined && (httpVersionMinor === 0 || coding.toLowerCase() !== 'chunked'))
-    return malformed('its Transfer-Encoding is not just "chunked", which HTTP/1.1 has')
-  if (headers.host === undefined && httpVersionMinor === 1) return malformed('it has no Host header')
+    return malformed('the only Transfer-Encoding supported is "chunked", in HTTP/1.1')
+  if (headers.host === undefined && httpVersionMinor === 1) return malformed('the Host header is missing')
   if (headers.host !== undefined && !IS_HOST.test(headers.host))
-    return malformed('its Host header is not one name or address with its port')
-  if (countOf(rawHeaders, 'host') > 1) return malformed('it has two Host headers')
-  return incoming.url === '*' && incoming.method !== 'OPTIONS' ? malformed('"*" is for OPTIONS') : undefined
+    return malformed('the Host header is not a name or an address with an optional port')
+  if (countOf(rawHeaders, 'host') > 1) return malformed('the Host header is repeated')
+  return incoming.url === '*' && incoming.method !== 'OPTIONS'
+    ? malformed('the target "*" is for OPTIONS only')
+    : undefined
 }
 
 /** RFC 3986 §3.2.2 and §3.2.3. */
@@ -307,7 +309,7 @@ function parserFault({
     })
   // The connection ended in the middle of a request: there is nobody to tell.
   if (code === 'HPE_INVALID_EOF_STATE') return undefined
-  return code?.startsWith('HPE_') === true ? malformed(reason ?? 'it is not HTTP/1.1') : undefined
+  return code?.startsWith('HPE_') === true ? malformed(reason ?? 'this is not HTTP/1.1') : undefined
 }
 
 /** The error for a request that breaks the rules of HTTP; `what` ends the sentence. */
@@ -320,7 +322,7 @@ function malformed(what: string): GatewayError {
 /** RFC 6585 §5. */
 function tooManyHeaders(): GatewayError {
   const most = `${MOST_HEAD_BYTES} bytes or ${MOST_HEADERS} headers`
-  return new GatewayError('headers_too_large', `The head of the request is larger than ${most}.`, {
+  return new GatewayError('headers_too_large', `The request headers exceed ${most}.`, {
     headers: { connection: 'close' },
   })
 }

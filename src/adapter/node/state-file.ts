@@ -95,7 +95,7 @@ function restoreFrom({ file, store, clock, report }: Kept): void {
     report({
       kind: 'notice',
       level: 'warning',
-      message: `${file} is damaged and begins anew; the first answers tell the limits again`,
+      message: `${file} is damaged and was reset; limits are learned again from the next answers`,
     })
   }
 }

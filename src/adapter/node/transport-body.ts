@@ -311,7 +311,7 @@ function createDecoder(coding: string, source: BodySource, to: (source: BodySour
       .on('drain', () => source.resume())
       .on('end', () => sink.end())
       .on('error', () => {
-        sink.fail(new TransportError('undecodable', `the body is no valid ${coding}`))
+        sink.fail(new TransportError('undecodable', `the body is not valid ${coding}`))
         source.cut()
       })
 

@@ -29,7 +29,7 @@ export async function startPretendUpstream(nature: Nature): Promise<PretendUpstr
       return sendError(outgoing, {
         status: 404,
         code: 'not_found',
-        message: 'Only chat completions are pretended.',
+        message: 'This demo upstream serves chat completions only.',
       })
     }
     if (isBroken)
@@ -39,7 +39,7 @@ export async function startPretendUpstream(nature: Nature): Promise<PretendUpstr
       return sendError(outgoing, {
         status: 400,
         code: 'invalid_request',
-        message: 'A JSON object with messages is wanted.',
+        message: 'The body must be a JSON object with messages.',
       })
     }
     const allowance = allow()
@@ -254,7 +254,7 @@ const topics: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /^/,
-    'I can not really answer that, since I am only a few prepared sentences. Ask me about streaming, limits, failures or how an upstream is chosen, or ask the same again and see who answers next.',
+    'I cannot really answer that, since I am only a few prepared sentences. Ask me about streaming, limits, failures or how an upstream is chosen, or ask the same again and see who answers next.',
   ],
 ]
 

@@ -102,14 +102,14 @@ test('a symbolic link stays one, and what it points to gets the token', () => {
   expect(readdirSync(dirname(real))).toEqual(['real.json'])
 })
 
-test('a token that can not be written keeps the gateway from starting, with what to do', () => {
+test('a token that cannot be written keeps the gateway from starting, with what to do', () => {
   write(usual(), fiveKeys)
   // Occupies the name of the file that is written aside; root is refused nothing by modes.
   write(join(`${usual()}.${process.pid}.tmp`, 'x'), '')
   const opened = open()
   expect(opened).toMatchObject({
     ok: false,
-    problems: [{ file: usual(), message: expect.stringContaining('a new one can not be written') as string }],
+    problems: [{ file: usual(), message: expect.stringContaining('a new one cannot be written') as string }],
   })
   expect(readFileSync(usual(), 'utf8')).toBe(fiveKeys)
 })
@@ -118,7 +118,7 @@ test('a first start without a place for its file is a problem', () => {
   writeFileSync(join(directory, 'data'), '')
   expect(open()).toMatchObject({
     ok: false,
-    problems: [{ message: expect.stringContaining('the first one can not be written') as string }],
+    problems: [{ message: expect.stringContaining('the first one cannot be written') as string }],
   })
 })
 
