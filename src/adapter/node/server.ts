@@ -240,7 +240,11 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   server.on('checkExpectation', take)
   server.on('connect', (_incoming: IncomingMessage, socket: Socket) => {
     const connection = connections.get(socket)
-    if (connection !== undefined) refuse(connection, malformed('CONNECT is not supported'))
+    if (connection === undefined) return
+    // Node lets go of the socket: its timer is not looked at any more, and an answer under way would not go on.
+    socket.on('timeout', () => onStalled(socket))
+    if (connection.active !== undefined || connection.isOver) cut(connection)
+    else refuse(connection, malformed('CONNECT is not supported'))
   })
   server.on('clientError', onFault)
   server.on('timeout', onStalled)

@@ -88,6 +88,18 @@ test('as many requests as may wait are answered in order, and a client that send
   expect(bed.seen.filter((path) => path === 'GET /empty')).toHaveLength(15)
 })
 
+test('CONNECT behind a request that is being answered cuts the connection, and nobody else notices', async () => {
+  const bed = await startServerBed()
+  const [tunnelling, other] = await Promise.all([connectRaw(bed.port), connectRaw(bed.port)])
+  tunnelling.send(`${get('/held')}CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n`)
+  await tunnelling.ended()
+  expect(tunnelling.text).toBe('')
+  other.send(get('/empty'))
+  await other.received(/ 204 /)
+  other.socket.destroy()
+  expect(await bed.drain(1_000)).toEqual({ cut: 0 })
+})
+
 test('junk behind a request that is being answered is refused when that has its answer', async () => {
   const bed = await startServerBed()
   const client = await connectRaw(bed.port)
@@ -367,6 +379,15 @@ describe('time limits', () => {
       expect(client.statuses).toHaveLength(1)
     },
   )
+
+  test('a client that stays behind a refused CONNECT is cut', async () => {
+    const { port } = await startServerBed({ lingerMs: 50, longestLingerMs: never })
+    const client = await connectRaw(port)
+    client.socket.allowHalfOpen = true
+    client.send('CONNECT a:1 HTTP/1.1\r\nhost: a\r\n\r\n')
+    await client.received(/ 400 /)
+    await cutOff(client)
+  })
 
   test('a client that goes on sending behind its last answer is cut in the end', async () => {
     const { port } = await startServerBed({ lingerMs: never, longestLingerMs: 300 })
