@@ -115,9 +115,11 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   /** Requests of one connection are served one after the other, since Node hands them all out at once. */
   function take(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const connection = connections.get(incoming.socket)
-    if (connection === undefined || connection.isOver) return
-    if (connection.active === undefined) serve(connection, { incoming, outgoing })
-    else if (connection.waiting.push({ incoming, outgoing }) > limits.mostWaiting) cut(connection)
+    if (connection === undefined) return
+    const { active, isOver, waiting } = connection
+    if (active === undefined && !isOver) serve(connection, { incoming, outgoing })
+    // Behind the last answer too, since Node keeps all that come.
+    else if (waiting.push({ incoming, outgoing }) > limits.mostWaiting) cut(connection)
   }
 
   function serve(connection: Connection, messages: ServerMessages): void {

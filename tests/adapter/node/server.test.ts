@@ -400,6 +400,17 @@ describe('time limits', () => {
     clearInterval(sending)
   })
 
+  test('a client that sends request after request behind its last answer is cut at once', async () => {
+    const bed = await startServerBed({ lingerMs: never, longestLingerMs: never })
+    const client = await connectRaw(bed.port)
+    client.socket.allowHalfOpen = true
+    client.send(post('/refused', 'x').slice(0, -1))
+    await client.received(/ 401 [^]*no$/)
+    client.send(`x${get('/empty').repeat(17)}`)
+    await cutOff(client)
+    expect(bed.seen).toEqual(['POST /refused'])
+  })
+
   test('a connection that is kept is closed when no further request comes', async () => {
     const { port } = await startServerBed({ idleMs: 100 })
     const client = await connectRaw(port)
