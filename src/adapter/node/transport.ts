@@ -121,6 +121,7 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
     let sink: BodySink | undefined
     /** How it was when the request went out over a socket that had served before. */
     let reuse: { readonly socket: Socket; readonly bytesRead: number; readonly at: number } | undefined
+    let isWritten = false
     const silence = createSilence({
       alarms,
       limitMs: timeoutMs,
@@ -164,10 +165,14 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
       reuse.socket.bytesRead === reuse.bytesRead &&
       performance.now() - reuse.at < STALE_WITHIN_MS
 
+    /** A kept connection broke before the request was written. */
+    const isUnsent = (): boolean => !isWritten && call.connection?.isReused === true
+
     const options = outgoing(request, path, call)
     const handler: Dispatcher.DispatchHandler = {
       onRequestStart() {
         const { connection } = call
+        isWritten = true
         silence.wait()
         const socket = connection?.isReused ? connection.socket : undefined
         reuse = socket && { socket, bytesRead: socket.bytesRead, at: performance.now() }
@@ -203,7 +208,8 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
       },
       onResponseError(_controller, error) {
         if (call.isOver) return
-        if (!isStale()) return fail(failureOf(error))
+        if (!isUnsent() && !isStale()) return fail(failureOf(error))
+        reuse = undefined
         const connection = fresh()
         connection.dispatch(options, handler)
         connection.close(() => {})

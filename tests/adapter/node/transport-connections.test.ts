@@ -109,6 +109,54 @@ const phases = {
   check: (task: () => void) => void setImmediate(task),
 }
 
+describe('a kept connection that dies', () => {
+  test.each(Object.entries(phases))(
+    'before the request is written is replaced, also where the request may go out only once (sent in the %s phase)',
+    async (_phase, within) => {
+      let last: Socket | undefined
+      const server = createServer((socket) => {
+        last = socket.on('error', () => {})
+        socket.on('data', () => socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok'))
+      })
+      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+      const to = { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}` }
+      for (let round = 0; round < 5; round++) {
+        await send(to)
+        const sent = await new Promise<{ next: Promise<UpstreamResponse> }>((resolve) =>
+          within(() => {
+            last?.resetAndDestroy()
+            resolve({ next: send(to, { mayResend: false }) })
+          }),
+        )
+        expect(textOf((await sent.next).body)).toBe('ok')
+      }
+      last?.destroy()
+      server.close()
+    },
+  )
+
+  test('is replaced once, also where the fresh connection fails at once', async () => {
+    let accepted = 0
+    const server = createTlsServer(testCertificate, (socket) => {
+      socket
+        .on('error', () => {})
+        .once('data', () => {
+          socket.write('HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok')
+          socket.once('data', () => socket.destroy())
+        })
+    })
+    server.on('connection', (socket: Socket) => {
+      if (++accepted > 1) socket.resetAndDestroy()
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+    const to = { url: `https://127.0.0.1:${(server.address() as AddressInfo).port}` }
+    expect(textOf((await send(to)).body)).toBe('ok')
+    expect(await failureOf(send(to))).toBe('not-sent')
+    expect(accepted).toBe(2)
+    server.close()
+  })
+})
+
 describe('what a burst leaves behind', () => {
   // Those of earlier tests are garbage, or soon will be.
   const counted = (): number[] => [Client, Pool].map((made) => Number(queryObjects(made)))
