@@ -13,7 +13,7 @@ import type { MedianInterval } from './http/interval.ts'
  * both: as fast as each goes, whoever is slower also pays for waking an idle load generator, and the ratio swings. Of
  * a large body the bare proxy reads no more than what stands before the model.
  */
-const BOUNDS = { steady: 1.8, large: 4, paced: 1.8 } as const
+const BOUNDS = { steady: 1.8, large: 6, paced: 1.8 } as const
 
 interface Raw {
   readonly runs: readonly { readonly ratios: Readonly<Record<string, MedianInterval>> }[]
