@@ -25,3 +25,7 @@ Bag.prototype = Object.create(null)
 
 /** An empty bag to be filled; costs a fraction of `Object.create(null)` to fill and to read. */
 export const emptyBag = (): Record<string, string> => new Bag()
+
+/** Whether HTTP allows the answer no body (RFC 9110 §6.4.1, §15.3.6). */
+export const isBodiless = (method: string, status: number): boolean =>
+  method === 'HEAD' || status === 204 || status === 205 || status === 304

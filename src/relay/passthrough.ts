@@ -3,7 +3,7 @@ import { GatewayError } from '../errors.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
 import type { ByteReader } from '../lib/bytes.ts'
 import { instantOf } from '../lib/clock.ts'
-import type { HeaderBag } from '../lib/headers.ts'
+import { isBodiless, type HeaderBag } from '../lib/headers.ts'
 import type { Failure, Outcome } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import type { Lease } from '../state/store.ts'
@@ -89,10 +89,6 @@ function outgoing(request: PassedOn, { upstream, settings }: PassOnTask): Upstre
     ...(!IDEMPOTENT.has(request.method) && { mayResend: false }),
   }
 }
-
-/** Whether HTTP allows the answer no body (RFC 9110 §6.4.1, §15.3.6). */
-export const isBodiless = (method: string, status: number): boolean =>
-  method === 'HEAD' || status === 204 || status === 205 || status === 304
 
 interface Passing {
   readonly request: PassedOn

@@ -124,3 +124,10 @@ export function learnOutput(state: Draft<ScopeState>, tokens: number): void {
   const mean = state.meanOutput
   state.meanOutput = mean === undefined ? tokens : mean + (tokens - mean) / 8
 }
+
+/** Whether a state holds anything that should outlive its process. */
+export function isWorthKeeping(state: ScopeState | undefined): boolean {
+  if (state === undefined) return false
+  if (state.cooldown !== undefined || state.tooLarge !== undefined) return true
+  return hasWindows(state)
+}

@@ -3,7 +3,7 @@ import type { Instant } from '../lib/clock.ts'
 import type { Cause } from '../pool/outcome.ts'
 import type { Cooldown } from './circuit-breaker.ts'
 import { emptyFrom, SPAN_MS, spanOf, type Bucket, type WindowName, type WindowState } from './rate-window.ts'
-import { hasWindows, UNKNOWN, type ScopeState } from './scope.ts'
+import { UNKNOWN, type ScopeState } from './scope.ts'
 
 /** What a store writes down: deadlines on the clock of the process that wrote it. Plain data, no secret. */
 export interface KeptState {
@@ -211,13 +211,6 @@ type KeptWindow = v.InferOutput<typeof window>
 /** A scope's state as it is kept. */
 type KeptScope = Omit<v.InferOutput<typeof scope>, 'windows'> & {
   readonly windows: Readonly<Partial<Record<WindowName, KeptWindow>>>
-}
-
-/** Whether a state holds anything that should outlive its process. */
-export function isWorthKeeping(state: ScopeState | undefined): boolean {
-  if (state === undefined) return false
-  if (state.cooldown !== undefined || state.tooLarge !== undefined) return true
-  return hasWindows(state)
 }
 
 /** That part of a state. */

@@ -19,7 +19,6 @@ import type { Instant } from '../lib/clock.ts'
 import type { Outcome, QuotaSignal } from '../pool/outcome.ts'
 import type { Claim } from '../pool/upstream.ts'
 import type { Standing } from './headroom.ts'
-import { countsRequests, type WindowName } from './rate-window.ts'
 import type { ScopeState } from './scope.ts'
 
 /** At once where the state is in this process, later where it is elsewhere. */
@@ -96,15 +95,6 @@ export interface LeaseRecord {
   readonly probing: readonly string[]
   /** The answer has begun: requests are counted, probes have ended. */
   readonly confirmed: boolean
-}
-
-/**
- * What a lease holds in a window of a scope until it is counted: a request, or the tokens reserved. Windows
- * that became known while it was under way hold it too.
- */
-export function takenFrom({ lease, counted }: LeaseRecord, scope: string, window: WindowName): number {
-  if (!counted.includes(scope)) return 0
-  return countsRequests(window) ? 1 : lease.tokens
 }
 
 /** A request that was sent by the leave of another store, told when it is over. Plain data. */

@@ -19,7 +19,7 @@ import {
   type WindowState,
 } from './rate-window.ts'
 import { crowd, draftOf, hasWindows, learnLatency, learnOutput, UNKNOWN, type ScopeState } from './scope.ts'
-import { takenFrom, type Answer, type Lease, type LeaseRecord } from './store.ts'
+import type { Answer, Lease, LeaseRecord } from './store.ts'
 
 /** A scope that a step moved, and its state as the step leaves it: a copy that nobody else holds yet. */
 interface Change {
@@ -397,4 +397,13 @@ function setWindow(given: Given, scope: string, [name, window]: [WindowName, Win
   const windows = { ...state.windows }
   windows[name] = window
   state.windows = windows
+}
+
+/**
+ * What a lease holds in a window of a scope until it is counted: a request, or the tokens reserved. Windows
+ * that became known while it was under way hold it too.
+ */
+function takenFrom({ lease, counted }: LeaseRecord, scope: string, window: WindowName): number {
+  if (!counted.includes(scope)) return 0
+  return countsRequests(window) ? 1 : lease.tokens
 }

@@ -1,4 +1,5 @@
 import { serverMutations } from './server-mutations.ts'
+import { transportMutations } from './transport-mutations.ts'
 
 /** One small wrong change, and the tests that must notice it. */
 export interface Mutation {
@@ -323,4 +324,4 @@ const relayMutations: readonly Mutation[] = [
 ]
 
 /** All of them. */
-export const mutations: readonly Mutation[] = [...relayMutations, ...serverMutations]
+export const mutations: readonly Mutation[] = [...relayMutations, ...serverMutations, ...transportMutations]

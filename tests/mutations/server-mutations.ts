@@ -44,8 +44,8 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file,
-    search: 'if (connection.active === undefined) serve(',
-    replace: 'if (limits !== undefined) serve(',
+    search: 'if (active === undefined && !isOver) serve(',
+    replace: 'if (!isOver) serve(',
     because: 'a request that is sent ahead waits',
     tests,
   },

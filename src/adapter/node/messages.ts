@@ -107,7 +107,8 @@ function readBody(
       resolve(body.whole())
     }
     function onBroken(error?: Error): void {
-      fail(error instanceof GatewayError ? error : clientGone())
+      // Every message is closed in the end, and an error is not made for nothing.
+      if (!isOver) fail(error instanceof GatewayError ? error : clientGone())
     }
     // The listeners go with the message: a client may reset its connection later, and an error without one ends the process.
     incoming.on('data', onData).on('end', onEnd).on('close', onBroken).on('error', onBroken)

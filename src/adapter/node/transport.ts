@@ -10,7 +10,7 @@ import { kClients } from 'undici/lib/dispatcher/pool-base.js'
 import Pool from 'undici/lib/dispatcher/pool.js'
 import { parseUrl } from '../../config/rules.ts'
 import type { AbortSignalLike } from '../../lib/abort.ts'
-import { emptyBag, type HeaderBag } from '../../lib/headers.ts'
+import { emptyBag, isBodiless, type HeaderBag } from '../../lib/headers.ts'
 import {
   type Send,
   TransportError,
@@ -241,10 +241,6 @@ function slicesOf(part: Uint8Array): Uint8Array[] {
     part.subarray(index * SLICE_BYTES, (index + 1) * SLICE_BYTES),
   )
 }
-
-/** RFC 9110 §6.4.1: these have no body, whatever their headers announce. */
-const isBodiless = (method: string, status: number): boolean =>
-  method === 'HEAD' || status === 204 || status === 304
 
 function bagOf(headers: IncomingHttpHeaders): HeaderBag {
   const bag = emptyBag()
