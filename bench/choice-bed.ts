@@ -1,7 +1,7 @@
 import { hash01 } from '../src/lib/hash.ts'
 import { orderOf, strategies } from '../src/pool/strategy.ts'
 import { endpoints, type Claim, type Endpoint, type Limits, type Upstream } from '../src/pool/upstream.ts'
-import { surveyOf, type Survey } from '../src/relay/candidates.ts'
+import { evaluate, type Evaluation } from '../src/relay/candidates.ts'
 import { MOST_IN_ORDER } from '../src/relay/select.ts'
 import { createMemoryStore } from '../src/state/memory.ts'
 import type { Ask, Lease } from '../src/state/store.ts'
@@ -25,7 +25,7 @@ function upstreamOf(nth: number): Upstream {
   })
   return {
     id,
-    place: hash01(id),
+    rendezvousHash: hash01(id),
     name: `upstream ${nth}`,
     model: 'model',
     root: `https://api-${nth % 10}.example.com/v1`,
@@ -47,30 +47,30 @@ function upstreamOf(nth: number): Upstream {
 
 /** Upstreams with windows full of buckets, and the steps of a choice among them. */
 export function bedOf(size: number) {
-  const draw = createDice(1)
-  const store = createMemoryStore({ draw })
+  const random = createDice(1)
+  const store = createMemoryStore({ random })
   const upstreams = Array.from({ length: size }, (_, nth) => upstreamOf(nth))
   const credits = new Map<string, number>()
   let now = Date.UTC(2026, 10, 22, 12)
   const at = () => ({ now, wall: now })
   const claimOf = ({ claims }: Upstream): Claim => claims.chat
 
-  const survey = (): Survey => {
-    const seen = surveyOf(upstreams, ask, { endpoint: 'chat', now, credits, store })
-    if (seen instanceof Promise) throw new Error('a memory store answers at once')
-    return seen
+  const evaluation = (): Evaluation => {
+    const evaluated = evaluate(upstreams, ask, { endpoint: 'chat', now, credits, store })
+    if (evaluated instanceof Promise) throw new Error('a memory store answers at once')
+    return evaluated
   }
-  const seen = { ...survey() }
-  const order = (from: Survey, strategy: keyof typeof strategies, key = '') =>
+  const evaluated = { ...evaluation() }
+  const order = (from: Evaluation, strategy: keyof typeof strategies, key = '') =>
     orderOf(from.candidates, {
       strategy: strategies[strategy],
       hashesUnseenKeys: true,
-      context: { draw, key, most: MOST_IN_ORDER },
+      context: { random, key, most: MOST_IN_ORDER },
       stickTo: undefined,
     })
   const choose = (strategy: keyof typeof strategies, key = ''): Lease | undefined =>
     store.acquire(
-      order(survey(), strategy, key).map(({ upstream }) => claimOf(upstream)),
+      order(evaluation(), strategy, key).map(({ upstream }) => claimOf(upstream)),
       ask,
       at(),
     )
@@ -84,5 +84,12 @@ export function bedOf(size: number) {
     now += 60_000 / (size * 240)
     finish(store.acquire([claimOf(upstreams[nth % size]!)], ask, at()))
   }
-  return { survey, seen: { ...seen, ...survey() }, order, choose, finish, pass: (ms = 1) => void (now += ms) }
+  return {
+    evaluation,
+    evaluated: { ...evaluated, ...evaluation() },
+    order,
+    choose,
+    finish,
+    pass: (ms = 1) => void (now += ms),
+  }
 }

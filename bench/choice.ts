@@ -2,7 +2,7 @@
  * What does it cost to choose among many upstreams, each with four windows of its own and a shared quota
  * with four more, all of them in use?
  *
- * `npm run bench:choice`. `survey`: who may take the request. `order`: in which
+ * `npm run bench:choice`. `evaluation`: who may take the request. `order`: in which
  * order they are tried. `request`: both, the lease, the answer and the end; what it takes more than survey
  * and order is spent once for a request, whatever the number of upstreams. The aim: survey and order of 100
  * in under 50 µs together.
@@ -33,11 +33,11 @@ for (const size of sizes) {
     bed.pass()
   }
   group(`${size} upstreams`, () => {
-    bench('survey', () => bed.survey())
-    bench('order, random', () => bed.order(bed.seen, 'random'))
-    bench('order, random with a key', () => bed.order(bed.seen, 'random', key))
-    bench('order, least_busy', () => bed.order(bed.seen, 'least_busy'))
-    bench('order, headroom', () => bed.order(bed.seen, 'headroom'))
+    bench('survey', () => bed.evaluation())
+    bench('order, random', () => bed.order(bed.evaluated, 'random'))
+    bench('order, random with a key', () => bed.order(bed.evaluated, 'random', key))
+    bench('order, least_busy', () => bed.order(bed.evaluated, 'least_busy'))
+    bench('order, headroom', () => bed.order(bed.evaluated, 'headroom'))
     bench('request, random', () => serve('random'))
     bench('request, random with a key', () => serve('random', key))
     bench('request, headroom', () => serve('headroom'))
@@ -55,7 +55,7 @@ function afterPauses(size: number): number {
     for (let pause = 0; pause < PAUSES; pause++) {
       bed.pass(PAUSE_MS)
       const before = performance.now()
-      bed.survey()
+      bed.evaluation()
       times.push(performance.now() - before)
     }
   }

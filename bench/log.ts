@@ -24,7 +24,7 @@ const request: GatewayEvent = {
   kind: 'request',
   id: '4f1c9c1e-6a57-4a44-a6f5-0a2b8a7f0c11',
   endpoint: 'chat',
-  asked: 'auto',
+  requestedModel: 'auto',
   upstream: attempt.upstream,
   model: attempt.model,
   status: 200,
@@ -55,7 +55,7 @@ group('a line', () => {
   ] as const) {
     const log = createLog({ write: (line) => do_not_optimize(line), lines, level: 'release' })
     bench(format, () => log(request))
-    bench(`${format}, a model name to escape`, () => log({ ...request, asked: '通义"千问"\n' }))
+    bench(`${format}, a model name to escape`, () => log({ ...request, requestedModel: '通义"千问"\n' }))
   }
 })
 

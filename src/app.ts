@@ -19,7 +19,7 @@
  */
 import { Hono } from 'hono/tiny'
 import { requireToken } from './http/auth.ts'
-import { refused, visited, type Visit, type VisitRoute } from './http/context.ts'
+import { respondToError, withContext, type RequestContext, type RouteHandler } from './http/context.ts'
 import type { AppDeps } from './http/deps.ts'
 import { readiness, welcome } from './http/health.ts'
 import { routedPathOf } from './http/paths.ts'
@@ -30,7 +30,7 @@ import { notFound, preflight, v1, wrongMethod } from './http/routes.ts'
 export type App = Hono<{ Bindings: object }>
 
 /** What is taken of Hono's context. */
-interface Asked {
+interface HonoContext {
   readonly req: { readonly raw: Request }
   readonly env: unknown
 }
@@ -38,52 +38,53 @@ interface Asked {
 /** The table of contents: which path does what, and what wraps them all. */
 export function createApp(deps: AppDeps): App {
   const app: App = new Hono({ getPath: routedPathOf })
-  const open = (route: VisitRoute) => (c: Asked) => visited({ request: c.req.raw, env: c.env }, route, deps)
-  const withToken = (route: VisitRoute) => open((visit) => route(admitted(visit)))
-  const get = (path: string, guard: typeof open, route: VisitRoute): void => {
+  const publicRoute = (route: RouteHandler) => (c: HonoContext) =>
+    withContext({ request: c.req.raw, env: c.env }, route, deps)
+  const authenticatedRoute = (route: RouteHandler) => publicRoute((context) => route(authenticated(context)))
+  const get = (path: string, guard: typeof publicRoute, route: RouteHandler): void => {
     app.get(path, guard(route))
     app.all(
       path,
-      guard(({ request }) => refuse(wrongMethod(request.method, ['GET', 'HEAD']))),
+      guard(({ request }) => throwError(wrongMethod(request.method, ['GET', 'HEAD']))),
     )
   }
 
-  app.options('*', open(preflight))
+  app.options('*', publicRoute(preflight))
   app.all(
     '/v1/*',
-    withToken((visit) => v1(visit, deps)),
+    authenticatedRoute((context) => v1(context, deps)),
   )
-  get('/', open, ({ ownHeaders }) => welcome(ownHeaders))
-  get('/healthz', open, ({ ownHeaders }) => jsonResponse({ status: 'ok' }, 200, ownHeaders))
-  get('/readyz', open, ({ setup, ownHeaders }) => readiness(setup, deps, ownHeaders))
-  get('/metrics', open, (visit) =>
-    metrics(visit.setup.config.server.metricsPublic ? visit : admitted(visit), deps),
+  get('/', publicRoute, ({ ownHeaders }) => welcome(ownHeaders))
+  get('/healthz', publicRoute, ({ ownHeaders }) => jsonResponse({ status: 'ok' }, 200, ownHeaders))
+  get('/readyz', publicRoute, ({ runtimeConfig, ownHeaders }) => readiness(runtimeConfig, deps, ownHeaders))
+  get('/metrics', publicRoute, (context) =>
+    metrics(context.runtimeConfig.config.server.metricsPublic ? context : authenticated(context), deps),
   )
-  get('/admin/status', withToken, async ({ ownHeaders }) =>
+  get('/admin/status', authenticatedRoute, async ({ ownHeaders }) =>
     jsonResponse(await deps.status(), 200, ownHeaders),
   )
   app.all(
     '/admin/*',
-    withToken(({ path }) => refuse(notFound(path))),
+    authenticatedRoute(({ path }) => throwError(notFound(path))),
   )
-  app.notFound(open(({ path }) => refuse(notFound(path))))
-  app.onError((error) => refused(error, undefined, deps))
+  app.notFound(publicRoute(({ path }) => throwError(notFound(path))))
+  app.onError((error) => respondToError(error, undefined, deps))
   return app
 }
 
-/** The visit, when it brings the token. */
-function admitted(visit: Visit): Visit {
-  requireToken(visit.arrival.headers, visit.setup.isToken)
-  return visit
+/** The same context, when the request brings the token. */
+function authenticated(context: RequestContext): RequestContext {
+  requireToken(context.incoming.headers, context.runtimeConfig.isToken)
+  return context
 }
 
-async function metrics({ ownHeaders }: Visit, deps: AppDeps): Promise<Response> {
+async function metrics({ ownHeaders }: RequestContext, deps: AppDeps): Promise<Response> {
   const text = await deps.metricsText()
   return new Response(text, {
     headers: { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', ...ownHeaders },
   })
 }
 
-function refuse(error: Error): never {
+function throwError(error: Error): never {
   throw error
 }

@@ -68,6 +68,34 @@ export class GatewayError extends Error {
   }
 }
 
+/** The code of a system error, such as `ENOENT`; undefined where it has none. Quotes nothing, as a message may. */
+export const systemCodeOf = (error: unknown): string | undefined =>
+  error instanceof Error && 'code' in error ? String(error.code) : undefined
+
+/** Frames told: enough to find the place. */
+const MOST_FRAMES = 6
+
+/**
+ * Where a mistake of ours was made: an error's name, code and stack frames, on one line. Never its message: runtimes
+ * quote header values and addresses there, and with them keys.
+ */
+export function errorTrace(error: unknown): string {
+  if (!(error instanceof Error)) return 'a value that is not an Error was thrown'
+  const code = 'code' in error && /^[A-Z0-9_]+$/.test(String(error.code)) ? ` ${String(error.code)}` : ''
+  const frames = framesOf(error).slice(0, MOST_FRAMES)
+  return `${error.constructor.name}${code} ${frames.join(' ')}`.trimEnd()
+}
+
+function framesOf({ stack = '', message }: Error): string[] {
+  // The message stands above the frames, and may look like one.
+  const at = message === '' ? 0 : stack.indexOf(message) + message.length
+  return stack
+    .slice(at)
+    .split('\n')
+    .filter((line) => /^ {4}at /.test(line))
+    .map((line) => line.trim())
+}
+
 /** The JSON that a client reads for a code: OpenAI's envelope. */
 export function errorBody(code: ErrorCode, message: string, param: string | null = null): ErrorBody {
   return { error: { message, type: catalog[code].type, param, code } }

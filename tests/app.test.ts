@@ -101,10 +101,10 @@ test('a mistake of our own is a 500 in the envelope, a notice that says where, a
 
 test('even a request that cannot be taken in gets the envelope', async () => {
   const { deps, events } = create()
-  const arrive = (): never => {
+  const receive = (): never => {
     throw new Error('no socket')
   }
-  const response = await createApp({ ...deps, arrive }).request('/v1/models', {}, {})
+  const response = await createApp({ ...deps, receive }).request('/v1/models', {}, {})
   expect([response.status, (await errorOf(response)).code]).toEqual([500, 'internal_error'])
   expect(events.filter(({ kind }) => kind === 'notice')).toHaveLength(1)
 })

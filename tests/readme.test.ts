@@ -4,7 +4,7 @@ import { readerOf } from '../src/lib/bytes.ts'
 import { strategyNames } from '../src/pool/upstream.ts'
 import { TransportError, type UpstreamResponse } from '../src/transport/transport.ts'
 import { conditionOf, knownStates } from '../src/telemetry/status.ts'
-import { createSetup } from '../src/http/deps.ts'
+import { createRuntimeConfig } from '../src/http/deps.ts'
 import { tableBelow } from './support/markdown.ts'
 import {
   answer,
@@ -117,11 +117,11 @@ const good = (stream: boolean): UpstreamResponse =>
     : answer('b.test')
 
 async function restOf({ store, clock }: TestApp): Promise<number | undefined> {
-  const { pools } = createSetup(checked(configOf(['a.test'], inOrder)))
+  const { pools } = createRuntimeConfig(checked(configOf(['a.test'], inOrder)))
   const [upstream] = pools.upstreams
   const stateOf = await knownStates(pools.upstreams, store)
   const condition = conditionOf(upstream!, stateOf, { endpoint: 'chat', now: clock.now() })
-  return condition.available ? undefined : condition.block!.until - clock.now()
+  return condition.available ? undefined : condition.reason!.until - clock.now()
 }
 
 test.each(Object.entries(played))(

@@ -1,5 +1,5 @@
 import { loadConfig } from '../../src/config/load.ts'
-import { createSetup, type Setup } from '../../src/http/deps.ts'
+import { createRuntimeConfig, type RuntimeConfig } from '../../src/http/deps.ts'
 import type { GatewayEvent } from '../../src/relay/deps.ts'
 import { createQueue } from '../../src/relay/queue.ts'
 import { relay, type RelayTask } from '../../src/relay/relay.ts'
@@ -52,22 +52,22 @@ export async function runWith(scenario: Scenario, clientOf: (bed: Bed) => Client
 }
 
 function relayClient({ scenario, clock, vendors }: Bed, strategy: string): Client {
-  const setup = setupOf(scenario, strategy)
-  const draw = createDice(scenario.seed + 1)
+  const runtimeConfig = runtimeConfigOf(scenario, strategy)
+  const random = createDice(scenario.seed + 1)
   const ended = new Map<string, GatewayEvent & { kind: 'request' }>()
   const deps: RelayTask['deps'] = {
     send: sendTo(vendors),
-    store: createMemoryStore({ draw }),
+    store: createMemoryStore({ random }),
     clock,
-    draw,
+    random,
     report: (event) => void (event.kind === 'request' && ended.set(event.id, event)),
   }
-  const queue = createQueue(clock, { size: () => setup.config.settings.queueSize, onSize: () => {} })
+  const queue = createQueue(clock, { size: () => runtimeConfig.config.settings.queueSize, onSize: () => {} })
   const traffic = { credits: new Map<string, number>(), budget: createRetryBudget(), queue }
   let ids = 0
   return async () => {
-    const request = requestOf({ scenario, setup, clock, id: String(ids++) })
-    await relay({ request, settings: setup.config.settings, traffic, deps }).catch(() => undefined)
+    const request = requestOf({ scenario, runtimeConfig, clock, id: String(ids++) })
+    await relay({ request, settings: runtimeConfig.config.settings, traffic, deps }).catch(() => undefined)
     const event = ended.get(request.id)
     ended.delete(request.id)
     return event?.status === 200 ? waitOf(event) : undefined
@@ -79,17 +79,22 @@ function waitOf({ attempts, durationMs }: GatewayEvent & { kind: 'request' }): n
   return Math.max(0, durationMs - (attempts.at(-1)?.durationMs ?? 0))
 }
 
-function setupOf(scenario: Scenario, strategy: string): Setup {
+function runtimeConfigOf(scenario: Scenario, strategy: string): RuntimeConfig {
   const loaded = loadConfig(JSON.stringify(configOf(scenario, strategy)), {}, 'config.json')
   if (!loaded.ok) throw new Error(loaded.problems.map(({ path, message }) => `${path} ${message}`).join('; '))
-  return createSetup(loaded.config)
+  return createRuntimeConfig(loaded.config)
 }
 
 const encoder = new TextEncoder()
 
-function requestOf(one: { scenario: Scenario; setup: Setup; clock: SimClock; id: string }): RelayRequest {
-  const { scenario, setup, clock, id } = one
-  const pool = setup.pools.poolFor('auto', 'chat')
+function requestOf(one: {
+  scenario: Scenario
+  runtimeConfig: RuntimeConfig
+  clock: SimClock
+  id: string
+}): RelayRequest {
+  const { scenario, runtimeConfig, clock, id } = one
+  const pool = runtimeConfig.pools.poolFor('auto', 'chat')
   if (pool === undefined) throw new Error('no pool')
   const { input, output } = scenario.tokens
   return {
@@ -98,7 +103,7 @@ function requestOf(one: { scenario: Scenario; setup: Setup; clock: SimClock; id:
     path: 'chat/completions',
     query: '',
     pool,
-    asked: 'auto',
+    requestedModel: 'auto',
     headers: {},
     bodyFor: ({ model }) => [encoder.encode(JSON.stringify({ model, input, output } satisfies SimBody))],
     stream: false,
@@ -107,7 +112,7 @@ function requestOf(one: { scenario: Scenario; setup: Setup; clock: SimClock; id:
     choices: 1,
     affinityKey: '',
     answerIds: [],
-    gone: new AbortController().signal,
+    clientSignal: new AbortController().signal,
     since: clock.now(),
   }
 }

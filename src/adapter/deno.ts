@@ -1,3 +1,4 @@
+import { headerBagOf, withoutCoding } from '../lib/headers.ts'
 import type { Fetch } from '../transport/fetch.ts'
 import { endOnSignal, openFileGateway } from './node/web-gateway.ts'
 
@@ -17,9 +18,7 @@ const denoFetch: Fetch = async (url, init) => {
   const coding = answer.headers.get('content-encoding')?.trim().toLowerCase() ?? ''
   const format = FORMATS[coding]
   if (format === undefined || answer.body === null) return answer
-  const headers = new Headers(answer.headers)
-  headers.delete('content-encoding')
-  headers.delete('content-length')
+  const headers = withoutCoding(headerBagOf(answer.headers))
   const { status } = answer
   return new Response(answer.body.pipeThrough(new DecompressionStream(format)), { status, headers })
 }

@@ -11,13 +11,13 @@
  */
 import { createApp, type App } from '../app.ts'
 import type { Config } from '../config/config.ts'
-import { createSetup } from '../http/deps.ts'
-import { createBufferedBytes, createWebArrive, type Arrive } from '../http/incoming.ts'
-import { webRespond, type Respond } from '../http/response.ts'
+import { createRuntimeConfig } from '../http/deps.ts'
+import { createBufferedBytes, createWebReceive, type Receive } from '../http/incoming.ts'
+import { toWebResponse, type ToResponse } from '../http/response.ts'
 import { instantOf, type Clock } from '../lib/clock.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import type { Report } from '../relay/deps.ts'
-import { createQueue, type Lookout } from '../relay/queue.ts'
+import { createQueue, type PollSchedule } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
 import type { MemoryStore } from '../state/memory.ts'
 import type { StateStore } from '../state/store.ts'
@@ -37,14 +37,14 @@ export interface GatewayPlatform {
   readonly clock: Clock
   readonly store: StateStore
   readonly send: Send
-  readonly arrive: Arrive
-  readonly respond: Respond
+  readonly arrive: Receive
+  readonly respond: ToResponse
   /** Makes the log. */
   readonly log: Report
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
   readonly look?: StateStore['snapshot']
   /** Given where the store is shared: places become free that no release here tells of. */
-  readonly lookout?: Lookout
+  readonly pollSchedule?: PollSchedule
   /** Told the upstreams of each configuration. */
   readonly expect?: (upstreams: readonly Upstream[]) => void
   /** `VERSION` unless given. */
@@ -66,25 +66,25 @@ export interface Gateway {
 
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform): Gateway {
-  const { clock, store, send, arrive, respond, log, version = VERSION } = platform
-  const { look = store.snapshot, lookout, expect, lastReload } = platform
+  const { clock, store, send, arrive: receive, respond: toResponse, log, version = VERSION } = platform
+  const { look = store.snapshot, pollSchedule, expect, lastReload } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const report = fanOut([log, metrics.report, recent.report])
-  let setup = createSetup(config)
+  let runtimeConfig = createRuntimeConfig(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
   const queue = createQueue(clock, {
-    size: () => setup.config.settings.queueSize,
+    size: () => runtimeConfig.config.settings.queueSize,
     onSize: (waiting) => report({ kind: 'queue', waiting }),
-    ...(lookout && { lookout }),
+    ...(pollSchedule && { pollSchedule }),
   })
   const startedAt = clock.wall()
   let isDraining = false
 
   function apply(next: Config): void {
-    setup = createSetup(next)
-    const { upstreams } = setup.pools
+    runtimeConfig = createRuntimeConfig(next)
+    const { upstreams } = runtimeConfig.pools
     expect?.(upstreams)
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
@@ -96,25 +96,25 @@ export function createGateway(config: Config, platform: GatewayPlatform): Gatewa
     send,
     store,
     clock,
-    draw: Math.random,
+    random: Math.random,
     report,
-    setup: () => setup,
+    runtimeConfig: () => runtimeConfig,
     traffic: { credits: new Map(), budget: createRetryBudget(), queue },
-    arrive,
-    respond,
-    memory: createBufferedBytes(() => setup.config.server.maxBufferedBytes),
+    receive,
+    toResponse,
+    memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
     async metricsText() {
-      const { upstreams } = setup.pools
+      const { upstreams } = runtimeConfig.pools
       const stateOf = await knownStates(upstreams, { snapshot: look })
       const gauges = upstreamGauges(upstreams, stateOf, clock.now())
       return metrics.text({ version, waiting: queue.size, upstreams: gauges })
     },
     async status() {
-      const stateOf = await knownStates(setup.pools.upstreams, { snapshot: look })
+      const stateOf = await knownStates(runtimeConfig.pools.upstreams, { snapshot: look })
       return statusOf({
-        setup,
+        runtimeConfig,
         recent,
         stateOf,
         at: instantOf(clock),
@@ -140,8 +140,8 @@ export interface EdgePlatform extends Omit<GatewayPlatform, 'send' | 'arrive' | 
   readonly peerOf: (request: Request, env: unknown) => string
   /** The runtime's own unless given. */
   readonly fetch?: Fetch
-  /** `webRespond` unless given. */
-  readonly respond?: Respond
+  /** `toWebResponse` unless given. */
+  readonly toResponse?: ToResponse
 }
 
 /** A gateway as a fetch handler. */
@@ -151,10 +151,10 @@ export interface EdgeGateway extends Omit<Gateway, 'app'> {
 
 /** A gateway on a fetch runtime, whose own fetch asks the upstreams. */
 export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeGateway {
-  const { clock, peerOf, fetch, respond = webRespond } = platform
+  const { clock, peerOf, fetch, toResponse = toWebResponse } = platform
   const send = createFetchTransport({ after: clock.after, ...(fetch && { fetch }) })
-  const arrive = createWebArrive(clock, peerOf)
-  const { app, ...gateway } = createGateway(config, { ...platform, send, arrive, respond })
+  const arrive = createWebReceive(clock, peerOf)
+  const { app, ...gateway } = createGateway(config, { ...platform, send, arrive, respond: toResponse })
   return { ...gateway, fetch: async (request, env) => app.fetch(request, env as object | undefined) }
 }
 

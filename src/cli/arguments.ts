@@ -1,9 +1,9 @@
-import { dirname, join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import type { ConfigSearch } from '../adapter/node/config-file.ts'
 import { nearestName } from '../config/checks.ts'
 import type { Config } from '../config/config.ts'
 import { checkAgainstSchema } from '../config/load.ts'
+import { systemCodeOf } from '../errors.ts'
 
 /** What a command line asks for. Options that were not given are absent. */
 export type Command =
@@ -84,7 +84,7 @@ export function parseArguments(argv: readonly string[]): Command | Misuse {
   const [name = 'start', ...more] = words
   if (!isCommand(name)) return unknown('command', name, commandNames)
   if (more[0] !== undefined)
-    return { misuse: `${name} takes no further arguments; what is ${quoted(more[0])} for?` }
+    return { misuse: `${name} takes no further arguments; what is ${shownWord(more[0])} for?` }
   return commandOf(name, given)
 }
 
@@ -118,11 +118,11 @@ const examples: Partial<Record<OptionName, string>> = {
 function unknown(kind: string, word: string, known: readonly string[]): Misuse {
   const nearest = nearestName(word, known)
   const hint = nearest === undefined ? `known: ${known.join(', ')}` : `did you mean ${nearest}?`
-  return { misuse: `there is no ${kind} ${quoted(word)}; ${hint}` }
+  return { misuse: `there is no ${kind} ${shownWord(word)}; ${hint}` }
 }
 
 /** What was typed, on one line: it may be anything. */
-const quoted = (word: string): string => JSON.stringify(word.slice(0, 60))
+const shownWord = (word: string): string => JSON.stringify(word.slice(0, 60))
 
 const isOption = (name: string): name is OptionName => Object.hasOwn(options, name)
 const isCommand = (name: string): name is CommandName => Object.hasOwn(optionsOf, name)
@@ -154,7 +154,7 @@ export function listenFailure(
   error: unknown,
   { host, port }: Pick<Config['server'], 'port' | 'host'>,
 ): string {
-  const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+  const code = systemCodeOf(error) ?? 'unknown error'
   const known = failures[code]
   return known === undefined ? `cannot listen on ${host}, port ${port} (${code})` : known(host, port)
 }
@@ -174,17 +174,6 @@ const failures: Readonly<Record<string, (host: string, port: number) => string>>
 export function searchOf({ config }: Located): ConfigSearch {
   const given = config ?? process.env.AILOAD_CONFIG
   return { directory: process.cwd(), ...(given === undefined ? {} : { given }) }
-}
-
-/**
- * Where state is kept across restarts: `data/state.json` when the configuration is in its usual place below
- * `directory`, else beside the file that was named.
- */
-export function stateFileOf(configFile: string, directory: string): string {
-  const file = resolve(directory, configFile)
-  const data = resolve(directory, 'data')
-  const isUsual = file === join(data, 'config', 'config.json') || file === join(data, 'config.json')
-  return join(isUsual ? data : dirname(file), 'state.json')
 }
 
 /** `1 upstream`, `2 upstreams`, `0 upstreams`. */

@@ -51,16 +51,16 @@ async function run(command: Command): Promise<number> {
       return checkFile(command)
     }
     case 'token': {
-      const { token } = await import('./token.ts')
-      return token(command)
+      const { runToken } = await import('./token.ts')
+      return runToken(command)
     }
     case 'demo': {
-      const { demo } = await import('./demo/demo.ts')
-      return demo(command)
+      const { runDemo } = await import('./demo/demo.ts')
+      return runDemo(command)
     }
     case 'start': {
-      const { start } = await import('./start.ts')
-      return start(command)
+      const { runStart } = await import('./start.ts')
+      return runStart(command)
     }
   }
 }

@@ -1,3 +1,4 @@
+import { errorTrace, systemCodeOf } from '../errors.ts'
 import { lchownSync, lstatSync, mkdirSync, opendirSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -29,7 +30,7 @@ export function dropRoot(wanted: string | undefined, directory: string): Dropped
   if (owner === undefined)
     return { ok: false, problem: 'AILOAD_DROP_ROOT is not a user; write it as uid:gid, such as 1000:1000' }
   const warning = own(directory, owner)
-  const code = attempt(() => become(owner))
+  const code = errorCodeOf(() => become(owner))
   if (code !== undefined) {
     return {
       ok: false,
@@ -58,14 +59,14 @@ function become({ uid, gid }: Owner): void {
 export function own(directory: string, owner: Owner): string | undefined {
   const ahead = [directory]
   let refusal: string | undefined
-  attempt(() => mkdirSync(directory, { recursive: true }))
+  errorCodeOf(() => mkdirSync(directory, { recursive: true }))
   for (let seen = 0; seen < MOST_ENTRIES; seen += 1) {
     const path = ahead.pop()
     if (path === undefined) return refusal
     // One file may be a read-only mount of its own; the others are still to be owned.
-    const code = attempt(() => {
+    const code = errorCodeOf(() => {
       ownOne(path, owner)
-      if (lstatSync(path).isDirectory()) ahead.push(...entriesOf(path, MOST_ENTRIES - ahead.length))
+      if (lstatSync(path).isDirectory()) ahead.push(...directoryEntries(path, MOST_ENTRIES - ahead.length))
     })
     if (code !== undefined)
       refusal ??= `${path} cannot be given to user ${owner.uid} (${code}); it stays as it is`
@@ -74,12 +75,12 @@ export function own(directory: string, owner: Owner): string | undefined {
 }
 
 /** The code of what went wrong, if anything. */
-function attempt(step: () => void): string | undefined {
+function errorCodeOf(step: () => void): string | undefined {
   try {
     step()
     return undefined
   } catch (error) {
-    return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
+    return systemCodeOf(error) ?? 'unknown error'
   }
 }
 
@@ -89,7 +90,7 @@ function ownOne(path: string, { uid, gid }: Owner): void {
   if (ownerNow !== uid) lchownSync(path, uid, gid)
 }
 
-function entriesOf(path: string, atMost: number): string[] {
+function directoryEntries(path: string, atMost: number): string[] {
   const directory = opendirSync(path)
   const paths: string[] = []
   try {
@@ -104,6 +105,12 @@ function entriesOf(path: string, atMost: number): string[] {
   } finally {
     directory.closeSync()
   }
+}
+
+/** Prints why a command does not go on, one line for each reason; gives its exit code. */
+export function printFailure(lines: readonly string[], code = 1): number {
+  for (const line of lines) process.stderr.write(`${line}\n`)
+  return code
 }
 
 /** The signals of this process, taken over. */
@@ -160,9 +167,9 @@ function whenOrphaned(task: () => void): void {
 }
 
 /** What is done with mistakes of ours that nobody caught. */
-export interface LastWords {
+export interface CrashHandlers {
   /** Takes the one line about it. */
-  readonly tell: (line: string) => void
+  readonly log: (line: string) => void
   /** Writes out what was told; the process ends then. */
   readonly flush: () => void
 }
@@ -171,35 +178,11 @@ export interface LastWords {
  * A mistake that nobody caught is told in one line. After an uncaught exception nothing can be relied on, so
  * the process ends with 1 and its supervisor starts a new one; an unhandled rejection concerns one request.
  */
-export function installLastWords({ tell, flush }: LastWords): void {
+export function installCrashHandlers({ log, flush }: CrashHandlers): void {
   process.on('uncaughtException', (error) => {
-    tell(`AILoad stops after an internal error: ${traceOf(error)}`)
+    log(`AILoad stops after an internal error: ${errorTrace(error)}`)
     flush()
     process.exit(1)
   })
-  process.on('unhandledRejection', (reason) => tell(`internal error: ${traceOf(reason)}`))
-}
-
-/** Frames told: enough to find the place. */
-const MOST_FRAMES = 6
-
-/**
- * An error's name, code and stack frames. Never its message: the runtime quotes header values and addresses
- * there, and with them keys.
- */
-export function traceOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'a value that is not an Error was thrown'
-  const code = 'code' in error && /^[A-Z0-9_]+$/.test(String(error.code)) ? ` ${String(error.code)}` : ''
-  const frames = framesOf(error).slice(0, MOST_FRAMES)
-  return `${error.constructor.name}${code} ${frames.join(' ')}`.trimEnd()
-}
-
-function framesOf({ stack = '', message }: Error): string[] {
-  // The message stands above the frames, and may look like one.
-  const at = message === '' ? 0 : stack.indexOf(message) + message.length
-  return stack
-    .slice(at)
-    .split('\n')
-    .filter((line) => /^ {4}at /.test(line))
-    .map((line) => line.trim())
+  process.on('unhandledRejection', (reason) => log(`internal error: ${errorTrace(reason)}`))
 }

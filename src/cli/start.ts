@@ -2,6 +2,7 @@ import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { openConfigFile, watchConfig, type OpenedConfig, type Reloader } from '../adapter/node/config-file.ts'
 import type { NodeGateway } from '../adapter/node/gateway.ts'
+import { stateFileOf } from '../adapter/node/state-file.ts'
 import type { Config } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
 import { upstreamsOf } from '../config/upstreams.ts'
@@ -12,14 +13,13 @@ import {
   listenFailure,
   listeningAt,
   searchOf,
-  stateFileOf,
   type ListenAt,
   type ListenOptions,
   type Located,
 } from './arguments.ts'
 import { createLogOutput, formatFor, type LogOutput } from './log-output.ts'
 import { packageVersion, templateFile } from './package-files.ts'
-import { dropRoot, installLastWords, takeSignals, type Signals } from './process.ts'
+import { dropRoot, installCrashHandlers, printFailure, type Signals, takeSignals } from './process.ts'
 
 type Opened = Extract<OpenedConfig, { ok: true }>
 
@@ -27,22 +27,22 @@ type Opened = Extract<OpenedConfig, { ok: true }>
  * Serves until a signal ends it, then exits with 0. Before it serves: 2 for a wrong option, 1 for whatever
  * else is in the way, with one line on stderr for each problem.
  */
-export async function start(options: Located & ListenOptions): Promise<number> {
+export async function runStart(options: Located & ListenOptions): Promise<number> {
   const signals = takeSignals()
   const at = listenAt(options)
-  if ('misuse' in at) return refuse([`aiload: ${at.misuse}`], 2)
+  if ('misuse' in at) return printFailure([`aiload: ${at.misuse}`], 2)
   const log = createLogOutput(formatFor(process.stdout.isTTY))
-  installLastWords({
-    tell: (message) => log.report({ kind: 'notice', level: 'error', message }),
+  installCrashHandlers({
+    log: (message) => log.report({ kind: 'notice', level: 'error', message }),
     flush: log.flush,
   })
 
   const search = searchOf(options)
   const dropped = dropRoot(process.env.AILOAD_DROP_ROOT, join(search.directory, 'data'))
-  if (!dropped.ok) return refuse([dropped.problem])
+  if (!dropped.ok) return printFailure([dropped.problem])
   const opened = openConfigFile({ ...search, env: process.env, template: templateFile() })
   if (!opened.ok) {
-    return refuse([
+    return printFailure([
       ...opened.problems.map(problemLine),
       ...opened.warnings.map((warning) => `warning: ${problemLine(warning)}`),
     ])
@@ -50,13 +50,13 @@ export async function start(options: Located & ListenOptions): Promise<number> {
 
   log.setLevel(opened.config.server.mode)
   const served = await serve(opened, { at, log, stateFile: stateFileOf(opened.file, search.directory) })
-  if ('failure' in served) return refuse([served.failure])
+  if ('failure' in served) return printFailure([served.failure])
   if (dropped.warning !== undefined)
     log.report({ kind: 'notice', level: 'warning', message: dropped.warning })
-  return end(served, { signals, log })
+  return serveUntilSignal(served, { signals, log })
 }
 
-interface Serve {
+interface ServeOptions {
   readonly at: ListenAt
   readonly log: LogOutput
   readonly stateFile: string
@@ -69,7 +69,7 @@ interface Served {
 
 async function serve(
   opened: Opened,
-  { at, log, stateFile }: Serve,
+  { at, log, stateFile }: ServeOptions,
 ): Promise<Served | { readonly failure: string }> {
   // Loaded only now: a broken configuration should be told at once.
   const { startNodeGateway } = await import('../adapter/node/gateway.ts')
@@ -104,33 +104,31 @@ async function serve(
   return { gateway, reloader }
 }
 
-interface Ending {
+interface ShutdownDeps {
   readonly signals: Signals
   readonly log: LogOutput
 }
 
 /** Waits for a signal, lets open streams finish, and ends the process. */
-async function end({ gateway, reloader }: Served, { signals, log }: Ending): Promise<never> {
+async function serveUntilSignal(
+  { gateway, reloader }: Served,
+  { signals, log }: ShutdownDeps,
+): Promise<never> {
   signals.onHangUp(reloader.reload)
   const signal = await signals.toEnd
-  const tell = (message: string): void => log.report({ kind: 'notice', level: 'info', message })
+  const notice = (message: string): void => log.report({ kind: 'notice', level: 'info', message })
   reloader.stop()
-  tell(`stopping after ${signal}: open answers may finish, a second signal ends at once`)
+  notice(`stopping after ${signal}: open answers may finish, a second signal ends at once`)
   log.flush()
   const { cut } = await gateway.close()
-  tell(cut === 0 ? 'stopped' : `stopped; ${countText(cut, 'open answer')} had to be cut`)
+  notice(cut === 0 ? 'stopped' : `stopped; ${countText(cut, 'open answer')} had to be cut`)
   log.flush()
   // Kept-alive connections of a library must not hold the process.
   process.exit(0)
 }
 
-function refuse(lines: readonly string[], code = 1): number {
-  for (const line of lines) process.stderr.write(`${line}\n`)
-  return code
-}
-
 /** What a start has to tell. */
-interface Started {
+interface StartSummary {
   readonly version: string
   readonly config: Config
   /** The port that was really taken. */
@@ -145,7 +143,7 @@ interface Started {
 const MOST_LINES = 8
 
 /** The few lines of a start: where it listens, the upstreams, how it chooses, where the token is. Holds no secret. */
-export function startLines({ version, config, port, file, isNew, hasNewToken }: Started): string[] {
+export function startLines({ version, config, port, file, isNew, hasNewToken }: StartSummary): string[] {
   return [
     `AILoad ${version} listens on ${addressText(config.server.host, port)}`,
     ...upstreamLines(upstreamsOf(config)),

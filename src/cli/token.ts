@@ -6,7 +6,7 @@ import { searchOf, type Command } from './arguments.ts'
  * Says in which file the client token stands, and prints it alone on stdout when asked to, so that
  * `$(aiload token --show)` works. 1 when there is none yet, or the file can't be served.
  */
-export function token(options: Extract<Command, { name: 'token' }>): number {
+export function runToken(options: Extract<Command, { name: 'token' }>): number {
   const file = findConfigFile(searchOf(options))
   const loaded = checkConfigFile(file, process.env)
   if (!loaded.ok) {

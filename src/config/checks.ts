@@ -2,7 +2,7 @@ import type { GenericSchema } from 'valibot'
 import { upstreamNames } from '../pool/upstream.ts'
 import type { Config, ConfigFile } from './config.ts'
 import { pathKey, type Finding, type Path } from './problem.ts'
-import { isRefusal, parseBaseUrl, quoted } from './rules.ts'
+import { isUrlProblem, parseBaseUrl, quoted } from './rules.ts'
 import { configSchema, keysOf } from './schema.ts'
 
 /**
@@ -71,7 +71,7 @@ function nameSource(model: unknown) {
   const [name, wireName, baseUrl] = [field(model, 'name'), field(model, 'model'), field(model, 'base_url')]
   if (typeof wireName !== 'string' || typeof baseUrl !== 'string') return undefined
   const url = parseBaseUrl(baseUrl)
-  if (isRefusal(url)) return undefined
+  if (isUrlProblem(url)) return undefined
   const key = field(model, 'api_key')
   const apiKeys = Array.isArray(key) ? key.map(String) : ['']
   return {
@@ -97,9 +97,9 @@ export interface Accepted {
 }
 
 /** What is allowed and yet probably not meant: a warning each, never an error. */
-export const adviceOn = (accepted: Accepted): Finding[] => [
+export const warningsFor = (accepted: Accepted): Finding[] => [
   ...accepted.file.models.flatMap((entry, at) => onModel(entry, at, accepted)),
-  ...onTwins(accepted.config),
+  ...onDuplicates(accepted.config),
   ...onServer(accepted),
   ...onSettings(accepted.file),
   ...onToken(accepted.config),
@@ -136,14 +136,14 @@ const isPlaceholderKey = (key: string): boolean =>
 // The chat endpoint's address is a form of base_url and no longer in the root; its siblings would be.
 const foreignEndpoint = /\/(?:completions|embeddings|responses|moderations|rerank|images\/\w+|audio\/\w+)$/i
 
-function onTwins({ models }: Config): Finding[] {
+function onDuplicates({ models }: Config): Finding[] {
   const seen = new Map<string, string>()
   return models.flatMap(({ apiKeys, root, model, path }, at) => {
     const ids = apiKeys.map((key) => JSON.stringify([root, model, key]))
-    const twin = ids.map((id) => seen.get(id)).find((other) => other !== undefined)
+    const duplicateOf = ids.map((id) => seen.get(id)).find((other) => other !== undefined)
     for (const id of ids) seen.set(id, path)
-    if (twin === undefined) return []
-    const message = `has an upstream that ${twin} has already: same base_url, model and key`
+    if (duplicateOf === undefined) return []
+    const message = `has an upstream that ${duplicateOf} has already: same base_url, model and key`
     return [
       {
         path: ['models', at],
@@ -228,7 +228,7 @@ function unknownKey(schema: GenericSchema, path: Path): Finding {
 }
 
 /** Lists where an object belongs: valibot takes a list for an object without keys. */
-export function misshapenIn(document: unknown): Finding[] {
+export function shapeProblemsIn(document: unknown): Finding[] {
   const found: Finding[] = []
   eachLevel(document, ({ schema, value, path }) => {
     if (Array.isArray(value) && isObjectSchema(schema))
@@ -242,10 +242,10 @@ export function misshapenIn(document: unknown): Finding[] {
  * `-` and `_` don't count (`apiKey` is `api_key`); otherwise up to a third of the letters may differ.
  */
 export function nearestName(name: string, known: readonly string[]): string | undefined {
-  const wanted = plain(name)
+  const wanted = comparable(name)
   let best: { name: string; distance: number } | undefined
   for (const candidate of known) {
-    const other = plain(candidate)
+    const other = comparable(candidate)
     const distance = editDistance(wanted, other)
     const allowed = Math.max(1, Math.floor(Math.max(wanted.length, other.length) / 3))
     if (distance <= allowed && distance < (best?.distance ?? Infinity)) best = { name: candidate, distance }
@@ -254,7 +254,7 @@ export function nearestName(name: string, known: readonly string[]): string | un
 }
 
 // No key is longer; a cut keeps the table small for a key that is a whole novel.
-const plain = (name: string): string =>
+const comparable = (name: string): string =>
   name
     .toLowerCase()
     .replaceAll(/[-_\s]/g, '')

@@ -57,7 +57,7 @@ export function reloadProblem(next: Config, { text, fileName }: NamedText): Conf
   const path = ['auth_token']
   return {
     file: fileName,
-    ...readSource(text).placeOf(path),
+    ...readSource(text).positionOf(path),
     path: pathText(path),
     message: 'is empty or missing, which a reload refuses',
     hint: 'write the token; one is made only at start',

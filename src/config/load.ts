@@ -1,8 +1,8 @@
 import * as v from 'valibot'
-import { adviceOn, crossCheck, misshapenIn, unknownKeysIn, type Accepted } from './checks.ts'
+import { warningsFor, crossCheck, shapeProblemsIn, unknownKeysIn, type Accepted } from './checks.ts'
 import type { Config, ConfigFile } from './config.ts'
 import {
-  inOrder,
+  byPosition,
   pathKey,
   pathText,
   substitute,
@@ -31,16 +31,16 @@ export type LoadedConfig =
  */
 export function loadConfig(text: string, env: Environment, fileName: string): LoadedConfig {
   const read = readConfig(readSource(text), env, fileName)
-  const odd = read.seen ? oddKeys(read.seen, fileName) : []
-  if (!read.ok) return { ok: false, problems: read.problems, warnings: inOrder(odd) }
-  const advice = adviceOn(read.accepted).map(read.seen.problemOf)
-  return { ok: true, config: read.config, warnings: inOrder([...odd, ...advice]) }
+  const odd = read.parsedText ? oddKeys(read.parsedText, fileName) : []
+  if (!read.ok) return { ok: false, problems: read.problems, warnings: byPosition(odd) }
+  const unintended = warningsFor(read.accepted).map(read.parsedText.problemOf)
+  return { ok: true, config: read.config, warnings: byPosition([...odd, ...unintended]) }
 }
 
-const oddKeys = ({ document, duplicates, problemOf }: SeenText, file: string): ConfigProblem[] => [
-  ...duplicates.map(({ path, place }) => ({
+const oddKeys = ({ document, duplicates, problemOf }: ParsedText, file: string): ConfigProblem[] => [
+  ...duplicates.map(({ path, position }) => ({
     file,
-    ...place,
+    ...position,
     path: pathText(path),
     message: 'stands here a second time, the last one counts',
     hint: 'keep one of them',
@@ -50,16 +50,21 @@ const oddKeys = ({ document, duplicates, problemOf }: SeenText, file: string): C
 
 /** A configuration that can be served, or everything that keeps it from being served. */
 type ReadConfig =
-  | { readonly ok: true; readonly config: Config; readonly accepted: Accepted; readonly seen: SeenText }
+  | {
+      readonly ok: true
+      readonly config: Config
+      readonly accepted: Accepted
+      readonly parsedText: ParsedText
+    }
   | {
       readonly ok: false
       readonly problems: readonly ConfigProblem[]
       /** Absent where the text can't be read as JSON. */
-      readonly seen?: SeenText
+      readonly parsedText?: ParsedText
     }
 
 /** What a text was found to hold, for those who look at it further. */
-interface SeenText {
+interface ParsedText {
   /** Its value, references to variables replaced. */
   readonly document: unknown
   readonly duplicates: Source['duplicates']
@@ -76,36 +81,36 @@ export function readConfig(source: Source, env: Environment, fileName: string): 
 
   const substituted = substitute(source.value, env)
   const document = substituted.value
-  const seen = { document, duplicates: source.duplicates, problemOf: locator(source, fileName) }
+  const parsedText = { document, duplicates: source.duplicates, problemOf: locator(source, fileName) }
   const checked = checkAgainstSchema(document)
   const findings = withoutConsequences([
     ...substituted.findings,
     ...emptyToken(substituted),
-    ...misshapenIn(document),
+    ...shapeProblemsIn(document),
     ...('findings' in checked ? checked.findings : []),
     ...crossCheck(document),
   ])
   if (findings.length > 0 || 'findings' in checked)
-    return { ok: false, problems: inOrder(findings.map(seen.problemOf)), seen }
+    return { ok: false, problems: byPosition(findings.map(parsedText.problemOf)), parsedText }
 
   const { file, config } = checked
-  return { ok: true, config, accepted: { file, config, emptied: substituted.emptied }, seen }
+  return { ok: true, config, accepted: { file, config, emptied: substituted.emptied }, parsedText }
 }
 
 const locator =
   (source: Source, file: string) =>
   ({ path, message, hint }: Finding): ConfigProblem => ({
     file,
-    ...source.placeOf(path),
+    ...source.positionOf(path),
     path: pathText(path),
     message,
     hint,
   })
 
 const syntaxProblems = ({ syntaxErrors }: Source, file: string): ConfigProblem[] =>
-  syntaxErrors.map(({ place, message }) => ({
+  syntaxErrors.map(({ position, message }) => ({
     file,
-    ...place,
+    ...position,
     path: '',
     message,
     hint: 'the file is JSON; comments and trailing commas are allowed',

@@ -10,7 +10,7 @@ import {
   syntaxError,
 } from '../lib/json/scan.ts'
 import { stringValue } from '../lib/json/values.ts'
-import { placesIn, withoutMark, type Path } from './problem.ts'
+import { positionsIn, withoutByteOrderMark, type Path } from './problem.ts'
 import type { Source } from './source.ts'
 
 /**
@@ -19,17 +19,18 @@ import type { Source } from './source.ts'
  * twice are not told.
  */
 export function readPlainSource(text: string): Source {
-  const plain = withoutTrailingCommas(withoutComments(withoutMark(text)))
+  const plain = withoutTrailingCommas(withoutComments(withoutByteOrderMark(text)))
   const bytes = new TextEncoder().encode(plain)
-  const placeAt = placesIn(plain)
-  const placeOf = (offset: number) => placeAt(new TextDecoder().decode(bytes.subarray(0, offset)).length)
-  const read = valueOf(plain, bytes)
+  const positionAt = positionsIn(plain)
+  const positionOf = (offset: number) =>
+    positionAt(new TextDecoder().decode(bytes.subarray(0, offset)).length)
+  const read = parseValue(plain, bytes)
   const isValue = 'value' in read
   return {
     value: isValue ? read.value : undefined,
-    placeOf: (path) => placeOf(isValue ? offsetOf(path, bytes) : 0),
+    positionOf: (path) => positionOf(isValue ? offsetOf(path, bytes) : 0),
     duplicates: [],
-    syntaxErrors: isValue ? [] : [{ place: placeOf(read.offset), message: read.message }],
+    syntaxErrors: isValue ? [] : [{ position: positionOf(read.offset), message: read.message }],
   }
 }
 
@@ -44,9 +45,9 @@ const blanked = (text: string, pattern: RegExp): string =>
 const withoutComments = (text: string): string => blanked(text, COMMENTS)
 const withoutTrailingCommas = (text: string): string => blanked(text, TRAILING_COMMAS)
 
-type Read = { readonly value: unknown } | { readonly offset: number; readonly message: string }
+type ParsedValue = { readonly value: unknown } | { readonly offset: number; readonly message: string }
 
-function valueOf(plain: string, bytes: Uint8Array): Read {
+function parseValue(plain: string, bytes: Uint8Array): ParsedValue {
   try {
     const end = afterSpace(bytes, afterValue(bytes, afterSpace(bytes, 0)))
     if (end < bytes.length) throw syntaxError(bytes, end, 'the end of the configuration')

@@ -2,13 +2,13 @@
 export type Path = readonly (string | number)[]
 
 /** Line and column as editors count them, from 1; a column is a UTF-16 unit. */
-export interface Place {
+export interface TextPosition {
   readonly line: number
   readonly column: number
 }
 
 /** One thing that is wrong with a configuration file. Holds no value of the file: any of them may be a secret. */
-export interface ConfigProblem extends Place {
+export interface ConfigProblem extends TextPosition {
   readonly file: string
   /** JSON path such as `models[0].api_key`; empty for the file as a whole. */
   readonly path: string
@@ -38,14 +38,15 @@ export const problemLine = ({ file, line, column, path, message, hint }: ConfigP
   `${file}:${line}:${column}: ${path === '' ? '' : `${path}: `}${message}; ${hint}`
 
 /** As they stand in the file. */
-export const inOrder = (problems: readonly ConfigProblem[]): ConfigProblem[] =>
+export const byPosition = (problems: readonly ConfigProblem[]): ConfigProblem[] =>
   problems.toSorted((a, b) => a.line - b.line || a.column - b.column)
 
 /** The text without its byte order mark. */
-export const withoutMark = (text: string): string => (text.startsWith('\uFEFF') ? text.slice(1) : text)
+export const withoutByteOrderMark = (text: string): string =>
+  text.startsWith('\uFEFF') ? text.slice(1) : text
 
 /** Looks up places in one text; the lines are found once, each look-up is a binary search. */
-export function placesIn(text: string): (offset: number) => Place {
+export function positionsIn(text: string): (offset: number) => TextPosition {
   const starts = [0, ...Array.from(text.matchAll(/\r\n|\r|\n/g), (end) => end.index + end[0].length)]
   return (offset) => {
     let low = 0
@@ -93,9 +94,9 @@ export function substitute(document: unknown, env: Environment): Substituted {
     const replaced = text.replaceAll(reference, (whole) => {
       if (whole === '$${') return '${'
       referring.add(pathKey(path))
-      const value = valueOf(env, whole)
+      const value = variableValue(env, whole)
       if (value === '') emptied.add(pathKey(path))
-      if (value === undefined) findings.push(missing(path, whole))
+      if (value === undefined) findings.push(missingVariable(path, whole))
       return value ?? whole
     })
     return findings.length === before ? replaced : text
@@ -111,13 +112,13 @@ export function substitute(document: unknown, env: Environment): Substituted {
   return { value: inValue(document, []), findings, referring, emptied }
 }
 
-function valueOf(env: Environment, whole: string): string | undefined {
+function variableValue(env: Environment, whole: string): string | undefined {
   const name = wellFormed.exec(whole)?.[1]
   return name !== undefined && Object.hasOwn(env, name) ? env[name] : undefined
 }
 
 /** What is no name may be a secret that was pasted in the wrong place, so only names are repeated. */
-function missing(path: Path, whole: string): Finding {
+function missingVariable(path: Path, whole: string): Finding {
   const name = wellFormed.exec(whole)?.[1]
   if (name === undefined) {
     const hint = 'write ${NAME} with letters, digits and _; a literal ${ is written $${'

@@ -10,16 +10,17 @@ export const message = (wrong: string, right: string): string => `${wrong}\n${ri
 export const check = <T>(holds: (value: T) => boolean, otherwise: string) =>
   v.check<T, string>(holds, otherwise)
 
-export const flag = () => v.boolean(message('must be true or false', 'write true or false without quotes'))
+export const booleanFlag = () =>
+  v.boolean(message('must be true or false', 'write true or false without quotes'))
 
 /** A string with something visible in it. */
-export const words = (right: string) =>
+export const nonEmptyText = (right: string) =>
   v.pipe(v.string(message('must be a string', right)), v.regex(/\S/, message('is empty', right)))
 
 /** A string that is shown on one line and goes into headers, so without control characters. */
-export const name = (right: string) =>
+export const singleLineText = (right: string) =>
   v.pipe(
-    words(right),
+    nonEmptyText(right),
     // oxlint-disable-next-line no-control-regex
     v.regex(/^[^\u0000-\u001f\u007f]*$/, message('has a control character in it', right)),
   )
@@ -167,7 +168,7 @@ export interface BaseUrl {
 }
 
 /** Why a URL can't be used, in words that do not repeat it: it may hold credentials. */
-interface Refusal {
+interface UrlProblem {
   readonly message: string
   readonly hint: string
 }
@@ -178,14 +179,14 @@ const example = 'write the root such as https://api.openai.com/v1, or the full a
  * Reads `models[].base_url` in either form that people write: the root of the API or the full address of
  * its chat endpoint, with or without trailing slashes. A query is kept, a fragment dropped.
  */
-export function parseBaseUrl(text: string): BaseUrl | Refusal {
+export function parseBaseUrl(text: string): BaseUrl | UrlProblem {
   const trimmed = text.trim()
   const scheme = /^([a-z][a-z0-9+.-]*):\/\//i.exec(trimmed)?.[1]?.toLowerCase()
   if (trimmed === '') return { message: 'is empty', hint: example }
   if (scheme === undefined) return { message: 'is not a URL with http:// or https://', hint: example }
   if (scheme !== 'http' && scheme !== 'https')
     return { message: 'has a scheme that is neither http nor https', hint: example }
-  const url = parsed(trimmed)
+  const url = parsedUrl(trimmed)
   if (url === undefined) return { message: 'is not a URL', hint: example }
   if (url.username !== '' || url.password !== '')
     return {
@@ -203,10 +204,10 @@ export function parseBaseUrl(text: string): BaseUrl | Refusal {
 }
 
 /** True for what can't be used. */
-export const isRefusal = (url: BaseUrl | Refusal): url is Refusal => 'message' in url
+export const isUrlProblem = (url: BaseUrl | UrlProblem): url is UrlProblem => 'message' in url
 
 // White space and control characters would be cut out or escaped silently by the URL parser.
-const parsed = (text: string): URL | undefined =>
+const parsedUrl = (text: string): URL | undefined =>
   // oxlint-disable-next-line no-control-regex
   /[\s\u0000-\u001f\\]/.test(text) ? undefined : parseUrl(text)
 

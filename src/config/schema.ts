@@ -4,14 +4,14 @@ import { endpoints, strategyNames, type AffinityRule, type Limits } from '../poo
 import {
   check,
   daySeconds,
-  flag,
+  booleanFlag,
   headerName,
   headerValue,
-  isRefusal,
+  isUrlProblem,
   isTransportHeader,
   listOf,
   message,
-  name,
+  singleLineText,
   objectMessage,
   oneOf,
   oneOrMany,
@@ -25,7 +25,7 @@ import {
   unique,
   weekSeconds,
   wholeNumber,
-  words,
+  nonEmptyText,
 } from './rules.ts'
 
 /*
@@ -96,7 +96,7 @@ const baseUrl = v.pipe(
   v.string(message('must be a string', urlHint)),
   v.rawTransform(({ dataset, addIssue, NEVER }) => {
     const url = parseBaseUrl(dataset.value)
-    if (!isRefusal(url)) return url
+    if (!isUrlProblem(url)) return url
     addIssue({ message: message(url.message, url.hint) })
     return NEVER
   }),
@@ -127,15 +127,15 @@ const headers = v.pipe(
   }),
 )
 
-const trimmedName = (right: string) => v.pipe(name(right), v.trim())
-const quotaName = name('write the name of an entry of quotas')
+const trimmedName = (right: string) => v.pipe(singleLineText(right), v.trim())
+const quotaName = singleLineText('write the name of an entry of quotas')
 
 const modelSchema = section(
   {
     // Becomes `root` and `query`, see `parseBaseUrl`.
     base_url: renamed('baseUrl', baseUrl),
     // The name sent to the upstream, as written.
-    model: words('write the name that the vendor gives the model'),
+    model: nonEmptyText('write the name that the vendor gives the model'),
     // At least one; '' = an own server that gets no `Authorization`.
     api_key: renamed(
       'apiKeys',
@@ -204,7 +204,7 @@ const modelSchema = section(
     headers: optional(headers, {}),
     // Absent = that of `settings`.
     timeout: renamed('timeoutMs', optional(positiveSeconds(daySeconds, 120))),
-    enabled: optional(flag(), true),
+    enabled: optional(booleanFlag(), true),
   },
   objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }', {
     base_url: urlHint,
@@ -247,7 +247,7 @@ const serverSchema = section(
     port: optional(wholeNumber(0, 65_535, 'write for example 2081'), 2081),
     host: optional(
       v.pipe(
-        words('write for example "0.0.0.0"'),
+        nonEmptyText('write for example "0.0.0.0"'),
         v.regex(/^\S+$/, message('has white space in it', 'write an address')),
       ),
       '0.0.0.0',
@@ -275,7 +275,7 @@ const serverSchema = section(
       ),
       '*',
     ),
-    metrics_public: renamed('metricsPublic', optional(flag(), false)),
+    metrics_public: renamed('metricsPublic', optional(booleanFlag(), false)),
   },
   objectMessage('write for example { "port": 2081 }'),
   ({ model, mode = model, ...server }) => ({
@@ -314,7 +314,7 @@ const settingsSchema = section(
     strategy: optional(oneOf(strategyNames), 'random'),
     // Absent = what the older `ip_hash` says: true is "ip", false is "off".
     affinity: optional(affinity),
-    ip_hash: renamed('ipHash', optional(flag(), true)),
+    ip_hash: renamed('ipHash', optional(booleanFlag(), true)),
     // Since the last request with the key.
     affinity_ttl: renamed('affinityTtlMs', optional(positiveSeconds(weekSeconds, 300), 300)),
     // 0 = a request never waits.

@@ -1,5 +1,5 @@
 import { applyEdits, modify, parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser'
-import { placesIn, withoutMark, type Path, type Place } from './problem.ts'
+import { positionsIn, withoutByteOrderMark, type Path, type TextPosition } from './problem.ts'
 
 // The parser's code for a character that has no business where it stands; its enum has no value at run time here.
 const invalidCharacter = 16
@@ -9,10 +9,10 @@ export interface Source {
   /** Objects have no prototype, so that keys such as `__proto__` are keys like any other. */
   readonly value: unknown
   /** Where the value at `path` begins; for a missing one the nearest part above it that is there. */
-  readonly placeOf: (path: Path) => Place
+  readonly positionOf: (path: Path) => TextPosition
   /** Keys that stand a second time in their object; the last one counts. */
-  readonly duplicates: readonly { readonly path: Path; readonly place: Place }[]
-  readonly syntaxErrors: readonly { readonly place: Place; readonly message: string }[]
+  readonly duplicates: readonly { readonly path: Path; readonly position: TextPosition }[]
+  readonly syntaxErrors: readonly { readonly position: TextPosition; readonly message: string }[]
 }
 
 const syntaxMessages: Readonly<Record<string, string>> = {
@@ -39,22 +39,23 @@ const syntaxMessages: Readonly<Record<string, string>> = {
  * be read is in `syntaxErrors`, one for each line, and then `value` is what could be made of the rest.
  */
 export function readSource(text: string): Source {
-  const body = withoutMark(text)
+  const body = withoutByteOrderMark(text)
   const errors: ParseError[] = []
-  const placeAt = placesIn(body)
+  const positionAt = positionsIn(body)
   const root = treeOf(body, errors)
-  const duplicates: { path: Path; place: Place }[] = []
-  const value = root && valueOf(root, (path, node) => duplicates.push({ path, place: placeAt(node.offset) }))
+  const duplicates: { path: Path; position: TextPosition }[] = []
+  const value =
+    root && treeValue(root, (path, node) => duplicates.push({ path, position: positionAt(node.offset) }))
   if (value === TOO_DEEP) errors.push({ error: invalidCharacter, offset: 0, length: 0 })
   const found = errors.map(({ error, offset }) => ({
-    place: placeAt(offset),
+    position: positionAt(offset),
     message: syntaxMessages[printParseErrorCode(error)] ?? 'not JSON',
   }))
   return {
     value: value === TOO_DEEP ? undefined : value,
-    placeOf: (path) => placeAt(nearestNode(root, path)?.offset ?? 0),
+    positionOf: (path) => positionAt(nearestNode(root, path)?.offset ?? 0),
     duplicates,
-    syntaxErrors: found.filter(({ place }, at) => place.line !== found[at - 1]?.place.line),
+    syntaxErrors: found.filter(({ position }, at) => position.line !== found[at - 1]?.position.line),
   }
 }
 
@@ -96,7 +97,7 @@ const DEEPEST = 100
 const TOO_DEEP = Symbol('too deep')
 
 /** `TOO_DEEP` where it is nested too deeply. */
-function valueOf(node: Node, onDuplicate: OnDuplicate): unknown {
+function treeValue(node: Node, onDuplicate: OnDuplicate): unknown {
   return depthOf(node) > DEEPEST ? TOO_DEEP : valueAt(node, onDuplicate, [])
 }
 
@@ -131,7 +132,7 @@ function valueAt(node: Node, onDuplicate: OnDuplicate, path: Path): unknown {
  * @throws TypeError when the text holds no JSON object.
  */
 export function withToken(text: string, token: string): string {
-  const body = withoutMark(text)
+  const body = withoutByteOrderMark(text)
   const mark = text.slice(0, text.length - body.length)
   const root = treeOf(body, [])
   if (root?.type !== 'object') throw new TypeError('the configuration is not a JSON object')

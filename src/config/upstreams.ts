@@ -3,7 +3,7 @@ import {
   endpoints,
   upstreamNames,
   type Claim,
-  type Draw,
+  type LimitScope,
   type Endpoint,
   type Upstream,
 } from '../pool/upstream.ts'
@@ -19,7 +19,7 @@ export function upstreamsOf(config: Config): Upstream[] {
 
 function upstreamOf(config: Config, model: ModelConfig, one: { apiKey: string; name: string }): Upstream {
   const id = fingerprint(`${model.root}\n${one.apiKey}\n${model.model}`)
-  const draws = drawsOf(config, model, { id, apiKey: one.apiKey })
+  const draws = limitScopesOf(config, model, { id, apiKey: one.apiKey })
   const claimFor = (endpoint: Endpoint): Claim => ({
     id,
     priority: model.priority,
@@ -27,7 +27,7 @@ function upstreamOf(config: Config, model: ModelConfig, one: { apiKey: string; n
   })
   return {
     id,
-    place: hash01(id),
+    rendezvousHash: hash01(id),
     name: one.name,
     model: model.model,
     root: model.root,
@@ -55,9 +55,13 @@ function upstreamOf(config: Config, model: ModelConfig, one: { apiKey: string; n
 }
 
 /** Scopes are named by fingerprints: the state is written to disk, and no key may stand there. */
-function drawsOf(config: Config, model: ModelConfig, one: { id: string; apiKey: string }): Draw[] {
+function limitScopesOf(
+  config: Config,
+  model: ModelConfig,
+  one: { id: string; apiKey: string },
+): LimitScope[] {
   const origin = new URL(model.root).origin
-  const draws: Draw[] = [
+  const draws: LimitScope[] = [
     { scope: one.id, role: 'upstream', ...(model.limits && { limits: model.limits }) },
     { scope: `key ${fingerprint(`${origin}\n${one.apiKey}`)}`, role: 'key' },
     { scope: `origin ${origin}`, role: 'origin' },

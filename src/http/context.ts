@@ -1,18 +1,18 @@
 import type { ServerConfig } from '../config/config.ts'
-import { GatewayError } from '../errors.ts'
-import type { AppDeps, Setup } from './deps.ts'
-import type { Arrival } from './incoming.ts'
+import { errorTrace, GatewayError } from '../errors.ts'
+import type { AppDeps, RuntimeConfig } from './deps.ts'
+import type { IncomingRequest } from './incoming.ts'
 import { pathOf, queryOf, routeOf } from './paths.ts'
 import { errorResponse } from './response.ts'
 
 /** One request on its way through the routes. */
-export interface Visit {
+export interface RequestContext {
   readonly request: Request
   /** What the runtime passed beside the request. */
   readonly env: unknown
-  readonly arrival: Arrival
+  readonly incoming: IncomingRequest
   /** The configuration that it began with. */
-  readonly setup: Setup
+  readonly runtimeConfig: RuntimeConfig
   readonly id: string
   /** With its leading slash, as sent. */
   readonly path: string
@@ -23,99 +23,95 @@ export interface Visit {
   /** Headers of every answer: the request id and CORS. */
   readonly ownHeaders: Record<string, string>
   /** The model that the client named, as soon as it is known; for the log. */
-  asked: string
+  requestedModel: string
   /** Whether its end is reported elsewhere: the relay tells of everything that it takes on. */
-  isTold: boolean
+  logged: boolean
 }
 
 /** Takes a request in. Called once for each, so it looks at little and copies nothing. */
-function visitOf(request: Request, env: unknown, deps: AppDeps): Visit {
+function requestContextOf(request: Request, env: unknown, deps: AppDeps): RequestContext {
   const since = deps.clock.now()
-  const arrival = deps.arrive(request, env)
-  const setup = deps.setup()
-  const id = requestIdOf(arrival.headers['x-request-id'], deps.newId)
+  const incoming = deps.receive(request, env)
+  const runtimeConfig = deps.runtimeConfig()
+  const id = requestIdOf(incoming.headers['x-request-id'], deps.newId)
   const ownHeaders = { 'x-request-id': id }
-  addCors(ownHeaders, setup.config.server.cors, arrival.headers['origin'])
+  addCors(ownHeaders, runtimeConfig.config.server.cors, incoming.headers['origin'])
   return {
     request,
     env,
-    arrival,
-    setup,
+    incoming,
+    runtimeConfig,
     id,
     path: pathOf(request.url),
-    query: queryOf(arrival.target ?? request.url),
+    query: queryOf(incoming.target ?? request.url),
     since,
     ownHeaders,
-    asked: '',
-    isTold: false,
+    requestedModel: '',
+    logged: false,
   }
 }
 
-/** What answers a visit. Errors are thrown. */
-export type VisitRoute = (visit: Visit) => Response | Promise<Response>
+/** What answers a request. Errors are thrown. */
+export type RouteHandler = (context: RequestContext) => Response | Promise<Response>
 
 /** What wraps every route: the request id, CORS, errors as OpenAI's envelope, and a word of each that ends here. */
-export async function visited(
-  asked: { readonly request: Request; readonly env: unknown },
-  route: VisitRoute,
+export async function withContext(
+  call: { readonly request: Request; readonly env: unknown },
+  route: RouteHandler,
   deps: AppDeps,
 ): Promise<Response> {
-  let visit: Visit | undefined
+  let context: RequestContext | undefined
   try {
-    visit = visitOf(asked.request, asked.env, deps)
-    return await route(visit)
+    context = requestContextOf(call.request, call.env, deps)
+    return await route(context)
   } catch (error) {
-    return refused(error, visit, deps)
+    return respondToError(error, context, deps)
   }
 }
 
 /** The answer for an error. One that is none of ours is our mistake: the client is told nothing, the operator where. */
-export function refused(error: unknown, visit: Visit | undefined, deps: AppDeps): Response {
+export function respondToError(error: unknown, context: RequestContext | undefined, deps: AppDeps): Response {
   const isOurs = error instanceof GatewayError
   if (!isOurs) {
     deps.report({
       kind: 'notice',
       level: 'error',
-      message: `internal error in request ${visit?.id ?? '-'}: ${trace(error)}`,
+      message: `internal error in request ${context?.id ?? '-'}: ${errorTrace(error)}`,
     })
   }
   const status = isOurs ? error.status : 500
-  if (visit !== undefined && !visit.isTold)
-    tell(visit, { status, code: isOurs ? error.code : 'internal_error' }, deps)
-  return errorResponse(error, visit?.ownHeaders ?? {})
+  if (context !== undefined && !context.logged)
+    logRequest(context, { status, code: isOurs ? error.code : 'internal_error' }, deps)
+  return errorResponse(error, context?.ownHeaders ?? {})
 }
 
 /** Reports a request that ends without the relay: its line in the log and its count in the metrics. */
-export function tell(visit: Visit, end: { status: number; code?: string }, deps: AppDeps): void {
-  visit.isTold = true
-  const route = visit.path.startsWith('/v1/') ? routeOf(visit.path.slice('/v1/'.length)) : undefined
+export function logRequest(
+  context: RequestContext,
+  end: { status: number; code?: string },
+  deps: AppDeps,
+): void {
+  context.logged = true
+  const route = context.path.startsWith('/v1/') ? routeOf(context.path.slice('/v1/'.length)) : undefined
   const models = route === undefined ? 'other' : 'models'
   deps.report({
     kind: 'request',
-    id: visit.id,
+    id: context.id,
     endpoint: route?.endpoint ?? models,
-    asked: visit.asked,
+    requestedModel: context.requestedModel,
     attempts: [],
-    durationMs: deps.clock.now() - visit.since,
+    durationMs: deps.clock.now() - context.since,
     stream: false,
     queuedMs: 0,
     ...end,
   })
 }
 
-/** Where our own mistake was made. Messages of runtimes quote header values and URLs, so they are left out. */
-function trace(error: unknown): string {
-  if (!(error instanceof Error)) return 'a value that is not an Error was thrown'
-  const frames = (error.stack ?? '').split('\n').filter((line) => line.startsWith('    at '))
-  const nearest = frames.slice(0, 3).map((line) => line.trim())
-  return [error.name, ...nearest].join(' ')
-}
-
-const IS_USABLE = /^[A-Za-z0-9._-]{1,128}$/
+const IS_USABLE_ID = /^[A-Za-z0-9._-]{1,128}$/
 
 /** The client's own id when it is harmless in headers and logs, else a new one. */
 function requestIdOf(given: string | undefined, newId: () => string): string {
-  return given !== undefined && IS_USABLE.test(given) ? given : newId()
+  return given !== undefined && IS_USABLE_ID.test(given) ? given : newId()
 }
 
 /**

@@ -7,16 +7,16 @@ import type { Upstream } from '../pool/upstream.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { Traffic } from '../relay/select.ts'
 import type { MaybePromise } from '../state/store.ts'
-import type { Arrive, BufferedBytes } from './incoming.ts'
-import type { Respond } from './response.ts'
+import type { Receive, BufferedBytes } from './incoming.ts'
+import type { ToResponse } from './response.ts'
 
 /** Everything that the app is given: what the relay needs, and what only HTTP does. */
 export interface AppDeps extends RelayDeps {
   /** The configuration in force; asked once for each request. */
-  readonly setup: () => Setup
+  readonly runtimeConfig: () => RuntimeConfig
   readonly traffic: Traffic
-  readonly arrive: Arrive
-  readonly respond: Respond
+  readonly receive: Receive
+  readonly toResponse: ToResponse
   readonly memory: BufferedBytes
   /** A new request id. */
   readonly newId: () => string
@@ -29,18 +29,18 @@ export interface AppDeps extends RelayDeps {
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */
-export interface Setup {
+export interface RuntimeConfig {
   readonly config: Config
   readonly pools: Pools
   /** Constant in time over the digests of both. */
   readonly isToken: (given: string) => boolean
   readonly trusted: TrustedProxies
   /** Where paths go that no pool serves; undefined = nowhere. */
-  readonly passOnTo: Upstream | undefined
+  readonly passthroughUpstream: Upstream | undefined
 }
 
 /** @throws Error for a `trusted_proxies` item that is no address, range or `private` */
-export function createSetup(config: Config): Setup {
+export function createRuntimeConfig(config: Config): RuntimeConfig {
   const upstreams = upstreamsOf(config)
   const { passthrough, unknownModel } = config.settings
   return {
@@ -48,7 +48,7 @@ export function createSetup(config: Config): Setup {
     pools: createPools(upstreams, unknownModel),
     isToken: secretMatcher(config.authToken),
     trusted: parseTrusted(config.server.trustedProxies),
-    passOnTo: soleOrNamed(upstreams, passthrough),
+    passthroughUpstream: soleOrNamed(upstreams, passthrough),
   }
 }
 

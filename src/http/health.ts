@@ -1,6 +1,6 @@
-import { surveyOf } from '../relay/candidates.ts'
-import { cureOf } from '../state/availability.ts'
-import type { AppDeps, Setup } from './deps.ts'
+import { evaluate } from '../relay/candidates.ts'
+import { remedyOf } from '../state/availability.ts'
+import type { AppDeps, RuntimeConfig } from './deps.ts'
 import { jsonResponse } from './response.ts'
 
 /**
@@ -8,29 +8,29 @@ import { jsonResponse } from './response.ts'
  * is tried anyway when nothing else is left; one whose limit reopens within `queue_timeout` does too.
  */
 export async function readiness(
-  setup: Setup,
+  runtimeConfig: RuntimeConfig,
   deps: AppDeps,
   headers: Record<string, string>,
 ): Promise<Response> {
-  const why = deps.isDraining() ? 'draining' : await reasonOf(setup, deps)
+  const why = deps.isDraining() ? 'draining' : await reasonOf(runtimeConfig, deps)
   return jsonResponse({ status: why === undefined ? 'ready' : why }, why === undefined ? 200 : 503, headers)
 }
 
 /** One token, since a request without any would pass by the limits that count them. */
 const SMALLEST = { inputTokens: 1, outputTokens: 0, probeMs: 0, lastResort: false }
 
-async function reasonOf({ pools, config }: Setup, deps: AppDeps): Promise<string | undefined> {
+async function reasonOf({ pools, config }: RuntimeConfig, deps: AppDeps): Promise<string | undefined> {
   const enabled = pools.upstreams.filter((upstream) => upstream.enabled)
   if (enabled.length === 0) return 'no upstream is enabled'
   const now = deps.clock.now()
-  const { candidates, resting } = await surveyOf(enabled, SMALLEST, {
+  const { candidates, unavailable } = await evaluate(enabled, SMALLEST, {
     endpoint: 'chat',
     now,
     credits: deps.traffic.credits,
     store: deps.store,
   })
-  const isAble = resting.some(
-    ({ block }) => cureOf(block) !== 'wait' || block.until <= now + config.settings.queueTimeoutMs,
+  const isAble = unavailable.some(
+    ({ reason }) => remedyOf(reason) !== 'wait' || reason.until <= now + config.settings.queueTimeoutMs,
   )
   return candidates.length > 0 || isAble ? undefined : 'all upstreams are out of quota'
 }

@@ -1,10 +1,11 @@
 import { GatewayError } from '../errors.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
+import { concatBytes } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { headerBagOf, type HeaderBag } from '../lib/headers.ts'
 
 /** What the runtime knows of a request that came in. */
-export interface Arrival {
+export interface IncomingRequest {
   /** Lower-case names. */
   readonly headers: HeaderBag
   /**
@@ -15,7 +16,7 @@ export interface Arrival {
   /** The address at the other end of the connection; where the platform names the client, that one. */
   readonly peer: string
   /** Aborted when the client leaves before its answer is complete. */
-  readonly gone: AbortSignalLike
+  readonly clientSignal: AbortSignalLike
   /**
    * Reads the whole body, counting while it reads.
    *
@@ -35,8 +36,8 @@ export interface BodyLimits {
 /** The bytes of all buffered bodies together. */
 export interface BufferedBytes {
   /** False when `bytes` more would pass the cap; then nothing is counted. */
-  take(bytes: number): boolean
-  free(bytes: number): void
+  reserve(bytes: number): boolean
+  release(bytes: number): void
   readonly held: number
 }
 
@@ -47,22 +48,22 @@ export function createBufferedBytes(cap: () => number): BufferedBytes {
     get held() {
       return held
     },
-    take(bytes) {
+    reserve(bytes) {
       if (held + bytes > cap()) return false
       held += bytes
       return true
     },
-    free(bytes) {
+    release(bytes) {
       held = Math.max(0, held - bytes)
     },
   }
 }
 
 /** How a runtime tells what it knows; `env` is what it passes to the app beside the request. */
-export type Arrive = (request: Request, env: unknown) => Arrival
+export type Receive = (request: Request, env: unknown) => IncomingRequest
 
 /** A client that sends nothing for this long is cut; one that makes progress never is. */
-export const BODY_SILENCE_MS = 30_000
+export const BODY_IDLE_TIMEOUT_MS = 30_000
 
 /** Gathers chunks of one body within its limits. */
 interface BodyCollector {
@@ -81,30 +82,23 @@ export function createBodyCollector(
 ): BodyCollector {
   const chunks: Uint8Array[] = []
   let size = 0
-  if (declared !== undefined && declared > maxBytes) throw tooLarge(maxBytes)
+  if (declared !== undefined && declared > maxBytes) throw bodyTooLarge(maxBytes)
 
   return {
     add(chunk) {
-      if (size + chunk.length > maxBytes) throw tooLarge(maxBytes)
-      if (!memory.take(chunk.length)) throw overloaded()
+      if (size + chunk.length > maxBytes) throw bodyTooLarge(maxBytes)
+      if (!memory.reserve(chunk.length)) throw bodiesOverloaded()
       size += chunk.length
       chunks.push(chunk)
     },
     whole() {
-      const [only] = chunks
-      if (only !== undefined && chunks.length === 1) return only
-      const joined = new Uint8Array(size)
-      let at = 0
-      for (const chunk of chunks) {
-        joined.set(chunk, at)
-        at += chunk.length
-      }
+      const whole = concatBytes(chunks)
       // Whoever holds the collector would hold a second copy.
       chunks.length = 0
-      return joined
+      return whole
     },
     drop() {
-      memory.free(size)
+      memory.release(size)
       size = 0
       chunks.length = 0
     },
@@ -112,7 +106,7 @@ export function createBodyCollector(
 }
 
 /** RFC 9110 §15.5.14. The rest of the body is not read, so the connection can't be used again. */
-function tooLarge(maxBytes: number): GatewayError {
+function bodyTooLarge(maxBytes: number): GatewayError {
   return new GatewayError(
     'request_too_large',
     `The body is larger than ${maxBytes} bytes (server.max_body).`,
@@ -122,7 +116,7 @@ function tooLarge(maxBytes: number): GatewayError {
   )
 }
 
-function overloaded(): GatewayError {
+function bodiesOverloaded(): GatewayError {
   return new GatewayError(
     'overloaded',
     'Too many request bodies are being held at once; try again in a second.',
@@ -136,7 +130,7 @@ function overloaded(): GatewayError {
 export function bodyTimeout(): GatewayError {
   return new GatewayError(
     'request_timeout',
-    `No data of the request body arrived for ${BODY_SILENCE_MS / 1000} s.`,
+    `No data of the request body arrived for ${BODY_IDLE_TIMEOUT_MS / 1000} s.`,
     {
       headers: { connection: 'close' },
     },
@@ -144,18 +138,18 @@ export function bodyTimeout(): GatewayError {
 }
 
 /** A body that breaks off was left by its client; the status is for the log. */
-export function clientGone(): GatewayError {
+export function incompleteRequest(): GatewayError {
   return new GatewayError('client_closed_request', 'The client left before its request was complete.')
 }
 
 /** How a request arrives on any fetch runtime; `peerOf` is the one thing that each knows in its own way. */
-export function createWebArrive(clock: Clock, peerOf: (request: Request, env: unknown) => string): Arrive {
+export function createWebReceive(clock: Clock, peerOf: (request: Request, env: unknown) => string): Receive {
   return (request, env) => {
     const headers = headerBagOf(request.headers)
     return {
       headers,
       peer: peerOf(request, env),
-      gone: request.signal,
+      clientSignal: request.signal,
       async readBody(limits) {
         const declared = headers['content-length']
         const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared))
@@ -170,7 +164,7 @@ export function createWebArrive(clock: Clock, peerOf: (request: Request, env: un
         } catch (error) {
           body.drop()
           void reader.cancel().catch(() => {})
-          throw error instanceof GatewayError ? error : clientGone()
+          throw error instanceof GatewayError ? error : incompleteRequest()
         }
       },
     }
@@ -182,11 +176,11 @@ async function readInTime(
   clock: Clock,
 ): Promise<Awaited<ReturnType<typeof reader.read>>> {
   let cancelTimer = (): void => {}
-  const silence = new Promise<never>((_resolve, reject) => {
-    cancelTimer = clock.after(BODY_SILENCE_MS, () => reject(bodyTimeout()))
+  const idle = new Promise<never>((_resolve, reject) => {
+    cancelTimer = clock.after(BODY_IDLE_TIMEOUT_MS, () => reject(bodyTimeout()))
   })
   try {
-    return await Promise.race([reader.read(), silence])
+    return await Promise.race([reader.read(), idle])
   } finally {
     cancelTimer()
   }

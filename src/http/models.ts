@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import type { Setup } from './deps.ts'
+import type { RuntimeConfig } from './deps.ts'
 
 interface ModelObject {
   readonly id: string
@@ -12,7 +12,7 @@ interface ModelObject {
 const modelObject = (id: string): ModelObject => ({ id, object: 'model', created: 0, owned_by: 'aiload' })
 
 /** `auto`, the groups and the models, in OpenAI's list form. Asks no upstream. */
-export function listModels({ pools }: Setup): { object: 'list'; data: ModelObject[] } {
+export function listModels({ pools }: RuntimeConfig): { object: 'list'; data: ModelObject[] } {
   return { object: 'list', data: pools.listedNames.map(modelObject) }
 }
 
@@ -21,15 +21,15 @@ export function listModels({ pools }: Setup): { object: 'list'; data: ModelObjec
  *
  * @throws GatewayError `model_not_found`
  */
-export function retrieveModel({ pools, config }: Setup, id: string): ModelObject {
+export function retrieveModel({ pools, config }: RuntimeConfig, id: string): ModelObject {
   const isKnown = pools.listedNames.includes(id) || pools.upstreams.some(({ name }) => name === id)
   if (!isKnown && config.settings.unknownModel === 'reject') throw unknownModel(pools.listedNames, id)
   return modelObject(id)
 }
 
 /** Says which names there are: a typo is the common cause. */
-export function unknownModel(names: readonly string[], asked: string): GatewayError {
-  const shown = asked.length > 100 ? `${asked.slice(0, 100)}…` : asked
+export function unknownModel(names: readonly string[], requestedModel: string): GatewayError {
+  const shown = requestedModel.length > 100 ? `${requestedModel.slice(0, 100)}…` : requestedModel
   return new GatewayError(
     'model_not_found',
     `There is no model "${shown}" here. There are: ${names.join(', ')}.`,

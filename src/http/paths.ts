@@ -9,36 +9,40 @@ export interface Route {
   /** Methods that AILoad answers itself. */
   readonly methods: readonly string[]
   /** Further methods that OpenAI has there, which the one upstream that can mean it may be asked with. */
-  readonly passedOn: readonly string[]
+  readonly passthroughMethods: readonly string[]
 }
 
 const READS = ['GET', 'HEAD']
-const relayed = (path: string, endpoint: Endpoint, passedOn: readonly string[] = []): Route => ({
+const relayedRoute = (
+  path: string,
+  endpoint: Endpoint,
+  passthroughMethods: readonly string[] = [],
+): Route => ({
   path,
   endpoint,
   methods: ['POST'],
-  passedOn,
+  passthroughMethods,
 })
 
 /** Paths that are relayed to a pool. `GET /v1/chat/completions` lists stored completions of one account. */
-const ALL: readonly Route[] = [
-  relayed('chat/completions', 'chat', ['GET']),
-  relayed('completions', 'completions'),
-  relayed('embeddings', 'embeddings'),
-  relayed('responses', 'responses'),
-  relayed('moderations', 'moderations'),
-  relayed('rerank', 'rerank'),
-  relayed('images/generations', 'images'),
-  relayed('images/edits', 'images'),
-  relayed('images/variations', 'images'),
-  relayed('audio/speech', 'audio'),
-  relayed('audio/transcriptions', 'audio'),
-  relayed('audio/translations', 'audio'),
-  { path: 'models', endpoint: undefined, methods: READS, passedOn: [] },
+const ALL_ROUTES: readonly Route[] = [
+  relayedRoute('chat/completions', 'chat', ['GET']),
+  relayedRoute('completions', 'completions'),
+  relayedRoute('embeddings', 'embeddings'),
+  relayedRoute('responses', 'responses'),
+  relayedRoute('moderations', 'moderations'),
+  relayedRoute('rerank', 'rerank'),
+  relayedRoute('images/generations', 'images'),
+  relayedRoute('images/edits', 'images'),
+  relayedRoute('images/variations', 'images'),
+  relayedRoute('audio/speech', 'audio'),
+  relayedRoute('audio/transcriptions', 'audio'),
+  relayedRoute('audio/translations', 'audio'),
+  { path: 'models', endpoint: undefined, methods: READS, passthroughMethods: [] },
 ]
 
-const ROUTES: ReadonlyMap<string, Route> = new Map(ALL.map((route) => [route.path, route]))
-const ONE_MODEL: Route = { path: '', endpoint: undefined, methods: READS, passedOn: ['DELETE'] }
+const ROUTES: ReadonlyMap<string, Route> = new Map(ALL_ROUTES.map((route) => [route.path, route]))
+const ONE_MODEL: Route = { path: '', endpoint: undefined, methods: READS, passthroughMethods: ['DELETE'] }
 
 /**
  * The route of a path below `/v1/`; undefined for those that exist on one account only.
@@ -47,19 +51,21 @@ const ONE_MODEL: Route = { path: '', endpoint: undefined, methods: READS, passed
  * is, and lead a lenient upstream past the choice of its model.
  */
 export function routeOf(path: string): Route | undefined {
-  return ROUTES.get(path) ?? ROUTES.get(plain(path)) ?? (path.startsWith('models/') ? ONE_MODEL : undefined)
+  return (
+    ROUTES.get(path) ?? ROUTES.get(normalized(path)) ?? (path.startsWith('models/') ? ONE_MODEL : undefined)
+  )
 }
 
-function plain(path: string): string {
+function normalized(path: string): string {
   if (!/%|^\/|\/$|\/\//.test(path)) return path
-  return unescaped(path)
+  return decodedPath(path)
     .split('/')
     .filter((segment) => segment !== '')
     .join('/')
 }
 
 /** Percent-escapes resolved; the text itself where they are malformed. */
-export function unescaped(text: string): string {
+export function decodedPath(text: string): string {
   try {
     return decodeURIComponent(text)
   } catch {
@@ -68,12 +74,12 @@ export function unescaped(text: string): string {
 }
 
 /** The relayed paths, for messages. */
-export const RELAYED_PATHS = ALL.filter(({ endpoint }) => endpoint !== undefined).map(
+export const RELAYED_PATHS = ALL_ROUTES.filter(({ endpoint }) => endpoint !== undefined).map(
   ({ path }) => `/v1/${path}`,
 )
 
 /** All paths with an answer of their own, longest first, so that the nearest is found first. */
-export const OWN_PATHS = ALL.map(({ path }) => `/v1/${path}`).sort((a, b) => b.length - a.length)
+export const OWN_PATHS = ALL_ROUTES.map(({ path }) => `/v1/${path}`).sort((a, b) => b.length - a.length)
 
 /** Where the path begins in an absolute URL. */
 function pathStartOf(url: string): number {

@@ -6,15 +6,15 @@ import type { Pool, Pools } from '../pool/pool.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import { forwardedHeaders } from '../relay/headers.ts'
 import { isBodiless } from '../lib/headers.ts'
-import { passOn } from '../relay/passthrough.ts'
+import { passthrough } from '../relay/passthrough.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
-import type { Visit } from './context.ts'
+import type { RequestContext } from './context.ts'
 import type { AppDeps } from './deps.ts'
 import { unknownModel } from './models.ts'
 
 /** A relayed path in its plain spelling, and what it asks for. */
-interface Relayed {
+interface RelayedPath {
   readonly path: string
   readonly endpoint: Endpoint
 }
@@ -23,38 +23,54 @@ interface Relayed {
  * The flow of a relayed request, top to bottom: the body is read and its model found, the pool and the
  * affinity key follow from them, the relay chooses and tries, and its body goes to the client as it comes.
  */
-export async function relayRoute(visit: Visit, relayed: Relayed, deps: AppDeps): Promise<Response> {
-  const { arrival, setup } = visit
-  const bytes = await arrival.readBody({ maxBytes: setup.config.server.maxBodyBytes, memory: deps.memory })
+export async function relayRoute(
+  context: RequestContext,
+  relayedPath: RelayedPath,
+  deps: AppDeps,
+): Promise<Response> {
+  const { incoming, runtimeConfig } = context
+  const bytes = await incoming.readBody({
+    maxBytes: runtimeConfig.config.server.maxBodyBytes,
+    memory: deps.memory,
+  })
   try {
-    const body = parseBody(bytes, arrival.headers['content-type'] ?? '')
-    visit.asked = body.model.slice(0, LONGEST_TOLD)
-    const request = requestOf(visit, relayed, body)
-    visit.isTold = true
-    const answer = await relay({ request, settings: setup.config.settings, traffic: deps.traffic, deps })
-    return handOn(visit, answer, deps)
+    const body = parseBody(bytes, incoming.headers['content-type'] ?? '')
+    context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
+    const request = relayRequestOf(context, relayedPath, body)
+    context.logged = true
+    const answer = await relay({
+      request,
+      settings: runtimeConfig.config.settings,
+      traffic: deps.traffic,
+      deps,
+    })
+    return toClientResponse(context, answer, deps)
   } finally {
-    deps.memory.free(bytes.length)
+    deps.memory.release(bytes.length)
   }
 }
 
 /** Longer than any model's name; what a client sends instead is not kept for the log. */
-const LONGEST_TOLD = 256
+const MAX_LOGGED_MODEL_LENGTH = 256
 
-function requestOf(visit: Visit, { path, endpoint }: Relayed, body: ParsedBody): RelayRequest {
-  const { arrival, setup, query, id, since, asked } = visit
-  const { headers } = arrival
-  const pool = poolOf(setup.pools, body.model, endpoint)
+function relayRequestOf(
+  context: RequestContext,
+  { path, endpoint }: RelayedPath,
+  body: ParsedBody,
+): RelayRequest {
+  const { incoming, runtimeConfig, query, id, since, requestedModel } = context
+  const { headers } = incoming
+  const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
   const estimate = body.scan === undefined ? undefined : estimateOf(body.scan, endpoint)
-  const rule = setup.config.settings.affinity
-  const address = rule.kind === 'ip' ? addressOf(visit) : ''
+  const rule = runtimeConfig.config.settings.affinity
+  const address = rule.kind === 'ip' ? addressOf(context) : ''
   return {
     id,
     endpoint,
     path,
     query,
     pool,
-    asked,
+    requestedModel,
     headers: forwardedHeaders(headers),
     bodyFor: (upstream) => body.withModel(upstream.model),
     stream: body.stream,
@@ -63,17 +79,17 @@ function requestOf(visit: Visit, { path, endpoint }: Relayed, body: ParsedBody):
     choices: estimate?.choices ?? 1,
     affinityKey: affinityKeyOf({ rule, poolId: pool.id, address, headers, scan: body.scan }),
     answerIds: endpoint === 'responses' ? answerIdsOf(body.scan) : [],
-    gone: arrival.gone,
+    clientSignal: incoming.clientSignal,
     since,
   }
 }
 
-function addressOf({ arrival, setup }: Visit): string {
+function addressOf({ incoming, runtimeConfig }: RequestContext): string {
   return clientAddress({
-    peer: arrival.peer,
-    forwardedFor: arrival.headers['x-forwarded-for'],
-    realIp: arrival.headers['x-real-ip'],
-    trusted: setup.trusted,
+    peer: incoming.peer,
+    forwardedFor: incoming.headers['x-forwarded-for'],
+    realIp: incoming.headers['x-real-ip'],
+    trusted: runtimeConfig.trusted,
   })
 }
 
@@ -108,31 +124,43 @@ function nobodyServes(upstreams: readonly Upstream[], model: string, endpoint: E
   return new GatewayError('unsupported_endpoint', message, { param: 'model' })
 }
 
-function isCalled({ model, name, groups }: Upstream, asked: string): boolean {
-  return model === asked || name === asked || groups.includes(asked)
+function isCalled({ model, name, groups }: Upstream, requestedModel: string): boolean {
+  return model === requestedModel || name === requestedModel || groups.includes(requestedModel)
 }
 
 /** One attempt at one upstream with method, path, query and body as they came; its answer goes back as it is. */
-export async function passOnRoute(
-  visit: Visit,
+export async function passthroughRoute(
+  context: RequestContext,
   { upstream, path }: { upstream: Upstream; path: string },
   deps: AppDeps,
 ): Promise<Response> {
-  const { arrival, setup, request, query, id, since } = visit
+  const { incoming, runtimeConfig, request, query, id, since } = context
   refuseDots(path)
   if (!upstream.enabled)
     throw new GatewayError('no_upstream', 'The upstream that this path is passed on to is disabled.')
-  const bytes = await arrival.readBody({ maxBytes: setup.config.server.maxBodyBytes, memory: deps.memory })
+  const bytes = await incoming.readBody({
+    maxBytes: runtimeConfig.config.server.maxBodyBytes,
+    memory: deps.memory,
+  })
   try {
-    const headers = forwardedHeaders(arrival.headers)
-    visit.isTold = true
-    const answer = await passOn(
-      { id, method: request.method, path, query, headers, body: bytes, gone: arrival.gone, since },
-      { upstream, settings: setup.config.settings, traffic: deps.traffic, deps },
+    const headers = forwardedHeaders(incoming.headers)
+    context.logged = true
+    const answer = await passthrough(
+      {
+        id,
+        method: request.method,
+        path,
+        query,
+        headers,
+        body: bytes,
+        clientSignal: incoming.clientSignal,
+        since,
+      },
+      { upstream, settings: runtimeConfig.config.settings, traffic: deps.traffic, deps },
     )
-    return handOn(visit, answer, deps)
+    return toClientResponse(context, answer, deps)
   } finally {
-    deps.memory.free(bytes.length)
+    deps.memory.release(bytes.length)
   }
 }
 
@@ -149,12 +177,12 @@ function refuseDots(path: string): void {
  *
  * Runtimes refuse even an empty body where HTTP allows none.
  */
-function handOn(visit: Visit, answer: RelayAnswer, deps: AppDeps): Response {
+function toClientResponse(context: RequestContext, answer: RelayAnswer, deps: AppDeps): Response {
   const { status, body } = answer
-  const headers = Object.assign(answerHeaders(answer), visit.ownHeaders)
-  return deps.respond(
-    { status, headers, body: isBodiless(visit.request.method, status) ? null : body },
-    visit.env,
+  const headers = Object.assign(answerHeaders(answer), context.ownHeaders)
+  return deps.toResponse(
+    { status, headers, body: isBodiless(context.request.method, status) ? null : body },
+    context.env,
   )
 }
 
@@ -162,10 +190,10 @@ function handOn(visit: Visit, answer: RelayAnswer, deps: AppDeps): Response {
  * What of an upstream's answer a client may see, next to `retry-after*` and `x-ratelimit-*`. Never cookies, banners,
  * organisation ids or a `location`; `content-length` is the server's own.
  */
-const ALLOWED = new Set(['content-type', 'cache-control', 'openai-processing-ms'])
+const ANSWER_HEADERS = new Set(['content-type', 'cache-control', 'openai-processing-ms'])
 
-function isAllowed(name: string): boolean {
-  return ALLOWED.has(name) || name.startsWith('retry-after') || name.startsWith('x-ratelimit-')
+function isAnswerHeader(name: string): boolean {
+  return ANSWER_HEADERS.has(name) || name.startsWith('retry-after') || name.startsWith('x-ratelimit-')
 }
 
 /** Header values that a runtime refuses would break an answer that is already there. */
@@ -179,7 +207,7 @@ function answerHeaders(answer: Omit<RelayAnswer, 'status' | 'body'>): Record<str
   const { headers: given, upstream } = answer
   for (const name in given) {
     const value = given[name]
-    if (value !== undefined && isAllowed(name) && IS_VALUE.test(value)) headers[name] = value
+    if (value !== undefined && isAnswerHeader(name) && IS_VALUE.test(value)) headers[name] = value
   }
   headers['x-model'] = encodedWhereNeeded(upstream.model)
   headers['x-aiload-upstream'] = encodedWhereNeeded(upstream.name)

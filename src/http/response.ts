@@ -2,7 +2,7 @@ import { errorBody, GatewayError } from '../errors.ts'
 import { streamOf, type ByteReader } from '../lib/bytes.ts'
 
 /** An answer that is ready to go out. */
-interface Outgoing {
+interface OutgoingResponse {
   readonly status: number
   readonly headers: Record<string, string>
   /** null = none, as with 204 and 304. */
@@ -10,12 +10,12 @@ interface Outgoing {
 }
 
 /** How a runtime answers quickest; `env` is what it passed to the app beside the request. */
-export type Respond = (outgoing: Outgoing, env: unknown) => Response
+export type ToResponse = (outgoing: OutgoingResponse, env: unknown) => Response
 
 type Body = ConstructorParameters<typeof Response>[0]
 
 /** For every fetch runtime. The types of the runtimes disagree on whose bytes a body may be. */
-export const webRespond: Respond = ({ status, headers, body }) =>
+export const toWebResponse: ToResponse = ({ status, headers, body }) =>
   new Response((body === null || body instanceof Uint8Array ? body : streamOf(body)) as Body, {
     status,
     headers,

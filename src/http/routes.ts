@@ -14,47 +14,47 @@
  * health       `GET /readyz` and the page at `/`
  */
 import { GatewayError } from '../errors.ts'
-import { preflightHeaders, tell, type Visit } from './context.ts'
+import { preflightHeaders, logRequest, type RequestContext } from './context.ts'
 import type { AppDeps } from './deps.ts'
 import { listModels, retrieveModel } from './models.ts'
-import { OWN_PATHS, RELAYED_PATHS, routeOf, unescaped, type Route } from './paths.ts'
-import { passOnRoute, relayRoute } from './relay-route.ts'
+import { OWN_PATHS, RELAYED_PATHS, routeOf, decodedPath, type Route } from './paths.ts'
+import { passthroughRoute, relayRoute } from './relay-route.ts'
 import { jsonResponse } from './response.ts'
 
 const PREFIX = '/v1/'
 
 /** Everything below `/v1/`: relayed to a pool, answered here, or passed on to the one upstream that can mean it. */
-export function v1(visit: Visit, deps: AppDeps): Promise<Response> | Response {
+export function v1(context: RequestContext, deps: AppDeps): Promise<Response> | Response {
   if (deps.isDraining()) throw draining()
-  const { method } = visit.request
-  const path = visit.path.slice(PREFIX.length)
-  if (path === '') throw notFound(visit.path)
+  const { method } = context.request
+  const path = context.path.slice(PREFIX.length)
+  if (path === '') throw notFound(context.path)
   const route = routeOf(path)
   if (route?.methods.includes(method) === true) {
     const { endpoint } = route
-    if (endpoint === undefined) return ownModels(visit, { path, route, deps })
-    return relayRoute(visit, { path: route.path, endpoint }, deps)
+    if (endpoint === undefined) return ownModels(context, { path, route, deps })
+    return relayRoute(context, { path: route.path, endpoint }, deps)
   }
-  if (NEVER_PASSED.has(method.toUpperCase()))
+  if (NEVER_FORWARDED.has(method.toUpperCase()))
     throw wrongMethod(method, ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'])
-  const upstream = visit.setup.passOnTo
-  const isPassedOn = route === undefined || route.passedOn.includes(method)
-  if (isPassedOn && upstream !== undefined) return passOnRoute(visit, { upstream, path }, deps)
-  if (route !== undefined) throw wrongMethod(method, allowedOn(route, visit))
-  throw unsupported(visit.path)
+  const upstream = context.runtimeConfig.passthroughUpstream
+  const isPassthrough = route === undefined || route.passthroughMethods.includes(method)
+  if (isPassthrough && upstream !== undefined) return passthroughRoute(context, { upstream, path }, deps)
+  if (route !== undefined) throw wrongMethod(method, allowedOn(route, context))
+  throw unsupported(context.path)
 }
 
 /** TRACE would show the upstream's key to the client, and fetch knows none of these. */
-const NEVER_PASSED = new Set(['TRACE', 'TRACK', 'CONNECT'])
+const NEVER_FORWARDED = new Set(['TRACE', 'TRACK', 'CONNECT'])
 
 function ownModels(
-  visit: Visit,
+  context: RequestContext,
   { path, route, deps }: { path: string; route: Route; deps: AppDeps },
 ): Response {
-  const { setup, ownHeaders } = visit
-  const id = unescaped(path.slice('models/'.length).replace(/\/+$/, ''))
-  const found = route.path === 'models' ? listModels(setup) : retrieveModel(setup, id)
-  tell(visit, { status: 200 }, deps)
+  const { runtimeConfig, ownHeaders } = context
+  const id = decodedPath(path.slice('models/'.length).replace(/\/+$/, ''))
+  const found = route.path === 'models' ? listModels(runtimeConfig) : retrieveModel(runtimeConfig, id)
+  logRequest(context, { status: 200 }, deps)
   return jsonResponse(found, 200, ownHeaders)
 }
 
@@ -70,12 +70,15 @@ function unsupported(path: string): GatewayError {
   const why = `${shown} exists on one account only, so it is passed on when exactly one upstream is configured or settings.passthrough names one.`
   return new GatewayError(
     'unsupported_endpoint',
-    `${why}${hintFor(path)} Relayed to all are: ${RELAYED_PATHS.join(', ')}.`,
+    `${why}${suggestionFor(path)} Relayed to all are: ${RELAYED_PATHS.join(', ')}.`,
   )
 }
 
-function allowedOn({ methods, passedOn }: Route, { setup }: Visit): readonly string[] {
-  return setup.passOnTo === undefined ? methods : [...methods, ...passedOn]
+function allowedOn(
+  { methods, passthroughMethods }: Route,
+  { runtimeConfig }: RequestContext,
+): readonly string[] {
+  return runtimeConfig.passthroughUpstream === undefined ? methods : [...methods, ...passthroughMethods]
 }
 
 /** RFC 9110 §15.5.6. */
@@ -91,11 +94,11 @@ export function wrongMethod(method: string, allowed: readonly string[]): Gateway
 
 /** 404 for a path that nobody has. A wrong base URL is the common cause, so a path with a known end gets a hint. */
 export function notFound(path: string): GatewayError {
-  return new GatewayError('not_found', `There is nothing at this path.${hintFor(path)}`)
+  return new GatewayError('not_found', `There is nothing at this path.${suggestionFor(path)}`)
 }
 
 /** ` Did you mean …?` with a space in front; empty where nothing is near. */
-function hintFor(path: string): string {
+function suggestionFor(path: string): string {
   const bare = path.replace(/\/+$/, '')
   if (bare === '/v1') return ' The API is below it: POST /v1/chat/completions, for one.'
   const meant = OWN_PATHS.find((known) => bare.endsWith(known.slice('/v1'.length)))
@@ -103,10 +106,10 @@ function hintFor(path: string): string {
 }
 
 /** `OPTIONS` on any path: 204 without a token, since a browser sends none. Says nothing to origins not allowed. */
-export function preflight({ arrival, ownHeaders }: Visit): Response {
+export function preflight({ incoming, ownHeaders }: RequestContext): Response {
   const isAllowed = ownHeaders['access-control-allow-origin'] !== undefined
   const headers = isAllowed
-    ? Object.assign(preflightHeaders(arrival.headers['access-control-request-headers']), ownHeaders)
+    ? Object.assign(preflightHeaders(incoming.headers['access-control-request-headers']), ownHeaders)
     : ownHeaders
   return new Response(null, { status: 204, headers })
 }

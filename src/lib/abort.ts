@@ -34,9 +34,9 @@ export function createAbort(): AbortControllerLike {
     abort() {
       if (signal.aborted) return
       signal.aborted = true
-      const told = listeners
+      const notified = listeners
       listeners = []
-      for (const listener of told) listener()
+      for (const listener of notified) listener()
     },
   }
 }

@@ -191,6 +191,23 @@ export function createTail(limit = 16_384): Tail {
   }
 }
 
+/** Several chunks as one; the chunk itself where there is only one, so that nothing is copied. */
+export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
+  const [only] = chunks
+  if (only !== undefined && chunks.length === 1) return only
+  const whole = new Uint8Array(chunks.reduce((size, { length }) => size + length, 0))
+  let at = 0
+  for (const chunk of chunks) {
+    whole.set(chunk, at)
+    at += chunk.length
+  }
+  return whole
+}
+
+/** The bytes that end lines. */
+export const LF = 0x0a
+export const CR = 0x0d
+
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 
@@ -198,7 +215,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 const SHORT = 48
 
 /** The text of the UTF-8 bytes from `start` to `end`; what is no UTF-8 is U+FFFD. A byte order mark stays. */
-export function textOf(bytes: Uint8Array, start: number, end: number): string {
+export function utf8Text(bytes: Uint8Array, start: number, end: number): string {
   if (end - start > SHORT) return decoder.decode(bytes.subarray(start, end))
   let text = ''
   for (let at = start; at < end; at++) {
@@ -210,7 +227,7 @@ export function textOf(bytes: Uint8Array, start: number, end: number): string {
 }
 
 /** The UTF-8 bytes of a text; half a surrogate pair is U+FFFD. */
-export function utf8Of(text: string): Uint8Array {
+export function utf8Bytes(text: string): Uint8Array {
   const { length } = text
   if (length > SHORT) return encoder.encode(text)
   const bytes = new Uint8Array(length)

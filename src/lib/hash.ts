@@ -1,6 +1,6 @@
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'
-import { utf8Of } from './bytes.ts'
+import { utf8Bytes } from './bytes.ts'
 
 /** The finaliser of 32-bit MurmurHash3 (Austin Appleby, public domain): every input bit moves every output bit. */
 function mixed(word: number): number {
@@ -35,7 +35,7 @@ export function hash01(text: string): number {
 
 /** 32 hex digits that stand for the text without telling it: the first 16 bytes of the SHA-256 of its UTF-8. */
 export function fingerprint(text: string): string {
-  return bytesToHex(sha256(utf8Of(text)).subarray(0, 16))
+  return bytesToHex(sha256(utf8Bytes(text)).subarray(0, 16))
 }
 
 /**

@@ -19,6 +19,14 @@ export function headerBagOf(headers: Headers): HeaderBag {
   return bag
 }
 
+/** The headers of an answer whose body was decoded: what they said of the encoded one is gone. */
+export function withoutCoding(headers: HeaderBag): HeaderBag {
+  const bag = Object.assign(emptyBag(), headers)
+  delete bag['content-encoding']
+  delete bag['content-length']
+  return bag
+}
+
 /** No prototype but an empty one: as quick as any object, and no name is inherited. */
 const Bag = function Bag() {} as unknown as new () => Record<string, string>
 Bag.prototype = Object.create(null)

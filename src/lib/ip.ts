@@ -5,7 +5,7 @@
  */
 type Ip = readonly number[]
 
-const longestText = 45
+const longestIp = 45
 /** How dual-stack sockets begin the name of an IPv4 peer. */
 const mappedPrefix = '::ffff:'
 const zeros = [0, 0, 0, 0, 0, 0, 0, 0]
@@ -33,7 +33,7 @@ function parseV4(text: string): number | undefined {
 }
 
 /** The value of one to four hexadecimal digits; −1 for anything else. */
-function wordOf(digits: string): number {
+function hexWord(digits: string): number {
   if (digits.length === 0 || digits.length > 4) return -1
   let value = 0
   for (let at = 0; at < digits.length; at++) {
@@ -61,7 +61,7 @@ function parseV6(text: string): Ip | undefined {
   let at = gap === 0 ? 2 : 0
   while (at < text.length) {
     const colon = text.indexOf(':', at)
-    const word = wordOf(text.slice(at, colon < 0 ? text.length : colon))
+    const word = hexWord(text.slice(at, colon < 0 ? text.length : colon))
     if (word < 0 || colon === text.length - 1) return undefined
     words.push(word)
     at = colon < 0 ? text.length : colon + 1
@@ -80,7 +80,7 @@ function parseV6(text: string): Ip | undefined {
  * such as a port, brackets, a zone, leading zeros in IPv4.
  */
 export function parseIp(text: string): Ip | undefined {
-  if (text.length > longestText) return undefined
+  if (text.length > longestIp) return undefined
   const dotted = text.startsWith(mappedPrefix) ? text.slice(mappedPrefix.length) : text
   const bits = parseV4(dotted)
   if (bits !== undefined) return [0, 0, 0, 0, 0, 0xffff, bits >>> 16, bits & 0xffff]
@@ -156,7 +156,7 @@ export function isInRange(ip: Ip, { base, bits }: AddressRange): boolean {
 export type TrustedProxies = readonly AddressRange[]
 
 /** Where a request seems to come from. */
-interface Origin {
+interface ClientSource {
   /** The other end of the connection, as the runtime names it. */
   readonly peer: string
   /** `X-Forwarded-For`, repeated fields joined with commas. */
@@ -231,7 +231,7 @@ function nearestUntrusted(hops: readonly string[], trusted: TrustedProxies): Ip 
  * A peer that is no address, such as a Unix socket's, is trusted by nobody and stays as it is, `unknown` when empty.
  * The work is bounded whatever the headers hold: the last 2 KiB of hops are read.
  */
-export function clientAddress({ peer, forwardedFor, realIp, trusted }: Origin): string {
+export function clientAddress({ peer, forwardedFor, realIp, trusted }: ClientSource): string {
   const peerIp = hopIp(peer)
   if (peerIp === undefined) return peer || 'unknown'
   const isAlone = forwardedFor === undefined && realIp === undefined

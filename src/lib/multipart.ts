@@ -1,4 +1,4 @@
-import { createByteSearch, matchesAt, type ByteSearch } from './bytes.ts'
+import { type ByteSearch, CR, createByteSearch, LF, matchesAt } from './bytes.ts'
 
 /** Where the value of a form field stands, or where the field would be inserted. */
 interface FormField {
@@ -28,7 +28,7 @@ export function findFormField(bytes: Uint8Array, contentType: string, name: stri
   const { start: formStart } = eachPart(bytes, boundary, (start, end) => {
     const headersEnd = headersEndOf(bytes, start, end)
     const headers = headerLines(bytes.subarray(start, headersEnd))
-    if (nameOf(headers) !== name) return
+    if (fieldNameOf(headers) !== name) return
     if (found.length > 0) throw new MultipartError(`the form has the field ${name} twice`)
     refuseEncoded(headers)
     found.push({ start: headersEnd + BLANK_LINE.length, end })
@@ -85,7 +85,7 @@ function headerLines(bytes: Uint8Array): HeaderLine[] {
   })
 }
 
-function nameOf(headers: readonly HeaderLine[]): string | undefined {
+function fieldNameOf(headers: readonly HeaderLine[]): string | undefined {
   const dispositions = headers.filter(([name]) => name === 'content-disposition')
   if (dispositions.length > 1) throw new MultipartError('a part has two content dispositions')
   const parameters = headerParameters(dispositions[0]?.[1] ?? '')
@@ -207,8 +207,6 @@ function delimiterOf(bytes: Uint8Array, start: number, behind: number): Delimite
 }
 
 const DASH = 0x2d
-const CR = 0x0d
-const LF = 0x0a
 
 /** One parameter: its name, then perhaps a value, quoted (whatever follows the quote is dropped) or bare. */
 const PARAMETER = /([^\s;="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\[^])*)"[^;]*|([^\s";][^;]*)?))?(?=;|$)/

@@ -1,4 +1,5 @@
 /** One event as an EventSource would dispatch it. */
+import { CR, LF } from './bytes.ts'
 export interface SseEvent {
   /** The type that its `event:` field names; `message` without one. */
   readonly event: string
@@ -94,8 +95,6 @@ export function createEventScanner(limit = 1_048_576): EventScanner {
   }
 }
 
-const LF = 10
-const CR = 13
 const COLON = 58
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
 

@@ -54,10 +54,10 @@ const monthNames = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep
 /** The longest form is the ISO one with nanoseconds and an offset. */
 const longestDate = 40
 
-type Fields = Readonly<Record<string, string | undefined>>
+type DateFields = Readonly<Record<string, string | undefined>>
 
 /** The epoch in ms of fields read as UTC; undefined for a day or an hour that no calendar has. */
-function utcMs(fields: Fields, year: number, month: number): number | undefined {
+function utcMs(fields: DateFields, year: number, month: number): number | undefined {
   const day = Number(fields['day'])
   const hour = Number(fields['hour'] ?? 0)
   const minute = Number(fields['minute'] ?? 0)
@@ -69,7 +69,7 @@ function utcMs(fields: Fields, year: number, month: number): number | undefined 
   return midnight.getTime() + (hour * 60 + minute) * 60_000 + wholeMs(second * 1_000)
 }
 
-function isoMs(fields: Fields): number | undefined {
+function isoMs(fields: DateFields): number | undefined {
   const utc = utcMs(fields, Number(fields['year']), Number(fields['month']))
   const zoneMinutes = Number(fields['zoneHour'] ?? 0) * 60 + Number(fields['zoneMinute'] ?? 0)
   if (utc === undefined || zoneMinutes > 24 * 60) return undefined
@@ -83,7 +83,7 @@ function fullYear(year: string, wallNow: number): number {
   return latest - ((latest - Number(year)) % 100)
 }
 
-function httpMs(fields: Fields, wallNow: number): number | undefined {
+function httpMs(fields: DateFields, wallNow: number): number | undefined {
   const month = monthNames.indexOf((fields['name'] ?? '').toLowerCase()) + 1
   return utcMs(fields, fullYear(fields['year'] ?? '', wallNow), month)
 }

@@ -37,7 +37,7 @@ interface AffinitySource {
  * same in every process, so that replicas agree.
  */
 export function affinityKeyOf(source: AffinitySource): string {
-  const value = valueOf(source)
+  const value = affinityValue(source)
   return value === undefined ? '' : keyOf(hash01(`${source.poolId}\n${value}`))
 }
 
@@ -48,24 +48,24 @@ function keyOf(hash: number): string {
   return `${high}.${bits - high * 2 ** 27}`
 }
 
-function valueOf({ rule, address, headers, scan }: AffinitySource): string | undefined {
+function affinityValue({ rule, address, headers, scan }: AffinitySource): string | undefined {
   if (rule.kind === 'off') return undefined
   if (rule.kind === 'ip') return `ip ${address}`
   // One client token: everybody shares the key until there are more.
   if (rule.kind === 'token') return 'token'
-  if (rule.kind === 'user') return labelled('user', textOf(scan, 'user'))
-  const named = rule.kind === 'header' ? labelled('header', headers[rule.name]) : undefined
+  if (rule.kind === 'user') return prefixed('user', stringField(scan, 'user'))
+  const named = rule.kind === 'header' ? prefixed('header', headers[rule.name]) : undefined
   return named ?? conversationOf(scan)
 }
 
-function labelled(label: string, value: string | undefined): string | undefined {
+function prefixed(label: string, value: string | undefined): string | undefined {
   return value === undefined || value === '' ? undefined : `${label} ${value}`
 }
 
 /** `prompt_cache_key` is the client's own word for what belongs together; else the beginning of the talk is. */
 function conversationOf(scan: JsonScan | undefined): string | undefined {
   if (scan === undefined) return undefined
-  const cacheKey = labelled('cache', textOf(scan, 'prompt_cache_key'))
+  const cacheKey = prefixed('cache', stringField(scan, 'prompt_cache_key'))
   if (cacheKey !== undefined) return cacheKey
   const span = (scan.fields.get('messages') ?? scan.fields.get('input') ?? scan.fields.get('prompt'))?.at(-1)
   if (span === undefined) return undefined
@@ -77,14 +77,14 @@ function conversationOf(scan: JsonScan | undefined): string | undefined {
   return `talk ${opening === undefined ? '-' : digestOf(opening)} ${user === undefined ? '-' : digestOf(user)}`
 }
 
-function textOf(scan: JsonScan | undefined, name: string): string | undefined {
+function stringField(scan: JsonScan | undefined, name: string): string | undefined {
   const span = scan?.fields.get(name)?.at(-1)
   return scan !== undefined && span?.kind === 'string' ? stringValue(scan.bytes, span) : undefined
 }
 
 /** Ids of earlier answers that a request builds on. They exist on one account only. */
 export function answerIdsOf(scan: JsonScan | undefined): string[] {
-  const ids = [textOf(scan, 'previous_response_id'), textOf(scan, 'conversation') ?? idInside(scan)]
+  const ids = [stringField(scan, 'previous_response_id'), stringField(scan, 'conversation') ?? idInside(scan)]
   return ids.flatMap((id) => (id === undefined || id === '' ? [] : [id]))
 }
 

@@ -9,7 +9,7 @@ import {
   OPEN_BRACKET,
   QUOTE,
   type FieldSpan,
-  type Span,
+  type ByteSpan,
 } from '../lib/json/scan.ts'
 
 /** Raw bytes of JSON values (a string with its quotes), as they stand in the request. */
@@ -29,11 +29,11 @@ interface FirstMessages {
 export function firstMessages(bytes: Uint8Array, span: FieldSpan): FirstMessages {
   if (span.kind === 'string') return { user: bytes.subarray(span.start, span.end) }
   if (span.kind !== 'array') return {}
-  let system: Span | undefined
+  let system: ByteSpan | undefined
   let at = afterSpace(bytes, span.start + 1)
   while (at < span.end && bytes[at] !== CLOSE_BRACKET) {
     const first = bytes[at]
-    if (first !== OPEN_BRACE) return resultOf(bytes, system, textOf(bytes, at, span))
+    if (first !== OPEN_BRACE) return resultOf(bytes, system, promptSpan(bytes, at, span))
     const message = messageAt(bytes, at)
     if (message.role === 'user' && message.content) return resultOf(bytes, system, message.content)
     if (message.role === 'system' || message.role === 'developer') system ??= message.content
@@ -43,7 +43,11 @@ export function firstMessages(bytes: Uint8Array, span: FieldSpan): FirstMessages
   return resultOf(bytes, system, undefined)
 }
 
-function resultOf(bytes: Uint8Array, system: Span | undefined, user: Span | undefined): FirstMessages {
+function resultOf(
+  bytes: Uint8Array,
+  system: ByteSpan | undefined,
+  user: ByteSpan | undefined,
+): FirstMessages {
   return {
     ...(system && { system: bytes.subarray(system.start, system.end) }),
     ...(user && { user: bytes.subarray(user.start, user.end) }),
@@ -51,14 +55,14 @@ function resultOf(bytes: Uint8Array, system: Span | undefined, user: Span | unde
 }
 
 /** The element at `at` when it can be a prompt by itself, else (a token number) the list. */
-function textOf(bytes: Uint8Array, at: number, list: Span): Span {
+function promptSpan(bytes: Uint8Array, at: number, list: ByteSpan): ByteSpan {
   const isPrompt = bytes[at] === QUOTE || bytes[at] === OPEN_BRACKET
   return isPrompt ? { start: at, end: afterValue(bytes, at) } : list
 }
 
 interface Message {
   role: string | undefined
-  content: Span | undefined
+  content: ByteSpan | undefined
   end: number
 }
 

@@ -8,12 +8,13 @@
  * usage         the tokens that an answer says it has cost
  */
 import { GatewayError } from '../errors.ts'
-import { createByteSearch, utf8Of } from '../lib/bytes.ts'
-import { JsonSyntaxError, replaceField, scanTopLevel, type JsonScan } from '../lib/json/scan.ts'
+import { createByteSearch, utf8Bytes } from '../lib/bytes.ts'
+import { type JsonScan, JsonSyntaxError, QUOTE, replaceField, scanTopLevel } from '../lib/json/scan.ts'
 import { numberValue, stringValue } from '../lib/json/values.ts'
 import { findFormField, MultipartError, replaceFormField } from '../lib/multipart.ts'
 import type { Endpoint } from '../pool/upstream.ts'
 import { AFFINITY_FIELDS } from './affinity-key.ts'
+import { BYTES_PER_TOKEN } from './usage.ts'
 
 /** A request body, read once. */
 export interface ParsedBody {
@@ -46,7 +47,7 @@ function parseJson(bytes: Uint8Array): ParsedBody {
     model: modelOf(scan),
     stream: scan.fields.get('stream')?.at(-1)?.kind === 'true',
     scan,
-    withModel: (model) => replaceField(scan, 'model', utf8Of(JSON.stringify(model))),
+    withModel: (model) => replaceField(scan, 'model', utf8Bytes(JSON.stringify(model))),
   }
 }
 
@@ -68,7 +69,7 @@ function modelOf(scan: JsonScan): string {
   const spans = scan.fields.get('model') ?? []
   const other = spans.find(({ kind }) => kind !== 'string' && kind !== 'null')
   if (other !== undefined) {
-    throw new GatewayError('invalid_model', `\`model\` must be a string, not ${named(other.kind)}.`, {
+    throw new GatewayError('invalid_model', `\`model\` must be a string, not ${kindName(other.kind)}.`, {
       param: 'model',
     })
   }
@@ -76,7 +77,7 @@ function modelOf(scan: JsonScan): string {
   return last === undefined || last.kind === 'null' ? '' : stringValue(scan.bytes, last)
 }
 
-function named(kind: string): string {
+function kindName(kind: string): string {
   if (kind === 'true' || kind === 'false') return 'a boolean'
   return kind === 'object' || kind === 'array' ? `an ${kind}` : `a ${kind}`
 }
@@ -107,8 +108,6 @@ interface TokenEstimate {
   readonly choices: number
 }
 
-/** OpenAI's rule of thumb for English text; other languages use more tokens, `usage` corrects it afterwards. */
-const BYTES_A_TOKEN = 4
 /** What a picture costs at the vendors' usual detail, in tokens. */
 const IMAGE_TOKENS = 800
 /** No model takes or gives more; beyond it a number is a mistake and would not add up. */
@@ -129,10 +128,10 @@ export function estimateOf(scan: JsonScan, endpoint: Endpoint): TokenEstimate {
   const inputTokens = inputOf(scan.bytes)
   if (!WRITES.has(endpoint)) return { inputTokens, outputTokens: 0, choices: 1 }
   const most =
-    numberOf(scan, 'max_completion_tokens') ??
-    numberOf(scan, 'max_tokens') ??
-    numberOf(scan, 'max_output_tokens')
-  const choices = Math.max(1, Math.min(128, Math.floor(numberOf(scan, 'n') ?? 1)))
+    numberField(scan, 'max_completion_tokens') ??
+    numberField(scan, 'max_tokens') ??
+    numberField(scan, 'max_output_tokens')
+  const choices = Math.max(1, Math.min(128, Math.floor(numberField(scan, 'n') ?? 1)))
   return {
     inputTokens,
     outputTokens: most === undefined ? undefined : Math.min(MOST_TOKENS, Math.max(0, most) * choices),
@@ -140,12 +139,11 @@ export function estimateOf(scan: JsonScan, endpoint: Endpoint): TokenEstimate {
   }
 }
 
-function numberOf(scan: JsonScan, name: string): number | undefined {
+function numberField(scan: JsonScan, name: string): number | undefined {
   const span = scan.fields.get(name)?.at(-1)
   return span?.kind === 'number' ? numberValue(scan.bytes, span) : undefined
 }
 
-const QUOTE = 0x22
 const nextData = createByteSearch(new TextEncoder().encode(';base64,'))
 /** What comes behind so many files counts as text: no request has more, and each costs a search. */
 const MOST_IMAGES = 1_000
@@ -164,5 +162,5 @@ function inputOf(bytes: Uint8Array): number {
     imageBytes += end - at
     at = nextData(bytes, end)
   }
-  return Math.ceil((bytes.length - imageBytes) / BYTES_A_TOKEN) + images * IMAGE_TOKENS
+  return Math.ceil((bytes.length - imageBytes) / BYTES_PER_TOKEN) + images * IMAGE_TOKENS
 }

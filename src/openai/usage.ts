@@ -1,6 +1,17 @@
-import { afterSpace, COLON, eachMember, oneSpelt, OPEN_BRACE, QUOTE, type Span } from '../lib/json/scan.ts'
+import {
+  afterSpace,
+  COLON,
+  eachMember,
+  oneSpelt,
+  OPEN_BRACE,
+  QUOTE,
+  type ByteSpan,
+} from '../lib/json/scan.ts'
 import { isSpelt } from '../lib/json/shape.ts'
 import { numberValue } from '../lib/json/values.ts'
+
+/** OpenAI's rule of thumb for English text; other languages use more tokens, `usage` corrects it afterwards. */
+export const BYTES_PER_TOKEN = 4
 
 /** Tokens that an answer says it has cost. What it does not say is undefined. */
 export interface Usage {
@@ -87,7 +98,7 @@ function usageIn(object: Uint8Array): Usage | undefined {
   return { input, output, total }
 }
 
-function tokensAt(bytes: Uint8Array, value: Span): number | undefined {
+function tokensAt(bytes: Uint8Array, value: ByteSpan): number | undefined {
   const count = numberValue(bytes, value)
   return count !== undefined && Number.isInteger(count) && count >= 0 && count <= mostTokens
     ? count

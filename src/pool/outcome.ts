@@ -58,6 +58,15 @@ export interface QuotaSignal {
   readonly scope: Scope
 }
 
+/** How long the windows of counted limits are, ms, from the shortest to the longest; a month is 30 days. */
+export const SPAN_MS: Readonly<Record<QuotaSignal['window'], number>> = {
+  second: 1_000,
+  minute: 60_000,
+  hour: 3_600_000,
+  day: 86_400_000,
+  month: 2_592_000_000,
+}
+
 /** A failed attempt, classified. */
 export interface Failure {
   readonly kind: 'failed'

@@ -54,10 +54,10 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
   return {
     upstreams,
     listedNames: [...new Set(['auto', ...groups, ...models])],
-    poolFor(asked, endpoint) {
-      const known = members.has(asked)
-      if (!known && asked !== '' && unknownModel === 'reject') return undefined
-      const name = known ? asked : 'auto'
+    poolFor(requestedModel, endpoint) {
+      const known = members.has(requestedModel)
+      if (!known && requestedModel !== '' && unknownModel === 'reject') return undefined
+      const name = known ? requestedModel : 'auto'
       const id = `${endpoint} ${name}`
       const cached = made.get(id)
       if (cached !== undefined) return cached

@@ -13,14 +13,14 @@ export interface Candidate {
    * could give in every minute until it ends.
    */
   readonly headroom: number
-  /** What smooth round robin has saved up for it; see `spendTurn`. */
+  /** What smooth round robin has saved up for it; see `chargeRoundRobin`. */
   readonly credit: number
 }
 
 /** What a strategy may look at besides the candidates. */
 interface PickContext {
   /** Uniform in [0, 1). */
-  readonly draw: () => number
+  readonly random: () => number
   /** The affinity key of the request; empty where there is none. */
   readonly key: string
   /** How many are wanted, for there may be a thousand and the first mostly serves; at least 2. All unless given. */
@@ -49,8 +49,8 @@ function byScore(
   { most = Infinity }: PickContext,
   { score: by, ties }: { score: Score; ties?: Score },
 ): Candidate[] {
-  const places = highest(scoresOf(candidates, by), most, ties && scoresOf(candidates, ties))
-  return places.map((at) => candidates[at]).filter((candidate) => candidate !== undefined)
+  const indices = highest(scoresOf(candidates, by), most, ties && scoresOf(candidates, ties))
+  return indices.map((at) => candidates[at]).filter((candidate) => candidate !== undefined)
 }
 
 function scoresOf(candidates: readonly Candidate[], scoreOf: Score): Float64Array {
@@ -60,18 +60,19 @@ function scoresOf(candidates: readonly Candidate[], scoreOf: Score): Float64Arra
   return scores
 }
 
-const drawn =
-  ({ draw }: PickContext): Score =>
+const randomScore =
+  ({ random }: PickContext): Score =>
   ({ upstream }) =>
-    chance(draw(), upstream.weight)
+    chance(random(), upstream.weight)
 
 /** Each upstream in proportion to its weight, independently for every request. */
-const random: Strategy = (candidates, context) => byScore(candidates, context, { score: drawn(context) })
+const weightedRandom: Strategy = (candidates, context) =>
+  byScore(candidates, context, { score: randomScore(context) })
 
 /** The same key goes to the same upstream; when that one is away, only its keys move. */
 export const rendezvous: Strategy = (candidates, context) => {
   const key = hash01(context.key)
-  const score: Score = ({ upstream }) => chance(pairedHash01(key, upstream.place), upstream.weight)
+  const score: Score = ({ upstream }) => chance(pairedHash01(key, upstream.rendezvousHash), upstream.weight)
   return byScore(candidates, context, { score })
 }
 
@@ -83,7 +84,7 @@ const roundRobin: Strategy = (candidates, context) =>
 const leastBusy: Strategy = (candidates, context) =>
   byScore(candidates, context, {
     score: ({ upstream, inFlight }) => -inFlight / upstream.weight,
-    ties: drawn(context),
+    ties: randomScore(context),
   })
 
 /**
@@ -91,7 +92,7 @@ const leastBusy: Strategy = (candidates, context) =>
  * the requests under way. Comparing two and not all keeps a fresh measurement from drawing everybody.
  */
 const fastest: Strategy = (candidates, context) => {
-  const [first, second, ...rest] = random(candidates, context)
+  const [first, second, ...rest] = weightedRandom(candidates, context)
   if (first === undefined) return []
   if (second === undefined) return [first]
   return load(second) < load(first) ? [second, first, ...rest] : [first, second, ...rest]
@@ -102,14 +103,14 @@ const load = ({ latencyMs, inFlight }: Candidate): number => latencyMs * (inFlig
 
 /** The largest free share of its tightest limit; ties in proportion to the weights. */
 const headroom: Strategy = (candidates, context) =>
-  byScore(candidates, context, { score: (candidate) => candidate.headroom, ties: drawn(context) })
+  byScore(candidates, context, { score: (candidate) => candidate.headroom, ties: randomScore(context) })
 
 /** As listed in the configuration. */
 const inOrder: Strategy = (candidates, { most }) => candidates.slice(0, most)
 
 /** The strategies by the names that the configuration knows. */
 export const strategies: Readonly<Record<StrategyName, Strategy>> = {
-  random,
+  random: weightedRandom,
   round_robin: roundRobin,
   least_busy: leastBusy,
   fastest,
@@ -122,7 +123,7 @@ export const strategies: Readonly<Record<StrategyName, Strategy>> = {
  * earns its weight, the picked one pays the sum. The credits of a set of candidates always sum to what
  * they summed to before, and over `sum of weights` turns each is picked as often as its weight.
  */
-export function spendTurn(
+export function chargeRoundRobin(
   credits: Map<string, number>,
   candidates: readonly Candidate[],
   picked: Upstream,
@@ -201,9 +202,9 @@ interface Scored {
 export function highest(scores: Float64Array, most: number, ties: Float64Array = scores): number[] {
   const scored = { scores, ties }
   const best: number[] = []
-  for (let place = 0; place < scores.length; place++) {
-    if (best.length < most) best.push(place)
-    else if (isAbove(scored, place, best[best.length - 1])) best[best.length - 1] = place
+  for (let index = 0; index < scores.length; index++) {
+    if (best.length < most) best.push(index)
+    else if (isAbove(scored, index, best[best.length - 1])) best[best.length - 1] = index
     else continue
     moveUp(scored, best)
   }
@@ -213,9 +214,9 @@ export function highest(scores: Float64Array, most: number, ties: Float64Array =
 /** Puts the last of a list that is sorted but for it where it belongs. */
 function moveUp(scored: Scored, best: number[]): void {
   let at = best.length - 1
-  const place = best[at] ?? 0
-  for (; at > 0 && isAbove(scored, place, best[at - 1]); at--) best[at] = best[at - 1] ?? 0
-  best[at] = place
+  const index = best[at] ?? 0
+  for (; at > 0 && isAbove(scored, index, best[at - 1]); at--) best[at] = best[at - 1] ?? 0
+  best[at] = index
 }
 
 function isAbove({ scores, ties }: Scored, one: number, other: number | undefined): boolean {

@@ -6,7 +6,7 @@ export interface Upstream {
    */
   readonly id: string
   /** `hash01` of the id: where rendezvous hashing sees it. */
-  readonly place: number
+  readonly rendezvousHash: number
   /** Unique; shown in logs, metrics and headers. */
   readonly name: string
   /** The model name that it is asked for. */
@@ -30,7 +30,7 @@ export interface Upstream {
 }
 
 /** One scope that a request draws on: something that can rest, and whose limits are counted. */
-export interface Draw {
+export interface LimitScope {
   /** Key of the scope's state in the store; never contains a secret. */
   readonly scope: string
   readonly role: 'upstream' | 'key' | 'endpoint' | 'origin' | 'quota'
@@ -45,7 +45,7 @@ export interface Claim {
   /** The upstream's: of an order it is never moved in front of a lower one. */
   readonly priority: number
   /** The upstream's own scope is the first. */
-  readonly draws: readonly Draw[]
+  readonly draws: readonly LimitScope[]
 }
 
 /**

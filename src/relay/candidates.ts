@@ -1,27 +1,27 @@
 import { instantOf } from '../lib/clock.ts'
 import type { Candidate } from '../pool/strategy.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
-import { cureOf, judged, type Block } from '../state/availability.ts'
-import type { Standing } from '../state/headroom.ts'
+import { remedyOf, claimAvailability, type UnavailableReason } from '../state/availability.ts'
+import type { ClaimSnapshot } from '../state/headroom.ts'
 import { latencyOf } from '../state/scope.ts'
 import type { Ask, MaybePromise, StateStore } from '../state/store.ts'
 import type { RelayDeps } from './deps.ts'
 import type { RelayRequest } from './request.ts'
 
 /** An upstream that may not take the request now, and why. */
-export interface Resting {
+export interface Unavailable {
   readonly upstream: Upstream
-  readonly block: Block
+  readonly reason: UnavailableReason
 }
 
 /** Who of a pool may take a request now, and what keeps the others. */
-export interface Survey {
+export interface Evaluation {
   readonly candidates: readonly Candidate[]
-  readonly resting: readonly Resting[]
+  readonly unavailable: readonly Unavailable[]
 }
 
 /** Looks at every upstream once, with one question to the store. */
-export function surveyOf(
+export function evaluate(
   upstreams: readonly Upstream[],
   ask: Ask,
   given: {
@@ -30,62 +30,62 @@ export function surveyOf(
     readonly credits: ReadonlyMap<string, number>
     readonly store: StateStore
   },
-): MaybePromise<Survey> {
+): MaybePromise<Evaluation> {
   const { endpoint, now, credits, store } = given
-  const known = store.standings(upstreams.map(({ claims }) => claims[endpoint]))
-  return known instanceof Promise ? known.then(surveyed) : surveyed(known)
+  const known = store.claimSnapshots(upstreams.map(({ claims }) => claims[endpoint]))
+  return known instanceof Promise ? known.then(evaluationOf) : evaluationOf(known)
 
-  function surveyed(standings: readonly Standing[]): Survey {
+  function evaluationOf(claimSnapshots: readonly ClaimSnapshot[]): Evaluation {
     const candidates: Candidate[] = []
-    const resting: Resting[] = []
-    for (let at = 0; at < standings.length; at++) {
+    const unavailable: Unavailable[] = []
+    for (let at = 0; at < claimSnapshots.length; at++) {
       const upstream = upstreams[at]
-      const standing = standings[at]
-      if (upstream === undefined || standing === undefined) continue
-      const found = judged(upstream.claims[endpoint], standing, { ask, now })
-      if (!found.free) {
-        resting.push({ upstream, block: found.block })
+      const claimSnapshot = claimSnapshots[at]
+      if (upstream === undefined || claimSnapshot === undefined) continue
+      const availability = claimAvailability(upstream.claims[endpoint], claimSnapshot, { ask, now })
+      if (!availability.free) {
+        unavailable.push({ upstream, reason: availability.reason })
         continue
       }
-      const [state] = standing.states
+      const [state] = claimSnapshot.states
       candidates.push({
         upstream,
         inFlight: state?.inFlight ?? 0,
         latencyMs: latencyOf(state, now),
-        headroom: found.headroom,
+        headroom: availability.headroom,
         credit: credits.size === 0 ? 0 : (credits.get(upstream.id) ?? 0),
       })
     }
-    return { candidates, resting }
+    return { candidates, unavailable }
   }
 }
 
 /** Who may answer a request, as far as that is known here. */
-export interface Eligible {
+export interface PinResolution {
   readonly upstreams: readonly Upstream[]
   /** Keys whose holder only the next `acquire` finds out; empty = all is known. */
-  readonly unheard: readonly string[]
+  readonly unresolvedPins: readonly string[]
 }
 
 /** No key; the same list each time. */
-export const NOTHING: readonly string[] = []
+export const NO_KEYS: readonly string[] = []
 
 /** The key under which the upstream of an answer is remembered. */
 export const answerKey = (id: string): string => `answer ${id}`
 
 /** An answer exists on one account: a request that builds on it goes there alone. */
-export async function eligibleFor(
+export async function pinnedUpstreams(
   { pool, answerIds }: Pick<RelayRequest, 'pool' | 'answerIds'>,
   { store, clock }: RelayDeps,
-): Promise<Eligible> {
+): Promise<PinResolution> {
   const keys = answerIds.map(answerKey)
   for (const [at, key] of keys.entries()) {
-    const holder = await store.recall(key, instantOf(clock))
-    if (holder === null) return { upstreams: pool.upstreams, unheard: keys.slice(at) }
-    const upstream = pool.upstreams.find(({ id }) => id === holder)
-    if (upstream !== undefined) return { upstreams: [upstream], unheard: NOTHING }
+    const pinnedUpstream = await store.recall(key, instantOf(clock))
+    if (pinnedUpstream === null) return { upstreams: pool.upstreams, unresolvedPins: keys.slice(at) }
+    const upstream = pool.upstreams.find(({ id }) => id === pinnedUpstream)
+    if (upstream !== undefined) return { upstreams: [upstream], unresolvedPins: NO_KEYS }
   }
-  return { upstreams: pool.upstreams, unheard: NOTHING }
+  return { upstreams: pool.upstreams, unresolvedPins: NO_KEYS }
 }
 
 /** When limits reopen. */
@@ -97,9 +97,9 @@ interface RetryAt {
 }
 
 /** When the first of those reopens that waiting cures; undefined when no limit stands in the way. */
-export function retryAt(resting: readonly Resting[]): RetryAt | undefined {
-  const limits = resting.map(({ block }) => block).filter((block) => cureOf(block) === 'wait')
+export function retryAt(unavailable: readonly Unavailable[]): RetryAt | undefined {
+  const limits = unavailable.map(({ reason }) => reason).filter((reason) => remedyOf(reason) === 'wait')
   if (limits.length === 0) return undefined
-  const times = limits.filter((block) => !block.onRelease).map(({ until }) => until)
+  const times = limits.filter((reason) => !reason.onRelease).map(({ until }) => until)
   return { at: Math.min(...times), onRelease: times.length < limits.length }
 }

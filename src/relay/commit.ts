@@ -1,5 +1,5 @@
 import { errorBody } from '../errors.ts'
-import { readerOf, type ByteReader } from '../lib/bytes.ts'
+import { type ByteReader, concatBytes, readerOf } from '../lib/bytes.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { createEventScanner, type EventScanner, type SseEvent } from '../lib/sse.ts'
 import type { Failure } from '../pool/outcome.ts'
@@ -27,7 +27,7 @@ export type Commit =
       readonly opening: string
     }
 
-interface Asked {
+interface CommitOptions {
   readonly stream: boolean
   readonly wallNow: number
 }
@@ -42,46 +42,46 @@ const PEEK_BYTES = 262_144
  *
  * @throws TransportError when the upstream breaks off before that
  */
-export function commitAnswer(response: UpstreamResponse, asked: Asked): MaybePromise<Commit> {
+export function commitAnswer(response: UpstreamResponse, options: CommitOptions): MaybePromise<Commit> {
   const { status, headers, body } = response
-  const early = classifyAnswer({ status, headers, body: undefined, wallNow: asked.wallNow })
-  if (early !== undefined) return refuse(readerOf(body), early)
-  const kind = kindOf(headers, asked.stream)
-  if (kind === 'events') return commitEvents(response, asked)
-  if (!(body instanceof Uint8Array)) return commitFirstByte(response, asked, body)
+  const early = classifyAnswer({ status, headers, body: undefined, wallNow: options.wallNow })
+  if (early !== undefined) return failedCommit(readerOf(body), early)
+  const kind = answerKindOf(headers, options.stream)
+  if (kind === 'events') return commitEvents(response, options)
+  if (!(body instanceof Uint8Array)) return commitFirstByte(response, options, body)
   return kind === 'json' && isEventForm(body)
-    ? commitEvents(response, asked)
-    : commitWhole(response, body, asked)
+    ? commitEvents(response, options)
+    : commitWhole(response, body, options)
 }
 
-function commitWhole(response: UpstreamResponse, bytes: Uint8Array, { wallNow }: Asked): Commit {
+function commitWhole(response: UpstreamResponse, bytes: Uint8Array, { wallNow }: CommitOptions): Commit {
   const { status, headers } = response
   const failure = classifyAnswer({ status, headers, body: bytes, wallNow })
   if (failure !== undefined) return { kind: 'failed', failure }
-  return { kind: 'bytes', headers: typed(headers, 'application/json'), bytes }
+  return { kind: 'bytes', headers: withContentType(headers, 'application/json'), bytes }
 }
 
 /** JSON larger than what is held whole, and everything that is neither JSON nor events. */
 async function commitFirstByte(
   response: UpstreamResponse,
-  asked: Asked,
+  options: CommitOptions,
   reader: ByteReader,
 ): Promise<Commit> {
-  const headers = typed(response.headers, 'application/json')
+  const headers = withContentType(response.headers, 'application/json')
   for (;;) {
     const { done, value } = await reader.read()
-    if (done) return commitWhole(response, new Uint8Array(0), asked)
+    if (done) return commitWhole(response, new Uint8Array(0), options)
     if (value.length > 0)
       return { kind: 'stream', headers, head: [value], reader, isEvents: false, opening: '' }
   }
 }
 
-function refuse(reader: ByteReader, failure: Failure): Commit {
+function failedCommit(reader: ByteReader, failure: Failure): Commit {
   void reader.cancel().catch(() => {})
   return { kind: 'failed', failure }
 }
 
-async function commitEvents(response: UpstreamResponse, asked: Asked): Promise<Commit> {
+async function commitEvents(response: UpstreamResponse, options: CommitOptions): Promise<Commit> {
   const { status } = response
   const headers = { ...response.headers, 'content-type': eventType(response.headers) }
   const reader = readerOf(response.body)
@@ -91,12 +91,12 @@ async function commitEvents(response: UpstreamResponse, asked: Asked): Promise<C
   let opening = ''
   for (;;) {
     const { done, value } = await reader.read()
-    if (done) return endedEarly(response, asked, { scanner, bytes: joined(head) })
+    if (done) return endedEarly(response, options, { scanner, bytes: concatBytes(head) })
     head.push(value)
     size += value.length
     for (const event of scanner.push(value)) {
-      const failure = failureIn(event, response, asked)
-      if (failure !== undefined) return refuse(reader, { ...failure, status })
+      const failure = failureIn(event, response, options)
+      if (failure !== undefined) return failedCommit(reader, { ...failure, status })
       if (opening === '') opening = event.data
       if (isPreamble(event)) continue
       return { kind: 'stream', headers, head, reader, isEvents: true, opening }
@@ -107,7 +107,7 @@ async function commitEvents(response: UpstreamResponse, asked: Asked): Promise<C
       headers,
       head,
       reader,
-      isEvents: isEventForm(joined(head)),
+      isEvents: isEventForm(concatBytes(head)),
       opening,
     }
   }
@@ -122,7 +122,7 @@ function eventType(headers: HeaderBag): string {
 function failureIn(
   { event, data }: SseEvent,
   { headers }: UpstreamResponse,
-  { wallNow }: Asked,
+  { wallNow }: CommitOptions,
 ): Failure | undefined {
   return classifyStreamError({ event, data, headers, wallNow })
 }
@@ -133,20 +133,20 @@ function failureIn(
  */
 function endedEarly(
   response: UpstreamResponse,
-  asked: Asked,
+  options: CommitOptions,
   { scanner, bytes }: { scanner: EventScanner; bytes: Uint8Array },
 ): Commit {
   const { 'content-type': _, ...headers } = response.headers
-  if (!isEventForm(bytes)) return commitWhole({ ...response, headers }, bytes, asked)
-  if (scanner.atBoundary()) return commitWhole({ ...response, headers }, new Uint8Array(0), asked)
-  for (const event of scanner.push(BLANK_LINE)) {
-    const failure = failureIn(event, response, asked)
+  if (!isEventForm(bytes)) return commitWhole({ ...response, headers }, bytes, options)
+  if (scanner.atBoundary()) return commitWhole({ ...response, headers }, new Uint8Array(0), options)
+  for (const event of scanner.push(EVENT_END)) {
+    const failure = failureIn(event, response, options)
     if (failure !== undefined) return { kind: 'failed', failure: { ...failure, status: response.status } }
   }
   throw new TransportError('broken', 'the stream ended inside its first event')
 }
 
-const BLANK_LINE = new TextEncoder().encode('\n\n')
+const EVENT_END = new TextEncoder().encode('\n\n')
 
 /** The beginning of a body, and what can be done with the rest. */
 interface Prefix {
@@ -164,28 +164,15 @@ export async function readPrefix(reader: Uint8Array | ByteReader, atMost: number
   let size = 0
   while (size < atMost) {
     const { done, value } = await reader.read()
-    if (done) return { bytes: joined(chunks), rest: undefined, cancel: () => {} }
+    if (done) return { bytes: concatBytes(chunks), rest: undefined, cancel: () => {} }
     chunks.push(value)
     size += value.length
   }
   return {
-    bytes: joined(chunks),
+    bytes: concatBytes(chunks),
     rest: () => chained(chunks, reader),
     cancel: () => void reader.cancel().catch(() => {}),
   }
-}
-
-/** One piece of several; the piece itself when there is one. */
-function joined(chunks: readonly Uint8Array[]): Uint8Array {
-  const [only] = chunks
-  if (only !== undefined && chunks.length === 1) return only
-  const whole = new Uint8Array(chunks.reduce((size, { length }) => size + length, 0))
-  let at = 0
-  for (const chunk of chunks) {
-    whole.set(chunk, at)
-    at += chunk.length
-  }
-  return whole
 }
 
 function chained(head: readonly Uint8Array[], reader: ByteReader): ByteReader {
@@ -203,7 +190,7 @@ function chained(head: readonly Uint8Array[], reader: ByteReader): ByteReader {
 type AnswerKind = 'json' | 'events' | 'other'
 
 /** A missing type is what the client asked for. */
-export function kindOf(headers: HeaderBag, isStreamAsked: boolean): AnswerKind {
+export function answerKindOf(headers: HeaderBag, isStreamAsked: boolean): AnswerKind {
   const type = headers['content-type']?.toLowerCase().trim() ?? ''
   if (type === '') return isStreamAsked ? 'events' : 'json'
   if (type.includes('event-stream')) return 'events'
@@ -211,7 +198,7 @@ export function kindOf(headers: HeaderBag, isStreamAsked: boolean): AnswerKind {
 }
 
 /** A type where the upstream forgot it: without one, SDKs hand out a raw string. */
-function typed(headers: HeaderBag, type: string): HeaderBag {
+function withContentType(headers: HeaderBag, type: string): HeaderBag {
   return headers['content-type']?.trim() ? headers : { ...headers, 'content-type': type }
 }
 
@@ -249,7 +236,7 @@ export function idInEvent(data: string): string | undefined {
 }
 
 /** An upstream's own words about a request, for the client. */
-export interface Verbatim {
+export interface UpstreamErrorResponse {
   readonly answer: Omit<RelayAnswer, 'attempts'>
   /** Gives it up, so that it pins no connection. */
   readonly discard: () => void
@@ -259,7 +246,11 @@ export interface Verbatim {
  * The answer as it came: status, type and body. Of a page only the status is handed on, in an envelope: clients
  * read JSON, and a page shows whose it is.
  */
-export function verbatimOf(response: UpstreamResponse, prefix: Prefix, upstream: Upstream): Verbatim {
+export function upstreamErrorResponseOf(
+  response: UpstreamResponse,
+  prefix: Prefix,
+  upstream: Upstream,
+): UpstreamErrorResponse {
   const { status, headers } = response
   const start = new TextDecoder().decode(prefix.bytes.subarray(0, 256)).trimStart()
   if (start.startsWith('<') || headers['content-type']?.includes('html') === true) {

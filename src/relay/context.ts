@@ -1,26 +1,26 @@
 import type { Failure } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
-import { NOTHING, type Eligible } from './candidates.ts'
-import type { Verbatim } from './commit.ts'
+import { NO_KEYS, type PinResolution } from './candidates.ts'
+import type { UpstreamErrorResponse } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps } from './deps.ts'
 import type { RelayAnswer, RelayRequest } from './request.ts'
 
 /** What one request has been through. Lives as long as its loop. */
-export interface Journey {
+export interface RelayState {
   readonly request: RelayRequest
   /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
   upstreams: readonly Upstream[]
-  /** Keys of earlier answers whose holder is not known here; see `Ask.heldBy`. */
-  unheard: readonly string[]
+  /** Keys of earlier answers whose holder is not known here; see `Ask.pinKeys`. */
+  unresolvedPins: readonly string[]
   /** The rest of the present order. */
   order: Claim[]
   /** Ids that were tried since the last wait. */
   readonly tried: Set<string>
   /** Ids that refused this one request and took no harm: to wait for them is of no use. */
-  unfit: ReadonlySet<string>
+  refusedBy: ReadonlySet<string>
   readonly attempts: AttemptRecord[]
   readonly failures: Failure[]
-  ambiguous: number
+  ambiguousFailures: number
   /** When the first attempt began. */
   firstSentAt: number | undefined
   /** The last moment for a first byte, over all attempts; ms on the clock. */
@@ -30,43 +30,43 @@ export interface Journey {
   /** Models that refused what another may accept. */
   refusingModels: ReadonlySet<string>
   /** The answer of the first such model; what the client gets when the other one fails too. */
-  kept: Verbatim | undefined
+  fallbackResponse: UpstreamErrorResponse | undefined
 }
 
 /** Most requests never have any. */
-const NOBODY: ReadonlySet<string> = new Set()
+const NO_IDS: ReadonlySet<string> = new Set()
 
 /** A request that was not tried anywhere yet; it may go to its whole pool where nothing else is known. */
-export function createJourney(request: RelayRequest, eligible?: Eligible): Journey {
+export function createRelayState(request: RelayRequest, pins?: PinResolution): RelayState {
   return {
     request,
-    upstreams: eligible?.upstreams ?? request.pool.upstreams,
-    unheard: eligible?.unheard ?? NOTHING,
+    upstreams: pins?.upstreams ?? request.pool.upstreams,
+    unresolvedPins: pins?.unresolvedPins ?? NO_KEYS,
     order: [],
     tried: new Set(),
-    unfit: NOBODY,
+    refusedBy: NO_IDS,
     attempts: [],
     failures: [],
-    ambiguous: 0,
+    ambiguousFailures: 0,
     firstSentAt: undefined,
     deadline: Infinity,
     queuedMs: 0,
-    refusingModels: NOBODY,
-    kept: undefined,
+    refusingModels: NO_IDS,
+    fallbackResponse: undefined,
   }
 }
 
 /** Who may be tried at all, now or after a wait. */
-export function fitFor({ upstreams, unfit, refusingModels }: Journey): readonly Upstream[] {
-  if (unfit.size === 0 && refusingModels.size === 0) return upstreams
-  return upstreams.filter(({ id, model }) => !unfit.has(id) && !refusingModels.has(model))
+export function suitableUpstreams({ upstreams, refusedBy, refusingModels }: RelayState): readonly Upstream[] {
+  if (refusedBy.size === 0 && refusingModels.size === 0) return upstreams
+  return upstreams.filter(({ id, model }) => !refusedBy.has(id) && !refusingModels.has(model))
 }
 
 /** Who may be tried now: not the same twice. */
-export function openTo(journey: Journey): readonly Upstream[] {
-  const { tried } = journey
-  const fit = fitFor(journey)
-  return tried.size === 0 ? fit : fit.filter(({ id }) => !tried.has(id))
+export function untriedUpstreams(state: RelayState): readonly Upstream[] {
+  const { tried } = state
+  const suitable = suitableUpstreams(state)
+  return tried.size === 0 ? suitable : suitable.filter(({ id }) => !tried.has(id))
 }
 
 /** How a request ended, for its event. */
@@ -90,8 +90,8 @@ export interface RequestRecord {
 }
 
 /** Begins the record of a request. */
-export function createRecord(journey: Journey, { clock, report }: RelayDeps): RequestRecord {
-  const { request } = journey
+export function createRecord(state: RelayState, { clock, report }: RelayDeps): RequestRecord {
+  const { request } = state
   let firstByteMs: number | undefined
   let ended = false
 
@@ -103,11 +103,11 @@ export function createRecord(journey: Journey, { clock, report }: RelayDeps): Re
       kind: 'request',
       id: request.id,
       endpoint: request.endpoint,
-      asked: request.asked,
-      attempts: journey.attempts,
+      requestedModel: request.requestedModel,
+      attempts: state.attempts,
       durationMs: clock.now() - request.since,
       stream: request.stream,
-      queuedMs: journey.queuedMs,
+      queuedMs: state.queuedMs,
       status,
       code,
       upstream: upstream?.name,
@@ -123,7 +123,7 @@ export function createRecord(journey: Journey, { clock, report }: RelayDeps): Re
       const { outcome, status, firstByteMs: firstByte, durationMs } = how
       const { name, model } = upstream
       const attempt = { upstream: name, model, outcome, status, firstByteMs: firstByte, durationMs }
-      journey.attempts.push(attempt)
+      state.attempts.push(attempt)
       report({
         kind: 'attempt',
         requestId: request.id,
@@ -150,7 +150,7 @@ export function createRecord(journey: Journey, { clock, report }: RelayDeps): Re
 }
 
 /** The word for a failure in logs and metrics. */
-export function outcomeWord(failure: Failure): AttemptOutcome {
+export function outcomeLabel(failure: Failure): AttemptOutcome {
   if (failure.class === 'client') return 'client-error'
   return failure.class === 'other-model' ? 'other-model' : failure.cause
 }

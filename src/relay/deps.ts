@@ -9,7 +9,7 @@ export interface RelayDeps {
   readonly store: StateStore
   readonly clock: Clock
   /** Uniform in [0, 1). */
-  readonly draw: () => number
+  readonly random: () => number
   readonly report: Report
 }
 
@@ -42,7 +42,7 @@ export type GatewayEvent =
       readonly id: string
       readonly endpoint: string
       /** The model that the client named; empty = none. */
-      readonly asked: string
+      readonly requestedModel: string
       /** Who answered; absent when nobody did. */
       readonly upstream?: string | undefined
       readonly model?: string | undefined

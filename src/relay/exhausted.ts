@@ -1,7 +1,7 @@
 import { GatewayError, type ErrorCode } from '../errors.ts'
 import type { Failure } from '../pool/outcome.ts'
-import { cureOf } from '../state/availability.ts'
-import { retryAt, type Resting } from './candidates.ts'
+import { remedyOf } from '../state/availability.ts'
+import { retryAt, type Unavailable } from './candidates.ts'
 
 /** Above this a client does better to give up than to wait: SDKs ignore longer hints and retry at once. */
 const LONGEST_RETRY_MS = 60_000
@@ -12,7 +12,7 @@ const UNKNOWN_RETRY_MS = 1_000
 interface Exhaustion {
   /** Of this request, in order. */
   readonly failures: readonly Failure[]
-  readonly resting: readonly Resting[]
+  readonly unavailable: readonly Unavailable[]
   /** Ms on the clock. */
   readonly now: number
 }
@@ -21,17 +21,22 @@ interface Exhaustion {
  * The error that a client gets when nothing is left: 429 with the soonest time when a limit stands in the
  * way anywhere, else what the last failure says.
  */
-export function exhausted(known: Exhaustion): GatewayError {
-  const { failures, resting } = known
-  if (isTooLarge(known)) return tooLarge()
+export function exhausted(exhaustion: Exhaustion): GatewayError {
+  const { failures, unavailable } = exhaustion
+  if (isTooLarge(exhaustion)) return tooLargeError()
   const limited = failures.filter(isLimit)
-  const waiting = resting.filter(({ block }) => cureOf(block) === 'wait')
-  if (waiting.length > 0 || limited.length > 0) return rateLimited(known, { waiting, limited })
-  return failures.length > 0 ? failed(known) : withoutTry(resting)
+  const waiting = unavailable.filter(({ reason }) => remedyOf(reason) === 'wait')
+  if (waiting.length > 0 || limited.length > 0) return rateLimitedError(exhaustion, { waiting, limited })
+  return failures.length > 0 ? lastFailureError(exhaustion) : neverTriedError(unavailable)
+}
+
+/** The client left before its answer began; the status is for the log. */
+export function clientClosedRequest(): GatewayError {
+  return new GatewayError('client_closed_request', 'The client left before the answer began.')
 }
 
 /** Every place that a request could get is waited for already: to come back in a second is better than to wait here. */
-export function crowdedOut(): GatewayError {
+export function queueFull(): GatewayError {
   return new GatewayError('rate_limit_exceeded', 'Too many requests wait for an upstream already.', {
     headers: retryHeaders(UNKNOWN_RETRY_MS),
   })
@@ -43,58 +48,60 @@ const isLimit = ({ code }: Failure): boolean =>
 /** A limit that rests nobody was about this one request. */
 const isAboutSize = (failure: Failure): boolean => isLimit(failure) && failure.scope === 'none'
 
-function isTooLarge({ failures, resting }: Exhaustion): boolean {
-  const isKnown = failures.length > 0 || resting.length > 0
-  return isKnown && failures.every(isAboutSize) && resting.every(({ block }) => cureOf(block) === 'never')
+function isTooLarge({ failures, unavailable }: Exhaustion): boolean {
+  const isKnown = failures.length > 0 || unavailable.length > 0
+  return (
+    isKnown && failures.every(isAboutSize) && unavailable.every(({ reason }) => remedyOf(reason) === 'never')
+  )
 }
 
-function rateLimited(
-  { failures, resting, now }: Exhaustion,
-  { waiting, limited }: { waiting: readonly Resting[]; limited: readonly Failure[] },
+function rateLimitedError(
+  { failures, unavailable, now }: Exhaustion,
+  { waiting, limited }: { waiting: readonly Unavailable[]; limited: readonly Failure[] },
 ): GatewayError {
-  const retryMs = soonestMs(resting, limited, now)
+  const retryMs = soonestMs(unavailable, limited, now)
   const code = codeOfLimit({ failures, waiting, limited })
   const what =
     code === 'insufficient_quota' ? 'The quota of the upstreams is spent' : 'Every upstream is at its limit'
-  return new GatewayError(code, `${what}; the soonest may be available in ${seconds(retryMs)} s.`, {
+  return new GatewayError(code, `${what}; the soonest may be available in ${wholeSeconds(retryMs)} s.`, {
     headers: retryHeaders(retryMs),
   })
 }
 
-function soonestMs(resting: readonly Resting[], limited: readonly Failure[], now: number): number {
-  const reopening = retryAt(resting)
-  if (reopening !== undefined)
-    return reopening.onRelease ? Math.min(UNKNOWN_RETRY_MS, reopening.at - now) : reopening.at - now
+function soonestMs(unavailable: readonly Unavailable[], limited: readonly Failure[], now: number): number {
+  const retry = retryAt(unavailable)
+  if (retry !== undefined)
+    return retry.onRelease ? Math.min(UNKNOWN_RETRY_MS, retry.at - now) : retry.at - now
   const hints = limited.map(({ hintMs }) => hintMs).filter((hint) => hint !== undefined)
   return hints.length > 0 ? Math.min(...hints) : UNKNOWN_RETRY_MS
 }
 
 function codeOfLimit(known: {
   failures: readonly Failure[]
-  waiting: readonly Resting[]
+  waiting: readonly Unavailable[]
   limited: readonly Failure[]
 }): ErrorCode {
   const { failures, waiting, limited } = known
   const isOverload = failures.length > 0 && failures.every(({ code }) => code === 'upstream_overloaded')
   if (isOverload) return 'upstream_overloaded'
   const isQuota =
-    waiting.every(({ block }) => block.unpaid === true) &&
+    waiting.every(({ reason }) => reason.unpaid === true) &&
     limited.every(({ code }) => code === 'insufficient_quota')
   return isQuota ? 'insufficient_quota' : 'rate_limit_exceeded'
 }
 
-const seconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000))
+const wholeSeconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000))
 
 /** Whole seconds for everyone, ms for those who read them, and a word to SDKs that would ignore a long hint. */
 function retryHeaders(ms: number): Record<string, string> {
   return {
-    'retry-after': String(seconds(ms)),
+    'retry-after': String(wholeSeconds(ms)),
     'retry-after-ms': String(Math.max(1, Math.ceil(ms))),
     ...(ms > LONGEST_RETRY_MS && { 'x-should-retry': 'false' }),
   }
 }
 
-function tooLarge(): GatewayError {
+function tooLargeError(): GatewayError {
   return new GatewayError(
     'rate_limit_exceeded',
     'The request is estimated to be larger than the token limit of every upstream; send a shorter one, or ask for fewer output tokens.',
@@ -102,7 +109,7 @@ function tooLarge(): GatewayError {
   )
 }
 
-const MESSAGES: Readonly<Record<string, string>> = {
+const FAILURE_MESSAGES: Readonly<Record<string, string>> = {
   upstream_unavailable: 'No upstream could be reached.',
   upstream_timeout: 'No upstream answered in time.',
   upstream_auth_failed:
@@ -113,14 +120,14 @@ const MESSAGES: Readonly<Record<string, string>> = {
   upstream_bad_response: 'The upstream sent an invalid response.',
 }
 
-const messageOf = (code: string): string => MESSAGES[code] ?? 'The upstream failed.'
+const messageOf = (code: string): string => FAILURE_MESSAGES[code] ?? 'The upstream failed.'
 
 /** The row of the last failure; 503 only when all said so, since it means "come back", and one did not. */
-function failed({ failures }: Exhaustion): GatewayError {
+function lastFailureError({ failures }: Exhaustion): GatewayError {
   const last = failures.at(-1)
   const isOverload = failures.every(({ code }) => code === 'upstream_overloaded')
-  const said = last?.code ?? 'upstream_error'
-  const code = said === 'upstream_overloaded' && !isOverload ? 'upstream_error' : said
+  const lastCode = last?.code ?? 'upstream_error'
+  const code = lastCode === 'upstream_overloaded' && !isOverload ? 'upstream_error' : lastCode
   const status = last?.status === undefined ? '' : ` It said ${last.status}.`
   const tries = failures.length === 1 ? '' : ` ${failures.length} attempts were made.`
   const hints = failures.map(({ hintMs }) => hintMs).filter((hint) => hint !== undefined)
@@ -129,10 +136,10 @@ function failed({ failures }: Exhaustion): GatewayError {
 }
 
 /** Nobody was even asked: all rest for a key or a model that does not work. */
-function withoutTry(resting: readonly Resting[]): GatewayError {
-  if (resting.length === 0)
+function neverTriedError(unavailable: readonly Unavailable[]): GatewayError {
+  if (unavailable.length === 0)
     return new GatewayError('no_upstream', 'No upstream is enabled for this model on this endpoint.')
-  const code = resting.some(({ block }) => block.why === 'auth')
+  const code = unavailable.some(({ reason }) => reason.cause === 'auth')
     ? 'upstream_auth_failed'
     : 'upstream_model_not_found'
   return new GatewayError(code, messageOf(code))

@@ -2,11 +2,11 @@ import type { HeaderBag } from '../lib/headers.ts'
 import type { Upstream } from '../pool/upstream.ts'
 
 /** What of a client's request an upstream may see. Everything else stays here: tokens, cookies, addresses. */
-const ALLOWED = new Set(['content-type', 'accept', 'user-agent', 'idempotency-key', 'traceparent'])
+const REQUEST_HEADERS = new Set(['content-type', 'accept', 'user-agent', 'idempotency-key', 'traceparent'])
 
 /** OpenAI's own switches, and what its SDKs say of themselves. Organisation and project belong to an account. */
-function isAllowed(name: string): boolean {
-  if (ALLOWED.has(name) || name.startsWith('x-stainless-')) return true
+function isRequestHeader(name: string): boolean {
+  if (REQUEST_HEADERS.has(name) || name.startsWith('x-stainless-')) return true
   return name.startsWith('openai-') && name !== 'openai-organization' && name !== 'openai-project'
 }
 
@@ -15,7 +15,7 @@ export function forwardedHeaders(client: HeaderBag): HeaderBag {
   const forwarded: Record<string, string> = {}
   for (const name in client) {
     const value = client[name]
-    if (value !== undefined && isAllowed(name)) forwarded[name] = value
+    if (value !== undefined && isRequestHeader(name)) forwarded[name] = value
   }
   return forwarded
 }

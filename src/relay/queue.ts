@@ -4,8 +4,8 @@ import type { MaybePromise } from '../state/store.ts'
 
 /** First come, first served, bounded in number and time. */
 export interface Queue {
-  /** Waits for a place. Rejects only when `attempt` does. */
-  wait<T>(waiter: Waiter<T>): Promise<{ readonly got: T } | NoTurn>
+  /** Waits for a place. Rejects only when `tryNow` does. */
+  wait<T>(request: WaitRequest<T>): Promise<{ readonly got: T } | WaitOutcome>
   /** Something was released: lets the waiting try, in order. */
   wake(): void
   /** Whether somebody waits for this already, who goes first. */
@@ -14,23 +14,23 @@ export interface Queue {
 }
 
 /** Where the queue is shared: whoever is asked and gives no sign for so long has ended with its request. */
-const LOST_MS = 1_000
+const HEARTBEAT_TIMEOUT_MS = 1_000
 
 /**
  * @param limits.size the most requests that wait at once; one more is told `full`
  * @param limits.onSize called with the number of the waiting whenever it changes
- * @param limits.lookout given where places also become free in other processes, which can't wake anybody here, and
+ * @param limits.pollSchedule given where places also become free in other processes, which can't wake anybody here, and
  *   where a request may end without a word
  */
 export function createQueue(
   clock: Clock,
-  limits: { size: () => number; onSize: (waiting: number) => void; lookout?: Lookout },
+  limits: { size: () => number; onSize: (waiting: number) => void; pollSchedule?: PollSchedule },
 ): Queue {
-  const { lookout } = limits
-  const places: Place[] = []
+  const { pollSchedule } = limits
+  const waiters: Waiter[] = []
   const wanted = new Map<string, number>()
-  let round: Round | undefined
-  let lookAgain = false
+  let round: DispatchRound | undefined
+  let isRoundDue = false
 
   function countWants(wants: ReadonlySet<string>, by: 1 | -1): void {
     for (const id of wants) {
@@ -40,99 +40,101 @@ export function createQueue(
     }
   }
 
-  function join(place: Place): void {
-    if (places.length === 0) lookout?.restart(clock.now())
-    places.push(place)
-    countWants(place.wants, 1)
-    limits.onSize(places.length)
-    look()
+  function join(waiter: Waiter): void {
+    if (waiters.length === 0) pollSchedule?.restart(clock.now())
+    waiters.push(waiter)
+    countWants(waiter.wants, 1)
+    limits.onSize(waiters.length)
+    startRound()
   }
 
-  function leave(place: Place): void {
-    places.splice(places.indexOf(place), 1)
-    countWants(place.wants, -1)
-    limits.onSize(places.length)
+  function leave(waiter: Waiter): void {
+    waiters.splice(waiters.indexOf(waiter), 1)
+    countWants(waiter.wants, -1)
+    limits.onSize(waiters.length)
   }
 
   /** Begins a round, or has the present one followed by another. */
-  function look(): void {
+  function startRound(): void {
     const now = clock.now()
-    const isLost = round !== undefined && lookout !== undefined && now >= round.since + LOST_MS
-    if (round !== undefined && !isLost) {
-      lookAgain = true
+    const isRoundLost =
+      round !== undefined && pollSchedule !== undefined && now >= round.since + HEARTBEAT_TIMEOUT_MS
+    if (round !== undefined && !isRoundLost) {
+      isRoundDue = true
       return
     }
     const lost = round?.current
-    round = { line: places.slice(), taken: new Set(), current: undefined, since: now }
-    lookAgain = false
-    lookout?.looked(now)
+    round = { pending: waiters.slice(), taken: new Set(), current: undefined, since: now }
+    isRoundDue = false
+    pollSchedule?.polled(now)
     lost?.end('too-late')
-    goOn(round)
+    continueRound(round)
   }
 
   /** Everybody in order; what those in front wait for is not offered to those behind. */
-  function goOn(mine: Round): void {
+  function continueRound(mine: DispatchRound): void {
     while (mine === round) {
-      const place = mine.line.shift()
-      if (place === undefined) {
+      const waiter = mine.pending.shift()
+      if (waiter === undefined) {
         round = undefined
-        if (lookAgain) look()
+        if (isRoundDue) startRound()
         return
       }
-      if (place.isOver) continue
-      if (isGone(place)) place.end('too-late')
-      else if (isBehind(place, mine)) standBack(place, mine)
+      if (waiter.isOver) continue
+      if (isLost(waiter)) waiter.end('too-late')
+      else if (isBehind(waiter, mine)) holdWants(waiter, mine)
       else {
-        mine.current = place
+        mine.current = waiter
         mine.since = clock.now()
-        return place.call(mine)
+        return waiter.call(mine)
       }
     }
   }
 
-  const isGone = ({ lastSign }: Place): boolean =>
-    lookout !== undefined && clock.now() > lastSign + BEAT_MS + LOST_MS
+  const isLost = ({ lastHeartbeat }: Waiter): boolean =>
+    pollSchedule !== undefined && clock.now() > lastHeartbeat + HEARTBEAT_MS + HEARTBEAT_TIMEOUT_MS
 
-  function standBack(place: Place, { taken }: Round): void {
-    if (place.deadline <= clock.now()) place.end('too-late')
-    else for (const id of place.wants) taken.add(id)
+  function holdWants(waiter: Waiter, { taken }: DispatchRound): void {
+    if (waiter.deadline <= clock.now()) waiter.end('too-late')
+    else for (const id of waiter.wants) taken.add(id)
   }
 
-  function tried(place: Place, mine: Round): void {
-    if (mine !== round || place !== mine.current) return
+  function waiterTried(waiter: Waiter, mine: DispatchRound): void {
+    if (mine !== round || waiter !== mine.current) return
     mine.current = undefined
-    if (!place.isOver && isHopeless(place)) place.end('too-late')
-    if (!place.isOver) standBack(place, mine)
-    goOn(mine)
+    if (!waiter.isOver && isHopeless(waiter)) waiter.end('too-late')
+    if (!waiter.isOver) holdWants(waiter, mine)
+    continueRound(mine)
   }
 
   return {
     get size() {
-      return places.length
+      return waiters.length
     },
     isAwaited: (id) => wanted.has(id),
-    wake: () => void (places.length > 0 && look()),
-    wait(waiter) {
-      if (waiter.gone.aborted) return Promise.resolve('gone')
-      if (places.length >= limits.size()) return Promise.resolve('full')
-      return standIn({ clock, lookout, leave, look, tried }, waiter, join)
+    wake: () => void (waiters.length > 0 && startRound()),
+    wait(request) {
+      if (request.clientSignal.aborted) return Promise.resolve('gone')
+      if (waiters.length >= limits.size()) return Promise.resolve('full')
+      return enqueue({ clock, pollSchedule, leave, startRound, waiterTried }, request, join)
     },
   }
 }
 
-const isBehind = ({ wants }: Place, { taken }: Round): boolean => [...wants].every((id) => taken.has(id))
+const isBehind = ({ wants }: Waiter, { taken }: DispatchRound): boolean =>
+  [...wants].every((id) => taken.has(id))
 
 /** Nothing opens in time, and nobody's release can change that. */
-const isHopeless = ({ until, deadline, onRelease }: Place): boolean => until > deadline && !onRelease
+const isHopeless = ({ until, deadline, onRelease }: Waiter): boolean => until > deadline && !onRelease
 
 /** What a waiting request found when it tried again: its place, or when to try next. */
-export type Turn<T> = { readonly got: T } | { readonly until: number; readonly onRelease: boolean }
+export type TryOutcome<T> = { readonly got: T } | { readonly until: number; readonly onRelease: boolean }
 
 /** How a wait ended without a place. */
-type NoTurn = 'full' | 'too-late' | 'gone'
+type WaitOutcome = 'full' | 'too-late' | 'gone'
 
 /** A request that waits. */
-interface Waiter<T> {
+interface WaitRequest<T> {
   /** Ids of all that it could take. Who comes later leaves these to it. */
   readonly wants: ReadonlySet<string>
   /**
@@ -140,52 +142,52 @@ interface Waiter<T> {
    *
    * @param taken ids that those in front wait for
    */
-  readonly attempt: (taken: ReadonlySet<string>) => MaybePromise<Turn<T>>
-  /** Takes back what `attempt` got too late: the wait has ended in the meantime. */
-  readonly giveBack: (got: T) => void
+  readonly tryNow: (taken: ReadonlySet<string>) => MaybePromise<TryOutcome<T>>
+  /** Takes back what `tryNow` got too late: the wait has ended in the meantime. */
+  readonly release: (got: T) => void
   /** The latest moment to get a place, ms on the clock. */
   readonly deadline: number
-  readonly gone: AbortSignalLike
+  readonly clientSignal: AbortSignalLike
 }
 
 /** Everybody is asked once, in order of arrival. */
-interface Round {
+interface DispatchRound {
   /** Those who are still to be asked. */
-  readonly line: Place[]
+  readonly pending: Waiter[]
   /** Ids that those in front wait for. */
   readonly taken: Set<string>
   /** Who is being asked, and since when. */
-  current: Place | undefined
+  current: Waiter | undefined
   since: number
 }
 
 /** Where a request stands in the queue. */
-interface Place {
+interface Waiter {
   readonly wants: ReadonlySet<string>
   readonly deadline: number
-  /** What its last attempt said; see `Turn`. */
+  /** What its last attempt said; see `TryOutcome`. */
   until: number
   onRelease: boolean
   isOver: boolean
   /** When something of its request last ran. */
-  lastSign: number
+  lastHeartbeat: number
   /** Has it try; the round goes on when it has. */
-  call(round: Round): void
-  end(how: NoTurn): void
+  call(round: DispatchRound): void
+  end(how: WaitOutcome): void
 }
 
 /** What a place does to its queue. */
-interface PlaceQueue {
+interface WaiterQueue {
   readonly clock: Clock
-  readonly lookout: Lookout | undefined
-  leave(place: Place): void
-  look(): void
+  readonly pollSchedule: PollSchedule | undefined
+  leave(waiter: Waiter): void
+  startRound(): void
   /** The place has tried. */
-  tried(place: Place, round: Round): void
+  waiterTried(waiter: Waiter, round: DispatchRound): void
 }
 
 /** Where the queue is shared, every request gives a sign at least that often. */
-const BEAT_MS = 1_000
+const HEARTBEAT_MS = 1_000
 /** A deadline that has passed is looked after again so soon, while a round is under way. */
 const LAST_MOMENT_MS = 20
 
@@ -194,96 +196,98 @@ const LAST_MOMENT_MS = 20
  * its own: its timer, which keeps it alive, and its attempts, whose leases it would else not live to use. Others only
  * resolve its promises.
  */
-function standIn<T>(
-  queue: PlaceQueue,
-  waiter: Waiter<T>,
-  join: (place: Place) => void,
-): Promise<{ readonly got: T } | NoTurn> {
-  const { clock, lookout } = queue
+function enqueue<T>(
+  queue: WaiterQueue,
+  request: WaitRequest<T>,
+  join: (waiter: Waiter) => void,
+): Promise<{ readonly got: T } | WaitOutcome> {
+  const { clock, pollSchedule } = queue
   let disarm = (): void => {}
-  let ring = (_round: Round): void => {}
-  const nextCall = (): Promise<Round> => new Promise((resolve) => (ring = resolve))
+  let begin = (_round: DispatchRound): void => {}
+  const nextCall = (): Promise<DispatchRound> => new Promise((resolve) => (begin = resolve))
   let called = nextCall()
-  let answer: (turn: { readonly got: T } | NoTurn) => void = () => {}
-  let refuse: (error: unknown) => void = () => {}
+  let resolveWait: (outcome: { readonly got: T } | WaitOutcome) => void = () => {}
+  let rejectWait: (error: unknown) => void = () => {}
 
-  const place: Place = {
-    wants: waiter.wants,
-    deadline: waiter.deadline,
-    until: waiter.deadline,
+  const waiter: Waiter = {
+    wants: request.wants,
+    deadline: request.deadline,
+    until: request.deadline,
     onRelease: true,
     isOver: false,
-    lastSign: clock.now(),
-    call: (round) => ring(round),
-    end: (how) => finish(how),
+    lastHeartbeat: clock.now(),
+    call: (round) => begin(round),
+    end: (how) => endWait(how),
   }
 
   /** True for the first to end the wait. */
-  function over(): boolean {
-    if (place.isOver) return false
-    place.isOver = true
-    queue.leave(place)
+  function leaveQueue(): boolean {
+    if (waiter.isOver) return false
+    waiter.isOver = true
+    queue.leave(waiter)
     return true
   }
 
-  function finish(how: { readonly got: T } | NoTurn): void {
-    if (over()) {
-      if (typeof how === 'object') lookout?.restart(clock.now())
-      answer(how)
-    } else if (typeof how === 'object') waiter.giveBack(how.got)
+  function endWait(how: { readonly got: T } | WaitOutcome): void {
+    if (leaveQueue()) {
+      if (typeof how === 'object') pollSchedule?.restart(clock.now())
+      resolveWait(how)
+    } else if (typeof how === 'object') request.release(how.got)
   }
 
   function arm(): void {
     disarm()
-    if (place.isOver) return
+    if (waiter.isOver) return
     const now = clock.now()
-    const due = Math.min(place.deadline, place.until > now ? place.until : Infinity)
-    const next = lookout === undefined ? due : Math.min(due, Math.max(lookout.at, now + 1), now + BEAT_MS)
+    const due = Math.min(waiter.deadline, waiter.until > now ? waiter.until : Infinity)
+    const next =
+      pollSchedule === undefined ? due : Math.min(due, Math.max(pollSchedule.at, now + 1), now + HEARTBEAT_MS)
     disarm = clock.after(next > now ? next - now : LAST_MOMENT_MS, () => {
-      if (place.isOver) return
-      place.lastSign = clock.now()
-      if (place.lastSign >= due || place.lastSign >= (lookout?.at ?? Infinity)) queue.look()
+      if (waiter.isOver) return
+      waiter.lastHeartbeat = clock.now()
+      if (waiter.lastHeartbeat >= due || waiter.lastHeartbeat >= (pollSchedule?.at ?? Infinity))
+        queue.startRound()
       arm()
     })
   }
 
-  function heed(turn: Turn<T>): void {
-    if ('got' in turn) return finish(turn)
-    place.until = turn.until
-    place.onRelease = turn.onRelease
+  function accept(outcome: TryOutcome<T>): void {
+    if ('got' in outcome) return endWait(outcome)
+    waiter.until = outcome.until
+    waiter.onRelease = outcome.onRelease
     arm()
   }
 
-  async function stand(): Promise<void> {
+  async function run(): Promise<void> {
     for (;;) {
       const round = await called
       called = nextCall()
-      place.lastSign = clock.now()
+      waiter.lastHeartbeat = clock.now()
       try {
-        heed(await waiter.attempt(round.taken))
+        accept(await request.tryNow(round.taken))
       } catch (error) {
-        if (over()) refuse(error)
+        if (leaveQueue()) rejectWait(error)
       }
-      queue.tried(place, round)
+      queue.waiterTried(waiter, round)
     }
   }
 
-  const onGone = (): void => {
-    place.end('gone')
+  const onClientAbort = (): void => {
+    waiter.end('gone')
     // Those behind may have waited for what this one wanted.
-    queue.look()
+    queue.startRound()
   }
-  waiter.gone.addEventListener('abort', onGone)
-  const ended = new Promise<{ readonly got: T } | NoTurn>((resolve, reject) => {
-    answer = resolve
-    refuse = reject
+  request.clientSignal.addEventListener('abort', onClientAbort)
+  const ended = new Promise<{ readonly got: T } | WaitOutcome>((resolve, reject) => {
+    resolveWait = resolve
+    rejectWait = reject
   })
-  void stand()
+  void run()
   arm()
-  join(place)
+  join(waiter)
   const tidy = (): void => {
     disarm()
-    waiter.gone.removeEventListener('abort', onGone)
+    request.clientSignal.removeEventListener('abort', onClientAbort)
   }
   void ended.then(tidy, tidy)
   return ended
@@ -295,20 +299,20 @@ function standIn<T>(
  * Soon at first, then ever more rarely: what is found late is found after half as long again as the queue has
  * stood still, and at most a second after it became free.
  */
-export interface Lookout {
+export interface PollSchedule {
   /** When to look next, ms on the clock. */
   readonly at: number
   /** Somebody begins to wait, or got a place: things move. */
   restart(now: number): void
   /** Everybody looks now, for whatever reason. */
-  looked(now: number): void
+  polled(now: number): void
 }
 
 const FIRST_MS = 100
 const MOST_MS = 1_000
 const GROWTH = 1.5
 
-export function createLookout(): Lookout {
+export function createPollSchedule(): PollSchedule {
   let pauseMs = FIRST_MS
   let at = -Infinity
   return {
@@ -319,7 +323,7 @@ export function createLookout(): Lookout {
       pauseMs = FIRST_MS
       at = now + pauseMs
     },
-    looked(now) {
+    polled(now) {
       if (now < at) return
       pauseMs = Math.min(MOST_MS, pauseMs * GROWTH)
       at = now + pauseMs

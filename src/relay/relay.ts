@@ -22,12 +22,18 @@ import { GatewayError } from '../errors.ts'
 import type { Failure } from '../pool/outcome.ts'
 import type { Lease } from '../state/store.ts'
 import { attempt, type AttemptEnd, type AttemptTask } from './attempt.ts'
-import { eligibleFor } from './candidates.ts'
-import { createJourney, createRecord, fitFor, type Journey, type RequestRecord } from './context.ts'
+import { pinnedUpstreams } from './candidates.ts'
+import {
+  createRelayState,
+  createRecord,
+  suitableUpstreams,
+  type RelayState,
+  type RequestRecord,
+} from './context.ts'
 import type { RelayDeps } from './deps.ts'
-import { crowdedOut, exhausted } from './exhausted.ts'
+import { clientClosedRequest, exhausted, queueFull } from './exhausted.ts'
 import type { RelayAnswer, RelayRequest } from './request.ts'
-import { select, survey, type Selection, type SelectTask, type Traffic } from './select.ts'
+import { select, evaluateFor, type Selection, type SelectTask, type Traffic } from './select.ts'
 
 /** A request, the settings it runs under, and what it shares with others. */
 export interface RelayTask {
@@ -48,29 +54,30 @@ const AMBIGUOUS_RETRIES = 2
  * @throws GatewayError when nothing is left, or the client has left
  */
 export async function relay({ request, settings, traffic, deps }: RelayTask): Promise<RelayAnswer> {
-  const eligible = request.answerIds.length === 0 ? undefined : await eligibleFor(request, deps)
-  const journey = createJourney(request, eligible)
-  const task: SelectTask = { journey, settings, traffic, deps }
-  const record = createRecord(journey, deps)
-  traffic.budget.began(deps.clock.now())
+  const pins = request.answerIds.length === 0 ? undefined : await pinnedUpstreams(request, deps)
+  const state = createRelayState(request, pins)
+  const task: SelectTask = { state, settings, traffic, deps }
+  const record = createRecord(state, deps)
+  traffic.budget.recordRequest(deps.clock.now())
   try {
     for (;;) {
-      if (request.gone.aborted) throw clientGone()
-      const found = await select(task)
-      if (!('lease' in found)) return record.answered(keptOr(task, found))
-      const end = await attempt(begun(task, record, found.lease))
-      if (end.kind === 'aborted') throw clientGone()
+      if (request.clientSignal.aborted) throw clientClosedRequest()
+      const selection = await select(task)
+      if (!('lease' in selection)) return record.answered(fallbackOrThrow(task, selection))
+      const end = await attempt(beginAttempt(task, record, selection.lease))
+      if (end.kind === 'aborted') throw clientClosedRequest()
       if (end.kind === 'committed') {
-        journey.kept?.discard()
+        state.fallbackResponse?.discard()
         return end.answer
       }
-      journey.failures.push(end.failure)
-      if (end.failure.scope === 'none') journey.unfit = new Set([...journey.unfit, found.lease.claim.id])
+      state.failures.push(end.failure)
+      if (end.failure.scope === 'none')
+        state.refusedBy = new Set([...state.refusedBy, selection.lease.claim.id])
       const last = await lastAnswer(task, end)
       if (last !== undefined) return record.answered(last)
     }
   } catch (error) {
-    journey.kept?.discard()
+    state.fallbackResponse?.discard()
     const isOurs = error instanceof GatewayError
     record.end({ status: isOurs ? error.status : 500, code: isOurs ? error.code : 'internal_error' })
     throw error
@@ -78,29 +85,35 @@ export async function relay({ request, settings, traffic, deps }: RelayTask): Pr
 }
 
 /** The attempt that a lease is for, noted in the journey. */
-function begun(task: SelectTask, record: RequestRecord, lease: Lease): AttemptTask {
-  const { journey, deps, settings, traffic } = task
-  const upstream = journey.upstreams.find(({ id }) => id === lease.claim.id)
+function beginAttempt(task: SelectTask, record: RequestRecord, lease: Lease): AttemptTask {
+  const { state, deps, settings, traffic } = task
+  const upstream = state.upstreams.find(({ id }) => id === lease.claim.id)
   if (upstream === undefined)
     throw new GatewayError('internal_error', 'The choice named an unknown upstream.')
-  journey.tried.add(upstream.id)
-  journey.firstSentAt ??= deps.clock.now()
-  journey.deadline = journey.firstSentAt + 2 * Math.max(settings.timeoutMs, upstream.timeoutMs)
-  return { upstream, lease, journey, record, settings, traffic, deps }
+  state.tried.add(upstream.id)
+  state.firstSentAt ??= deps.clock.now()
+  state.deadline = state.firstSentAt + 2 * Math.max(settings.timeoutMs, upstream.timeoutMs)
+  return { upstream, lease, state, record, settings, traffic, deps }
 }
 
 /** What ends a request that found nobody: the answer kept for that, or the error. */
-function keptOr({ journey, deps }: SelectTask, found: Exclude<Selection, { lease: Lease }>): RelayAnswer {
-  if (found.why === 'gone') throw clientGone()
-  if (journey.kept !== undefined) return keptAnswer(journey, journey.kept)
-  const { failures } = journey
-  const { resting, why } = found
-  if (why === 'crowded-out' && failures.length === 0 && resting.length === 0) throw crowdedOut()
-  throw exhausted({ failures, resting, now: deps.clock.now() })
+function fallbackOrThrow(
+  { state, deps }: SelectTask,
+  selection: Exclude<Selection, { lease: Lease }>,
+): RelayAnswer {
+  if (selection.why === 'gone') throw clientClosedRequest()
+  if (state.fallbackResponse !== undefined) return relayAnswerFrom(state, state.fallbackResponse)
+  const { failures } = state
+  const { unavailable, why } = selection
+  if (why === 'queue-full' && failures.length === 0 && unavailable.length === 0) throw queueFull()
+  throw exhausted({ failures, unavailable, now: deps.clock.now() })
 }
 
-function keptAnswer(journey: Journey, { answer }: NonNullable<Journey['kept']>): RelayAnswer {
-  return { ...answer, attempts: journey.attempts.length }
+function relayAnswerFrom(
+  state: RelayState,
+  { answer }: NonNullable<RelayState['fallbackResponse']>,
+): RelayAnswer {
+  return { ...answer, attempts: state.attempts.length }
 }
 
 /**
@@ -110,33 +123,38 @@ function keptAnswer(journey: Journey, { answer }: NonNullable<Journey['kept']>):
  */
 async function lastAnswer(
   task: SelectTask,
-  { failure, verbatim }: Extract<AttemptEnd, { kind: 'failed' }>,
+  { failure, upstreamErrorResponse }: Extract<AttemptEnd, { kind: 'failed' }>,
 ): Promise<RelayAnswer | undefined> {
-  const { journey } = task
-  if (journey.kept !== undefined) {
-    verbatim?.discard()
-    return keptAnswer(journey, journey.kept)
+  const { state } = task
+  if (state.fallbackResponse !== undefined) {
+    upstreamErrorResponse?.discard()
+    return relayAnswerFrom(state, state.fallbackResponse)
   }
-  if (failure.class === 'client' && verbatim !== undefined) return keptAnswer(journey, verbatim)
+  if (failure.class === 'client' && upstreamErrorResponse !== undefined)
+    return relayAnswerFrom(state, upstreamErrorResponse)
   if (failure.class === 'other-model') {
-    journey.kept = verbatim
-    refuseModelOf(journey)
+    state.fallbackResponse = upstreamErrorResponse
+    excludeModel(state)
   }
   const last = lastFailures(task, failure)
   if (last === undefined) return undefined
-  if (journey.kept !== undefined) return keptAnswer(journey, journey.kept)
-  const { resting } = await survey(
+  if (state.fallbackResponse !== undefined) return relayAnswerFrom(state, state.fallbackResponse)
+  const { unavailable } = await evaluateFor(
     task,
-    fitFor(journey).filter(({ id }) => journey.tried.has(id)),
+    suitableUpstreams(state).filter(({ id }) => state.tried.has(id)),
   )
-  throw exhausted({ failures: last, resting: isLimited(last) ? resting : [], now: task.deps.clock.now() })
+  throw exhausted({
+    failures: last,
+    unavailable: isLimited(last) ? unavailable : [],
+    now: task.deps.clock.now(),
+  })
 }
 
 /** The next upstream must not have this model: it refused what another may accept. */
-function refuseModelOf(journey: Journey): void {
-  const model = journey.attempts.at(-1)?.model
-  if (model !== undefined) journey.refusingModels = new Set([...journey.refusingModels, model])
-  journey.order = []
+function excludeModel(state: RelayState): void {
+  const model = state.attempts.at(-1)?.model
+  if (model !== undefined) state.refusingModels = new Set([...state.refusingModels, model])
+  state.order = []
 }
 
 const isLimited = (failures: readonly Failure[]): boolean =>
@@ -144,24 +162,20 @@ const isLimited = (failures: readonly Failure[]): boolean =>
 
 /** The failures that the client is told of, where a rule forbids another attempt; undefined where none does. */
 function lastFailures(
-  { journey, settings, traffic, deps }: SelectTask,
+  { state, settings, traffic, deps }: SelectTask,
   failure: Failure,
 ): readonly Failure[] | undefined {
   const now = deps.clock.now()
-  const { failures, attempts, deadline } = journey
+  const { failures, attempts, deadline } = state
   if (settings.maxAttempts !== undefined && attempts.length >= settings.maxAttempts) return failures
   if (now >= deadline) return failures
   if (failure.class !== 'ambiguous') return undefined
-  journey.ambiguous += 1
-  if (journey.ambiguous > AMBIGUOUS_RETRIES) return failures
-  return hasOthers(journey) && !traffic.budget.spend(now) ? failures.slice(0, 1) : undefined
+  state.ambiguousFailures += 1
+  if (state.ambiguousFailures > AMBIGUOUS_RETRIES) return failures
+  return hasOthers(state) && !traffic.budget.spend(now) ? failures.slice(0, 1) : undefined
 }
 
 /** A retry that has nowhere to go costs no budget. */
-function hasOthers({ upstreams, tried }: Journey): boolean {
+function hasOthers({ upstreams, tried }: RelayState): boolean {
   return upstreams.some(({ id }) => !tried.has(id))
-}
-
-function clientGone(): GatewayError {
-  return new GatewayError('client_closed_request', 'The client left before the answer began.')
 }

@@ -14,7 +14,7 @@ export interface RelayRequest {
   readonly query: string
   readonly pool: Pool
   /** The model that the client named; empty = none. */
-  readonly asked: string
+  readonly requestedModel: string
   /** Allow-listed already; without the upstream's own key. */
   readonly headers: HeaderBag
   /** The body for one upstream: the client's bytes, with its model name in place of the client's. */
@@ -31,7 +31,7 @@ export interface RelayRequest {
   /** Remembered ids of earlier answers that the request builds on; it goes where they are, alone. */
   readonly answerIds: readonly string[]
   /** Aborted when the client leaves. */
-  readonly gone: AbortSignalLike
+  readonly clientSignal: AbortSignalLike
   /** Arrival, ms on the clock. */
   readonly since: number
 }

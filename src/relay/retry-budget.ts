@@ -1,7 +1,7 @@
 /** Keeps retries of ambiguous failures from multiplying the load of upstreams that are in trouble. */
 export interface RetryBudget {
   /** Tells of a request that begins. */
-  began(now: number): void
+  recordRequest(now: number): void
   /** Takes one retry; false when the budget is spent. */
   spend(now: number): boolean
 }
@@ -19,7 +19,7 @@ export function createRetryBudget(): RetryBudget {
   const begun = createSlots(BEGUN_SLOTS)
   const spent = createSlots(SPENT_SLOTS)
   return {
-    began: (now) => begun.add(now),
+    recordRequest: (now) => begun.add(now),
     spend(now) {
       if (spent.sum(now) + 1 > BASE + SHARE * begun.sum(now)) return false
       spent.add(now)

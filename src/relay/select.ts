@@ -1,14 +1,14 @@
 import type { Settings } from '../config/config.ts'
 import { instantOf } from '../lib/clock.ts'
 import type { Outcome } from '../pool/outcome.ts'
-import { orderOf, spendTurn, strategies, type Candidate } from '../pool/strategy.ts'
+import { orderOf, chargeRoundRobin, strategies, type Candidate } from '../pool/strategy.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
-import { lastResortOf, type Block } from '../state/availability.ts'
+import { lastResortOf, type UnavailableReason } from '../state/availability.ts'
 import type { Ask, Lease, MaybePromise } from '../state/store.ts'
-import { eligibleFor, retryAt, surveyOf, type Resting, type Survey } from './candidates.ts'
-import { fitFor, openTo, type Journey } from './context.ts'
+import { pinnedUpstreams, retryAt, evaluate, type Unavailable, type Evaluation } from './candidates.ts'
+import { suitableUpstreams, untriedUpstreams, type RelayState } from './context.ts'
 import type { RelayDeps } from './deps.ts'
-import type { Queue, Turn } from './queue.ts'
+import type { Queue, TryOutcome } from './queue.ts'
 import type { RetryBudget } from './retry-budget.ts'
 
 /** What all requests of a process share and no configuration changes. */
@@ -21,7 +21,7 @@ export interface Traffic {
 
 /** One request, and everything that choosing its next upstream needs. */
 export interface SelectTask {
-  readonly journey: Journey
+  readonly state: RelayState
   readonly settings: Settings
   readonly traffic: Traffic
   readonly deps: RelayDeps
@@ -30,7 +30,7 @@ export interface SelectTask {
 /** The right to send the request to one upstream, or why there is none. */
 export type Selection =
   | { readonly lease: Lease }
-  | { readonly resting: readonly Resting[]; readonly why: 'exhausted' | 'crowded-out' | 'gone' }
+  | { readonly unavailable: readonly Unavailable[]; readonly why: 'exhausted' | 'queue-full' | 'gone' }
 
 /**
  * Finds the next upstream for a request and acquires it. In this order: who may be tried at all; the rest of the order
@@ -39,47 +39,50 @@ export type Selection =
  * Called once before each attempt. The steps stand below, in the order in which they are taken.
  */
 export async function select(task: SelectTask): Promise<Selection> {
-  const { journey, deps } = task
-  const { unheard } = journey
-  const untried = openTo(journey)
+  const { state, deps } = task
+  const { unresolvedPins } = state
+  const untried = untriedUpstreams(state)
   const open = withoutAwaited(task, untried)
-  if (open.length === 0 && untried.length > 0) return enqueue(task)
+  if (open.length === 0 && untried.length > 0) return waitInQueue(task)
 
   const lease =
     (await acquireRestOfOrder(task)) ??
     (await acquireNext(task, open)) ??
-    (await acquireLastResort(task, await restingOf(task, open)))
+    (await acquireLastResort(task, await unavailableOf(task, open)))
   if (lease !== undefined) return { lease }
   // Others may take it than it seemed, now that it is known who holds the answer that it builds on.
-  if (journey.unheard !== unheard) return select(task)
+  if (state.unresolvedPins !== unresolvedPins) return select(task)
 
-  const known = await survey(task, fitFor(journey))
+  const known = await evaluateFor(task, suitableUpstreams(state))
   const deadline = queueDeadlineOf(task)
-  const isWorthIt = mayOpen(journey, known, deadline) && deps.clock.now() < deadline
-  return isWorthIt ? enqueue(task) : { resting: known.resting, why: 'exhausted' }
+  const isWorthIt = mayOpen(state, known, deadline) && deps.clock.now() < deadline
+  return isWorthIt ? waitInQueue(task) : { unavailable: known.unavailable, why: 'exhausted' }
 }
 
 /** A newcomer leaves to the waiting what they wait for. */
-function withoutAwaited({ journey, traffic }: SelectTask, open: readonly Upstream[]): readonly Upstream[] {
+function withoutAwaited({ state, traffic }: SelectTask, open: readonly Upstream[]): readonly Upstream[] {
   const { queue } = traffic
-  if (queue.size === 0 || journey.attempts.length > 0) return open
+  if (queue.size === 0 || state.attempts.length > 0) return open
   return open.filter(({ id }) => !queue.isAwaited(id))
 }
 
 /** Who of `upstreams` may take the request now, and what keeps the others. */
-export function survey(task: SelectTask, upstreams: readonly Upstream[]): MaybePromise<Survey> {
-  const { journey, traffic, deps } = task
-  return surveyOf(upstreams, askOf(task, NORMAL), {
-    endpoint: journey.request.endpoint,
+export function evaluateFor(task: SelectTask, upstreams: readonly Upstream[]): MaybePromise<Evaluation> {
+  const { state, traffic, deps } = task
+  return evaluate(upstreams, askOf(task, NORMAL), {
+    endpoint: state.request.endpoint,
     now: deps.clock.now(),
     credits: traffic.credits,
     store: deps.store,
   })
 }
 
-async function restingOf(task: SelectTask, upstreams: readonly Upstream[]): Promise<readonly Resting[]> {
-  const { resting } = await survey(task, upstreams)
-  return resting
+async function unavailableOf(
+  task: SelectTask,
+  upstreams: readonly Upstream[],
+): Promise<readonly Unavailable[]> {
+  const { unavailable } = await evaluateFor(task, upstreams)
+  return unavailable
 }
 
 /** As many are put in order at once: mostly the first serves, and the rest would be judged by old news. */
@@ -87,18 +90,18 @@ export const MOST_IN_ORDER = 8
 
 /** The first of the present order that still has room. */
 function acquireRestOfOrder(task: SelectTask): MaybePromise<Lease | undefined> {
-  const { order } = task.journey
+  const { order } = task.state
   return order.length === 0 ? undefined : acquireInOrder(task, order, NORMAL)
 }
 
 /** The first candidate of `upstreams` with room, in an order made now. */
 async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Promise<Lease | undefined> {
-  const { journey, settings, traffic, deps } = task
-  const { unheard } = journey
-  const { affinityKey, endpoint } = journey.request
+  const { state, settings, traffic, deps } = task
+  const { unresolvedPins } = state
+  const { affinityKey, endpoint } = state.request
   for (let left = upstreams; left.length > 0;) {
-    const looking = survey(task, left)
-    const { candidates } = looking instanceof Promise ? await looking : looking
+    const evaluating = evaluateFor(task, left)
+    const { candidates } = evaluating instanceof Promise ? await evaluating : evaluating
     if (candidates.length === 0) {
       // Perhaps those who hold the room are gone.
       deps.store.reclaim(instantOf(deps.clock))
@@ -107,11 +110,11 @@ async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Pr
     const recalling = affinityKey === '' ? undefined : deps.store.recall(affinityKey, instantOf(deps.clock))
     const remembered = recalling instanceof Promise ? await recalling : recalling
     // The store knows who goes first, and that may be anybody.
-    const isStoreToSay = remembered === null || unheard.length > 0
+    const isStoreToSay = remembered === null || unresolvedPins.length > 0
     const order = orderOf(candidates, {
       strategy: strategies[settings.strategy],
       hashesUnseenKeys: settings.strategy === 'random',
-      context: { draw: deps.draw, key: affinityKey, most: isStoreToSay ? Infinity : MOST_IN_ORDER },
+      context: { random: deps.random, key: affinityKey, most: isStoreToSay ? Infinity : MOST_IN_ORDER },
       stickTo: remembered ?? undefined,
     })
     const claims = order.map(({ upstream }) => upstream.claims[endpoint])
@@ -119,10 +122,10 @@ async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Pr
     const acquiring = acquireInOrder(task, claims, how)
     const lease = acquiring instanceof Promise ? await acquiring : acquiring
     if (lease !== undefined) {
-      if (settings.strategy === 'round_robin') payTurn(traffic.credits, candidates, lease)
+      if (settings.strategy === 'round_robin') chargeTopTier(traffic.credits, candidates, lease)
       return lease
     }
-    if (journey.unheard !== unheard) return undefined
+    if (state.unresolvedPins !== unresolvedPins) return undefined
     // A store that is elsewhere may know better than the survey did: then it is the others' turn.
     left = without(left, order)
   }
@@ -135,11 +138,15 @@ function without(upstreams: readonly Upstream[], order: readonly Candidate[]): r
 }
 
 /** A pick of the top tier is paid for by smooth round robin's rule; one further down was nobody's turn. */
-function payTurn(credits: Map<string, number>, candidates: readonly Candidate[], { claim }: Lease): void {
+function chargeTopTier(
+  credits: Map<string, number>,
+  candidates: readonly Candidate[],
+  { claim }: Lease,
+): void {
   const top = Math.min(...candidates.map(({ upstream }) => upstream.priority))
   const tier = candidates.filter(({ upstream }) => upstream.priority === top)
   const picked = tier.find(({ upstream }) => upstream.id === claim.id)
-  if (picked !== undefined) spendTurn(credits, tier, picked.upstream)
+  if (picked !== undefined) chargeRoundRobin(credits, tier, picked.upstream)
 }
 
 /** Has the store give a lease for the first of `order` that has room, and remembers the rest for the next attempt. */
@@ -150,62 +157,65 @@ function acquireInOrder(
 ): MaybePromise<Lease | undefined> {
   const acquiring = acquire(task, order, how)
   const withRest = (lease: Lease | undefined): Lease | undefined => {
-    const { journey } = task
+    const { state } = task
     // It may have turned out meanwhile that one alone may answer.
-    const hasOthers = lease !== undefined && journey.upstreams.length > 1
+    const hasOthers = lease !== undefined && state.upstreams.length > 1
     const rest = hasOthers ? order.filter(({ id }) => id !== lease.claim.id) : []
-    journey.order = rest.length > MOST_IN_ORDER ? rest.slice(0, MOST_IN_ORDER) : rest
+    state.order = rest.length > MOST_IN_ORDER ? rest.slice(0, MOST_IN_ORDER) : rest
     return lease
   }
   return acquiring instanceof Promise ? acquiring.then(withRest) : withRest(acquiring)
 }
 
 /** The failing ones by the end of their cooldowns, then those whose key, model or credit needs mending. */
-async function acquireLastResort(task: SelectTask, resting: readonly Resting[]): Promise<Lease | undefined> {
-  const { journey } = task
-  const { unheard, request } = journey
+async function acquireLastResort(
+  task: SelectTask,
+  unavailable: readonly Unavailable[],
+): Promise<Lease | undefined> {
+  const { state } = task
+  const { unresolvedPins, request } = state
   for (const often of ['always', 'sometimes'] as const) {
-    const claims = resting
-      .filter(({ block }) => lastResortOf(block) === often)
-      .sort((a, b) => restsUntil(a.block) - restsUntil(b.block))
+    const claims = unavailable
+      .filter(({ reason }) => lastResortOf(reason) === often)
+      .sort((a, b) => reopensAt(a.reason) - reopensAt(b.reason))
       .map(({ upstream }) => upstream.claims[request.endpoint])
     if (claims.length === 0) continue
     const lease = await acquire(task, claims, LAST_RESORT)
-    if (lease !== undefined || journey.unheard !== unheard) return lease
+    if (lease !== undefined || state.unresolvedPins !== unresolvedPins) return lease
   }
   return undefined
 }
 
 /** The cooldown of one that somebody else probes has ended already. */
-const restsUntil = ({ onRelease, until }: Block): number => (onRelease ? 0 : until)
+const reopensAt = ({ onRelease, until }: UnavailableReason): number => (onRelease ? 0 : until)
 
 /** Whether a limit reopens in time, or somebody has become free since the order was tried. */
-function mayOpen({ tried }: Journey, { candidates, resting }: Survey, deadline: number): boolean {
+function mayOpen({ tried }: RelayState, { candidates, unavailable }: Evaluation, deadline: number): boolean {
   if (candidates.some(({ upstream }) => !tried.has(upstream.id))) return true
-  const reopening = retryAt(resting)
+  const reopening = retryAt(unavailable)
   return reopening !== undefined && (reopening.onRelease || reopening.at <= deadline)
 }
 
-function queueDeadlineOf({ journey, settings, deps }: SelectTask): number {
-  const left = Math.max(0, settings.queueTimeoutMs - journey.queuedMs)
-  return Math.min(journey.deadline, deps.clock.now() + left)
+function queueDeadlineOf({ state, settings, deps }: SelectTask): number {
+  const left = Math.max(0, settings.queueTimeoutMs - state.queuedMs)
+  return Math.min(state.deadline, deps.clock.now() + left)
 }
 
 /** Waits in the queue, first come, first served, until one of all that fit can be acquired. */
-async function enqueue(task: SelectTask): Promise<Selection> {
-  const { journey, traffic, deps } = task
+async function waitInQueue(task: SelectTask): Promise<Selection> {
+  const { state, traffic, deps } = task
   const since = deps.clock.now()
-  const turn = await traffic.queue.wait<Lease>({
-    wants: new Set(fitFor(journey).map(({ id }) => id)),
-    attempt: (taken) => selectAfterWait(task, taken, since),
-    giveBack: (lease) => endLease({ lease, deps, traffic }, { kind: 'aborted', sent: false }),
+  const waited = await traffic.queue.wait<Lease>({
+    wants: new Set(suitableUpstreams(state).map(({ id }) => id)),
+    tryNow: (taken) => selectAfterWait(task, taken, since),
+    release: (lease) => endLease({ lease, deps, traffic }, { kind: 'aborted', sent: false }),
     deadline: queueDeadlineOf(task),
-    gone: journey.request.gone,
+    clientSignal: state.request.clientSignal,
   })
-  journey.queuedMs += deps.clock.now() - since
-  if (typeof turn === 'object') return { lease: turn.got }
-  const resting = await restingOf(task, fitFor(journey))
-  return { resting, why: turn === 'gone' ? 'gone' : 'crowded-out' }
+  state.queuedMs += deps.clock.now() - since
+  if (typeof waited === 'object') return { lease: waited.got }
+  const unavailable = await unavailableOf(task, suitableUpstreams(state))
+  return { unavailable, why: waited === 'gone' ? 'gone' : 'queue-full' }
 }
 
 /** After a wait the order is made anew, of everybody but those that others wait for. */
@@ -213,21 +223,21 @@ async function selectAfterWait(
   task: SelectTask,
   taken: ReadonlySet<string>,
   since: number,
-): Promise<Turn<Lease>> {
-  const { journey, deps } = task
+): Promise<TryOutcome<Lease>> {
+  const { state, deps } = task
   const isFree = ({ id }: Upstream): boolean => !taken.has(id)
   // Without a moment in between it would be the same upstream twice.
   const hasWaited = deps.clock.now() > since
-  const untried = openTo(journey).filter(isFree)
-  const open = hasWaited ? fitFor(journey).filter(isFree) : untried
+  const untried = untriedUpstreams(state).filter(isFree)
+  const open = hasWaited ? suitableUpstreams(state).filter(isFree) : untried
   const lease =
-    (await acquireNext(task, open)) ?? (await acquireLastResort(task, await restingOf(task, untried)))
+    (await acquireNext(task, open)) ?? (await acquireLastResort(task, await unavailableOf(task, untried)))
   if (lease !== undefined) {
-    if (hasWaited) journey.tried.clear()
+    if (hasWaited) state.tried.clear()
     return { got: lease }
   }
-  const { candidates, resting } = await survey(task, fitFor(journey))
-  const reopening = retryAt(resting)
+  const { candidates, unavailable } = await evaluateFor(task, suitableUpstreams(state))
+  const reopening = retryAt(unavailable)
   // Somebody may have become free while this was found out: then the queue is walked once more.
   const isNews = taken.size > 0 || candidates.length > 0
   return { until: reopening?.at ?? Infinity, onRelease: isNews || reopening?.onRelease === true }
@@ -241,16 +251,16 @@ function acquire(
   order: readonly Claim[],
   how: Pick<Ask, 'lastResort' | 'stickTo'>,
 ): MaybePromise<Lease | undefined> {
-  const { journey, deps } = task
+  const { state, deps } = task
   const lease = deps.store.acquire(order, askOf(task, how), instantOf(deps.clock))
-  return journey.unheard.length === 0 ? lease : afterHearing(task, lease)
+  return state.unresolvedPins.length === 0 ? lease : resolvePins(task, lease)
 }
 
 function askOf(
-  { journey, settings }: SelectTask,
+  { state, settings }: SelectTask,
   { lastResort, stickTo }: Pick<Ask, 'lastResort' | 'stickTo'>,
 ): Ask {
-  const { inputTokens, outputTokens, choices } = journey.request
+  const { inputTokens, outputTokens, choices } = state.request
   return {
     inputTokens,
     outputTokens,
@@ -258,31 +268,31 @@ function askOf(
     probeMs: settings.connectTimeoutMs + settings.timeoutMs,
     lastResort,
     stickTo,
-    heldBy: journey.unheard.length === 0 ? undefined : journey.unheard,
+    pinKeys: state.unresolvedPins.length === 0 ? undefined : state.unresolvedPins,
   }
 }
 
 /** What was not known of earlier answers before an acquire is known after it. */
-async function afterHearing(
-  { journey, deps }: SelectTask,
+async function resolvePins(
+  { state, deps }: SelectTask,
   lease: MaybePromise<Lease | undefined>,
 ): Promise<Lease | undefined> {
   const got = await lease
-  const { upstreams } = await eligibleFor(journey.request, deps)
-  journey.upstreams = upstreams
-  journey.unheard = []
+  const { upstreams } = await pinnedUpstreams(state.request, deps)
+  state.upstreams = upstreams
+  state.unresolvedPins = []
   return got
 }
 
 /** A lease, and who has to hear of its end. */
-interface Held {
+interface HeldLease {
   readonly lease: Lease
   readonly deps: RelayDeps
   readonly traffic: Traffic
 }
 
 /** Ends a lease; then the waiting try for its place. */
-export function endLease({ lease, deps, traffic }: Held, outcome: Outcome): void {
+export function endLease({ lease, deps, traffic }: HeldLease, outcome: Outcome): void {
   wakeAfter(deps.store.settle(lease, outcome, instantOf(deps.clock)), traffic)
 }
 

@@ -21,7 +21,7 @@ export type TapEnd =
   | { readonly kind: 'broken'; readonly code: 'upstream_disconnected' | 'upstream_timeout' }
 
 /** What a tap looks at while the bytes pass. */
-interface Watch {
+interface TapObserver {
   /** Sees every chunk, and changes none. */
   push(chunk: Uint8Array): void
   /** Whether what passed so far ends between two events. */
@@ -38,9 +38,9 @@ interface TapSource {
   /** What was read before the commit point. */
   readonly head: readonly Uint8Array[]
   /** Absent where nobody asks what passes: every break then resets the connection. */
-  readonly watch?: Watch
+  readonly observer?: TapObserver
   /** Aborted when the client leaves: that ends the body, also when nobody reads it any more. */
-  readonly gone: AbortSignalLike
+  readonly clientSignal: AbortSignalLike
   /** Called once, when the body has ended in any way. */
   readonly onEnd: (end: TapEnd) => void
 }
@@ -52,7 +52,7 @@ interface TapSource {
  * stream adds one error event and ends cleanly; any other break rejects, which resets the connection, so that
  * half an event is never taken for a whole one. Never adds a `[DONE]`.
  */
-export function createTap({ reader, head, watch, gone, onEnd }: TapSource): ByteReader {
+export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSource): ByteReader {
   const waiting = [...head]
   let hasEnded = false
   let isOver = false
@@ -60,28 +60,28 @@ export function createTap({ reader, head, watch, gone, onEnd }: TapSource): Byte
   function end(how: TapEnd): void {
     if (hasEnded) return
     hasEnded = true
-    gone.removeEventListener('abort', onGone)
+    clientSignal.removeEventListener('abort', onClientAbort)
     onEnd(how)
   }
-  const onGone = (): void => end({ kind: 'aborted' })
-  gone.addEventListener('abort', onGone)
+  const onClientAbort = (): void => end({ kind: 'aborted' })
+  clientSignal.addEventListener('abort', onClientAbort)
 
   function passed(value: Uint8Array): Uint8Array {
-    watch?.push(value)
+    observer?.push(value)
     return value
   }
 
   /** @throws TransportError where no event can tell of it */
   function breakOff(code: 'upstream_disconnected' | 'upstream_timeout'): Uint8Array {
     end({ kind: 'broken', code })
-    if (watch?.atBoundary() !== true) throw new TransportError('broken', 'the upstream broke off')
-    return watch.errorEvent(code)
+    if (observer?.atBoundary() !== true) throw new TransportError('broken', 'the upstream broke off')
+    return observer.errorEvent(code)
   }
 
   /** Our own last word at the end of the upstream's; mostly there is none. */
   function ended(): Uint8Array | undefined {
     isOver = true
-    if (watch?.isCutShort() === true) return breakOff('upstream_disconnected')
+    if (observer?.isCutShort() === true) return breakOff('upstream_disconnected')
     end({ kind: 'ok' })
     return undefined
   }
@@ -89,7 +89,7 @@ export function createTap({ reader, head, watch, gone, onEnd }: TapSource): Byte
   /** The same where the upstream broke off. */
   function broke(error: unknown): Uint8Array {
     isOver = true
-    if (!gone.aborted && !isAbort(error))
+    if (!clientSignal.aborted && !isAbort(error))
       return breakOff(isTimeout(error) ? 'upstream_timeout' : 'upstream_disconnected')
     end({ kind: 'aborted' })
     throw new TransportError('aborted', 'the client left')
@@ -153,7 +153,7 @@ const isAbort = (error: unknown): boolean => error instanceof TransportError && 
 const isTimeout = (error: unknown): boolean => error instanceof TransportError && error.failure === 'timeout'
 
 /** Looks at a passing event stream: where its events end, how it ends, what it has cost. */
-interface StreamWatch extends Watch {
+interface BodyObserver extends TapObserver {
   /** From the last events; undefined when they did not say. */
   usage(): Usage | undefined
   /** All bytes that passed. */
@@ -174,7 +174,7 @@ const FINISHED: Readonly<Partial<Record<Endpoint, RegExp>>> = {
 /** Some upstreams leave out the blank line behind their last word. */
 const LAST_WORD = /^data:\s*\[DONE\]\s*$(?![^])/m
 
-const MESSAGES = {
+const BREAK_MESSAGES = {
   upstream_disconnected: 'The upstream disconnected in the middle of its answer.',
   upstream_timeout: 'The upstream stopped sending in the middle of its answer.',
 } as const satisfies Partial<Record<ErrorCode, string>>
@@ -186,7 +186,7 @@ const decoder = new TextDecoder()
  * A stream of chat chunks or Responses events says that it is done; a clean end without that word is a break
  * that a proxy, or a runtime that hides resets, has made look clean.
  */
-export function createStreamWatch(endpoint: Endpoint): StreamWatch {
+export function createEventObserver(endpoint: Endpoint): BodyObserver {
   const boundary = createBoundaryTracker()
   const tail = createTail()
   // The last event of a response repeats all of it, and its type stands at its beginning.
@@ -212,7 +212,7 @@ export function createStreamWatch(endpoint: Endpoint): StreamWatch {
     },
     usage: () => usageOf(tail.bytes()),
     errorEvent(code) {
-      const body = errorBody(code, MESSAGES[code])
+      const body = errorBody(code, BREAK_MESSAGES[code])
       const named = endpoint === 'responses' ? 'event: error\n' : ''
       return encoder.encode(`${named}data: ${JSON.stringify(body)}\n\n`)
     },
@@ -220,7 +220,7 @@ export function createStreamWatch(endpoint: Endpoint): StreamWatch {
 }
 
 /** Looks at a passing body that is no event stream: what it has cost. Where it is cut is not for us to tell. */
-export function createBodyWatch(): StreamWatch {
+export function createBodyObserver(): BodyObserver {
   const tail = createTail()
   let bytes = 0
   return {

@@ -1,13 +1,17 @@
 import type { Cause } from '../pool/outcome.ts'
 
-/** Why and until when something rests. Plain data; all times in ms on the monotonic clock. */
-export interface Cooldown {
+/**
+ * The circuit breaker of a scope that has failed: why and until when it is open (its cooldown, as operators read it).
+ * No state = closed; after `openUntil` half-open, until a probe decides. Plain data; all times in ms on the monotonic
+ * clock.
+ */
+export interface CircuitBreakerState {
   readonly cause: Cause
-  readonly coolUntil: number
-  /** When the present cooldown began. Requests sent before it neither deepen nor lift it. */
-  readonly coolSince: number
+  readonly openUntil: number
+  /** When it opened last. Requests sent before neither prolong nor end that. */
+  readonly openSince: number
   /** Own back-offs in a row, each after the cooldown of the one before: the exponent of the next. */
-  readonly strikes: number
+  readonly consecutiveBackoffs: number
   /** The lease that may try while it is half-open, and until when it has the right alone. */
   readonly probe?: { readonly lease: string; readonly until: number }
   /** When somebody last got that right, be it before its time. */
@@ -16,7 +20,7 @@ export interface Cooldown {
   readonly unpaid?: true
 }
 
-/** Own back-offs: the first pause, doubled with each strike up to the last. */
+/** Own back-offs: the first pause, doubled with each one in a row up to the last. */
 const BACK_OFF_MS: Readonly<Record<Cause, { first: number; last: number }>> = {
   'rate-limited': { first: 5_000, last: 300_000 },
   overloaded: { first: 1_000, last: 1_000 },
@@ -34,8 +38,8 @@ const LONGEST_QUOTA_HINT_MS = 31 * 86_400_000
 /** Between two tries of something that rests for its key or its model, where nothing else is left. */
 const LAST_RESORT_PAUSE_MS = 10_000
 
-/** A failure as a cooldown sees it. */
-export interface Blame {
+/** A failure as a circuit breaker sees it. */
+export interface BreakerFailure {
   readonly cause: Cause
   readonly hintMs?: number
   readonly unpaid?: true
@@ -45,43 +49,51 @@ export interface Blame {
   readonly role: 'probe' | 'ordinary'
   readonly now: number
   /** Uniform in [0, 1): spreads own back-offs by ±20 %, so that replicas do not come back as one. */
-  readonly draw: () => number
+  readonly random: () => number
 }
 
 /**
- * Starts or prolongs a cooldown. A later deadline always wins, and a hint is never shortened.
+ * Opens a breaker, or keeps it open for longer. A later deadline always wins, and a hint is never shortened.
  *
- * Many requests that fail together are one strike: only a request that was sent after the present
- * cooldown began adds another. A hint is the upstream's own word and adds none.
+ * Many requests that fail together are one back-off: only a request that was sent after the breaker opened adds
+ * another. A hint is the upstream's own word and adds none.
  */
-export function blame(before: Cooldown | undefined, failure: Blame): Cooldown {
+export function recordFailure(
+  before: CircuitBreakerState | undefined,
+  failure: BreakerFailure,
+): CircuitBreakerState {
   const { cause, hintMs, now, unpaid } = failure
   const isNews = before === undefined || isAfter(before, failure)
   const sameCause = before?.cause === cause
   if (before !== undefined && !isNews && sameCause && hintMs === undefined) return before
-  const past = sameCause ? before.strikes : 0
-  const strikes = hintMs === undefined && isNews ? past + 1 : past
+  const past = sameCause ? before.consecutiveBackoffs : 0
+  const consecutiveBackoffs = hintMs === undefined && isNews ? past + 1 : past
   const restMs =
-    hintMs === undefined ? backOffMs(cause, Math.max(1, strikes), failure.draw) : clampHint(cause, hintMs)
-  const coolUntil = now + restMs
-  if (before !== undefined && before.coolUntil > coolUntil) return before
+    hintMs === undefined
+      ? backOffMs(cause, Math.max(1, consecutiveBackoffs), failure.random)
+      : clampHint(cause, hintMs)
+  const openUntil = now + restMs
+  if (before !== undefined && before.openUntil > openUntil) return before
   return {
     cause,
-    coolUntil,
-    coolSince: isNews ? now : before.coolSince,
-    strikes,
+    openUntil,
+    openSince: isNews ? now : before.openSince,
+    consecutiveBackoffs,
     ...(before?.lastResortAt !== undefined && { lastResortAt: before.lastResortAt }),
     ...(unpaid && { unpaid }),
   }
 }
 
-function isAfter({ coolSince }: Cooldown, { sentAt, role }: Pick<Blame, 'sentAt' | 'role'>): boolean {
-  return role === 'probe' || sentAt > coolSince
+function isAfter(
+  { openSince }: CircuitBreakerState,
+  { sentAt, role }: Pick<BreakerFailure, 'sentAt' | 'role'>,
+): boolean {
+  return role === 'probe' || sentAt > openSince
 }
 
-function backOffMs(cause: Cause, strikes: number, draw: () => number): number {
+function backOffMs(cause: Cause, consecutiveBackoffs: number, random: () => number): number {
   const { first, last } = BACK_OFF_MS[cause]
-  return Math.min(last, first * 2 ** Math.min(strikes - 1, 30)) * (0.8 + 0.4 * draw())
+  return Math.min(last, first * 2 ** Math.min(consecutiveBackoffs - 1, 30)) * (0.8 + 0.4 * random())
 }
 
 function clampHint(cause: Cause, hintMs: number): number {
@@ -89,58 +101,71 @@ function clampHint(cause: Cause, hintMs: number): number {
   return Math.min(longest, Math.max(LEAST_HINT_MS, hintMs))
 }
 
-/** A success lifts a cooldown, unless it began after the successful request was sent. */
-export function relieve(
-  before: Cooldown | undefined,
-  success: Pick<Blame, 'sentAt' | 'role'>,
-): Cooldown | undefined {
+/** A success closes a breaker, unless it opened after the successful request was sent. */
+export function recordSuccess(
+  before: CircuitBreakerState | undefined,
+  success: Pick<BreakerFailure, 'sentAt' | 'role'>,
+): CircuitBreakerState | undefined {
   return before !== undefined && isAfter(before, success) ? undefined : before
 }
 
 /** Gives a lease the right to try alone. */
-export function startProbe(before: Cooldown, probe: { lease: string; until: number; now: number }): Cooldown {
+export function startProbe(
+  before: CircuitBreakerState,
+  probe: { lease: string; until: number; now: number },
+): CircuitBreakerState {
   return { ...before, probe: { lease: probe.lease, until: probe.until }, lastResortAt: probe.now }
 }
 
 /** Takes the right back, without a verdict. */
-export function endProbe(before: Cooldown | undefined, lease: string): Cooldown | undefined {
+export function endProbe(
+  before: CircuitBreakerState | undefined,
+  lease: string,
+): CircuitBreakerState | undefined {
   if (before?.probe?.lease !== lease) return before
   const { probe: _, ...rest } = before
   return rest
 }
 
-/** Whether a cooldown lets a request through. */
-type Gate =
-  | { readonly open: true; readonly probing: boolean }
-  | { readonly open: false; readonly block: GateBlock }
+/** What a circuit breaker lets through: closed every request, half-open this one as a probe, open none. */
+type Admission =
+  | { readonly state: 'closed' | 'half-open' }
+  | { readonly state: 'open'; readonly reason: BreakerReason }
 
-/** What a closed gate says; see `Block`. */
-interface GateBlock {
-  readonly why: Cause
+const CLOSED: Admission = { state: 'closed' }
+const HALF_OPEN: Admission = { state: 'half-open' }
+
+/** Why an open circuit breaker refuses; see `UnavailableReason`. */
+interface BreakerReason {
+  readonly cause: Cause
   readonly until: number
   readonly onRelease: boolean
   readonly unpaid?: true
 }
 
 /**
- * Closed until `coolUntil`; then half-open: one request at a time probes until it succeeds or fails.
+ * Open until `openUntil`; then half-open: one request at a time probes until it succeeds or fails. Closed without a
+ * state.
  *
- * With `lastResort` a cooldown for failures is no obstacle, and one for the key, the model or missing
- * credits is none once in 10 seconds; one for a limit stays closed.
+ * With `lastResort` a breaker that is open for failures is no obstacle, and one for the key, the model or missing
+ * credits is none once in 10 seconds; one for a limit stays open.
  */
-export function gateOf(cooldown: Cooldown | undefined, ask: { now: number; lastResort: boolean }): Gate {
-  if (cooldown === undefined) return { open: true, probing: false }
-  const { cause, coolUntil, probe, unpaid } = cooldown
+export function admit(
+  breaker: CircuitBreakerState | undefined,
+  ask: { now: number; lastResort: boolean },
+): Admission {
+  if (breaker === undefined) return CLOSED
+  const { cause, openUntil, probe, unpaid } = breaker
   const { now } = ask
   const isProbed = probe !== undefined && probe.until > now
-  if (coolUntil <= now && !isProbed) return { open: true, probing: true }
-  if (ask.lastResort && mayBeForced(cooldown, now)) return { open: true, probing: true }
-  const rests = coolUntil > now
-  const until = rests ? coolUntil : (probe?.until ?? now)
-  return { open: false, block: { why: cause, until, onRelease: !rests, ...(unpaid && { unpaid }) } }
+  if (openUntil <= now && !isProbed) return HALF_OPEN
+  if (ask.lastResort && mayForce(breaker, now)) return HALF_OPEN
+  const isCooling = openUntil > now
+  const until = isCooling ? openUntil : (probe?.until ?? now)
+  return { state: 'open', reason: { cause, until, onRelease: !isCooling, ...(unpaid && { unpaid }) } }
 }
 
-function mayBeForced({ cause, lastResortAt, unpaid }: Cooldown, now: number): boolean {
+function mayForce({ cause, lastResortAt, unpaid }: CircuitBreakerState, now: number): boolean {
   if (cause === 'failure') return true
   if (cause !== 'auth' && cause !== 'not-found' && unpaid === undefined) return false
   return now - (lastResortAt ?? -Infinity) >= LAST_RESORT_PAUSE_MS

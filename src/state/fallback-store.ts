@@ -1,7 +1,7 @@
 import type { Instant } from '../lib/clock.ts'
 import type { MemoryStore } from './memory.ts'
 import type { ScopeState } from './scope.ts'
-import type { Answer, Ask, Lease, MaybePromise, Spent, StateStore } from './store.ts'
+import type { AnswerStart, Ask, Lease, MaybePromise, LocalUsage, StateStore } from './store.ts'
 
 /** A store that is elsewhere. */
 export interface RemoteStore extends StateStore {
@@ -10,11 +10,11 @@ export interface RemoteStore extends StateStore {
   /** What is known on this side: no request waits for it. */
   recall(key: string, at: Instant): string | null | undefined
   /** Counts what another store gave leave for. */
-  report(spent: Spent): void
+  reportUsage(usage: LocalUsage): void
 }
 
 /** What a guarded store is made of. */
-interface GuardedOptions {
+interface FallbackStoreOptions {
   readonly remote: RemoteStore
   /** Serves when the remote one does not. */
   readonly local: MemoryStore
@@ -33,9 +33,9 @@ const ACQUIRE_MS = 50
 /** What somebody may wait who only looks. */
 const LOOK_MS = 1_000
 /** After a failure nobody asks for so long: one request in a second pays for finding out, and not all. */
-const REST_MS = 1_000
+const BYPASS_MS = 1_000
 
-interface Patience<T> {
+interface CallTimeout<T> {
   readonly ms: number
   readonly onSlow?: () => void
   /** Takes what comes too late. */
@@ -49,23 +49,23 @@ interface Patience<T> {
  * that it knows the cooldowns and has counted its own part when it has to take over. The remote one is told
  * the ends of what was sent by the local one's leave, and so counts it when it is back.
  */
-export function createGuardedStore(options: GuardedOptions): RemoteStore {
+export function createFallbackStore(options: FallbackStoreOptions): RemoteStore {
   const { remote, local, now, after, defer, onLost } = options
   /** The local twin of a remote lease; a lease that is no key here is the local store's own. */
-  const twins = new WeakMap<Lease, Lease | undefined>()
+  const localLeases = new WeakMap<Lease, Lease | undefined>()
   /** What requests of the local store's own leases were told, until their ends are reported. */
-  const answers = new WeakMap<Lease, Answer>()
-  let restsUntil = -Infinity
+  const answers = new WeakMap<Lease, AnswerStart>()
+  let bypassUntil = -Infinity
 
-  function lost(why: 'slow' | 'failed'): void {
-    if (now() >= restsUntil) onLost?.(why)
-    restsUntil = now() + REST_MS
+  function bypass(why: 'slow' | 'failed'): void {
+    if (now() >= bypassUntil) onLost?.(why)
+    bypassUntil = now() + BYPASS_MS
   }
 
   /** The remote answer in time, else undefined. */
   async function inTime<T>(
     work: Promise<T>,
-    { ms, onSlow, onLate }: Patience<T>,
+    { ms, onSlow, onLate }: CallTimeout<T>,
   ): Promise<{ value: T } | undefined> {
     const outcome = work.then(
       (value) => ({ value }),
@@ -77,7 +77,7 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
     const first = await Promise.race([outcome, tooSlow])
     cancel()
     if (typeof first === 'object') return first
-    if (first === 'failed') lost('failed')
+    if (first === 'failed') bypass('failed')
     else {
       onSlow?.()
       if (onLate !== undefined) defer(outcome.then((late) => typeof late === 'object' && onLate(late.value)))
@@ -88,53 +88,54 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
   async function acquire(...[order, ask, at]: Parameters<StateStore['acquire']>): Promise<Lease | undefined> {
     const got = await inTime(Promise.resolve(remote.acquire(order, ask, at)), {
       ms: ACQUIRE_MS,
-      onSlow: () => lost('slow'),
+      onSlow: () => bypass('slow'),
       onLate: (lease) => void (lease && remote.settle(lease, { kind: 'aborted', sent: false }, at)),
     })
     if (got === undefined) return local.acquire(order, ask, at)
     const { value: lease } = got
-    if (lease !== undefined) twins.set(lease, local.acquire([lease.claim], twinOf(ask), at))
+    if (lease !== undefined) localLeases.set(lease, local.acquire([lease.claim], localAsk(ask), at))
     return lease
   }
 
-  function both(lease: Lease, step: (store: StateStore, lease: Lease) => MaybePromise<void>): void {
+  function onBoth(lease: Lease, step: (store: StateStore, lease: Lease) => MaybePromise<void>): void {
     void step(remote, lease)
-    const twin = twins.get(lease)
-    if (twin !== undefined) void step(local, twin)
+    const localLease = localLeases.get(lease)
+    if (localLease !== undefined) void step(local, localLease)
   }
 
-  function report(
+  function reportLocalUsage(
     { claim, tokens, since }: Lease,
-    spent: Pick<Spent, 'answer' | 'outcome' | 'endedAt'>,
+    usage: Pick<LocalUsage, 'answer' | 'outcome' | 'endedAt'>,
   ): void {
-    const { outcome } = spent
+    const { outcome } = usage
     const wasSent = outcome.kind !== 'aborted' || outcome.sent
-    if (wasSent) remote.report({ ...spent, claim, tokens, sentAt: since })
+    if (wasSent) remote.reportUsage({ ...usage, claim, tokens, sentAt: since })
   }
 
   return {
-    snapshot: (scopes) => (now() < restsUntil ? local.snapshot(scopes) : remote.snapshot(scopes)),
-    standings: (claims) => (now() < restsUntil ? local.standings(claims) : remote.standings(claims)),
+    snapshot: (scopes) => (now() < bypassUntil ? local.snapshot(scopes) : remote.snapshot(scopes)),
+    claimSnapshots: (claims) =>
+      now() < bypassUntil ? local.claimSnapshots(claims) : remote.claimSnapshots(claims),
     async look(scopes) {
       const got = await inTime(Promise.resolve(remote.look(scopes)), { ms: LOOK_MS })
       return got === undefined ? local.snapshot(scopes) : got.value
     },
     acquire: (order, ask, at) =>
-      now() < restsUntil ? local.acquire(order, ask, at) : acquire(order, ask, at),
+      now() < bypassUntil ? local.acquire(order, ask, at) : acquire(order, ask, at),
     // The remote one takes back what it gave by itself.
     reclaim: (at) => local.reclaim(at),
     confirm(lease, answer, at) {
-      if (twins.has(lease)) return both(lease, (store, own) => store.confirm(own, answer, at))
+      if (localLeases.has(lease)) return onBoth(lease, (store, own) => store.confirm(own, answer, at))
       answers.set(lease, answer)
       local.confirm(lease, answer, at)
     },
     settle(lease, outcome, at) {
-      if (twins.has(lease)) return both(lease, (store, own) => store.settle(own, outcome, at))
+      if (localLeases.has(lease)) return onBoth(lease, (store, own) => store.settle(own, outcome, at))
       local.settle(lease, outcome, at)
-      report(lease, { answer: answers.get(lease), outcome, endedAt: at.now })
+      reportLocalUsage(lease, { answer: answers.get(lease), outcome, endedAt: at.now })
     },
-    report: (spent) => remote.report(spent),
-    recall: (key, at) => (now() < restsUntil ? local.recall(key, at) : remote.recall(key, at)),
+    reportUsage: (usage) => remote.reportUsage(usage),
+    recall: (key, at) => (now() < bypassUntil ? local.recall(key, at) : remote.recall(key, at)),
     remember(key, upstream, life) {
       void local.remember(key, upstream, life)
       void remote.remember(key, upstream, life)
@@ -143,4 +144,4 @@ export function createGuardedStore(options: GuardedOptions): RemoteStore {
 }
 
 /** What has been given elsewhere is given here too, and to the same. */
-const twinOf = (ask: Ask): Ask => ({ ...ask, lastResort: true, stickTo: undefined, heldBy: undefined })
+const localAsk = (ask: Ask): Ask => ({ ...ask, lastResort: true, stickTo: undefined, pinKeys: undefined })

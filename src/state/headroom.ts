@@ -1,4 +1,5 @@
-import type { Claim, Draw, Limits } from '../pool/upstream.ts'
+import { SPAN_MS } from '../pool/outcome.ts'
+import type { Claim, LimitScope, Limits } from '../pool/upstream.ts'
 import {
   CONFIGURABLE,
   configuredLimit,
@@ -7,16 +8,15 @@ import {
   forgottenOf,
   freeIn,
   limitOf,
-  SPAN_MS,
   spanOf,
-  type Draft,
+  type Mutable,
   type WindowName,
   type WindowState,
 } from './rate-window.ts'
-import { hasWindows, UNKNOWN, type ScopeState } from './scope.ts'
+import { hasWindows, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 
 /** What the windows of a scope leave free, all of them together. */
-interface Outlook {
+interface Headroom {
   /** Requests and tokens that fit into every window; Infinity without one, negative where too much is used. */
   readonly requests: number
   readonly tokens: number
@@ -30,7 +30,7 @@ interface Outlook {
   readonly until: number
 }
 
-interface Known extends Outlook {
+interface CachedHeadroom extends Headroom {
   readonly limits: Limits | undefined
 }
 
@@ -38,25 +38,31 @@ interface Known extends Outlook {
  * States are never changed but replaced, so what was worked out for one holds for as long as it is there.
  * Without this, the windows of a quota that a hundred upstreams share would be summed up for each of them.
  */
-const known = new WeakMap<ScopeState, Known>()
+const headroomCache = new WeakMap<ScopeState, CachedHeadroom>()
 
 /** Where nothing is counted. */
-const OPEN: Outlook = { requests: Infinity, tokens: Infinity, requestShare: 1, share: 1, until: Infinity }
-
-/** Looks at all windows of a scope at once. */
-export function outlookOf({ role, limits }: Draw, state: ScopeState, now: number): Outlook {
-  if (limits === undefined && !hasWindows(state)) return OPEN
-  // Nobody shares an upstream: what its claim adds up is remembered there.
-  if (role === 'upstream') return lookedAt(limits, state, now)
-  const found = known.get(state)
-  if (found !== undefined && found.until > now && found.limits === limits) return found
-  const outlook = lookedAt(limits, state, now)
-  known.set(state, outlook)
-  return outlook
+const UNLIMITED: Headroom = {
+  requests: Infinity,
+  tokens: Infinity,
+  requestShare: 1,
+  share: 1,
+  until: Infinity,
 }
 
-function lookedAt(limits: Limits | undefined, { windows }: ScopeState, now: number): Known {
-  const sum: Draft<Known> = {
+/** Looks at all windows of a scope at once. */
+export function headroomOf({ role, limits }: LimitScope, state: ScopeState, now: number): Headroom {
+  if (limits === undefined && !hasWindows(state)) return UNLIMITED
+  // Nobody shares an upstream: what its claim adds up is remembered there.
+  if (role === 'upstream') return computeHeadroom(limits, state, now)
+  const cached = headroomCache.get(state)
+  if (cached !== undefined && cached.until > now && cached.limits === limits) return cached
+  const headroom = computeHeadroom(limits, state, now)
+  headroomCache.set(state, headroom)
+  return headroom
+}
+
+function computeHeadroom(limits: Limits | undefined, { windows }: ScopeState, now: number): CachedHeadroom {
+  const sum: Mutable<CachedHeadroom> = {
     limits,
     requests: Infinity,
     tokens: Infinity,
@@ -66,17 +72,17 @@ function lookedAt(limits: Limits | undefined, { windows }: ScopeState, now: numb
   }
   for (const { name, key } of CONFIGURABLE) {
     const configured = limits?.[key]
-    if (configured !== undefined) add(sum, name, { window: windows[name], configured, now })
+    if (configured !== undefined) addWindow(sum, name, { window: windows[name], configured, now })
   }
   for (const name of Object.keys(windows) as WindowName[]) {
     const isNew = configuredLimit(limits, name) === undefined
-    if (isNew) add(sum, name, { window: windows[name], configured: undefined, now })
+    if (isNew) addWindow(sum, name, { window: windows[name], configured: undefined, now })
   }
   return sum
 }
 
-function add(
-  sum: Draft<Known>,
+function addWindow(
+  sum: Mutable<CachedHeadroom>,
   name: WindowName,
   {
     window,
@@ -121,22 +127,25 @@ function changesAt(window: WindowState | undefined, now: number): number {
 }
 
 /** What is known of everything that a claim draws on. Replaced when any of it changes. */
-export interface Standing {
+export interface ClaimSnapshot {
   /** One state for each of the claim's draws, in their order. */
   readonly states: readonly (ScopeState | undefined)[]
-  /** What was worked out of them when somebody last asked; see `claimOutlookOf`. */
-  outlook: ClaimOutlook | undefined
+  /** What was worked out of them when somebody last asked; see `claimHeadroomOf`. */
+  headroom: ClaimHeadroom | undefined
 }
 
 /** What everything that a claim draws on leaves free together. */
-interface ClaimOutlook extends Outlook {
+interface ClaimHeadroom extends Headroom {
   readonly claim: Claim
   /** Nothing of it rests, is probed, or is limited in another way than by windows and a configured number at once. */
   readonly isPlain: boolean
 }
 
 /** States of which nothing has been worked out yet. */
-export const standingOf = (states: Standing['states']): Standing => ({ states, outlook: undefined })
+export const claimSnapshotOf = (states: ClaimSnapshot['states']): ClaimSnapshot => ({
+  states,
+  headroom: undefined,
+})
 
 /**
  * Looks at all scopes of a claim at once.
@@ -144,15 +153,15 @@ export const standingOf = (states: Standing['states']): Standing => ({ states, o
  * A standing is replaced when anything in it changes, so what was worked out for one holds until a window
  * forgets something. Of a hundred upstreams a request changes one, and those that share a quota with it.
  */
-export function claimOutlookOf(claim: Claim, standing: Standing, now: number): ClaimOutlook {
-  const { outlook } = standing
-  if (outlook !== undefined && outlook.until > now && outlook.claim === claim) return outlook
-  const fresh = examineScopes(claim, standing.states, now)
-  standing.outlook = fresh
+export function claimHeadroomOf(claim: Claim, claimSnapshot: ClaimSnapshot, now: number): ClaimHeadroom {
+  const { headroom } = claimSnapshot
+  if (headroom !== undefined && headroom.until > now && headroom.claim === claim) return headroom
+  const fresh = computeClaimHeadroom(claim, claimSnapshot.states, now)
+  claimSnapshot.headroom = fresh
   return fresh
 }
 
-function examineScopes(claim: Claim, states: Standing['states'], now: number): ClaimOutlook {
+function computeClaimHeadroom(claim: Claim, states: ClaimSnapshot['states'], now: number): ClaimHeadroom {
   const sum = {
     claim,
     isPlain: true,
@@ -163,26 +172,26 @@ function examineScopes(claim: Claim, states: Standing['states'], now: number): C
     until: Infinity,
   }
   for (let at = 0; at < states.length; at++) {
-    const draw = claim.draws[at]
+    const limitScope = claim.draws[at]
     const state = states[at]
-    if (draw === undefined || (state === undefined && draw.limits === undefined)) continue
-    const outlook = outlookOf(draw, state ?? UNKNOWN, now)
-    const free = freePlaces(draw, state)
+    if (limitScope === undefined || (state === undefined && limitScope.limits === undefined)) continue
+    const headroom = headroomOf(limitScope, state ?? UNKNOWN_SCOPE, now)
+    const free = freeConcurrency(limitScope, state)
     sum.isPlain &&= free > 0 && (state === undefined || isPlain(state))
-    sum.requests = Math.min(sum.requests, outlook.requests)
-    sum.tokens = Math.min(sum.tokens, outlook.tokens)
-    sum.requestShare = Math.min(sum.requestShare, outlook.requestShare, free)
-    sum.share = Math.min(sum.share, outlook.share, free)
-    sum.until = Math.min(sum.until, outlook.until)
+    sum.requests = Math.min(sum.requests, headroom.requests)
+    sum.tokens = Math.min(sum.tokens, headroom.tokens)
+    sum.requestShare = Math.min(sum.requestShare, headroom.requestShare, free)
+    sum.share = Math.min(sum.share, headroom.share, free)
+    sum.until = Math.min(sum.until, headroom.until)
   }
   return sum
 }
 
-const isPlain = ({ cooldown, tooLarge, crowd }: ScopeState): boolean =>
-  cooldown === undefined && tooLarge === undefined && crowd === undefined
+const isPlain = ({ breaker, tooLarge, learnedConcurrency }: ScopeState): boolean =>
+  breaker === undefined && tooLarge === undefined && learnedConcurrency === undefined
 
 /** Share of the configured number at once that is free; 1 without one. */
-function freePlaces({ limits }: Draw, state: ScopeState | undefined): number {
+function freeConcurrency({ limits }: LimitScope, state: ScopeState | undefined): number {
   const most = limits?.concurrency
   return most === undefined ? 1 : 1 - (state?.inFlight ?? 0) / most
 }

@@ -1,23 +1,29 @@
 import type { Instant } from '../lib/clock.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
-import { judged } from './availability.ts'
+import { claimAvailability } from './availability.ts'
 import { createCalendar } from './calendar.ts'
-import { standingOf, type Standing } from './headroom.ts'
+import { claimSnapshotOf, type ClaimSnapshot } from './headroom.ts'
 import { isWorthKeeping, type ScopeState } from './scope.ts'
 import { isStale, isUntouched, keptScope, restored, type KeptState } from './snapshot.ts'
-import type { Ask, Lease, LeaseRecord, Spent, StateStore } from './store.ts'
-import { confirmLease, settleLease, takeLease, type Changes, type Step } from './transitions.ts'
+import type { Ask, Lease, LeaseRecord, LocalUsage, StateStore } from './store.ts'
+import {
+  confirmLease,
+  settleLease,
+  grantLease,
+  type ScopeChanges,
+  type TransitionContext,
+} from './transitions.ts'
 
 /** A store in this process: every answer at once. */
 export interface MemoryStore extends StateStore {
   snapshot(scopes: readonly string[]): readonly (ScopeState | undefined)[]
-  standings(claims: readonly Claim[]): readonly Standing[]
+  claimSnapshots(claims: readonly Claim[]): readonly ClaimSnapshot[]
   acquire(...args: Parameters<StateStore['acquire']>): Lease | undefined
   confirm(...args: Parameters<StateStore['confirm']>): void
   settle(...args: Parameters<StateStore['settle']>): void
   recall(key: string, at: Instant): string | undefined
   /** Counts a request that another store gave leave for, at the times at which it was sent, answered and ended. */
-  spend(spent: Spent, ended: Instant): void
+  recordUsage(spent: LocalUsage, ended: Instant): void
   /** All that is worth keeping across a restart: no leases, nothing under way. */
   keep(at: Instant): KeptState
   /** Takes back what was kept, whatever it is now: damaged parts are left out, and what is known already stays. */
@@ -36,9 +42,9 @@ const SWEEP_MS = 3_600_000
 const KEPT_KEYS = 10_000
 
 /**
- * @param given.draw uniform in [0, 1), for the jitter of cooldowns
+ * @param given.random uniform in [0, 1), for the jitter of cooldowns
  */
-export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore {
+export function createMemoryStore({ random }: { random: () => number }): MemoryStore {
   const states = createScopeTable()
   // Leases last equally long, so the first one inserted is the first to run out.
   const leases = new Map<string, LeaseRecord>()
@@ -50,33 +56,33 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
   let sweptAt = -Infinity
   let expected: ReadonlySet<string> | undefined
 
-  const stepAt = (at: Instant): Step => ({ stateOf: states.get, at, draw, dayEndsAt })
+  const contextAt = (at: Instant): TransitionContext => ({ stateOf: states.get, at, random, dayEndsAt })
   const tableOf = (key: string) => (key.startsWith('answer ') ? answers : served)
 
-  function apply(changes: Changes): void {
+  function apply(changes: ScopeChanges): void {
     for (const { scope, state } of changes) {
       if (isWorthKeeping(state) || isWorthKeeping(states.get(scope))) changeCount += 1
       states.set(scope, state)
     }
   }
 
-  function take(
+  function grant(
     claim: Claim,
     { tokens, probing, probeMs }: { tokens: number; probing: readonly string[]; probeMs: number },
     at: Instant,
   ): Lease {
     const lease = { id: String(nextLease++), claim, since: at.now, tokens }
-    const { changes, record } = takeLease(lease, { probing, probeMs }, stepAt(at))
+    const { changes, record } = grantLease(lease, { probing, probeMs }, contextAt(at))
     leases.set(lease.id, record)
     apply(changes)
     return lease
   }
 
-  function takeBackLost(at: Instant): void {
+  function reclaimLost(at: Instant): void {
     for (const [id, record] of leases) {
       if (record.lease.since + LEASE_MS > at.now) return
       leases.delete(id)
-      apply(settleLease(record, { kind: 'aborted', sent: true }, stepAt(at)))
+      apply(settleLease(record, { kind: 'aborted', sent: true }, contextAt(at)))
     }
   }
 
@@ -96,25 +102,25 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
       return changeCount
     },
     snapshot: (scopes) => scopes.map(states.get),
-    standings: (claims) => claims.map(states.standing),
-    reclaim: takeBackLost,
+    claimSnapshots: (claims) => claims.map(states.claimSnapshot),
+    reclaim: reclaimLost,
     acquire(order, ask, at) {
-      takeBackLost(at)
+      reclaimLost(at)
       sweep(at)
-      const isStuck = ask.stickTo !== undefined || ask.heldBy !== undefined
-      const wanted = isStuck ? stuckOrder(order, ask, (key) => tableOf(key).recall(key, at.now)) : order
+      const isStuck = ask.stickTo !== undefined || ask.pinKeys !== undefined
+      const wanted = isStuck ? applyAffinity(order, ask, (key) => tableOf(key).recall(key, at.now)) : order
       for (const claim of wanted) {
-        const found = judged(claim, states.standing(claim), { ask, now: at.now })
-        if (!found.free) continue
-        const { tokens, probing } = found
-        return take(claim, { tokens, probing, probeMs: ask.probeMs }, at)
+        const availability = claimAvailability(claim, states.claimSnapshot(claim), { ask, now: at.now })
+        if (!availability.free) continue
+        const { tokens, probing } = availability
+        return grant(claim, { tokens, probing, probeMs: ask.probeMs }, at)
       }
       return undefined
     },
     confirm(lease, answer, at) {
       const record = leases.get(lease.id)
       if (record === undefined || record.confirmed) return
-      const moved = confirmLease(record, answer, stepAt(at))
+      const moved = confirmLease(record, answer, contextAt(at))
       leases.set(lease.id, moved.record)
       apply(moved.changes)
     },
@@ -122,17 +128,18 @@ export function createMemoryStore({ draw }: { draw: () => number }): MemoryStore
       const record = leases.get(lease.id)
       if (record === undefined) return
       leases.delete(lease.id)
-      apply(settleLease(record, outcome, stepAt(at)))
+      apply(settleLease(record, outcome, contextAt(at)))
     },
-    spend({ claim, tokens, sentAt, answer, outcome }, ended) {
+    recordUsage({ claim, tokens, sentAt, answer, outcome }, ended) {
       const lease = { id: String(nextLease++), claim, since: sentAt, tokens }
-      const before = (now: number): Step => stepAt({ now, wall: ended.wall - (ended.now - now) })
-      const { changes, record } = takeLease(lease, { probing: [], probeMs: 0 }, before(sentAt))
+      const before = (now: number): TransitionContext =>
+        contextAt({ now, wall: ended.wall - (ended.now - now) })
+      const { changes, record } = grantLease(lease, { probing: [], probeMs: 0 }, before(sentAt))
       apply(changes)
       const begun =
         answer && confirmLease(record, answer, before(Math.min(ended.now, sentAt + answer.firstByteMs)))
       if (begun !== undefined) apply(begun.changes)
-      apply(settleLease(begun?.record ?? record, outcome, stepAt(ended)))
+      apply(settleLease(begun?.record ?? record, outcome, contextAt(ended)))
     },
     recall: (key, at) => tableOf(key).recall(key, at.now),
     remember: (key, upstream, { ttlMs, at }) => tableOf(key).remember(key, upstream, { ttlMs, now: at.now }),
@@ -191,13 +198,13 @@ export function createAffinityTable(capacity = 100_000): AffinityTable {
       if (kept.size > capacity) kept.delete(oldest.next().value ?? key)
     },
     newest(most, now) {
-      const found: [string, string, number][] = []
+      const availability: [string, string, number][] = []
       let older = kept.size - most
       for (const [key, { upstream, until }] of kept) {
         if (older-- > 0) continue
-        if (until > now) found.push([key, upstream, until])
+        if (until > now) availability.push([key, upstream, until])
       }
-      return found
+      return availability
     },
   }
 }
@@ -207,7 +214,7 @@ interface ScopeTable {
   get(scope: string): ScopeState | undefined
   set(scope: string, state: ScopeState): void
   /** The same one again for as long as none of its states was replaced. */
-  standing(claim: Claim): Standing
+  claimSnapshot(claim: Claim): ClaimSnapshot
   /** Forgets the states for which `isOver` holds. */
   drop(isOver: (state: ScopeState, scope: string) => boolean): void
   all(): [scope: string, state: ScopeState][]
@@ -218,9 +225,9 @@ interface Cell {
 }
 
 /** The cells that a claim draws on, and what was in them when it was last asked. */
-interface Row {
+interface ClaimRow {
   readonly cells: readonly Cell[]
-  standing: Standing
+  claimSnapshot: ClaimSnapshot
 }
 
 /**
@@ -229,7 +236,7 @@ interface Row {
  */
 function createScopeTable(): ScopeTable {
   const cells = new Map<string, Cell>()
-  let rows = new WeakMap<Claim, Row>()
+  let rows = new WeakMap<Claim, ClaimRow>()
 
   function cellOf(scope: string): Cell {
     const known = cells.get(scope)
@@ -239,19 +246,19 @@ function createScopeTable(): ScopeTable {
     return cell
   }
 
-  function rowOf({ draws }: Claim): Row {
+  function rowOf({ draws }: Claim): ClaimRow {
     const own = draws.map(({ scope }) => cellOf(scope))
-    return { cells: own, standing: standingIn(own) }
+    return { cells: own, claimSnapshot: snapshotIn(own) }
   }
 
   return {
     get: (scope) => cells.get(scope)?.state,
     set: (scope, state) => void (cellOf(scope).state = state),
-    standing(claim) {
+    claimSnapshot(claim) {
       let row = rows.get(claim)
       if (row === undefined) rows.set(claim, (row = rowOf(claim)))
-      else if (hasChanged(row)) row.standing = standingIn(row.cells)
-      return row.standing
+      else if (hasChanged(row)) row.claimSnapshot = snapshotIn(row.cells)
+      return row.claimSnapshot
     },
     drop(isOver) {
       for (const [scope, { state }] of cells)
@@ -266,32 +273,32 @@ function createScopeTable(): ScopeTable {
   }
 }
 
-const standingIn = (cells: readonly Cell[]): Standing => standingOf(cells.map(({ state }) => state))
+const snapshotIn = (cells: readonly Cell[]): ClaimSnapshot => claimSnapshotOf(cells.map(({ state }) => state))
 
-function hasChanged({ cells, standing: { states } }: Row): boolean {
+function hasChanged({ cells, claimSnapshot: { states } }: ClaimRow): boolean {
   for (let at = 0; at < cells.length; at++) if (cells[at]?.state !== states[at]) return true
   return false
 }
 
 /** What sticks a request to an upstream; see `Ask`. */
-export type Sticking = Pick<Ask, 'stickTo' | 'heldBy'>
+export type AffinityKeys = Pick<Ask, 'stickTo' | 'pinKeys'>
 
 /** Looks up who served a key; undefined = nobody. */
-type ServerOf = (key: string) => string | undefined
+type UpstreamOf = (key: string) => string | undefined
 
 /**
  * The order of a request whose keys are first looked up where it is acquired: what `orderOf` would have made of it.
  *
  * Nobody is left where the holder of an earlier answer is not among the order: that answer exists nowhere else.
  */
-export function stuckOrder(
+export function applyAffinity(
   order: readonly Claim[],
-  { stickTo, heldBy }: Sticking,
-  serverOf: ServerOf,
+  { stickTo, pinKeys }: AffinityKeys,
+  upstreamOf: UpstreamOf,
 ): readonly Claim[] {
-  const holder = heldBy === undefined ? undefined : firstServer(heldBy, serverOf)
-  if (holder !== undefined) return order.filter(({ id }) => id === holder)
-  const remembered = stickTo === undefined ? undefined : serverOf(stickTo)
+  const pinnedUpstream = pinKeys === undefined ? undefined : firstUpstream(pinKeys, upstreamOf)
+  if (pinnedUpstream !== undefined) return order.filter(({ id }) => id === pinnedUpstream)
+  const remembered = stickTo === undefined ? undefined : upstreamOf(stickTo)
   const stuck = order.find(({ id }) => id === remembered)
   if (stuck === undefined) return order
   const tierBegins = order.findIndex(({ priority }) => priority === stuck.priority)
@@ -299,10 +306,10 @@ export function stuckOrder(
   return [...others.slice(0, tierBegins), stuck, ...others.slice(tierBegins)]
 }
 
-function firstServer(keys: readonly string[], serverOf: ServerOf): string | undefined {
+function firstUpstream(keys: readonly string[], upstreamOf: UpstreamOf): string | undefined {
   for (const key of keys) {
-    const server = serverOf(key)
-    if (server !== undefined) return server
+    const upstream = upstreamOf(key)
+    if (upstream !== undefined) return upstream
   }
   return undefined
 }

@@ -1,5 +1,5 @@
 import type { Instant } from '../lib/clock.ts'
-import type { QuotaSignal } from '../pool/outcome.ts'
+import { type QuotaSignal, SPAN_MS } from '../pool/outcome.ts'
 import type { Limits } from '../pool/upstream.ts'
 import type { DayEnd } from './calendar.ts'
 
@@ -40,7 +40,7 @@ export interface WindowState {
 }
 
 /** A window that has seen nothing. */
-export const EMPTY: WindowState = {
+export const EMPTY_WINDOW: WindowState = {
   pending: 0,
   counted: 0,
   buckets: [],
@@ -54,10 +54,10 @@ export const EMPTY: WindowState = {
 }
 
 /** A copy that nobody else holds yet, and whose fields may therefore be set. */
-export type Draft<T> = { -readonly [Key in keyof T]: T[Key] }
+export type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
 
 /** A copy to be changed. Field by field: spreading takes engines ten times as long, and a request makes some twenty. */
-const draftOfWindow = (window: WindowState): Draft<WindowState> => ({
+const mutableWindow = (window: WindowState): Mutable<WindowState> => ({
   pending: window.pending,
   counted: window.counted,
   buckets: window.buckets,
@@ -70,17 +70,8 @@ const draftOfWindow = (window: WindowState): Draft<WindowState> => ({
   closedUntil: window.closedUntil,
 })
 
-/** How long the spans are; a month is 30 days. */
-export const SPAN_MS = {
-  second: 1000,
-  minute: 60_000,
-  hour: 3_600_000,
-  day: 86_400_000,
-  month: 2_592_000_000,
-}
-
 /** Names are looked up: a key that is put together each time costs ten times as much. */
-const NAMES = {
+const WINDOW_NAMES = {
   requests: {
     second: 'requests:second',
     minute: 'requests:minute',
@@ -95,13 +86,13 @@ const NAMES = {
     day: 'tokens:day',
     month: 'tokens:month',
   },
-} as const satisfies Record<QuotaSignal['counts'], Record<keyof typeof SPAN_MS, WindowName>>
+} as const satisfies Record<QuotaSignal['counts'], Record<QuotaSignal['window'], WindowName>>
 
 /** The name of the window that a signal speaks of. */
 export const windowNameOf = ({ counts, window }: Pick<QuotaSignal, 'counts' | 'window'>): WindowName =>
-  NAMES[counts][window]
+  WINDOW_NAMES[counts][window]
 
-const SPAN_OF: Readonly<Record<WindowName, keyof typeof SPAN_MS>> = {
+const SPAN_OF: Readonly<Record<WindowName, QuotaSignal['window']>> = {
   'requests:second': 'second',
   'requests:minute': 'minute',
   'requests:hour': 'hour',
@@ -115,7 +106,7 @@ const SPAN_OF: Readonly<Record<WindowName, keyof typeof SPAN_MS>> = {
 }
 
 /** The span of a window's name. */
-export const spanOf = (name: WindowName): keyof typeof SPAN_MS => SPAN_OF[name]
+export const spanOf = (name: WindowName): QuotaSignal['window'] => SPAN_OF[name]
 
 /** The windows that a configuration can limit, and by which key. */
 export const CONFIGURABLE: readonly { readonly name: WindowName; readonly key: DayOrMinuteKey }[] = [
@@ -173,21 +164,21 @@ export function budgetOf(window: WindowState | undefined, now: number): number |
 const GRAIN = 240
 
 /** Takes an amount before it is sent. */
-export function take(window: WindowState | undefined, amount: number): WindowState {
-  const next = draftOfWindow(window ?? EMPTY)
+export function reserve(window: WindowState | undefined, amount: number): WindowState {
+  const next = mutableWindow(window ?? EMPTY_WINDOW)
   next.pending += amount
   if (next.left !== undefined) next.left -= amount
   return next
 }
 
 /** Gives back what was never sent. */
-export function giveBack(window: WindowState, amount: number): WindowState {
-  return take(window, -Math.min(amount, window.pending))
+export function release(window: WindowState, amount: number): WindowState {
+  return reserve(window, -Math.min(amount, window.pending))
 }
 
 /** A taken amount that turns out to be counted. */
-interface Move {
-  readonly taken: number
+interface ReservedAmount {
+  readonly reserved: number
   /** What the upstream counts in truth; 0 = nothing. */
   readonly actual: number
   /** When the upstream forgets it. */
@@ -203,16 +194,19 @@ interface Move {
  * What is left by the upstream's word is corrected by the difference, unless that word came after the
  * request: then it may know of it already.
  */
-export function count(window: WindowState, { taken, actual, until, now, sentAt }: Move): WindowState {
-  const next = draftOfWindow(window)
-  next.pending = Math.max(0, window.pending - taken)
+export function countReserved(
+  window: WindowState,
+  { reserved, actual, until, now, sentAt }: ReservedAmount,
+): WindowState {
+  const next = mutableWindow(window)
+  next.pending = Math.max(0, window.pending - reserved)
   if (actual > 0) addBucket(next, { amount: actual, until }, now)
   const wasTaken = (window.leftAsOf ?? Infinity) < sentAt
-  if (next.left !== undefined && wasTaken && taken > 0) next.left += taken - actual
+  if (next.left !== undefined && wasTaken && reserved > 0) next.left += reserved - actual
   return next
 }
 
-function addBucket(window: Draft<WindowState>, bucket: Bucket, now: number): void {
+function addBucket(window: Mutable<WindowState>, bucket: Bucket, now: number): void {
   const { newest } = window
   if (newest?.until === bucket.until) {
     window.counted += bucket.amount
@@ -256,8 +250,8 @@ export function forgottenAt(name: WindowName, window: WindowState | undefined, r
     return Math.ceil(dayEndsAt(dayResets, at) / 1000) * 1000
   }
   const grain = SPAN_MS[span] / GRAIN
-  const said = span === 'day' && dayResets === undefined ? (window?.leftUntil ?? 0) : 0
-  const end = said > at.now ? said : at.now + SPAN_MS[span]
+  const observedReset = span === 'day' && dayResets === undefined ? (window?.leftUntil ?? 0) : 0
+  const end = observedReset > at.now ? observedReset : at.now + SPAN_MS[span]
   return Math.ceil(end / grain) * grain
 }
 
@@ -316,7 +310,7 @@ function fitsFrom(window: WindowState, { amount, limit, now, spanMs }: Demand): 
 }
 
 /** A word of the upstream about a window, and what it can't have known. */
-interface Said extends DayRule {
+interface ObservedSignal extends DayRule {
   readonly signal: QuotaSignal
   /** When the request was sent that this answers. */
   readonly askedAt: number
@@ -334,16 +328,16 @@ const LEARNED_MS = 86_400_000
  * a budget, less what others have under way, since the answer may not hold their cost yet. An answer to
  * an earlier question than the one already heard tells nothing new.
  */
-export function learn(window: WindowState | undefined, said: Said): WindowState {
-  const { signal, at, askedAt } = said
-  const base = window ?? EMPTY
-  const next = draftOfWindow(base)
+export function applyQuotaSignal(window: WindowState | undefined, observed: ObservedSignal): WindowState {
+  const { signal, at, askedAt } = observed
+  const base = window ?? EMPTY_WINDOW
+  const next = mutableWindow(base)
   if (signal.limit !== undefined) {
     next.learnedLimit = signal.limit
     next.learnedUntil = at.now + LEARNED_MS
   }
   if (signal.remaining === undefined) return next
-  const resetAt = at.now + (signal.resetMs ?? resetUnsaid(said))
+  const resetAt = at.now + (signal.resetMs ?? defaultResetMs(observed))
   const closedUntil = base.closedUntil ?? 0
   if (signal.remaining === 0) {
     next.left = 0
@@ -353,7 +347,7 @@ export function learn(window: WindowState | undefined, said: Said): WindowState 
   }
   const isOlder = budgetOf(base, at.now) !== undefined && (base.leftAsOf ?? 0) > askedAt
   if (isOlder || closedUntil > at.now) return next
-  const others = Math.max(0, base.pending - said.own)
+  const others = Math.max(0, base.pending - observed.own)
   next.left = signal.remaining - others
   next.leftUntil = resetAt
   next.leftAsOf = askedAt
@@ -361,7 +355,7 @@ export function learn(window: WindowState | undefined, said: Said): WindowState 
 }
 
 /** Where no reset was named: a calendar day ends at midnight, anything else a span from now. */
-function resetUnsaid({ signal, at, dayResets, dayEndsAt }: Said): number {
+function defaultResetMs({ signal, at, dayResets, dayEndsAt }: ObservedSignal): number {
   if (signal.window !== 'day' && signal.window !== 'month') return SPAN_MS[signal.window]
   return dayEndsAt(dayResets ?? 'UTC', at) - at.now
 }
@@ -372,7 +366,7 @@ interface Forgotten {
   readonly amount: number
 }
 
-const NOTHING: Forgotten = { places: 0, amount: 0 }
+const NONE_FORGOTTEN: Forgotten = { places: 0, amount: 0 }
 /** Shorter lists are added up faster than they are found again. */
 const WORTH_KNOWING = 16
 
@@ -380,7 +374,7 @@ const WORTH_KNOWING = 16
  * Lists are never changed but replaced, and time moves on: each look goes on where the last one ended. Without
  * this, a choice among a hundred upstreams that have rested for some seconds would add up tens of thousands.
  */
-const known = new WeakMap<readonly Bucket[], Forgotten>()
+const forgottenCache = new WeakMap<readonly Bucket[], Forgotten>()
 
 /**
  * What of `buckets` (ascending by `until`) has run out at `now`, ms on the monotonic clock. Asked for every window
@@ -388,9 +382,9 @@ const known = new WeakMap<readonly Bucket[], Forgotten>()
  */
 export function forgottenOf(buckets: readonly Bucket[], now: number): Forgotten {
   const first = buckets[0]
-  if (first === undefined || first.until > now) return NOTHING
+  if (first === undefined || first.until > now) return NONE_FORGOTTEN
   const isLong = buckets.length > WORTH_KNOWING
-  const before = isLong ? lastLook(buckets, now) : NOTHING
+  const before = isLong ? lastLook(buckets, now) : NONE_FORGOTTEN
   let { places, amount } = before
   for (let bucket = buckets[places]; bucket !== undefined && bucket.until <= now; bucket = buckets[places]) {
     amount += bucket.amount
@@ -398,12 +392,12 @@ export function forgottenOf(buckets: readonly Bucket[], now: number): Forgotten 
   }
   if (places === before.places) return before
   const forgotten = { places, amount }
-  if (isLong) known.set(buckets, forgotten)
+  if (isLong) forgottenCache.set(buckets, forgotten)
   return forgotten
 }
 
 function lastLook(buckets: readonly Bucket[], now: number): Forgotten {
-  const last = known.get(buckets)
+  const last = forgottenCache.get(buckets)
   const newest = last && buckets[last.places - 1]
-  return last === undefined || newest === undefined || newest.until > now ? NOTHING : last
+  return last === undefined || newest === undefined || newest.until > now ? NONE_FORGOTTEN : last
 }

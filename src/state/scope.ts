@@ -1,12 +1,12 @@
-import type { Cooldown } from './circuit-breaker.ts'
-import type { Draft, WindowName, WindowState } from './rate-window.ts'
+import type { CircuitBreakerState } from './circuit-breaker.ts'
+import type { Mutable, WindowName, WindowState } from './rate-window.ts'
 
 /**
  * Everything remembered of one scope: an upstream, a key, an endpoint, an origin or a shared quota. Plain data;
  * every field is always there, so that all states have one shape.
  */
 export interface ScopeState {
-  readonly cooldown: Cooldown | undefined
+  readonly breaker: CircuitBreakerState | undefined
   /** Requests under way, streams included. */
   readonly inFlight: number
   /** Of these, not answered yet: the upstream may count them at any moment. */
@@ -15,7 +15,7 @@ export interface ScopeState {
   readonly reserved: number
   readonly windows: Readonly<Partial<Record<WindowName, WindowState>>>
   /** A concurrency limit learned from "too many at once"; recovers by one a minute. */
-  readonly crowd: { readonly limit: number; readonly since: number } | undefined
+  readonly learnedConcurrency: { readonly limit: number; readonly since: number } | undefined
   /** A limit on the tokens of a single request that an answer named, forgotten at `until`. */
   readonly tooLarge: { readonly tokens: number; readonly until: number } | undefined
   /** Peak-sensitive average of the time to the first byte, ms, and when it was last moved. */
@@ -29,13 +29,13 @@ export interface ScopeState {
 }
 
 /** A scope of which nothing is known: free. */
-export const UNKNOWN: ScopeState = {
-  cooldown: undefined,
+export const UNKNOWN_SCOPE: ScopeState = {
+  breaker: undefined,
   inFlight: 0,
   unanswered: 0,
   reserved: 0,
   windows: {},
-  crowd: undefined,
+  learnedConcurrency: undefined,
   tooLarge: undefined,
   latency: undefined,
   meanOutput: undefined,
@@ -43,14 +43,14 @@ export const UNKNOWN: ScopeState = {
   touched: 0,
 }
 
-/** A copy to be changed; see `draftOfWindow`. */
-export const draftOf = (state: ScopeState): Draft<ScopeState> => ({
-  cooldown: state.cooldown,
+/** A copy to be changed; see `mutableWindow`. */
+export const mutableCopyOf = (state: ScopeState): Mutable<ScopeState> => ({
+  breaker: state.breaker,
   inFlight: state.inFlight,
   unanswered: state.unanswered,
   reserved: state.reserved,
   windows: state.windows,
-  crowd: state.crowd,
+  learnedConcurrency: state.learnedConcurrency,
   tooLarge: state.tooLarge,
   latency: state.latency,
   meanOutput: state.meanOutput,
@@ -66,13 +66,14 @@ export function hasWindows({ windows }: ScopeState): boolean {
 }
 
 /** How long a learned concurrency limit holds before it recovers by one. */
-const CROWD_RECOVERY_MS = 60_000
+const CONCURRENCY_RECOVERY_MS = 60_000
 
 /** The concurrency limit in force: the tighter of the configured and the learned one. */
 export function concurrencyOf(state: ScopeState, configured: number | undefined, now: number): number {
-  const { crowd } = state
-  if (crowd === undefined) return configured ?? Infinity
-  const learned = crowd.limit + Math.floor((now - crowd.since) / CROWD_RECOVERY_MS)
+  const { learnedConcurrency } = state
+  if (learnedConcurrency === undefined) return configured ?? Infinity
+  const learned =
+    learnedConcurrency.limit + Math.floor((now - learnedConcurrency.since) / CONCURRENCY_RECOVERY_MS)
   return Math.min(configured ?? Infinity, learned)
 }
 
@@ -81,16 +82,16 @@ export function concurrencyOf(state: ScopeState, configured: number | undefined,
  *
  * @param inFlight with the refused request itself
  */
-export function crowd(state: Draft<ScopeState>, inFlight: number, now: number): void {
+export function lowerLearnedConcurrency(state: Mutable<ScopeState>, inFlight: number, now: number): void {
   const limit = Math.max(1, Math.min(inFlight, concurrencyOf(state, undefined, now)) - 1)
-  state.crowd = { limit, since: now }
+  state.learnedConcurrency = { limit, since: now }
 }
 
 /** What is this old weighs 1/e in the latency average. */
 const LATENCY_MEMORY_MS = 10_000
 
 /** A slower answer counts in full at once, quicker ones sink in over ten seconds (peak EWMA, as in finagle). */
-export function learnLatency(state: Draft<ScopeState>, ms: number, now: number): void {
+export function recordLatency(state: Mutable<ScopeState>, ms: number, now: number): void {
   const before = state.latency
   const keep =
     before === undefined || ms >= before.ms
@@ -120,7 +121,7 @@ export function expectedOutput(state: ScopeState | undefined): number {
 }
 
 /** Moves the running mean by an eighth of the difference. */
-export function learnOutput(state: Draft<ScopeState>, tokens: number): void {
+export function recordOutput(state: Mutable<ScopeState>, tokens: number): void {
   const mean = state.meanOutput
   state.meanOutput = mean === undefined ? tokens : mean + (tokens - mean) / 8
 }
@@ -128,6 +129,6 @@ export function learnOutput(state: Draft<ScopeState>, tokens: number): void {
 /** Whether a state holds anything that should outlive its process. */
 export function isWorthKeeping(state: ScopeState | undefined): boolean {
   if (state === undefined) return false
-  if (state.cooldown !== undefined || state.tooLarge !== undefined) return true
+  if (state.breaker !== undefined || state.tooLarge !== undefined) return true
   return hasWindows(state)
 }

@@ -1,9 +1,9 @@
 import * as v from 'valibot'
 import type { Instant } from '../lib/clock.ts'
-import type { Cause } from '../pool/outcome.ts'
-import type { Cooldown } from './circuit-breaker.ts'
-import { emptyFrom, SPAN_MS, spanOf, type Bucket, type WindowName, type WindowState } from './rate-window.ts'
-import { UNKNOWN, type ScopeState } from './scope.ts'
+import { type Cause, SPAN_MS } from '../pool/outcome.ts'
+import type { CircuitBreakerState } from './circuit-breaker.ts'
+import { emptyFrom, spanOf, type Bucket, type WindowName, type WindowState } from './rate-window.ts'
+import { UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 
 /** What a store writes down: deadlines on the clock of the process that wrote it. Plain data, no secret. */
 export interface KeptState {
@@ -38,7 +38,7 @@ export function isUntouched(state: ScopeState, now: number): boolean {
 /** Whether a state tells nothing any more: untouched for a day, nothing under way, no deadline to come. */
 export function isStale(state: ScopeState, now: number): boolean {
   if (!isUntouched(state, now)) return false
-  if ((state.cooldown?.coolUntil ?? 0) > now || (state.tooLarge?.until ?? 0) > now) return false
+  if ((state.breaker?.openUntil ?? 0) > now || (state.tooLarge?.until ?? 0) > now) return false
   return Object.values(state.windows).every(
     (window) => (window.leftUntil ?? 0) <= now && emptyFrom(window) <= now,
   )
@@ -99,7 +99,7 @@ function shifted(
   shift: Shift,
 ): ScopeState {
   return {
-    ...UNKNOWN,
+    ...UNKNOWN_SCOPE,
     touched: past(touched, shift),
     windows: Object.fromEntries(
       Object.entries(windows).map(([name, window]) => [
@@ -108,8 +108,8 @@ function shifted(
       ]),
     ),
     ...(meanOutput !== undefined && { meanOutput }),
-    ...(cooldown && { cooldown: shiftedCooldown(cooldown, shift) }),
-    ...(crowd && { crowd: { ...crowd, since: past(crowd.since, shift) } }),
+    ...(cooldown && { breaker: breakerFrom(shiftedCooldown(cooldown, shift)) }),
+    ...(crowd && { learnedConcurrency: { ...crowd, since: past(crowd.since, shift) } }),
     ...(tooLarge && { tooLarge: { ...tooLarge, until: ahead(tooLarge.until, shift) } }),
   }
 }
@@ -162,9 +162,9 @@ function lostBucket(
  *
  * Every number is finite (JSON has 1e999), so that nothing read here can plant a NaN.
  */
-const number = v.pipe(v.number(), v.finite())
-const amount = v.pipe(number, v.minValue(0))
-const count = v.pipe(amount, v.integer())
+const finiteNumber = v.pipe(v.number(), v.finite())
+const amount = v.pipe(finiteNumber, v.minValue(0))
+const wholeCount = v.pipe(amount, v.integer())
 const causes = [
   'rate-limited',
   'overloaded',
@@ -178,31 +178,31 @@ const names = spans.flatMap((span): WindowName[] => [`requests:${span}`, `tokens
 
 const cooldown = v.object({
   cause: v.picklist(causes),
-  coolUntil: number,
-  coolSince: number,
-  strikes: count,
-  lastResortAt: v.exactOptional(number),
+  coolUntil: finiteNumber,
+  coolSince: finiteNumber,
+  strikes: wholeCount,
+  lastResortAt: v.exactOptional(finiteNumber),
   unpaid: v.exactOptional(v.literal(true)),
 })
 
 const window = v.object({
   pending: amount,
   // More than a window ever holds, and few enough to do no harm.
-  buckets: v.pipe(v.array(v.object({ until: number, amount })), v.maxLength(1_000)),
+  buckets: v.pipe(v.array(v.object({ until: finiteNumber, amount })), v.maxLength(1_000)),
   learnedLimit: v.optional(v.pipe(amount, v.minValue(1))),
-  learnedUntil: v.optional(number),
-  left: v.optional(number),
-  leftUntil: v.optional(number),
-  leftAsOf: v.optional(number),
-  closedUntil: v.optional(number),
+  learnedUntil: v.optional(finiteNumber),
+  left: v.optional(finiteNumber),
+  leftUntil: v.optional(finiteNumber),
+  leftAsOf: v.optional(finiteNumber),
+  closedUntil: v.optional(finiteNumber),
 })
 
 const scope = v.object({
-  touched: number,
+  touched: finiteNumber,
   cooldown: v.exactOptional(cooldown),
   windows: v.record(v.picklist(names), window),
-  crowd: v.exactOptional(v.object({ limit: v.pipe(count, v.minValue(1)), since: number })),
-  tooLarge: v.exactOptional(v.object({ tokens: amount, until: number })),
+  crowd: v.exactOptional(v.object({ limit: v.pipe(wholeCount, v.minValue(1)), since: finiteNumber })),
+  tooLarge: v.exactOptional(v.object({ tokens: amount, until: finiteNumber })),
   meanOutput: v.exactOptional(amount),
 })
 
@@ -215,9 +215,9 @@ type KeptScope = Omit<v.InferOutput<typeof scope>, 'windows'> & {
 
 /** That part of a state. */
 export function keptScope({
-  cooldown,
+  breaker,
   windows,
-  crowd,
+  learnedConcurrency,
   tooLarge,
   meanOutput,
   touched,
@@ -230,17 +230,52 @@ export function keptScope({
         newest === undefined ? rest : { ...rest, buckets: [...rest.buckets, newest] },
       ]),
     ),
-    ...(cooldown && { cooldown: withoutProbe(cooldown) }),
-    ...(crowd && { crowd }),
+    ...(breaker && { cooldown: withoutProbe(storedBreaker(breaker)) }),
+    ...(learnedConcurrency && { crowd: learnedConcurrency }),
     ...(tooLarge && { tooLarge }),
     ...(meanOutput !== undefined && { meanOutput }),
   }
 }
 
-function withoutProbe(cooldown: Cooldown): Cooldown {
-  const { probe: _, ...rest } = cooldown
+function withoutProbe(breaker: StoredBreaker): KeptCooldown {
+  const { probe, ...rest } = breaker
+  void probe
   return rest
 }
+
+/** A circuit breaker under the names that stand in the state file and on the wire: other versions read them. */
+export interface StoredBreaker extends Omit<
+  CircuitBreakerState,
+  'openUntil' | 'openSince' | 'consecutiveBackoffs'
+> {
+  readonly coolUntil: number
+  readonly coolSince: number
+  readonly strikes: number
+}
+
+export const storedBreaker = ({
+  openUntil,
+  openSince,
+  consecutiveBackoffs,
+  ...rest
+}: CircuitBreakerState): StoredBreaker => ({
+  ...rest,
+  coolUntil: openUntil,
+  coolSince: openSince,
+  strikes: consecutiveBackoffs,
+})
+
+export const breakerFrom = ({
+  coolUntil,
+  coolSince,
+  strikes,
+  ...rest
+}: StoredBreaker): CircuitBreakerState => ({
+  ...rest,
+  openUntil: coolUntil,
+  openSince: coolSince,
+  consecutiveBackoffs: strikes,
+})
 
 /** Reads one back; undefined for anything that none of ours wrote. Never throws. */
 function readScope(value: unknown): KeptScope | undefined {
@@ -256,8 +291,8 @@ function readFrame(value: unknown): v.InferOutput<typeof frame> | undefined {
 
 const frame = v.object({
   version: v.literal(1),
-  savedAt: number,
-  now: number,
+  savedAt: finiteNumber,
+  now: finiteNumber,
   scopes: v.array(v.unknown()),
   affinity: v.array(v.unknown()),
 })

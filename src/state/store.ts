@@ -18,7 +18,7 @@
 import type { Instant } from '../lib/clock.ts'
 import type { Outcome, QuotaSignal } from '../pool/outcome.ts'
 import type { Claim } from '../pool/upstream.ts'
-import type { Standing } from './headroom.ts'
+import type { ClaimSnapshot } from './headroom.ts'
 import type { ScopeState } from './scope.ts'
 
 /** At once where the state is in this process, later where it is elsewhere. */
@@ -39,7 +39,7 @@ export interface Ask {
   /** A key whose upstream is not known here: it goes first in its tier of the order. */
   readonly stickTo?: string | undefined
   /** Keys whose holder is not known here: the first that has one goes there, and nowhere else. */
-  readonly heldBy?: readonly string[] | undefined
+  readonly pinKeys?: readonly string[] | undefined
 }
 
 /** The right to send one request. Ends with `settle`, or by itself after an hour (a crash leaks none). */
@@ -53,7 +53,7 @@ export interface Lease {
 }
 
 /** What an answer told before its body: given once, at the commit point. */
-export interface Answer {
+export interface AnswerStart {
   readonly firstByteMs: number
   readonly signals: readonly QuotaSignal[]
 }
@@ -66,7 +66,7 @@ export interface StateStore {
   /** What is known now, one state for each scope in the order asked; up to 1 s old where the store is remote. */
   snapshot(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
   /** The same for choosing: a standing for each claim. The very same one means that nothing has changed. */
-  standings(claims: readonly Claim[]): MaybePromise<readonly Standing[]>
+  claimSnapshots(claims: readonly Claim[]): MaybePromise<readonly ClaimSnapshot[]>
   /**
    * Takes the first of `order` whose scopes all have room: all of them or none. Takes back lost leases beforehand.
    */
@@ -74,7 +74,7 @@ export interface StateStore {
   /** Takes back leases of this process that nobody settled in time: whoever held them is gone. */
   reclaim(at: Instant): void
   /** The upstream has begun to answer: ends a probe with success, learns, and counts the request as seen. */
-  confirm(lease: Lease, answer: Answer, at: Instant): MaybePromise<void>
+  confirm(lease: Lease, answer: AnswerStart, at: Instant): MaybePromise<void>
   /** Ends a lease, exactly once: corrects tokens, moves the cooldown of every scope that the outcome names. */
   settle(lease: Lease, outcome: Outcome, at: Instant): MaybePromise<void>
   /**
@@ -98,14 +98,14 @@ export interface LeaseRecord {
 }
 
 /** A request that was sent by the leave of another store, told when it is over. Plain data. */
-export interface Spent {
+export interface LocalUsage {
   readonly claim: Claim
   /** Tokens that were reserved. */
   readonly tokens: number
   /** Ms on the clock. */
   readonly sentAt: number
   /** What it told before its body; undefined where it never began to answer. */
-  readonly answer?: Answer | undefined
+  readonly answer?: AnswerStart | undefined
   readonly outcome: Outcome
   /** Ms on the clock. */
   readonly endedAt: number

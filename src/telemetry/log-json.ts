@@ -15,7 +15,7 @@ export function createJsonLines(wall: () => number): LogLines {
     `{"time":"${timeText(wall())}","level":"${level}","event":"${event}"`
   return {
     request(event, level) {
-      let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${known(event.endpoint)},"asked":${name(event.asked)}`
+      let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${known(event.endpoint)},"asked":${name(event.requestedModel)}`
       if (event.upstream !== undefined) line += `,"upstream":${known(event.upstream)}`
       if (event.model !== undefined) line += `,"model":${known(event.model)}`
       line += `,"status":${event.status}`

@@ -44,8 +44,8 @@ export function createPrettyLines(wall: () => number): LogLines {
   }
 }
 
-function targetText({ asked, upstream, code }: RequestEvent): string {
-  const from = asked === '' ? '-' : lineText(asked, NAME_LENGTH)
+function targetText({ requestedModel, upstream, code }: RequestEvent): string {
+  const from = requestedModel === '' ? '-' : lineText(requestedModel, NAME_LENGTH)
   return `${from} → ${upstream === undefined ? (code ?? 'nobody') : lineText(upstream, NAME_LENGTH)}`
 }
 
@@ -67,8 +67,9 @@ function attemptsText(attempts: readonly AttemptRecord[]): string {
 }
 
 function attemptText({ upstream, outcome, status }: AttemptRecord): string {
-  const isTold = outcome === 'ok' || outcome === 'broken' || outcome === 'aborted' || status === undefined
-  return `${lineText(upstream, NAME_LENGTH)}: ${isTold ? outcome : status}`
+  const showsOutcome =
+    outcome === 'ok' || outcome === 'broken' || outcome === 'aborted' || status === undefined
+  return `${lineText(upstream, NAME_LENGTH)}: ${showsOutcome ? outcome : status}`
 }
 
 function statusColour({ status, code }: RequestEvent): number {

@@ -61,11 +61,11 @@ export interface LogLines {
  */
 export function fanOut(reports: readonly Report[]): Report {
   return (event) => {
-    for (const report of reports) tell(report, event)
+    for (const report of reports) deliver(report, event)
   }
 }
 
-function tell(report: Report, event: GatewayEvent): void {
+function deliver(report: Report, event: GatewayEvent): void {
   try {
     report(event)
   } catch {

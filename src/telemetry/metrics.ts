@@ -40,19 +40,19 @@ export function createMetrics(): Metrics {
 
   function countRequest(event: Extract<GatewayEvent, { kind: 'request' }>): void {
     const endpoint = requests.has(event.endpoint) ? event.endpoint : OTHER
-    add(requests, endpoint, [statusLabel(event.status), 1])
+    increment(requests, endpoint, [statusLabel(event.status), 1])
     observeIn(requestSeconds, endpoint, event.durationMs)
     if (event.queuedMs > 0) observe(queueSeconds, event.queuedMs / 1000)
     if (event.upstream === undefined) return
-    if (event.inputTokens !== undefined) add(tokens, event.upstream, ['input', event.inputTokens])
-    if (event.outputTokens !== undefined) add(tokens, event.upstream, ['output', event.outputTokens])
+    if (event.inputTokens !== undefined) increment(tokens, event.upstream, ['input', event.inputTokens])
+    if (event.outputTokens !== undefined) increment(tokens, event.upstream, ['output', event.outputTokens])
   }
 
   return {
     report(event) {
       if (event.kind === 'request') return countRequest(event)
       if (event.kind !== 'attempt') return
-      add(attempts, event.upstream, [event.outcome, 1])
+      increment(attempts, event.upstream, [event.outcome, 1])
       if (event.firstByteMs !== undefined) observeIn(firstByte, event.upstream, event.firstByteMs)
     },
     text: (gauges) =>
@@ -60,8 +60,8 @@ export function createMetrics(): Metrics {
         counter('aiload_requests_total', requests, ['endpoint', 'status']),
         counter('aiload_attempts_total', attempts, ['upstream', 'outcome']),
         counter('aiload_tokens_total', tokens, ['upstream', 'direction']),
-        histogram('aiload_first_byte_seconds', labelled('upstream', firstByte)),
-        histogram('aiload_request_seconds', labelled('endpoint', usedOnly(requestSeconds))),
+        histogram('aiload_first_byte_seconds', withLabel('upstream', firstByte)),
+        histogram('aiload_request_seconds', withLabel('endpoint', usedOnly(requestSeconds))),
         histogram('aiload_queue_seconds', [[[], queueSeconds]]),
         ...gaugesOf(gauges),
       ]),
@@ -90,7 +90,7 @@ const ENDPOINT_LABELS: readonly string[] = [...endpoints, 'passthrough', OTHER]
 const statusLabel = (status: number): string =>
   status >= 100 && status <= 599 ? String(Math.trunc(status)) : OTHER
 
-function add(
+function increment(
   to: Map<string, Map<string, number>>,
   key: string,
   [label, amount]: readonly [string, number],
@@ -117,7 +117,7 @@ function counter(
   [outerLabel, innerLabel]: readonly [string, string],
 ): Metric {
   const samples = [...counts].flatMap(([outer, inner]) =>
-    labelled(innerLabel, inner).map(([labels, count]) => [[[outerLabel, outer], ...labels], count] as const),
+    withLabel(innerLabel, inner).map(([labels, count]) => [[[outerLabel, outer], ...labels], count] as const),
   )
   return { name, help: HELP[name], series: { type: 'counter', samples } }
 }
@@ -135,13 +135,13 @@ function gaugesOf({ version, waiting, upstreams }: Gauges): Metric[] {
   const available = new Map(upstreams.map(({ name, available }) => [name, available ? 1 : 0]))
   return [
     gauge('aiload_queue_waiting', [[[], waiting]]),
-    gauge('aiload_in_flight', labelled('upstream', inFlight)),
-    gauge('aiload_available', labelled('upstream', available)),
+    gauge('aiload_in_flight', withLabel('upstream', inFlight)),
+    gauge('aiload_available', withLabel('upstream', available)),
     gauge('aiload_build_info', [[[['version', version]], 1]]),
   ]
 }
 
-function labelled<T>(label: string, values: ReadonlyMap<string, T>): (readonly [Labels, T])[] {
+function withLabel<T>(label: string, values: ReadonlyMap<string, T>): (readonly [Labels, T])[] {
   return [...values].map(([value, one]) => [[[label, value]], one] as const)
 }
 

@@ -34,7 +34,7 @@ export interface Recent {
 const LAST_OUTCOMES = 20
 const FIRST_BYTES = 200
 
-interface Memory {
+interface UpstreamHistory {
   readonly last: PastAttempt[]
   attempts: number
   failures: number
@@ -45,49 +45,49 @@ interface Memory {
 
 /** @param wall wall-clock epoch ms: people read these times */
 export function createRecent(wall: () => number): Recent {
-  const memories = new Map<string, Memory>()
+  const histories = new Map<string, UpstreamHistory>()
 
-  function memoryOf(id: string): Memory {
-    let memory = memories.get(id)
-    if (memory === undefined) {
-      memory = { last: [], attempts: 0, failures: 0, firstBytes: new Float64Array(FIRST_BYTES), answers: 0 }
-      memories.set(id, memory)
+  function historyOf(id: string): UpstreamHistory {
+    let history = histories.get(id)
+    if (history === undefined) {
+      history = { last: [], attempts: 0, failures: 0, firstBytes: new Float64Array(FIRST_BYTES), answers: 0 }
+      histories.set(id, history)
     }
-    return memory
+    return history
   }
 
   return {
     report(event) {
-      if (event.kind === 'attempt') remember(memoryOf(event.upstreamId), event, wall())
+      if (event.kind === 'attempt') remember(historyOf(event.upstreamId), event, wall())
     },
     of(upstreamId) {
-      const memory = memories.get(upstreamId)
-      return memory === undefined ? undefined : outcomesOf(memory)
+      const history = histories.get(upstreamId)
+      return history === undefined ? undefined : outcomesOf(history)
     },
     prune(ids) {
       const kept = new Set(ids)
-      for (const id of memories.keys()) if (!kept.has(id)) memories.delete(id)
+      for (const id of histories.keys()) if (!kept.has(id)) histories.delete(id)
     },
   }
 }
 
 function remember(
-  memory: Memory,
+  history: UpstreamHistory,
   { outcome, status, durationMs, firstByteMs }: AttemptRecord,
   at: number,
 ): void {
-  memory.attempts += 1
-  if (speaksAgainst(outcome)) memory.failures += 1
-  memory.last.push({ at, outcome, status, durationMs })
-  if (memory.last.length > LAST_OUTCOMES) memory.last.shift()
-  if (firstByteMs !== undefined) memory.firstBytes[memory.answers++ % FIRST_BYTES] = firstByteMs
+  history.attempts += 1
+  if (speaksAgainst(outcome)) history.failures += 1
+  history.last.push({ at, outcome, status, durationMs })
+  if (history.last.length > LAST_OUTCOMES) history.last.shift()
+  if (firstByteMs !== undefined) history.firstBytes[history.answers++ % FIRST_BYTES] = firstByteMs
 }
 
 function speaksAgainst(outcome: AttemptOutcome): boolean {
   return outcome !== 'ok' && outcome !== 'aborted' && outcome !== 'client-error' && outcome !== 'other-model'
 }
 
-function outcomesOf({ last, attempts, failures, firstBytes, answers }: Memory): RecentOutcomes {
+function outcomesOf({ last, attempts, failures, firstBytes, answers }: UpstreamHistory): RecentOutcomes {
   const sorted = firstBytes.slice(0, Math.min(answers, FIRST_BYTES)).sort()
   const known = { last: last.toReversed(), attempts, failures }
   if (answers === 0) return known

@@ -1,9 +1,9 @@
 import type { Config } from '../config/config.ts'
 import type { Instant } from '../lib/clock.ts'
 import type { Pools } from '../pool/pool.ts'
-import type { Claim, Draw, Endpoint, StrategyName, Upstream } from '../pool/upstream.ts'
+import type { Claim, LimitScope, Endpoint, StrategyName, Upstream } from '../pool/upstream.ts'
 import type { AttemptOutcome } from '../relay/deps.ts'
-import { availabilityOf, type Block, type StateOf } from '../state/availability.ts'
+import { availabilityOf, type UnavailableReason, type StateOf } from '../state/availability.ts'
 import {
   budgetOf,
   CONFIGURABLE,
@@ -16,7 +16,7 @@ import {
   type WindowName,
   type WindowState,
 } from '../state/rate-window.ts'
-import { concurrencyOf, UNKNOWN, type ScopeState } from '../state/scope.ts'
+import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from '../state/scope.ts'
 import type { Ask, MaybePromise, StateStore } from '../state/store.ts'
 import { isoOf, wallIso } from './log.ts'
 import type { Gauges } from './metrics.ts'
@@ -52,9 +52,9 @@ interface LastReload {
 }
 
 /** A gateway at one moment. */
-export interface StatusTask extends Known {
+export interface StatusTask extends StatusSources {
   /** The configuration in force. */
-  readonly setup: { readonly config: Config; readonly pools: Pools }
+  readonly runtimeConfig: { readonly config: Config; readonly pools: Pools }
   readonly version: string
   /** When the process began to serve, wall-clock epoch ms. */
   readonly startedAt: number
@@ -69,19 +69,19 @@ export interface StatusTask extends Known {
 
 /** The gateway as operators and scripts see it. Pure; costs a few µs for each upstream. */
 export function statusOf(task: StatusTask): GatewayStatus {
-  const { setup, version, startedAt, waiting, isDraining, lastReload, at } = task
-  const { strategy, affinity } = setup.config.settings
+  const { runtimeConfig, version, startedAt, waiting, isDraining, lastReload, at } = task
+  const { strategy, affinity } = runtimeConfig.config.settings
   return {
     version,
     started_at: isoOf(startedAt),
     uptime_ms: Math.max(0, Math.round(at.wall - startedAt)),
     strategy,
     affinity: affinity.kind === 'header' ? `header:${affinity.name}` : affinity.kind,
-    models: setup.pools.listedNames,
+    models: runtimeConfig.pools.listedNames,
     queue: { waiting },
     draining: isDraining,
     last_reload: lastReload === undefined ? null : { ...lastReload, at: isoOf(lastReload.at) },
-    upstreams: setup.pools.upstreams.map((upstream) => upstreamStatus(upstream, task)),
+    upstreams: runtimeConfig.pools.upstreams.map((upstream) => upstreamStatus(upstream, task)),
   }
 }
 
@@ -137,19 +137,19 @@ interface PastOutcome {
 }
 
 /** What is known of all upstreams, at one moment. */
-interface Known {
+interface StatusSources {
   readonly stateOf: StateOf
   readonly recent: Pick<Recent, 'of'>
   readonly at: Instant
 }
 
 /** One upstream with its state. Pure. */
-function upstreamStatus(upstream: Upstream, known: Known): UpstreamStatus {
+function upstreamStatus(upstream: Upstream, known: StatusSources): UpstreamStatus {
   const { stateOf, at } = known
   const main = mainEndpoint(upstream)
   const claim = upstream.claims[main]
   const condition = conditionOf(upstream, stateOf, { endpoint: main, now: at.now })
-  const scope = condition.available ? undefined : condition.block?.scope
+  const scope = condition.available ? undefined : condition.reason?.scope
   return {
     name: upstream.name,
     model: upstream.model,
@@ -165,8 +165,11 @@ function upstreamStatus(upstream: Upstream, known: Known): UpstreamStatus {
     ...untilOf(condition, at),
     resting_endpoints: restingEndpoints(upstream, known),
     in_flight: condition.inFlight,
-    windows: claim.draws.flatMap((draw) =>
-      windowStatuses(draw, stateOf(draw.scope), { scope: scopeWord(claim, draw.scope), at }),
+    windows: claim.draws.flatMap((limitScope) =>
+      windowStatuses(limitScope, stateOf(limitScope.scope), {
+        scope: scopeWord(claim, limitScope.scope),
+        at,
+      }),
     ),
     ...lately(upstream, known),
   }
@@ -174,12 +177,12 @@ function upstreamStatus(upstream: Upstream, known: Known): UpstreamStatus {
 
 /** A block that somebody's release lifts names no moment, or one that has come already. */
 function untilOf(condition: Condition, at: Instant): Pick<UpstreamStatus, 'until' | 'for_ms'> {
-  const until = condition.available ? undefined : condition.block?.until
+  const until = condition.available ? undefined : condition.reason?.until
   if (until === undefined || !Number.isFinite(until) || until <= at.now) return { until: null, for_ms: null }
   return { until: wallIso(until, at), for_ms: Math.ceil(until - at.now) }
 }
 
-function restingEndpoints(upstream: Upstream, { stateOf, at }: Known): RestingEndpoint[] {
+function restingEndpoints(upstream: Upstream, { stateOf, at }: StatusSources): RestingEndpoint[] {
   if (!upstream.enabled) return []
   return [...upstream.endpoints].flatMap((endpoint) => {
     const own = upstream.claims[endpoint].draws.filter(({ role }) => role === 'endpoint')
@@ -192,7 +195,7 @@ function restingEndpoints(upstream: Upstream, { stateOf, at }: Known): RestingEn
 
 function lately(
   { id }: Upstream,
-  { recent }: Known,
+  { recent }: StatusSources,
 ): Pick<UpstreamStatus, 'last_outcomes' | 'first_byte_ms' | 'attempts' | 'failures'> {
   const past = recent.of(id)
   const first = past?.firstByteMs
@@ -230,24 +233,24 @@ interface WindowStatus {
 
 /** The limits of one scope, configured and learned. */
 function windowStatuses(
-  draw: Draw,
+  limitScope: LimitScope,
   known: ScopeState | undefined,
   given: { scope: string; at: Instant },
 ): WindowStatus[] {
-  const state = known ?? UNKNOWN
-  const counted = [...windowNames(draw, state)].map((name) =>
+  const state = known ?? UNKNOWN_SCOPE
+  const counted = [...windowNames(limitScope, state)].map((name) =>
     countedStatus({
       ...given,
       name,
       window: state.windows[name],
-      configured: configuredLimit(draw.limits, name),
+      configured: configuredLimit(limitScope.limits, name),
     }),
   )
-  return [...counted, crowdStatus(draw, state, given)].filter((status) => status !== undefined)
+  return [...counted, concurrencyStatus(limitScope, state, given)].filter((status) => status !== undefined)
 }
 
 /** Configured ones first, then those that only the upstream spoke of. */
-function windowNames({ limits }: Draw, { windows }: ScopeState): Set<WindowName> {
+function windowNames({ limits }: LimitScope, { windows }: ScopeState): Set<WindowName> {
   const configured = CONFIGURABLE.filter(({ key }) => limits?.[key] !== undefined)
   return new Set([...configured.map(({ name }) => name), ...(Object.keys(windows) as WindowName[])])
 }
@@ -270,8 +273,8 @@ function countedStatus({ name, window, configured, scope, at }: Counted): Window
   const left = Math.min(leftByCount, Math.max(0, budget ?? Infinity))
   const isLearned = limit !== configured || left < leftByCount
   // The upstream's own word counts where it is the tighter one.
-  const isTold = budget !== undefined && budget <= leftByCount
-  const until = (isTold ? window?.leftUntil : window && emptyFrom(window)) ?? 0
+  const isFromUpstream = budget !== undefined && budget <= leftByCount
+  const until = (isFromUpstream ? window?.leftUntil : window && emptyFrom(window)) ?? 0
   return {
     counts: countsRequests(name) ? 'requests' : 'tokens',
     window: spanOf(name),
@@ -284,12 +287,12 @@ function countedStatus({ name, window, configured, scope, at }: Counted): Window
   }
 }
 
-function crowdStatus(
-  draw: Draw,
+function concurrencyStatus(
+  limitScope: LimitScope,
   state: ScopeState,
   { scope, at }: { scope: string; at: Instant },
 ): WindowStatus | undefined {
-  const configured = draw.limits?.concurrency
+  const configured = limitScope.limits?.concurrency
   const limit = concurrencyOf(state, configured, at.now)
   if (limit === Infinity) return undefined
   const { inFlight } = state
@@ -314,7 +317,7 @@ type Condition =
       readonly inFlight: number
       readonly why: string
       /** Absent for a disabled upstream: then no state stands in the way. */
-      readonly block?: Block
+      readonly reason?: UnavailableReason
     }
 
 /** Endpoints whose requests spend no tokens, so that a spent token limit does not close them. */
@@ -343,9 +346,9 @@ export function conditionOf(
     probeMs: 0,
     lastResort: false,
   }
-  const found = availabilityOf(claim, stateOf, { ask, now })
-  if (found.free) return { available: true, inFlight }
-  return { available: false, inFlight, why: whyText(found.block), block: found.block }
+  const availability = availabilityOf(claim, stateOf, { ask, now })
+  if (availability.free) return { available: true, inFlight }
+  return { available: false, inFlight, why: whyText(availability.reason), reason: availability.reason }
 }
 
 /** What the metrics show of every upstream at this moment. */
@@ -371,18 +374,18 @@ const WORDS: Readonly<Record<string, string>> = {
   'too-large': 'token limit of a single request',
 }
 
-function whyText({ why, onRelease }: Block): string {
-  const words = WORDS[why]
-  if (words === undefined) return `${why.replace(':', ' per ')} used up`
+function whyText({ cause, onRelease }: UnavailableReason): string {
+  const words = WORDS[cause]
+  if (words === undefined) return `${cause.replace(':', ' per ')} used up`
   // A cause that waits for a release has sat out its time: somebody's request finds out whether it is over.
-  return onRelease && why !== 'concurrency' ? `${words}, being tried again` : words
+  return onRelease && cause !== 'concurrency' ? `${words}, being tried again` : words
 }
 
 /** Whose state a scope is, in a word: nothing of the fingerprints that name it in the store. */
 function scopeWord(claim: Claim, scope: string): string {
-  const draw = claim.draws.find((other) => other.scope === scope)
-  if (draw === undefined) return 'upstream'
-  return draw.role === 'quota' ? scope : draw.role
+  const limitScope = claim.draws.find((other) => other.scope === scope)
+  if (limitScope === undefined) return 'upstream'
+  return limitScope.role === 'quota' ? scope : limitScope.role
 }
 
 /** Everything known of the upstreams on all their endpoints, with one question to the store. */

@@ -1,7 +1,7 @@
 import type { AbortSignalLike } from '../lib/abort.ts'
-import { END, type ByteReader } from '../lib/bytes.ts'
+import { type ByteReader, concatBytes, END } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
-import { headerBagOf, type HeaderBag } from '../lib/headers.ts'
+import { type HeaderBag, headerBagOf, withoutCoding } from '../lib/headers.ts'
 import {
   TransportError,
   type Send,
@@ -41,12 +41,12 @@ export function createFetchTransport({ fetch: given, after }: FetchTransportOpti
   const call: Fetch = given ?? ((url, init) => fetch(url, init))
 
   return async (request, signal) => {
-    const watch = createWatch({ timeoutMs: request.timeoutMs, signal, after })
-    const response = await watch.within(open(call, request, watch.signal))
+    const guard = createFetchGuard({ timeoutMs: request.timeoutMs, signal, after })
+    const response = await guard.within(openResponse(call, request, guard.signal))
     try {
-      return await receive(request, response, watch)
+      return await responseOf(request, response, guard)
     } catch (error) {
-      watch.cut()
+      guard.cut()
       response.body?.cancel().catch(() => {})
       throw error
     }
@@ -54,9 +54,10 @@ export function createFetchTransport({ fetch: given, after }: FetchTransportOpti
 }
 
 /** The answer as soon as its headers are there; one that comes too late is thrown away. */
-async function open(call: Fetch, request: UpstreamRequest, signal: AbortSignal): Promise<Response> {
+async function openResponse(call: Fetch, request: UpstreamRequest, signal: AbortSignal): Promise<Response> {
   signal.throwIfAborted()
-  const body = joined(request.body ?? [])
+  // A body is never shared memory, which is all that the type would allow besides.
+  const body = concatBytes(request.body ?? []) as Uint8Array<ArrayBuffer>
   const init: FetchInit = {
     method: request.method,
     headers: { ...request.headers },
@@ -84,50 +85,50 @@ function canBeWritten(url: string, init: FetchInit): boolean {
   }
 }
 
-async function receive(
+async function responseOf(
   request: UpstreamRequest,
   response: Response,
-  watch: Watch,
+  guard: FetchGuard,
 ): Promise<UpstreamResponse> {
   const headers = headerBagOf(response.headers)
   const { status, body } = response
   if (status === 0 || response.type === 'opaqueredirect') {
     // Where fetch hides what a redirect was, it is still one, and its target is of no interest.
-    watch.cut()
+    guard.cut()
     return { status: 302, headers: {}, body: new Uint8Array(0) }
   }
   if (body === null) {
-    watch.end()
+    guard.end()
     return { status, headers, body: new Uint8Array(0) }
   }
-  const decoded = withoutCoding(headers)
+  const decoded = decodedHeaders(headers)
   const limit = request.gatherBytes(status, decoded)
   const announced = Number(decoded['content-length'] ?? Number.NaN)
   const reader = body.getReader()
-  const gathered = await gather(reader, announced > limit ? 0 : limit, watch)
+  const gathered = await gather(reader, announced > limit ? 0 : limit, guard)
   if (gathered.done) {
-    watch.end()
+    guard.end()
     if (gathered.bytes.byteLength < announced) throw new TransportError('broken', 'the body is too short')
     return { status, headers: decoded, body: gathered.bytes }
   }
-  return { status, headers: decoded, body: bodyOf({ reader, first: gathered.bytes, announced, watch }) }
+  return { status, headers: decoded, body: bodyOf({ reader, first: gathered.bytes, announced, guard }) }
 }
 
 /** Reads until the end or until more than `limit` bytes are there. */
 async function gather(
   reader: ReadableStreamDefaultReader<Uint8Array>,
   limit: number,
-  watch: Watch,
+  guard: FetchGuard,
 ): Promise<{ bytes: Uint8Array; done: boolean }> {
   const chunks: Uint8Array[] = []
-  if (limit <= 0) return { bytes: joined(chunks), done: false }
+  if (limit <= 0) return { bytes: concatBytes(chunks), done: false }
   for (let bytes = 0; bytes <= limit;) {
-    const { done, value } = await watch.within(reader.read())
-    if (done) return { bytes: joined(chunks), done }
+    const { done, value } = await guard.within(reader.read())
+    if (done) return { bytes: concatBytes(chunks), done }
     chunks.push(value)
     bytes += value.byteLength
   }
-  return { bytes: joined(chunks), done: false }
+  return { bytes: concatBytes(chunks), done: false }
 }
 
 /**
@@ -135,27 +136,14 @@ async function gather(
  *
  * @throws TransportError for a coding that not every fetch undoes
  */
-function withoutCoding(headers: HeaderBag): HeaderBag {
+function decodedHeaders(headers: HeaderBag): HeaderBag {
   const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
   if (coding === '' || coding === 'identity') return headers
   if (!decodedByFetch.has(coding)) throw new TransportError('undecodable', 'the content encoding is unknown')
-  const bag: Record<string, string> = Object.assign(Object.create(null), headers)
-  delete bag['content-encoding']
-  delete bag['content-length']
-  return bag
+  return withoutCoding(headers)
 }
 
 const decodedByFetch: ReadonlySet<string> = new Set(['gzip', 'x-gzip', 'deflate', 'br'])
-
-function joined(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.byteLength, 0))
-  let at = 0
-  for (const part of parts) {
-    whole.set(part, at)
-    at += part.byteLength
-  }
-  return whole
-}
 
 /** A body of which the first bytes may have been read. */
 interface OpenBody {
@@ -164,7 +152,7 @@ interface OpenBody {
   readonly first: Uint8Array
   /** The content-length; NaN where none counts. */
   readonly announced: number
-  readonly watch: Watch
+  readonly guard: FetchGuard
 }
 
 /**
@@ -172,12 +160,12 @@ interface OpenBody {
  *
  * It rejects when fewer bytes come than were announced: not every runtime's fetch does.
  */
-function bodyOf({ reader, first, announced, watch }: OpenBody): ByteReader {
+function bodyOf({ reader, first, announced, guard }: OpenBody): ByteReader {
   let received = first.byteLength
   let unread = first
   let failure: TransportError | undefined
   let isOver = false
-  watch.onFailure = (error) => void (failure = error)
+  guard.onFailure = (error) => void (failure = error)
 
   return {
     async read() {
@@ -188,19 +176,19 @@ function bodyOf({ reader, first, announced, watch }: OpenBody): ByteReader {
         unread = new Uint8Array(0)
         return { done: false, value }
       }
-      const { done, value } = await watch.within(reader.read())
+      const { done, value } = await guard.within(reader.read())
       if (!done) {
         received += value.byteLength
         return { done, value }
       }
       isOver = true
-      watch.end()
+      guard.end()
       if (received < announced) throw new TransportError('broken', 'the body is too short')
       return END
     },
     async cancel() {
       isOver = true
-      watch.cut()
+      guard.cut()
       reader.cancel().catch(() => {})
     },
   }
@@ -224,7 +212,7 @@ const signs: readonly (readonly [TransportFailure, RegExp])[] = [
  */
 function fetchFailure(error: unknown): TransportError {
   if (error instanceof TransportError) return error
-  const text = textOf(error)
+  const text = errorText(error)
   const sign = signs.find(([, pattern]) => pattern.test(text))
   return sign ? new TransportError(sign[0], messages[sign[0]]) : new TransportError('broken', messages.broken)
 }
@@ -239,16 +227,16 @@ const messages: Readonly<Record<TransportFailure, string>> = {
 }
 
 /** Codes and messages of an error and of the causes below it. */
-function textOf(error: unknown, depth = 0): string {
+function errorText(error: unknown, depth = 0): string {
   if (typeof error !== 'object' || error === null || depth > 3) return ''
   const { code, name, message, cause, errors } = error as Record<string, unknown>
   const [first] = Array.isArray(errors) ? errors : []
   const own = [code, name, message].filter((part) => typeof part === 'string').join(' ')
-  return `${own} ${textOf(cause, depth + 1)} ${textOf(first, depth + 1)}`
+  return `${own} ${errorText(cause, depth + 1)} ${errorText(first, depth + 1)}`
 }
 
 /** Ends one fetch when its caller leaves or its upstream is silent, whether or not the runtime obeys. */
-interface Watch {
+interface FetchGuard {
   /** For fetch: aborted when the request has failed or nobody wants it any longer. */
   readonly signal: AbortSignal
   /**
@@ -266,17 +254,17 @@ interface Watch {
   cut(): void
 }
 
-interface WatchOptions {
+interface FetchGuardOptions {
   readonly timeoutMs: number
   /** The caller's. */
   readonly signal: AbortSignalLike
   readonly after: Clock['after']
 }
 
-function createWatch({ timeoutMs, signal, after }: WatchOptions): Watch {
+function createFetchGuard({ timeoutMs, signal, after }: FetchGuardOptions): FetchGuard {
   const controller = new AbortController()
   let failure: TransportError | undefined
-  let refuse: ((error: TransportError) => void) | undefined
+  let rejectWaiting: ((error: TransportError) => void) | undefined
 
   const end = () => signal.removeEventListener('abort', onAbort)
   const cut = () => {
@@ -286,14 +274,14 @@ function createWatch({ timeoutMs, signal, after }: WatchOptions): Watch {
   const fail = (error: TransportError) => {
     failure = error
     cut()
-    if (refuse) refuse(error)
-    else watch.onFailure(error)
+    if (rejectWaiting) rejectWaiting(error)
+    else guard.onFailure(error)
   }
   const onAbort = () => fail(new TransportError('aborted', 'the caller has left'))
 
   const within = async <T>(work: Promise<T>): Promise<T> => {
-    const failed = new Promise<never>((_resolve, reject) => {
-      refuse = reject
+    const failing = new Promise<never>((_resolve, reject) => {
+      rejectWaiting = reject
       if (failure) reject(failure)
     })
     const forgetTimer = after(timeoutMs, () =>
@@ -301,19 +289,19 @@ function createWatch({ timeoutMs, signal, after }: WatchOptions): Watch {
     )
     try {
       // The race also listens to the loser, whose failure would go unhandled otherwise.
-      return await Promise.race([work, failed])
+      return await Promise.race([work, failing])
     } catch (error) {
       failure ??= fetchFailure(error)
       cut()
       throw failure
     } finally {
-      refuse = undefined
+      rejectWaiting = undefined
       forgetTimer()
     }
   }
 
-  const watch: Watch = { signal: controller.signal, within, onFailure: () => {}, end, cut }
+  const guard: FetchGuard = { signal: controller.signal, within, onFailure: () => {}, end, cut }
   if (signal.aborted) onAbort()
   else signal.addEventListener('abort', onAbort)
-  return watch
+  return guard
 }

@@ -15,7 +15,14 @@ import type { HeaderBag } from '../lib/headers.ts'
 import { isSpelt, jsonShape } from '../lib/json/shape.ts'
 import { midnightAfter } from '../lib/time.ts'
 import type { Failure, QuotaSignal } from '../pool/outcome.ts'
-import { errorTextOf, readErrorText, type UpstreamErrorText } from './error-body.ts'
+import {
+  errorTextOf,
+  type JsonObject,
+  jsonObjectOf,
+  parsedJson,
+  readErrorText,
+  type UpstreamErrorText,
+} from './error-body.ts'
 import { quotaSignals, tightest } from './rate-limit-headers.ts'
 import { maxTokensIn, signalsInText } from './rate-limit-text.ts'
 import { resetMs, retryAfterMs } from './retry-after.ts'
@@ -29,7 +36,7 @@ import {
 } from './rules.ts'
 
 /** An answer as far as it has been read. */
-interface Answer {
+interface ReceivedAnswer {
   readonly status: number
   readonly headers: HeaderBag
   /**
@@ -57,14 +64,15 @@ interface FirstEvent {
  *
  * Never throws, whatever the vendor sent. Nothing in the result quotes the answer.
  */
-export function classifyAnswer({ status, headers, body, wallNow }: Answer): Failure | undefined {
+export function classifyAnswer({ status, headers, body, wallNow }: ReceivedAnswer): Failure | undefined {
   if (status < 200 || status > 299 || status === 204 || status === 205) {
     return failureOf({ status, headers, text: readErrorText(body, wallNow), wallNow })
   }
   const flaw = implausible(headers, body)
   if (flaw === undefined) return undefined
-  if (flaw !== 'error') return bare(flaw === 'cut' ? verdicts.brokenAnswer : verdicts.badAnswer, status)
-  return insideSuccess({ status, headers, text: readErrorText(body, wallNow), wallNow })
+  if (flaw !== 'error')
+    return failureOfVerdict(flaw === 'cut' ? verdicts.brokenAnswer : verdicts.badAnswer, status)
+  return failureInsideSuccess({ status, headers, text: readErrorText(body, wallNow), wallNow })
 }
 
 /**
@@ -76,11 +84,11 @@ export function classifyAnswer({ status, headers, body, wallNow }: Answer): Fail
  * rest.
  */
 export function classifyStreamError({ event, data, headers, wallNow }: FirstEvent): Failure | undefined {
-  if (data.trim() === '[DONE]') return bare(verdicts.badAnswer, 200)
+  if (data.trim() === '[DONE]') return failureOfVerdict(verdicts.badAnswer, 200)
   const error = errorIn(event, data)
   return error === undefined
     ? undefined
-    : insideSuccess({ status: 200, headers, text: errorTextOf(error, wallNow), wallNow })
+    : failureInsideSuccess({ status: 200, headers, text: errorTextOf(error, wallNow), wallNow })
 }
 
 /** How a request failed below HTTP. */
@@ -96,31 +104,34 @@ const transportVerdicts = {
 
 /** How an attempt failed that never got a whole answer. An abort is no failure and has no row here. */
 export function classifyTransport(trouble: TransportTrouble): Failure {
-  return bare(transportVerdicts[trouble])
+  return failureOfVerdict(transportVerdicts[trouble])
 }
 
 /** Everything that a rule may look at. */
-interface Seen {
+interface ErrorAnswer {
   readonly status: number
   readonly headers: HeaderBag
   readonly text: UpstreamErrorText
   readonly wallNow: number
 }
 
-function failureOf(seen: Seen, judged: (verdict: Verdict) => Verdict = (verdict) => verdict): Failure {
-  const { headers, text, wallNow, status } = seen
-  const signals = allSignals(seen)
+function failureOf(
+  answer: ErrorAnswer,
+  adjust: (verdict: Verdict) => Verdict = (verdict) => verdict,
+): Failure {
+  const { headers, text, wallNow, status } = answer
+  const signals = allSignals(answer)
   const maxTokens = maxTokensIn(text.message)
   const facts = {
     'names-largest-request': maxTokens !== undefined,
     'long-window-spent': isLongSpent(signals),
     'bare-problem': text.form === 'json' && text.status === status && text.code === '' && text.type === '',
   }
-  const rule = failureRules.find((rule) => fits(rule, seen, facts))
+  const rule = failureRules.find((rule) => fits(rule, answer, facts))
   const found: Verdict = verdicts[rule?.verdict ?? verdictByRange(status)]
-  const { hint, ...verdict } = judged(found)
+  const { hint, ...verdict } = adjust(found)
   const asked = Math.max(retryAfterMs(headers, wallNow) ?? -1, text.retryMs ?? -1)
-  const hintMs = hintFor(hint, { asked, signals, headers, wallNow })
+  const hintMs = retryHintMs(hint, { asked, signals, headers, wallNow })
   return {
     kind: 'failed',
     ...verdict,
@@ -133,15 +144,15 @@ function failureOf(seen: Seen, judged: (verdict: Verdict) => Verdict = (verdict)
 }
 
 /** Judges an error that came under a success by the status that it should have had. */
-function insideSuccess(seen: Seen): Failure {
-  const { code, type, status } = seen.text
+function failureInsideSuccess(answer: ErrorAnswer): Failure {
+  const { code, type, status } = answer.text
   const byCode =
     statusOfCode.find(([pattern]) => pattern.test(code)) ??
     statusOfCode.find(([pattern]) => pattern.test(type))
   // Azure's response.failed can come without an error; that it was a limit is told by the headers alone.
-  const unsaid = retryAfterMs(seen.headers, seen.wallNow) === undefined ? 500 : 429
-  const failure = failureOf({ ...seen, status: status ?? byCode?.[1] ?? unsaid }, nothingBegun)
-  return { ...failure, status: seen.status }
+  const unsaid = retryAfterMs(answer.headers, answer.wallNow) === undefined ? 500 : 429
+  const failure = failureOf({ ...answer, status: status ?? byCode?.[1] ?? unsaid }, nothingBegun)
+  return { ...failure, status: answer.status }
 }
 
 function nothingBegun(verdict: Verdict): Verdict {
@@ -153,21 +164,21 @@ function nothingBegun(verdict: Verdict): Verdict {
 
 function fits(
   rule: FailureRule,
-  seen: Seen,
+  answer: ErrorAnswer,
   facts: Readonly<Record<NonNullable<FailureRule['fact']>, boolean>>,
 ): boolean {
-  const { code, type, message, spent } = seen.text
+  const { code, type, message, spent } = answer.text
   return (
-    (rule.status?.includes(seen.status) ?? true) &&
+    (rule.status?.includes(answer.status) ?? true) &&
     (rule.fact === undefined || facts[rule.fact]) &&
     (rule.code === undefined || rule.code.test(code) || rule.code.test(type)) &&
     (rule.says === undefined || rule.says.test(message)) &&
     (rule.spent === undefined || spent.some(({ id }) => rule.spent?.test(id))) &&
-    (rule.limitType === undefined || rule.limitType.test(seen.headers['x-ratelimit-type'] ?? ''))
+    (rule.limitType === undefined || rule.limitType.test(answer.headers['x-ratelimit-type'] ?? ''))
   )
 }
 
-function allSignals({ headers, text, wallNow }: Seen): QuotaSignal[] {
+function allSignals({ headers, text, wallNow }: ErrorAnswer): QuotaSignal[] {
   const quoted = quotaSignals(text.headers, wallNow).map((signal) => ({ ...signal, scope: 'quota' as const }))
   return tightest([...quotaSignals(headers, wallNow), ...quoted, ...signalsInText(text, wallNow)])
 }
@@ -193,7 +204,7 @@ interface Times {
 }
 
 /** What was asked for counts before the resets of spent windows, and these before a reset of nothing in particular. */
-function hintFor(hint: Verdict['hint'], { asked, signals, headers, wallNow }: Times): number | undefined {
+function retryHintMs(hint: Verdict['hint'], { asked, signals, headers, wallNow }: Times): number | undefined {
   if (hint === undefined) return undefined
   if (hint !== 'minutes' && hint !== 'days') return midnightAfter(hint, wallNow) - wallNow
   const resets = signals.filter((signal) => isSpent(signal) && isLong(signal) === (hint === 'days'))
@@ -203,7 +214,7 @@ function hintFor(hint: Verdict['hint'], { asked, signals, headers, wallNow }: Ti
   return ms < 0 ? undefined : Math.min(longestMs[hint], Math.max(secondMs, ms))
 }
 
-function bare({ class: kind, scope, cause, code }: Verdict, status?: number): Failure {
+function failureOfVerdict({ class: kind, scope, cause, code }: Verdict, status?: number): Failure {
   return {
     kind: 'failed',
     class: kind,
@@ -223,7 +234,7 @@ type Flaw = 'nothing' | 'page' | 'junk' | 'error' | 'cut'
 
 /** With one of these beside it, an `error` is a remark and not the answer. */
 const contents = ['choices', 'data', 'output', 'text', 'results']
-const looked = ['error', 'success', 'object', ...contents]
+const judgedFields = ['error', 'success', 'object', ...contents]
 
 /**
  * Looks at a success: undefined when it is plausible.
@@ -239,7 +250,7 @@ function implausible(headers: HeaderBag, body: Uint8Array | undefined): Flaw | u
   if (body === undefined) return undefined
   const isJson = type === '' || /[/+]json\b/.test(type)
   if (!isJson) return isBlank(body) ? 'nothing' : undefined
-  const shape = jsonShape(body, looked)
+  const shape = jsonShape(body, judgedFields)
   if (shape.kind === 'empty') return 'nothing'
   if (shape.kind === 'truncated') return 'cut'
   if (shape.kind === 'other') return otherFlaw(body)
@@ -262,8 +273,6 @@ function isBlank(body: Uint8Array): boolean {
   return body.length < 4_096 && new TextDecoder().decode(body).trim() === ''
 }
 
-type Fields = Readonly<Record<string, unknown>>
-
 /** An event with one of these holds content, whatever else it says. */
 const eventContents = ['choices', 'data', 'output', 'text', 'results', 'delta', 'response', 'item', 'part']
 
@@ -277,14 +286,14 @@ const eventContents = ['choices', 'data', 'output', 'text', 'results', 'delta', 
  * @param event the `event:` field, empty when there is none
  */
 function errorIn(event: string, data: string): unknown {
-  const value = parsed(data)
+  const value = parsedJson(data)
   if (event === 'error') return value ?? data
-  const fields = fieldsOf(Array.isArray(value) ? value[0] : value)
+  const fields = jsonObjectOf(Array.isArray(value) ? value[0] : value)
   if (fields === undefined) return undefined
   return isError(event, fields) ? fields : undefined
 }
 
-function isError(event: string, fields: Fields): boolean {
+function isError(event: string, fields: JsonObject): boolean {
   const { type, object, error, success } = fields
   if (event === 'response.failed' || type === 'response.failed' || type === 'error' || object === 'error')
     return true
@@ -297,22 +306,12 @@ function isError(event: string, fields: Fields): boolean {
 }
 
 function endsInError(choices: unknown): boolean {
-  return Array.isArray(choices) && choices.some((choice) => fieldsOf(choice)?.['finish_reason'] === 'error')
+  return (
+    Array.isArray(choices) && choices.some((choice) => jsonObjectOf(choice)?.['finish_reason'] === 'error')
+  )
 }
 
 const isEmptyList = (value: unknown): boolean => Array.isArray(value) && value.length === 0
 
 const isSaying = (error: unknown): boolean =>
-  (typeof error === 'string' && error !== '') || fieldsOf(error) !== undefined
-
-function fieldsOf(value: unknown): Fields | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined
-}
-
-function parsed(data: string): unknown {
-  try {
-    return JSON.parse(data)
-  } catch {
-    return undefined
-  }
-}
+  (typeof error === 'string' && error !== '') || jsonObjectOf(error) !== undefined

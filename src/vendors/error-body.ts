@@ -27,11 +27,11 @@ export interface UpstreamErrorText {
   readonly headers: HeaderBag
 }
 
-type Fields = Readonly<Record<string, unknown>>
+export type JsonObject = Readonly<Record<string, unknown>>
 
-const readBytes = 65_536
+const longestBody = 65_536
 const longestMessage = 2_000
-const nothing: UpstreamErrorText = {
+const emptyErrorText: UpstreamErrorText = {
   form: 'empty',
   message: '',
   type: '',
@@ -51,28 +51,32 @@ const nothing: UpstreamErrorText = {
  * @param wallNow epoch ms, for dates in the body
  */
 export function readErrorText(body: Uint8Array | undefined, wallNow: number): UpstreamErrorText {
-  const text = new TextDecoder().decode(body?.subarray(0, readBytes)).trim()
-  if (text === '') return nothing
-  if (text.startsWith('<')) return { ...nothing, form: 'html' }
-  if (!/^[{["]/.test(text)) return plain(text, wallNow)
-  return errorTextOf(parsed(text) ?? salvaged(text), wallNow)
+  const text = new TextDecoder().decode(body?.subarray(0, longestBody)).trim()
+  if (text === '') return emptyErrorText
+  if (text.startsWith('<')) return { ...emptyErrorText, form: 'html' }
+  if (!/^[{["]/.test(text)) return plainErrorText(text, wallNow)
+  return errorTextOf(parsedJson(text) ?? salvaged(text), wallNow)
 }
 
 /** The same from JSON that is parsed already, such as an event of a stream. */
 export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText {
-  const outer = firstFields(value)
+  const outer = firstJsonObject(value)
   if (outer === undefined)
-    return typeof value === 'string' ? plain(value, wallNow) : { ...nothing, form: 'json' }
+    return typeof value === 'string' ? plainErrorText(value, wallNow) : { ...emptyErrorText, form: 'json' }
   const inner = innerOf(outer)
-  const details = listOf(inner['details'])
-  const metadata = fieldsOf(inner['metadata']) ?? {}
-  const problem = firstFields(inner['detail']) ?? firstFields(fieldsOf(inner['message'])?.['detail']) ?? {}
-  const message = [sayingOf(inner) || stringOf(problem['msg']) || sayingOf(outer), quoted(metadata['raw'])]
+  const details = jsonObjectsIn(inner['details'])
+  const metadata = jsonObjectOf(inner['metadata']) ?? {}
+  const problem =
+    firstJsonObject(inner['detail']) ?? firstJsonObject(jsonObjectOf(inner['message'])?.['detail']) ?? {}
+  const message = [
+    sayingOf(inner) || stringOf(problem['msg']) || sayingOf(outer),
+    quotedError(metadata['raw']),
+  ]
   const code = stringOf(details.find((detail) => 'reason' in detail)?.['reason']) || wordOf(inner['code'])
   const read = {
     form: 'json' as const,
     message: message.filter(Boolean).join('\n'),
-    type: stringOf(inner['type']) || stringOf(problem['type']) || nameOf(inner['status']),
+    type: stringOf(inner['type']) || stringOf(problem['type']) || statusName(inner['status']),
     code: code || wordOf(outer['code']),
     param: stringOf(inner['param']),
     spent: details.flatMap(spentIn),
@@ -96,12 +100,12 @@ export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText 
     retryAfterMs(read.headers, wallNow),
     saidWaitMs(read, wallNow),
   ]
-  return { ...read, ...(status !== undefined && { status }), ...longest(waits) }
+  return { ...read, ...(status !== undefined && { status }), ...longestWait(waits) }
 }
 
-function plain(text: string, wallNow: number): UpstreamErrorText {
+function plainErrorText(text: string, wallNow: number): UpstreamErrorText {
   const message = text.slice(0, longestMessage)
-  return { ...nothing, form: 'text', message, ...longest([proseWaitMs(message, wallNow)]) }
+  return { ...emptyErrorText, form: 'text', message, ...longestWait([proseWaitMs(message, wallNow)]) }
 }
 
 /** Zhipu and Z.ai name their resets in Beijing time, without saying so. */
@@ -114,14 +118,15 @@ function saidWaitMs(
   return resetMs(`${stamp[1]}T${stamp[2]}+08:00`, wallNow)
 }
 
-function longest(waits: readonly (number | undefined)[]): { retryMs?: number } {
+function longestWait(waits: readonly (number | undefined)[]): { retryMs?: number } {
   const known = waits.filter((wait) => wait !== undefined)
   return known.length === 0 ? {} : { retryMs: Math.max(...known) }
 }
 
-function innerOf(outer: Fields): Fields {
-  const response = fieldsOf(outer['response'])
-  const nested = fieldsOf(outer['error']) ?? firstFields(outer['errors']) ?? fieldsOf(response?.['error'])
+function innerOf(outer: JsonObject): JsonObject {
+  const response = jsonObjectOf(outer['response'])
+  const nested =
+    jsonObjectOf(outer['error']) ?? firstJsonObject(outer['errors']) ?? jsonObjectOf(response?.['error'])
   if (nested !== undefined) return nested
   const bare = stringOf(outer['error'])
   return bare === ''
@@ -129,15 +134,15 @@ function innerOf(outer: Fields): Fields {
     : { ...outer, message: [bare, stringOf(outer['message'])].filter(Boolean).join(': ') }
 }
 
-function sayingOf(fields: Fields): string {
+function sayingOf(fields: JsonObject): string {
   const said = ['message', 'msg', 'detail', 'title', 'error']
     .map((name) => stringOf(fields[name]))
     .find(Boolean)
   return said ?? ''
 }
 
-function spentIn(detail: Fields): SpentQuota[] {
-  return listOf(detail['violations']).map((violation) => {
+function spentIn(detail: JsonObject): SpentQuota[] {
+  return jsonObjectsIn(detail['violations']).map((violation) => {
     const limit = Number(violation['quotaValue'])
     const id = stringOf(violation['quotaId']) || stringOf(violation['quotaMetric'])
     return limit > 0 && limit < 1e12 ? { id, limit } : { id }
@@ -147,38 +152,41 @@ function spentIn(detail: Fields): SpentQuota[] {
 const secondsMs = (value: unknown): number | undefined => durationMs(wordOf(value))
 
 function bagOf(value: unknown): HeaderBag {
-  const entries = Object.entries(fieldsOf(value) ?? {}).slice(0, 50)
+  const entries = Object.entries(jsonObjectOf(value) ?? {}).slice(0, 50)
   return Object.fromEntries(entries.map(([name, text]) => [name.toLowerCase(), wordOf(text)]))
 }
 
-function quoted(raw: unknown): string {
+function quotedError(raw: unknown): string {
   return typeof raw === 'object' && raw !== null
     ? JSON.stringify(raw).slice(0, longestMessage)
     : stringOf(raw)
 }
 
-const nameOf = (value: unknown): string => (/^\d*$/.test(stringOf(value)) ? '' : stringOf(value))
+const statusName = (value: unknown): string => (/^\d*$/.test(stringOf(value)) ? '' : stringOf(value))
 const stringOf = (value: unknown): string => (typeof value === 'string' ? value.slice(0, longestMessage) : '')
 const wordOf = (value: unknown): string =>
   typeof value === 'number' ? String(value) : stringOf(value).slice(0, 100)
 
-function fieldsOf(value: unknown): Fields | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : undefined
+export function jsonObjectOf(value: unknown): JsonObject | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as JsonObject)
+    : undefined
 }
 
-function firstFields(value: unknown): Fields | undefined {
-  return Array.isArray(value) ? listOf(value)[0] : fieldsOf(value)
+function firstJsonObject(value: unknown): JsonObject | undefined {
+  return Array.isArray(value) ? jsonObjectsIn(value)[0] : jsonObjectOf(value)
 }
 
-function listOf(value: unknown): Fields[] {
+function jsonObjectsIn(value: unknown): JsonObject[] {
   if (!Array.isArray(value)) return []
   return value
     .slice(0, 50)
-    .map(fieldsOf)
+    .map(jsonObjectOf)
     .filter((fields) => fields !== undefined)
 }
 
-function parsed(text: string): unknown {
+/** The value of a JSON text; undefined where it is none. */
+export function parsedJson(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
@@ -186,8 +194,18 @@ function parsed(text: string): unknown {
   }
 }
 
-const words = ['message', 'type', 'code', 'param', 'status', 'detail', 'title', 'retryDelay', 'raw'] as const
-const spelt = words.map(
+const salvagedFields = [
+  'message',
+  'type',
+  'code',
+  'param',
+  'status',
+  'detail',
+  'title',
+  'retryDelay',
+  'raw',
+] as const
+const salvagedPatterns = salvagedFields.map(
   (word) => [word, new RegExp(`"${word}"\\s*:\\s*(?:"((?:[^"\\\\]|\\\\.)*)|(\\d+))`)] as const,
 )
 
@@ -198,11 +216,11 @@ const spelt = words.map(
  * Linear in the length of the text; never throws.
  */
 function salvaged(text: string): Readonly<Record<string, unknown>> {
-  const found = spelt.flatMap(([word, pattern]) => {
+  const found = salvagedPatterns.flatMap(([word, pattern]) => {
     const match = pattern.exec(text)
     return match === null
       ? []
-      : [[word, match[1] === undefined ? Number(match[2]) : unescaped(match[1])] as const]
+      : [[word, match[1] === undefined ? Number(match[2]) : jsonUnescaped(match[1])] as const]
   })
   const violations = [...text.matchAll(/"quotaId"\s*:\s*"([^"\\]*)"/g)]
     .slice(0, 50)
@@ -211,7 +229,7 @@ function salvaged(text: string): Readonly<Record<string, unknown>> {
   return { ...fields, metadata: { raw }, details: [{ retryDelay }, { violations }] }
 }
 
-function unescaped(text: string): string {
+function jsonUnescaped(text: string): string {
   try {
     return String(JSON.parse(`"${text}"`))
   } catch {

@@ -1,8 +1,8 @@
 import type { HeaderBag } from '../lib/headers.ts'
-import type { QuotaSignal } from '../pool/outcome.ts'
+import { type QuotaSignal, SPAN_MS } from '../pool/outcome.ts'
 import { resetMs } from './retry-after.ts'
 
-const number = /^-?\d{1,15}(?:\.\d{1,9})?$/
+const decimalNumber = /^-?\d{1,15}(?:\.\d{1,9})?$/
 const goDuration = /^\d[\d.]*(?:ns|us|µs|ms|s|m|h)/
 
 /**
@@ -63,7 +63,7 @@ interface Meter {
 
 const amounts = ['requests', 'tokens'] as const
 
-const named = (counts: Meter['counts'], tail: string): Omit<Meter, 'window'> => ({
+const meterHeaders = (counts: Meter['counts'], tail: string): Omit<Meter, 'window'> => ({
   counts,
   scope: 'upstream',
   limit: `x-ratelimit-limit-${tail}`,
@@ -80,21 +80,21 @@ const spans = ['second', 'minute', 'hour', 'day', 'month'] as const
 export const meters: readonly Meter[] = [
   // OpenAI, Azure, GitHub Models, SambaNova: a minute. Groq, and OpenAI's smallest plans: requests are per day.
   ...amounts.map((counts) => ({
-    ...named(counts, counts),
+    ...meterHeaders(counts, counts),
     window: 'unsaid' as const,
     period: `x-ratelimit-renewalperiod-${counts}`,
   })),
   // Cerebras; SambaNova's day. Mistral's tokens have the same names and never a reset.
   ...amounts.flatMap((counts) =>
     spans.map((window): Meter => ({
-      ...named(counts, `${counts}-${window}`),
+      ...meterHeaders(counts, `${counts}-${window}`),
       window,
       endsWith: 'wall-minute',
     })),
   ),
   // Mistral's requests.
   ...spans.map((window): Meter => ({
-    ...named('requests', `req-${window}`),
+    ...meterHeaders('requests', `req-${window}`),
     window,
     endsWith: 'wall-minute',
     zero: 'not-in-plan',
@@ -167,10 +167,10 @@ function signalsAt(meter: Meter, headers: HeaderBag, wallNow: number): QuotaSign
   if (meter.unless !== undefined && headers[meter.unless] !== undefined) return []
   const { counts, scope } = meter
   if (limit === 0 && meter.zero === 'not-in-plan') {
-    return [{ counts, window: 'day', scope, remaining: 0, resetMs: spanMs.day }]
+    return [{ counts, window: 'day', scope, remaining: 0, resetMs: SPAN_MS.day }]
   }
   const reset = textAt(headers, meter.reset)
-  const until = reset === undefined ? impliedReset(meter, wallNow) : resetMs(reset, wallNow)
+  const until = reset === undefined ? impliedResetMs(meter, wallNow) : resetMs(reset, wallNow)
   const isSteady = reset !== undefined && goDuration.test(reset)
   const period = numberAt(headers, meter.period)
   const window =
@@ -204,13 +204,13 @@ function spanFor({ period, limit, remaining, until, isSteady }: Numbers): Window
   if (period !== undefined && period > 0) return nearestSpan(period * 1_000)
   if (until === undefined) return 'minute'
   if (!isSteady || limit === undefined || remaining === undefined || remaining < 0) return spanAround(until)
-  const days = ((until - 1) * limit) / Math.max(1, limit - remaining) / spanMs.day
+  const days = ((until - 1) * limit) / Math.max(1, limit - remaining) / SPAN_MS.day
   return days > 0.97 && days < 1.01 ? 'day' : spanAround(until)
 }
 
-function impliedReset(meter: Meter, wallNow: number): number | undefined {
+function impliedResetMs(meter: Meter, wallNow: number): number | undefined {
   const isMinute = meter.endsWith === 'wall-minute' && meter.window === 'minute'
-  return isMinute ? spanMs.minute - (wallNow % spanMs.minute) : undefined
+  return isMinute ? SPAN_MS.minute - (wallNow % SPAN_MS.minute) : undefined
 }
 
 /** GitHub Models names the limit that refused: `UserByModelByDay` with the seconds that are left of it. */
@@ -251,29 +251,18 @@ function textAt(headers: HeaderBag, name: string | undefined): string | undefine
 
 function numberAt(headers: HeaderBag, name: string | undefined): number | undefined {
   const text = textAt(headers, name)
-  return text !== undefined && number.test(text) ? Number(text) : undefined
+  return text !== undefined && decimalNumber.test(text) ? Number(text) : undefined
 }
 
-const dayMs = 86_400_000
-
-/** The length of each span in ms, from the shortest to the longest; a month is 30 days. */
-const spanMs: Readonly<Record<WindowSpan, number>> = {
-  second: 1_000,
-  minute: 60_000,
-  hour: 3_600_000,
-  day: dayMs,
-  month: 30 * dayMs,
-}
-
-const spansByLength = Object.keys(spanMs) as WindowSpan[]
+const spansByLength = Object.keys(SPAN_MS) as WindowSpan[]
 
 /** No reset is believed beyond this: an hour for what reopens within minutes, 31 days for what does not. */
 const longestResetMs: Readonly<Record<WindowSpan, number>> = {
   second: 3_600_000,
   minute: 3_600_000,
-  hour: dayMs,
-  day: 31 * dayMs,
-  month: 31 * dayMs,
+  hour: SPAN_MS.day,
+  day: 31 * SPAN_MS.day,
+  month: 31 * SPAN_MS.day,
 }
 
 /** A reset cut to what its span can mean; 0 or more. */
@@ -283,17 +272,17 @@ function clampedReset(span: WindowSpan, ms: number): number {
 
 /** The span whose length is nearest by ratio: 50 s is a minute, 20 h is a day. */
 export function nearestSpan(ms: number): WindowSpan {
-  const distance = (span: WindowSpan): number => Math.abs(Math.log(Math.max(1, ms) / spanMs[span]))
+  const distance = (span: WindowSpan): number => Math.abs(Math.log(Math.max(1, ms) / SPAN_MS[span]))
   return spansByLength.reduce((best, span) => (distance(span) < distance(best) ? span : best))
 }
 
 /** The shortest span, a minute or more, that has room for a wait. */
 function spanAround(ms: number): WindowSpan {
-  return spansByLength.slice(1).find((span) => ms <= spanMs[span]) ?? 'month'
+  return spansByLength.slice(1).find((span) => ms <= SPAN_MS[span]) ?? 'month'
 }
 
 /** A limit as it was read, before it is made plausible. */
-interface Reading {
+interface RawLimit {
   readonly counts: QuotaSignal['counts']
   readonly window: WindowSpan
   readonly scope: QuotaSignal['scope']
@@ -308,7 +297,7 @@ interface Reading {
  * A limit below 1 or beyond 10¹² is no limit. −1 left is the sign for "unknown" (Azure); less than that is an
  * overdrawn window and counts as 0.
  */
-export function signalsOf(read: Reading): QuotaSignal[] {
+export function signalsOf(read: RawLimit): QuotaSignal[] {
   const { counts, window, scope } = read
   const limit = isAmount(read.limit) && read.limit >= 1 ? Math.floor(read.limit) : undefined
   const left =

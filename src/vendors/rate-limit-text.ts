@@ -74,7 +74,7 @@ function inOpenAisWords({ message }: UpstreamErrorText): QuotaSignal[] | undefin
   const used = amountIn(usedSaid, message)
   return signalsOf({
     counts: countsOf(what),
-    window: spanOf(span),
+    window: spanNamed(span),
     scope: 'quota',
     limit,
     ...(used !== undefined && { remaining: Math.max(0, limit - used) }),
@@ -84,19 +84,24 @@ function inOpenAisWords({ message }: UpstreamErrorText): QuotaSignal[] | undefin
 function inPlainWords({ message }: UpstreamErrorText): QuotaSignal[] {
   const [, limit, what, span] = metersPlainly.exec(message) ?? []
   if (limit === undefined || span === undefined) return []
-  return signalsOf({ counts: countsOf(what), window: spanOf(span), scope: 'key', limit: numberOf(limit) })
+  return signalsOf({
+    counts: countsOf(what),
+    window: spanNamed(span),
+    scope: 'key',
+    limit: parsedAmount(limit),
+  })
 }
 
 const countsOf = (what: string | undefined): QuotaSignal['counts'] =>
   what?.toLowerCase() === 'token' ? 'tokens' : 'requests'
 
-const spanOf = (word: string): WindowSpan =>
+const spanNamed = (word: string): WindowSpan =>
   word.toLowerCase() === 'min' ? 'minute' : (word.toLowerCase() as WindowSpan)
 
-const numberOf = (digits: string): number => Number(digits.replaceAll(',', ''))
+const parsedAmount = (digits: string): number => Number(digits.replaceAll(',', ''))
 
 function amountIn(pattern: RegExp, message: string): number | undefined {
   const [, digits = ''] = pattern.exec(message) ?? []
-  const amount = numberOf(digits)
+  const amount = parsedAmount(digits)
   return amount >= 1 && amount <= 1e12 ? amount : undefined
 }

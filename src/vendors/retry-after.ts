@@ -1,7 +1,7 @@
 import type { HeaderBag } from '../lib/headers.ts'
 import { durationMs, wallDateMs, wholeMs } from '../lib/time.ts'
 
-const longest = 64
+const longestNumber = 64
 const plainNumber = /^\d+(?:\.\d+)?$/
 
 /** Numbers from here on are points in time, not waits: 2001 as epoch seconds, 1973 as epoch ms. */
@@ -27,7 +27,7 @@ function msOfNumber(value: number, wallNow: number): number | undefined {
  * possibly absurdly long: clamping is the caller's.
  */
 export function resetMs(text: string, wallNow: number): number | undefined {
-  const trimmed = text.length > longest ? '' : text.trim()
+  const trimmed = text.length > longestNumber ? '' : text.trim()
   if (plainNumber.test(trimmed)) return msOfNumber(Number(trimmed), wallNow)
   const duration = durationMs(trimmed)
   if (duration !== undefined) return duration
@@ -37,15 +37,15 @@ export function resetMs(text: string, wallNow: number): number | undefined {
 
 /** A plain number of milliseconds, as the `-ms` headers carry it. */
 function plainMs(text: string): number | undefined {
-  const trimmed = text.length > longest ? '' : text.trim()
+  const trimmed = text.length > longestNumber ? '' : text.trim()
   const value = plainNumber.test(trimmed) ? Number(trimmed) : epochMsUntil
   return value < epochMsUntil ? wholeMs(value) : undefined
 }
 
-type Reading = (text: string, wallNow: number) => number | undefined
+type WaitReader = (text: string, wallNow: number) => number | undefined
 
 /** From the most to the least precise. */
-const sources: readonly (readonly [name: string, read: Reading])[] = [
+const sources: readonly (readonly [name: string, read: WaitReader])[] = [
   ['retry-after-ms', plainMs],
   ['x-ms-retry-after-ms', plainMs],
   ['retry-after', resetMs],
@@ -73,7 +73,7 @@ export function retryAfterMs(headers: HeaderBag, wallNow: number): number | unde
 }
 
 /** Error texts are short; what stands further behind is not looked at. */
-const longestText = 16_384
+const longestProse = 16_384
 
 const announcedWait =
   /\b(?:(?:re)?try(?:ing)?(?: again| your request)?(?: in|[ -]after)|wait(?: for)?|(?:resets?|available)(?: again)?(?: in| after))(?: about| approximately| at least)?:?\s{1,3}/gi
@@ -123,7 +123,7 @@ function waitAt(text: string, start: number): number | undefined {
  * never negative, NaN or infinite. Work is bounded: only the first 16 Ki characters are read.
  */
 export function proseWaitMs(text: string, wallNow: number): number | undefined {
-  const head = text.slice(0, longestText)
+  const head = text.slice(0, longestProse)
   let longest: number | undefined
   for (const found of head.matchAll(announcedWait)) {
     const wait = waitAt(head, found.index + found[0].length)

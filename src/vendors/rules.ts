@@ -22,8 +22,8 @@ export interface FailureRule {
 
 const bad = [400, 413, 422]
 const busy = [503, 529]
-const crowdCode = /^(queue_exceeded|\w*concurren\w*|engine_overloaded_error)$/i
-const crowdWords = /concurren|\bqueued?\b|pending requests/i
+const concurrencyCode = /^(queue_exceeded|\w*concurren\w*|engine_overloaded_error)$/i
+const concurrencyWords = /concurren|\bqueued?\b|pending requests/i
 
 /** The first row that fits decides. Status codes without a row fall to `verdictByRange`. */
 export const failureRules: readonly FailureRule[] = [
@@ -109,12 +109,12 @@ export const failureRules: readonly FailureRule[] = [
   },
 
   // Too many at once. 1302 and 1303 are Zhipu's account; GitHub's word is UserConcurrentRequests.
-  { status: [429], code: /^130[23]$/, verdict: 'accountCrowded' },
-  { status: [429], code: crowdCode, verdict: 'crowded' },
-  { status: [429], limitType: /Concurrent/, verdict: 'crowded' },
-  { status: [429], says: crowdWords, verdict: 'crowded' },
-  { status: busy, code: crowdCode, verdict: 'jammed' },
-  { status: busy, says: crowdWords, verdict: 'jammed' },
+  { status: [429], code: /^130[23]$/, verdict: 'accountConcurrencyLimited' },
+  { status: [429], code: concurrencyCode, verdict: 'concurrencyLimited' },
+  { status: [429], limitType: /Concurrent/, verdict: 'concurrencyLimited' },
+  { status: [429], says: concurrencyWords, verdict: 'concurrencyLimited' },
+  { status: busy, code: concurrencyCode, verdict: 'concurrencyOverloaded' },
+  { status: busy, says: concurrencyWords, verdict: 'concurrencyOverloaded' },
 
   // A day, a week, a month. 4006 and 3036 are Cloudflare's neurons, 1304…1321 Zhipu's plans.
   { status: [429], spent: /PerDay/, verdict: 'pacificDayIsSpent' },
@@ -192,7 +192,7 @@ const limited: Verdict = {
   hint: 'minutes',
 }
 const dayIsSpent: Verdict = { ...limited, scope: 'quota', cause: 'quota', hint: 'days' }
-const crowded: Verdict = { ...limited, cause: 'overloaded' }
+const concurrencyLimited: Verdict = { ...limited, cause: 'overloaded' }
 const failed: Verdict = { class: 'ambiguous', scope: 'upstream', cause: 'failure', code: 'upstream_error' }
 const noKey: Verdict = { class: 'refused', scope: 'key', cause: 'auth', code: 'upstream_auth_failed' }
 const noModel: Verdict = {
@@ -221,9 +221,9 @@ export const verdicts = {
   /** Somebody has to pay. */
   unpaid: { ...dayIsSpent, scope: 'key', code: 'insufficient_quota' },
   /** Too many at once, told as a limit (429) or as trouble of the vendor's (503). */
-  crowded,
-  jammed: { ...crowded, code: 'upstream_overloaded' },
-  accountCrowded: { ...crowded, scope: 'quota' },
+  concurrencyLimited,
+  concurrencyOverloaded: { ...concurrencyLimited, code: 'upstream_overloaded' },
+  accountConcurrencyLimited: { ...concurrencyLimited, scope: 'quota' },
   noKey,
   /** The key is known, but not allowed to use this model. */
   noEntry: { ...noKey, scope: 'upstream' },

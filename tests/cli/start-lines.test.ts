@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
+import { stateFileOf } from '../../src/adapter/node/state-file.ts'
 import { startLines } from '../../src/cli/start.ts'
-import { stateFileOf } from '../../src/cli/arguments.ts'
 import { configOf, model, textOf } from '../config/texts.ts'
 
 const linesOf = (parts: Readonly<Record<string, unknown>>) =>

@@ -23,7 +23,7 @@ test.each<{ path: Path }>([
   const [plain, full] = [readPlainSource(NESTED), readSource(NESTED)]
   expect(JSON.stringify(plain.value)).toBe(JSON.stringify(full.value))
   expect(plain.syntaxErrors).toEqual([])
-  expect(plain.placeOf(path)).toEqual(full.placeOf(path))
+  expect(plain.positionOf(path)).toEqual(full.positionOf(path))
 })
 
 test.each([
@@ -40,7 +40,9 @@ test.each([
 ])('tells the first mistake of %j in words that hold nothing of the text', (text, told) => {
   const { value, syntaxErrors } = readPlainSource(text)
   expect(value).toBeUndefined()
-  expect(syntaxErrors.map(({ place, message }) => `${place.line}:${place.column} ${message}`)).toEqual([told])
+  expect(
+    syntaxErrors.map(({ position, message }) => `${position.line}:${position.column} ${message}`),
+  ).toEqual([told])
 })
 
 test('what JSON.parse reads is read the same', () => {

@@ -104,7 +104,7 @@ test('what was refused is told to the log, without what was shown', async () => 
   })
   expect((await errorOf(response)).code).toBe('invalid_api_key')
   expect(gateway.requests()).toMatchObject([
-    { endpoint: 'chat', status: 401, code: 'invalid_api_key', asked: '' },
+    { endpoint: 'chat', status: 401, code: 'invalid_api_key', requestedModel: '' },
   ])
   expect(JSON.stringify(gateway.events)).not.toContain('guess-1')
 })

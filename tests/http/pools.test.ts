@@ -51,7 +51,7 @@ test('an unknown name is 404 model_not_found that lists the names', async () => 
   expect(error).toMatchObject({ code: 'model_not_found', param: 'model' })
   expect(error.message).toContain('"bigg"')
   expect(error.message).toContain('auto, fast, cheap, big, small, vectors')
-  expect(gateway.requests()).toMatchObject([{ asked: 'bigg', code: 'model_not_found', status: 404 }])
+  expect(gateway.requests()).toMatchObject([{ requestedModel: 'bigg', code: 'model_not_found', status: 404 }])
 })
 
 test('with unknown_model auto an unknown name goes to all', async () => {
@@ -61,7 +61,7 @@ test('with unknown_model auto an unknown name goes to all', async () => {
 test('a name of a hundred thousand characters is not kept for the log', async () => {
   const gateway = create({ unknown_model: 'auto' })
   await gateway.chat({ model: 'x'.repeat(100_000) })
-  expect(gateway.requests()[0]!.asked).toHaveLength(256)
+  expect(gateway.requests()[0]!.requestedModel).toHaveLength(256)
 })
 
 test('a model that does not serve the endpoint is 404, with those that do', async () => {

@@ -1,12 +1,12 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { textOf, utf8Of } from '../../src/lib/bytes.ts'
+import { utf8Text, utf8Bytes } from '../../src/lib/bytes.ts'
 
 test('any text becomes the bytes that the runtime gives', () => {
   const unit = fc.constantFrom('a', '"', '\u007f', '\u0080', 'é', '漢', '🎈', '\ud800', '\ufeff')
   fc.assert(
     fc.property(fc.string({ unit, maxLength: 80 }), (text) => {
-      expect(utf8Of(text)).toEqual(new TextEncoder().encode(text))
+      expect(utf8Bytes(text)).toEqual(new TextEncoder().encode(text))
     }),
   )
 })
@@ -18,7 +18,7 @@ test('any stretch of bytes becomes the text that the runtime gives, its byte ord
       const bytes = Uint8Array.from([0xef, 0xbb, 0xbf, ...given])
       const start = Math.min(from, bytes.length)
       const expected = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes.subarray(start))
-      expect(textOf(bytes, start, bytes.length)).toBe(expected)
+      expect(utf8Text(bytes, start, bytes.length)).toBe(expected)
     }),
   )
 })

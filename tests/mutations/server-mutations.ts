@@ -58,7 +58,7 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file,
-    search: 'if (!isWhole(incoming)) await nextTurn()',
+    search: 'if (!isWhole(incoming)) await nextLoopTurn()',
     replace: '',
     because: 'a body that has come leaves the connection open, though nobody read it',
     tests,
@@ -100,7 +100,7 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file,
-    search: 'else if (connection.fault !== undefined) refuse(connection, connection.fault)',
+    search: 'else if (connection.fault !== undefined) answerAndClose(connection, connection.fault)',
     replace: '',
     because: 'junk behind a request is refused',
     tests,

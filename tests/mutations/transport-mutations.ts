@@ -66,7 +66,7 @@ export const transportMutations: readonly Mutation[] = [
   },
   {
     file: transport,
-    search: 'silence.heard()\n        sink?.data(chunk)',
+    search: 'idleTimeout.refresh()\n        sink?.data(chunk)',
     replace: 'sink?.data(chunk)',
     because: 'an answer that makes progress is not silent',
     tests: contract,
@@ -118,6 +118,6 @@ export const transportMutations: readonly Mutation[] = [
     search: '!IDEMPOTENT.has(request.method) && ',
     replace: '',
     because: 'what may be sent twice is replaced on a dead connection',
-    tests: ['tests/http/pass-on.test.ts'],
+    tests: ['tests/http/passthrough.test.ts'],
   },
 ]

@@ -1,6 +1,12 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { rendezvous, spendTurn, strategies, type Candidate, type Strategy } from '../../src/pool/strategy.ts'
+import {
+  rendezvous,
+  chargeRoundRobin,
+  strategies,
+  type Candidate,
+  type Strategy,
+} from '../../src/pool/strategy.ts'
 import { createDice } from '../support/dice.ts'
 import { isInProportion } from './chi-square.ts'
 import { candidateOf, idsOf, upstreamOf } from './upstreams.ts'
@@ -25,7 +31,7 @@ describe.each(all)('%s', (_name, strategy) => {
   test('every candidate is in the order exactly once, and none for none', () => {
     fc.assert(
       fc.property(candidates, fc.string(), fc.integer(), (list, key, seed) => {
-        const order = strategy(list, { draw: createDice(seed), key })
+        const order = strategy(list, { random: createDice(seed), key })
         expect(idsOf(order).toSorted()).toEqual(idsOf(list).toSorted())
         expect(new Set(order).size).toBe(list.length)
       }),
@@ -36,7 +42,7 @@ describe.each(all)('%s', (_name, strategy) => {
     fc.assert(
       fc.property(candidates, fc.integer({ min: 2, max: 14 }), fc.integer(), (list, most, seed) => {
         const [few, whole] = [most, Infinity].map((wanted) =>
-          idsOf(strategy(list, { draw: createDice(seed), key: 'k', most: wanted })),
+          idsOf(strategy(list, { random: createDice(seed), key: 'k', most: wanted })),
         )
         expect(few).toEqual(whole!.slice(0, most))
       }),
@@ -47,7 +53,7 @@ describe.each(all)('%s', (_name, strategy) => {
     fc.assert(
       fc.property(candidates, fc.string(), fc.integer(), (list, key, seed) => {
         const before = plainOf(list)
-        const [one, other] = [0, 1].map(() => idsOf(strategy(list, { draw: createDice(seed), key })))
+        const [one, other] = [0, 1].map(() => idsOf(strategy(list, { random: createDice(seed), key })))
         expect(one).toEqual(other)
         const after = plainOf(list)
         expect(after).toEqual(before)
@@ -58,7 +64,7 @@ describe.each(all)('%s', (_name, strategy) => {
   test.each([0, 1 - 2 ** -53])('dice that always show %d do no harm', (u) => {
     fc.assert(
       fc.property(candidates, (list) => {
-        expect(strategy(list, { draw: () => u, key: '' })).toHaveLength(list.length)
+        expect(strategy(list, { random: () => u, key: '' })).toHaveLength(list.length)
       }),
     )
   })
@@ -69,7 +75,7 @@ const four = WEIGHTS.map((weight, nth) => upstreamOf(`u${nth}`, { weight }))
 
 /** First picks of 10,000 requests, each of which is under way for as long as `busy` others are sent. */
 function shares(strategy: Strategy, upstreams = four, busy = 0): number[] {
-  const draw = createDice(20_261_122)
+  const random = createDice(20_261_122)
   const credits = new Map<string, number>()
   const counts = new Map(upstreams.map(({ id }) => [id, 0]))
   const underWay: string[] = []
@@ -79,10 +85,10 @@ function shares(strategy: Strategy, upstreams = four, busy = 0): number[] {
       const inFlight = underWay.filter((id) => id === upstream.id).length
       return { upstream, inFlight, latencyMs: 0, headroom: 1, credit: credits.get(upstream.id) ?? 0 }
     })
-    const [first] = strategy(list, { draw, key: `client ${nth}` })
+    const [first] = strategy(list, { random, key: `client ${nth}` })
     counts.set(first!.upstream.id, counts.get(first!.upstream.id)! + 1)
     if (busy > 0) underWay.push(first!.upstream.id)
-    spendTurn(credits, list, first!.upstream)
+    chargeRoundRobin(credits, list, first!.upstream)
   }
   return [...counts.values()]
 }
@@ -119,15 +125,15 @@ test('the measure itself notices shares that are off by a seventh', () => {
 })
 
 test('round_robin: over the sum of the weights each is picked as often as its weight, spread out', () => {
-  const draw = createDice(1)
+  const random = createDice(1)
   const credits = new Map<string, number>()
   const upstreams = [upstreamOf('a', { weight: 5 }), upstreamOf('b'), upstreamOf('c')]
   const picks = Array.from({ length: 14 }, () => {
     const list = upstreams.map((upstream) =>
       candidateOf(upstream.id, { ...upstream, credit: credits.get(upstream.id) ?? 0 }),
     )
-    const [first] = strategies.round_robin(list, { draw, key: '' })
-    spendTurn(credits, list, first!.upstream)
+    const [first] = strategies.round_robin(list, { random, key: '' })
+    chargeRoundRobin(credits, list, first!.upstream)
     return first!.upstream.id
   })
   expect(picks.join('')).toBe('aabacaaaabacaa')
@@ -137,8 +143,8 @@ test('round_robin: nobody who was away floods when it comes back', () => {
   const credits = new Map<string, number>()
   const pick = (ids: string[]): string => {
     const list = ids.map((id) => candidateOf(id, { credit: credits.get(id) ?? 0 }))
-    const [first] = strategies.round_robin(list, { draw: () => 0, key: '' })
-    spendTurn(credits, list, first!.upstream)
+    const [first] = strategies.round_robin(list, { random: () => 0, key: '' })
+    chargeRoundRobin(credits, list, first!.upstream)
     return first!.upstream.id
   }
   for (let nth = 0; nth < 100; nth++) pick(['a', 'b'])
@@ -147,7 +153,7 @@ test('round_robin: nobody who was away floods when it comes back', () => {
 })
 
 test('rendezvous: of 1,000 keys only those of an upstream that goes move, and they spread', () => {
-  const context = (nth: number) => ({ draw: () => 0, key: `10.0.${nth >> 8}.${nth & 255}` })
+  const context = (nth: number) => ({ random: () => 0, key: `10.0.${nth >> 8}.${nth & 255}` })
   const list = four.map((upstream) => candidateOf(upstream.id, upstream))
   const pick = (from: Candidate[], nth: number): string => idsOf(rendezvous(from, context(nth)))[0]!
   const left = list.filter(({ upstream }) => upstream.id !== 'u3')
@@ -163,14 +169,14 @@ test('rendezvous: of 1,000 keys only those of an upstream that goes move, and th
 
 test('rendezvous: the fallbacks of a key are in the order in which it would move', () => {
   const list = four.map((upstream) => candidateOf(upstream.id, upstream))
-  const context = { draw: () => 0, key: 'k' }
+  const context = { random: () => 0, key: 'k' }
   const order = idsOf(rendezvous(list, context))
   const rest = list.filter(({ upstream }) => upstream.id !== order[0])
   expect(idsOf(rendezvous(rest, context))).toEqual(order.slice(1))
 })
 
 test('fastest: of two the one with less latency times load comes first', () => {
-  const context = { draw: createDice(1), key: '' }
+  const context = { random: createDice(1), key: '' }
   const slow = candidateOf('slow', { latencyMs: 900 })
   const quick = candidateOf('quick', { latencyMs: 200, inFlight: 2 })
   for (let nth = 0; nth < 50; nth++)
@@ -178,13 +184,13 @@ test('fastest: of two the one with less latency times load comes first', () => {
 })
 
 test('fastest: one that was never measured is measured', () => {
-  const context = { draw: createDice(1), key: '' }
+  const context = { random: createDice(1), key: '' }
   const list = [candidateOf('known', { latencyMs: 1 }), candidateOf('new', { inFlight: 5 })]
   for (let nth = 0; nth < 50; nth++) expect(idsOf(strategies.fastest(list, context))[0]).toBe('new')
 })
 
 test('fastest: the slowest of many gets next to nothing, the quickest not everything', () => {
-  const context = { draw: createDice(1), key: '' }
+  const context = { random: createDice(1), key: '' }
   const list = [100, 200, 300, 400].map((latencyMs, nth) => candidateOf(`u${nth}`, { latencyMs }))
   const counts = new Map<string, number>()
   for (let nth = 0; nth < 1_200; nth++) {
@@ -202,10 +208,10 @@ test('headroom: the freest first, ties in proportion to the weights', () => {
     candidateOf('one', { headroom: 0.9 }),
     candidateOf('three', { headroom: 0.9, weight: 3 }),
   ]
-  const draw = createDice(5)
+  const random = createDice(5)
   const counts = { one: 0, three: 0 }
   for (let nth = 0; nth < 4_000; nth++) {
-    const order = idsOf(strategies.headroom(list, { draw, key: '' }))
+    const order = idsOf(strategies.headroom(list, { random, key: '' }))
     expect(order[2]).toBe('full')
     counts[order[0] as 'one' | 'three'] += 1
   }
@@ -214,5 +220,5 @@ test('headroom: the freest first, ties in proportion to the weights', () => {
 
 test('in_order: as listed', () => {
   const list = ['c', 'a', 'b'].map((id) => candidateOf(id))
-  expect(idsOf(strategies.in_order(list, { draw: Math.random, key: '' }))).toEqual(['c', 'a', 'b'])
+  expect(idsOf(strategies.in_order(list, { random: Math.random, key: '' }))).toEqual(['c', 'a', 'b'])
 })

@@ -7,7 +7,7 @@ export function upstreamOf(id: string, more: Partial<Upstream> = {}): Upstream {
   const claim: Claim = { id, priority: 0, draws: [{ scope: id, role: 'upstream' }] }
   return {
     id,
-    place: hash01(id),
+    rendezvousHash: hash01(id),
     name: id,
     model: `model-${id}`,
     root: `https://${id}.test/v1`,

@@ -142,10 +142,10 @@ test('a limit says when the soonest of all reopens', async () => {
 })
 
 test.each([
-  { seconds: 60, says: null },
-  { seconds: 61, says: 'false' },
-])('a wait of $seconds s: x-should-retry is $says', async ({ seconds, says }) => {
-  const { headers } = await answerOf(both(refusal(429, 'x', { 'retry-after': String(seconds) })))
+  { wholeSeconds: 60, says: null },
+  { wholeSeconds: 61, says: 'false' },
+])('a wait of $seconds s: x-should-retry is $says', async ({ wholeSeconds, says }) => {
+  const { headers } = await answerOf(both(refusal(429, 'x', { 'retry-after': String(wholeSeconds) })))
   expect(headers.get('x-should-retry')).toBe(says)
 })
 
@@ -172,7 +172,7 @@ test('503 hands on when the soonest wants to be asked again', async () => {
 })
 
 test('a request that is too large for every upstream is told so, now and later', async () => {
-  const tooLarge: Play = {
+  const tooLargeError: Play = {
     status: 413,
     headers: JSON_TYPE,
     body: [
@@ -186,7 +186,7 @@ test('a request that is too large for every upstream is told so, now and later',
       }),
     ],
   }
-  const app = createTestApp(two, both(tooLarge))
+  const app = createTestApp(two, both(tooLargeError))
   const prompt = { messages: [{ role: 'user', content: 'x'.repeat(36_000) }] }
   for (const calls of [2, 2]) {
     const response = await app.chat(prompt)
@@ -195,7 +195,7 @@ test('a request that is too large for every upstream is told so, now and later',
     expect(await response.text()).toContain('larger than the token limit')
     expect(app.calls).toHaveLength(calls)
   }
-  const small = createTestApp(two, (request, signal, clock) => play(tooLarge)(request, signal, clock))
+  const small = createTestApp(two, (request, signal, clock) => play(tooLargeError)(request, signal, clock))
   await small.chat(prompt)
   expect((await small.chat({ max_tokens: 5 })).status).toBe(429)
   expect(small.calls).toHaveLength(4)

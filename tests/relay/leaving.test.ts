@@ -28,7 +28,7 @@ test.each([
   async ({ script }) => {
     const app = createTestApp(two, stagedBy({ 'a.test': [script, chatAnswer()], 'b.test': chatAnswer() }))
     const controller = new AbortController()
-    const pending = app.chat({ stream: true }, { gone: controller.signal })
+    const pending = app.chat({ stream: true }, { clientSignal: controller.signal })
     await settle()
     controller.abort()
     expect((await pending).status).toBe(499)
@@ -52,7 +52,7 @@ test.each([
 ])('a client that leaves mid-stream ends the upstream call, when $how', async ({ leave }) => {
   const app = createTestApp(two, stagedBy({ 'a.test': [stuckStream, chatAnswer()], 'b.test': chatAnswer() }))
   const controller = new AbortController()
-  const response = await app.chat({ stream: true }, { gone: controller.signal })
+  const response = await app.chat({ stream: true }, { clientSignal: controller.signal })
   await leave(controller, response)
   await settle()
   expect(app.calls[0]!.exchange.isAborted).toBe(true)
@@ -65,7 +65,7 @@ test.each([
 test('a client that leaves while it reads sees its own stream end without an error event', async () => {
   const app = createTestApp(two, stagedBy({ 'a.test': stuckStream }))
   const controller = new AbortController()
-  const response = await app.chat({ stream: true }, { gone: controller.signal })
+  const response = await app.chat({ stream: true }, { clientSignal: controller.signal })
   const reader = response.body!.getReader()
   await reader.read()
   const pending = reader.read()
@@ -75,7 +75,7 @@ test('a client that leaves while it reads sees its own stream end without an err
 
 test('a client that has left already causes no call', async () => {
   const app = createTestApp(two, play(chatAnswer()))
-  expect((await app.chat({}, { gone: AbortSignal.abort() })).status).toBe(499)
+  expect((await app.chat({}, { clientSignal: AbortSignal.abort() })).status).toBe(499)
   expect(app.calls).toHaveLength(0)
   expect(app.requests()).toMatchObject([{ status: 499, attempts: [] }])
 })
@@ -86,7 +86,7 @@ test('a client that leaves between two attempts causes no second one', async () 
     controller.abort()
     return play(refusal(503))(request, new AbortController().signal, clock)
   })
-  expect((await app.chat({}, { gone: controller.signal })).status).toBe(499)
+  expect((await app.chat({}, { clientSignal: controller.signal })).status).toBe(499)
   expect(app.calls).toHaveLength(1)
   expect(app.openLeases).toBe(0)
 })
@@ -100,7 +100,7 @@ test.each([
 ])('no listener stays behind $what', async ({ script }) => {
   const app = createTestApp(two, play(script))
   const { signal } = new AbortController()
-  const response = await app.chat({}, { gone: signal })
+  const response = await app.chat({}, { clientSignal: signal })
   await response.text()
   expect(getEventListeners(signal, 'abort')).toHaveLength(0)
   expect([app.inFlight(), app.openLeases, app.clock.timers]).toEqual([0, 0, 0])
@@ -113,7 +113,7 @@ test('a place whose holder has vanished is free again after an hour, also where 
     models: { limits: { concurrency: 1 } },
   })
   const app = createTestApp(config, stagedBy({ 'a.test': chatAnswer() }))
-  const [upstream] = app.deps.setup().pools.upstreams
+  const [upstream] = app.deps.runtimeConfig().pools.upstreams
   const ask = { inputTokens: 1, outputTokens: 1, probeMs: 1_000, lastResort: false }
   const at = { now: app.clock.now(), wall: app.clock.wall() }
   expect(app.store.acquire([upstream!.claims.chat], ask, at)).toBeDefined()

@@ -1,15 +1,15 @@
 import { expect, test } from 'vitest'
-import { createLookout, createQueue, type Lookout, type Turn } from '../../src/relay/queue.ts'
+import { createPollSchedule, createQueue, type PollSchedule, type TryOutcome } from '../../src/relay/queue.ts'
 import { createFakeClock, settle } from '../support/fake-clock.ts'
 
 /** Places that are handed out one by one. */
-function bed({ size = 10, lookout }: { size?: number; lookout?: Lookout } = {}) {
+function bed({ size = 10, pollSchedule }: { size?: number; pollSchedule?: PollSchedule } = {}) {
   const clock = createFakeClock()
   const sizes: number[] = []
   const queue = createQueue(clock, {
     size: () => size,
     onSize: (waiting) => void sizes.push(waiting),
-    ...(lookout && { lookout }),
+    ...(pollSchedule && { pollSchedule }),
   })
   const start = clock.now()
   const log: string[] = []
@@ -17,24 +17,29 @@ function bed({ size = 10, lookout }: { size?: number; lookout?: Lookout } = {}) 
   let until = Infinity
   const join = (
     name: string,
-    more: { wants?: string[]; inMs?: number; gone?: AbortSignal; attempt?: () => Promise<Turn<string>> } = {},
+    more: {
+      wants?: string[]
+      inMs?: number
+      clientSignal?: AbortSignal
+      attempt?: () => Promise<TryOutcome<string>>
+    } = {},
   ) => {
     const wants = new Set(more.wants ?? ['a'])
-    const attempt = (taken: ReadonlySet<string>): Turn<string> => {
+    const attempt = (taken: ReadonlySet<string>): TryOutcome<string> => {
       const got = [...wants].find((id) => !taken.has(id) && (free.get(id) ?? 0) > 0)
       if (got === undefined) return { until, onRelease: true }
       free.set(got, (free.get(got) ?? 0) - 1)
       return { got }
     }
-    const giveBack = (got: string): void => void log.push(`${name} gave ${got} back`)
-    const gone = more.gone ?? new AbortController().signal
+    const release = (got: string): void => void log.push(`${name} gave ${got} back`)
+    const clientSignal = more.clientSignal ?? new AbortController().signal
     return queue
       .wait({
         wants,
-        attempt: more.attempt ?? attempt,
-        giveBack,
+        tryNow: more.attempt ?? attempt,
+        release,
         deadline: start + (more.inMs ?? 5_000),
-        gone,
+        clientSignal,
       })
       .then((how) => log.push(`${name} ${typeof how === 'string' ? how : `got ${how.got}`}`))
   }
@@ -85,7 +90,10 @@ test('one more than the queue holds is told so at once', async () => {
 test('who leaves makes room, and those behind it are asked', async () => {
   const { join, release, log, queue, clock } = bed()
   const controller = new AbortController()
-  void join('one', { gone: controller.signal, attempt: async () => ({ until: Infinity, onRelease: true }) })
+  void join('one', {
+    clientSignal: controller.signal,
+    attempt: async () => ({ until: Infinity, onRelease: true }),
+  })
   void join('two')
   await release('a')
   controller.abort()
@@ -97,15 +105,18 @@ test('who leaves makes room, and those behind it are asked', async () => {
 
 test('who has left before it waits is told so', async () => {
   const { join, log } = bed()
-  await join('one', { gone: AbortSignal.abort() })
+  await join('one', { clientSignal: AbortSignal.abort() })
   expect(log).toEqual(['one gone'])
 })
 
 test('a place that is had too late is given back', async () => {
   const { join, log } = bed()
   const controller = new AbortController()
-  let have: (turn: Turn<string>) => void = () => {}
-  void join('slow', { gone: controller.signal, attempt: () => new Promise((resolve) => (have = resolve)) })
+  let have: (outcome: TryOutcome<string>) => void = () => {}
+  void join('slow', {
+    clientSignal: controller.signal,
+    attempt: () => new Promise((resolve) => (have = resolve)),
+  })
   await settle()
   controller.abort()
   have({ got: 'a' })
@@ -167,7 +178,7 @@ test('nobody waits for what opens too late', async () => {
 
 test('a wake in the middle of a round is not lost', async () => {
   const { join, log, queue, free } = bed()
-  const answers: ((turn: Turn<string>) => void)[] = []
+  const answers: ((outcome: TryOutcome<string>) => void)[] = []
   void join('one', { attempt: () => new Promise((resolve) => answers.push(resolve)) })
   await settle()
   queue.wake()
@@ -180,7 +191,7 @@ test('a wake in the middle of a round is not lost', async () => {
 })
 
 test('where a request may end without a word, one that gives no sign holds up the others for a second', async () => {
-  const { join, clock, log, free } = bed({ lookout: createLookout() })
+  const { join, clock, log, free } = bed({ pollSchedule: createPollSchedule() })
   void join('lost', { attempt: () => new Promise(() => {}) })
   void join('next')
   free.set('a', 1)
@@ -191,7 +202,7 @@ test('where a request may end without a word, one that gives no sign holds up th
 })
 
 test('who waits long and gives signs is not taken for lost', async () => {
-  const { join, clock, log, release } = bed({ lookout: createLookout() })
+  const { join, clock, log, release } = bed({ pollSchedule: createPollSchedule() })
   for (const name of ['one', 'two', 'three']) void join(name, { inMs: 60_000 })
   await clock.advance(50_000)
   await release('a', 3)

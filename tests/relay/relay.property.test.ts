@@ -148,7 +148,7 @@ test('whatever happens to many at once, every request ends once and nothing stay
           const gone = new AbortController()
           gones.push(gone)
           app.clock.after(afterMs, () => {
-            const response = app.chat({ stream }, { gone: gone.signal })
+            const response = app.chat({ stream }, { clientSignal: gone.signal })
             // Who does not read leaves in the end, as every client does.
             ends.push(response.then((got) => (reads ? readAll(got) : undefined)))
             if (leavesAfterMs !== null || !reads) app.clock.after(leavesAfterMs ?? 8_000, () => gone.abort())

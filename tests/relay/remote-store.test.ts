@@ -16,7 +16,7 @@ const remote = (store: MemoryStore): StateStore => {
   }
   return {
     snapshot: (scopes) => later(() => store.snapshot(scopes)),
-    standings: (claims) => later(() => store.standings(claims)),
+    claimSnapshots: (claims) => later(() => store.claimSnapshots(claims)),
     acquire: (order, ask, at) => later(() => store.acquire(order, ask, at)),
     reclaim: (at) => void later(() => store.reclaim(at)),
     confirm: (lease, answer, at) => later(() => store.confirm(lease, answer, at)),
@@ -58,7 +58,7 @@ test('a client that leaves while its lease is being had causes no call, and the 
       },
     }),
   })
-  expect((await app.chat({}, { gone: gone.signal })).status).toBe(499)
+  expect((await app.chat({}, { clientSignal: gone.signal })).status).toBe(499)
   await settle()
   expect(app.calls).toHaveLength(0)
   expect([app.inFlight(), app.openLeases]).toEqual([0, 0])

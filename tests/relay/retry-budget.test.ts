@@ -17,7 +17,7 @@ test('a quiet gateway has 100 retries, and again when 11 s have gone', () => {
 
 test('a fifth of the requests of 10 s comes on top', () => {
   const budget = createRetryBudget()
-  for (let sent = 0; sent < 1_000; sent++) budget.began(1_000)
+  for (let sent = 0; sent < 1_000; sent++) budget.recordRequest(1_000)
   expect(spendAll(budget, 1_500)).toBe(300)
   expect(spendAll(budget, 13_000)).toBe(100)
 })
@@ -38,7 +38,7 @@ test('no 10 s hold more than 100 and a fifth of the requests begun in them', () 
         now += after
         for (let at = 0; at < begins; at++) {
           begun.push(now)
-          budget.began(now)
+          budget.recordRequest(now)
         }
         for (let at = 0; at < wants; at++) if (budget.spend(now)) spent.push(now)
       }

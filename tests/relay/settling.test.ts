@@ -111,7 +111,7 @@ test('an answer is one request event, and one attempt event for each attempt', a
     kind: 'request',
     id: 'id-1',
     endpoint: 'chat',
-    asked: 'auto',
+    requestedModel: 'auto',
     status: 200,
     upstream: 'c.test',
     model: 'model-c.test',

@@ -150,7 +150,7 @@ test('a client that leaves while it waits leaves the queue, and nothing is sent 
   const { log, ask } = watch(app)
   ask('one')
   const controller = new AbortController()
-  ask('two', { gone: controller.signal })
+  ask('two', { clientSignal: controller.signal })
   ask('three')
   await settle()
   controller.abort()

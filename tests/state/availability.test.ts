@@ -1,22 +1,28 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Claim } from '../../src/pool/upstream.ts'
-import { availabilityOf, cureOf, judged, lastResortOf, type Block } from '../../src/state/availability.ts'
+import {
+  availabilityOf,
+  remedyOf,
+  claimAvailability,
+  lastResortOf,
+  type UnavailableReason,
+} from '../../src/state/availability.ts'
 import { createMemoryStore } from '../../src/state/memory.ts'
-import { standingOf } from '../../src/state/headroom.ts'
+import { claimSnapshotOf } from '../../src/state/headroom.ts'
 import type { Ask } from '../../src/state/store.ts'
 import { ASK, at, claimOf, failed, limited, NOON, OK, told, tokens } from './claims.ts'
 
 function bedOf() {
-  const store = createMemoryStore({ draw: () => 0.5 })
+  const store = createMemoryStore({ random: () => 0.5 })
   const look = (claim: Claim, ms: number, ask: Ask = ASK) =>
     availabilityOf(claim, (scope) => store.snapshot([scope])[0], { ask, now: at(ms).now })
   return {
     store,
     take: (claim: Claim, ms: number, ask: Ask = ASK) => store.acquire([claim], ask, at(ms))!,
-    blockOf(claim: Claim, ms: number, ask: Ask = ASK): Block | undefined {
+    reasonOf(claim: Claim, ms: number, ask: Ask = ASK): UnavailableReason | undefined {
       const found = look(claim, ms, ask)
-      return found.free ? undefined : found.block
+      return found.free ? undefined : found.reason
     },
     headroomOf(claim: Claim, ms: number, ask: Ask = ASK): number | undefined {
       const found = look(claim, ms, ask)
@@ -26,63 +32,63 @@ function bedOf() {
 }
 
 test('a full minute opens when its first request is forgotten, to the ms', () => {
-  const { store, take, blockOf } = bedOf()
+  const { store, take, reasonOf } = bedOf()
   const claim = claimOf('a', { limits: { rpm: 2 } })
   for (const ms of [0, 10_000]) {
     const lease = take(claim, ms)
     store.confirm(lease, { firstByteMs: 1, signals: [] }, at(ms + 250))
     store.settle(lease, OK, at(ms + 250))
   }
-  expect(blockOf(claim, 20_000)).toEqual({
+  expect(reasonOf(claim, 20_000)).toEqual({
     scope: 'a',
-    why: 'requests:minute',
+    cause: 'requests:minute',
     until: NOON + 60_250,
     onRelease: false,
   })
 })
 
 test('requests under way are forgotten a span from now at the earliest, and their end opens nothing', () => {
-  const { take, blockOf } = bedOf()
+  const { take, reasonOf } = bedOf()
   const claim = claimOf('a', { limits: { rpm: 1 } })
   take(claim, 0)
-  expect(blockOf(claim, 5_000)).toMatchObject({ until: NOON + 65_000, onRelease: false })
+  expect(reasonOf(claim, 5_000)).toMatchObject({ until: NOON + 65_000, onRelease: false })
 })
 
 test('tokens under way may turn out to be fewer, so their end may open the window', () => {
-  const { take, blockOf } = bedOf()
+  const { take, reasonOf } = bedOf()
   const claim = claimOf('a', { limits: { tpm: 100 } })
   take(claim, 0, tokens(90))
-  expect(blockOf(claim, 5_000, tokens(20))).toMatchObject({ why: 'tokens:minute', onRelease: true })
+  expect(reasonOf(claim, 5_000, tokens(20))).toMatchObject({ cause: 'tokens:minute', onRelease: true })
 })
 
 test('what is larger than the limit never fits', () => {
-  const { blockOf } = bedOf()
-  const block = blockOf(claimOf('a', { limits: { tpm: 100 } }), 0, tokens(101))
-  expect(block).toMatchObject({ until: Infinity, onRelease: false })
-  expect(cureOf(block!)).toBe('never')
+  const { reasonOf } = bedOf()
+  const reason = reasonOf(claimOf('a', { limits: { tpm: 100 } }), 0, tokens(101))
+  expect(reason).toMatchObject({ until: Infinity, onRelease: false })
+  expect(remedyOf(reason!)).toBe('never')
 })
 
 test('a spent day is told before a full minute, and both before a failure', () => {
-  const { store, take, blockOf } = bedOf()
+  const { store, take, reasonOf } = bedOf()
   const claim = claimOf('a', { limits: { rpm: 1, rpd: 1 } })
   store.settle(take(claim, 0), failed(), at(0))
-  expect(blockOf(claim, 100)).toMatchObject({ why: 'requests:day', until: NOON + 12 * 3_600_000 })
+  expect(reasonOf(claim, 100)).toMatchObject({ cause: 'requests:day', until: NOON + 12 * 3_600_000 })
 })
 
 test.each([
-  { outcome: failed(), cure: 'try', resort: 'always' },
-  { outcome: failed({ cause: 'auth', scope: 'key' }), cure: 'mend', resort: 'sometimes' },
-  { outcome: failed({ cause: 'not-found', scope: 'endpoint' }), cure: 'mend', resort: 'sometimes' },
-  { outcome: limited({ cause: 'quota', code: 'insufficient_quota' }), cure: 'wait', resort: 'sometimes' },
-  { outcome: limited({ cause: 'quota' }), cure: 'wait', resort: 'never' },
-  { outcome: limited(), cure: 'wait', resort: 'never' },
-  { outcome: limited({ cause: 'overloaded' }), cure: 'wait', resort: 'never' },
-])('$outcome.cause ($outcome.code): $cure, and forced $resort', ({ outcome, cure, resort }) => {
-  const { store, take, blockOf } = bedOf()
+  { outcome: failed(), remedy: 'retry', resort: 'always' },
+  { outcome: failed({ cause: 'auth', scope: 'key' }), remedy: 'operator', resort: 'sometimes' },
+  { outcome: failed({ cause: 'not-found', scope: 'endpoint' }), remedy: 'operator', resort: 'sometimes' },
+  { outcome: limited({ cause: 'quota', code: 'insufficient_quota' }), remedy: 'wait', resort: 'sometimes' },
+  { outcome: limited({ cause: 'quota' }), remedy: 'wait', resort: 'never' },
+  { outcome: limited(), remedy: 'wait', resort: 'never' },
+  { outcome: limited({ cause: 'overloaded' }), remedy: 'wait', resort: 'never' },
+])('$outcome.cause ($outcome.code): $remedy, and forced $resort', ({ outcome, remedy, resort }) => {
+  const { store, take, reasonOf } = bedOf()
   const claim = claimOf('a')
   store.settle(take(claim, 0), outcome, at(0))
-  const block = blockOf(claim, 100)!
-  expect([cureOf(block), lastResortOf(block)]).toEqual([cure, resort])
+  const reason = reasonOf(claim, 100)!
+  expect([remedyOf(reason), lastResortOf(reason)]).toEqual([remedy, resort])
 })
 
 test.each([
@@ -106,10 +112,10 @@ test.each([
   },
   { limits: undefined, quotas: {}, opens: NOON + 3_600_000, because: 'nothing is configured' },
 ])('a spent quota without a reset: $because', ({ limits, quotas, opens }) => {
-  const { store, take, blockOf } = bedOf()
+  const { store, take, reasonOf } = bedOf()
   const claim = claimOf('a', { ...(limits && { limits }), quotas })
   store.settle(take(claim, 0), limited({ cause: 'quota', scope: 'upstream' }), at(0))
-  expect(blockOf(claim, 100)?.until).toBe(opens)
+  expect(reasonOf(claim, 100)?.until).toBe(opens)
 })
 
 test('headroom is the free share of the tightest limit, shared quotas and places included', () => {
@@ -146,9 +152,9 @@ test('what is remembered of a state between two choices never changes an answer'
       for (const { after, ends, amount, says } of steps) {
         ms += after
         const given = { ask: tokens(amount), now: at(ms).now }
-        for (const standing of store.standings([claim])) {
-          const unseen = standingOf(structuredClone(standing.states))
-          expect(judged(claim, standing, given)).toEqual(judged(claim, unseen, given))
+        for (const standing of store.claimSnapshots([claim])) {
+          const unseen = claimSnapshotOf(structuredClone(standing.states))
+          expect(claimAvailability(claim, standing, given)).toEqual(claimAvailability(claim, unseen, given))
         }
         const lease = store.acquire([claim], tokens(amount), at(ms))
         if (lease === undefined) continue

@@ -2,13 +2,13 @@ import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { Cause } from '../../src/pool/outcome.ts'
 import {
-  blame,
+  recordFailure,
   endProbe,
-  gateOf,
-  relieve,
+  admit,
+  recordSuccess,
   startProbe,
-  type Blame,
-  type Cooldown,
+  type BreakerFailure,
+  type CircuitBreakerState,
 } from '../../src/state/circuit-breaker.ts'
 
 const second = 1_000
@@ -16,23 +16,23 @@ const minute = 60 * second
 const hour = 60 * minute
 const day = 24 * hour
 
-const failure = (cause: Cause, now: number, more: Partial<Blame> = {}): Blame => ({
+const failure = (cause: Cause, now: number, more: Partial<BreakerFailure> = {}): BreakerFailure => ({
   cause,
   now,
   sentAt: now,
   role: 'ordinary',
-  draw: () => 0.5,
+  random: () => 0.5,
   ...more,
 })
 
 /** Pauses of failures in a row, each the moment that the one before has ended. */
-function pauses(cause: Cause, times: number, draw = () => 0.5): number[] {
-  let state: Cooldown | undefined
+function pauses(cause: Cause, times: number, random = () => 0.5): number[] {
+  let state: CircuitBreakerState | undefined
   let now = 1
   return Array.from({ length: times }, () => {
-    state = blame(state, failure(cause, now, { draw, role: 'probe' }))
-    const pause = state.coolUntil - now
-    now = state.coolUntil
+    state = recordFailure(state, failure(cause, now, { random, role: 'probe' }))
+    const pause = state.openUntil - now
+    now = state.openUntil
     return pause
   })
 }
@@ -72,19 +72,21 @@ test.each([
   { cause: 'quota', hintMs: 5 * hour, rest: 5 * hour, because: 'a day is waited for' },
   { cause: 'quota', hintMs: 90 * day, rest: 31 * day, because: 'no quota lasts longer than a month' },
 ] as const)('a hint of $hintMs ms for $cause rests $rest ms: $because', ({ cause, hintMs, rest }) => {
-  expect(blame(undefined, failure(cause, 100, { hintMs, draw: () => 0.99 })).coolUntil).toBe(100 + rest)
+  expect(recordFailure(undefined, failure(cause, 100, { hintMs, random: () => 0.99 })).openUntil).toBe(
+    100 + rest,
+  )
 })
 
-test('a hint is no strike: the first pause of our own is the shortest', () => {
-  const hinted = blame(undefined, failure('rate-limited', 0, { hintMs: 2_000 }))
-  const own = blame(hinted, failure('rate-limited', 3_000, { role: 'probe' }))
-  expect(own.coolUntil).toBe(8_000)
+test('a hint is no back-off of our own: the first pause after it is the shortest', () => {
+  const hinted = recordFailure(undefined, failure('rate-limited', 0, { hintMs: 2_000 }))
+  const own = recordFailure(hinted, failure('rate-limited', 3_000, { role: 'probe' }))
+  expect(own.openUntil).toBe(8_000)
 })
 
 test('another cause begins its own back-off', () => {
-  const first = blame(undefined, failure('failure', 0))
-  const again = blame(first, failure('failure', 1_000))
-  expect(blame(again, failure('quota', 4_000)).coolUntil).toBe(4_000 + hour)
+  const first = recordFailure(undefined, failure('failure', 0))
+  const again = recordFailure(first, failure('failure', 1_000))
+  expect(recordFailure(again, failure('quota', 4_000)).openUntil).toBe(4_000 + hour)
 })
 
 test('no order of failures ever brings a deadline forward', () => {
@@ -94,47 +96,44 @@ test('no order of failures ever brings a deadline forward', () => {
     hintMs: fc.option(fc.nat(2 * day), { nil: undefined }),
     after: fc.nat(2 * hour),
     age: fc.nat(hour),
-    draw: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
+    random: fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }),
   })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 30 }), (steps) => {
-      let state: Cooldown | undefined
+      let state: CircuitBreakerState | undefined
       let now = day
-      for (const { cause, hintMs, after, age, draw } of steps) {
+      for (const { cause, hintMs, after, age, random } of steps) {
         now += after
-        const before = state?.coolUntil ?? 0
-        const asked = { ...(hintMs !== undefined && { hintMs }), sentAt: now - age, draw: () => draw }
-        state = blame(state, failure(cause, now, asked))
-        expect(state.coolUntil).toBeGreaterThanOrEqual(before)
-        expect(Number.isFinite(state.coolUntil)).toBe(true)
+        const before = state?.openUntil ?? 0
+        const asked = { ...(hintMs !== undefined && { hintMs }), sentAt: now - age, random: () => random }
+        state = recordFailure(state, failure(cause, now, asked))
+        expect(state.openUntil).toBeGreaterThanOrEqual(before)
+        expect(Number.isFinite(state.openUntil)).toBe(true)
       }
     }),
   )
 })
 
 test('a success lifts only what began before it was sent', () => {
-  const cooldown = blame(undefined, failure('failure', 1_000))
-  expect(relieve(cooldown, { sentAt: 1_000, role: 'ordinary' })).toBe(cooldown)
-  expect(relieve(cooldown, { sentAt: 1_001, role: 'ordinary' })).toBeUndefined()
-  expect(relieve(cooldown, { sentAt: 1_000, role: 'probe' })).toBeUndefined()
+  const breaker = recordFailure(undefined, failure('failure', 1_000))
+  expect(recordSuccess(breaker, { sentAt: 1_000, role: 'ordinary' })).toBe(breaker)
+  expect(recordSuccess(breaker, { sentAt: 1_001, role: 'ordinary' })).toBeUndefined()
+  expect(recordSuccess(breaker, { sentAt: 1_000, role: 'probe' })).toBeUndefined()
 })
 
-test('closed, then half-open for one, then closed for the others until the probe runs out', () => {
-  const cooldown = blame(undefined, failure('rate-limited', 0))
-  expect(gateOf(cooldown, { now: 4_999, lastResort: true })).toEqual({
-    open: false,
-    block: { why: 'rate-limited', until: 5_000, onRelease: false },
+test('open, then half-open for one, then open for the others until the probe runs out', () => {
+  const breaker = recordFailure(undefined, failure('rate-limited', 0))
+  expect(admit(breaker, { now: 4_999, lastResort: true })).toEqual({
+    state: 'open',
+    reason: { cause: 'rate-limited', until: 5_000, onRelease: false },
   })
-  expect(gateOf(cooldown, { now: 5_000, lastResort: false })).toEqual({ open: true, probing: true })
-  const probed = startProbe(cooldown, { lease: '7', until: 9_000, now: 5_000 })
-  expect(gateOf(probed, { now: 5_001, lastResort: true })).toEqual({
-    open: false,
-    block: { why: 'rate-limited', until: 9_000, onRelease: true },
+  expect(admit(breaker, { now: 5_000, lastResort: false })).toEqual({ state: 'half-open' })
+  const probed = startProbe(breaker, { lease: '7', until: 9_000, now: 5_000 })
+  expect(admit(probed, { now: 5_001, lastResort: true })).toEqual({
+    state: 'open',
+    reason: { cause: 'rate-limited', until: 9_000, onRelease: true },
   })
-  expect(gateOf(probed, { now: 9_000, lastResort: false })).toEqual({ open: true, probing: true })
+  expect(admit(probed, { now: 9_000, lastResort: false })).toEqual({ state: 'half-open' })
   expect(endProbe(probed, '8')).toBe(probed)
-  expect(gateOf(endProbe(probed, '7'), { now: 5_002, lastResort: false })).toEqual({
-    open: true,
-    probing: true,
-  })
+  expect(admit(endProbe(probed, '7'), { now: 5_002, lastResort: false })).toEqual({ state: 'half-open' })
 })

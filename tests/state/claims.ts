@@ -1,5 +1,5 @@
 import type { Failure, Outcome, QuotaSignal } from '../../src/pool/outcome.ts'
-import type { Claim, Draw, Limits } from '../../src/pool/upstream.ts'
+import type { Claim, LimitScope, Limits } from '../../src/pool/upstream.ts'
 import type { Instant } from '../../src/lib/clock.ts'
 import type { Ask } from '../../src/state/store.ts'
 
@@ -24,7 +24,7 @@ export function claimOf(
     priority?: number
   } = {},
 ): Claim {
-  const quotas = Object.entries(more.quotas ?? {}).map(([name, limits]): Draw => ({
+  const quotas = Object.entries(more.quotas ?? {}).map(([name, limits]): LimitScope => ({
     scope: `quota ${name}`,
     role: 'quota',
     limits: limitsOf(limits),

@@ -9,7 +9,7 @@ import {
 } from '../../src/state/durable-object/object.ts'
 import { createObjectStore } from '../../src/state/durable-object/store.ts'
 import type { RemoteStore } from '../../src/state/fallback-store.ts'
-import type { Ask, Spent } from '../../src/state/store.ts'
+import type { Ask, LocalUsage } from '../../src/state/store.ts'
 import { createFakeClock, type FakeClock } from '../support/fake-clock.ts'
 
 const claim = (id: string): Claim => ({
@@ -54,7 +54,7 @@ const begin = (life: string): StateObject =>
   createStateObject({
     rows,
     at: () => ({ now: clock.wall(), wall: clock.wall() }),
-    draw: () => 0.5,
+    random: () => 0.5,
     after: (ms, task) => void clock.after(ms, task),
     life,
   })
@@ -130,7 +130,7 @@ describe('a store over a Durable Object', () => {
   })
 
   describe('what was sent without its leave while it was away', () => {
-    const spent = (more: Partial<Spent> = {}): Spent => ({
+    const spent = (more: Partial<LocalUsage> = {}): LocalUsage => ({
       claim: A,
       tokens: 0,
       sentAt: clock.now(),
@@ -149,7 +149,7 @@ describe('a store over a Durable Object', () => {
       const [left, right] = [isolate(), isolate()]
       const working = object
       object = away
-      for (let nth = 0; nth < 2; nth++) left.report(spent())
+      for (let nth = 0; nth < 2; nth++) left.reportUsage(spent())
       await clock.advance(3_500)
       object = working
       await clock.advance(1_000)
@@ -161,7 +161,7 @@ describe('a store over a Durable Object', () => {
       object = away
       const store = isolate()
       for (let nth = 0; nth < 100; nth++) {
-        store.report(spent())
+        store.reportUsage(spent())
         await clock.advance(100)
       }
       expect(calls.length).toBeGreaterThan(8)
@@ -172,7 +172,7 @@ describe('a store over a Durable Object', () => {
       const store = isolate()
       const working = object
       object = away
-      for (let nth = 0; nth < 3; nth++) store.report(spent())
+      for (let nth = 0; nth < 3; nth++) store.reportUsage(spent())
       await clock.advance(20_000)
       object = working
       await clock.advance(2_000)
@@ -190,7 +190,7 @@ describe('a store over a Durable Object', () => {
           throw new Error('the answer is lost')
         },
       }
-      store.report(spent())
+      store.reportUsage(spent())
       await clock.advance(100)
       object = working
       await clock.advance(2_000)
@@ -206,8 +206,8 @@ describe('a store over a Durable Object', () => {
         draws: [{ scope: 't', role: 'upstream', limits: { tpm: 100, dayResets: 'UTC' } }],
       }
       const store = isolate()
-      store.report(spent({ claim: tokens, tokens: 10, outcome: { kind: 'ok', tokens: 95 } }))
-      store.report(
+      store.reportUsage(spent({ claim: tokens, tokens: 10, outcome: { kind: 'ok', tokens: 95 } }))
+      store.reportUsage(
         spent({
           claim: B,
           answer: undefined,
@@ -234,7 +234,7 @@ describe('a store over a Durable Object', () => {
       const store = isolate()
       const working = object
       object = away
-      for (let nth = 0; nth < 3; nth++) store.report(spent())
+      for (let nth = 0; nth < 3; nth++) store.reportUsage(spent())
       await expect(store.acquire([B], ASK, at())).rejects.toThrow('away')
       await clock.advance(500)
       object = working
@@ -258,7 +258,7 @@ describe('a store over a Durable Object', () => {
       const store = isolate()
       const working = object
       object = away
-      for (let nth = 0; nth < 1_000; nth++) store.report(spent({ claim: { ...B, id: `b${nth}` } }))
+      for (let nth = 0; nth < 1_000; nth++) store.reportUsage(spent({ claim: { ...B, id: `b${nth}` } }))
       await clock.advance(100)
       object = working
       await clock.advance(2_000)

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Claim } from '../../src/pool/upstream.ts'
-import { createGuardedStore, type RemoteStore } from '../../src/state/fallback-store.ts'
+import { createFallbackStore, type RemoteStore } from '../../src/state/fallback-store.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
-import type { Ask, Lease, Spent } from '../../src/state/store.ts'
+import type { Ask, Lease, LocalUsage } from '../../src/state/store.ts'
 import { createFakeClock, settle, type FakeClock } from '../support/fake-clock.ts'
 
 const A: Claim = {
@@ -16,7 +16,7 @@ let clock: FakeClock
 let far: MemoryStore
 let local: MemoryStore
 let lost: string[]
-let reported: Spent[]
+let reported: LocalUsage[]
 let asked: number
 
 /** How long the remote store takes; Infinity = for ever. A thrown error = out of reach. */
@@ -25,8 +25,8 @@ let isDown: boolean
 
 beforeEach(() => {
   clock = createFakeClock()
-  far = createMemoryStore({ draw: () => 0.5 })
-  local = createMemoryStore({ draw: () => 0.5 })
+  far = createMemoryStore({ random: () => 0.5 })
+  local = createMemoryStore({ random: () => 0.5 })
   lost = []
   reported = []
   asked = 0
@@ -49,9 +49,9 @@ function guarded(): RemoteStore {
     look: (scopes) => later(() => far.snapshot(scopes)),
     acquire: (order, ask, now) => later(() => far.acquire(order, ask, now)),
     recall: () => null,
-    report: (spent) => void reported.push(spent),
+    reportUsage: (usage) => void reported.push(usage),
   }
-  return createGuardedStore({
+  return createFallbackStore({
     remote,
     local,
     now: clock.now,

@@ -9,7 +9,7 @@ const hour = 3_600_000
 /** The headroom of an upstream after `used` answered requests, `ms` after noon UTC. */
 function headroomAfter(used: number, limits: Partial<Limits>, ms = 0): number {
   const claim = claimOf('a', { limits })
-  const store = createMemoryStore({ draw: () => 0.5 })
+  const store = createMemoryStore({ random: () => 0.5 })
   for (let request = 0; request < used; request++) {
     const lease = store.acquire([claim], ASK, at(ms))
     if (lease === undefined) throw new Error('no room')

@@ -56,7 +56,7 @@ function bucketVendor(): Vendor {
 
 /** An hour of Poisson arrivals at twice the limit; returns when the vendor refused, ms. */
 function hourOf(vendor: Vendor, seed: number): { refusedAt: number[]; answered: number } {
-  const store = createMemoryStore({ draw: () => 0.5 })
+  const store = createMemoryStore({ random: () => 0.5 })
   const claim = claimOf('a')
   const dice = createDice(seed)
   const due: { time: number; run: () => void }[] = []

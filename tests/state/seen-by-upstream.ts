@@ -4,7 +4,7 @@ export interface Witness {
   count(time: number): void
   /** The most that any rolling `spanMs` ever held, half-open as limiters count: `(t − span, t]`. */
   mostWithin(spanMs: number): number
-  /** The most that one period held, by the name that `nameOf` gives a moment. */
+  /** The most that one period held, by the name that `fieldNameOf` gives a moment. */
   mostIn(nameOf: (time: number) => string): number
   readonly total: number
 }

@@ -7,7 +7,7 @@ import { ASK, at, claimOf, failed, limited, NOON, OK, told, tokens } from './cla
 const hour = 3_600_000
 const day = 24 * hour
 
-const fresh = (): MemoryStore => createMemoryStore({ draw: () => 0.5 })
+const fresh = (): MemoryStore => createMemoryStore({ random: () => 0.5 })
 /** The same through a file. */
 const onDisk = (store: MemoryStore, then: Instant): unknown => JSON.parse(JSON.stringify(store.keep(then)))
 /** A later process: its monotonic clock began anywhere, its wall clock tells the time. */

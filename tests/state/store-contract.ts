@@ -46,9 +46,9 @@ function bedOf(store: StateStore) {
       const [state] = await store.snapshot([claim.id])
       return state?.inFlight ?? 0
     },
-    async coolUntil(scope: string): Promise<number | undefined> {
+    async openUntil(scope: string): Promise<number | undefined> {
       const [state] = await store.snapshot([scope])
-      return state?.cooldown && state.cooldown.coolUntil - at(0).now
+      return state?.breaker && state.breaker.openUntil - at(0).now
     },
   }
 }
@@ -178,32 +178,32 @@ export function storeContract(
     })
 
     test('a probe whose client leaves frees its place without a verdict', async () => {
-      const { take, settle, fail, coolUntil, isOpen } = await bed()
+      const { take, settle, fail, openUntil, isOpen } = await bed()
       const claim = claimOf('a')
       await fail(claim, 0)
       await settle(await take(claim, 1_000), LEFT, 1_200)
-      expect(await coolUntil('a')).toBe(1_000)
+      expect(await openUntil('a')).toBe(1_000)
       expect(await isOpen(claim, 1_200)).toBe(true)
     })
 
     test('a failing probe doubles the cooldown, a successful one resets it', async () => {
-      const { fail, serve, coolUntil } = await bed()
+      const { fail, serve, openUntil } = await bed()
       const claim = claimOf('a')
       await fail(claim, 0)
       await fail(claim, 1_000)
-      expect(await coolUntil('a')).toBe(3_000)
+      expect(await openUntil('a')).toBe(3_000)
       await serve(claim, 3_000)
-      expect(await coolUntil('a')).toBeUndefined()
+      expect(await openUntil('a')).toBeUndefined()
       await fail(claim, 4_000)
-      expect(await coolUntil('a')).toBe(5_000)
+      expect(await openUntil('a')).toBe(5_000)
     })
 
     test('a request that is refused for its own fault proves that the upstream works', async () => {
-      const { fail, coolUntil } = await bed()
+      const { fail, openUntil } = await bed()
       const claim = claimOf('a')
       await fail(claim, 0)
       await fail(claim, 1_000, failed({ class: 'client', scope: 'none' }))
-      expect(await coolUntil('a')).toBeUndefined()
+      expect(await openUntil('a')).toBeUndefined()
     })
 
     test.each([
@@ -230,35 +230,35 @@ export function storeContract(
     })
 
     test('requests that fail together are one strike', async () => {
-      const { take, settle, coolUntil } = await bed()
+      const { take, settle, openUntil } = await bed()
       const claim = claimOf('a')
       const leases = [await take(claim, 0), await take(claim, 0), await take(claim, 10)]
       await settle(leases[0]!, failed(), 100)
       await settle(leases[1]!, failed(), 200)
       await settle(leases[2]!, failed(), 900)
-      expect(await coolUntil('a')).toBe(1_100)
+      expect(await openUntil('a')).toBe(1_100)
     })
 
     test('the success of an older request does not lift a newer cooldown', async () => {
-      const { take, confirm, settle, coolUntil } = await bed()
+      const { take, confirm, settle, openUntil } = await bed()
       const claim = claimOf('a')
       const [older, newer] = [await take(claim, 0), await take(claim, 10)]
       await settle(newer, limited({ hintMs: 30_000 }), 20)
       await confirm(older, 30)
       await settle(older, OK, 40)
-      expect(await coolUntil('a')).toBe(30_020)
+      expect(await openUntil('a')).toBe(30_020)
     })
 
     test('the later deadline wins, and a hint is never shortened', async () => {
-      const { take, settle, coolUntil } = await bed()
+      const { take, settle, openUntil } = await bed()
       const claim = claimOf('a')
       const leases = [await take(claim, 0), await take(claim, 0), await take(claim, 0), await take(claim, 0)]
       await settle(leases[0]!, limited({ hintMs: 20_000 }), 0)
       await settle(leases[1]!, limited({ hintMs: 5_000 }), 0)
       await settle(leases[2]!, failed(), 0)
-      expect(await coolUntil('a')).toBe(20_000)
+      expect(await openUntil('a')).toBe(20_000)
       await settle(leases[3]!, limited({ hintMs: 25_000 }), 0)
-      expect(await coolUntil('a')).toBe(25_000)
+      expect(await openUntil('a')).toBe(25_000)
     })
 
     test('a refused key rests everything called with it, and nothing else', async () => {
@@ -301,11 +301,11 @@ export function storeContract(
     })
 
     test('its success lifts the cooldown even within the millisecond in which that began', async () => {
-      const { fail, take, confirm, coolUntil } = await bed()
+      const { fail, take, confirm, openUntil } = await bed()
       const claim = claimOf('a')
       await fail(claim, 0)
       await confirm(await take(claim, 0, LAST_RESORT), 0)
-      expect(await coolUntil('a')).toBeUndefined()
+      expect(await openUntil('a')).toBeUndefined()
     })
 
     test.each([
@@ -340,14 +340,14 @@ export function storeContract(
     const [a, b, c] = claims as [Claim, Claim, Claim]
 
     test('two keys that are limited within a second rest the whole origin, doubling', async () => {
-      const { fail, isOpen, coolUntil } = await bed()
+      const { fail, isOpen, openUntil } = await bed()
       await fail(a, 0, limited())
       expect(await isOpen(c, 500)).toBe(true)
       await fail(b, 1_000, limited())
-      expect(await coolUntil('origin https://one.test')).toBe(6_000)
+      expect(await openUntil('origin https://one.test')).toBe(6_000)
       expect(await isOpen(c, 5_999)).toBe(false)
       await fail(c, 6_000, limited())
-      expect(await coolUntil('origin https://one.test')).toBe(16_000)
+      expect(await openUntil('origin https://one.test')).toBe(16_000)
     })
 
     test.each([

@@ -28,7 +28,7 @@ const arrival = (longest: number): fc.Arbitrary<Arrival> =>
 /** Plays arrivals in order of time; every request that the store lets through is counted somewhere on its way. */
 function play(arrivals: readonly Arrival[], given: { claim: Claim; start: number; ask?: Ask }): Witness {
   const { claim, start, ask = ASK } = given
-  const store = createMemoryStore({ draw: () => 0.5 })
+  const store = createMemoryStore({ random: () => 0.5 })
   const witness = createWitness()
   const due: { time: number; run: () => void }[] = []
   const instant = (now: number) => ({ now, wall: now })

@@ -9,7 +9,7 @@ const hour = 60 * minute
 
 /** Sends whenever the store lets it, for a simulated hour; the upstream counts at the last moment. */
 function busyHour(rpm: number, latencyOf: () => number) {
-  const store = createMemoryStore({ draw: () => 0.5 })
+  const store = createMemoryStore({ random: () => 0.5 })
   const claim = claimOf('a', { limits: { rpm } })
   const witness = createWitness()
   const due: { time: number; run: () => void }[] = []
@@ -47,7 +47,7 @@ test('at 5 s latency what is left is 60 of 65 seconds', () => {
 })
 
 function blockOf(claim: ReturnType<typeof claimOf>, spent: number, ms = 0): number {
-  const store = createMemoryStore({ draw: () => 0.5 })
+  const store = createMemoryStore({ random: () => 0.5 })
   for (let nth = 0; nth < spent; nth++) {
     const lease = store.acquire([claim], ASK, at(ms))
     if (lease === undefined) throw new Error('no room')
@@ -77,7 +77,7 @@ test.each([
 ] as const)(
   '$name in $limits.dayResets keeps at most $most buckets, however many requests',
   ({ limits, name, most }) => {
-    const store = createMemoryStore({ draw: () => 0.5 })
+    const store = createMemoryStore({ random: () => 0.5 })
     const claim = claimOf('a', { limits })
     const dice = createDice(3)
     const spanMs = name === 'requests:minute' ? 3 * minute : 50 * hour
@@ -96,7 +96,7 @@ test.each([
 )
 
 test('days that only a vendor’s resets tell of keep a bounded number of buckets too', () => {
-  const store = createMemoryStore({ draw: () => 0.5 })
+  const store = createMemoryStore({ random: () => 0.5 })
   const claim = claimOf('a')
   for (let nth = 0; nth < 5_000; nth++) {
     const instant = at(nth * 1_000)
@@ -114,7 +114,7 @@ test('days that only a vendor’s resets tell of keep a bounded number of bucket
 })
 
 test('a lost count is never negative, and an amount of nothing leaves no bucket', () => {
-  const store = createMemoryStore({ draw: () => 0.5 })
+  const store = createMemoryStore({ random: () => 0.5 })
   const claim = claimOf('a', { limits: { tpm: 100 } })
   const lease = store.acquire([claim], tokens(50), at(0))!
   store.settle(lease, { kind: 'ok', tokens: 0 }, at(1))
@@ -127,7 +127,7 @@ test('a lost count is never negative, and an amount of nothing leaves no bucket'
 
 test('nothing is forgotten before its span is over, and at most 0.5 % later', () => {
   for (const answeredAt of [1, 101, 249, 250, 251, 777]) {
-    const store = createMemoryStore({ draw: () => 0.5 })
+    const store = createMemoryStore({ random: () => 0.5 })
     const claim = claimOf('a', { limits: { rpm: 1 } })
     store.settle(store.acquire([claim], ASK, at(0))!, LEFT, at(answeredAt))
     expect(store.acquire([claim], ASK, at(answeredAt + minute - 1))).toBeUndefined()
@@ -136,7 +136,7 @@ test('nothing is forgotten before its span is over, and at most 0.5 % later', ()
 })
 
 test('a day spent after the wall clock was set back ends at the midnight that this clock shows', () => {
-  const store = createMemoryStore({ draw: () => 0.5 })
+  const store = createMemoryStore({ random: () => 0.5 })
   const claim = claimOf('a', { limits: { rpd: 1, dayResets: 'America/Los_Angeles' } })
   const other = claimOf('b', { limits: { rpd: 1, dayResets: 'America/Los_Angeles' } })
   store.settle(store.acquire([claim], ASK, at(0))!, LEFT, at(0))

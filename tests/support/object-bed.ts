@@ -1,8 +1,8 @@
 import type { StateCall, StateReply } from '../../src/state/durable-object/protocol.ts'
 import { createObjectStore } from '../../src/state/durable-object/store.ts'
 import { createStateObject } from '../../src/state/durable-object/object.ts'
-import { createGuardedStore } from '../../src/state/fallback-store.ts'
-import { createLookout } from '../../src/relay/queue.ts'
+import { createFallbackStore } from '../../src/state/fallback-store.ts'
+import { createPollSchedule } from '../../src/relay/queue.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { createTestApp, type FakeUpstream, type TestApp } from './test-app.ts'
 
@@ -23,7 +23,7 @@ export function createObjectBed(): ObjectBed {
   const object = createStateObject({
     rows: { all: () => [], put: () => {}, remove: () => {} },
     at: () => ({ now: clock.now(), wall: clock.wall() }),
-    draw: () => 0.5,
+    random: () => 0.5,
     after: (ms, task) => void clock.after(ms, task),
     life: 'one',
   })
@@ -34,7 +34,7 @@ export function createObjectBed(): ObjectBed {
     isolate: (config, upstream) =>
       createTestApp(config, upstream, {
         clock,
-        lookout: createLookout(),
+        pollSchedule: createPollSchedule(),
         around(local) {
           const remote = createObjectStore({
             isolate: String(isolates++),
@@ -50,7 +50,7 @@ export function createObjectBed(): ObjectBed {
               return JSON.parse(JSON.stringify(object.answer(sent))) as StateReply
             },
           })
-          return createGuardedStore({ remote, local, now: clock.now, after: clock.after, defer: () => {} })
+          return createFallbackStore({ remote, local, now: clock.now, after: clock.after, defer: () => {} })
         },
       }),
   }

@@ -1,9 +1,9 @@
 import { Hono } from 'hono/tiny'
 import { onTestFinished } from 'vitest'
-import { createAlarms } from '../../src/adapter/node/timers.ts'
-import { createNodeArrive, nodeRespond } from '../../src/adapter/node/messages.ts'
+import { createTimerWheel } from '../../src/adapter/node/timers.ts'
+import { createNodeReceive, toNodeResponse } from '../../src/adapter/node/messages.ts'
 import { listen, type NodeServer, type ServerLimits } from '../../src/adapter/node/server.ts'
-import { createBufferedBytes, type Arrival } from '../../src/http/incoming.ts'
+import { createBufferedBytes, type IncomingRequest } from '../../src/http/incoming.ts'
 import { errorResponse } from '../../src/http/response.ts'
 import { END, type ByteReader } from '../../src/lib/bytes.ts'
 
@@ -21,7 +21,7 @@ export interface ServerBed extends NodeServer {
 const ENDLESS_BYTES = 300_000_000
 
 type Env = { Bindings: object }
-const arrive = createNodeArrive(createAlarms())
+const receive = createNodeReceive(createTimerWheel())
 const bytesOf = (text: string): Uint8Array => new TextEncoder().encode(text)
 
 /**
@@ -57,20 +57,23 @@ export async function startServerBed(limits: Partial<ServerLimits> = {}): Promis
   }
 
   const app = new Hono<Env>()
-  const answering = (path: string, answer: (arrival: Arrival, env: object) => Response | Promise<Response>) =>
+  const answering = (
+    path: string,
+    answer: (incoming: IncomingRequest, env: object) => Response | Promise<Response>,
+  ) =>
     app.all(path, (c) => {
-      const arrival = arrive(c.req.raw, c.env)
+      const incoming = receive(c.req.raw, c.env)
       seen.push(`${c.req.method} ${path}`)
-      arrival.gone.addEventListener('abort', () => seen.push(`left ${path}`))
-      return answer(arrival, c.env)
+      incoming.clientSignal.addEventListener('abort', () => seen.push(`left ${path}`))
+      return answer(incoming, c.env)
     })
   const giving = (status: number, body: Uint8Array | ByteReader | null, env: object): Response =>
-    nodeRespond({ status, headers: { 'x-route': 'a' }, body }, env)
+    toNodeResponse({ status, headers: { 'x-route': 'a' }, body }, env)
 
   answering('/echo', async ({ readBody }, env) => {
     const body = await readBody({ maxBytes: 10_000_000, memory })
     const start = new TextDecoder().decode(body.subarray(0, 20))
-    memory.free(body.length)
+    memory.release(body.length)
     return giving(200, bytesOf(`${body.length} ${start}`), env)
   })
   // As the gateway's app does, it answers a moment later.
@@ -116,7 +119,7 @@ export async function startServerBed(limits: Partial<ServerLimits> = {}): Promis
     ),
   )
   app.get('/injected', (c) =>
-    nodeRespond({ status: 200, headers: { 'x-a': '1\r\nset-cookie: x' }, body: null }, c.env),
+    toNodeResponse({ status: 200, headers: { 'x-a': '1\r\nset-cookie: x' }, body: null }, c.env),
   )
   app.get('/fetch-stream', (c) => {
     let left = 40

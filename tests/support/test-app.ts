@@ -2,11 +2,11 @@ import type { AbortSignalLike } from '../../src/lib/abort.ts'
 import { createApp, type App } from '../../src/app.ts'
 import type { Config } from '../../src/config/config.ts'
 import { loadConfig } from '../../src/config/load.ts'
-import { createSetup, type AppDeps } from '../../src/http/deps.ts'
-import { createBufferedBytes, createWebArrive, type BufferedBytes } from '../../src/http/incoming.ts'
-import { webRespond } from '../../src/http/response.ts'
+import { createRuntimeConfig, type AppDeps } from '../../src/http/deps.ts'
+import { createBufferedBytes, createWebReceive, type BufferedBytes } from '../../src/http/incoming.ts'
+import { toWebResponse } from '../../src/http/response.ts'
 import type { GatewayEvent } from '../../src/relay/deps.ts'
-import { createQueue, type Lookout } from '../../src/relay/queue.ts'
+import { createQueue, type PollSchedule } from '../../src/relay/queue.ts'
 import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../src/transport/transport.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
@@ -41,7 +41,7 @@ export interface ClientInit {
   readonly headers?: Record<string, string>
   readonly signal?: AbortSignal
   /** Takes the place of the runtime's own word that the client has left. */
-  readonly gone?: AbortSignal
+  readonly clientSignal?: AbortSignal
   readonly peer?: string
   /** Below `/v1/`. */
   readonly path?: string
@@ -114,25 +114,25 @@ export interface TestAppOptions {
   readonly around?: (store: MemoryStore) => StateStore
   readonly clock?: FakeClock
   /** As where the store is shared. */
-  readonly lookout?: Lookout
+  readonly pollSchedule?: PollSchedule
 }
 
 export function createTestApp(
   config: object,
   upstream: FakeUpstream,
-  { seed = 1, around = (store) => store, clock = createFakeClock(), lookout }: TestAppOptions = {},
+  { seed = 1, around = (store) => store, clock = createFakeClock(), pollSchedule }: TestAppOptions = {},
 ): TestApp {
-  const draw = createDice(seed)
+  const random = createDice(seed)
   const leases = new Set<string>()
-  const store = counted(createMemoryStore({ draw }), leases)
+  const store = counted(createMemoryStore({ random }), leases)
   const calls: SeenRequest[] = []
   const events: GatewayEvent[] = []
   const report = (event: GatewayEvent): void => void events.push(event)
-  let setup = createSetup(checked(config))
+  let runtimeConfig = createRuntimeConfig(checked(config))
   let isDraining = false
   let ids = 0
-  const memory = createBufferedBytes(() => setup.config.server.maxBufferedBytes)
-  const arrive = createWebArrive(
+  const memory = createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes)
+  const receive = createWebReceive(
     clock,
     (_request, env) => (env as { peer?: string } | undefined)?.peer ?? '203.0.113.1',
   )
@@ -147,24 +147,24 @@ export function createTestApp(
     },
     store: around(store),
     clock,
-    draw,
+    random,
     report,
-    setup: () => setup,
+    runtimeConfig: () => runtimeConfig,
     traffic: {
       credits: new Map(),
       budget: createRetryBudget(),
       queue: createQueue(clock, {
-        size: () => setup.config.settings.queueSize,
+        size: () => runtimeConfig.config.settings.queueSize,
         onSize: (waiting) => report({ kind: 'queue', waiting }),
-        ...(lookout && { lookout }),
+        ...(pollSchedule && { pollSchedule }),
       }),
     },
-    arrive: (request, env) => {
-      const gone = (env as { gone?: AbortSignal } | undefined)?.gone
-      const arrival = arrive(request, env)
-      return gone === undefined ? arrival : { ...arrival, gone }
+    receive: (request, env) => {
+      const clientSignal = (env as { clientSignal?: AbortSignal } | undefined)?.clientSignal
+      const incoming = receive(request, env)
+      return clientSignal === undefined ? incoming : { ...incoming, clientSignal }
     },
-    respond: webRespond,
+    toResponse: toWebResponse,
     memory,
     newId: () => `id-${++ids}`,
     isDraining: () => isDraining,
@@ -181,7 +181,7 @@ export function createTestApp(
     events,
     memory,
     apply(next) {
-      setup = createSetup(checked(next))
+      runtimeConfig = createRuntimeConfig(checked(next))
     },
     drain() {
       isDraining = true
@@ -190,13 +190,16 @@ export function createTestApp(
       return leases.size
     },
     inFlight() {
-      const ids = setup.pools.upstreams.map(({ id }) => id)
+      const ids = runtimeConfig.pools.upstreams.map(({ id }) => id)
       return store.snapshot(ids).reduce((sum, state) => sum + (state?.inFlight ?? 0), 0)
     },
     requests: () => events.filter((event) => event.kind === 'request'),
     attempts: () => events.filter((event) => event.kind === 'attempt'),
     hosts: () => calls.map(({ host }) => host),
-    async chat(body = {}, { headers, signal, peer, gone, path = 'chat/completions', body: raw } = {}) {
+    async chat(
+      body = {},
+      { headers, signal, peer, clientSignal, path = 'chat/completions', body: raw } = {},
+    ) {
       const request = new Request(`http://gateway.test/v1/${path}`, {
         method: 'POST',
         headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json', ...headers },
@@ -205,7 +208,7 @@ export function createTestApp(
           JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'hi' }], ...body }),
         ...(signal && { signal }),
       })
-      return app.fetch(request, { peer, gone })
+      return app.fetch(request, { peer, clientSignal })
     },
   }
 }

@@ -6,7 +6,7 @@ export function requestEvent(more: Partial<RequestEvent> = {}): RequestEvent {
     kind: 'request',
     id: 'req-1',
     endpoint: 'chat',
-    asked: 'auto',
+    requestedModel: 'auto',
     upstream: 'a',
     model: 'gpt-4o',
     status: 200,

@@ -70,7 +70,7 @@ test('columns stand below each other', () => {
 })
 
 test('what a client asks for can neither colour nor break the line', () => {
-  const line = coloured(requestEvent({ asked: 'x\u001b[2K\r\n12:00:02 200 forged' }))
+  const line = coloured(requestEvent({ requestedModel: 'x\u001b[2K\r\n12:00:02 200 forged' }))
   expect(line).toContain(String.raw`x\u001b[2K\r\n12:00:02 200 forged`)
   expect(line).not.toMatch(/[\r\n]/)
 })

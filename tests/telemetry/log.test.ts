@@ -113,14 +113,14 @@ test.each([
 
 test('whatever a client asks for, an event is one bounded line that JSON reads', () => {
   fc.assert(
-    fc.property(fc.string({ unit: 'binary', maxLength: 500 }), fc.string(), (asked, id) => {
-      const [line = '', ...others] = linesOf([requestEvent({ asked, id })])
+    fc.property(fc.string({ unit: 'binary', maxLength: 500 }), fc.string(), (requestedModel, id) => {
+      const [line = '', ...others] = linesOf([requestEvent({ requestedModel, id })])
       expect(others).toEqual([])
       expect(line).not.toMatch(/[\p{Cc}\p{Zl}\p{Zp}]/u)
-      expect((JSON.parse(line) as { asked: string }).asked.slice(0, 100)).toBe(asked.slice(0, 100))
+      expect((JSON.parse(line) as { asked: string }).asked.slice(0, 100)).toBe(requestedModel.slice(0, 100))
     }),
   )
-  expect(linesOf([requestEvent({ asked: 'x'.repeat(1_000_000) })])[0]?.length).toBeLessThan(1_000)
+  expect(linesOf([requestEvent({ requestedModel: 'x'.repeat(1_000_000) })])[0]?.length).toBeLessThan(1_000)
 })
 
 test('of hundreds of attempts the first 32 are told, and how many there were', () => {

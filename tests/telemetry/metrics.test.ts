@@ -106,7 +106,7 @@ test('any name that an upstream may have comes back as it was', () => {
 
 test('nothing that a client chooses makes a series, and odd statuses share one', () => {
   const events = Array.from({ length: 500 }, (_, at) =>
-    requestEvent({ asked: `model-${at}`, id: `id-${at}`, endpoint: `e${at}`, status: 600 + at }),
+    requestEvent({ requestedModel: `model-${at}`, id: `id-${at}`, endpoint: `e${at}`, status: 600 + at }),
   )
   const before = samplesAfter(events.slice(0, 1))
   const after = samplesAfter(events)

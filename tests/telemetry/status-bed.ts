@@ -6,7 +6,7 @@ import { createPools, type Pools } from '../../src/pool/pool.ts'
 import type { Endpoint, Upstream } from '../../src/pool/upstream.ts'
 import type { Instant } from '../../src/lib/clock.ts'
 import { createMemoryStore } from '../../src/state/memory.ts'
-import type { Answer, Lease } from '../../src/state/store.ts'
+import type { AnswerStart, Lease } from '../../src/state/store.ts'
 import { knownStates, statusOf, type GatewayStatus, type UpstreamStatus } from '../../src/telemetry/status.ts'
 import { createRecent } from '../../src/telemetry/recent.ts'
 
@@ -22,7 +22,7 @@ export function createBed(models: readonly object[], more: object = {}) {
   const config: Config = loaded.config
   const upstreams = upstreamsOf(config)
   const pools: Pools = createPools(upstreams, 'reject')
-  const store = createMemoryStore({ draw: () => 0.5 })
+  const store = createMemoryStore({ random: () => 0.5 })
   let at: Instant = { now: NOW, wall: WALL }
   const recent = createRecent(() => at.wall)
   const upstream = (place: number): Upstream => upstreams[place]!
@@ -42,7 +42,7 @@ export function createBed(models: readonly object[], more: object = {}) {
       at = { now: at.now + ms, wall: at.wall + ms }
     },
     /** One request from lease to end. */
-    ask(place: number, how: { outcome: Outcome; answer?: Answer; endpoint?: Endpoint }) {
+    ask(place: number, how: { outcome: Outcome; answer?: AnswerStart; endpoint?: Endpoint }) {
       const taken = lease(place, how.endpoint)
       if (taken === undefined) throw new Error('no room')
       if (how.answer) store.confirm(taken, how.answer, at)
@@ -58,7 +58,7 @@ export function createBed(models: readonly object[], more: object = {}) {
         isDraining: false,
         lastReload: undefined,
       }
-      return statusOf({ setup: { config, pools }, stateOf, recent, at, ...gateway, ...more })
+      return statusOf({ runtimeConfig: { config, pools }, stateOf, recent, at, ...gateway, ...more })
     },
     of(place: number): UpstreamStatus {
       return this.status().upstreams[place]!

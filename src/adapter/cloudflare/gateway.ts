@@ -1,13 +1,13 @@
 import type { Environment } from '../../config/problem.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
-import { createLookout } from '../../relay/queue.ts'
+import { createPollSchedule } from '../../relay/queue.ts'
 import type { StateReply } from '../../state/durable-object/protocol.ts'
 import { createObjectStore } from '../../state/durable-object/store.ts'
-import { createGuardedStore } from '../../state/fallback-store.ts'
+import { createFallbackStore } from '../../state/fallback-store.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { openConfigText } from '../edge/config.ts'
-import { respondInWholeEvents } from '../edge/whole-events.ts'
+import { toWholeEventsResponse } from '../edge/whole-events.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
 
 /** Registers work with the present request, which then outlives its answer (30 s at most). */
@@ -32,7 +32,7 @@ export function createWorker(
   const gateway = createEdgeGateway(opened.config, {
     clock,
     log,
-    respond: respondInWholeEvents,
+    toResponse: toWholeEventsResponse,
     ...storeOf(env.AILOAD_STATE, { clock, defer, log }),
     peerOf: (request) => request.headers.get('cf-connecting-ip') ?? '',
   })
@@ -53,8 +53,8 @@ interface Means {
 function storeOf(
   namespace: ObjectNamespace | undefined,
   { clock, defer, log }: Means,
-): Pick<EdgePlatform, 'store' | 'look' | 'lookout'> {
-  const local = createMemoryStore({ draw: Math.random })
+): Pick<EdgePlatform, 'store' | 'look' | 'pollSchedule'> {
+  const local = createMemoryStore({ random: Math.random })
   if (namespace === undefined) return { store: local }
   const { now, after } = clock
   const remote = createObjectStore({
@@ -77,8 +77,8 @@ function storeOf(
       level: 'warning',
       message: `the Durable Object is ${why === 'slow' ? 'slow' : 'out of reach'}; state is kept in this isolate's memory meanwhile`,
     })
-  const store = createGuardedStore({ remote, local, now, after, defer, onLost })
-  return { store, look: store.look, lookout: createLookout() }
+  const store = createFallbackStore({ remote, local, now, after, defer, onLost })
+  return { store, look: store.look, pollSchedule: createPollSchedule() }
 }
 
 /** What a Worker is bound to, by the names in wrangler.toml. All of it may be missing. */

@@ -15,7 +15,7 @@ export class AiloadState {
     this.#state = createStateObject({
       rows: sqlRows(storage.sql),
       at: () => ({ now: Date.now(), wall: Date.now() }),
-      draw: Math.random,
+      random: Math.random,
       after: (ms, task) => void setTimeout(task, ms),
       life: crypto.randomUUID(),
     })

@@ -32,7 +32,7 @@ export function openConfigText(given: EdgeConfigText): OpenedText {
   const token = given.token?.trim() ?? ''
   if (text.trim() === '') {
     const missing = [names.text, ...(token === '' ? [names.token] : [])].join(' and ')
-    return refuse(token, {
+    return notConfigured(token, {
       toAll: `This gateway is not configured: ${missing} must be set (${names.how}).`,
       lines: [],
     })
@@ -41,14 +41,14 @@ export function openConfigText(given: EdgeConfigText): OpenedText {
   const loaded = readConfig(source, env, names.text)
   if (!loaded.ok) {
     const toAll = `The configuration of this gateway is invalid. Send its token (${names.token}) to read the details.`
-    return refuse(token === '' ? tokenIn(source, env) : token, {
+    return notConfigured(token === '' ? tokenIn(source, env) : token, {
       toAll,
       lines: loaded.problems.map(problemLine),
     })
   }
   const authToken = token === '' ? loaded.config.authToken : token
   if (authToken !== '') return { ok: true, config: { ...loaded.config, authToken } }
-  return refuse('', {
+  return notConfigured('', {
     toAll: `This gateway does not serve without a token: set ${names.token} (${names.how}), or auth_token in ${names.text}.`,
     lines: [],
   })
@@ -62,14 +62,14 @@ function tokenIn({ value, syntaxErrors }: Source, env: Environment): string {
   return typeof token === 'string' && findings.length === 0 ? token.trim() : ''
 }
 
-interface Refusal {
+interface NotConfigured {
   /** What anybody may read. */
   readonly toAll: string
   /** What only the holder of the token may read. */
   readonly lines: readonly string[]
 }
 
-function refuse(token: string, { toAll, lines }: Refusal): OpenedText {
+function notConfigured(token: string, { toAll, lines }: NotConfigured): OpenedText {
   const isToken = secretMatcher(token)
   const answer = (request: Request): Response => {
     const message =

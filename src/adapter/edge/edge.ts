@@ -10,7 +10,7 @@ import type { Environment } from '../../config/problem.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgeGateway } from '../gateway.ts'
 import { openConfigText } from './config.ts'
-import { respondInWholeEvents } from './whole-events.ts'
+import { toWholeEventsResponse } from './whole-events.ts'
 
 /** What an edge function is made of. */
 export interface EdgeHandlerOptions {
@@ -33,12 +33,12 @@ export interface EdgeHandlerOptions {
 export function createEdgeHandler(options: EdgeHandlerOptions): (request: Request) => Promise<Response> {
   let handle: ((request: Request) => Response | Promise<Response>) | undefined
   return async (request) => {
-    handle ??= open(options)
+    handle ??= openHandler(options)
     return handle(request)
   }
 }
 
-function open(options: EdgeHandlerOptions): (request: Request) => Response | Promise<Response> {
+function openHandler(options: EdgeHandlerOptions): (request: Request) => Response | Promise<Response> {
   const { config, token, env = {}, address = realIpOf } = options
   const text = config === undefined || typeof config === 'string' ? config : JSON.stringify(config)
   const opened = openConfigText({
@@ -49,13 +49,13 @@ function open(options: EdgeHandlerOptions): (request: Request) => Response | Pro
   })
   if (!opened.ok) return opened.answer
   const clock = createClock()
-  const store = createMemoryStore({ draw: Math.random })
+  const store = createMemoryStore({ random: Math.random })
   const gateway: EdgeGateway = createEdgeGateway(opened.config, {
     clock,
     store,
     log: consoleLog(opened.config.server.mode),
     peerOf: address,
-    respond: respondInWholeEvents,
+    toResponse: toWholeEventsResponse,
   })
   return (request) => gateway.fetch(request)
 }

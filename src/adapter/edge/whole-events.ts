@@ -1,6 +1,6 @@
 import { errorBody } from '../../errors.ts'
-import { webRespond, type Respond } from '../../http/response.ts'
-import { END, type ByteReader } from '../../lib/bytes.ts'
+import { toWebResponse, type ToResponse } from '../../http/response.ts'
+import { type ByteReader, concatBytes, CR, END, LF } from '../../lib/bytes.ts'
 import { createBoundaryTracker } from '../../lib/sse.ts'
 
 /**
@@ -8,11 +8,11 @@ import { createBoundaryTracker } from '../../lib/sse.ts'
  * There a connection can't tell that an event was cut, so event streams are handed on in whole events, and
  * a break becomes an error event. Other bodies pass as they are.
  */
-export const respondInWholeEvents: Respond = (outgoing, env) => {
+export const toWholeEventsResponse: ToResponse = (outgoing, env) => {
   const { body, headers } = outgoing
   const isEvents = /^\s*text\/event-stream/i.test(headers['content-type'] ?? '')
-  if (!isEvents || body === null || body instanceof Uint8Array) return webRespond(outgoing, env)
-  return webRespond({ ...outgoing, body: inWholeEvents(body) }, env)
+  if (!isEvents || body === null || body instanceof Uint8Array) return toWebResponse(outgoing, env)
+  return toWebResponse({ ...outgoing, body: inWholeEvents(body) }, env)
 }
 
 /** An event that is longer is handed on in pieces all the same: memory is bounded. */
@@ -26,10 +26,10 @@ function inWholeEvents(reader: ByteReader): ByteReader {
   let isOver = false
 
   /** What of the bytes so far is whole. */
-  function take(chunk: Uint8Array): Uint8Array {
+  function completeEvents(chunk: Uint8Array): Uint8Array {
     isNamed ??= chunk[0] === LETTER_E
     boundary.push(chunk)
-    const all = held.length === 0 ? chunk : joined(held, chunk)
+    const all = held.length === 0 ? chunk : concatBytes([held, chunk])
     const end = boundary.atBoundary() || all.length > MOST_HELD ? all.length : endOfLastEvent(all)
     held = all.slice(end)
     return all.subarray(0, end)
@@ -42,7 +42,7 @@ function inWholeEvents(reader: ByteReader): ByteReader {
         for (;;) {
           const { done, value } = await reader.read()
           isOver = done
-          const whole = done ? held : take(value)
+          const whole = done ? held : completeEvents(value)
           if (whole.length > 0) return { done: false, value: whole }
           if (done) return END
         }
@@ -56,8 +56,6 @@ function inWholeEvents(reader: ByteReader): ByteReader {
 }
 
 const LETTER_E = 0x65
-const LF = 10
-const CR = 13
 
 /** The index behind the last blank line; 0 when there is none. */
 function endOfLastEvent(bytes: Uint8Array): number {
@@ -73,11 +71,4 @@ function endOfLastEvent(bytes: Uint8Array): number {
 function breakEvent(isNamed: boolean): Uint8Array {
   const body = errorBody('upstream_disconnected', 'The upstream disconnected in the middle of an event.')
   return new TextEncoder().encode(`${isNamed ? 'event: error\n' : ''}data: ${JSON.stringify(body)}\n\n`)
-}
-
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const whole = new Uint8Array(a.length + b.length)
-  whole.set(a)
-  whole.set(b, a.length)
-  return whole
 }

@@ -6,6 +6,7 @@ import { needsRestart, reloadProblem, type Config } from '../../config/config.ts
 import { loadConfig, type LoadedConfig } from '../../config/load.ts'
 import { problemLine, type ConfigProblem, type Environment } from '../../config/problem.ts'
 import { withToken } from '../../config/source.ts'
+import { systemCodeOf } from '../../errors.ts'
 import type { Report } from '../../relay/deps.ts'
 import { replaceFile } from './replace-file.ts'
 
@@ -142,8 +143,7 @@ const problemOf = (file: string, [message, hint]: readonly [string, string]): Co
   hint,
 })
 
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error ? String(error.code) : 'an unknown error'
+const codeOf = (error: unknown): string => systemCodeOf(error) ?? 'an unknown error'
 
 /** What came of the last reload, for the status page. */
 export interface ReloadResult {
@@ -177,15 +177,15 @@ export interface Reloader {
  * Asking the file for its date works everywhere, also on bind mounts and network disks, where notices of the
  * system get lost; half a second keeps the promise of one.
  */
-const EVERY_MS = 500
+const POLL_EVERY_MS = 500
 
 /** A new file is read and checked as a whole, and then replaces the old one in one step, or changes nothing. */
 export function watchConfig({ file, text, config, env, apply, report }: Watched): Reloader {
   let servedText = text
-  const started = config
+  const initialConfig = config
   let last: ReloadResult | undefined
 
-  function refuse(problems: readonly ConfigProblem[]): void {
+  function rejectReload(problems: readonly ConfigProblem[]): void {
     const lines = problems.map(problemLine)
     last = { at: Date.now(), ok: false, problems: lines }
     report({
@@ -198,15 +198,15 @@ export function watchConfig({ file, text, config, env, apply, report }: Watched)
 
   function reload(): void {
     const read = readConfigFile(file)
-    if ('message' in read) return refuse([read])
+    if ('message' in read) return rejectReload([read])
     const loaded = loadConfig(read.text, env, file)
-    if (!loaded.ok) return refuse(loaded.problems)
+    if (!loaded.ok) return rejectReload(loaded.problems)
     const problem = reloadProblem(loaded.config, { text: read.text, fileName: file })
-    if (problem !== undefined) return refuse([problem])
+    if (problem !== undefined) return rejectReload([problem])
     servedText = read.text
     for (const warning of loaded.warnings)
       report({ kind: 'notice', level: 'warning', message: problemLine(warning) })
-    const late = needsRestart(started, loaded.config)
+    const late = needsRestart(initialConfig, loaded.config)
     if (late.length > 0)
       report({
         kind: 'notice',
@@ -220,7 +220,7 @@ export function watchConfig({ file, text, config, env, apply, report }: Watched)
 
   // Runtimes take the first look of a watched file when they get to it: a change before that would never be told.
   let seen: string | undefined
-  function look(): void {
+  function poll(): void {
     const stamp = stampOf(file)
     if (stamp === seen) return
     seen = stamp
@@ -228,7 +228,7 @@ export function watchConfig({ file, text, config, env, apply, report }: Watched)
     // Our own write of the token, and a touch without a change, are no reload.
     if ('message' in read || read.text !== servedText) reload()
   }
-  const timer = setInterval(look, EVERY_MS)
+  const timer = setInterval(poll, POLL_EVERY_MS)
   timer.unref()
   return { reload, last: () => last, stop: () => clearInterval(timer) }
 }

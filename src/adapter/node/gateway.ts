@@ -19,10 +19,10 @@ import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { createClock, createGateway } from '../gateway.ts'
 import type { ReloadResult } from './config-file.ts'
-import { createNodeArrive, nodeRespond } from './messages.ts'
+import { createNodeReceive, toNodeResponse } from './messages.ts'
 import { listen } from './server.ts'
 import { keepState } from './state-file.ts'
-import { createAlarms } from './timers.ts'
+import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
 /** A gateway in this process. */
@@ -48,21 +48,21 @@ interface NodeGatewayOptions {
 
 /** Everything impure of a gateway on Node is made here, and nowhere else. */
 export async function startNodeGateway(options: NodeGatewayOptions): Promise<NodeGateway> {
-  const alarms = createAlarms()
+  const timers = createTimerWheel()
   const clock = createClock((ms, task) => {
-    const alarm = alarms.set(ms, task)
-    return () => alarms.clear(alarm)
+    const timer = timers.set(ms, task)
+    return () => timers.clear(timer)
   })
-  const store = createMemoryStore({ draw: Math.random })
+  const store = createMemoryStore({ random: Math.random })
   const { config, report, stateFile, version, lastReload } = options
   const kept = stateFile === undefined ? undefined : keepState({ file: stateFile, store, clock, report })
-  const send = createNodeTransport({ alarms })
+  const send = createNodeTransport({ timers })
   const gateway = createGateway(config, {
     clock,
     store,
     send,
-    arrive: createNodeArrive(alarms),
-    respond: nodeRespond,
+    arrive: createNodeReceive(timers),
+    respond: toNodeResponse,
     log: report,
     expect: store.expect,
     version,

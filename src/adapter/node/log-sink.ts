@@ -1,3 +1,4 @@
+import { systemCodeOf } from '../../errors.ts'
 import { writeSync } from 'node:fs'
 
 /** Takes the lines of a log. */
@@ -9,11 +10,11 @@ export interface LogSink {
 }
 
 /** A line may be this late, and so many bytes wait at most before they are written at once. */
-const EVERY_MS = 20
+const WRITE_EVERY_MS = 20
 const BATCH_LENGTH = 65_536
 /** With a reader that stands still, lines beyond this are dropped: a log must not eat the memory. */
 const MOST_WAITING = 8_388_608
-const PATIENCE_MS = 500
+const FLUSH_TIMEOUT_MS = 500
 
 /**
  * Writes lines to the standard output in batches. What is still remembered when the process ends is written
@@ -53,20 +54,20 @@ export function createStdoutSink(): LogSink {
   function onTimer(): void {
     timer = undefined
     if (!writeSome()) schedule()
-    else if (lost > 0) tellLost()
+    else if (lost > 0) reportLost()
   }
 
   function schedule(): void {
-    timer ??= setTimeout(onTimer, EVERY_MS).unref()
+    timer ??= setTimeout(onTimer, WRITE_EVERY_MS).unref()
   }
 
-  function tellLost(): void {
+  function reportLost(): void {
     process.stderr.write(`${lost} log lines were dropped because nobody read them in time\n`)
     lost = 0
   }
 
   function flush(): void {
-    const deadline = performance.now() + PATIENCE_MS
+    const deadline = performance.now() + FLUSH_TIMEOUT_MS
     while (!writeSome() && performance.now() < deadline) pause(5)
   }
 
@@ -98,7 +99,7 @@ function tryWrite(bytes: Uint8Array): number | 'full' | 'gone' {
   try {
     return writeSync(STDOUT, bytes)
   } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EAGAIN' ? 'full' : 'gone'
+    return systemCodeOf(error) === 'EAGAIN' ? 'full' : 'gone'
   }
 }
 

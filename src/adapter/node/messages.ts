@@ -2,19 +2,19 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { GatewayError } from '../../errors.ts'
 import {
-  BODY_SILENCE_MS,
+  BODY_IDLE_TIMEOUT_MS,
   bodyTimeout,
-  clientGone,
+  incompleteRequest,
   createBodyCollector,
-  type Arrival,
-  type Arrive,
+  type IncomingRequest,
+  type Receive,
   type BodyLimits,
 } from '../../http/incoming.ts'
-import type { Respond } from '../../http/response.ts'
+import type { ToResponse } from '../../http/response.ts'
 import { createAbort } from '../../lib/abort.ts'
 import { flowTo, type ByteReader } from '../../lib/bytes.ts'
 import type { HeaderBag } from '../../lib/headers.ts'
-import { createSilence, type Alarms } from './timers.ts'
+import { createIdleTimeout, type TimerWheel } from './timers.ts'
 
 /*
  * A body's way in and an answer's way out on Node: between the messages of `node:http` and the app, without a detour
@@ -38,24 +38,24 @@ function hasBody({ headers }: IncomingMessage): boolean {
 }
 
 /** How a request arrives on Node: straight from its message. */
-export function createNodeArrive(alarms: Alarms): Arrive {
-  return (_request, env): Arrival => {
+export function createNodeReceive(timers: TimerWheel): Receive {
+  return (_request, env): IncomingRequest => {
     const { incoming, outgoing } = env as ServerMessages
-    const leaving = createAbort()
+    const clientAbort = createAbort()
     // A message is closed too when it has come to its end.
     const onClose = (): void => {
-      if (incoming.socket.destroyed) leaving.abort()
+      if (incoming.socket.destroyed) clientAbort.abort()
     }
     outgoing.on('close', onClose)
     return {
       headers: incoming.headers as HeaderBag,
       peer: incoming.socket.remoteAddress ?? '',
       target: incoming.url,
-      gone: leaving.signal,
+      clientSignal: clientAbort.signal,
       readBody(limits) {
         // Before what is answered to a client that has left.
         incoming.on('close', onClose)
-        return readBody({ incoming, outgoing }, limits, alarms)
+        return readBody({ incoming, outgoing }, limits, timers)
       },
     }
   }
@@ -69,31 +69,31 @@ function isAwaited(incoming: IncomingMessage): boolean {
 function readBody(
   { incoming, outgoing }: ServerMessages,
   limits: BodyLimits,
-  alarms: Alarms,
+  timers: TimerWheel,
 ): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const declared = incoming.headers['content-length']
     const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared))
     if (isAwaited(incoming)) outgoing.writeContinue()
     let isOver = false
-    const silence = createSilence({
-      alarms,
-      limitMs: BODY_SILENCE_MS,
+    const idleTimeout = createIdleTimeout({
+      timers,
+      limitMs: BODY_IDLE_TIMEOUT_MS,
       onSilent: () => fail(bodyTimeout()),
     })
-    silence.wait()
+    idleTimeout.arm()
 
     /** What still comes is not kept; the server closes the connection behind the answer. */
     function fail(error: GatewayError): void {
       if (isOver) return
       isOver = true
-      silence.stop()
+      idleTimeout.stop()
       body.drop()
       reject(error)
     }
     function onData(chunk: Uint8Array): void {
       if (isOver) return
-      silence.heard()
+      idleTimeout.refresh()
       try {
         body.add(chunk)
       } catch (error) {
@@ -103,12 +103,12 @@ function readBody(
     function onEnd(): void {
       if (isOver) return
       isOver = true
-      silence.stop()
+      idleTimeout.stop()
       resolve(body.whole())
     }
     function onBroken(error?: Error): void {
       // Every message is closed in the end, and an error is not made for nothing.
-      if (!isOver) fail(error instanceof GatewayError ? error : clientGone())
+      if (!isOver) fail(error instanceof GatewayError ? error : incompleteRequest())
     }
     // The listeners go with the message: a client may reset its connection later, and an error without one ends the process.
     incoming.on('data', onData).on('end', onEnd).on('close', onBroken).on('error', onBroken)
@@ -119,7 +119,7 @@ function readBody(
 const TEXT_LIMIT_BYTES = 16 * 1024
 
 /** Answers on Node straight to the client's connection. */
-export const nodeRespond: Respond = ({ status, headers, body }, env) => {
+export const toNodeResponse: ToResponse = ({ status, headers, body }, env) => {
   const { incoming, outgoing } = env as ServerMessages
   if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
   outgoing.shouldKeepAlive &&= isWhole(incoming)

@@ -1,3 +1,4 @@
+import { systemCodeOf } from '../../errors.ts'
 import * as fs from 'node:fs'
 
 /** The calls of `node:fs` that a replacement is made of; tests hand in ones that refuse. */
@@ -31,7 +32,7 @@ export function replaceFile(file: string, text: string, calls: FileCalls = fs): 
     writeAside(target, text, calls)
   } catch (error) {
     // With a full disk or a failing one, writing over the only copy would be the end of it.
-    if (!refusals.has(codeOf(error))) throw error
+    if (!refusals.has(systemCodeOf(error) ?? '')) throw error
     writeInPlace(target, text, calls)
   }
 }
@@ -87,9 +88,6 @@ function keepOwner(change: () => void): void {
   try {
     change()
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error)) throw error
+    if (systemCodeOf(error) === undefined) throw error
   }
 }
-
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error ? String(error.code) : ''

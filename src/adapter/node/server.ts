@@ -58,7 +58,7 @@ const defaultServerLimits: ServerLimits = {
 }
 const MOST_HEAD_BYTES = 32_768
 const MOST_HEADERS = 1_000
-const LOOK_EVERY_MS = 1_000
+const CHECK_EVERY_MS = 1_000
 
 /** What is known of a client's connection. */
 interface Connection {
@@ -100,7 +100,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
       // Hono makes a response of its own of every answer to HEAD.
       if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
       // A body that came with its head is whole a moment later, though nobody read it.
-      if (!isWhole(incoming)) await nextTurn()
+      if (!isWhole(incoming)) await nextLoopTurn()
       outgoing.shouldKeepAlive &&= isWhole(incoming)
       return response
     },
@@ -113,7 +113,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   )
 
   /** Requests of one connection are served one after the other, since Node hands them all out at once. */
-  function take(incoming: IncomingMessage, outgoing: ServerResponse): void {
+  function serveInTurn(incoming: IncomingMessage, outgoing: ServerResponse): void {
     const connection = connections.get(incoming.socket)
     if (connection === undefined) return
     const { active, isOver, waiting } = connection
@@ -128,7 +128,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
     open += 1
     outgoing.on('close', () => finished(connection))
     if (isDraining) outgoing.shouldKeepAlive = false
-    const fault = faultOf(incoming)
+    const fault = requestFault(incoming)
     if (fault !== undefined) return answerFault(outgoing, fault)
     if (incoming.url === '*') incoming.url = '/'
     void listener(incoming, outgoing)
@@ -142,7 +142,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
     if (connection.isOver || connection.socket.destroyed) return
     const next = isDraining ? undefined : connection.waiting.shift()
     if (next !== undefined) serve(connection, next)
-    else if (connection.fault !== undefined) refuse(connection, connection.fault)
+    else if (connection.fault !== undefined) answerAndClose(connection, connection.fault)
     else if (isDraining) end(connection)
   }
 
@@ -154,13 +154,13 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
     if (fault === undefined || socket.bytesRead === 0) return cut(connection)
     connection.fault = fault
     const { active } = connection
-    if (active === undefined) refuse(connection, fault)
+    if (active === undefined) answerAndClose(connection, fault)
     // The body of a request that is being answered: its handler has the word, if it reads.
     else if (!active.incoming.complete && active.incoming.listenerCount('error') > 0)
       active.incoming.emit('error', fault)
   }
 
-  function refuse(connection: Connection, fault: GatewayError): void {
+  function answerAndClose(connection: Connection, fault: GatewayError): void {
     const { socket } = connection
     if (!socket.writable) return cut(connection)
     connection.isOver = true
@@ -205,7 +205,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   const server = createServer({
     headersTimeout: limits.headMs,
     keepAliveTimeout: limits.idleMs,
-    connectionsCheckingInterval: Math.min(LOOK_EVERY_MS, limits.headMs),
+    connectionsCheckingInterval: Math.min(CHECK_EVERY_MS, limits.headMs),
     requestTimeout: 0,
     maxHeaderSize: MOST_HEAD_BYTES,
     // Those without are told so in the words of the API, below.
@@ -236,17 +236,17 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
     })
     socket.on('close', () => void connections.delete(socket))
   })
-  server.on('request', take)
+  server.on('request', serveInTurn)
   // A client that waits to be asked for its body is asked when somebody reads it (RFC 9110 §10.1.1).
-  server.on('checkContinue', take)
-  server.on('checkExpectation', take)
+  server.on('checkContinue', serveInTurn)
+  server.on('checkExpectation', serveInTurn)
   server.on('connect', (_incoming: IncomingMessage, socket: Socket) => {
     const connection = connections.get(socket)
     if (connection === undefined) return
     // Node lets go of the socket: its timer is not looked at any more, and an answer under way would not go on.
     socket.on('timeout', () => onStalled(socket))
     if (connection.active !== undefined || connection.isOver) cut(connection)
-    else refuse(connection, malformed('CONNECT is not supported'))
+    else answerAndClose(connection, malformed('CONNECT is not supported'))
   })
   server.on('clientError', onFault)
   server.on('timeout', onStalled)
@@ -271,10 +271,10 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   }
 }
 
-const nextTurn = (): Promise<void> => new Promise((go) => void setImmediate(go))
+const nextLoopTurn = (): Promise<void> => new Promise((go) => void setImmediate(go))
 
 /** What Node lets pass and another server could take for another request. */
-function faultOf(incoming: IncomingMessage): GatewayError | undefined {
+function requestFault(incoming: IncomingMessage): GatewayError | undefined {
   const { rawHeaders, headers, httpVersionMajor, httpVersionMinor } = incoming
   if (rawHeaders.length > 2 * MOST_HEADERS) return tooManyHeaders()
   if (httpVersionMajor !== 1) return malformed('the version is not HTTP/1.1 or 1.0')

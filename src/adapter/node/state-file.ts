@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { rename, writeFile } from 'node:fs/promises'
-import { dirname } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
+import { systemCodeOf } from '../../errors.ts'
 import { instantOf, type Clock } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import type { MemoryStore } from '../../state/memory.ts'
@@ -14,15 +15,26 @@ export interface StateFile {
   stop(): void
 }
 
-interface Kept {
+interface StateFileOptions {
   readonly file: string
   readonly store: MemoryStore
   readonly clock: Clock
   readonly report: Report
 }
 
+/**
+ * Where state is kept across restarts: `data/state.json` when the configuration is in its usual place below
+ * `directory`, else beside the file that was named.
+ */
+export function stateFileOf(configFile: string, directory: string): string {
+  const file = resolve(directory, configFile)
+  const data = resolve(directory, 'data')
+  const isUsual = file === join(data, 'config', 'config.json') || file === join(data, 'config.json')
+  return join(isUsual ? data : dirname(file), 'state.json')
+}
+
 /** Two changes within this time share a write; together with the write itself it stays under 2 s. */
-const EVERY_MS = 1_000
+const WRITE_EVERY_MS = 1_000
 
 /**
  * Takes back what an earlier process kept, and writes every change that counts within 2 s.
@@ -30,9 +42,9 @@ const EVERY_MS = 1_000
  * A missing or damaged file is none: state is rebuilt by what upstreams answer. A directory that can't be
  * written is one warning.
  */
-export function keepState(kept: Kept): StateFile {
-  const { file, store, clock, report } = kept
-  restoreFrom(kept)
+export function keepState(options: StateFileOptions): StateFile {
+  const { file, store, clock, report } = options
+  restoreFrom(options)
   let written = store.changes
   let isWriting = false
   let hasWarned = false
@@ -43,7 +55,7 @@ export function keepState(kept: Kept): StateFile {
     report({
       kind: 'notice',
       level: 'warning',
-      message: `state is not kept across a restart: ${file} can't be written (${codeOf(error)})`,
+      message: `state is not kept across a restart: ${file} can't be written (${systemCodeOf(error) ?? 'unknown error'})`,
     })
   }
   const text = (): string => JSON.stringify(store.keep(instantOf(clock)))
@@ -65,7 +77,7 @@ export function keepState(kept: Kept): StateFile {
     }
   }
 
-  const timer = setInterval(() => void write(), EVERY_MS)
+  const timer = setInterval(() => void write(), WRITE_EVERY_MS)
   timer.unref()
   return {
     save() {
@@ -81,7 +93,7 @@ export function keepState(kept: Kept): StateFile {
   }
 }
 
-function restoreFrom({ file, store, clock, report }: Kept): void {
+function restoreFrom({ file, store, clock, report }: StateFileOptions): void {
   let text: string
   try {
     text = readFileSync(file, 'utf8')
@@ -89,8 +101,8 @@ function restoreFrom({ file, store, clock, report }: Kept): void {
     return
   }
   try {
-    const kept = JSON.parse(text) as KeptState
-    if (kept.version === 1) store.restore(kept, instantOf(clock))
+    const state = JSON.parse(text) as KeptState
+    if (state.version === 1) store.restore(state, instantOf(clock))
   } catch {
     report({
       kind: 'notice',
@@ -98,8 +110,4 @@ function restoreFrom({ file, store, clock, report }: Kept): void {
       message: `${file} is damaged and was reset; limits are learned again from the next answers`,
     })
   }
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown error'
 }

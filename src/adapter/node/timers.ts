@@ -1,26 +1,26 @@
 /** Something to be done later, unless it is cleared first. */
-interface Alarm {
+interface WheelTimer {
   /** On `performance.now`. */
   readonly due: number
   readonly task: () => void
   /** Its own timer, where the wait is a short one or nearly over. */
-  timer: NodeJS.Timeout | undefined
+  timeout: NodeJS.Timeout | undefined
   /** Its neighbours in the ring of long waits; undefined where it is not in it. */
-  before: Alarm | undefined
-  after: Alarm | undefined
+  before: WheelTimer | undefined
+  after: WheelTimer | undefined
 }
 
 /** Sets and clears alarms. */
-export interface Alarms {
+export interface TimerWheel {
   /** Calls `task` once after `ms`. */
-  set(ms: number, task: () => void): Alarm
+  set(ms: number, task: () => void): WheelTimer
   /** Its task is not called any more. */
-  clear(alarm: Alarm): void
+  clear(timer: WheelTimer): void
 }
 
 /** From here on a wait is a long one. */
 const LONG_MS = 1_000
-const LOOK_EVERY_MS = 250
+const TICK_MS = 250
 
 /**
  * Alarms for waits that nearly always end before their time, such as those for an answer. All long ones hang on one
@@ -28,103 +28,103 @@ const LOOK_EVERY_MS = 250
  * and leave a ring costs next to nothing, where the runtime makes, sorts and drops a timer for each. While none is set
  * there is no timer. Long ones keep no process alive.
  */
-export function createAlarms(): Alarms {
-  const ring = alarmOf(Infinity, () => {})
-  ring.before = ring.after = ring
-  let looking: NodeJS.Timeout | undefined
+export function createTimerWheel(): TimerWheel {
+  const wheel = timerOf(Infinity, () => {})
+  wheel.before = wheel.after = wheel
+  let ticking: NodeJS.Timeout | undefined
 
-  function look(): void {
+  function tick(): void {
     const now = performance.now()
-    for (let at = ring.after; at !== undefined && at !== ring;) {
-      const alarm = at
+    for (let at = wheel.after; at !== undefined && at !== wheel;) {
+      const timer = at
       at = at.after
-      if (alarm.due >= now + 2 * LOOK_EVERY_MS) continue
-      leave(alarm)
-      alarm.timer = setTimeout(alarm.task, alarm.due - now)
+      if (timer.due >= now + 2 * TICK_MS) continue
+      unlink(timer)
+      timer.timeout = setTimeout(timer.task, timer.due - now)
     }
-    if (ring.after !== ring) return
-    clearInterval(looking)
-    looking = undefined
+    if (wheel.after !== wheel) return
+    clearInterval(ticking)
+    ticking = undefined
   }
 
   return {
     set(ms, task) {
-      const alarm = alarmOf(performance.now() + ms, task)
-      if (ms < LONG_MS) alarm.timer = setTimeout(task, ms)
+      const timer = timerOf(performance.now() + ms, task)
+      if (ms < LONG_MS) timer.timeout = setTimeout(task, ms)
       else {
-        enter(alarm, ring)
-        looking ??= setInterval(look, LOOK_EVERY_MS).unref()
+        link(timer, wheel)
+        ticking ??= setInterval(tick, TICK_MS).unref()
       }
-      return alarm
+      return timer
     },
-    clear(alarm) {
-      if (alarm.timer !== undefined) clearTimeout(alarm.timer)
-      leave(alarm)
+    clear(timer) {
+      if (timer.timeout !== undefined) clearTimeout(timer.timeout)
+      unlink(timer)
     },
   }
 }
 
-const alarmOf = (due: number, task: () => void): Alarm => ({
+const timerOf = (due: number, task: () => void): WheelTimer => ({
   due,
   task,
-  timer: undefined,
+  timeout: undefined,
   before: undefined,
   after: undefined,
 })
 
-function enter(alarm: Alarm, ring: Alarm): void {
-  const last = ring.before ?? ring
-  alarm.before = last
-  alarm.after = ring
-  last.after = alarm
-  ring.before = alarm
+function link(timer: WheelTimer, wheel: WheelTimer): void {
+  const last = wheel.before ?? wheel
+  timer.before = last
+  timer.after = wheel
+  last.after = timer
+  wheel.before = timer
 }
 
 /** What has left holds on to nobody, or old garbage would keep young garbage. */
-function leave(alarm: Alarm): void {
-  const { before, after } = alarm
+function unlink(timer: WheelTimer): void {
+  const { before, after } = timer
   if (before === undefined || after === undefined) return
   before.after = after
   after.before = before
-  alarm.before = alarm.after = undefined
+  timer.before = timer.after = undefined
 }
 
 /** What is watched, and how. */
-interface SilenceTask {
-  readonly alarms: Alarms
+interface IdleTimeoutOptions {
+  readonly timers: TimerWheel
   readonly limitMs: number
   readonly onSilent: () => void
 }
 
 /** Watches for silence while somebody waits. */
-export interface Silence {
+export interface IdleTimeout {
   /** Somebody waits from now on: the silence begins anew. */
-  wait(): void
+  arm(): void
   /** Something came (or the upstream took something): the silence begins anew. */
-  heard(): void
-  /** Nobody waits: no silence is counted until the next `wait`. */
-  rest(): void
+  refresh(): void
+  /** Nobody waits: no silence is counted until the next `arm`. */
+  disarm(): void
   /** The end: `onSilent` is never called after it. */
   stop(): void
 }
 
 /**
- * Calls `onSilent` once when `limitMs` pass between a `wait` and the next sign of life.
+ * Calls `onSilent` once when `limitMs` pass between a `arm` and the next sign of life.
  *
  * One alarm serves a whole stream: a sign of life is only a time stamp, and an alarm that finds itself
  * early is set for what is left. `performance.now` does not jump when somebody sets the clock.
  */
-export function createSilence({ alarms, limitMs, onSilent }: SilenceTask): Silence {
-  let alarm: Alarm | undefined
+export function createIdleTimeout({ timers, limitMs, onSilent }: IdleTimeoutOptions): IdleTimeout {
+  let timer: WheelTimer | undefined
   let since = 0
   let waiting = false
 
-  const look = () => {
-    alarm = undefined
+  const tick = () => {
+    timer = undefined
     if (!waiting) return
     const leftMs = since + limitMs - performance.now()
     if (leftMs > 0) {
-      alarm = alarms.set(Math.max(1, leftMs), look)
+      timer = timers.set(Math.max(1, leftMs), tick)
       return
     }
     waiting = false
@@ -132,21 +132,21 @@ export function createSilence({ alarms, limitMs, onSilent }: SilenceTask): Silen
   }
 
   return {
-    wait() {
+    arm() {
       since = performance.now()
       waiting = true
-      alarm ??= alarms.set(limitMs, look)
+      timer ??= timers.set(limitMs, tick)
     },
-    heard() {
+    refresh() {
       since = performance.now()
     },
-    rest() {
+    disarm() {
       waiting = false
     },
     stop() {
       waiting = false
-      if (alarm !== undefined) alarms.clear(alarm)
-      alarm = undefined
+      if (timer !== undefined) timers.clear(timer)
+      timer = undefined
     },
   }
 }

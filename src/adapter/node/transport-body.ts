@@ -5,9 +5,9 @@
 import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 import { END, type ByteChunk, type ByteReader, type ByteSink, type Flow } from '../../lib/bytes.ts'
-import { emptyBag, type HeaderBag } from '../../lib/headers.ts'
+import { type HeaderBag, withoutCoding } from '../../lib/headers.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../../transport/transport.ts'
-import type { Silence } from './timers.ts'
+import type { IdleTimeout } from './timers.ts'
 
 /** What a receiver of body bytes can do to their source. */
 export interface BodySource {
@@ -34,7 +34,7 @@ interface StartedAnswer {
   readonly headers: HeaderBag
   readonly source: BodySource
   /** Told when somebody begins and ends to wait for the upstream. */
-  readonly silence: Silence
+  readonly idleTimeout: IdleTimeout
   readonly resolve: (response: UpstreamResponse) => void
   readonly reject: (error: TransportError) => void
 }
@@ -57,13 +57,13 @@ export function receiveBody(answer: StartedAnswer): BodySink {
   const coding = codingOf(headers['content-encoding'])
   if (coding === undefined) {
     const announced = Number(headers['content-length'])
-    return createIntake(answer, { source, gatherBytes: announced > gatherBytes ? 0 : gatherBytes })
+    return createBodyBuffer(answer, { source, gatherBytes: announced > gatherBytes ? 0 : gatherBytes })
   }
   const decoded = { ...answer, headers: withoutCoding(headers) }
-  return createDecoder(coding, source, (source) => createIntake(decoded, { source, gatherBytes }))
+  return createDecoder(coding, source, (source) => createBodyBuffer(decoded, { source, gatherBytes }))
 }
 
-interface IntakeOptions {
+interface BodyBufferOptions {
   readonly source: BodySource
   /** How many bytes may be collected before the body is handed over to be read. */
   readonly gatherBytes: number
@@ -75,9 +75,9 @@ interface IntakeOptions {
  * A chunk goes straight to a reader that waits or to where the body flows, and without one it waits here, until the
  * source is told to pause.
  */
-function createIntake(
-  { status, headers, silence, resolve, reject }: StartedAnswer,
-  { source, gatherBytes }: IntakeOptions,
+function createBodyBuffer(
+  { status, headers, idleTimeout, resolve, reject }: StartedAnswer,
+  { source, gatherBytes }: BodyBufferOptions,
 ): BodySink {
   const unread = new Chunks()
   let isOpen = false
@@ -92,7 +92,7 @@ function createIntake(
 
   function open(): void {
     isOpen = true
-    silence.rest()
+    idleTimeout.disarm()
     if (unread.bytes >= UNREAD_LIMIT_BYTES) source.pause()
     resolve({ status, headers, body: { read, cancel, flow } satisfies ByteReader })
   }
@@ -105,7 +105,7 @@ function createIntake(
     }
     if (failure !== undefined) return Promise.reject(failure)
     if (isOver) return Promise.resolve(END)
-    silence.wait()
+    idleTimeout.arm()
     return new Promise((resolve, reject) => {
       waiting = { resolve, reject }
     })
@@ -131,7 +131,7 @@ function createIntake(
     for (let value = nextFor(to); value !== undefined; value = nextFor(to)) isFull = !to.chunk(value)
     if (isOver) tellEnd()
     else if (!isFull) {
-      silence.wait()
+      idleTimeout.arm()
       source.resume()
     }
   }
@@ -148,7 +148,7 @@ function createIntake(
   function pass(to: ByteSink, chunk: Uint8Array): void {
     if (to.chunk(chunk)) return
     isFull = true
-    silence.rest()
+    idleTimeout.disarm()
     source.pause()
   }
 
@@ -178,7 +178,7 @@ function createIntake(
       if (waiting !== undefined) {
         const { resolve } = waiting
         waiting = undefined
-        silence.rest()
+        idleTimeout.disarm()
         return resolve({ done: false, value: chunk })
       }
       unread.push(chunk)
@@ -188,7 +188,7 @@ function createIntake(
     end() {
       if (isOver) return
       isOver = true
-      silence.rest()
+      idleTimeout.disarm()
       if (!isOpen) resolve({ status, headers, body: unread.joined() })
       else if (sink === undefined) waiting?.resolve(END)
       else tellEnd()
@@ -275,13 +275,6 @@ function codingOf(contentEncoding: string | undefined): string | undefined {
   if (contentEncoding === undefined) return undefined
   const coding = contentEncoding.trim().toLowerCase()
   return coding === '' || coding === 'identity' ? undefined : coding
-}
-
-function withoutCoding(headers: HeaderBag): HeaderBag {
-  const bag = Object.assign(emptyBag(), headers)
-  delete bag['content-encoding']
-  delete bag['content-length']
-  return bag
 }
 
 /**

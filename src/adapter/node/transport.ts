@@ -17,7 +17,7 @@ import {
   type UpstreamRequest,
   type UpstreamResponse,
 } from '../../transport/transport.ts'
-import { createAlarms, createSilence, type Alarms } from './timers.ts'
+import { createTimerWheel, createIdleTimeout, type TimerWheel } from './timers.ts'
 import { type BodySink, type BodySource, receiveBody } from './transport-body.ts'
 import {
   aborted,
@@ -34,7 +34,7 @@ export interface NodeTransportOptions {
   /** Trusted certificates (PEM) in place of the runtime's own. */
   readonly ca?: string
   /** Those of the process, where it has some already. */
-  readonly alarms?: Alarms
+  readonly timers?: TimerWheel
 }
 
 /** `Send` over the connections that it keeps. */
@@ -61,7 +61,7 @@ const TARGET_LIMIT = 1_000
  * forgotten with its last connection.
  */
 export function createNodeTransport(options: NodeTransportOptions = {}): NodeTransport {
-  const { ca, alarms = createAlarms() } = options
+  const { ca, timers = createTimerWheel() } = options
   const connect = createConnect(ca)
   const targetOf = createTargets()
   const pools = new Map<string, Pool>()
@@ -92,7 +92,7 @@ export function createNodeTransport(options: NodeTransportOptions = {}): NodeTra
     const { origin, path } = target
     const pool = (): Pool => poolOf(origin)
     const fresh = (): Connection => createConnection(origin, connect)
-    return exchange({ request, path, signal, alarms, pool, fresh })
+    return exchange({ request, path, signal, timers, pool, fresh })
   }
 
   return Object.assign(send, {
@@ -108,35 +108,35 @@ interface ExchangeTask {
   /** With the query. */
   readonly path: string
   readonly signal: AbortSignalLike
-  readonly alarms: Alarms
+  readonly timers: TimerWheel
   readonly pool: () => Pool
   /** A connection beside the pool. */
   readonly fresh: () => Connection
 }
 
 /** Sends a request and settles as `Send` says. */
-function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask): Promise<UpstreamResponse> {
+function exchange({ request, path, signal, timers, pool, fresh }: ExchangeTask): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
     const { timeoutMs } = request
     let sink: BodySink | undefined
     /** How it was when the request went out over a socket that had served before. */
     let reuse: { readonly socket: Socket; readonly bytesRead: number; readonly at: number } | undefined
     let isWritten = false
-    const silence = createSilence({
-      alarms,
+    const idleTimeout = createIdleTimeout({
+      timers,
       limitMs: timeoutMs,
       onSilent: () => fail(new TransportError('timeout', `silence for ${timeoutMs} ms`)),
     })
     const call: Call = {
       connectTimeoutMs: request.connectTimeoutMs,
-      taken: silence.heard,
+      taken: idleTimeout.refresh,
       connection: undefined,
       isOver: false,
     }
 
     const finish = (): void => {
       call.isOver = true
-      silence.stop()
+      idleTimeout.stop()
       signal.removeEventListener('abort', onAbort)
     }
     const cut = (): void => {
@@ -173,7 +173,7 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
       onRequestStart() {
         const { connection } = call
         isWritten = true
-        silence.wait()
+        idleTimeout.arm()
         const socket = connection?.isReused ? connection.socket : undefined
         reuse = socket && { socket, bytesRead: socket.bytesRead, at: performance.now() }
         if (Array.isArray(options.body)) connection?.writeTogether()
@@ -187,14 +187,14 @@ function exchange({ request, path, signal, alarms, pool, fresh }: ExchangeTask):
           return resolve({ status, headers, body: new Uint8Array(0) })
         }
         try {
-          sink = receiveBody({ request, status, headers, source, silence, resolve, reject })
+          sink = receiveBody({ request, status, headers, source, idleTimeout, resolve, reject })
         } catch (error) {
           fail(failureOf(error))
         }
       },
       onResponseData(_controller, chunk) {
         if (call.isOver) return
-        silence.heard()
+        idleTimeout.refresh()
         sink?.data(chunk)
       },
       onResponseEnd() {

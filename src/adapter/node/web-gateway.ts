@@ -1,4 +1,3 @@
-import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../../config/config.ts'
 import { problemLine } from '../../config/problem.ts'
@@ -13,7 +12,7 @@ import {
   type EdgePlatform,
 } from '../gateway.ts'
 import { openConfigFile, watchConfig, type Reloader } from './config-file.ts'
-import { keepState, type StateFile } from './state-file.ts'
+import { keepState, type StateFile, stateFileOf } from './state-file.ts'
 
 /** A gateway on a runtime that has files and speaks enough of Node to reach them: Bun and Deno. */
 interface FileGateway {
@@ -58,7 +57,7 @@ export function openFileGateway(brought: FileGatewayOptions): FileGateway {
     log({ kind: 'notice', level: 'info', message: `a new token for your clients was made; it is ${place}` })
   for (const warning of warnings) log({ kind: 'notice', level: 'warning', message: problemLine(warning) })
   const clock = createClock()
-  const store = createMemoryStore({ draw: Math.random })
+  const store = createMemoryStore({ random: Math.random })
   const state = keepState({ file: stateFileOf(file, directory), store, clock, report: log })
   let reloader: Reloader | undefined
   const lastReload = () => reloader?.last()
@@ -84,27 +83,20 @@ export function openFileGateway(brought: FileGatewayOptions): FileGateway {
     config,
     fetch: (request, env) => gateway.fetch(request, env),
     say: (message) => log({ kind: 'notice', level: 'info', message }),
-    end: () => end(gateway, { config, store, state }),
+    end: () => drainAndSave(gateway, { config, store, state }),
   }
 }
 
-/** Beside the configuration; `data/state.json` for one in its usual place. */
-function stateFileOf(configFile: string, directory: string): string {
-  const file = resolve(directory, configFile)
-  const isUsual = file === join(resolve(directory, 'data'), 'config', 'config.json')
-  return join(isUsual ? dirname(dirname(file)) : dirname(file), 'state.json')
-}
-
-interface Ending {
+interface ShutdownTask {
   readonly config: Config
   readonly store: MemoryStore
   readonly state: StateFile
 }
 
 /** How often to look whether all answers have ended. */
-const LOOK_EVERY_MS = 50
+const POLL_EVERY_MS = 50
 
-async function end(gateway: EdgeGateway, { config, store, state }: Ending): Promise<void> {
+async function drainAndSave(gateway: EdgeGateway, { config, store, state }: ShutdownTask): Promise<void> {
   gateway.drain()
   const deadline = performance.now() + config.settings.drainTimeoutMs
   while (gateway.isBusy(store) && performance.now() < deadline) await pause()
@@ -114,7 +106,7 @@ async function end(gateway: EdgeGateway, { config, store, state }: Ending): Prom
   state.save()
 }
 
-const pause = (): Promise<void> => new Promise((go) => setTimeout(go, LOOK_EVERY_MS))
+const pause = (): Promise<void> => new Promise((go) => setTimeout(go, POLL_EVERY_MS))
 
 /** Ends the process once, when a signal asks for it; a second signal ends it at once. */
 export function endOnSignal(end: () => Promise<void>): void {

@@ -9,11 +9,12 @@ import { startNodeGateway, type NodeGateway } from '../../adapter/node/gateway.t
 import type { Config } from '../../config/config.ts'
 import { loadConfig } from '../../config/load.ts'
 import { problemLine } from '../../config/problem.ts'
+import { systemCodeOf } from '../../errors.ts'
 import { listenAt, listenFailure, type ListenOptions } from '../arguments.ts'
 import { createLogOutput, type LogOutput } from '../log-output.ts'
 import { packageVersion } from '../package-files.ts'
-import { installLastWords, takeSignals } from '../process.ts'
-import { natures, startPretendUpstream, type PretendUpstream } from './upstream.ts'
+import { installCrashHandlers, printFailure, takeSignals } from '../process.ts'
+import { profiles, startPretendUpstream, type PretendUpstream } from './upstream.ts'
 
 /** Ports tried after the one that is taken. */
 const MORE_PORTS = 20
@@ -24,22 +25,22 @@ const LAST_PORT = 65_535
  * Serves the gateway in front of three pretend upstreams of this process until a signal ends it. Needs no
  * key and no file, and writes none. A taken port is no obstacle: the next free one is said.
  */
-export async function demo(options: ListenOptions): Promise<number> {
+export async function runDemo(options: ListenOptions): Promise<number> {
   const signals = takeSignals()
   const at = listenAt(options)
-  if ('misuse' in at) return refuse(`aiload: ${at.misuse}`, 2)
+  if ('misuse' in at) return printFailure([`aiload: ${at.misuse}`], 2)
   const wanted = at.port ?? USUAL_PORT
   const log = createLogOutput('pretty')
-  installLastWords({
-    tell: (message) => log.report({ kind: 'notice', level: 'error', message }),
+  installCrashHandlers({
+    log: (message) => log.report({ kind: 'notice', level: 'error', message }),
     flush: log.flush,
   })
 
-  const upstreams = await Promise.all(natures.map(startPretendUpstream))
+  const upstreams = await Promise.all(profiles.map(startPretendUpstream))
   const gateway = await startOnFreePort(wanted, { upstreams, log })
   if ('failure' in gateway) {
     await Promise.all(upstreams.map((upstream) => upstream.close()))
-    return refuse(gateway.failure, 1)
+    return printFailure([gateway.failure])
   }
   const { port } = gateway
   const isElsewhere = wanted !== 0 && wanted !== port
@@ -74,25 +75,19 @@ async function startOnFreePort(
   }
 }
 
-const isTaken = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && error.code === 'EADDRINUSE'
-
-function refuse(line: string, code: number): number {
-  process.stderr.write(`${line}\n`)
-  return code
-}
+const isTaken = (error: unknown): boolean => systemCodeOf(error) === 'EADDRINUSE'
 
 /** What the demo shows to a newcomer. */
-interface DemoPlace {
+interface DemoInfo {
   readonly port: number
   /** The port that was wanted and taken, when it is another. */
   readonly insteadOf?: number
   readonly upstreams: readonly PretendUpstream[]
 }
 
-const natureText = (upstreams: readonly PretendUpstream[]): string =>
+const profileText = (upstreams: readonly PretendUpstream[]): string =>
   upstreams
-    .map(({ nature }) => `  ${nature.name.padEnd(8)} ${descriptions[nature.name] ?? nature.model}`)
+    .map(({ profile }) => `  ${profile.name.padEnd(8)} ${descriptions[profile.name] ?? profile.model}`)
     .join('\n')
 
 const descriptions: Readonly<Record<string, string>> = {
@@ -102,18 +97,18 @@ const descriptions: Readonly<Record<string, string>> = {
 }
 
 /** What to type and what to watch; every line works as it stands, in sh, bash and zsh. */
-function demoText({ port, insteadOf, upstreams }: DemoPlace): string {
+function demoText({ port, insteadOf, upstreams }: DemoInfo): string {
   const base = `http://localhost:${port}/v1`
   const auth = `-H 'authorization: Bearer ${demoToken}'`
   const ask = (body: string): string => `${base}/chat/completions ${auth} -d '${body}'`
   const question = '"model":"auto","messages":[{"role":"user","content":"Who are you?"}]'
-  const quick = upstreams.find(({ nature }) => nature.name === 'quick')?.url
+  const quick = upstreams.find(({ profile }) => profile.name === 'quick')?.url
   const format = String.raw`%{http_code} %header{x-aiload-upstream} after %header{x-aiload-attempts} attempt(s), %{time_total} s\n`
   const taken = insteadOf === undefined ? '' : ` (port ${insteadOf} is taken by another program)`
 
   return `AILoad demo: the gateway listens on ${base}${taken}
 In front of three pretend upstreams, chosen by round_robin without affinity:
-${natureText(upstreams)}
+${profileText(upstreams)}
 No key is needed and nothing is written. The token is ${demoToken}. Ctrl-C ends it.
 
 Ask, in another terminal:
@@ -152,9 +147,9 @@ const demoToken = 'sk-demo'
 function demoConfig(upstreams: readonly PretendUpstream[], port: number): Config {
   const text = JSON.stringify({
     auth_token: demoToken,
-    models: upstreams.map(({ nature, url }) => ({
-      name: nature.name,
-      model: nature.model,
+    models: upstreams.map(({ profile, url }) => ({
+      name: profile.name,
+      model: profile.model,
       base_url: `${url}/v1`,
       endpoints: ['chat'],
     })),

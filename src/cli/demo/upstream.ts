@@ -6,23 +6,23 @@ import { setTimeout as pause } from 'node:timers/promises'
 
 /** A pretend vendor: a real HTTP server that speaks OpenAI's chat format. */
 export interface PretendUpstream {
-  readonly nature: Nature
+  readonly profile: UpstreamProfile
   /** `http://127.0.0.1:port`; the API is below `/v1`, and a POST to `/break` breaks or mends it. */
   readonly url: string
   close(): Promise<void>
 }
 
 /** Starts one on a free port of the loopback address. */
-export async function startPretendUpstream(nature: Nature): Promise<PretendUpstream> {
-  const allow = createMinuteLimit(nature.perMinute ?? Infinity, () => performance.now())
+export async function startPretendUpstream(profile: UpstreamProfile): Promise<PretendUpstream> {
+  const allow = createMinuteLimit(profile.perMinute ?? Infinity, () => performance.now())
   let isBroken = false
 
   async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    const text = await textOf(incoming)
+    const text = await bodyText(incoming)
     if (incoming.method === 'POST' && incoming.url === '/break') {
       isBroken = !isBroken
       return void outgoing.end(
-        isBroken ? `${nature.name} answers 500 from now on\n` : `${nature.name} works again\n`,
+        isBroken ? `${profile.name} answers 500 from now on\n` : `${profile.name} works again\n`,
       )
     }
     if (incoming.method !== 'POST' || incoming.url !== '/v1/chat/completions') {
@@ -34,8 +34,8 @@ export async function startPretendUpstream(nature: Nature): Promise<PretendUpstr
     }
     if (isBroken)
       return sendError(outgoing, { status: 500, code: 'server_error', message: 'Broken for the demo.' })
-    const asked = parseAsked(text)
-    if (asked === undefined) {
+    const chatRequest = parseChatRequest(text)
+    if (chatRequest === undefined) {
       return sendError(outgoing, {
         status: 400,
         code: 'invalid_request',
@@ -43,13 +43,13 @@ export async function startPretendUpstream(nature: Nature): Promise<PretendUpstr
       })
     }
     const allowance = allow()
-    if (nature.perMinute !== undefined) tellLimit(outgoing, nature.perMinute, allowance)
+    if (profile.perMinute !== undefined) setLimitHeaders(outgoing, profile.perMinute, allowance)
     if (!allowance.isAllowed) {
       outgoing.setHeader('retry-after', Math.ceil(allowance.resetMs / 1000))
-      const message = `Rate limit reached: ${nature.perMinute} requests a minute.`
+      const message = `Rate limit reached: ${profile.perMinute} requests a minute.`
       return sendError(outgoing, { status: 429, code: 'rate_limit_exceeded', message })
     }
-    await complete(outgoing, asked, nature)
+    await complete(outgoing, chatRequest, profile)
   }
 
   const server = createServer((incoming, outgoing) => {
@@ -59,7 +59,7 @@ export async function startPretendUpstream(nature: Nature): Promise<PretendUpstr
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   return {
-    nature,
+    profile,
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     async close() {
       const closed = once(server, 'close')
@@ -70,14 +70,18 @@ export async function startPretendUpstream(nature: Nature): Promise<PretendUpstr
   }
 }
 
-async function complete(outgoing: ServerResponse, asked: Asked, nature: Nature): Promise<void> {
+async function complete(
+  outgoing: ServerResponse,
+  chatRequest: ChatRequest,
+  profile: UpstreamProfile,
+): Promise<void> {
   const left = new AbortController()
   outgoing.once('close', () => left.abort())
   const { signal } = left
   const id = `chatcmpl-${randomUUID().slice(0, 8)}`
-  const completion = completionOf(asked, nature, { id, created: Math.floor(Date.now() / 1000) })
-  await pause(nature.thinkingMs, undefined, { signal })
-  if (!asked.stream) {
+  const completion = completionOf(chatRequest, profile, { id, created: Math.floor(Date.now() / 1000) })
+  await pause(profile.thinkingMs, undefined, { signal })
+  if (!chatRequest.stream) {
     outgoing.setHeader('content-type', 'application/json')
     return void outgoing.end(completion.whole)
   }
@@ -85,30 +89,30 @@ async function complete(outgoing: ServerResponse, asked: Asked, nature: Nature):
   outgoing.write(completion.opening)
   for (const word of completion.words) {
     outgoing.write(word)
-    await pause(nature.wordMs, undefined, { signal })
+    await pause(profile.wordMs, undefined, { signal })
   }
   outgoing.end(completion.closing)
 }
 
 /** OpenAI's rate limit headers; the reset is a duration. */
-function tellLimit(outgoing: ServerResponse, perMinute: number, { left, resetMs }: Allowance): void {
+function setLimitHeaders(outgoing: ServerResponse, perMinute: number, { left, resetMs }: Allowance): void {
   outgoing.setHeader('x-ratelimit-limit-requests', perMinute)
   outgoing.setHeader('x-ratelimit-remaining-requests', left)
   outgoing.setHeader('x-ratelimit-reset-requests', `${(resetMs / 1000).toFixed(3)}s`)
 }
 
-interface Failure {
+interface PretendError {
   readonly status: number
   readonly code: string
   readonly message: string
 }
 
-function sendError(outgoing: ServerResponse, { status, code, message }: Failure): void {
+function sendError(outgoing: ServerResponse, { status, code, message }: PretendError): void {
   outgoing.writeHead(status, { 'content-type': 'application/json' })
   outgoing.end(JSON.stringify({ error: { message, type: 'demo_error', param: null, code } }))
 }
 
-async function textOf(incoming: IncomingMessage): Promise<string> {
+async function bodyText(incoming: IncomingMessage): Promise<string> {
   incoming.setEncoding('utf8')
   let text = ''
   for await (const part of incoming) text += part
@@ -142,7 +146,7 @@ export function createMinuteLimit(perMinute: number, now: () => number): () => A
 }
 
 /** A chat request as far as a pretend upstream cares. */
-interface Asked {
+interface ChatRequest {
   readonly question: string
   readonly stream: boolean
   readonly includeUsage: boolean
@@ -152,7 +156,7 @@ interface Asked {
 }
 
 /** Reads a request; undefined when it is no JSON object with messages. */
-export function parseAsked(text: string): Asked | undefined {
+export function parseChatRequest(text: string): ChatRequest | undefined {
   const body = objectOf(text)
   if (body === undefined || !Array.isArray(body.messages)) return undefined
   const last = body.messages.findLast((message: unknown) => isRecord(message) && message.role === 'user')
@@ -178,20 +182,20 @@ interface Completion {
 
 /** Writes an answer in OpenAI's format; `created` is in epoch seconds. */
 export function completionOf(
-  asked: Asked,
-  nature: Nature,
+  chatRequest: ChatRequest,
+  profile: UpstreamProfile,
   { id, created }: { id: string; created: number },
 ): Completion {
-  const all = piecesOf(answerTo(asked.question, nature))
-  const pieces = all.slice(0, asked.most)
+  const all = piecesOf(answerTo(chatRequest.question, profile))
+  const pieces = all.slice(0, chatRequest.most)
   const finish_reason = pieces.length < all.length ? 'length' : 'stop'
   const usage = {
-    prompt_tokens: asked.inputTokens,
+    prompt_tokens: chatRequest.inputTokens,
     completion_tokens: pieces.length,
-    total_tokens: asked.inputTokens + pieces.length,
+    total_tokens: chatRequest.inputTokens + pieces.length,
   }
   const message = { role: 'assistant', content: pieces.join('') }
-  const head = { id, created, model: nature.model }
+  const head = { id, created, model: profile.model }
   const event = (choices: readonly object[], more: object = {}): string =>
     `data: ${JSON.stringify({ ...head, object: 'chat.completion.chunk', choices, ...more })}\n\n`
   const chunk = (delta: object, finish: string | null = null): string =>
@@ -205,7 +209,7 @@ export function completionOf(
     }),
     opening: chunk({ role: 'assistant', content: '' }),
     words: pieces.map((content) => chunk({ content })),
-    closing: `${chunk({}, finish_reason)}${asked.includeUsage ? event([], { usage }) : ''}data: [DONE]\n\n`,
+    closing: `${chunk({}, finish_reason)}${chatRequest.includeUsage ? event([], { usage }) : ''}data: [DONE]\n\n`,
   }
 }
 
@@ -259,16 +263,16 @@ const topics: readonly (readonly [RegExp, string])[] = [
 ]
 
 /** A short answer to the question, which says who wrote it. */
-export function answerTo(question: string, nature: Nature): string {
+export function answerTo(question: string, profile: UpstreamProfile): string {
   const [, text = ''] = topics.find(([about]) => about.test(question)) ?? []
-  return `${nature.introduction} ${text}`
+  return `${profile.introduction} ${text}`
 }
 
 /** A text in pieces as a model would stream it: a word each, with the blank before it. */
 export const piecesOf = (text: string): string[] => text.match(/\s*\S+/g) ?? []
 
 /** What a pretend upstream is like. */
-interface Nature {
+interface UpstreamProfile {
   readonly name: string
   readonly model: string
   /** From the request to the first word, in ms. */
@@ -281,7 +285,7 @@ interface Nature {
   readonly introduction: string
 }
 
-export const natures: readonly Nature[] = [
+export const profiles: readonly UpstreamProfile[] = [
   {
     name: 'quick',
     model: 'demo-quick',

@@ -20,7 +20,7 @@ export interface JsonScan {
 }
 
 /** The bytes of a field's value, without the white space around it. */
-export interface FieldSpan extends Span {
+export interface FieldSpan extends ByteSpan {
   readonly kind: 'string' | 'number' | 'object' | 'array' | 'true' | 'false' | 'null'
 }
 
@@ -54,7 +54,7 @@ export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[]): Json
       throw new JsonSyntaxError('too-many-duplicates', `a key more than ${MAX_OCCURRENCES} times`, key.start)
     }
     fields.set(name, spans)
-    spans.push({ start, end, kind: kindOf(bytes[start]) })
+    spans.push({ start, end, kind: valueKindOf(bytes[start]) })
   })
   expectEnd(bytes, end)
   const isEmptyObject = bytes[afterSpace(bytes, objectStart + 1)] === CLOSE_BRACE
@@ -98,7 +98,7 @@ function startsWithMark(bytes: Uint8Array): boolean {
 }
 
 /** Of a well-formed value by its first byte. */
-function kindOf(first: number | undefined): FieldSpan['kind'] {
+function valueKindOf(first: number | undefined): FieldSpan['kind'] {
   if (first === 0x22) return 'string'
   if (first === 0x7b) return 'object'
   if (first === 0x5b) return 'array'
@@ -108,7 +108,7 @@ function kindOf(first: number | undefined): FieldSpan['kind'] {
 }
 
 /** A stretch of bytes: from `start` up to, not including, `end`. */
-export interface Span {
+export interface ByteSpan {
   readonly start: number
   readonly end: number
 }
@@ -130,7 +130,11 @@ export function afterValue(bytes: Uint8Array, at: number): number {
  * Each value is checked before `visit` sees it.
  * @throws JsonSyntaxError when the object is not well-formed
  */
-export function eachMember(bytes: Uint8Array, open: number, visit: (key: Span, value: Span) => void): number {
+export function eachMember(
+  bytes: Uint8Array,
+  open: number,
+  visit: (key: ByteSpan, value: ByteSpan) => void,
+): number {
   let at = afterSpace(bytes, open + 1)
   if (bytes[at] === CLOSE_BRACE) return at + 1
   for (;;) {
@@ -249,12 +253,12 @@ function isDigit(byte: number | undefined): boolean {
 
 /** The bytes that give a JSON text its shape (RFC 8259 §2, §7). */
 export const QUOTE = 0x22
-const BACKSLASH = 0x5c
+export const BACKSLASH = 0x5c
 export const COMMA = 0x2c
 export const COLON = 0x3a
 const MINUS = 0x2d
 export const OPEN_BRACE = 0x7b
-const CLOSE_BRACE = 0x7d
+export const CLOSE_BRACE = 0x7d
 export const OPEN_BRACKET = 0x5b
 export const CLOSE_BRACKET = 0x5d
 
@@ -348,7 +352,7 @@ function isEscaped(bytes: Uint8Array, quote: number): boolean {
  */
 export function oneSpelt<Word extends string>(
   bytes: Uint8Array,
-  span: Span,
+  span: ByteSpan,
   words: readonly Word[],
 ): Word | undefined {
   const length = span.end - span.start - 2
@@ -362,7 +366,7 @@ export function oneSpelt<Word extends string>(
 /** Bytes of `\u006d`, which stands for one character. */
 const LONGEST_ESCAPE = 6
 
-function spells(bytes: Uint8Array, span: Span, word: string): boolean {
+function spells(bytes: Uint8Array, span: ByteSpan, word: string): boolean {
   const end = span.end - 1
   let at = span.start + 1
   for (let index = 0; index < word.length; index++) {

@@ -1,10 +1,13 @@
-const QUOTE = 0x22
-const COLON = 0x3a
-const BACKSLASH = 0x5c
-const OPEN_BRACKET = 0x5b
-const CLOSE_BRACKET = 0x5d
-const OPEN_BRACE = 0x7b
-const CLOSE_BRACE = 0x7d
+import {
+  afterSpace,
+  BACKSLASH,
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COLON,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+} from './scan.ts'
 
 /** 1 for the bytes that change what the next ones mean; all others are passed over at once. */
 const structural = new Uint8Array(256)
@@ -23,15 +26,6 @@ type JsonShape =
   | { readonly kind: 'truncated' }
   /** Anything else: an array, a scalar, text, something after the object. */
   | { readonly kind: 'other' }
-
-const isSpace = (byte: number | undefined): boolean =>
-  byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
-
-function skipSpace(bytes: Uint8Array, from: number): number {
-  let at = from
-  while (isSpace(bytes[at])) at++
-  return at
-}
 
 /** The position after the string that opens at `from`; -1 where it never closes. */
 function endOfString(bytes: Uint8Array, from: number): number {
@@ -54,7 +48,7 @@ function endOfString(bytes: Uint8Array, from: number): number {
  * @param wanted the object's own keys that are looked for
  */
 export function jsonShape(bytes: Uint8Array, wanted: readonly string[]): JsonShape {
-  const start = skipSpace(bytes, bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0)
+  const start = afterSpace(bytes, bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf ? 3 : 0)
   if (start >= bytes.length) return { kind: 'empty' }
   if (bytes[start] !== OPEN_BRACE) return { kind: 'other' }
   const places = wanted.map(() => -1)
@@ -78,10 +72,10 @@ export function jsonShape(bytes: Uint8Array, wanted: readonly string[]): JsonSha
       const which = wanted.findIndex(
         (key) => key.length === keyEnd - keyStart && isSpelt(bytes, keyStart, key),
       )
-      if (which >= 0) places[which] = skipSpace(bytes, at + 1)
+      if (which >= 0) places[which] = afterSpace(bytes, at + 1)
     }
     if (depth === 0)
-      return skipSpace(bytes, at + 1) < bytes.length ? { kind: 'other' } : { kind: 'object', places }
+      return afterSpace(bytes, at + 1) < bytes.length ? { kind: 'other' } : { kind: 'object', places }
   }
   return { kind: 'truncated' }
 }

@@ -1,5 +1,5 @@
-import { textOf } from '../bytes.ts'
-import type { Span } from './scan.ts'
+import { utf8Text } from '../bytes.ts'
+import type { ByteSpan } from './scan.ts'
 
 const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|([^]))/g
 const CONTROL: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }
@@ -10,23 +10,23 @@ const CONTROL: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t:
  * Escapes that JSON does not know stand for the character behind the backslash (`\m` is `m`), as the
  * most lenient readers have it. Half a surrogate pair stays half.
  */
-export function stringValue(bytes: Uint8Array, span: Span): string {
-  const raw = textOf(bytes, span.start + 1, span.end - 1)
+export function stringValue(bytes: Uint8Array, span: ByteSpan): string {
+  const raw = utf8Text(bytes, span.start + 1, span.end - 1)
   return raw.includes('\\') ? raw.replace(ESCAPE, unescape) : raw
 }
 
 /** The JSON number at `span`; undefined for anything else and for what no double can hold (1e400). */
-export function numberValue(bytes: Uint8Array, span: Span): number | undefined {
-  const whole = wholeNumber(bytes, span)
+export function numberValue(bytes: Uint8Array, span: ByteSpan): number | undefined {
+  const whole = digitsValue(bytes, span)
   if (whole !== undefined) return whole
-  const text = textOf(bytes, span.start, span.end)
+  const text = utf8Text(bytes, span.start, span.end)
   if (!/^-?\d/.test(text)) return undefined
   const value = Number(text)
   return Number.isFinite(value) ? value : undefined
 }
 
 /** Most numbers are a few digits, and need no text to be read. */
-function wholeNumber(bytes: Uint8Array, { start, end }: Span): number | undefined {
+function digitsValue(bytes: Uint8Array, { start, end }: ByteSpan): number | undefined {
   if (end === start || end - start > SAFE_DIGITS) return undefined
   let value = 0
   for (let at = start; at < end; at++) {

@@ -1,7 +1,14 @@
 import type { Instant } from '../../lib/clock.ts'
 import { createMemoryStore, type MemoryStore } from '../memory.ts'
-import type { Lease, Spent } from '../store.ts'
-import { scopesTold, type StateCall, type StateEvent, type StateReply } from './protocol.ts'
+import type { Lease, LocalUsage } from '../store.ts'
+import {
+  fromWireAsk,
+  scopesInReply,
+  type StateCall,
+  type StateEvent,
+  type StateReply,
+  toWireScope,
+} from './protocol.ts'
 
 /** The state of a whole deployment, in one object that all isolates ask. */
 export interface StateObject {
@@ -18,7 +25,7 @@ interface StateObjectOptions {
    */
   readonly at: () => Instant
   /** Uniform in [0, 1). */
-  readonly draw: () => number
+  readonly random: () => number
   /** Calls `task` once after `ms`. */
   readonly after: (ms: number, task: () => void) => void
   /** Tells this life of the object from the ones before: their leases are gone. */
@@ -39,11 +46,11 @@ function before({ now, wall }: Instant, ms: number): Instant {
   return { now: now - ago, wall: wall - ago }
 }
 
-const lasted = ({ sentAt, endedAt }: Spent): number => Math.min(OLDEST_MS, Math.max(0, endedAt - sentAt))
+const lasted = ({ sentAt, endedAt }: LocalUsage): number => Math.min(OLDEST_MS, Math.max(0, endedAt - sentAt))
 
 /** Keeps the same store as a single process does, and writes down what is worth keeping. */
-export function createStateObject({ rows, at, draw, after, life }: StateObjectOptions): StateObject {
-  const store = createMemoryStore({ draw })
+export function createStateObject({ rows, at, random, after, life }: StateObjectOptions): StateObject {
+  const store = createMemoryStore({ random })
   const keeper = keepRows(rows, store, at())
   /** Ids of what was spent elsewhere and is counted: a message that seemed lost may have arrived. */
   const counted = new Set<string>()
@@ -53,21 +60,21 @@ export function createStateObject({ rows, at, draw, after, life }: StateObjectOp
   const inward = (lease: Lease): Lease | undefined =>
     lease.id.startsWith(`${life}.`) ? { ...lease, id: lease.id.slice(life.length + 1) } : undefined
 
-  function take(event: StateEvent, at: Instant): void {
+  function apply(event: StateEvent, at: Instant): void {
     if (event.kind === 'remember')
       return void store.remember(event.key, event.upstream, { ttlMs: event.ttlMs, at })
-    if (event.kind === 'spent') return spend(event, at)
+    if (event.kind === 'spent') return recordUsage(event, at)
     const lease = inward(event.lease)
     if (lease === undefined) return
     if (event.kind === 'confirm') store.confirm(lease, event.answer, at)
     else store.settle(lease, event.outcome, at)
   }
 
-  function spend({ id, spent }: Extract<StateEvent, { kind: 'spent' }>, ended: Instant): void {
+  function recordUsage({ id, spent }: Extract<StateEvent, { kind: 'spent' }>, ended: Instant): void {
     if (counted.has(id)) return
     counted.add(id)
     if (counted.size > MOST_COUNTED) counted.delete(counted.values().next().value ?? id)
-    store.spend({ ...spent, sentAt: ended.now - lasted(spent) }, ended)
+    store.recordUsage({ ...spent, sentAt: ended.now - lasted(spent) }, ended)
   }
 
   function scheduleWrite(): void {
@@ -82,12 +89,13 @@ export function createStateObject({ rows, at, draw, after, life }: StateObjectOp
   return {
     answer({ events, scopes, keys = [], acquire, now: sentAt }) {
       const now = at()
-      for (const event of events) take(event, before(now, sentAt - event.at))
-      const lease = acquire === undefined ? undefined : store.acquire(acquire.order, acquire.ask, now)
-      const wanted = scopes ?? (acquire === undefined ? [] : scopesTold(acquire.order, lease))
+      for (const event of events) apply(event, before(now, sentAt - event.at))
+      const lease =
+        acquire === undefined ? undefined : store.acquire(acquire.order, fromWireAsk(acquire.ask), now)
+      const wanted = scopes ?? (acquire === undefined ? [] : scopesInReply(acquire.order, lease))
       if (events.length > 0 || lease !== undefined) scheduleWrite()
       return {
-        states: store.snapshot(wanted).map((state) => state ?? null),
+        states: store.snapshot(wanted).map(toWireScope),
         upstreams: keys.map((key) => store.recall(key, now) ?? null),
         lease: lease === undefined ? null : { ...lease, id: `${life}.${lease.id}` },
       }
@@ -122,8 +130,8 @@ function keepRows(rows: Rows, store: MemoryStore, at: Instant): RowKeeper {
     version: 1,
     savedAt: at.wall,
     now: at.now,
-    scopes: entriesOf(written.scope),
-    affinity: entriesOf(written.key).map(([key, [upstream, until]]) => [key, upstream, until]),
+    scopes: rowEntries(written.scope),
+    affinity: rowEntries(written.key).map(([key, [upstream, until]]) => [key, upstream, until]),
   }
   store.restore(kept, at)
 
@@ -151,7 +159,7 @@ function keepRows(rows: Rows, store: MemoryStore, at: Instant): RowKeeper {
   }
 }
 
-function entriesOf(texts: ReadonlyMap<string, string>): [string, [unknown, unknown]][] {
+function rowEntries(texts: ReadonlyMap<string, string>): [string, [unknown, unknown]][] {
   const entries: [string, [unknown, unknown]][] = []
   for (const [key, text] of texts) {
     try {

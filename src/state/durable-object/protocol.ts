@@ -1,7 +1,8 @@
 import type { Outcome } from '../../pool/outcome.ts'
 import type { Claim } from '../../pool/upstream.ts'
 import type { ScopeState } from '../scope.ts'
-import type { Answer, Ask, Lease, Spent } from '../store.ts'
+import { breakerFrom, storedBreaker, type StoredBreaker } from '../snapshot.ts'
+import type { AnswerStart, Ask, Lease, LocalUsage } from '../store.ts'
 
 /** One round trip to the object: what has happened, and what is asked. Plain JSON, no secret in it. */
 export interface StateCall {
@@ -13,34 +14,62 @@ export interface StateCall {
   readonly scopes?: readonly string[]
   /** Keys whose upstreams are wanted. */
   readonly keys?: readonly string[]
-  readonly acquire?: { readonly order: readonly Claim[]; readonly ask: Ask }
+  readonly acquire?: { readonly order: readonly Claim[]; readonly ask: WireAsk }
 }
 
 /** Something that ended or became known, told later and together with others. Telling it twice does no harm. */
 export type StateEvent = { /** Ms on the isolate's clock. */ readonly at: number } & (
-  | { readonly kind: 'confirm'; readonly lease: Lease; readonly answer: Answer }
+  | { readonly kind: 'confirm'; readonly lease: Lease; readonly answer: AnswerStart }
   | { readonly kind: 'settle'; readonly lease: Lease; readonly outcome: Outcome }
   | { readonly kind: 'remember'; readonly key: string; readonly upstream: string; readonly ttlMs: number }
   /** Sent without a lease of the object, while that was slow or away; `id` is its own among all isolates. */
-  | { readonly kind: 'spent'; readonly id: string; readonly spent: Spent }
+  | { readonly kind: 'spent'; readonly id: string; readonly spent: LocalUsage }
 )
 
 /** What the object answers. */
 export interface StateReply {
-  /** One for each scope asked for; with `acquire`, see `scopesTold`. */
-  readonly states: readonly (ScopeState | null)[]
+  /** One for each scope asked for; with `acquire`, see `scopesInReply`. */
+  readonly states: readonly (WireScope | null)[]
   /** One for each key asked for. */
   readonly upstreams: readonly (string | null)[]
   /** Null when nobody has room, or nothing was to be acquired. */
   readonly lease: Lease | null
 }
 
+/**
+ * Names on the wire stay what they are, whatever the code calls a thing: while a version is rolled out, isolates and
+ * objects of two versions talk to each other.
+ */
+type WireAsk = Omit<Ask, 'pinKeys'> & { readonly heldBy?: Ask['pinKeys'] }
+
+/** A scope's state as it travels. */
+interface WireScope extends Omit<ScopeState, 'breaker' | 'learnedConcurrency'> {
+  readonly cooldown?: StoredBreaker | undefined
+  readonly crowd?: ScopeState['learnedConcurrency']
+}
+
+export const toWireAsk = ({ pinKeys, ...ask }: Ask): WireAsk => ({ ...ask, heldBy: pinKeys })
+export const fromWireAsk = ({ heldBy, ...ask }: WireAsk): Ask => ({ ...ask, pinKeys: heldBy })
+
+/** Null = nothing is known of the scope. */
+export function toWireScope(state: ScopeState | undefined): WireScope | null {
+  if (state === undefined) return null
+  const { breaker, learnedConcurrency, ...rest } = state
+  return { ...rest, cooldown: breaker && storedBreaker(breaker), crowd: learnedConcurrency }
+}
+
+export function fromWireScope(state: WireScope | null): ScopeState | undefined {
+  if (state === null) return undefined
+  const { cooldown, crowd, ...rest } = state
+  return { ...rest, breaker: cooldown && breakerFrom(cooldown), learnedConcurrency: crowd }
+}
+
 /** Where somebody had room, so many of the order are told of besides: the rest is no concern of that request. */
-const MOST_TOLD = 8
+const MOST_CLAIMS_IN_REPLY = 8
 
 /** The scopes whose states are told with a lease, or where nobody had room, each once and in the order of the reply. */
-export function scopesTold(order: readonly Claim[], lease: Lease | undefined): string[] {
-  return scopesOf(lease === undefined ? order : [lease.claim, ...order.slice(0, MOST_TOLD)])
+export function scopesInReply(order: readonly Claim[], lease: Lease | undefined): string[] {
+  return scopesOf(lease === undefined ? order : [lease.claim, ...order.slice(0, MOST_CLAIMS_IN_REPLY)])
 }
 
 function scopesOf(order: readonly Claim[]): string[] {

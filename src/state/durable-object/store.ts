@@ -10,9 +10,16 @@
  */
 import type { Claim } from '../../pool/upstream.ts'
 import type { RemoteStore } from '../fallback-store.ts'
-import { standingOf } from '../headroom.ts'
+import { claimSnapshotOf } from '../headroom.ts'
 import type { ScopeState } from '../scope.ts'
-import { scopesTold, type StateCall, type StateEvent, type StateReply } from './protocol.ts'
+import {
+  fromWireScope,
+  scopesInReply,
+  type StateCall,
+  type StateEvent,
+  type StateReply,
+  toWireAsk,
+} from './protocol.ts'
 
 /** What a store over an object is given. */
 interface ObjectStoreOptions extends StateCacheOptions, Omit<OutboxOptions, 'send'> {
@@ -36,12 +43,12 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
   let reported = 0
 
   async function ask(question: Omit<StateCall, 'events' | 'now'>): Promise<StateReply> {
-    const events = outbox.take()
+    const events = outbox.takeBatch()
     try {
       const reply = await call({ ...question, events, now: now() })
       const { scopes, acquire } = question
-      const told = scopes ?? scopesTold(acquire?.order ?? [], reply.lease ?? undefined)
-      cache.keepStates(told, reply.states)
+      const answered = scopes ?? scopesInReply(acquire?.order ?? [], reply.lease ?? undefined)
+      cache.keepStates(answered, reply.states.map(fromWireScope))
       return reply
     } catch (error) {
       outbox.putBack(events)
@@ -51,16 +58,16 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
 
   return {
     snapshot: (scopes) => cache.states(scopes),
-    standings: (claims) =>
-      claims.map(({ draws }) => standingOf(cache.states(draws.map(({ scope }) => scope)))),
+    claimSnapshots: (claims) =>
+      claims.map(({ draws }) => claimSnapshotOf(cache.states(draws.map(({ scope }) => scope)))),
     async look(scopes) {
       const { states } = await ask({ scopes })
-      return states.map((state) => state ?? undefined)
+      return states.map(fromWireScope)
     },
     async acquire(order, question) {
-      const { stickTo, heldBy = [] } = question
-      const keys = stickTo === undefined ? heldBy : [...heldBy, stickTo]
-      const { lease, upstreams } = await ask({ acquire: { order, ask: question }, keys })
+      const { stickTo, pinKeys = [] } = question
+      const keys = stickTo === undefined ? pinKeys : [...pinKeys, stickTo]
+      const { lease, upstreams } = await ask({ acquire: { order, ask: toWireAsk(question) }, keys })
       for (const [at, key] of keys.entries()) cache.keepUpstream(key, upstreams[at] ?? null)
       return lease ?? undefined
     },
@@ -74,8 +81,8 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
       cache.loosen(lease.claim)
       outbox.put({ kind: 'settle', at: at.now, lease, outcome })
     },
-    report: (spent) =>
-      outbox.put({ kind: 'spent', at: spent.endedAt, id: `${isolate}.${reported++}`, spent }),
+    reportUsage: (usage) =>
+      outbox.put({ kind: 'spent', at: usage.endedAt, id: `${isolate}.${reported++}`, spent: usage }),
     recall(key) {
       const known = cache.upstream(key)
       return known === undefined ? null : (known ?? undefined)
@@ -91,7 +98,7 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
 interface StateCache {
   /** As they are worth believing now; undefined = nothing is known, and the object decides. */
   states(scopes: readonly string[]): (ScopeState | undefined)[]
-  keepStates(scopes: readonly string[], states: readonly (ScopeState | null)[]): void
+  keepStates(scopes: readonly string[], states: readonly (ScopeState | undefined)[]): void
   /** A request has ended: what closed these scopes may be over. */
   loosen(claim: Claim): void
   /** Who served a key; null = nobody did; undefined = not known here. */
@@ -131,14 +138,14 @@ function createStateCache({ now, ownInFlight }: StateCacheOptions): StateCache {
   function believed(scope: string, { value, at }: Heard<ScopeState | undefined>): ScopeState | undefined {
     const age = now() - at
     if (value === undefined || age <= EXACT_MS) return value
-    const rests = age <= BELIEVED_MS && value.cooldown?.probe === undefined
+    const rests = age <= BELIEVED_MS && value.breaker?.probe === undefined
     return {
       ...value,
       windows: {},
       inFlight: ownInFlight(scope),
-      crowd: undefined,
+      learnedConcurrency: undefined,
       tooLarge: undefined,
-      cooldown: rests ? value.cooldown : undefined,
+      breaker: rests ? value.breaker : undefined,
     }
   }
 
@@ -149,8 +156,7 @@ function createStateCache({ now, ownInFlight }: StateCacheOptions): StateCache {
         return heard && believed(scope, heard)
       }),
     keepStates(scopes, heard) {
-      for (const [index, scope] of scopes.entries())
-        put(states, scope, { value: heard[index] ?? undefined, at: now() })
+      for (const [index, scope] of scopes.entries()) put(states, scope, { value: heard[index], at: now() })
     },
     loosen({ draws }) {
       for (const { scope } of draws) {
@@ -177,7 +183,7 @@ interface Outbox {
   /** It is told within 20 ms, or as soon as the object can be reached, unless a message takes it along before. */
   put(event: StateEvent): void
   /** The oldest, for a message that leaves now. */
-  take(): readonly StateEvent[]
+  takeBatch(): readonly StateEvent[]
   /** They did not arrive. */
   putBack(events: readonly StateEvent[]): void
 }
@@ -199,9 +205,9 @@ const GATHER_MS = 20
 /** Between two tries of telling an object that is away. */
 const AGAIN_MS = 1_000
 /** Platforms let a request's context live on for half a minute. What is left then is told with the next event. */
-const PATIENCE_MS = 25_000
+const DELIVERY_TIMEOUT_MS = 25_000
 /** A gathering that was silent for so long has died with the request that began it. */
-const LOST_MS = 5_000
+const LOST_GATHERING_MS = 5_000
 /** More than an isolate collects in the longest outage that is worth telling of afterwards. */
 const MOST_KEPT = 10_000
 /** As many go with one message: whoever acquires with it must not wait long for what happened before. */
@@ -214,7 +220,7 @@ function createOutbox({ now, after, defer, send }: OutboxOptions): Outbox {
   const pause = (ms: number): Promise<void> => new Promise((go) => void after(ms, go))
 
   async function gather(): Promise<void> {
-    const end = now() + PATIENCE_MS
+    const end = now() + DELIVERY_TIMEOUT_MS
     lastSign = now()
     await pause(GATHER_MS)
     while (events.length > 0 && now() < end) {
@@ -229,7 +235,7 @@ function createOutbox({ now, after, defer, send }: OutboxOptions): Outbox {
   }
 
   function begin(): void {
-    if (now() >= lastSign + LOST_MS) defer(gather())
+    if (now() >= lastSign + LOST_GATHERING_MS) defer(gather())
   }
 
   return {
@@ -237,7 +243,7 @@ function createOutbox({ now, after, defer, send }: OutboxOptions): Outbox {
       events.push(event)
       begin()
     },
-    take: () => events.splice(0, MOST_AT_ONCE),
+    takeBatch: () => events.splice(0, MOST_AT_ONCE),
     putBack(back) {
       events = [...back, ...events].slice(-MOST_KEPT)
       if (back.length > 0) begin()

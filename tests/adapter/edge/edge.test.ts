@@ -92,8 +92,8 @@ describe('a Worker', () => {
     expect(await refusal({ AILOAD_CONFIG: '{"auth_token":"sk-inside","models":[]}' }, 'sk-inside')).toMatch(
       /models/,
     )
-    const open = { AILOAD_CONFIG: '{"auth_token":"${MISSING}","models":[]}' }
-    expect(await refusal(open, '${MISSING}')).toBe(await refusal(open))
+    const openHandler = { AILOAD_CONFIG: '{"auth_token":"${MISSING}","models":[]}' }
+    expect(await refusal(openHandler, '${MISSING}')).toBe(await refusal(openHandler))
     expect(await refusal({ AILOAD_CONFIG: '{"auth_token":"","models":[]}' }, '')).not.toMatch(/models/)
   })
 })

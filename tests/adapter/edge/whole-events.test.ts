@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { respondInWholeEvents } from '../../../src/adapter/edge/whole-events.ts'
+import { toWholeEventsResponse } from '../../../src/adapter/edge/whole-events.ts'
 import { END, type ByteReader } from '../../../src/lib/bytes.ts'
 
 const STREAM = { 'content-type': 'text/event-stream' }
@@ -21,7 +21,7 @@ function bodyOf(chunks: readonly string[], ending: 'end' | 'break' = 'end'): Byt
 }
 
 const respond = (body: ByteReader, headers: Record<string, string> = STREAM): Response =>
-  respondInWholeEvents({ status: 200, headers, body }, undefined)
+  toWholeEventsResponse({ status: 200, headers, body }, undefined)
 
 describe('an answer in whole events', () => {
   test('is the same bytes, wherever they are cut', async () => {

@@ -1,12 +1,18 @@
 import { expect, test } from 'vitest'
-import { answerTo, completionOf, natures, parseAsked, piecesOf } from '../../../src/cli/demo/upstream.ts'
+import {
+  answerTo,
+  completionOf,
+  profiles,
+  parseChatRequest,
+  piecesOf,
+} from '../../../src/cli/demo/upstream.ts'
 
-const [nature] = natures
+const [nature] = profiles
 const asked = (body: object) =>
-  parseAsked(JSON.stringify({ messages: [{ role: 'user', content: 'Hello' }], ...body }))
+  parseChatRequest(JSON.stringify({ messages: [{ role: 'user', content: 'Hello' }], ...body }))
 
 test.each(['', 'x', '[]', 'null', '{}', '{"messages":"x"}'])('%j is no request', (text) => {
-  expect(parseAsked(text)).toBeUndefined()
+  expect(parseChatRequest(text)).toBeUndefined()
 })
 
 test('the question is the last thing that the user said, in parts too', () => {
@@ -30,7 +36,7 @@ test('max_tokens cuts the answer, and says so', () => {
 })
 
 test('every question has an answer that says who wrote it, and its pieces are the whole text', () => {
-  for (const nature of natures) {
+  for (const nature of profiles) {
     for (const question of ['', 'Hi!', 'rate limits?', 'What is the meaning of life?', '你好']) {
       const text = answerTo(question, nature)
       expect(text.startsWith(`This is the ${nature.name} upstream`)).toBe(true)

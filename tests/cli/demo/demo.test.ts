@@ -5,18 +5,18 @@ import OpenAI, { RateLimitError } from 'openai'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
 import { portOf, spawnAiload, temporaryDirectory, type AiloadProcess } from '../../support/gateway-process.ts'
 
-let demo: AiloadProcess
+let runDemo: AiloadProcess
 let directory = ''
 let base = ''
 let client: OpenAI
 
 beforeAll(async () => {
   directory = temporaryDirectory()
-  demo = spawnAiload(['demo', '--port', '0'], { directory })
-  base = `http://127.0.0.1:${await portOf(demo)}`
+  runDemo = spawnAiload(['demo', '--port', '0'], { directory })
+  base = `http://127.0.0.1:${await portOf(runDemo)}`
   client = new OpenAI({ baseURL: `${base}/v1`, apiKey: 'sk-demo', maxRetries: 0 })
 })
-afterAll(() => demo.stop())
+afterAll(() => runDemo.stop())
 
 const ask = (content: string, model = 'auto') => ({ model, messages: [{ role: 'user' as const, content }] })
 
@@ -31,12 +31,12 @@ test('the demo prints lines to copy, with the port that it really has', () => {
     '/metrics',
     'Ctrl-C',
   ]) {
-    expect(demo.stdout).toContain(line)
+    expect(runDemo.stdout).toContain(line)
   }
 })
 
 test('the lines to copy do what they say in a shell', async () => {
-  const lines = demo.stdout
+  const lines = runDemo.stdout
     .split('\n')
     .filter((line) => /^ {2}(?:curl|\(for) /.test(line) && !line.includes('/break'))
   expect(lines).toHaveLength(5)
@@ -99,14 +99,14 @@ test('asked for alone, the limited upstream is out of quota after five a minute'
 })
 
 test('a broken upstream is not noticed, and mended with the same line', async () => {
-  const [, url = ''] = /curl -X POST (\S+\/break)/.exec(demo.stdout) ?? []
+  const [, url = ''] = /curl -X POST (\S+\/break)/.exec(runDemo.stdout) ?? []
   const turn = async (): Promise<string> => (await fetch(url, { method: 'POST' })).text()
   expect(await turn()).toBe('quick answers 500 from now on\n')
   const answers = await Promise.all(
     Array.from({ length: 4 }, () => client.chat.completions.create(ask('Hello'))),
   )
   expect(answers.map(({ model }) => model)).not.toContain('demo-quick')
-  await demo.printed(/quick: 500/)
+  await runDemo.printed(/quick: 500/)
   expect(await turn()).toBe('quick works again\n')
 })
 

@@ -4,15 +4,15 @@ import { pathToFileURL } from 'node:url'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import { traceOf } from '../../src/cli/process.ts'
+import { errorTrace } from '../../src/errors.ts'
 import { temporaryDirectory } from '../support/gateway-process.ts'
 
 test('a trace has the name, the code and the frames of an error, and nothing of its message', () => {
   const error = Object.assign(new TypeError('Bearer sk-secret\n    at sk-secret (sk-secret.ts:1:1)'), {
     code: 'ERR_INVALID_CHAR',
   })
-  const trace = traceOf(error)
-  expect(trace).toMatch(/^TypeError ERR_INVALID_CHAR at .*last-words\.test\.ts:\d+:\d+/)
+  const trace = errorTrace(error)
+  expect(trace).toMatch(/^TypeError ERR_INVALID_CHAR at .*crash-handlers\.test\.ts:\d+:\d+/)
   expect(trace).not.toContain('sk-secret')
   expect(trace).not.toContain('\n')
 })
@@ -20,25 +20,25 @@ test('a trace has the name, the code and the frames of an error, and nothing of 
 test.each([['text sk-secret'], [undefined], [{ message: 'sk-secret' }]])(
   '%j thrown is told without its value',
   (thrown) => {
-    expect(traceOf(thrown)).toBe('a value that is not an Error was thrown')
+    expect(errorTrace(thrown)).toBe('a value that is not an Error was thrown')
   },
 )
 
 test('an error whose stack was taken away has a name still', () => {
   const error = new RangeError('sk-secret')
   delete error.stack
-  expect(traceOf(error)).toBe('RangeError')
+  expect(errorTrace(error)).toBe('RangeError')
 })
 
-/** Runs a script that has the last words installed, as a process of its own. */
+/** Runs a script that has the crash handlers installed, as a process of its own. */
 async function run(script: string): Promise<{ code: number; stdout: string; stderr: string }> {
   const file = join(temporaryDirectory(), 'script.ts')
   const from = (path: string): string => JSON.stringify(pathToFileURL(join(import.meta.dirname, path)).href)
   writeFileSync(
     file,
-    `import { installLastWords } from ${from('../../src/cli/process.ts')}
+    `import { installCrashHandlers } from ${from('../../src/cli/process.ts')}
      const told = []
-     installLastWords({ tell: (line) => told.push(line), flush: () => console.log(told.join('\\n')) })
+     installCrashHandlers({ log: (line) => told.push(line), flush: () => console.log(told.join('\\n')) })
      ${script}`,
   )
   const args = ['--import', import.meta.resolve('tsx'), file]

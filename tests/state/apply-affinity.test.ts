@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { stuckOrder, type Sticking } from '../../src/state/memory.ts'
+import { applyAffinity, type AffinityKeys } from '../../src/state/memory.ts'
 import { claimOf } from './claims.ts'
 
 const ORDER = [
@@ -10,25 +10,25 @@ const ORDER = [
 ]
 const SERVED: Record<string, string> = { 'by b': 'b', 'by d': 'd', 'by one that left': 'z' }
 
-test.each<Sticking & { ids: string; because: string }>([
+test.each<AffinityKeys & { ids: string; because: string }>([
   { stickTo: 'by b', ids: 'bacd', because: 'who served the key goes first' },
   { stickTo: 'by d', ids: 'abdc', because: 'nobody is moved in front of a better tier' },
   { stickTo: 'new', ids: 'abcd', because: 'nobody served it' },
   { stickTo: 'by one that left', ids: 'abcd', because: 'that one cannot be had' },
   {
-    heldBy: ['new', 'by d', 'by b'],
+    pinKeys: ['new', 'by d', 'by b'],
     ids: 'd',
     because: 'an answer exists on one account, and the first known id counts',
   },
   {
-    heldBy: ['by one that left'],
+    pinKeys: ['by one that left'],
     ids: '',
     because: 'what nobody of the order holds is found nowhere else in it',
   },
-  { heldBy: ['new'], stickTo: 'by b', ids: 'bacd', because: 'an unknown answer follows the affinity rule' },
-])('$stickTo $heldBy: $ids, since $because', ({ ids, stickTo, heldBy }) => {
+  { pinKeys: ['new'], stickTo: 'by b', ids: 'bacd', because: 'an unknown answer follows the affinity rule' },
+])('$stickTo $pinKeys: $ids, since $because', ({ ids, stickTo, pinKeys }) => {
   expect(
-    stuckOrder(ORDER, { stickTo, heldBy }, (key) => SERVED[key])
+    applyAffinity(ORDER, { stickTo, pinKeys }, (key) => SERVED[key])
       .map(({ id }) => id)
       .join(''),
   ).toBe(ids)

@@ -105,9 +105,9 @@ describe('what is passed on', () => {
   test('a query stays as it was on the wire, where the runtime tells', async () => {
     const { deps, calls } = sole()
     const target = "/v1/files?q=it's%20%C3%A4&r=1"
-    const arrive: typeof deps.arrive = (request, env) => ({ ...deps.arrive(request, env), target })
+    const receive: typeof deps.receive = (request, env) => ({ ...deps.receive(request, env), target })
     const request = new Request(`http://gateway.test${target}`, { headers: { 'api-key': TOKEN } })
-    await createApp({ ...deps, arrive }).fetch(request, {})
+    await createApp({ ...deps, receive }).fetch(request, {})
     expect(calls[0]!.url).toBe(`https://a.test${target}`)
   })
 
@@ -312,7 +312,7 @@ test('a client that leaves is an end that blames nobody', async () => {
     throw new TransportError('aborted', 'gone')
   })
   const request = new Request('http://gateway.test/v1/files', { headers: { 'api-key': TOKEN } })
-  const response = await gateway.app.fetch(request, { gone: controller.signal })
+  const response = await gateway.app.fetch(request, { clientSignal: controller.signal })
   expect(response.status).toBe(499)
   expect(gateway.requests()).toMatchObject([{ status: 499, attempts: [{ outcome: 'aborted' }] }])
   expect(gateway.openLeases).toBe(0)
