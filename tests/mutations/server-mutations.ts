@@ -114,8 +114,8 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file,
-    search: 'if (isDraining) outgoing.shouldKeepAlive = false',
-    replace: '',
+    search: 'if (isDraining || incoming.headers.upgrade',
+    replace: 'if (incoming.headers.upgrade',
     because: 'half a request is answered as the last of its connection while the server drains',
     tests,
   },

@@ -127,7 +127,8 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
     connection.active = messages
     open += 1
     outgoing.on('close', () => finished(connection))
-    if (isDraining) outgoing.shouldKeepAlive = false
+    // Node's parser drops what is read together with a request that asks for another protocol, though it is answered.
+    if (isDraining || incoming.headers.upgrade !== undefined) outgoing.shouldKeepAlive = false
     const fault = requestFault(incoming)
     if (fault !== undefined) return answerFault(outgoing, fault)
     if (incoming.url === '*') incoming.url = '/'

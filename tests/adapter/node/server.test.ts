@@ -100,6 +100,19 @@ test('CONNECT behind a request that is being answered cuts the connection, and n
   expect(await bed.drain(1_000)).toEqual({ cut: 0 })
 })
 
+test.each(['', 'body'])(
+  'a request for another protocol is answered in this one, as the last of its connection (its body: "%s")',
+  async (body) => {
+    const { port } = await startServerBed()
+    const client = await connectRaw(port)
+    const headers = { connection: 'upgrade', upgrade: 'h2c', 'content-length': body.length }
+    client.send(headOf('POST /echo HTTP/1.1', headers) + body + get('/empty'))
+    expect(await client.ended()).toBe('closed')
+    expect(client.statuses).toEqual([200])
+    expect(client.text).toMatch(/connection: close\r\n/i)
+  },
+)
+
 test('junk behind a request that is being answered is refused when that has its answer', async () => {
   const bed = await startServerBed()
   const client = await connectRaw(bed.port)
