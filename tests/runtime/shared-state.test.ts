@@ -57,7 +57,7 @@ describe('isolates over one Durable Object', () => {
     running = await startWorkers(limited(to), { sockets: 2 })
     const answers = await Promise.all(Array.from({ length: 30 }, (_, nth) => chat(running[nth % 2]!)))
     const later = [await chat(running[0]!), await chat(running[1]!)]
-    expect(running[0]!.output()).not.toContain('memory serves')
+    expect(running[0]!.output()).not.toContain('state is kept in this isolate')
     expect(to.requests).toHaveLength(LIMIT)
     expect(answers.filter(({ status }) => status === 200)).toHaveLength(LIMIT)
     expect(later.map(({ status }) => status)).toEqual([429, 429])
@@ -220,7 +220,7 @@ describe('isolates over one Durable Object', () => {
       // What has ended is told after 20 ms.
       await new Promise((go) => setTimeout(go, 200))
     }
-    expect(running[0]!.output()).not.toContain('memory serves')
+    expect(running[0]!.output()).not.toContain('state is kept in this isolate')
   })
 
   test('what was sent while the object was away counts when it is back', async () => {
@@ -231,7 +231,7 @@ describe('isolates over one Durable Object', () => {
         'this.since ??= Date.now(); if (Date.now() < this.since + 2000) throw new Error("down"); return super.fetch(request)',
     })
     for (let nth = 0; nth < 6; nth++) expect((await chat(running[0]!)).status).toBe(200)
-    expect(running[0]!.output()).toContain('memory serves')
+    expect(running[0]!.output()).toContain('state is kept in this isolate')
     await new Promise((go) => setTimeout(go, 5_000))
     for (let nth = 0; nth < LIMIT; nth++) await chat(running[1]!)
     expect(to.requests).toHaveLength(LIMIT)
