@@ -34,7 +34,7 @@ export async function relayRoute(
     memory: deps.memory,
   })
   try {
-    const body = parseBody(bytes, incoming.headers['content-type'] ?? '')
+    const body = parseBody(bytes, incoming.headers['content-type'] ?? '', deps.native)
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const request = relayRequestOf(context, relayedPath, body)
     context.logged = true

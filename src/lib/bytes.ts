@@ -127,6 +127,14 @@ export function createByteSearch(needle: Uint8Array): ByteSearch {
   }
 }
 
+/** What some runtimes do with bytes in native code, some ten times as quick as it can be written here. */
+export interface NativeBytes {
+  /** Whether all of them are valid UTF-8. */
+  isUtf8(bytes: Uint8Array): boolean
+  /** Where `needle` stands first at or behind `from`; −1 = nowhere. */
+  find(bytes: Uint8Array, needle: Uint8Array, from: number): number
+}
+
 /** Whether `needle` stands at `at`. */
 export function matchesAt(bytes: Uint8Array, at: number, needle: Uint8Array): boolean {
   for (let index = 0; index < needle.length; index++) {

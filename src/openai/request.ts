@@ -8,7 +8,7 @@
  * usage         the tokens that an answer says it has cost
  */
 import { GatewayError } from '../errors.ts'
-import { createByteSearch, utf8Bytes } from '../lib/bytes.ts'
+import { createByteSearch, utf8Bytes, type NativeBytes } from '../lib/bytes.ts'
 import { type JsonScan, JsonSyntaxError, QUOTE, replaceField, scanTopLevel } from '../lib/json/scan.ts'
 import { numberValue, stringValue } from '../lib/json/values.ts'
 import { findFormField, MultipartError, replaceFormField } from '../lib/multipart.ts'
@@ -37,12 +37,12 @@ const WANTED = ['model', 'stream', ...ESTIMATE_FIELDS, ...AFFINITY_FIELDS]
  *
  * @throws GatewayError `invalid_json`, `invalid_model` or `invalid_multipart`
  */
-export function parseBody(bytes: Uint8Array, contentType: string): ParsedBody {
-  return /^\s*multipart\//i.test(contentType) ? parseMultipart(bytes, contentType) : parseJson(bytes)
+export function parseBody(bytes: Uint8Array, contentType: string, native?: NativeBytes): ParsedBody {
+  return /^\s*multipart\//i.test(contentType) ? parseMultipart(bytes, contentType) : parseJson(bytes, native)
 }
 
-function parseJson(bytes: Uint8Array): ParsedBody {
-  const scan = scanned(bytes)
+function parseJson(bytes: Uint8Array, native: NativeBytes | undefined): ParsedBody {
+  const scan = scanned(bytes, native)
   return {
     model: modelOf(scan),
     stream: scan.fields.get('stream')?.at(-1)?.kind === 'true',
@@ -51,9 +51,9 @@ function parseJson(bytes: Uint8Array): ParsedBody {
   }
 }
 
-function scanned(bytes: Uint8Array): JsonScan {
+function scanned(bytes: Uint8Array, native: NativeBytes | undefined): JsonScan {
   try {
-    return scanTopLevel(bytes, WANTED)
+    return scanTopLevel(bytes, WANTED, native)
   } catch (error) {
     if (!(error instanceof JsonSyntaxError)) throw error
     const what =
@@ -125,7 +125,7 @@ const WRITES = new Set<Endpoint>(['chat', 'completions', 'responses'])
 /** Bounded work: four fields, and one pass over the body for pictures in it. */
 export function estimateOf(scan: JsonScan, endpoint: Endpoint): TokenEstimate {
   if (!SPENDS_TOKENS.has(endpoint)) return { inputTokens: undefined, outputTokens: undefined, choices: 1 }
-  const inputTokens = inputOf(scan.bytes)
+  const inputTokens = inputOf(scan)
   if (!WRITES.has(endpoint)) return { inputTokens, outputTokens: 0, choices: 1 }
   const most =
     numberField(scan, 'max_completion_tokens') ??
@@ -144,23 +144,25 @@ function numberField(scan: JsonScan, name: string): number | undefined {
   return span?.kind === 'number' ? numberValue(scan.bytes, span) : undefined
 }
 
-const nextData = createByteSearch(new TextEncoder().encode(';base64,'))
+const DATA = new TextEncoder().encode(';base64,')
+const searchData = createByteSearch(DATA)
 /** What comes behind so many files counts as text: no request has more, and each costs a search. */
 const MOST_IMAGES = 1_000
 /** Shorter bodies hold no picture worth the search. */
 const LEAST_WITH_IMAGE = 2048
 
 /** Text by its bytes; a file inside it (a `data:` URL) by its number, since its bytes say nothing of its tokens. */
-function inputOf(bytes: Uint8Array): number {
+function inputOf({ bytes, native }: JsonScan): number {
+  const nextData = (from: number): number => native?.find(bytes, DATA, from) ?? searchData(bytes, from)
   let images = 0
   let imageBytes = 0
-  let at = bytes.length > LEAST_WITH_IMAGE ? nextData(bytes, 0) : -1
+  let at = bytes.length > LEAST_WITH_IMAGE ? nextData(0) : -1
   while (at >= 0 && images < MOST_IMAGES) {
     const end = bytes.indexOf(QUOTE, at)
     if (end < 0) break
     images += 1
     imageBytes += end - at
-    at = nextData(bytes, end)
+    at = nextData(end)
   }
   return Math.ceil((bytes.length - imageBytes) / BYTES_PER_TOKEN) + images * IMAGE_TOKENS
 }

@@ -14,7 +14,9 @@
  * replace-file    replaces a file so that no reader sees half of it
  * log-sink        the standard output in batches
  */
+import { isUtf8 } from 'node:buffer'
 import type { Config } from '../../config/config.ts'
+import type { NativeBytes } from '../../lib/bytes.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { createClock, createGateway } from '../gateway.ts'
@@ -46,6 +48,13 @@ interface NodeGatewayOptions {
   readonly lastReload?: () => ReloadResult | undefined
 }
 
+/** Both are views: `Buffer` searches its own memory. */
+const native: NativeBytes = {
+  isUtf8,
+  find: (bytes, needle, from) =>
+    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(needle, from),
+}
+
 /** Everything impure of a gateway on Node is made here, and nowhere else. */
 export async function startNodeGateway(options: NodeGatewayOptions): Promise<NodeGateway> {
   const timers = createTimerWheel()
@@ -63,6 +72,7 @@ export async function startNodeGateway(options: NodeGatewayOptions): Promise<Nod
     send,
     arrive: createNodeReceive(timers),
     respond: toNodeResponse,
+    native,
     log: report,
     expect: store.expect,
     version,

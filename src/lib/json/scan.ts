@@ -7,11 +7,14 @@
  * shape   what bytes look like from above, also where they are cut: for answers and their usage
  * utf8    where bytes stop being UTF-8
  */
+import type { NativeBytes } from '../bytes.ts'
 import { invalidUtf8At } from './utf8.ts'
 
 /** What one scan of a JSON object found. */
 export interface JsonScan {
   readonly bytes: Uint8Array
+  /** That of the runtime, where it has some. */
+  readonly native: NativeBytes | undefined
   /** Every occurrence of each wanted field that is there, in order; most readers go by the last. */
   readonly fields: ReadonlyMap<string, readonly FieldSpan[]>
   /** Offset of the opening brace. */
@@ -37,8 +40,8 @@ const MAX_OCCURRENCES = 1000
  * nesting is not recursion, the time is linear.
  * @throws JsonSyntaxError; kind `not-an-object` for well-formed JSON of another kind
  */
-export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[]): JsonScan {
-  const broken = invalidUtf8At(bytes)
+export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[], native?: NativeBytes): JsonScan {
+  const broken = native?.isUtf8(bytes) === true ? -1 : invalidUtf8At(bytes)
   if (broken >= 0) throw new JsonSyntaxError('utf8', 'not valid UTF-8', broken)
   const objectStart = afterSpace(bytes, startsWithMark(bytes) ? 3 : 0)
   if (bytes[objectStart] !== OPEN_BRACE) {
@@ -58,7 +61,7 @@ export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[]): Json
   })
   expectEnd(bytes, end)
   const isEmptyObject = bytes[afterSpace(bytes, objectStart + 1)] === CLOSE_BRACE
-  return { bytes, fields, objectStart, isEmptyObject }
+  return { bytes, native, fields, objectStart, isEmptyObject }
 }
 
 /**
