@@ -75,10 +75,14 @@ interface BodyCollector {
   drop(): void
 }
 
-/** @param declared the `content-length`, where one was sent: a body that is too large is refused at once */
+/**
+ * @param declared the `content-length`, where one was sent: a body that is too large is refused at once
+ * @param concat joins the chunks; the runtime's own where that is quicker
+ */
 export function createBodyCollector(
   { maxBytes, memory }: BodyLimits,
   declared: number | undefined,
+  concat: (chunks: readonly Uint8Array[]) => Uint8Array = concatBytes,
 ): BodyCollector {
   const chunks: Uint8Array[] = []
   let size = 0
@@ -92,7 +96,7 @@ export function createBodyCollector(
       chunks.push(chunk)
     },
     whole() {
-      const whole = concatBytes(chunks)
+      const whole = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : concat(chunks)
       // Whoever holds the collector would hold a second copy.
       chunks.length = 0
       return whole

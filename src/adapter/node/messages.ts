@@ -73,7 +73,12 @@ function readBody(
 ): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
     const declared = incoming.headers['content-length']
-    const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared))
+    const body = createBodyCollector(
+      limits,
+      declared === undefined ? undefined : Number(declared),
+      // Not filled with zeros before, and searched by native code.
+      (chunks) => Buffer.concat(chunks),
+    )
     if (isAwaited(incoming)) outgoing.writeContinue()
     let isOver = false
     const idleTimeout = createIdleTimeout({
