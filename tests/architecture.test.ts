@@ -136,3 +136,16 @@ test('nothing is exported twice', () => {
   )
   expect(barrels.filter((path) => path !== 'src/adapter/cloudflare/worker.ts')).toEqual([])
 })
+
+test('every folder has one file that opens with a list of what is in it', () => {
+  const folders = new Set(FILES.map(({ path }) => dirname(path)).filter((folder) => folder !== 'src'))
+  const opening = [...folders].map((folder) => {
+    const listed = FILES.filter(
+      ({ path, text }) =>
+        dirname(path) === folder && text.startsWith(`/*\n * ${folder.replace('src/', '')}: `),
+    )
+    return { folder, lists: listed.length }
+  })
+  expect(opening.filter(({ lists }) => lists !== 1)).toEqual([])
+  expect(opening.length).toBeGreaterThan(10)
+})

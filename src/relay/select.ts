@@ -33,22 +33,26 @@ export type Selection =
   | { readonly unavailable: readonly Unavailable[]; readonly why: 'exhausted' | 'queue-full' | 'gone' }
 
 /**
- * Finds the next upstream for a request and acquires it. In this order: who may be tried at all; the rest of the order
- * that was made before; a new order of the candidates; the least bad of those that rest for failures; a wait.
+ * Finds the next upstream for a request and acquires a lease for it. Called once before each attempt.
  *
- * Called once before each attempt. The steps stand below, in the order in which they are taken.
+ * 1. What others wait for already is left to them. 2. What remains of the order that the last attempt was made from.
+ * 3. A new order of the candidates. 4. As a last resort one that cools down: for failures first, then for its key, model
+ * or credit. 5. A wait in the queue. Helpers stand beside the step that uses them.
+ *
+ * A request that builds on an earlier answer (`previous_response_id`) is pinned to the upstream that made it. A remote
+ * store tells which one that is only with an acquire; until then the pin is unresolved.
  */
 export async function select(task: SelectTask): Promise<Selection> {
   const { state, deps } = task
   const { unresolvedPins } = state
   const untried = untriedUpstreams(state)
-  const open = withoutAwaited(task, untried)
-  if (open.length === 0 && untried.length > 0) return waitInQueue(task)
+  const eligible = withoutAwaited(task, untried)
+  if (eligible.length === 0 && untried.length > 0) return waitInQueue(task)
 
   const lease =
-    (await acquireRestOfOrder(task)) ??
-    (await acquireNext(task, open)) ??
-    (await acquireLastResort(task, await unavailableOf(task, open)))
+    (await acquireFromRemainingOrder(task)) ??
+    (await acquireNext(task, eligible)) ??
+    (await acquireLastResort(task, await unavailableOf(task, eligible)))
   if (lease !== undefined) return { lease }
   // Others may take it than it seemed, now that it is known who holds the answer that it builds on.
   if (state.unresolvedPins !== unresolvedPins) return select(task)
@@ -89,7 +93,7 @@ async function unavailableOf(
 export const MOST_IN_ORDER = 8
 
 /** The first of the present order that still has room. */
-function acquireRestOfOrder(task: SelectTask): MaybePromise<Lease | undefined> {
+function acquireFromRemainingOrder(task: SelectTask): MaybePromise<Lease | undefined> {
   const { order } = task.state
   return order.length === 0 ? undefined : acquireInOrder(task, order, NORMAL)
 }
@@ -109,12 +113,12 @@ async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Pr
     }
     const recalling = affinityKey === '' ? undefined : deps.store.recall(affinityKey, instantOf(deps.clock))
     const remembered = recalling instanceof Promise ? await recalling : recalling
-    // The store knows who goes first, and that may be anybody.
-    const isStoreToSay = remembered === null || unresolvedPins.length > 0
+    // A remote store may know who goes first, and that may be anybody.
+    const storeMayReorder = remembered === null || unresolvedPins.length > 0
     const order = orderOf(candidates, {
       strategy: strategies[settings.strategy],
       hashesUnseenKeys: settings.strategy === 'random',
-      context: { random: deps.random, key: affinityKey, most: isStoreToSay ? Infinity : MOST_IN_ORDER },
+      context: { random: deps.random, key: affinityKey, most: storeMayReorder ? Infinity : MOST_IN_ORDER },
       stickTo: remembered ?? undefined,
     })
     const claims = order.map(({ upstream }) => upstream.claims[endpoint])
@@ -126,7 +130,7 @@ async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Pr
       return lease
     }
     if (state.unresolvedPins !== unresolvedPins) return undefined
-    // A store that is elsewhere may know better than the survey did: then it is the others' turn.
+    // A store that is elsewhere may know better than the evaluation did: then it is the others' turn.
     left = without(left, order)
   }
   return undefined
@@ -156,7 +160,7 @@ function acquireInOrder(
   how: Pick<Ask, 'lastResort' | 'stickTo'>,
 ): MaybePromise<Lease | undefined> {
   const acquiring = acquire(task, order, how)
-  const withRest = (lease: Lease | undefined): Lease | undefined => {
+  const withRemainingOrder = (lease: Lease | undefined): Lease | undefined => {
     const { state } = task
     // It may have turned out meanwhile that one alone may answer.
     const hasOthers = lease !== undefined && state.upstreams.length > 1
@@ -164,7 +168,7 @@ function acquireInOrder(
     state.order = rest.length > MOST_IN_ORDER ? rest.slice(0, MOST_IN_ORDER) : rest
     return lease
   }
-  return acquiring instanceof Promise ? acquiring.then(withRest) : withRest(acquiring)
+  return acquiring instanceof Promise ? acquiring.then(withRemainingOrder) : withRemainingOrder(acquiring)
 }
 
 /** The failing ones by the end of their cooldowns, then those whose key, model or credit needs mending. */
@@ -226,12 +230,12 @@ async function selectAfterWait(
 ): Promise<TryOutcome<Lease>> {
   const { state, deps } = task
   const isFree = ({ id }: Upstream): boolean => !taken.has(id)
-  // Without a moment in between it would be the same upstream twice.
+  // If no time has passed, an upstream that has just failed must not be tried again.
   const hasWaited = deps.clock.now() > since
   const untried = untriedUpstreams(state).filter(isFree)
-  const open = hasWaited ? suitableUpstreams(state).filter(isFree) : untried
+  const eligible = hasWaited ? suitableUpstreams(state).filter(isFree) : untried
   const lease =
-    (await acquireNext(task, open)) ?? (await acquireLastResort(task, await unavailableOf(task, untried)))
+    (await acquireNext(task, eligible)) ?? (await acquireLastResort(task, await unavailableOf(task, untried)))
   if (lease !== undefined) {
     if (hasWaited) state.tried.clear()
     return { got: lease }

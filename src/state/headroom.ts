@@ -150,7 +150,7 @@ export const claimSnapshotOf = (states: ClaimSnapshot['states']): ClaimSnapshot 
 /**
  * Looks at all scopes of a claim at once.
  *
- * A standing is replaced when anything in it changes, so what was worked out for one holds until a window
+ * A claim snapshot is replaced when anything in it changes, so what was worked out for one holds until a window
  * forgets something. Of a hundred upstreams a request changes one, and those that share a quota with it.
  */
 export function claimHeadroomOf(claim: Claim, claimSnapshot: ClaimSnapshot, now: number): ClaimHeadroom {

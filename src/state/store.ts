@@ -4,7 +4,7 @@
  *
  * store            the contract of a store, and the lease: the right to send one request
  * scope            everything that is remembered of one scope
- * circuit-breaker  rests after failures, back-off, and the probe that ends a rest (half-open)
+ * circuit-breaker  cooldowns after a 429, a refused key or a failure: back-off, and the probe that ends one (half-open)
  * rate-window      rate limit windows: what was counted, what is left, when it opens again
  * headroom         what all windows leave free together
  * availability     whether an upstream may take a request now, and if not, why
@@ -65,7 +65,7 @@ export interface AnswerStart {
 export interface StateStore {
   /** What is known now, one state for each scope in the order asked; up to 1 s old where the store is remote. */
   snapshot(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
-  /** The same for choosing: a standing for each claim. The very same one means that nothing has changed. */
+  /** The same for choosing: a snapshot for each claim. The very same one means that nothing has changed. */
   claimSnapshots(claims: readonly Claim[]): MaybePromise<readonly ClaimSnapshot[]>
   /**
    * Takes the first of `order` whose scopes all have room: all of them or none. Takes back lost leases beforehand.

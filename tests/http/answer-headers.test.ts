@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { encodedWhereNeeded } from '../../src/http/relay-route.ts'
+import { encodedWhereNeeded } from '../../src/relay/headers.ts'
 import { ask } from '../support/ask.ts'
 import { answer, configOf, createTestApp, errorAnswer, TOKEN } from '../support/test-app.ts'
 
