@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { Outcome } from '../../src/pool/outcome.ts'
 import type { Claim } from '../../src/pool/upstream.ts'
 import type { StateCall, StateReply } from '../../src/state/durable-object/protocol.ts'
 import {
@@ -18,6 +19,14 @@ const claim = (id: string): Claim => ({
   draws: [{ scope: id, role: 'upstream', limits: { rpm: 3, dayResets: 'UTC' } }],
 })
 const ASK: Ask = { inputTokens: undefined, outputTokens: undefined, probeMs: 1_000, lastResort: false }
+const OVERLOADED: Outcome = {
+  kind: 'failed',
+  class: 'refused',
+  scope: 'upstream',
+  cause: 'overloaded',
+  code: 'upstream_overloaded',
+  signals: [],
+}
 const A = claim('a')
 const B = claim('b')
 
@@ -84,6 +93,22 @@ describe('a store over a Durable Object', () => {
     for (let nth = 0; nth < 4; nth++)
       got.push(await left.acquire([A], ASK, at()), await right.acquire([A], ASK, at()))
     expect(got.filter((lease) => lease !== undefined)).toHaveLength(3)
+  })
+
+  test('the wire keeps its names, whatever the code calls a thing: other versions are on it', async () => {
+    const store = isolate()
+    void store.remember('answer 1', 'b', { ttlMs: 60_000, at: at() })
+    const lease = (await store.acquire([A, B], { ...ASK, pinKeys: ['answer 1'] }, at()))!
+    expect(lease.claim.id).toBe('b')
+    expect(calls[0]?.acquire?.ask).toMatchObject({ heldBy: ['answer 1'] })
+    void store.settle(lease, OVERLOADED, at())
+    await store.look(['b'])
+    const { states } = object.answer({ now: clock.now(), events: [], scopes: ['b', 'nobody'] })
+    expect(states[1]).toBeNull()
+    expect(states[0]).toMatchObject({
+      cooldown: { cause: 'overloaded', coolUntil: clock.wall() + 1_000, coolSince: clock.wall(), strikes: 1 },
+      crowd: { limit: 1 },
+    })
   })
 
   test('an attempt costs one round trip, and what has ended goes along with the next', async () => {

@@ -158,6 +158,36 @@ test('an upstream that comes back within the day finds its count', () => {
   expect(isOpen(claim, 23 * hour)).toBe(false)
 })
 
+test('the state file keeps its names, whatever the code calls a thing: other versions read it', () => {
+  const store = fresh()
+  const claim = claimOf('a')
+  store.settle(store.acquire([claim], ASK, at(0))!, failed({ scope: 'upstream' }), at(0))
+  store.settle(
+    store.acquire([claimOf('b')], ASK, at(0))!,
+    limited({ cause: 'overloaded', code: 'upstream_overloaded' }),
+    at(0),
+  )
+  const scopes = new Map(store.keep(at(100)).scopes)
+  expect(scopes.get('a')).toEqual({
+    touched: NOON,
+    windows: {},
+    cooldown: { cause: 'failure', coolUntil: NOON + 1_000, coolSince: NOON, strikes: 1 },
+  })
+  expect(scopes.get('b')).toMatchObject({ crowd: { limit: 1, since: NOON } })
+
+  const second = fresh()
+  const written =
+    '{"touched":0,"cooldown":{"cause":"auth","coolUntil":9000,"coolSince":0,"strikes":3},"windows":{},"crowd":{"limit":4,"since":0}}'
+  second.restore(
+    { version: 1, savedAt: NOON, now: 0, scopes: [['a', JSON.parse(written)]], affinity: [] },
+    at(0),
+  )
+  expect(second.snapshot(['a'])[0]).toMatchObject({
+    breaker: { cause: 'auth', openUntil: NOON + 9_000, consecutiveBackoffs: 3 },
+    learnedConcurrency: { limit: 4 },
+  })
+})
+
 test('anything at all can be restored, and plants nothing that is no number', () => {
   const junk = fc.oneof(
     fc.jsonValue(),
