@@ -120,6 +120,8 @@ export async function createBed(): Promise<Bed> {
       for (const { running } of entries) await running.stop()
       upstream.send('stop')
       generator.disconnect()
+      // The next bed listens at the same port.
+      if (upstream.exitCode === null) await once(upstream, 'exit')
     },
   }
 }

@@ -153,6 +153,8 @@ async function holdStreams(load: Load): Promise<(() => void) | undefined> {
   return close
 }
 
+// Who asked for it is gone.
+process.on('disconnect', () => process.exit(0))
 let release: (() => void) | undefined
 process.on('message', (message: { kind: 'run' | 'hold' | 'release'; load: Load }) => {
   void (async () => {

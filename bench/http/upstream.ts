@@ -107,6 +107,7 @@ function serve(socket: net.Socket): void {
 const port = Number(process.argv[2])
 const secure = tls.createServer(testCertificate, serve).listen(securePortOf(port), '127.0.0.1', 4_096)
 const server = net.createServer(serve).listen(port, '127.0.0.1', 4_096, () => process.send?.('ready'))
+process.on('disconnect', () => process.exit(0))
 process.on('message', (message) => {
   if (message === 'count') process.send?.({ requests, unwritten })
   if (message === 'stop') {
