@@ -3,16 +3,16 @@
  * with four more, all of them in use?
  *
  * `npm run bench:choice`. `evaluation`: who may take the request. `order`: in which
- * order they are tried. `request`: both, the lease, the answer and the end; what it takes more than survey
- * and order is spent once for a request, whatever the number of upstreams. The aim: survey and order of 100
+ * order they are tried. `request`: both, the lease, the answer and the end; what it takes more than evaluation
+ * and order is spent once for a request, whatever the number of upstreams. The aim: evaluation and order of 100
  * in under 50 µs together.
  *
- * How it grows: in proportion. Ten times the upstreams take ten times the survey (about 0.3 µs each) and six times
+ * How it grows: in proportion. Ten times the upstreams take ten times the evaluation (about 0.3 µs each) and six times
  * the order, of which only the first eight are made: on a busy machine with two cores 3 and 3 µs for 10, 31 and
  * 15 µs for 100, 344 and 85 µs for 1,000 (`headroom`, the dearest of the strategies). 1,000 upstreams thus cost
  * under half a millisecond a request.
  *
- * `after a pause`: a survey before which nobody asked for 0.3 s, so that every window has forgotten something and
+ * `after a pause`: an evaluation before which nobody asked for 0.3 s, so that every window has forgotten something and
  * all of them are looked at anew; the others are looked at again only where something has changed. A gateway that
  * meets this has three requests a second.
  */
@@ -33,7 +33,7 @@ for (const size of sizes) {
     bed.pass()
   }
   group(`${size} upstreams`, () => {
-    bench('survey', () => bed.evaluation())
+    bench('evaluation', () => bed.evaluation())
     bench('order, random', () => bed.order(bed.evaluated, 'random'))
     bench('order, random with a key', () => bed.order(bed.evaluated, 'random', key))
     bench('order, least_busy', () => bed.order(bed.evaluated, 'least_busy'))
@@ -45,7 +45,7 @@ for (const size of sizes) {
 }
 await run()
 for (const size of sizes) {
-  process.stdout.write(`survey of ${size} after a pause: ${afterPauses(size).toFixed(1)} µs (median)\n`)
+  process.stdout.write(`evaluation of ${size} after a pause: ${afterPauses(size).toFixed(1)} µs (median)\n`)
 }
 
 /** µs. */

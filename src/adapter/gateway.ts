@@ -46,7 +46,7 @@ export interface GatewayPlatform {
   readonly log: Report
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
   readonly look?: StateStore['snapshot']
-  /** Given where the store is shared: places become free that no release here tells of. */
+  /** Given where the store is shared: capacity is released that nobody here tells of. */
   readonly pollSchedule?: PollSchedule
   /** Told the upstreams of each configuration. */
   readonly expect?: (upstreams: readonly Upstream[]) => void

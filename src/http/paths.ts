@@ -47,7 +47,7 @@ const ONE_MODEL: Route = { path: '', endpoint: undefined, methods: READS, passth
 /**
  * The route of a path below `/v1/`; undefined for those that exist on one account only.
  *
- * An odd spelling (escapes, empty segments, a slash at the end) is the same route: else it would be passed on as it
+ * An odd spelling (escapes, empty segments, a slash at the end) is the same route: else it would be passed through as it
  * is, and lead a lenient upstream past the choice of its model.
  */
 export function routeOf(path: string): Route | undefined {

@@ -183,20 +183,20 @@ function withinTier(tier: readonly Candidate[], rule: OrderRule): readonly Candi
   return stuck === undefined ? order : [stuck, ...order.filter((candidate) => candidate !== stuck)]
 }
 
-/** What places are sorted by. */
+/** What candidates are sorted by. */
 interface Scored {
   readonly scores: Float64Array
   readonly ties: Float64Array
 }
 
 /**
- * The places of the highest `scores`, the highest first; equal ones by `ties`, and by their order where those
+ * The indices of the highest `scores`, the highest first; equal ones by `ties`, and by their order where those
  * are equal too. −∞ has a place, NaN has none to speak of.
  *
  * Keeps a short sorted list while it passes over all: where a few of many are wanted, next to nothing has to be
  * moved, and no branch is hard to foresee. To sort a thousand whole it would be the wrong way.
  *
- * @param most how many places are wanted; 0…scores.length, more are as good as all
+ * @param most how many are wanted; 0…scores.length, more are as good as all
  * @param ties as many as scores
  */
 export function highest(scores: Float64Array, most: number, ties: Float64Array = scores): number[] {

@@ -5,7 +5,7 @@ export interface Upstream {
    * cooldowns, quotas and affinity survive an edit of the configuration.
    */
   readonly id: string
-  /** `hash01` of the id: where rendezvous hashing sees it. */
+  /** `hash01` of the id, for rendezvous hashing. */
   readonly rendezvousHash: number
   /** Unique; shown in logs, metrics and headers. */
   readonly name: string

@@ -63,7 +63,7 @@ export function evaluate(
 /** Who may answer a request, as far as that is known here. */
 export interface PinResolution {
   readonly upstreams: readonly Upstream[]
-  /** Keys whose holder only the next `acquire` finds out; empty = all is known. */
+  /** Keys whose upstream only the next `acquire` finds out; empty = all is known. */
   readonly unresolvedPins: readonly string[]
 }
 
@@ -96,7 +96,7 @@ interface RetryAt {
   readonly onRelease: boolean
 }
 
-/** When the first of those reopens that waiting cures; undefined when no limit stands in the way. */
+/** When the first of those reopens that a wait is the remedy for; undefined when no limit stands in the way. */
 export function retryAt(unavailable: readonly Unavailable[]): RetryAt | undefined {
   const limits = unavailable.map(({ reason }) => reason).filter((reason) => remedyOf(reason) === 'wait')
   if (limits.length === 0) return undefined

@@ -10,7 +10,7 @@ export interface RelayState {
   readonly request: RelayRequest
   /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
   upstreams: readonly Upstream[]
-  /** Keys of earlier answers whose holder is not known here; see `Ask.pinKeys`. */
+  /** Keys of earlier answers whose upstream is not known here; see `Ask.pinKeys`. */
   unresolvedPins: readonly string[]
   /** The rest of the present order. */
   order: Claim[]

@@ -19,7 +19,7 @@ const HEARTBEAT_TIMEOUT_MS = 1_000
 /**
  * @param limits.size the most requests that wait at once; one more is told `full`
  * @param limits.onSize called with the number of the waiting whenever it changes
- * @param limits.pollSchedule given where places also become free in other processes, which can't wake anybody here, and
+ * @param limits.pollSchedule given where capacity is also released in other processes, which can't wake anybody here, and
  *   where a request may end without a word
  */
 export function createQueue(
@@ -161,7 +161,7 @@ interface DispatchRound {
   since: number
 }
 
-/** Where a request stands in the queue. */
+/** A request in the queue. */
 interface Waiter {
   readonly wants: ReadonlySet<string>
   readonly deadline: number
@@ -176,13 +176,13 @@ interface Waiter {
   end(how: WaitOutcome): void
 }
 
-/** What a place does to its queue. */
+/** What a waiter does to its queue. */
 interface WaiterQueue {
   readonly clock: Clock
   readonly pollSchedule: PollSchedule | undefined
   leave(waiter: Waiter): void
   startRound(): void
-  /** The place has tried. */
+  /** The waiter has tried. */
   waiterTried(waiter: Waiter, round: DispatchRound): void
 }
 
@@ -192,7 +192,7 @@ const HEARTBEAT_MS = 1_000
 const LAST_MOMENT_MS = 20
 
 /**
- * Takes a place. Where each request has a context of its own, which ends with it, all that concerns a request runs in
+ * Joins the queue. Where each request has a context of its own, which ends with it, all that concerns a request runs in
  * its own: its timer, which keeps it alive, and its attempts, whose leases it would else not live to use. Others only
  * resolve its promises.
  */
@@ -294,17 +294,17 @@ function enqueue<T>(
 }
 
 /**
- * When the waiting look again for what nobody here tells them of: a place that became free in another process.
+ * When the waiters poll for what nobody here tells them of: capacity that was released in another process.
  *
  * Soon at first, then ever more rarely: what is found late is found after half as long again as the queue has
  * stood still, and at most a second after it became free.
  */
 export interface PollSchedule {
-  /** When to look next, ms on the clock. */
+  /** When to poll next, ms on the clock. */
   readonly at: number
   /** Somebody begins to wait, or got a place: things move. */
   restart(now: number): void
-  /** Everybody looks now, for whatever reason. */
+  /** Everybody tries now, for whatever reason. */
   polled(now: number): void
 }
 

@@ -84,7 +84,7 @@ export async function relay({ request, settings, traffic, deps }: RelayTask): Pr
   }
 }
 
-/** The attempt that a lease is for, noted in the journey. */
+/** The attempt that a lease is for, noted in the state of the request. */
 function beginAttempt(task: SelectTask, record: RequestRecord, lease: Lease): AttemptTask {
   const { state, deps, settings, traffic } = task
   const upstream = state.upstreams.find(({ id }) => id === lease.claim.id)
@@ -96,7 +96,7 @@ function beginAttempt(task: SelectTask, record: RequestRecord, lease: Lease): At
   return { upstream, lease, state, record, settings, traffic, deps }
 }
 
-/** What ends a request that found nobody: the answer kept for that, or the error. */
+/** What ends a request that no upstream is left for: the fallback response, or the error. */
 function fallbackOrThrow(
   { state, deps }: SelectTask,
   selection: Exclude<Selection, { lease: Lease }>,

@@ -171,7 +171,7 @@ function acquireInOrder(
   return acquiring instanceof Promise ? acquiring.then(withRemainingOrder) : withRemainingOrder(acquiring)
 }
 
-/** The failing ones by the end of their cooldowns, then those whose key, model or credit needs mending. */
+/** The failing ones by the end of their cooldowns, then those that wait for an operator or for credit. */
 async function acquireLastResort(
   task: SelectTask,
   unavailable: readonly Unavailable[],

@@ -13,7 +13,7 @@ export interface RemoteStore extends StateStore {
   reportUsage(usage: LocalUsage): void
 }
 
-/** What a guarded store is made of. */
+/** What a fallback store is made of. */
 interface FallbackStoreOptions {
   readonly remote: RemoteStore
   /** Serves when the remote one does not. */
@@ -46,12 +46,12 @@ interface CallTimeout<T> {
  * A remote store that never holds up a request for more than 50 ms and never fails one.
  *
  * The local store sees everything that passes through this process, also while the remote one serves, so
- * that it knows the cooldowns and has counted its own part when it has to take over. The remote one is told
+ * that it knows the circuit breakers and has counted its own part when it has to take over. The remote one is told
  * the ends of what was sent by the local one's leave, and so counts it when it is back.
  */
 export function createFallbackStore(options: FallbackStoreOptions): RemoteStore {
   const { remote, local, now, after, defer, onLost } = options
-  /** The local twin of a remote lease; a lease that is no key here is the local store's own. */
+  /** The local lease beside a remote one; a lease that is no key here is the local store's own. */
   const localLeases = new WeakMap<Lease, Lease | undefined>()
   /** What requests of the local store's own leases were told, until their ends are reported. */
   const answers = new WeakMap<Lease, AnswerStart>()

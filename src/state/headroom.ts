@@ -137,7 +137,7 @@ export interface ClaimSnapshot {
 /** What everything that a claim draws on leaves free together. */
 interface ClaimHeadroom extends Headroom {
   readonly claim: Claim
-  /** Nothing of it rests, is probed, or is limited in another way than by windows and a configured number at once. */
+  /** No breaker of it is open or probed, and nothing is limited in another way than by windows and a configured number at once. */
   readonly isPlain: boolean
 }
 

@@ -42,7 +42,7 @@ const SWEEP_MS = 3_600_000
 const KEPT_KEYS = 10_000
 
 /**
- * @param given.random uniform in [0, 1), for the jitter of cooldowns
+ * @param given.random uniform in [0, 1), for the jitter of back-offs
  */
 export function createMemoryStore({ random }: { random: () => number }): MemoryStore {
   const states = createScopeTable()
@@ -280,7 +280,7 @@ function hasChanged({ cells, claimSnapshot: { states } }: ClaimRow): boolean {
   return false
 }
 
-/** What sticks a request to an upstream; see `Ask`. */
+/** What binds a request to an upstream; see `Ask`. */
 export type AffinityKeys = Pick<Ask, 'stickTo' | 'pinKeys'>
 
 /** Looks up who served a key; undefined = nobody. */
@@ -289,7 +289,7 @@ type UpstreamOf = (key: string) => string | undefined
 /**
  * The order of a request whose keys are first looked up where it is acquired: what `orderOf` would have made of it.
  *
- * Nobody is left where the holder of an earlier answer is not among the order: that answer exists nowhere else.
+ * Nobody is left where the upstream of an earlier answer is not in the order: that answer exists nowhere else.
  */
 export function applyAffinity(
   order: readonly Claim[],

@@ -163,7 +163,7 @@ export function budgetOf(window: WindowState | undefined, now: number): number |
 /** Buckets in a span: what a window forgets too late costs at most this share of it (0.4 %). */
 const GRAIN = 240
 
-/** Takes an amount before it is sent. */
+/** Reserves an amount before it is sent. */
 export function reserve(window: WindowState | undefined, amount: number): WindowState {
   const next = mutableWindow(window ?? EMPTY_WINDOW)
   next.pending += amount
@@ -171,12 +171,12 @@ export function reserve(window: WindowState | undefined, amount: number): Window
   return next
 }
 
-/** Gives back what was never sent. */
+/** Releases what was never sent. */
 export function release(window: WindowState, amount: number): WindowState {
   return reserve(window, -Math.min(amount, window.pending))
 }
 
-/** A taken amount that turns out to be counted. */
+/** A reserved amount that turns out to be counted. */
 interface ReservedAmount {
   readonly reserved: number
   /** What the upstream counts in truth; 0 = nothing. */
@@ -189,7 +189,7 @@ interface ReservedAmount {
 }
 
 /**
- * Moves a taken amount from pending to counted.
+ * Moves a reserved amount from pending to counted.
  *
  * What is left by the upstream's word is corrected by the difference, unless that word came after the
  * request: then it may know of it already.

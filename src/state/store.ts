@@ -34,11 +34,11 @@ export interface Ask {
   readonly choices?: number
   /** How long a probe may keep others away, ms. */
   readonly probeMs: number
-  /** Nothing else is left: a cooldown for failures is no obstacle. */
+  /** Nothing else is left: a breaker that is open for failures is no obstacle. */
   readonly lastResort: boolean
   /** A key whose upstream is not known here: it goes first in its tier of the order. */
   readonly stickTo?: string | undefined
-  /** Keys whose holder is not known here: the first that has one goes there, and nowhere else. */
+  /** Keys of earlier answers whose upstream is not known here: the first that is known pins the request to its upstream. */
   readonly pinKeys?: readonly string[] | undefined
 }
 
@@ -52,14 +52,14 @@ export interface Lease {
   readonly tokens: number
 }
 
-/** What an answer told before its body: given once, at the commit point. */
+/** How an answer began, and what its headers told of limits: given once, at the commit point. */
 export interface AnswerStart {
   readonly firstByteMs: number
   readonly signals: readonly QuotaSignal[]
 }
 
 /**
- * Where cooldowns, quotas and affinity are kept. It speaks the domain and never reads a clock; a remote
+ * Where circuit breakers, quotas and affinity are kept. It speaks the domain and never reads a clock; a remote
  * one costs at most one round trip before an attempt.
  */
 export interface StateStore {
@@ -75,7 +75,7 @@ export interface StateStore {
   reclaim(at: Instant): void
   /** The upstream has begun to answer: ends a probe with success, learns, and counts the request as seen. */
   confirm(lease: Lease, answer: AnswerStart, at: Instant): MaybePromise<void>
-  /** Ends a lease, exactly once: corrects tokens, moves the cooldown of every scope that the outcome names. */
+  /** Ends a lease, exactly once: corrects tokens, moves the circuit breaker of every scope that the outcome names. */
   settle(lease: Lease, outcome: Outcome, at: Instant): MaybePromise<void>
   /**
    * The upstream that a key was served by, when that is not forgotten yet; null = not known on this side of the

@@ -29,7 +29,7 @@ import {
 } from './scope.ts'
 import type { AnswerStart, Lease, LeaseRecord } from './store.ts'
 
-/** A scope that a step moved, and its state as the step leaves it: a copy that nobody else holds yet. */
+/** A scope that a transaction changed, and its state as that leaves it: a copy that nobody else holds yet. */
 interface ScopeChange {
   readonly scope: string
   readonly state: Mutable<ScopeState>
@@ -38,7 +38,7 @@ interface ScopeChange {
 /** A handful, each scope once: a search is quicker than a map would be made. */
 export type ScopeChanges = ScopeChange[]
 
-/** What a step is given besides its event. */
+/** What a transition is given besides its event. */
 export interface TransitionContext {
   readonly stateOf: StateOf
   readonly at: Instant
@@ -53,7 +53,7 @@ interface Transition {
   readonly record: LeaseRecord
 }
 
-/** A step of one lease, and what it has changed so far. */
+/** One step of a lease: all that it changes takes effect at once. What it has changed so far. */
 interface Transaction {
   readonly changes: ScopeChanges
   readonly context: TransitionContext
@@ -135,7 +135,7 @@ export function confirmLease(
 /** An answer that has begun is a counted request; what it costs in tokens shows at its end. */
 const onConfirm = (name: WindowName): Settlement => (countsRequests(name) ? 1 : 'held')
 
-/** A success lifts the cooldown and the suspicion of what it went through. */
+/** A success closes the breakers of what it went through, and ends the suspicion of its origin. */
 function recordSuccessIn(
   state: Mutable<ScopeState>,
   { scope }: LimitScope,
@@ -153,7 +153,7 @@ function markAnswered(state: Mutable<ScopeState>, { scope }: LimitScope, { count
 /** What becomes of the amount that a lease holds in a window: counted as so much, given back, or held on. */
 type Settlement = number | 'given back' | 'held'
 
-/** A step of a lease. */
+/** What moves the windows of a lease. */
 type LeaseTransition = Pick<Transaction, 'context' | 'record'>
 
 /** Moves what a lease holds in every window. */
@@ -186,7 +186,7 @@ function moveWindows(
   state.windows = windows
 }
 
-/** Ends a lease: frees its place, corrects its tokens, and blames whom the outcome names. */
+/** Ends a lease: releases its concurrency, corrects its tokens, and records a failure where the outcome names one. */
 export function settleLease(record: LeaseRecord, outcome: Outcome, context: TransitionContext): ScopeChanges {
   const { lease } = record
   const changes: ScopeChanges = []
@@ -245,7 +245,7 @@ function tokensUsedBy(outcome: Outcome, reserved: number): number | 'given back'
   return outcome.class === 'ambiguous' ? reserved : 0
 }
 
-/** Moves the cooldowns that an outcome asks for. Successes, client faults and departures ask for none. */
+/** Opens the breakers that an outcome asks for. Successes, the client's faults and clients that leave ask for none. */
 function applyFailure(outcome: Outcome, transaction: Transaction): void {
   const { lease } = transaction.record
   if (outcome.kind === 'broken')
@@ -350,7 +350,7 @@ function suspectOrigin(transaction: Transaction): void {
     openBreaker(origin, { cause: 'rate-limited' }, transaction)
 }
 
-/** The draws of a lease that a scope names: the shared quotas, or the upstream itself where it has none. */
+/** The scopes of a lease that an outcome names: the shared quotas, or the upstream itself where it has none. */
 function scopesNamedBy(lease: Lease, scope: Scope): readonly LimitScope[] {
   if (scope === 'none') return []
   const named = lease.claim.draws.filter(({ role }) => role === scope)
@@ -398,7 +398,7 @@ function applyQuotaSignals(
   }
 }
 
-/** The state of a scope as this step has left it so far. */
+/** The state of a scope as this transaction has left it so far. */
 function scopeIn({ changes, context }: Transaction, scope: string): ScopeState {
   return changeIn(changes, scope)?.state ?? context.stateOf(scope) ?? UNKNOWN_SCOPE
 }
@@ -408,7 +408,7 @@ function changeIn(changes: ScopeChanges, scope: string): ScopeChange | undefined
   return undefined
 }
 
-/** The state of a scope to be changed further in this step; a copy of what it was before, the first time. */
+/** The state of a scope to be changed in this transaction; a copy of what it was before, the first time. */
 function mutableScope({ changes, context }: Transaction, scope: string): Mutable<ScopeState> {
   const before = changeIn(changes, scope)
   if (before !== undefined) return before.state

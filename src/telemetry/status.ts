@@ -136,7 +136,7 @@ interface PastOutcome {
   readonly ms: number
 }
 
-/** What is known of all upstreams, at one moment. */
+/** What the status is made of: all that is known of the upstreams, at one moment. */
 interface StatusSources {
   readonly stateOf: StateOf
   readonly recent: Pick<Recent, 'of'>
@@ -175,7 +175,7 @@ function upstreamStatus(upstream: Upstream, known: StatusSources): UpstreamStatu
   }
 }
 
-/** A block that somebody's release lifts names no moment, or one that has come already. */
+/** A reason that somebody's release ends names no moment, or one that has come already. */
 function untilOf(condition: Condition, at: Instant): Pick<UpstreamStatus, 'until' | 'for_ms'> {
   const until = condition.available ? undefined : condition.reason?.until
   if (until === undefined || !Number.isFinite(until) || until <= at.now) return { until: null, for_ms: null }

@@ -1,4 +1,4 @@
-/** Something to be done later, unless it is cleared first. */
+/** A timer in the wheel: something to be done later, unless it is cleared first. */
 interface WheelTimer {
   /** On `performance.now`. */
   readonly due: number
@@ -10,7 +10,7 @@ interface WheelTimer {
   after: WheelTimer | undefined
 }
 
-/** Sets and clears alarms. */
+/** Sets and clears timers. */
 export interface TimerWheel {
   /** Calls `task` once after `ms`. */
   set(ms: number, task: () => void): WheelTimer
@@ -23,8 +23,8 @@ const LONG_MS = 1_000
 const TICK_MS = 250
 
 /**
- * Alarms for waits that nearly always end before their time, such as those for an answer. All long ones hang on one
- * timer that walks along them four times a second and gives those a timer of their own that are nearly over: to enter
+ * Timers for waits that nearly always end before their time, such as those for an answer. All long ones hang on one
+ * timer of the runtime that walks along them four times a second and gives those a timer of their own that are nearly over: to enter
  * and leave a ring costs next to nothing, where the runtime makes, sorts and drops a timer for each. While none is set
  * there is no timer. Long ones keep no process alive.
  */

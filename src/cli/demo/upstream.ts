@@ -49,7 +49,7 @@ export async function startPretendUpstream(profile: UpstreamProfile): Promise<Pr
       const message = `Rate limit reached: ${profile.perMinute} requests a minute.`
       return sendError(outgoing, { status: 429, code: 'rate_limit_exceeded', message })
     }
-    await complete(outgoing, chatRequest, profile)
+    await answerChat(outgoing, chatRequest, profile)
   }
 
   const server = createServer((incoming, outgoing) => {
@@ -70,7 +70,7 @@ export async function startPretendUpstream(profile: UpstreamProfile): Promise<Pr
   }
 }
 
-async function complete(
+async function answerChat(
   outgoing: ServerResponse,
   chatRequest: ChatRequest,
   profile: UpstreamProfile,
@@ -171,7 +171,7 @@ export function parseChatRequest(text: string): ChatRequest | undefined {
 }
 
 /** An answer, ready to be sent whole or in pieces. */
-interface Completion {
+interface ChatCompletion {
   /** The answer to a request without `stream`. */
   readonly whole: string
   /** The events of a stream before the first word, for each word, and after the last. */
@@ -185,7 +185,7 @@ export function completionOf(
   chatRequest: ChatRequest,
   profile: UpstreamProfile,
   { id, created }: { id: string; created: number },
-): Completion {
+): ChatCompletion {
   const all = piecesOf(answerTo(chatRequest.question, profile))
   const pieces = all.slice(0, chatRequest.most)
   const finish_reason = pieces.length < all.length ? 'length' : 'stop'

@@ -52,7 +52,7 @@ const lasted = ({ sentAt, endedAt }: LocalUsage): number => Math.min(OLDEST_MS, 
 export function createStateObject({ rows, at, random, after, life }: StateObjectOptions): StateObject {
   const store = createMemoryStore({ random })
   const keeper = keepRows(rows, store, at())
-  /** Ids of what was spent elsewhere and is counted: a message that seemed lost may have arrived. */
+  /** Ids of the usage elsewhere that is counted: a message that seemed lost may have arrived. */
   const counted = new Set<string>()
   let isWriting = false
 
