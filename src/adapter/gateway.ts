@@ -38,8 +38,8 @@ export interface GatewayPlatform {
   readonly clock: Clock
   readonly store: StateStore
   readonly send: Send
-  readonly arrive: Receive
-  readonly respond: ToResponse
+  readonly receive: Receive
+  readonly toResponse: ToResponse
   /** Native code for bodies, where the runtime has some. */
   readonly native?: NativeBytes
   /** Makes the log. */
@@ -69,7 +69,7 @@ export interface Gateway {
 
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform): Gateway {
-  const { clock, store, send, arrive: receive, respond: toResponse, log, version = VERSION } = platform
+  const { clock, store, send, receive, toResponse, log, version = VERSION } = platform
   const { look = store.snapshot, pollSchedule, expect, lastReload } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
@@ -139,7 +139,7 @@ export function createGateway(config: Config, platform: GatewayPlatform): Gatewa
 }
 
 /** What a fetch runtime brings along. */
-export interface EdgePlatform extends Omit<GatewayPlatform, 'send' | 'arrive' | 'respond'> {
+export interface EdgePlatform extends Omit<GatewayPlatform, 'send' | 'receive' | 'toResponse'> {
   /** The client's address as the runtime knows it; `env` is what it passed beside the request. */
   readonly peerOf: (request: Request, env: unknown) => string
   /** The runtime's own unless given. */
@@ -157,8 +157,8 @@ export interface EdgeGateway extends Omit<Gateway, 'app'> {
 export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeGateway {
   const { clock, peerOf, fetch, toResponse = toWebResponse } = platform
   const send = createFetchTransport({ after: clock.after, ...(fetch && { fetch }) })
-  const arrive = createWebReceive(clock, peerOf)
-  const { app, ...gateway } = createGateway(config, { ...platform, send, arrive, respond: toResponse })
+  const receive = createWebReceive(clock, peerOf)
+  const { app, ...gateway } = createGateway(config, { ...platform, send, receive, toResponse })
   return { ...gateway, fetch: async (request, env) => app.fetch(request, env as object | undefined) }
 }
 

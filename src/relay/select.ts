@@ -137,8 +137,8 @@ async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Pr
 }
 
 function without(upstreams: readonly Upstream[], order: readonly Candidate[]): readonly Upstream[] {
-  const asked = new Set(order.map(({ upstream }) => upstream))
-  return upstreams.filter((upstream) => !asked.has(upstream))
+  const ordered = new Set(order.map(({ upstream }) => upstream))
+  return upstreams.filter((upstream) => !ordered.has(upstream))
 }
 
 /** A pick of the top tier is paid for by smooth round robin's rule; one further down was nobody's turn. */

@@ -130,8 +130,8 @@ function failureOf(
   const rule = failureRules.find((rule) => fits(rule, answer, facts))
   const found: Verdict = verdicts[rule?.verdict ?? verdictByRange(status)]
   const { hint, ...verdict } = adjust(found)
-  const asked = Math.max(retryAfterMs(headers, wallNow) ?? -1, text.retryMs ?? -1)
-  const hintMs = retryHintMs(hint, { asked, signals, headers, wallNow })
+  const askedMs = Math.max(retryAfterMs(headers, wallNow) ?? -1, text.retryMs ?? -1)
+  const hintMs = retryHintMs(hint, { askedMs, signals, headers, wallNow })
   return {
     kind: 'failed',
     ...verdict,
@@ -197,20 +197,23 @@ function isLongSpent(signals: readonly QuotaSignal[]): boolean {
 
 interface Times {
   /** What the answer asked for, ms; negative = nothing. */
-  readonly asked: number
+  readonly askedMs: number
   readonly signals: readonly QuotaSignal[]
   readonly headers: HeaderBag
   readonly wallNow: number
 }
 
 /** What was asked for counts before the resets of spent windows, and these before a reset of nothing in particular. */
-function retryHintMs(hint: Verdict['hint'], { asked, signals, headers, wallNow }: Times): number | undefined {
+function retryHintMs(
+  hint: Verdict['hint'],
+  { askedMs, signals, headers, wallNow }: Times,
+): number | undefined {
   if (hint === undefined) return undefined
   if (hint !== 'minutes' && hint !== 'days') return midnightAfter(hint, wallNow) - wallNow
   const resets = signals.filter((signal) => isSpent(signal) && isLong(signal) === (hint === 'days'))
   const reset = Math.max(-1, ...resets.map(({ resetMs = -1 }) => resetMs))
   const loose = resetMs(headers['x-ratelimit-reset'] ?? headers['ratelimit-reset'] ?? '', wallNow) ?? -1
-  const ms = [asked, reset, loose].find((wait) => wait >= 0) ?? -1
+  const ms = [askedMs, reset, loose].find((wait) => wait >= 0) ?? -1
   return ms < 0 ? undefined : Math.min(longestMs[hint], Math.max(secondMs, ms))
 }
 

@@ -80,7 +80,7 @@ export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText 
     code: code || wordOf(outer['code']),
     param: stringOf(inner['param']),
     spent: details.flatMap(spentIn),
-    headers: bagOf(metadata['headers']),
+    headers: quotedHeaders(metadata['headers']),
   }
   const status = [
     inner['code'],
@@ -151,7 +151,7 @@ function spentIn(detail: JsonObject): SpentQuota[] {
 
 const secondsMs = (value: unknown): number | undefined => durationMs(wordOf(value))
 
-function bagOf(value: unknown): HeaderBag {
+function quotedHeaders(value: unknown): HeaderBag {
   const entries = Object.entries(jsonObjectOf(value) ?? {}).slice(0, 50)
   return Object.fromEntries(entries.map(([name, text]) => [name.toLowerCase(), wordOf(text)]))
 }

@@ -58,7 +58,7 @@ function readConfigFile(file: string): ConfigFileText | ConfigProblem {
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(file))
     return { file, text }
   } catch (error) {
-    const code = codeOf(error)
+    const code = systemCodeText(error)
     return problemOf(file, readMessages[code] ?? ['cannot be read', `the system says ${code}`])
   }
 }
@@ -104,7 +104,7 @@ function writeConfigFile(file: string, text: string): ConfigProblem | undefined 
     return undefined
   } catch (error) {
     return problemOf(file, [
-      `auth_token is empty and a new one cannot be written (${codeOf(error)})`,
+      `auth_token is empty and a new one cannot be written (${systemCodeText(error)})`,
       'make the file and its directory writable for this user, or write a token into it',
     ])
   }
@@ -118,9 +118,9 @@ function copyTemplate(template: string, file: string): ConfigProblem | undefined
     return undefined
   } catch (error) {
     // Another process has its first start at the same moment.
-    if (codeOf(error) === 'EEXIST' && existsSync(file)) return undefined
+    if (systemCodeText(error) === 'EEXIST' && existsSync(file)) return undefined
     return problemOf(file, [
-      `there is no configuration yet and the first one cannot be written (${codeOf(error)})`,
+      `there is no configuration yet and the first one cannot be written (${systemCodeText(error)})`,
       'make the directory writable for this user, or name another file with --config',
     ])
   }
@@ -143,7 +143,7 @@ const problemOf = (file: string, [message, hint]: readonly [string, string]): Co
   hint,
 })
 
-const codeOf = (error: unknown): string => systemCodeOf(error) ?? 'an unknown error'
+const systemCodeText = (error: unknown): string => systemCodeOf(error) ?? 'an unknown error'
 
 /** What came of the last reload, for the status page. */
 export interface ReloadResult {

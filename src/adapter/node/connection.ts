@@ -26,7 +26,7 @@ export interface Call {
   /** The upstream took some of a large body. */
   readonly taken: () => void
   /** Undefined until one is found. */
-  connection: Connection | undefined
+  connection: UpstreamConnection | undefined
   /** Nobody waits for anything any more; what undici still tells has no effect. */
   isOver: boolean
 }
@@ -37,7 +37,7 @@ export interface CallOptions extends Dispatcher.DispatchOptions {
 }
 
 /** One connection to one origin, for one request at a time; connects with the first, and again where it was closed. */
-export class Connection extends Client {
+export class UpstreamConnection extends Client {
   socket: net.Socket | undefined
   /** An answer has come over the socket, so the upstream may be closing it at this very moment. */
   isReused = false
@@ -125,8 +125,8 @@ export class Connection extends Client {
 }
 
 /** A connection that opens with its first request. */
-export function createConnection(origin: string, connect: Connect): Connection {
-  const connection: Connection = new Connection(origin, {
+export function createConnection(origin: string, connect: Connect): UpstreamConnection {
+  const connection: UpstreamConnection = new UpstreamConnection(origin, {
     ...CLIENT_OPTIONS,
     connect: (address, done) => connection.open(connect, address, done),
   })
@@ -212,7 +212,7 @@ export function createConnect(ca: string | undefined): Connect {
     if (isSecure) socket.once('connect', () => (isHandshake = true))
     // The listener stays for the socket's life: an error without a listener would end the process.
     socket.on('error', (error) => {
-      const cause = isHandshake ? `TLS failed (${codeOf(error)})` : causeOf(error)
+      const cause = isHandshake ? `TLS failed (${transportCodeOf(error)})` : causeOf(error)
       fail(new TransportError('not-sent', `no connection: ${cause}`))
     })
     socket.once('close', () => fail(new TransportError('not-sent', 'no connection: closed')))
@@ -230,9 +230,9 @@ export function createConnect(ca: string | undefined): Connect {
 export const aborted = (): TransportError => new TransportError('aborted', 'the caller has left')
 
 /** What ended a request, as its caller is told. */
-export function failureOf(error: unknown): TransportError {
+export function transportErrorOf(error: unknown): TransportError {
   if (error instanceof TransportError) return error
-  switch (codeOf(error)) {
+  switch (transportCodeOf(error)) {
     case 'UND_ERR_INVALID_ARG':
     case 'UND_ERR_NOT_SUPPORTED':
       return new TransportError('not-sent', 'the request cannot be written as HTTP/1.1')
@@ -258,13 +258,13 @@ const CAUSES: Readonly<Record<string, string>> = {
 }
 
 function causeOf(error: unknown): string {
-  const code = codeOf(error)
+  const code = transportCodeOf(error)
   const cause = CAUSES[code]
   return cause === undefined ? code : `${cause} (${code})`
 }
 
 /** The code of a system, TLS or undici error: all of it that may be shown, since messages quote addresses. */
-function codeOf(error: unknown): string {
+function transportCodeOf(error: unknown): string {
   if (typeof error !== 'object' || error === null) return 'unknown'
   const { code } = error as { code?: unknown }
   if (typeof code === 'string') return code

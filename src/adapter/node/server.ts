@@ -61,7 +61,7 @@ const MOST_HEADERS = 1_000
 const CHECK_EVERY_MS = 1_000
 
 /** What is known of a client's connection. */
-interface Connection {
+interface ClientConnection {
   readonly socket: Socket
   /** The request that is being answered. */
   active: ServerMessages | undefined
@@ -82,7 +82,7 @@ interface Connection {
  */
 export async function listen({ app, host, port, limits: given }: NodeServerOptions): Promise<NodeServer> {
   const limits = { ...defaultServerLimits, ...given }
-  const connections = new Map<Socket, Connection>()
+  const connections = new Map<Socket, ClientConnection>()
   let open = 0
   let isDraining = false
   let onEmpty = (): void => {}
@@ -122,7 +122,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
     else if (waiting.push({ incoming, outgoing }) > limits.mostWaiting) cut(connection)
   }
 
-  function serve(connection: Connection, messages: ServerMessages): void {
+  function serve(connection: ClientConnection, messages: ServerMessages): void {
     const { incoming, outgoing } = messages
     connection.active = messages
     open += 1
@@ -136,7 +136,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   }
 
   /** The answer has left, or its client has. */
-  function finished(connection: Connection): void {
+  function finished(connection: ClientConnection): void {
     connection.active = undefined
     open -= 1
     if (open === 0) onEmpty()
@@ -161,7 +161,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
       active.incoming.emit('error', fault)
   }
 
-  function answerAndClose(connection: Connection, fault: GatewayError): void {
+  function answerAndClose(connection: ClientConnection, fault: GatewayError): void {
     const { socket } = connection
     if (!socket.writable) return cut(connection)
     connection.isOver = true
@@ -175,7 +175,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
    * The last answer arrives although the client may still be sending: closed at once, the system would answer the
    * unread bytes with a reset that overtakes it (RFC 9112 §9.6). What still comes is thrown away.
    */
-  function end(connection: Connection): void {
+  function end(connection: ClientConnection): void {
     const { socket } = connection
     connection.isOver = true
     socket.end()
@@ -185,7 +185,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
     socket.once('close', () => clearTimeout(longest))
   }
 
-  function cut(connection: Connection): void {
+  function cut(connection: ClientConnection): void {
     connection.isOver = true
     connection.socket.destroy()
   }
@@ -219,7 +219,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   server.maxHeadersCount = 0
   server.timeout = limits.stalledWriteMs
   server.on('connection', (socket: Socket) => {
-    const connection: Connection = {
+    const connection: ClientConnection = {
       socket,
       active: undefined,
       waiting: [],
@@ -354,9 +354,9 @@ function listening(server: Server, port: number, host: string): Promise<void> {
   })
 }
 
-function portOf(server: Server, asked: number): number {
+function portOf(server: Server, wanted: number): number {
   const address = server.address()
-  return typeof address === 'object' && address !== null ? address.port : asked
+  return typeof address === 'object' && address !== null ? address.port : wanted
 }
 
 async function inTime(done: Promise<void>, ms: number): Promise<boolean> {

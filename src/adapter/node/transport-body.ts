@@ -139,10 +139,10 @@ function createBodyBuffer(
   /** Once, and behind everything that waits here. */
   function tellEnd(): void {
     if (sink === undefined || isFull) return
-    const told = sink
+    const receiver = sink
     sink = undefined
-    if (failure === undefined) told.end()
-    else told.fail(failure)
+    if (failure === undefined) receiver.end()
+    else receiver.fail(failure)
   }
 
   function pass(to: ByteSink, chunk: Uint8Array): void {

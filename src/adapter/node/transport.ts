@@ -23,10 +23,10 @@ import {
   aborted,
   createConnect,
   createConnection,
-  failureOf,
+  transportErrorOf,
   type Call,
   type CallOptions,
-  type Connection,
+  type UpstreamConnection,
 } from './connection.ts'
 
 /** All have defaults that suit a gateway. */
@@ -70,7 +70,7 @@ export function createNodeTransport(options: NodeTransportOptions = {}): NodeTra
     const known = pools.get(origin)
     if (known !== undefined) return known
     const pool = new Pool(origin, { factory: () => createConnection(origin, connect) })
-    const clients = (pool as unknown as { readonly [kClients]: Connection[] })[kClients]
+    const clients = (pool as unknown as { readonly [kClients]: UpstreamConnection[] })[kClients]
     const forgetUnused = (): void => {
       if (clients.every(({ isUnused }) => isUnused) && pools.get(origin) === pool) pools.delete(origin)
     }
@@ -91,7 +91,7 @@ export function createNodeTransport(options: NodeTransportOptions = {}): NodeTra
     if (signal.aborted) return Promise.reject(aborted())
     const { origin, path } = target
     const pool = (): Pool => poolOf(origin)
-    const fresh = (): Connection => createConnection(origin, connect)
+    const fresh = (): UpstreamConnection => createConnection(origin, connect)
     return exchange({ request, path, signal, timers, pool, fresh })
   }
 
@@ -111,7 +111,7 @@ interface ExchangeTask {
   readonly timers: TimerWheel
   readonly pool: () => Pool
   /** A connection beside the pool. */
-  readonly fresh: () => Connection
+  readonly fresh: () => UpstreamConnection
 }
 
 /** Sends a request and settles as `Send` says. */
@@ -180,7 +180,7 @@ function exchange({ request, path, signal, timers, pool, fresh }: ExchangeTask):
       },
       onResponseStart(_controller, status, parsed) {
         if (call.isOver || status < 200) return
-        const headers = bagOf(parsed)
+        const headers = headerBagFrom(parsed)
         if (isBodiless(request.method, status) || headers['content-length'] === '0') {
           // Undici takes the length that a 304 announces for one that it has to keep.
           finish()
@@ -189,7 +189,7 @@ function exchange({ request, path, signal, timers, pool, fresh }: ExchangeTask):
         try {
           sink = receiveBody({ request, status, headers, source, idleTimeout, resolve, reject })
         } catch (error) {
-          fail(failureOf(error))
+          fail(transportErrorOf(error))
         }
       },
       onResponseData(_controller, chunk) {
@@ -208,7 +208,7 @@ function exchange({ request, path, signal, timers, pool, fresh }: ExchangeTask):
       },
       onResponseError(_controller, error) {
         if (call.isOver) return
-        if (!isUnsent() && !isStale()) return fail(failureOf(error))
+        if (!isUnsent() && !isStale()) return fail(transportErrorOf(error))
         reuse = undefined
         const connection = fresh()
         connection.dispatch(options, handler)
@@ -242,7 +242,7 @@ function slicesOf(part: Uint8Array): Uint8Array[] {
   )
 }
 
-function bagOf(headers: IncomingHttpHeaders): HeaderBag {
+function headerBagFrom(headers: IncomingHttpHeaders): HeaderBag {
   const bag = emptyBag()
   for (const name of Object.keys(headers)) {
     const value = headers[name]

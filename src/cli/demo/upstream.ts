@@ -159,12 +159,12 @@ interface ChatRequest {
 export function parseChatRequest(text: string): ChatRequest | undefined {
   const body = objectOf(text)
   if (body === undefined || !Array.isArray(body.messages)) return undefined
-  const last = body.messages.findLast((message: unknown) => isRecord(message) && message.role === 'user')
+  const last = body.messages.findLast((message: unknown) => isObject(message) && message.role === 'user')
   const most = body.max_completion_tokens ?? body.max_tokens
   return {
-    question: contentText(isRecord(last) ? last.content : ''),
+    question: contentText(isObject(last) ? last.content : ''),
     stream: body.stream === true,
-    includeUsage: isRecord(body.stream_options) && body.stream_options.include_usage === true,
+    includeUsage: isObject(body.stream_options) && body.stream_options.include_usage === true,
     inputTokens: Math.ceil(text.length / 4),
     most: typeof most === 'number' && most > 0 ? most : Infinity,
   }
@@ -216,7 +216,7 @@ export function completionOf(
 function objectOf(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text)
-    return isRecord(value) ? value : undefined
+    return isObject(value) ? value : undefined
   } catch {
     return undefined
   }
@@ -227,11 +227,11 @@ function contentText(content: unknown): string {
   if (typeof content === 'string') return content
   if (!Array.isArray(content)) return ''
   return content
-    .map((part: unknown) => (isRecord(part) && typeof part.text === 'string' ? part.text : ''))
+    .map((part: unknown) => (isObject(part) && typeof part.text === 'string' ? part.text : ''))
     .join(' ')
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> =>
+const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** What the pretend upstreams can talk about; the first that the question fits is told, else the last. */
