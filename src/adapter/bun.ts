@@ -33,7 +33,10 @@ const server = Bun.serve({
 })
 gateway.say(`AILoad listens on http://${host === '0.0.0.0' ? 'localhost' : host}:${server.port}/v1 (Bun)`)
 
-endOnSignal(async () => {
-  void server.stop()
-  await gateway.end()
+endOnSignal({
+  reload: gateway.reload,
+  async end() {
+    void server.stop()
+    await gateway.end()
+  },
 })

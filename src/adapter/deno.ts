@@ -32,7 +32,7 @@ const gateway = openFileGateway({
   fetch: denoFetch,
   peerOf: (_request, info) => (info as ConnectionInfo | undefined)?.remoteAddr?.hostname ?? '',
 })
-endOnSignal(gateway.end)
+endOnSignal(gateway)
 
 /** `deno serve` listens by itself, where its options say. */
 export default { fetch: (request: Request, info: ConnectionInfo) => gateway.fetch(request, info) }

@@ -8,7 +8,7 @@
  * check          `aiload check`
  * token          `aiload token`
  * demo/          `aiload demo`, with upstreams that pretend
- * process        dropping root, signals, and mistakes that nobody caught
+ * process        dropping root, and mistakes that nobody caught
  * log-output     where the log goes
  * package-files  the version and the template of the configuration
  */

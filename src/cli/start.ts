@@ -2,6 +2,7 @@ import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { openConfigFile, watchConfig, type OpenedConfig, type Reloader } from '../adapter/node/config-file.ts'
 import type { NodeGateway } from '../adapter/node/gateway.ts'
+import { takeSignals, type Signals } from '../adapter/node/signals.ts'
 import { stateFileOf } from '../adapter/node/state-file.ts'
 import type { Config } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
@@ -19,7 +20,7 @@ import {
 } from './arguments.ts'
 import { createLogOutput, formatFor, type LogOutput } from './log-output.ts'
 import { packageVersion, templateFile } from './package-files.ts'
-import { dropRoot, installCrashHandlers, printFailure, type Signals, takeSignals } from './process.ts'
+import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
 
 type Opened = Extract<OpenedConfig, { ok: true }>
 

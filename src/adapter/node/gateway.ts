@@ -13,6 +13,7 @@
  * state-file      state across restarts
  * replace-file    replaces a file so that no reader sees half of it
  * log-sink        the standard output in batches
+ * signals         the signals of the process
  */
 import { isUtf8 } from 'node:buffer'
 import type { Config } from '../../config/config.ts'

@@ -1,5 +1,5 @@
-import { systemCodeOf } from '../../errors.ts'
 import { writeSync } from 'node:fs'
+import { systemCodeOf } from '../../errors.ts'
 
 /** Takes the lines of a log. */
 export interface LogSink {

@@ -1,5 +1,5 @@
-import { systemCodeOf } from '../../errors.ts'
 import * as fs from 'node:fs'
+import { systemCodeOf } from '../../errors.ts'
 
 /** The calls of `node:fs` that a replacement is made of; tests hand in ones that refuse. */
 export type FileCalls = Pick<

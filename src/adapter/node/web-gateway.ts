@@ -12,12 +12,15 @@ import {
   type EdgePlatform,
 } from '../gateway.ts'
 import { openConfigFile, watchConfig, type Reloader } from './config-file.ts'
+import { takeSignals } from './signals.ts'
 import { keepState, type StateFile, stateFileOf } from './state-file.ts'
 
 /** A gateway on a runtime that has files and speaks enough of Node to reach them: Bun and Deno. */
 interface FileGateway {
   readonly config: Config
   fetch(request: Request, env: unknown): Promise<Response>
+  /** Reads the configuration again, whether its file changed or not. */
+  reload(): void
   /** A line of the log. */
   say(message: string): void
   /** Refuses new requests, waits for the open answers within `settings.drain_timeout`, and writes the state. */
@@ -78,10 +81,10 @@ export function openFileGateway(brought: FileGatewayOptions): FileGateway {
       gateway.apply(next)
     },
   })
-  process.on('SIGHUP', reloader.reload)
   return {
     config,
     fetch: (request, env) => gateway.fetch(request, env),
+    reload: reloader.reload,
     say: (message) => log({ kind: 'notice', level: 'info', message }),
     end: () => drainAndSave(gateway, { config, store, state }),
   }
@@ -109,13 +112,8 @@ async function drainAndSave(gateway: EdgeGateway, { config, store, state }: Shut
 const pause = (): Promise<void> => new Promise((go) => setTimeout(go, POLL_EVERY_MS))
 
 /** Ends the process once, when a signal asks for it; a second signal ends it at once. */
-export function endOnSignal(end: () => Promise<void>): void {
-  let isEnding = false
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    process.on(signal, () => {
-      if (isEnding) process.exit(0)
-      isEnding = true
-      void end().then(() => process.exit(0))
-    })
-  }
+export function endOnSignal({ reload, end }: Pick<FileGateway, 'reload' | 'end'>): void {
+  const signals = takeSignals()
+  signals.onHangUp(reload)
+  void signals.toEnd.then(end).then(() => process.exit(0))
 }

@@ -6,6 +6,7 @@
  * upstream  a pretended upstream: what it answers, how quick it is, what it limits
  */
 import { startNodeGateway, type NodeGateway } from '../../adapter/node/gateway.ts'
+import { takeSignals } from '../../adapter/node/signals.ts'
 import type { Config } from '../../config/config.ts'
 import { loadConfig } from '../../config/load.ts'
 import { problemLine } from '../../config/problem.ts'
@@ -13,7 +14,7 @@ import { systemCodeOf } from '../../errors.ts'
 import { listenAt, listenFailure, type ListenOptions } from '../arguments.ts'
 import { createLogOutput, type LogOutput } from '../log-output.ts'
 import { packageVersion } from '../package-files.ts'
-import { installCrashHandlers, printFailure, takeSignals } from '../process.ts'
+import { installCrashHandlers, printFailure } from '../process.ts'
 import { profiles, startPretendUpstream, type PretendUpstream } from './upstream.ts'
 
 /** Ports tried after the one that is taken. */
