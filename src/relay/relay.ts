@@ -105,7 +105,7 @@ function fallbackOrThrow(
   if (state.fallbackResponse !== undefined) return relayAnswerFrom(state, state.fallbackResponse)
   const { failures } = state
   const { unavailable, why } = selection
-  if (why === 'queue-full' && failures.length === 0 && unavailable.length === 0) throw queueFull()
+  if (why === 'not-admitted' && failures.length === 0 && unavailable.length === 0) throw queueFull()
   throw exhausted({ failures, unavailable, now: deps.clock.now() })
 }
 

@@ -27,10 +27,13 @@ export interface SelectTask {
   readonly deps: RelayDeps
 }
 
-/** The right to send the request to one upstream, or why there is none. */
+/**
+ * The right to send the request to one upstream, or why there is none. `not-admitted`: the queue was full, or the wait
+ * in it ran out.
+ */
 export type Selection =
   | { readonly lease: Lease }
-  | { readonly unavailable: readonly Unavailable[]; readonly why: 'exhausted' | 'queue-full' | 'gone' }
+  | { readonly unavailable: readonly Unavailable[]; readonly why: 'exhausted' | 'not-admitted' | 'gone' }
 
 /**
  * Finds the next upstream for a request and acquires a lease for it. Called once before each attempt.
@@ -219,7 +222,7 @@ async function waitInQueue(task: SelectTask): Promise<Selection> {
   state.queuedMs += deps.clock.now() - since
   if (typeof waited === 'object') return { lease: waited.got }
   const unavailable = await unavailableOf(task, suitableUpstreams(state))
-  return { unavailable, why: waited === 'gone' ? 'gone' : 'queue-full' }
+  return { unavailable, why: waited === 'gone' ? 'gone' : 'not-admitted' }
 }
 
 /** After a wait the order is made anew, of everybody but those that others wait for. */

@@ -115,7 +115,8 @@ function readBody(
       // Every message is closed in the end, and an error is not made for nothing.
       if (!isOver) fail(error instanceof GatewayError ? error : incompleteRequest())
     }
-    // The listeners go with the message: a client may reset its connection later, and an error without one ends the process.
+    // The listeners go with the message: a client may reset its connection later, and an error that nobody listens to
+    // ends the process.
     incoming.on('data', onData).on('end', onEnd).on('close', onBroken).on('error', onBroken)
   })
 }

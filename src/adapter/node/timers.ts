@@ -24,9 +24,9 @@ const TICK_MS = 250
 
 /**
  * Timers for waits that nearly always end before their time, such as those for an answer. All long ones hang on one
- * timer of the runtime that walks along them four times a second and gives those a timer of their own that are nearly over: to enter
- * and leave a ring costs next to nothing, where the runtime makes, sorts and drops a timer for each. While none is set
- * there is no timer. Long ones keep no process alive.
+ * timer of the runtime that walks along them four times a second and gives those a timer of their own that are nearly
+ * over: to enter and leave a ring costs next to nothing, where the runtime makes, sorts and drops a timer for each.
+ * While none is set there is no timer. Long ones keep no process alive.
  */
 export function createTimerWheel(): TimerWheel {
   const wheel = timerOf(Infinity, () => {})
@@ -109,7 +109,7 @@ export interface IdleTimeout {
 }
 
 /**
- * Calls `onSilent` once when `limitMs` pass between a `arm` and the next sign of life.
+ * Calls `onSilent` once when `limitMs` pass between an `arm` and the next sign of life.
  *
  * One alarm serves a whole stream: a sign of life is only a time stamp, and an alarm that finds itself
  * early is set for what is left. `performance.now` does not jump when somebody sets the clock.
