@@ -14,7 +14,7 @@ import type { Config } from '../config/config.ts'
 import { createRuntimeConfig } from '../http/deps.ts'
 import { createBufferedBytes, createWebReceive, type Receive } from '../http/incoming.ts'
 import { toWebResponse, type ToResponse } from '../http/response.ts'
-import type { NativeBytes } from '../lib/bytes.ts'
+import type { IsUtf8 } from '../lib/json/utf8.ts'
 import { instantOf, type Clock } from '../lib/clock.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import type { Report } from '../relay/deps.ts'
@@ -40,8 +40,8 @@ export interface GatewayPlatform {
   readonly send: Send
   readonly receive: Receive
   readonly toResponse: ToResponse
-  /** Native code for bodies, where the runtime has some. */
-  readonly native?: NativeBytes
+  /** The runtime's own, where it has one. */
+  readonly isUtf8?: IsUtf8
   /** Makes the log. */
   readonly log: Report
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
@@ -106,7 +106,7 @@ export function createGateway(config: Config, platform: GatewayPlatform): Gatewa
     receive,
     toResponse,
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
-    native: platform.native,
+    isUtf8: platform.isUtf8,
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
     async metricsText() {

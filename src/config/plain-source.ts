@@ -7,8 +7,8 @@ import {
   JsonSyntaxError,
   OPEN_BRACE,
   OPEN_BRACKET,
-  syntaxError,
-} from '../lib/json/scan.ts'
+} from '../lib/json/walk.ts'
+import { scanTopLevel } from '../lib/json/scan.ts'
 import { stringValue } from '../lib/json/values.ts'
 import { positionsIn, withoutByteOrderMark, type Path } from './problem.ts'
 import type { Source } from './source.ts'
@@ -49,8 +49,7 @@ type ParsedValue = { readonly value: unknown } | { readonly offset: number; read
 
 function parseValue(plain: string, bytes: Uint8Array): ParsedValue {
   try {
-    const end = afterSpace(bytes, afterValue(bytes, afterSpace(bytes, 0)))
-    if (end < bytes.length) throw syntaxError(bytes, end, 'the end of the configuration')
+    checkSyntax(bytes)
     return isDeep(plain)
       ? { offset: 0, message: 'brackets in brackets without end' }
       : { value: JSON.parse(plain) }
@@ -59,6 +58,15 @@ function parseValue(plain: string, bytes: Uint8Array): ParsedValue {
       return { offset: error.offset, message: error.message.replace(/ \(byte \d+\)$/, '') }
     // The runtime's own message quotes the text, and that holds keys.
     return { offset: 0, message: 'a text in it has an escape or a character that JSON does not know' }
+  }
+}
+
+/** @throws JsonSyntaxError */
+function checkSyntax(bytes: Uint8Array): void {
+  try {
+    scanTopLevel(bytes, [])
+  } catch (error) {
+    if (!(error instanceof JsonSyntaxError) || error.kind !== 'not-an-object') throw error
   }
 }
 

@@ -1,4 +1,4 @@
-import type { NativeBytes } from '../lib/bytes.ts'
+import type { IsUtf8 } from '../lib/json/utf8.ts'
 import type { Config } from '../config/config.ts'
 import { upstreamsOf } from '../config/upstreams.ts'
 import { secretMatcher } from '../lib/hash.ts'
@@ -19,8 +19,8 @@ export interface AppDeps extends RelayDeps {
   readonly receive: Receive
   readonly toResponse: ToResponse
   readonly memory: BufferedBytes
-  /** Native code for bodies, where the runtime has some. */
-  readonly native?: NativeBytes | undefined
+  /** The runtime's own, where it has one. */
+  readonly isUtf8?: IsUtf8 | undefined
   /** A new request id. */
   readonly newId: () => string
   /** True from the first signal to end until the end. */

@@ -1,6 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
-import { concatBytes } from '../lib/bytes.ts'
+import { Chunks } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { headerBagOf, type HeaderBag } from '../lib/headers.ts'
 
@@ -18,13 +18,17 @@ export interface IncomingRequest {
   /** Aborted when the client leaves before its answer is complete. */
   readonly clientSignal: AbortSignalLike
   /**
-   * Reads the whole body, counting while it reads.
+   * Reads the whole body, counting while it reads, and gives it in pieces.
    *
+   * @param look sees each chunk when it comes; throws nothing
    * @throws GatewayError `request_too_large` as soon as the limit is passed, `request_timeout` after 30 s of
    * silence, `overloaded` when all bodies together take too much memory
    */
-  readonly readBody: (limits: BodyLimits) => Promise<Uint8Array>
+  readonly readBody: (limits: BodyLimits, look?: LookAtChunk) => Promise<readonly Uint8Array[]>
 }
+
+/** Sees a chunk of a body on its way. */
+export type LookAtChunk = (chunk: Uint8Array) => void
 
 /** What one body may cost. */
 export interface BodyLimits {
@@ -69,42 +73,33 @@ export const BODY_IDLE_TIMEOUT_MS = 30_000
 interface BodyCollector {
   /** @throws GatewayError when a limit is passed */
   add(chunk: Uint8Array): void
-  /** Everything as one piece, given once: it is held by its taker alone. */
-  whole(): Uint8Array
+  /** Everything, given once: it is held by its taker alone. */
+  take(): readonly Uint8Array[]
   /** The bytes are no longer held. */
   drop(): void
 }
 
-/**
- * @param declared the `content-length`, where one was sent: a body that is too large is refused at once
- * @param concat joins the chunks; the runtime's own where that is quicker
- */
+/** @param declared the `content-length`, where one was sent: a body that is too large is refused at once */
 export function createBodyCollector(
   { maxBytes, memory }: BodyLimits,
   declared: number | undefined,
-  concat: (chunks: readonly Uint8Array[]) => Uint8Array = concatBytes,
+  look: LookAtChunk = () => {},
 ): BodyCollector {
-  const chunks: Uint8Array[] = []
-  let size = 0
+  const chunks = new Chunks()
   if (declared !== undefined && declared > maxBytes) throw bodyTooLarge(maxBytes)
 
   return {
     add(chunk) {
-      if (size + chunk.length > maxBytes) throw bodyTooLarge(maxBytes)
+      if (chunk.length === 0) return
+      if (chunks.bytes + chunk.length > maxBytes) throw bodyTooLarge(maxBytes)
       if (!memory.reserve(chunk.length)) throw bodiesOverloaded()
-      size += chunk.length
       chunks.push(chunk)
+      look(chunk)
     },
-    whole() {
-      const whole = chunks.length === 1 && chunks[0] !== undefined ? chunks[0] : concat(chunks)
-      // Whoever holds the collector would hold a second copy.
-      chunks.length = 0
-      return whole
-    },
+    take: () => chunks.take(),
     drop() {
-      memory.release(size)
-      size = 0
-      chunks.length = 0
+      memory.release(chunks.bytes)
+      chunks.take()
     },
   }
 }
@@ -154,15 +149,15 @@ export function createWebReceive(clock: Clock, peerOf: (request: Request, env: u
       headers,
       peer: peerOf(request, env),
       clientSignal: request.signal,
-      async readBody(limits) {
+      async readBody(limits, look) {
         const declared = headers['content-length']
-        const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared))
-        if (request.body === null) return body.whole()
+        const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared), look)
+        if (request.body === null) return body.take()
         const reader: ReadableStreamDefaultReader<Uint8Array> = request.body.getReader()
         try {
           for (;;) {
             const { done, value } = await readInTime(reader, clock)
-            if (done) return body.whole()
+            if (done) return body.take()
             body.add(value)
           }
         } catch (error) {

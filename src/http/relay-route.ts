@@ -1,7 +1,8 @@
 import { GatewayError } from '../errors.ts'
 import { clientAddress } from '../lib/ip.ts'
 import { affinityKeyOf, answerIdsOf } from '../openai/affinity-key.ts'
-import { estimateOf, parseBody, type ParsedBody } from '../openai/request.ts'
+import { lengthOf } from '../lib/bytes.ts'
+import { createBodyParser, estimateOf, type ParsedBody } from '../openai/request.ts'
 import type { Pool, Pools } from '../pool/pool.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import { answerHeaders, forwardedHeaders } from '../relay/headers.ts'
@@ -11,6 +12,7 @@ import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
 import type { RequestContext } from './context.ts'
 import type { AppDeps } from './deps.ts'
+import type { BodyLimits } from './incoming.ts'
 import { unknownModel } from './models.ts'
 
 /** A relayed path in its plain spelling, and what it asks for. */
@@ -28,13 +30,9 @@ export async function relayRoute(
   relayedPath: RelayedPath,
   deps: AppDeps,
 ): Promise<Response> {
-  const { incoming, runtimeConfig } = context
-  const bytes = await incoming.readBody({
-    maxBytes: runtimeConfig.config.server.maxBodyBytes,
-    memory: deps.memory,
-  })
+  const { runtimeConfig } = context
+  const { body, size } = await receiveBody(context, deps)
   try {
-    const body = parseBody(bytes, incoming.headers['content-type'] ?? '', deps.native)
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const request = relayRequestOf(context, relayedPath, body)
     context.logged = true
@@ -46,9 +44,31 @@ export async function relayRoute(
     })
     return toClientResponse(context, answer, deps)
   } finally {
-    deps.memory.release(bytes.length)
+    deps.memory.release(size)
   }
 }
+
+/** The body, and how many bytes are held for it. The pieces that it came in are held by nobody else. */
+async function receiveBody(
+  context: RequestContext,
+  deps: AppDeps,
+): Promise<{ readonly body: ParsedBody; readonly size: number }> {
+  const { headers, readBody } = context.incoming
+  const parser = createBodyParser(headers['content-type'] ?? '', deps.isUtf8)
+  const pieces = await readBody(bodyLimitsOf(context, deps), parser.push)
+  const size = lengthOf(pieces)
+  try {
+    return { body: parser.end(pieces), size }
+  } catch (error) {
+    deps.memory.release(size)
+    throw error
+  }
+}
+
+const bodyLimitsOf = ({ runtimeConfig }: RequestContext, { memory }: AppDeps): BodyLimits => ({
+  maxBytes: runtimeConfig.config.server.maxBodyBytes,
+  memory,
+})
 
 /** Longer than any model's name; what a client sends instead is not kept for the log. */
 const MAX_LOGGED_MODEL_LENGTH = 256
@@ -138,10 +158,7 @@ export async function passthroughRoute(
   refuseDots(path)
   if (!upstream.enabled)
     throw new GatewayError('no_upstream', 'The upstream that this path is passed on to is disabled.')
-  const bytes = await incoming.readBody({
-    maxBytes: runtimeConfig.config.server.maxBodyBytes,
-    memory: deps.memory,
-  })
+  const pieces = await incoming.readBody(bodyLimitsOf(context, deps))
   try {
     const headers = forwardedHeaders(incoming.headers)
     context.logged = true
@@ -152,7 +169,7 @@ export async function passthroughRoute(
         path,
         query,
         headers,
-        body: bytes,
+        body: pieces,
         clientSignal: incoming.clientSignal,
         since,
       },
@@ -160,7 +177,7 @@ export async function passthroughRoute(
     )
     return toClientResponse(context, answer, deps)
   } finally {
-    deps.memory.release(bytes.length)
+    deps.memory.release(lengthOf(pieces))
   }
 }
 

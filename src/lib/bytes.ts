@@ -127,14 +127,6 @@ export function createByteSearch(needle: Uint8Array): ByteSearch {
   }
 }
 
-/** What some runtimes do with bytes in native code, some ten times as quick as it can be written here. */
-export interface NativeBytes {
-  /** Whether all of them are valid UTF-8. */
-  isUtf8(bytes: Uint8Array): boolean
-  /** Where `needle` stands first at or behind `from`; −1 = nowhere. */
-  find(bytes: Uint8Array, needle: Uint8Array, from: number): number
-}
-
 /** Whether `needle` stands at `at`. */
 export function matchesAt(bytes: Uint8Array, at: number, needle: Uint8Array): boolean {
   for (let index = 0; index < needle.length; index++) {
@@ -203,13 +195,83 @@ export function createTail(limit = 16_384): Tail {
 export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
   const [only] = chunks
   if (only !== undefined && chunks.length === 1) return only
-  const whole = new Uint8Array(chunks.reduce((size, { length }) => size + length, 0))
+  const whole = new Uint8Array(lengthOf(chunks))
   let at = 0
   for (const chunk of chunks) {
     whole.set(chunk, at)
     at += chunk.length
   }
   return whole
+}
+
+/** Chunks below this size are copied together while they wait: as objects they would take more than their bytes. */
+const SMALL_CHUNK_BYTES = 256
+/** How many bytes of small chunks become one. */
+const BLOCK_BYTES = 4096
+
+/** Chunks that wait, in their order. */
+export class Chunks {
+  /** In all of them. */
+  bytes = 0
+  #chunks: Uint8Array[] = []
+  /** The small chunks at the end are copied into it. */
+  #block: Uint8Array | undefined
+  #used = 0
+
+  push(chunk: Uint8Array): void {
+    this.bytes += chunk.byteLength
+    if (this.#chunks.length > 0 && chunk.byteLength < SMALL_CHUNK_BYTES) return this.#copy(chunk)
+    this.#block = undefined
+    this.#chunks.push(chunk)
+  }
+
+  #copy(chunk: Uint8Array): void {
+    if (this.#block === undefined || this.#used + chunk.byteLength > BLOCK_BYTES) {
+      this.#block = new Uint8Array(BLOCK_BYTES)
+      this.#used = 0
+    } else this.#chunks.pop()
+    this.#block.set(chunk, this.#used)
+    this.#used += chunk.byteLength
+    this.#chunks.push(this.#block.subarray(0, this.#used))
+  }
+
+  shift(): Uint8Array | undefined {
+    const chunk = this.#chunks.shift()
+    this.bytes -= chunk?.byteLength ?? 0
+    return chunk
+  }
+
+  /** All of them; none waits any more. */
+  take(): Uint8Array[] {
+    const chunks = this.#chunks
+    this.#chunks = []
+    this.#block = undefined
+    this.bytes = 0
+    return chunks
+  }
+}
+
+/** Bytes in all pieces. */
+export const lengthOf = (pieces: readonly Uint8Array[]): number =>
+  pieces.reduce((size, { length }) => size + length, 0)
+
+/** The bytes from `start` up to `end` of what lies in pieces one after the other, as views. */
+export function viewsOf(pieces: readonly Uint8Array[], start: number, end: number): Uint8Array[] {
+  const views: Uint8Array[] = []
+  let at = 0
+  for (const piece of pieces) {
+    const from = Math.max(0, start - at)
+    const to = Math.min(piece.length, end - at)
+    if (from < to) views.push(to - from === piece.length ? piece : piece.subarray(from, to))
+    at += piece.length
+    if (at >= end) break
+  }
+  return views
+}
+
+/** The same in one piece: a view where it lies in one, else a copy. */
+export function bytesBetween(pieces: readonly Uint8Array[], start: number, end: number): Uint8Array {
+  return concatBytes(viewsOf(pieces, start, end))
 }
 
 /** The bytes that end lines. */

@@ -1,7 +1,8 @@
+import { bytesBetween } from '../lib/bytes.ts'
 import { digestOf, hash01 } from '../lib/hash.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import type { JsonScan } from '../lib/json/scan.ts'
-import { stringValue } from '../lib/json/values.ts'
+import { stringField } from '../lib/json/values.ts'
 import type { AffinityRule } from '../pool/upstream.ts'
 import { firstMessages } from './messages.ts'
 
@@ -53,7 +54,7 @@ function affinityValue({ rule, address, headers, scan }: AffinitySource): string
   if (rule.kind === 'ip') return `ip ${address}`
   // One client token: everybody shares the key until there are more.
   if (rule.kind === 'token') return 'token'
-  if (rule.kind === 'user') return prefixed('user', stringField(scan, 'user'))
+  if (rule.kind === 'user') return prefixed('user', scan && stringField(scan, 'user'))
   const named = rule.kind === 'header' ? prefixed('header', headers[rule.name]) : undefined
   return named ?? conversationOf(scan)
 }
@@ -69,21 +70,17 @@ function conversationOf(scan: JsonScan | undefined): string | undefined {
   if (cacheKey !== undefined) return cacheKey
   const span = (scan.fields.get('messages') ?? scan.fields.get('input') ?? scan.fields.get('prompt'))?.at(-1)
   if (span === undefined) return undefined
-  const { system, user } = firstMessages(scan.bytes, span)
+  const { system, user } = firstMessages(bytesBetween(scan.pieces, span.start, span.end))
   const instructions = scan.fields.get('instructions')?.at(-1)
   const opening =
-    instructions === undefined ? system : scan.bytes.subarray(instructions.start, instructions.end)
+    instructions === undefined ? system : bytesBetween(scan.pieces, instructions.start, instructions.end)
   if (opening === undefined && user === undefined) return undefined
   return `talk ${opening === undefined ? '-' : digestOf(opening)} ${user === undefined ? '-' : digestOf(user)}`
 }
 
-function stringField(scan: JsonScan | undefined, name: string): string | undefined {
-  const span = scan?.fields.get(name)?.at(-1)
-  return scan !== undefined && span?.kind === 'string' ? stringValue(scan.bytes, span) : undefined
-}
-
 /** Ids of earlier answers that a request builds on. They exist on one account only. */
 export function answerIdsOf(scan: JsonScan | undefined): string[] {
+  if (scan === undefined) return []
   const ids = [stringField(scan, 'previous_response_id'), stringField(scan, 'conversation') ?? idInside(scan)]
   return ids.flatMap((id) => (id === undefined || id === '' ? [] : [id]))
 }
@@ -91,8 +88,9 @@ export function answerIdsOf(scan: JsonScan | undefined): string[] {
 const decoder = new TextDecoder()
 
 /** `conversation` may also be an object with an `id`. */
-function idInside(scan: JsonScan | undefined): string | undefined {
-  const span = scan?.fields.get('conversation')?.at(-1)
-  if (scan === undefined || span?.kind !== 'object' || span.end - span.start > 1024) return undefined
-  return /"id"\s*:\s*"([^"\\]{1,256})"/.exec(decoder.decode(scan.bytes.subarray(span.start, span.end)))?.[1]
+function idInside({ fields, pieces }: JsonScan): string | undefined {
+  const span = fields.get('conversation')?.at(-1)
+  if (span?.kind !== 'object' || span.end - span.start > 1024) return undefined
+  const text = decoder.decode(bytesBetween(pieces, span.start, span.end))
+  return /"id"\s*:\s*"([^"\\]{1,256})"/.exec(text)?.[1]
 }

@@ -8,9 +8,8 @@ import {
   OPEN_BRACE,
   OPEN_BRACKET,
   QUOTE,
-  type FieldSpan,
   type ByteSpan,
-} from '../lib/json/scan.ts'
+} from '../lib/json/walk.ts'
 
 /** Raw bytes of JSON values (a string with its quotes), as they stand in the request. */
 interface FirstMessages {
@@ -21,26 +20,25 @@ interface FirstMessages {
 /**
  * The text that identifies a conversation: the first system (or developer) and the first user message.
  *
- * `span` is the value of `messages`, `input` or `prompt`, found by `scanTopLevel` in the same bytes. Of messages
+ * `value` is that of `messages`, `input` or `prompt`, and has been checked by a `JsonScanner`. Of messages
  * it gives the bytes of their `content`; a string is the user's text itself, in a list of strings the first one,
  * in a list of token lists the first list; a list of tokens counts as a whole. Reads no further than the first
  * user message, so a system message behind it does not count; nothing found gives an empty object.
  */
-export function firstMessages(bytes: Uint8Array, span: FieldSpan): FirstMessages {
-  if (span.kind === 'string') return { user: bytes.subarray(span.start, span.end) }
-  if (span.kind !== 'array') return {}
+export function firstMessages(value: Uint8Array): FirstMessages {
+  if (value[0] === QUOTE) return { user: value }
+  if (value[0] !== OPEN_BRACKET) return {}
   let system: ByteSpan | undefined
-  let at = afterSpace(bytes, span.start + 1)
-  while (at < span.end && bytes[at] !== CLOSE_BRACKET) {
-    const first = bytes[at]
-    if (first !== OPEN_BRACE) return resultOf(bytes, system, promptSpan(bytes, at, span))
-    const message = messageAt(bytes, at)
-    if (message.role === 'user' && message.content) return resultOf(bytes, system, message.content)
+  let at = afterSpace(value, 1)
+  while (value[at] !== CLOSE_BRACKET) {
+    if (value[at] !== OPEN_BRACE) return resultOf(value, system, promptSpan(value, at))
+    const message = messageAt(value, at)
+    if (message.role === 'user' && message.content) return resultOf(value, system, message.content)
     if (message.role === 'system' || message.role === 'developer') system ??= message.content
-    at = afterSpace(bytes, message.end)
-    if (bytes[at] === COMMA) at = afterSpace(bytes, at + 1)
+    at = afterSpace(value, message.end)
+    if (value[at] === COMMA) at = afterSpace(value, at + 1)
   }
-  return resultOf(bytes, system, undefined)
+  return resultOf(value, system, undefined)
 }
 
 function resultOf(
@@ -55,9 +53,9 @@ function resultOf(
 }
 
 /** The element at `at` when it can be a prompt by itself, else (a token number) the list. */
-function promptSpan(bytes: Uint8Array, at: number, list: ByteSpan): ByteSpan {
-  const isPrompt = bytes[at] === QUOTE || bytes[at] === OPEN_BRACKET
-  return isPrompt ? { start: at, end: afterValue(bytes, at) } : list
+function promptSpan(list: Uint8Array, at: number): ByteSpan {
+  const isPrompt = list[at] === QUOTE || list[at] === OPEN_BRACKET
+  return isPrompt ? { start: at, end: afterValue(list, at) } : { start: 0, end: list.length }
 }
 
 interface Message {

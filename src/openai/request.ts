@@ -8,9 +8,11 @@
  * usage         the tokens that an answer says it has cost
  */
 import { GatewayError } from '../errors.ts'
-import { createByteSearch, utf8Bytes, type NativeBytes } from '../lib/bytes.ts'
-import { type JsonScan, JsonSyntaxError, QUOTE, replaceField, scanTopLevel } from '../lib/json/scan.ts'
-import { numberValue, stringValue } from '../lib/json/values.ts'
+import { concatBytes, utf8Bytes } from '../lib/bytes.ts'
+import { type JsonScan, JsonScanner, replaceField } from '../lib/json/scan.ts'
+import type { IsUtf8 } from '../lib/json/utf8.ts'
+import { numberField, stringField } from '../lib/json/values.ts'
+import { JsonSyntaxError } from '../lib/json/walk.ts'
 import { findFormField, MultipartError, replaceFormField } from '../lib/multipart.ts'
 import type { Endpoint } from '../pool/upstream.ts'
 import { AFFINITY_FIELDS } from './affinity-key.ts'
@@ -32,17 +34,29 @@ export const ESTIMATE_FIELDS = ['max_tokens', 'max_completion_tokens', 'max_outp
 
 const WANTED = ['model', 'stream', ...ESTIMATE_FIELDS, ...AFFINITY_FIELDS]
 
-/**
- * Checks a body and finds its model. Anything that is not multipart is read as JSON.
- *
- * @throws GatewayError `invalid_json`, `invalid_model` or `invalid_multipart`
- */
-export function parseBody(bytes: Uint8Array, contentType: string, native?: NativeBytes): ParsedBody {
-  return /^\s*multipart\//i.test(contentType) ? parseMultipart(bytes, contentType) : parseJson(bytes, native)
+/** Reads a body while it comes. */
+export interface BodyParser {
+  /** Looks at the next chunk. Throws nothing. */
+  push(chunk: Uint8Array): void
+  /**
+   * Checks the body and finds its model.
+   *
+   * @param pieces all of it again
+   * @throws GatewayError `invalid_json`, `invalid_model` or `invalid_multipart`
+   */
+  end(pieces: readonly Uint8Array[]): ParsedBody
 }
 
-function parseJson(bytes: Uint8Array, native: NativeBytes | undefined): ParsedBody {
-  const scan = scanned(bytes, native)
+/** Anything that is not multipart is read as JSON. */
+export function createBodyParser(contentType: string, isUtf8?: IsUtf8): BodyParser {
+  if (/^\s*multipart\//i.test(contentType))
+    return { push() {}, end: (pieces) => parseMultipart(concatBytes(pieces), contentType) }
+  const scanner = new JsonScanner(WANTED, isUtf8)
+  return { push: (chunk) => scanner.push(chunk), end: (pieces) => parseJson(scanner, pieces) }
+}
+
+function parseJson(scanner: JsonScanner, pieces: readonly Uint8Array[]): ParsedBody {
+  const scan = scanned(scanner, pieces)
   return {
     model: modelOf(scan),
     stream: scan.fields.get('stream')?.at(-1)?.kind === 'true',
@@ -51,13 +65,13 @@ function parseJson(bytes: Uint8Array, native: NativeBytes | undefined): ParsedBo
   }
 }
 
-function scanned(bytes: Uint8Array, native: NativeBytes | undefined): JsonScan {
+function scanned(scanner: JsonScanner, pieces: readonly Uint8Array[]): JsonScan {
   try {
-    return scanTopLevel(bytes, WANTED, native)
+    return scanner.end(pieces)
   } catch (error) {
     if (!(error instanceof JsonSyntaxError)) throw error
     const what =
-      bytes.length === 0
+      pieces.length === 0
         ? 'The body is empty; it must be a JSON object.'
         : `The body is not usable JSON: ${error.message}.`
     throw new GatewayError('invalid_json', what)
@@ -73,8 +87,7 @@ function modelOf(scan: JsonScan): string {
       param: 'model',
     })
   }
-  const last = spans.at(-1)
-  return last === undefined || last.kind === 'null' ? '' : stringValue(scan.bytes, last)
+  return stringField(scan, 'model') ?? ''
 }
 
 function kindName(kind: string): string {
@@ -122,7 +135,7 @@ const SPENDS_TOKENS = new Set<Endpoint>([
 ])
 const WRITES = new Set<Endpoint>(['chat', 'completions', 'responses'])
 
-/** Bounded work: four fields, and one pass over the body for pictures in it. */
+/** Bounded work: four fields, and what the scan has counted. */
 export function estimateOf(scan: JsonScan, endpoint: Endpoint): TokenEstimate {
   if (!SPENDS_TOKENS.has(endpoint)) return { inputTokens: undefined, outputTokens: undefined, choices: 1 }
   const inputTokens = inputOf(scan)
@@ -139,30 +152,6 @@ export function estimateOf(scan: JsonScan, endpoint: Endpoint): TokenEstimate {
   }
 }
 
-function numberField(scan: JsonScan, name: string): number | undefined {
-  const span = scan.fields.get(name)?.at(-1)
-  return span?.kind === 'number' ? numberValue(scan.bytes, span) : undefined
-}
-
-const DATA = new TextEncoder().encode(';base64,')
-const searchData = createByteSearch(DATA)
-/** What comes behind so many files counts as text: no request has more, and each costs a search. */
-const MOST_IMAGES = 1_000
-/** Shorter bodies hold no picture worth the search. */
-const LEAST_WITH_IMAGE = 2048
-
-/** Text by its bytes; a file inside it (a `data:` URL) by its number, since its bytes say nothing of its tokens. */
-function inputOf({ bytes, native }: JsonScan): number {
-  const nextData = (from: number): number => native?.find(bytes, DATA, from) ?? searchData(bytes, from)
-  let images = 0
-  let imageBytes = 0
-  let at = bytes.length > LEAST_WITH_IMAGE ? nextData(0) : -1
-  while (at >= 0 && images < MOST_IMAGES) {
-    const end = bytes.indexOf(QUOTE, at)
-    if (end < 0) break
-    images += 1
-    imageBytes += end - at
-    at = nextData(end)
-  }
-  return Math.ceil((bytes.length - imageBytes) / BYTES_PER_TOKEN) + images * IMAGE_TOKENS
-}
+/** Text by its bytes; a file (a `data:` URL) by its number, since its bytes say nothing of its tokens. */
+const inputOf = ({ length, dataUrls }: JsonScan): number =>
+  Math.ceil((length - dataUrls.bytes) / BYTES_PER_TOKEN) + dataUrls.count * IMAGE_TOKENS

@@ -6,7 +6,7 @@ import {
   OPEN_BRACE,
   QUOTE,
   type ByteSpan,
-} from '../lib/json/scan.ts'
+} from '../lib/json/walk.ts'
 import { isSpelt } from '../lib/json/shape.ts'
 import { numberValue } from '../lib/json/values.ts'
 

@@ -25,8 +25,8 @@ interface PassthroughRequest {
   readonly path: string
   readonly query: string
   readonly headers: HeaderBag
-  /** Empty = none. */
-  readonly body: Uint8Array
+  /** In pieces; empty = none. */
+  readonly body: readonly Uint8Array[]
   readonly clientSignal: AbortSignalLike
   readonly since: number
 }
@@ -82,7 +82,7 @@ function upstreamRequestOf(
     method: request.method,
     url: urlFor(upstream, request.path, request.query),
     headers: headersFor(upstream, request.headers),
-    ...(request.body.length > 0 && { body: [request.body] }),
+    ...(request.body.length > 0 && { body: request.body }),
     connectTimeoutMs: settings.connectTimeoutMs,
     timeoutMs: upstream.timeoutMs,
     gatherBytes: (status, headers) => {

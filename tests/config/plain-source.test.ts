@@ -31,7 +31,7 @@ test.each([
   ['{ "models": [ }', '1:15 expected a value, found something else'],
   ['{\n  "a": 1\n  "b": 2\n}', '3:3 expected a comma or }, found something else'],
   ['{\n  "é" 1 }', '2:7 expected a colon, found something else'],
-  ['{ "a": 1 } }', '1:12 expected the end of the configuration, found something else'],
+  ['{ "a": 1 } }', '1:12 expected nothing more, found something else'],
   ['{ "a": "b', '1:8 a string never ends'],
   ['{ "a": 1 /* ', '1:10 expected a comma or }, found something else'],
   ['[,]', '1:2 expected a value, found something else'],

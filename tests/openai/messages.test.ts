@@ -6,7 +6,7 @@ import { firstMessages } from '../../src/openai/messages.ts'
 function found(json: string): { system?: string; user?: string } {
   const bytes = new TextEncoder().encode(`{ "messages" : ${json} }`)
   const span = scanTopLevel(bytes, ['messages']).fields.get('messages')?.[0]
-  const messages = firstMessages(bytes, span!)
+  const messages = firstMessages(bytes.subarray(span!.start, span!.end))
   const texts = Object.entries(messages).map(([role, part]) => [role, new TextDecoder().decode(part)])
   return Object.fromEntries(texts)
 }

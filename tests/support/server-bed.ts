@@ -72,9 +72,9 @@ export async function startServerBed(limits: Partial<ServerLimits> = {}): Promis
 
   answering('/echo', async ({ readBody }, env) => {
     const body = await readBody({ maxBytes: 10_000_000, memory })
-    const start = new TextDecoder().decode(body.subarray(0, 20))
-    memory.release(body.length)
-    return giving(200, bytesOf(`${body.length} ${start}`), env)
+    const whole = Buffer.concat(body)
+    memory.release(whole.length)
+    return giving(200, bytesOf(`${whole.length} ${whole.subarray(0, 20).toString()}`), env)
   })
   // As the gateway's app does, it answers a moment later.
   answering('/refused', async () => new Response('no', { status: 401 }))

@@ -17,7 +17,6 @@
  */
 import { isUtf8 } from 'node:buffer'
 import type { Config } from '../../config/config.ts'
-import type { NativeBytes } from '../../lib/bytes.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { createClock, createGateway } from '../gateway.ts'
@@ -49,13 +48,6 @@ interface NodeGatewayOptions {
   readonly lastReload?: () => ReloadResult | undefined
 }
 
-/** Both are views: `Buffer` searches its own memory. */
-const native: NativeBytes = {
-  isUtf8,
-  find: (bytes, needle, from) =>
-    Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).indexOf(needle, from),
-}
-
 /** Everything impure of a gateway on Node is made here, and nowhere else. */
 export async function startNodeGateway(options: NodeGatewayOptions): Promise<NodeGateway> {
   const timers = createTimerWheel()
@@ -73,7 +65,7 @@ export async function startNodeGateway(options: NodeGatewayOptions): Promise<Nod
     send,
     receive: createNodeReceive(timers),
     toResponse: toNodeResponse,
-    native,
+    isUtf8,
     log: report,
     expect: store.expect,
     version,

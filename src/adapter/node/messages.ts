@@ -9,6 +9,7 @@ import {
   type IncomingRequest,
   type Receive,
   type BodyLimits,
+  type LookAtChunk,
 } from '../../http/incoming.ts'
 import type { ToResponse } from '../../http/response.ts'
 import { createAbort } from '../../lib/abort.ts'
@@ -52,10 +53,10 @@ export function createNodeReceive(timers: TimerWheel): Receive {
       peer: incoming.socket.remoteAddress ?? '',
       target: incoming.url,
       clientSignal: clientAbort.signal,
-      readBody(limits) {
+      readBody(limits, look) {
         // Before what is answered to a client that has left.
         incoming.on('close', onClose)
-        return readBody({ incoming, outgoing }, limits, timers)
+        return readBody({ incoming, outgoing }, { limits, look, timers })
       },
     }
   }
@@ -68,17 +69,11 @@ function isAwaited(incoming: IncomingMessage): boolean {
 
 function readBody(
   { incoming, outgoing }: ServerMessages,
-  limits: BodyLimits,
-  timers: TimerWheel,
-): Promise<Uint8Array> {
+  { limits, look, timers }: { limits: BodyLimits; look: LookAtChunk | undefined; timers: TimerWheel },
+): Promise<readonly Uint8Array[]> {
   return new Promise((resolve, reject) => {
     const declared = incoming.headers['content-length']
-    const body = createBodyCollector(
-      limits,
-      declared === undefined ? undefined : Number(declared),
-      // Not filled with zeros before, and searched by native code.
-      (chunks) => Buffer.concat(chunks),
-    )
+    const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared), look)
     if (isAwaited(incoming)) outgoing.writeContinue()
     let isOver = false
     const idleTimeout = createIdleTimeout({
@@ -109,7 +104,7 @@ function readBody(
       if (isOver) return
       isOver = true
       idleTimeout.stop()
-      resolve(body.whole())
+      resolve(body.take())
     }
     function onBroken(error?: Error): void {
       // Every message is closed in the end, and an error is not made for nothing.

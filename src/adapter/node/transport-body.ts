@@ -4,7 +4,15 @@
  */
 import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
-import { END, type ByteChunk, type ByteReader, type ByteSink, type Flow } from '../../lib/bytes.ts'
+import {
+  Chunks,
+  concatBytes,
+  END,
+  type ByteChunk,
+  type ByteReader,
+  type ByteSink,
+  type Flow,
+} from '../../lib/bytes.ts'
 import { type HeaderBag, withoutCoding } from '../../lib/headers.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../../transport/transport.ts'
 import type { IdleTimeout } from './timers.ts'
@@ -41,11 +49,6 @@ interface StartedAnswer {
 
 /** With this much unread the upstream has to wait; one read of the socket (64 KB) may come on top. */
 const UNREAD_LIMIT_BYTES = 16 * 1024
-/** Chunks below this size are copied together while they wait: as objects they would take more than their bytes. */
-const SMALL_CHUNK_BYTES = 256
-/** How many bytes of small chunks become one. */
-const BLOCK_BYTES = 4096
-
 /**
  * The sink for the body of an answer. It resolves the answer when its body is there or worth streaming.
  *
@@ -155,7 +158,7 @@ function createBodyBuffer(
   async function cancel(): Promise<void> {
     if (isOver) return
     isOver = true
-    unread.clear()
+    unread.take()
     sink = undefined
     source.cut()
     waiting?.resolve(END)
@@ -189,7 +192,7 @@ function createBodyBuffer(
       if (isOver) return
       isOver = true
       idleTimeout.disarm()
-      if (!isOpen) resolve({ status, headers, body: unread.joined() })
+      if (!isOpen) resolve({ status, headers, body: concatBytes(unread.take()) })
       else if (sink === undefined) waiting?.resolve(END)
       else tellEnd()
     },
@@ -198,54 +201,10 @@ function createBodyBuffer(
     },
     abort(error) {
       if (isOver) return
-      unread.clear()
+      unread.take()
       isFull = false
       fail(error)
     },
-  }
-}
-
-/** Chunks that wait, in their order. */
-class Chunks {
-  /** In all of them. */
-  bytes = 0
-  #chunks: Uint8Array[] = []
-  /** The small chunks at the end are copied into it. */
-  #block: Buffer | undefined
-  #used = 0
-
-  push(chunk: Uint8Array): void {
-    this.bytes += chunk.byteLength
-    if (this.#chunks.length > 0 && chunk.byteLength < SMALL_CHUNK_BYTES) return this.#copy(chunk)
-    this.#block = undefined
-    this.#chunks.push(chunk)
-  }
-
-  #copy(chunk: Uint8Array): void {
-    if (this.#block === undefined || this.#used + chunk.byteLength > BLOCK_BYTES) {
-      this.#block = Buffer.allocUnsafe(BLOCK_BYTES)
-      this.#used = 0
-    } else this.#chunks.pop()
-    this.#block.set(chunk, this.#used)
-    this.#used += chunk.byteLength
-    this.#chunks.push(this.#block.subarray(0, this.#used))
-  }
-
-  shift(): Uint8Array | undefined {
-    const chunk = this.#chunks.shift()
-    this.bytes -= chunk?.byteLength ?? 0
-    return chunk
-  }
-
-  joined(): Uint8Array {
-    const [first] = this.#chunks
-    if (first === undefined) return new Uint8Array(0)
-    return this.#chunks.length === 1 ? first : Buffer.concat(this.#chunks, this.bytes)
-  }
-
-  clear(): void {
-    this.#chunks = []
-    this.bytes = 0
   }
 }
 

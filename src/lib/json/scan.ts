@@ -1,25 +1,42 @@
 /*
  * lib/json: JSON as the bytes that it came in. Bodies of many megabytes are checked and have a field replaced
- * without being parsed, copied or converted, and without recursion.
+ * without being parsed, joined, copied or converted, and without recursion.
  *
- * scan    checks a document, finds fields of its top-level object and replaces them
+ * scan    checks a document piece by piece, finds fields of its top-level object and replaces them
+ * walk    from value to value in JSON that lies in one piece; what is wrong with a text
  * values  the text or the number at a place that a scan has found
  * shape   what bytes look like from above, also where they are cut: for answers and their usage
  * utf8    where bytes stop being UTF-8
  */
-import type { NativeBytes } from '../bytes.ts'
-import { invalidUtf8At } from './utf8.ts'
+import { bytesBetween, viewsOf } from '../bytes.ts'
+import { createUtf8Check, type IsUtf8, type Utf8Check } from './utf8.ts'
+import {
+  type ByteSpan,
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  closingQuote,
+  COLON,
+  COMMA,
+  isEscaped,
+  JsonSyntaxError,
+  oneSpelt,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+} from './walk.ts'
 
-/** What one scan of a JSON object found. */
+/** What one scan of a JSON object found; every offset counts from the first byte of the first piece. */
 export interface JsonScan {
-  readonly bytes: Uint8Array
-  /** That of the runtime, where it has some. */
-  readonly native: NativeBytes | undefined
+  readonly pieces: readonly Uint8Array[]
+  /** Bytes in all pieces. */
+  readonly length: number
   /** Every occurrence of each wanted field that is there, in order; most readers go by the last. */
   readonly fields: ReadonlyMap<string, readonly FieldSpan[]>
   /** Offset of the opening brace. */
   readonly objectStart: number
   readonly isEmptyObject: boolean
+  /** The strings that are `data:` URLs (RFC 2397), wherever they stand, and their bytes together. */
+  readonly dataUrls: { readonly count: number; readonly bytes: number }
 }
 
 /** The bytes of a field's value, without the white space around it. */
@@ -29,39 +46,365 @@ export interface FieldSpan extends ByteSpan {
 
 /** So many occurrences of one field are no mistake, and each costs memory that the client does not pay. */
 const MAX_OCCURRENCES = 1000
+/** Of a key that is cut this much is kept: more than a wanted one can have, escapes and all. */
+const LONGEST_KEY = 512
+const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
+const DATA = [0x64, 0x61, 0x74, 0x61, 0x3a]
+const NO_DATA = -1
+/** When so many containers are open as bits, the next ones begin a number of their own. */
+const FULL = 2 ** 29
+
+/** What has to come next, or what a scanner is in the middle of; by number, since they are compared for each byte. */
+const START = 0
+const VALUE = 1
+const ITEM_OR_END = 2
+const KEY = 3
+const KEY_OR_END = 4
+const KEY_COLON = 5
+const COMMA_OR_END = 6
+const STRING = 7
+const NUMBER = 8
+const WORD = 9
+const NOTHING = 10
+const WORDS: Readonly<Record<number, string>> = { 0x74: 'true', 0x66: 'false', 0x6e: 'null' }
 
 /**
- * Checks a JSON document and finds the wanted fields of its top-level object.
+ * Checks a JSON document that comes in pieces, cut anywhere, and finds the wanted fields of its top-level object.
  *
- * Keys are compared as they read with escapes resolved; `wanted` are ASCII names. Checked are UTF-8, quotes,
- * brackets, commas, colons, words, the grammar of numbers, and that nothing but white space follows. Not
+ * Keys are compared as they read with escapes resolved; `wanted` are ASCII names of up to 64 characters. Checked are
+ * UTF-8, quotes, brackets, commas, colons, words, the grammar of numbers, and that nothing but white space follows. Not
  * checked are escapes and control characters inside strings: the reader of the document judges them. A byte
- * order mark in front is passed over, as RFC 8259 §8.1 allows and most servers do. Nothing is copied or converted,
- * nesting is not recursion, the time is linear.
+ * order mark in front is passed over, as RFC 8259 §8.1 allows and most servers do. Nothing is converted, of bytes only
+ * cut keys and characters are copied, nesting is not recursion, the time is linear.
+ *
+ * A class, since one is made for each request, and a closure makes a function of each of its parts.
+ */
+export class JsonScanner {
+  private readonly wanted: readonly string[]
+  private readonly utf8: Utf8Check
+  private readonly fields = new Map<string, FieldSpan[]>()
+  private readonly dataUrls = { count: 0, bytes: 0 }
+  private failure: JsonSyntaxError | undefined
+  private state = START
+  /** Offset of the piece that is looked at. */
+  private base = 0
+  private depth = 0
+  /** The open containers as bits below a marker bit, the innermost lowest, 1 for an object; those outside in `outer`. */
+  private kinds = 1
+  private outer: number[] | undefined
+  private markBytes = 0
+  private objectStart = 0
+  private isObject = false
+  private isEmptyObject = false
+  /** The occurrences of the wanted field that is being read, and where this one begins. */
+  private spans: FieldSpan[] | undefined
+  private valueStart = 0
+  private valueByte = 0
+  /** Offset of the opening quote of a string, whether it is a key, and what of a key was in earlier pieces. */
+  private openedAt = 0
+  private isKey = false
+  private earlier: Uint8Array[] | undefined
+  /** The last piece ended in the middle of an escape. */
+  private isInEscape = false
+  /** How much of `data:` the string has begun with. */
+  private dataPrefix = NO_DATA
+  private part: NumberPart = 0
+  private word = ''
+  private wordAt = 0
+
+  constructor(wanted: readonly string[], isUtf8?: IsUtf8) {
+    this.wanted = wanted
+    this.utf8 = createUtf8Check(isUtf8)
+  }
+
+  /** Looks at the next piece. Throws nothing: what is wrong is told at the end. */
+  push(bytes: Uint8Array): void {
+    this.utf8.push(bytes)
+    try {
+      if (this.failure === undefined) this.scan(bytes)
+    } catch (error) {
+      if (!(error instanceof JsonSyntaxError)) throw error
+      this.failure = error
+    }
+    this.base += bytes.length
+  }
+
+  /**
+   * @param pieces the same bytes again, in pieces of any size; the result has views of them
+   * @throws JsonSyntaxError; kind `not-an-object` for well-formed JSON of another kind
+   */
+  end(pieces: readonly Uint8Array[]): JsonScan {
+    const brokenAt = this.utf8.end()
+    if (brokenAt >= 0) throw new JsonSyntaxError('utf8', 'not valid UTF-8', brokenAt)
+    if (this.failure !== undefined) throw this.failure
+    const { base, fields, objectStart, isEmptyObject, dataUrls } = this
+    if (this.state === NUMBER) this.endNumber(base, 'the end')
+    if (this.state === STRING) throw new JsonSyntaxError('syntax', 'a string never ends', this.openedAt)
+    if (this.state !== NOTHING) this.fail(base, 'the end')
+    if (!this.isObject) throw new JsonSyntaxError('not-an-object', 'not a JSON object', objectStart)
+    return { pieces, length: base, fields, objectStart, isEmptyObject, dataUrls }
+  }
+
+  private scan(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length;) {
+      if (this.state === STRING) at = this.stringFrom(bytes, at)
+      else if (this.state === NUMBER) at = this.numberFrom(bytes, at)
+      else if (this.state === WORD) at = this.wordFrom(bytes, at)
+      else {
+        const byte = bytes[at] ?? 0
+        if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) this.step(this.base + at, byte)
+        at += 1
+      }
+    }
+    if (this.state !== STRING || !this.isKey || this.depth !== 1) return
+    if (this.base + bytes.length - this.openedAt > LONGEST_KEY) return
+    this.earlier ??= []
+    this.earlier.push(bytes.slice(Math.max(0, this.openedAt - this.base)))
+  }
+
+  /** One byte that is neither white space nor inside a string, a number or a word. */
+  private step(offset: number, byte: number): void {
+    switch (this.state) {
+      case COMMA_OR_END:
+        if (byte === COMMA) this.state = (this.kinds & 1) === 1 ? KEY : VALUE
+        else if (byte === ((this.kinds & 1) === 1 ? CLOSE_BRACE : CLOSE_BRACKET))
+          this.closeContainer(offset + 1)
+        else this.fail(offset)
+        return
+      case KEY:
+        return byte === QUOTE ? this.beginString(offset, true) : this.fail(offset)
+      case KEY_COLON:
+        if (byte !== COLON) this.fail(offset)
+        this.state = VALUE
+        return
+      case VALUE:
+        return this.beginValue(offset, byte)
+      case ITEM_OR_END:
+        return byte === CLOSE_BRACKET ? this.closeContainer(offset + 1) : this.beginValue(offset, byte)
+      case KEY_OR_END:
+        if (byte === QUOTE) return this.beginString(offset, true)
+        if (byte !== CLOSE_BRACE) this.fail(offset)
+        if (this.depth === 1) this.isEmptyObject = true
+        return this.closeContainer(offset + 1)
+      case START:
+        if (offset === this.markBytes && byte === BYTE_ORDER_MARK[offset]) return void (this.markBytes += 1)
+        if (this.markBytes % BYTE_ORDER_MARK.length !== 0) this.fail(0)
+        this.objectStart = offset
+        this.isObject = byte === OPEN_BRACE
+        return this.beginValue(offset, byte)
+      default:
+        this.fail(offset)
+    }
+  }
+
+  private fail(offset: number, found = 'something else'): never {
+    throw new JsonSyntaxError('syntax', `expected ${this.expected()}, found ${found}`, offset)
+  }
+
+  private expected(): string {
+    switch (this.state) {
+      case KEY:
+      case KEY_OR_END:
+        return 'a string in double quotes'
+      case KEY_COLON:
+        return 'a colon'
+      case COMMA_OR_END:
+        return (this.kinds & 1) === 1 ? 'a comma or }' : 'a comma or ]'
+      case NUMBER:
+        return 'a digit'
+      case WORD:
+        return `the word ${this.word}`
+      case NOTHING:
+        return 'nothing more'
+      default:
+        return 'a value'
+    }
+  }
+
+  /** @param byte its first */
+  private beginValue(offset: number, byte: number): void {
+    if (this.spans !== undefined && this.depth === 1) {
+      this.valueStart = offset
+      this.valueByte = byte
+    }
+    if (byte === QUOTE) this.beginString(offset, false)
+    else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this.openContainer(byte === OPEN_BRACE)
+    else {
+      const word = WORDS[byte]
+      const part = nextPart(FIRST, byte)
+      if (word !== undefined) {
+        this.state = WORD
+        this.word = word
+        this.wordAt = 1
+      } else if (part === 0) this.fail(offset)
+      else {
+        this.state = NUMBER
+        this.part = part
+      }
+    }
+  }
+
+  private endValue(end: number): void {
+    if (this.spans !== undefined && this.depth === 1) {
+      this.spans.push({ start: this.valueStart, end, kind: valueKindOf(this.valueByte) })
+      this.spans = undefined
+    }
+    this.state = this.depth === 0 ? NOTHING : COMMA_OR_END
+  }
+
+  private openContainer(isObject: boolean): void {
+    if (this.kinds >= FULL) {
+      this.outer ??= []
+      this.outer.push(this.kinds)
+      this.kinds = 1
+    }
+    this.kinds = (this.kinds << 1) | (isObject ? 1 : 0)
+    this.depth += 1
+    this.state = isObject ? KEY_OR_END : ITEM_OR_END
+  }
+
+  private closeContainer(end: number): void {
+    this.kinds >>= 1
+    this.depth -= 1
+    if (this.kinds === 1) this.kinds = this.outer?.pop() ?? 1
+    this.endValue(end)
+  }
+
+  private beginString(offset: number, isKey: boolean): void {
+    this.state = STRING
+    this.openedAt = offset
+    this.isKey = isKey
+    this.dataPrefix = isKey ? NO_DATA : 0
+  }
+
+  /** The offset in the piece from which on something else is to be read. */
+  private stringFrom(bytes: Uint8Array, at: number): number {
+    if (this.dataPrefix >= 0 && this.dataPrefix < DATA.length) this.matchData(bytes, at)
+    const from = this.isInEscape ? at + 1 : at
+    const quote = closingQuote(bytes, from)
+    if (quote < 0) {
+      this.isInEscape = isEscaped(bytes, from, bytes.length)
+      return bytes.length
+    }
+    this.isInEscape = false
+    if (this.isKey) {
+      if (this.depth === 1) this.findField(bytes, quote + 1)
+      this.state = KEY_COLON
+    } else {
+      const end = this.base + quote + 1
+      if (this.dataPrefix === DATA.length) {
+        this.dataUrls.count += 1
+        this.dataUrls.bytes += end - this.openedAt
+      }
+      this.endValue(end)
+    }
+    return quote + 1
+  }
+
+  private matchData(bytes: Uint8Array, from: number): void {
+    for (let at = from; at < bytes.length && this.dataPrefix < DATA.length; at++) {
+      if (bytes[at] !== DATA[this.dataPrefix]) {
+        this.dataPrefix = NO_DATA
+        return
+      }
+      this.dataPrefix += 1
+    }
+  }
+
+  /** @param end behind the key's closing quote */
+  private findField(bytes: Uint8Array, end: number): void {
+    let key = bytes
+    let span = { start: this.openedAt - this.base, end }
+    if (span.start < 0) {
+      const { earlier = [] } = this
+      this.earlier = undefined
+      if (end - span.start > LONGEST_KEY) return
+      key = bytesBetween([...earlier, bytes], 0, end - span.start)
+      span = { start: 0, end: key.length }
+    }
+    const name = oneSpelt(key, span, this.wanted)
+    if (name === undefined) return
+    const spans = this.fields.get(name) ?? []
+    this.fields.set(name, spans)
+    if (spans.length === MAX_OCCURRENCES) {
+      const message = `a key more than ${MAX_OCCURRENCES} times`
+      throw new JsonSyntaxError('too-many-duplicates', message, this.openedAt)
+    }
+    this.spans = spans
+  }
+
+  private numberFrom(bytes: Uint8Array, from: number): number {
+    for (let at = from; at < bytes.length; at++) {
+      const next = nextPart(this.part, bytes[at] ?? 0)
+      if (next === 0) {
+        this.endNumber(this.base + at)
+        return at
+      }
+      this.part = next
+    }
+    return bytes.length
+  }
+
+  private endNumber(offset: number, found?: string): void {
+    if (((COMPLETE >> this.part) & 1) === 0) this.fail(offset, found)
+    this.endValue(offset)
+  }
+
+  private wordFrom(bytes: Uint8Array, from: number): number {
+    let at = from
+    for (; this.wordAt < this.word.length && at < bytes.length; at++, this.wordAt++)
+      if (bytes[at] !== this.word.charCodeAt(this.wordAt)) this.fail(this.base + at)
+    if (this.wordAt === this.word.length) this.endValue(this.base + at)
+    return at
+  }
+}
+
+/**
+ * The same for a document that is there in one piece.
+ *
  * @throws JsonSyntaxError; kind `not-an-object` for well-formed JSON of another kind
  */
-export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[], native?: NativeBytes): JsonScan {
-  const broken = native?.isUtf8(bytes) === true ? -1 : invalidUtf8At(bytes)
-  if (broken >= 0) throw new JsonSyntaxError('utf8', 'not valid UTF-8', broken)
-  const objectStart = afterSpace(bytes, startsWithMark(bytes) ? 3 : 0)
-  if (bytes[objectStart] !== OPEN_BRACE) {
-    expectEnd(bytes, afterValue(bytes, objectStart))
-    throw new JsonSyntaxError('not-an-object', 'not a JSON object', objectStart)
-  }
-  const fields = new Map<string, FieldSpan[]>()
-  const end = eachMember(bytes, objectStart, (key, { start, end }) => {
-    const name = oneSpelt(bytes, key, wanted)
-    if (name === undefined) return
-    const spans = fields.get(name) ?? []
-    if (spans.length === MAX_OCCURRENCES) {
-      throw new JsonSyntaxError('too-many-duplicates', `a key more than ${MAX_OCCURRENCES} times`, key.start)
-    }
-    fields.set(name, spans)
-    spans.push({ start, end, kind: valueKindOf(bytes[start]) })
-  })
-  expectEnd(bytes, end)
-  const isEmptyObject = bytes[afterSpace(bytes, objectStart + 1)] === CLOSE_BRACE
-  return { bytes, native, fields, objectStart, isEmptyObject }
+export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[], isUtf8?: IsUtf8): JsonScan {
+  const scanner = new JsonScanner(wanted, isUtf8)
+  scanner.push(bytes)
+  return scanner.end([bytes])
+}
+
+/** How much of a number has been read; 0 = none, or what comes is no part of it. */
+type NumberPart = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9
+
+const FIRST: NumberPart = 1
+/** Parts behind which a number may end, as bits: a zero, digits, those behind the point, those of the exponent. */
+const COMPLETE = (1 << 3) | (1 << 4) | (1 << 6) | (1 << 9)
+/** RFC 8259 §6. By what has been read, and by what comes: zero, another digit, a minus, a plus, a point, an e. */
+const PARTS: readonly (readonly NumberPart[])[] = [
+  [0, 0, 0, 0, 0, 0],
+  /* 1: nothing */ [3, 4, 2, 0, 0, 0],
+  /* 2: a minus */ [3, 4, 0, 0, 0, 0],
+  /* 3: a zero in front */ [0, 0, 0, 0, 5, 7],
+  /* 4: digits */ [4, 4, 0, 0, 5, 7],
+  /* 5: a point */ [6, 6, 0, 0, 0, 0],
+  /* 6: digits behind it */ [6, 6, 0, 0, 0, 7],
+  /* 7: an e */ [9, 9, 8, 8, 0, 0],
+  /* 8: its sign */ [9, 9, 0, 0, 0, 0],
+  /* 9: its digits */ [9, 9, 0, 0, 0, 0],
+]
+
+/** The column of each byte; 6 = part of no number. */
+const COLUMNS = new Uint8Array(256).fill(6)
+for (const [column, bytes] of ['0', '123456789', '-', '+', '.', 'eE'].entries())
+  for (const byte of new TextEncoder().encode(bytes)) COLUMNS[byte] = column
+
+const nextPart = (part: NumberPart, byte: number): NumberPart => PARTS[part]?.[COLUMNS[byte] ?? 6] ?? 0
+
+/** Of a well-formed value by its first byte. */
+function valueKindOf(first: number): FieldSpan['kind'] {
+  if (first === QUOTE) return 'string'
+  if (first === OPEN_BRACE) return 'object'
+  if (first === OPEN_BRACKET) return 'array'
+  if (first === 0x74) return 'true'
+  if (first === 0x66) return 'false'
+  return first === 0x6e ? 'null' : 'number'
 }
 
 /**
@@ -71,336 +414,22 @@ export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[], nativ
  * An absent field becomes the first key. `name` is one of those that the scan was asked for.
  */
 export function replaceField(scan: JsonScan, name: string, jsonValue: Uint8Array): Uint8Array[] {
-  const { bytes, fields, objectStart, isEmptyObject } = scan
+  const { pieces, length, fields, objectStart, isEmptyObject } = scan
   const spans = fields.get(name)
   if (spans === undefined) {
     const key = encoder.encode(`${JSON.stringify(name)}:`)
-    const rest = bytes.subarray(objectStart + 1)
     const inserted = isEmptyObject ? [key, jsonValue] : [key, jsonValue, encoder.encode(',')]
-    return [bytes.subarray(0, objectStart + 1), ...inserted, rest]
+    const from = objectStart + 1
+    return [...viewsOf(pieces, 0, from), ...inserted, ...viewsOf(pieces, from, length)]
   }
   const parts: Uint8Array[] = []
   let at = 0
   for (const { start, end } of spans) {
-    parts.push(bytes.subarray(at, start), jsonValue)
+    parts.push(...viewsOf(pieces, at, start), jsonValue)
     at = end
   }
-  parts.push(bytes.subarray(at))
+  parts.push(...viewsOf(pieces, at, length))
   return parts
 }
 
 const encoder = new TextEncoder()
-
-function expectEnd(bytes: Uint8Array, at: number): void {
-  const end = afterSpace(bytes, at)
-  if (end < bytes.length) throw syntaxError(bytes, end, 'nothing more')
-}
-
-function startsWithMark(bytes: Uint8Array): boolean {
-  return bytes[0] === 0xef && bytes[1] === 0xbb && bytes[2] === 0xbf
-}
-
-/** Of a well-formed value by its first byte. */
-function valueKindOf(first: number | undefined): FieldSpan['kind'] {
-  if (first === 0x22) return 'string'
-  if (first === 0x7b) return 'object'
-  if (first === 0x5b) return 'array'
-  if (first === 0x74) return 'true'
-  if (first === 0x66) return 'false'
-  return first === 0x6e ? 'null' : 'number'
-}
-
-/** A stretch of bytes: from `start` up to, not including, `end`. */
-export interface ByteSpan {
-  readonly start: number
-  readonly end: number
-}
-
-/**
- * The offset just behind the value that begins at `at`, checked but for what strings hold.
- *
- * No recursion: a level of nesting costs one bit. Numbers are checked as written, never converted.
- * @throws JsonSyntaxError at the first byte that can't stand where it stands
- */
-export function afterValue(bytes: Uint8Array, at: number): number {
-  const first = bytes[at]
-  return first === OPEN_BRACE || first === OPEN_BRACKET ? afterContainer(bytes, at) : afterScalar(bytes, at)
-}
-
-/**
- * Calls `visit` with each key (quotes included) and value of the object that opens at `open`; gives the offset behind it.
- *
- * Each value is checked before `visit` sees it.
- * @throws JsonSyntaxError when the object is not well-formed
- */
-export function eachMember(
-  bytes: Uint8Array,
-  open: number,
-  visit: (key: ByteSpan, value: ByteSpan) => void,
-): number {
-  let at = afterSpace(bytes, open + 1)
-  if (bytes[at] === CLOSE_BRACE) return at + 1
-  for (;;) {
-    const key = { start: at, end: afterString(bytes, at) }
-    const start = afterColon(bytes, key.end)
-    const end = afterValue(bytes, start)
-    visit(key, { start, end })
-    at = afterSpace(bytes, end)
-    if (bytes[at] === CLOSE_BRACE) return at + 1
-    if (bytes[at] !== COMMA) throw syntaxError(bytes, at, 'a comma or }')
-    at = afterSpace(bytes, at + 1)
-  }
-}
-
-/**
- * `kinds` holds the open containers as bits, the innermost lowest, 1 for an object, above them a marker bit;
- * when it is full it goes to `outer`. It is 1, the bare marker, only when nothing is open.
- */
-function afterContainer(bytes: Uint8Array, open: number): number {
-  const outer: number[] = []
-  let kinds = 1
-  let at = open
-  for (;;) {
-    const byte = bytes[at]
-    if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
-      if (kinds >= FULL) {
-        outer.push(kinds)
-        kinds = 1
-      }
-      kinds = (kinds << 1) | (byte === OPEN_BRACE ? 1 : 0)
-      at = afterSpace(bytes, at + 1)
-      if (bytes[at] !== closerOf(kinds)) {
-        at = itemAt(bytes, at, kinds)
-        continue
-      }
-    } else at = afterSpace(bytes, afterScalar(bytes, at))
-    while (bytes[at] === closerOf(kinds)) {
-      kinds >>= 1
-      if (kinds === 1 && outer.length === 0) return at + 1
-      if (kinds === 1) kinds = outer.pop() ?? 1
-      at = afterSpace(bytes, at + 1)
-    }
-    if (bytes[at] !== COMMA) throw syntaxError(bytes, at, kinds & 1 ? 'a comma or }' : 'a comma or ]')
-    at = itemAt(bytes, afterSpace(bytes, at + 1), kinds)
-  }
-}
-
-const FULL = 2 ** 29
-
-function closerOf(kinds: number): number {
-  return kinds & 1 ? CLOSE_BRACE : CLOSE_BRACKET
-}
-
-/** The offset of the next value: in an object its key and colon come first. */
-function itemAt(bytes: Uint8Array, at: number, kinds: number): number {
-  return kinds & 1 ? afterColon(bytes, afterString(bytes, at)) : at
-}
-
-function afterColon(bytes: Uint8Array, at: number): number {
-  const colon = afterSpace(bytes, at)
-  if (bytes[colon] !== COLON) throw syntaxError(bytes, colon, 'a colon')
-  return afterSpace(bytes, colon + 1)
-}
-
-/** The offset of the first byte at or after `at` that is no white space (RFC 8259 §2). */
-export function afterSpace(bytes: Uint8Array, at: number): number {
-  let next = at
-  for (;;) {
-    const byte = bytes[next]
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) return next
-    next++
-  }
-}
-
-/**
- * The offset just behind the string, number or word (true, false, null) that begins at `at`.
- * @throws JsonSyntaxError when none begins there or it is misspelt
- */
-function afterScalar(bytes: Uint8Array, at: number): number {
-  const byte = bytes[at]
-  if (byte === QUOTE) return afterString(bytes, at)
-  if (byte === MINUS || isDigit(byte)) return afterNumber(bytes, at)
-  if (byte === 0x74) return afterWord(bytes, at, 'true')
-  if (byte === 0x66) return afterWord(bytes, at, 'false')
-  if (byte === 0x6e) return afterWord(bytes, at, 'null')
-  throw syntaxError(bytes, at, 'a value')
-}
-
-function afterWord(bytes: Uint8Array, at: number, word: string): number {
-  for (let index = 0; index < word.length; index++) {
-    if (bytes[at + index] !== word.charCodeAt(index)) throw syntaxError(bytes, at + index, `the word ${word}`)
-  }
-  return at + word.length
-}
-
-/** RFC 8259 §6: no leading zero, no bare point, no plus sign in front. */
-function afterNumber(bytes: Uint8Array, from: number): number {
-  let at = bytes[from] === MINUS ? from + 1 : from
-  at = bytes[at] === 0x30 ? at + 1 : afterDigits(bytes, at)
-  if (bytes[at] === 0x2e) at = afterDigits(bytes, at + 1)
-  if (bytes[at] !== 0x65 && bytes[at] !== 0x45) return at
-  const sign = bytes[at + 1]
-  return afterDigits(bytes, sign === 0x2b || sign === MINUS ? at + 2 : at + 1)
-}
-
-function afterDigits(bytes: Uint8Array, from: number): number {
-  let at = from
-  while (isDigit(bytes[at])) at++
-  if (at === from) throw syntaxError(bytes, at, 'a digit')
-  return at
-}
-
-function isDigit(byte: number | undefined): boolean {
-  return byte !== undefined && byte >= 0x30 && byte <= 0x39
-}
-
-/** The bytes that give a JSON text its shape (RFC 8259 §2, §7). */
-export const QUOTE = 0x22
-export const BACKSLASH = 0x5c
-export const COMMA = 0x2c
-export const COLON = 0x3a
-const MINUS = 0x2d
-export const OPEN_BRACE = 0x7b
-export const CLOSE_BRACE = 0x7d
-export const OPEN_BRACKET = 0x5b
-export const CLOSE_BRACKET = 0x5d
-
-/** What is wrong with a JSON text; `offset` is in bytes. The message never quotes the text. */
-export class JsonSyntaxError extends Error {
-  readonly kind: 'syntax' | 'utf8' | 'not-an-object' | 'too-many-duplicates'
-  readonly offset: number
-
-  constructor(kind: JsonSyntaxError['kind'], message: string, offset: number) {
-    super(`${message} (byte ${offset})`)
-    this.name = 'JsonSyntaxError'
-    this.kind = kind
-    this.offset = offset
-  }
-}
-
-/** The error for something else, or nothing, at `at` where `wanted` ("a colon") has to be. */
-export function syntaxError(bytes: Uint8Array, at: number, wanted: string): JsonSyntaxError {
-  const found = at < bytes.length ? 'something else' : 'the end'
-  return new JsonSyntaxError('syntax', `expected ${wanted}, found ${found}`, Math.min(at, bytes.length))
-}
-
-/** Keys and words are mostly shorter; a view costs as much as reading this many bytes. */
-const HAND_BYTES = 16
-/** Where quotes lie further apart, the native search is as quick, and much quicker when `bytes` is a Node Buffer. */
-const WORD_BYTES = 256
-const QUOTES = 0x22222222
-const ONES = 0x01010101
-const HIGH_BITS = 0x80808080
-
-/**
- * The offset just behind the string that opens at `open`; escapes and control characters in it are not judged.
- *
- * Linear in the length, whatever the string holds: only quotes are searched, then the backslashes right before
- * the one found are counted.
- * @throws JsonSyntaxError when no string opens there or it never ends
- */
-export function afterString(bytes: Uint8Array, open: number): number {
-  if (bytes[open] !== QUOTE) throw syntaxError(bytes, open, 'a string in double quotes')
-  let at = open + 1
-  const pause = Math.min(bytes.length, at + HAND_BYTES)
-  while (at < pause) {
-    const byte = bytes[at]
-    if (byte === QUOTE) return at + 1
-    at += byte === BACKSLASH ? 2 : 1
-  }
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
-  for (;;) {
-    const quote = nextQuote(bytes, view, at)
-    if (quote < 0) throw new JsonSyntaxError('syntax', 'a string never ends', open)
-    if (!isEscaped(bytes, quote)) return quote + 1
-    at = quote + 1
-  }
-}
-
-/** −1 when there is none; eight bytes at a time at first. */
-function nextQuote(bytes: Uint8Array, view: DataView, from: number): number {
-  const last = Math.min(from + WORD_BYTES, bytes.length) - 8
-  let at = from
-  for (; at <= last; at += 8) {
-    const near = quotesIn(view.getInt32(at, true))
-    if (near !== 0) return at + firstByteOf(near)
-    const far = quotesIn(view.getInt32(at + 4, true))
-    if (far !== 0) return at + 4 + firstByteOf(far)
-  }
-  return bytes.indexOf(QUOTE, at)
-}
-
-/** The lowest bit set belongs to the first quote in the four bytes; 0 when there is none ("Bit Twiddling Hacks", haszero). */
-function quotesIn(word: number): number {
-  const zeroed = word ^ QUOTES
-  return (zeroed - ONES) & ~zeroed & HIGH_BITS
-}
-
-function firstByteOf(bits: number): number {
-  return (31 - Math.clz32(bits & -bits)) >> 3
-}
-
-/** An odd number of backslashes; the string's own opening quote ends the count. */
-function isEscaped(bytes: Uint8Array, quote: number): boolean {
-  let at = quote
-  while (bytes[at - 1] === BACKSLASH) at--
-  return (quote - at) % 2 === 1
-}
-
-/**
- * The one of `words` (ASCII letters, digits, underscores) that the JSON string at `span` reads as; undefined when it is none.
- *
- * Escapes are resolved as `stringValue` does it, but nothing is decoded: a key that is none of them costs a few
- * nanoseconds a word.
- */
-export function oneSpelt<Word extends string>(
-  bytes: Uint8Array,
-  span: ByteSpan,
-  words: readonly Word[],
-): Word | undefined {
-  const length = span.end - span.start - 2
-  for (const word of words) {
-    const fits = length >= word.length && length <= LONGEST_ESCAPE * word.length
-    if (fits && spells(bytes, span, word)) return word
-  }
-  return undefined
-}
-
-/** Bytes of `\u006d`, which stands for one character. */
-const LONGEST_ESCAPE = 6
-
-function spells(bytes: Uint8Array, span: ByteSpan, word: string): boolean {
-  const end = span.end - 1
-  let at = span.start + 1
-  for (let index = 0; index < word.length; index++) {
-    const isEscape = bytes[at] === BACKSLASH
-    const hex = isEscape ? hexEscapeAt(bytes, at) : undefined
-    const code = hex ?? (isEscape ? plainEscapeAt(bytes, at) : bytes[at])
-    if (code !== word.charCodeAt(index)) return false
-    at += hex === undefined ? (isEscape ? 2 : 1) : LONGEST_ESCAPE
-  }
-  return at === end
-}
-
-/** Of an escape that is not in hexadecimal: the character itself, but undefined for those that mean a control character. */
-function plainEscapeAt(bytes: Uint8Array, at: number): number | undefined {
-  const byte = bytes[at + 1]
-  return byte === undefined || 'bfnrt'.includes(String.fromCharCode(byte)) ? undefined : byte
-}
-
-function hexEscapeAt(bytes: Uint8Array, at: number): number | undefined {
-  if (bytes[at + 1] !== 0x75) return undefined
-  let code = 0
-  for (let index = at + 2; index < at + LONGEST_ESCAPE; index++) {
-    const digit = hexDigit(bytes[index] ?? 0)
-    if (digit === undefined) return undefined
-    code = code * 16 + digit
-  }
-  return code
-}
-
-function hexDigit(byte: number): number | undefined {
-  if (byte >= 0x30 && byte <= 0x39) return byte - 0x30
-  const lower = byte | 0x20
-  return lower >= 0x61 && lower <= 0x66 ? lower - 0x57 : undefined
-}

@@ -7,7 +7,7 @@ import {
   OPEN_BRACE,
   OPEN_BRACKET,
   QUOTE,
-} from './scan.ts'
+} from './walk.ts'
 
 /** 1 for the bytes that change what the next ones mean; all others are passed over at once. */
 const structural = new Uint8Array(256)

@@ -1,5 +1,22 @@
-import { utf8Text } from '../bytes.ts'
-import type { ByteSpan } from './scan.ts'
+import { bytesBetween, utf8Text } from '../bytes.ts'
+import type { JsonScan } from './scan.ts'
+import type { ByteSpan } from './walk.ts'
+
+/** The text of a field that a scan has found; undefined where it is absent or no string. The last occurrence counts. */
+export function stringField({ fields, pieces }: JsonScan, name: string): string | undefined {
+  const span = fields.get(name)?.at(-1)
+  if (span?.kind !== 'string') return undefined
+  const bytes = bytesBetween(pieces, span.start, span.end)
+  return stringValue(bytes, { start: 0, end: bytes.length })
+}
+
+/** The same for a number. */
+export function numberField({ fields, pieces }: JsonScan, name: string): number | undefined {
+  const span = fields.get(name)?.at(-1)
+  if (span?.kind !== 'number') return undefined
+  const bytes = bytesBetween(pieces, span.start, span.end)
+  return numberValue(bytes, { start: 0, end: bytes.length })
+}
 
 const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|([^]))/g
 const CONTROL: Record<string, string> = { b: '\b', f: '\f', n: '\n', r: '\r', t: '\t' }

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { JsonSyntaxError, replaceField, scanTopLevel } from '../../../src/lib/json/scan.ts'
+import { JsonScanner, replaceField, scanTopLevel } from '../../../src/lib/json/scan.ts'
+import { JsonSyntaxError } from '../../../src/lib/json/walk.ts'
 import { stringValue } from '../../../src/lib/json/values.ts'
 
 const bytesOf = (text: string) => new TextEncoder().encode(text)
@@ -157,6 +158,45 @@ test('garbage throws nothing but a JsonSyntaxError', () => {
     { numRuns: 2000 },
   )
 })
+
+test('a document reads the same in one piece and in many, wherever they are cut', () => {
+  const mutation = fc.option(
+    fc.tuple(fc.nat(), fc.constantFrom(...bytesOf('{}[],:"\\0-1e.tfn '), 0x80, 0xc3, 0xf0)),
+  )
+  const cuts = fc.array(fc.nat({ max: 400 }), { maxLength: 12 })
+  const urls = fc.constantFrom('data:image/png;base64,AAAA', 'data', 'dat😀a', 'a data: url', '\\"')
+  const members = fc.tuple(entries, fc.array(fc.tuple(fc.constantFrom('model', 'u'), urls), { maxLength: 3 }))
+  let refused = 0
+  fc.assert(
+    fc.property(members, choices, mutation, cuts, ([some, more], choicesOf, mutated, places) => {
+      const bytes = bytesOf(printObject([...some, ...more], choicesOf()))
+      if (mutated !== null) bytes[mutated[0] % bytes.length] = mutated[1]
+      const ends = [...places.map((place) => place % (bytes.length + 1)), bytes.length].toSorted(
+        (a, b) => a - b,
+      )
+      const pieces = ends.map((end, nth) => bytes.subarray(ends[nth - 1] ?? 0, end))
+      const whole = resultOf([bytes])
+      if (typeof whole === 'string') refused += 1
+      expect(resultOf(pieces)).toEqual(whole)
+    }),
+    { numRuns: 3000 },
+  )
+  expect(refused).toBeGreaterThan(300)
+})
+
+/** What a scan finds, and the document with its model replaced; what is wrong with it otherwise. */
+function resultOf(pieces: readonly Uint8Array[]): object | string {
+  const scanner = new JsonScanner(['model', 'stream'])
+  for (const piece of pieces) scanner.push(piece)
+  try {
+    const { pieces: _, ...found } = scanner.end(pieces)
+    const text = Buffer.concat(replaceField({ ...found, pieces }, 'model', value)).toString()
+    return { ...found, text }
+  } catch (error) {
+    if (error instanceof JsonSyntaxError) return `${error.kind}: ${error.message}`
+    throw error
+  }
+}
 
 function verdictOf(bytes: Uint8Array): string {
   try {

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { oneSpelt } from '../../../src/lib/json/scan.ts'
+import { oneSpelt } from '../../../src/lib/json/walk.ts'
 import { stringValue } from '../../../src/lib/json/values.ts'
 
 const words = ['model', 'mode', 'n', 'user', 'stub']

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { afterString } from '../../../src/lib/json/scan.ts'
+import { afterString } from '../../../src/lib/json/walk.ts'
 
 const bytesOf = (text: string) => new TextEncoder().encode(text)
 
