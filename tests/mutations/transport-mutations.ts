@@ -73,8 +73,8 @@ export const transportMutations: readonly Mutation[] = [
   },
   {
     file: connection,
-    search: 'this.#isHeld ? null : read(bytes)',
-    replace: 'read(bytes)',
+    search: 'return !this.#isHeld',
+    replace: 'return true',
     because: 'a body that nobody reads stops the upstream',
     tests: contract,
   },
@@ -100,11 +100,11 @@ export const transportMutations: readonly Mutation[] = [
     tests: contract,
   },
   {
-    file: body,
+    file: 'src/lib/bytes.ts',
     search: '} else this.#chunks.pop()',
     replace: '}',
     because: 'small chunks are copied together once',
-    tests: contract,
+    tests: ['tests/lib/chunks.test.ts'],
   },
   {
     file: body,

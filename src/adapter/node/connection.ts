@@ -6,6 +6,8 @@ import Client from 'undici/lib/dispatcher/client.js'
 import { TransportError } from '../../transport/transport.ts'
 
 const TLS_SESSION_LIMIT = 200
+/** All sockets read into it, one after the other: what is read is taken at once. */
+const readBuffer = Buffer.allocUnsafeSlow(64 * 1024)
 const CLIENT_OPTIONS = {
   pipelining: 1,
   // The transport has its own clocks, which know whether anybody waits.
@@ -45,6 +47,8 @@ export class UpstreamConnection extends Client {
   isErrored = false
   #call: Call | undefined
   #isHeld = false
+  /** What has been read this moment, until undici takes it. */
+  #arrived: Buffer | null = null
 
   /** There is no socket, and nobody waits for one. */
   get isUnused(): boolean {
@@ -70,6 +74,7 @@ export class UpstreamConnection extends Client {
     if (call === undefined || call.isOver) return done(aborted(), null)
     const socket = connect(address, {
       timeoutMs: call.connectTimeoutMs,
+      received: (bytes) => this.#received(bytes),
       connected: () => done(null, socket),
       failed: (error) => done(error, null),
     })
@@ -77,13 +82,30 @@ export class UpstreamConnection extends Client {
     this.isErrored = false
     this.#isHeld = false
     const read = socket.read.bind(socket)
-    socket.read = (bytes) => (this.#isHeld ? null : read(bytes))
+    socket.read = (size) => (socket.readableLength === 0 ? (this.#taken() ?? read(size)) : read(size))
     socket.on('error', () => (this.isErrored = true))
     socket.on('drain', () => this.#call?.taken())
     socket.once('close', () => {
       this.socket = undefined
       this.isReused = false
     })
+  }
+
+  /** False where nothing more is wanted for now. */
+  #received(bytes: Buffer): boolean {
+    const { socket } = this
+    // Before undici listens: what it finds then is no answer.
+    if (socket === undefined || socket.listenerCount('readable') === 0) return socket?.push(bytes) ?? false
+    this.#arrived = bytes
+    socket.emit('readable')
+    this.#arrived = null
+    return !this.#isHeld
+  }
+
+  #taken(): Buffer | null {
+    const bytes = this.#arrived
+    this.#arrived = null
+    return bytes
   }
 
   /**
@@ -104,11 +126,11 @@ export class UpstreamConnection extends Client {
     this.#isHeld = true
   }
 
-  /** Reads on, after `hold`; not at once, since a parser can't be asked to work within the work of one. */
+  /** Reads on, after `hold`. */
   resume(): void {
     if (!this.#isHeld) return
     this.#isHeld = false
-    process.nextTick(() => this.#isHeld || this.socket?.emit('readable'))
+    this.socket?.resume()
   }
 
   /** The answer is whole. */
@@ -143,6 +165,8 @@ export interface Address {
 /** What a connection may take, and what comes of it: exactly one of the two callbacks is called, once. */
 export interface ConnectTask {
   readonly timeoutMs: number
+  /** Takes the bytes of each read; false = no more until the socket's `resume`. */
+  readonly received: (bytes: Buffer) => boolean
   readonly connected: () => void
   readonly failed: (error: TransportError) => void
 }
@@ -160,7 +184,7 @@ export type Connect = (address: Address, task: ConnectTask) => net.Socket
 export function createConnect(ca: string | undefined): Connect {
   const sessions = new Map<string, Buffer>()
 
-  function connectTls({ hostname, port }: Address): net.Socket {
+  function connectTls({ hostname, port }: Address, onread: net.OnReadOpts): net.Socket {
     const key = `${hostname}:${port}`
     const session = sessions.get(key)
     const socket = tls.connect({
@@ -171,6 +195,8 @@ export function createConnect(ca: string | undefined): Connect {
       ...(net.isIP(hostname) === 0 && { servername: hostname }),
       ...(session && { session }),
       ...(ca !== undefined && { ca }),
+      // Node's types do not know it.
+      ...{ onread },
     })
     return socket.on('session', (fresh) => {
       if (sessions.size >= TLS_SESSION_LIMIT) sessions.clear()
@@ -178,21 +204,25 @@ export function createConnect(ca: string | undefined): Connect {
     })
   }
 
-  function connectTcp({ hostname, port }: Address): net.Socket {
+  function connectTcp({ hostname, port }: Address, onread: net.OnReadOpts): net.Socket {
     // Node's types do not know that the options of a stream are options of a socket.
-    const options: net.TcpNetConnectOpts & { readableHighWaterMark: number; writableHighWaterMark: number } =
-      {
-        host: hostname,
-        port: Number(port || 80),
-        readableHighWaterMark: 64 * 1024,
-        writableHighWaterMark: 512 * 1024,
-      }
+    const options: net.TcpNetConnectOpts & { writableHighWaterMark: number } = {
+      host: hostname,
+      port: Number(port || 80),
+      writableHighWaterMark: 512 * 1024,
+      onread,
+    }
     return net.connect(options)
   }
 
-  return (address, { timeoutMs, connected, failed }) => {
+  return (address, { timeoutMs, received, connected, failed }) => {
     const isSecure = address.protocol === 'https:'
-    const socket = isSecure ? connectTls(address) : connectTcp(address)
+    const onread = {
+      buffer: readBuffer,
+      // A copy of a small chunk costs less than a buffer of its own for each read.
+      callback: (length: number) => received(Buffer.from(readBuffer.subarray(0, length))),
+    }
+    const socket = isSecure ? connectTls(address, onread) : connectTcp(address, onread)
     let isOpening = true
     let isHandshake = false
 
