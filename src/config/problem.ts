@@ -7,23 +7,30 @@ export interface TextPosition {
   readonly column: number
 }
 
-/** One thing that is wrong with a configuration file. Holds no value of the file: any of them may be a secret. */
-export interface ConfigProblem extends TextPosition {
-  readonly file: string
-  /** JSON path such as `models[0].api_key`; empty for the file as a whole. */
-  readonly path: string
+/** One thing that is wrong with a document. Holds no value of it: any of them may be a secret. */
+export interface Finding {
+  readonly path: Path
   /** What is wrong. */
   readonly message: string
   /** What would be right. */
   readonly hint: string
 }
 
-/** A problem before its place in the text is looked up. */
-export interface Finding {
-  readonly path: Path
-  readonly message: string
-  readonly hint: string
+export const finding = (path: Path, message: string, hint: string): Finding => ({ path, message, hint })
+
+/** A finding and its place in a configuration file. */
+export interface ConfigProblem extends TextPosition, Omit<Finding, 'path'> {
+  readonly file: string
+  /** JSON path such as `models[0].api_key`; empty for the file as a whole. */
+  readonly path: string
 }
+
+export const problemAt = (file: string, position: TextPosition, what: Finding): ConfigProblem => ({
+  file,
+  ...position,
+  ...what,
+  path: pathText(what.path),
+})
 
 /** A JSON path as people write it: `models[0].headers["x-team"]`. One line whatever the keys contain. */
 export const pathText = (path: Path): string =>
@@ -42,8 +49,10 @@ export const byPosition = (problems: readonly ConfigProblem[]): ConfigProblem[] 
   problems.toSorted((a, b) => a.line - b.line || a.column - b.column)
 
 /** The text without its byte order mark. */
-export const withoutByteOrderMark = (text: string): string =>
-  text.startsWith('\uFEFF') ? text.slice(1) : text
+export const withoutByteOrderMark = (text: string): string => text.replace(/^\uFEFF/, '')
+
+/** Levels of a document. A configuration has five; some thousand would end the stack of those who walk through it. */
+export const DEEPEST = 100
 
 /** Looks up places in one text; the lines are found once, each look-up is a binary search. */
 export function positionsIn(text: string): (offset: number) => TextPosition {
@@ -68,17 +77,12 @@ export interface Substituted {
   readonly value: unknown
   /** References that can't be replaced: the variable is not set, or it is not a name. Their strings stay as written. */
   readonly findings: readonly Finding[]
-  /** Paths of all strings that refer to a variable, as JSON text of the path. */
-  readonly referring: ReadonlySet<string>
-  /** Those of them where a variable is set but empty. */
+  /** `pathText` of all strings that refer to a variable which is set but empty. */
   readonly emptied: ReadonlySet<string>
 }
 
 const reference = /\$\$\{|\$\{[^}]*\}?/g
 const wellFormed = /^\$\{([A-Za-z_]\w*)\}$/
-
-/** How a path is written in the sets of `Substituted`. */
-export const pathKey = (path: Path): string => JSON.stringify(path)
 
 /**
  * Replaces `${NAME}` in every string of a document, list items included; `$${` is a literal `${`. What a
@@ -86,17 +90,16 @@ export const pathKey = (path: Path): string => JSON.stringify(path)
  */
 export function substitute(document: unknown, env: Environment): Substituted {
   const findings: Finding[] = []
-  const referring = new Set<string>()
   const emptied = new Set<string>()
 
   const inString = (text: string, path: Path): string => {
     const before = findings.length
     const replaced = text.replaceAll(reference, (whole) => {
       if (whole === '$${') return '${'
-      referring.add(pathKey(path))
-      const value = variableValue(env, whole)
-      if (value === '') emptied.add(pathKey(path))
-      if (value === undefined) findings.push(missingVariable(path, whole))
+      const name = wellFormed.exec(whole)?.[1]
+      const value = name !== undefined && Object.hasOwn(env, name) ? env[name] : undefined
+      if (value === '') emptied.add(pathText(path))
+      if (value === undefined) findings.push(missingVariable(path, name))
       return value ?? whole
     })
     return findings.length === before ? replaced : text
@@ -109,21 +112,13 @@ export function substitute(document: unknown, env: Environment): Substituted {
     for (const [key, item] of Object.entries(value)) object[key] = inValue(item, [...path, key])
     return object
   }
-  return { value: inValue(document, []), findings, referring, emptied }
-}
-
-function variableValue(env: Environment, whole: string): string | undefined {
-  const name = wellFormed.exec(whole)?.[1]
-  return name !== undefined && Object.hasOwn(env, name) ? env[name] : undefined
+  return { value: inValue(document, []), findings, emptied }
 }
 
 /** What is no name may be a secret that was pasted in the wrong place, so only names are repeated. */
-function missingVariable(path: Path, whole: string): Finding {
-  const name = wellFormed.exec(whole)?.[1]
-  if (name === undefined) {
-    const hint = 'write ${NAME} with letters, digits and _; a literal ${ is written $${'
-    return { path, message: 'a ${…} that names no environment variable', hint }
-  }
-  const message = `the environment variable ${name} is not set`
-  return { path, message, hint: 'set it, or write the value here' }
+function missingVariable(path: Path, name: string | undefined): Finding {
+  if (name !== undefined)
+    return finding(path, `the environment variable ${name} is not set`, 'set it, or write the value here')
+  const hint = 'write ${NAME} with letters, digits and _; a literal ${ is written $${'
+  return finding(path, 'a ${…} that names no environment variable', hint)
 }
