@@ -1,8 +1,8 @@
 import type { GenericSchema } from 'valibot'
 import { upstreamNames } from '../pool/upstream.ts'
 import type { Config, ConfigFile } from './config.ts'
-import { finding, pathText, type Finding, type Path } from './problem.ts'
-import { isUrlProblem, parseBaseUrl, quoted } from './rules.ts'
+import { finding, pathText, quoted, type Finding, type Path } from './problem.ts'
+import { isUrlProblem, parseBaseUrl } from './rules.ts'
 import { configSchema, keysOf } from './schema.ts'
 
 /**
@@ -26,8 +26,9 @@ function unknownQuotas(quota: unknown, at: number, known: readonly string[]): Fi
   return wanted.flatMap((name, position) => {
     if (typeof name !== 'string' || name.trim() === '' || known.includes(name)) return []
     const near = nearestName(name, known)
-    const others = known.length === 0 ? '' : `, which has ${quoted(known)}`
-    const hint = near === undefined ? `define it under quotas${others}` : `did you mean ${quoted([near])}?`
+    const define =
+      known.length === 0 ? 'define it under quotas' : `define it under quotas, which has ${quoted(known)}`
+    const hint = near === undefined ? define : `did you mean ${quoted([near])}?`
     const path = ['models', at, 'quota', ...(Array.isArray(quota) ? [position] : [])]
     return [finding(path, 'names a quota that is not defined', hint)]
   })

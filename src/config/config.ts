@@ -13,7 +13,7 @@
  * upstreams     the upstreams that it describes
  */
 import type { InferInput, InferOutput } from 'valibot'
-import { pathText, type ConfigProblem } from './problem.ts'
+import { finding, problemAt, type ConfigProblem } from './problem.ts'
 import type { configSchema } from './schema.ts'
 import { readSource } from './source.ts'
 
@@ -32,34 +32,19 @@ export type ServerConfig = Config['server']
 /** How it chooses, waits and gives up. */
 export type Settings = Config['settings']
 
-/** The text of a configuration and the name under which messages speak of it. */
-interface NamedText {
-  readonly text: string
-  readonly fileName: string
-}
-
 /** Keys whose change takes effect only after a restart: those of them in which two configurations differ. */
-export function needsRestart(running: Config, next: Config): string[] {
-  const differs = {
-    'server.port': running.server.port !== next.server.port,
-    'server.host': running.server.host !== next.server.host,
-    'settings.state': running.settings.state.kind !== next.settings.state.kind,
-  }
-  return Object.entries(differs).flatMap(([key, changed]) => (changed ? [key] : []))
-}
+export const needsRestart = (running: Config, next: Config): string[] =>
+  (['port', 'host'] as const)
+    .filter((key) => running.server[key] !== next.server[key])
+    .map((key) => `server.${key}`)
 
 /**
- * Why a valid configuration can't replace a running one, or undefined when it can. A token is made at start
- * only: were one made at reload, a slip of the editor would lock out every client.
+ * Why a valid configuration, read from `text`, can't replace a running one, or undefined when it can. A token is made at
+ * start only: were one made at reload, a slip of the editor would lock out every client.
  */
-export function reloadProblem(next: Config, { text, fileName }: NamedText): ConfigProblem | undefined {
+export function reloadProblem(next: Config, text: string, fileName: string): ConfigProblem | undefined {
   if (next.authToken !== '') return undefined
-  const path = ['auth_token']
-  return {
-    file: fileName,
-    ...readSource(text).positionOf(path),
-    path: pathText(path),
-    message: 'is empty or missing, which a reload refuses',
-    hint: 'write the token; one is made only at start',
-  }
+  const hint = 'write the token; one is made only at start'
+  const what = finding(['auth_token'], 'is empty or missing, which a reload refuses', hint)
+  return problemAt(fileName, readSource(text).positionOf(what.path), what)
 }

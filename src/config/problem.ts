@@ -44,6 +44,12 @@ export const pathText = (path: Path): string =>
 export const problemLine = ({ file, line, column, path, message, hint }: ConfigProblem): string =>
   `${file}:${line}:${column}: ${path === '' ? '' : `${path}: `}${message}; ${hint}`
 
+/** `"a", "b" or "c"`. */
+export const quoted = (options: readonly string[]): string => {
+  const all = options.map((option) => JSON.stringify(option))
+  return all.length < 2 ? all.join('') : `${all.slice(0, -1).join(', ')} or ${all.at(-1)}`
+}
+
 /** As they stand in the file. */
 export const byPosition = (problems: readonly ConfigProblem[]): ConfigProblem[] =>
   problems.toSorted((a, b) => a.line - b.line || a.column - b.column)

@@ -3,8 +3,8 @@ import {
   endpoints,
   upstreamNames,
   type Claim,
-  type LimitScope,
   type Endpoint,
+  type LimitScope,
   type Upstream,
 } from '../pool/upstream.ts'
 import type { Config, ModelConfig } from './config.ts'
@@ -13,62 +13,45 @@ import type { Config, ModelConfig } from './config.ts'
 export function upstreamsOf(config: Config): Upstream[] {
   const names = upstreamNames(config.models)
   return config.models
-    .flatMap((model) => model.apiKeys.map((apiKey) => ({ model, apiKey })))
-    .map(({ model, apiKey }, at) => upstreamOf(config, model, { apiKey, name: names[at] ?? model.model }))
+    .flatMap((model) => model.apiKeys.map((apiKey) => ({ ...model, apiKey })))
+    .map((model, at) => upstreamOf({ ...model, name: names[at] ?? model.model }, config))
 }
 
-function upstreamOf(config: Config, model: ModelConfig, one: { apiKey: string; name: string }): Upstream {
-  const id = fingerprint(`${model.root}\n${one.apiKey}\n${model.model}`)
-  const draws = limitScopesOf(config, model, { id, apiKey: one.apiKey })
+function upstreamOf(one: ModelConfig & { name: string; apiKey: string }, config: Config): Upstream {
+  const { root, apiKey, model, name, groups, weight, priority, headers, enabled } = one
+  const id = fingerprint(`${root}\n${apiKey}\n${model}`)
+  const { origin } = new URL(root)
+  // Named by fingerprints: the state is written to disk, and no key may stand there.
+  const draws: LimitScope[] = [
+    { scope: id, role: 'upstream', ...(one.limits && { limits: one.limits }) },
+    { scope: `key ${fingerprint(`${origin}\n${apiKey}`)}`, role: 'key' },
+    { scope: `origin ${origin}`, role: 'origin' },
+    ...one.quotas.flatMap((quota) => {
+      const limits = config.quotas[quota]
+      return limits ? [{ scope: `quota ${quota}`, role: 'quota' as const, limits }] : []
+    }),
+  ]
   const claimFor = (endpoint: Endpoint): Claim => ({
     id,
-    priority: model.priority,
+    priority,
     draws: [...draws, { scope: `endpoint ${id} ${endpoint}`, role: 'endpoint' }],
   })
   return {
     id,
     rendezvousHash: hash01(id),
-    name: one.name,
-    model: model.model,
-    root: model.root,
-    query: (model.query ?? '').replace(/^\?/, ''),
-    apiKey: one.apiKey,
-    endpoints: new Set(model.endpoints ?? endpoints),
-    groups: model.groups,
-    weight: model.weight,
-    priority: model.priority,
-    headers: model.headers,
-    timeoutMs: model.timeoutMs ?? config.settings.timeoutMs,
+    name,
+    model,
+    root,
+    query: one.query ?? '',
+    apiKey,
+    endpoints: new Set(one.endpoints ?? endpoints),
+    groups,
+    weight,
+    priority,
+    headers,
+    timeoutMs: one.timeoutMs ?? config.settings.timeoutMs,
     connectTimeoutMs: config.settings.connectTimeoutMs,
-    enabled: model.enabled,
-    claims: {
-      chat: claimFor('chat'),
-      completions: claimFor('completions'),
-      embeddings: claimFor('embeddings'),
-      responses: claimFor('responses'),
-      images: claimFor('images'),
-      audio: claimFor('audio'),
-      moderations: claimFor('moderations'),
-      rerank: claimFor('rerank'),
-    },
+    enabled,
+    claims: Object.fromEntries(endpoints.map((each) => [each, claimFor(each)])) as Upstream['claims'],
   }
-}
-
-/** Scopes are named by fingerprints: the state is written to disk, and no key may stand there. */
-function limitScopesOf(
-  config: Config,
-  model: ModelConfig,
-  one: { id: string; apiKey: string },
-): LimitScope[] {
-  const origin = new URL(model.root).origin
-  const draws: LimitScope[] = [
-    { scope: one.id, role: 'upstream', ...(model.limits && { limits: model.limits }) },
-    { scope: `key ${fingerprint(`${origin}\n${one.apiKey}`)}`, role: 'key' },
-    { scope: `origin ${origin}`, role: 'origin' },
-  ]
-  for (const name of model.quotas) {
-    const limits = config.quotas[name]
-    if (limits !== undefined) draws.push({ scope: `quota ${name}`, role: 'quota', limits })
-  }
-  return draws
 }

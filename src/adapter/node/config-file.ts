@@ -201,7 +201,7 @@ export function watchConfig({ file, text, config, env, apply, report }: Watched)
     if ('message' in read) return rejectReload([read])
     const loaded = loadConfig(read.text, env, file)
     if (!loaded.ok) return rejectReload(loaded.problems)
-    const problem = reloadProblem(loaded.config, { text: read.text, fileName: file })
+    const problem = reloadProblem(loaded.config, read.text, file)
     if (problem !== undefined) return rejectReload([problem])
     servedText = read.text
     for (const warning of loaded.warnings)
