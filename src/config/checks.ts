@@ -60,7 +60,7 @@ function nameSource(entry: unknown) {
   if (typeof model !== 'string' || typeof baseUrl !== 'string') return undefined
   const url = parseBaseUrl(baseUrl)
   if (isUrlProblem(url)) return undefined
-  const apiKeys = Array.isArray(key) ? key.map(String) : ['']
+  const apiKeys = keysOf(Array.isArray(key) ? key.map(String) : '')
   return { model, root: url.root, apiKeys, ...(typeof name === 'string' && { name: name.trim() }) }
 }
 
