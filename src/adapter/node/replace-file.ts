@@ -1,22 +1,8 @@
 import * as fs from 'node:fs'
 import { systemCodeOf } from '../../errors.ts'
 
-/** The calls of `node:fs` that a replacement is made of; tests hand in ones that refuse. */
-export type FileCalls = Pick<
-  typeof fs,
-  | 'realpathSync'
-  | 'statSync'
-  | 'openSync'
-  | 'writeSync'
-  | 'fsyncSync'
-  | 'ftruncateSync'
-  | 'fchmodSync'
-  | 'fchownSync'
-  | 'closeSync'
-  | 'renameSync'
-  | 'rmSync'
-  | 'readFileSync'
->
+/** `node:fs`; tests hand in one whose calls refuse. */
+export type FileCalls = typeof fs
 
 /**
  * Replaces the content of a file that exists, so that a reader at any moment, and after a power cut, finds

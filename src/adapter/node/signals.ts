@@ -8,9 +8,7 @@ export interface Signals {
   onHangUp(task: () => void): void
 }
 
-/**
- * Under npm one Ctrl-C may come twice, from the terminal and from npm. Nobody's second thought is that quick.
- */
+/** Under npm one Ctrl-C may come twice, from the terminal and from npm. Nobody's second thought is that quick. */
 const SAME_CTRL_C_MS = 100
 
 /** How often the parent is looked at. */

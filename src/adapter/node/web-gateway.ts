@@ -105,8 +105,7 @@ async function drainAndSave(gateway: EdgeGateway, { config, store, state }: Shut
   while (gateway.isBusy(store) && performance.now() < deadline) await pause()
   // The last bytes are still on their way to the client.
   await pause()
-  state.stop()
-  state.save()
+  await state.close()
 }
 
 const pause = (): Promise<void> => new Promise((go) => setTimeout(go, POLL_EVERY_MS))

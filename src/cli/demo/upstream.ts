@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 
 /** A pretend vendor: a real HTTP server that speaks OpenAI's chat format. */
@@ -14,40 +15,36 @@ export interface PretendUpstream {
 
 /** Starts one on a free port of the loopback address. */
 export async function startPretendUpstream(profile: UpstreamProfile): Promise<PretendUpstream> {
-  const allow = createMinuteLimit(profile.perMinute ?? Infinity, () => performance.now())
+  const { name, perMinute } = profile
+  const allow = createMinuteLimit(perMinute ?? Infinity, () => performance.now())
   let isBroken = false
 
   async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    const text = await bodyText(incoming)
+    const body = await text(incoming)
+    const refuse = (status: number, code: string, message: string): void => {
+      outgoing.writeHead(status, { 'content-type': 'application/json' })
+      outgoing.end(JSON.stringify({ error: { message, type: 'demo_error', param: null, code } }))
+    }
     if (incoming.method === 'POST' && incoming.url === '/break') {
       isBroken = !isBroken
-      return void outgoing.end(
-        isBroken ? `${profile.name} answers 500 from now on\n` : `${profile.name} works again\n`,
-      )
+      return void outgoing.end(isBroken ? `${name} answers 500 from now on\n` : `${name} works again\n`)
     }
-    if (incoming.method !== 'POST' || incoming.url !== '/v1/chat/completions') {
-      return sendError(outgoing, {
-        status: 404,
-        code: 'not_found',
-        message: 'This demo upstream serves chat completions only.',
-      })
+    if (incoming.method !== 'POST' || incoming.url !== '/v1/chat/completions')
+      return refuse(404, 'not_found', 'This demo upstream serves chat completions only.')
+    if (isBroken) return refuse(500, 'server_error', 'Broken for the demo.')
+    const chatRequest = parseChatRequest(body)
+    if (chatRequest === undefined)
+      return refuse(400, 'invalid_request', 'The body must be a JSON object with messages.')
+    const { isAllowed, left, resetMs } = allow()
+    if (perMinute !== undefined) {
+      // OpenAI's headers; the reset is a duration.
+      outgoing.setHeader('x-ratelimit-limit-requests', perMinute)
+      outgoing.setHeader('x-ratelimit-remaining-requests', left)
+      outgoing.setHeader('x-ratelimit-reset-requests', `${(resetMs / 1000).toFixed(3)}s`)
     }
-    if (isBroken)
-      return sendError(outgoing, { status: 500, code: 'server_error', message: 'Broken for the demo.' })
-    const chatRequest = parseChatRequest(text)
-    if (chatRequest === undefined) {
-      return sendError(outgoing, {
-        status: 400,
-        code: 'invalid_request',
-        message: 'The body must be a JSON object with messages.',
-      })
-    }
-    const allowance = allow()
-    if (profile.perMinute !== undefined) setLimitHeaders(outgoing, profile.perMinute, allowance)
-    if (!allowance.isAllowed) {
-      outgoing.setHeader('retry-after', Math.ceil(allowance.resetMs / 1000))
-      const message = `Rate limit reached: ${profile.perMinute} requests a minute.`
-      return sendError(outgoing, { status: 429, code: 'rate_limit_exceeded', message })
+    if (!isAllowed) {
+      outgoing.setHeader('retry-after', Math.ceil(resetMs / 1000))
+      return refuse(429, 'rate_limit_exceeded', `Rate limit reached: ${perMinute} requests a minute.`)
     }
     await answerChat(outgoing, chatRequest, profile)
   }
@@ -94,31 +91,6 @@ async function answerChat(
   outgoing.end(completion.closing)
 }
 
-/** OpenAI's rate limit headers; the reset is a duration. */
-function setLimitHeaders(outgoing: ServerResponse, perMinute: number, { left, resetMs }: Allowance): void {
-  outgoing.setHeader('x-ratelimit-limit-requests', perMinute)
-  outgoing.setHeader('x-ratelimit-remaining-requests', left)
-  outgoing.setHeader('x-ratelimit-reset-requests', `${(resetMs / 1000).toFixed(3)}s`)
-}
-
-interface PretendError {
-  readonly status: number
-  readonly code: string
-  readonly message: string
-}
-
-function sendError(outgoing: ServerResponse, { status, code, message }: PretendError): void {
-  outgoing.writeHead(status, { 'content-type': 'application/json' })
-  outgoing.end(JSON.stringify({ error: { message, type: 'demo_error', param: null, code } }))
-}
-
-async function bodyText(incoming: IncomingMessage): Promise<string> {
-  incoming.setEncoding('utf8')
-  let text = ''
-  for await (const part of incoming) text += part
-  return text
-}
-
 /** How a request stands with a limit. */
 interface Allowance {
   readonly isAllowed: boolean
@@ -156,36 +128,49 @@ interface ChatRequest {
 }
 
 /** Reads a request; undefined when it is no JSON object with messages. */
-export function parseChatRequest(text: string): ChatRequest | undefined {
-  const body = objectOf(text)
-  if (body === undefined || !Array.isArray(body.messages)) return undefined
-  const last = body.messages.findLast((message: unknown) => isObject(message) && message.role === 'user')
-  const most = body.max_completion_tokens ?? body.max_tokens
+export function parseChatRequest(body: string): ChatRequest | undefined {
+  const { messages, stream, stream_options, max_tokens, max_completion_tokens } = recordOf(parsed(body))
+  if (!Array.isArray(messages)) return undefined
+  const last = recordOf(messages.findLast((message: unknown) => recordOf(message).role === 'user'))
+  const most = max_completion_tokens ?? max_tokens
   return {
-    question: contentText(isObject(last) ? last.content : ''),
-    stream: body.stream === true,
-    includeUsage: isObject(body.stream_options) && body.stream_options.include_usage === true,
-    inputTokens: Math.ceil(text.length / 4),
+    question: contentText(last.content),
+    stream: stream === true,
+    includeUsage: recordOf(stream_options).include_usage === true,
+    inputTokens: Math.ceil(body.length / 4),
     most: typeof most === 'number' && most > 0 ? most : Infinity,
   }
 }
 
-/** An answer, ready to be sent whole or in pieces. */
-interface ChatCompletion {
-  /** The answer to a request without `stream`. */
-  readonly whole: string
-  /** The events of a stream before the first word, for each word, and after the last. */
-  readonly opening: string
-  readonly words: readonly string[]
-  readonly closing: string
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body)
+  } catch {
+    return undefined
+  }
 }
 
-/** Writes an answer in OpenAI's format; `created` is in epoch seconds. */
+/** A JSON object; an empty one for anything else. */
+const recordOf = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {}
+
+/** Content is a text or a list of parts. */
+function contentText(content: unknown): string {
+  if (typeof content === 'string') return content
+  const parts: readonly unknown[] = Array.isArray(content) ? content : []
+  const texts = parts.map((part) => recordOf(part).text)
+  return texts.map((text) => (typeof text === 'string' ? text : '')).join(' ')
+}
+
+/**
+ * Writes an answer in OpenAI's format: `whole` without `stream`, or the events of a stream before the first word, for each
+ * word, and after the last. `created` is in epoch seconds.
+ */
 export function completionOf(
   chatRequest: ChatRequest,
   profile: UpstreamProfile,
   { id, created }: { id: string; created: number },
-): ChatCompletion {
+) {
   const all = piecesOf(answerTo(chatRequest.question, profile))
   const pieces = all.slice(0, chatRequest.most)
   const finish_reason = pieces.length < all.length ? 'length' : 'stop'
@@ -212,27 +197,6 @@ export function completionOf(
     closing: `${chunk({}, finish_reason)}${chatRequest.includeUsage ? event([], { usage }) : ''}data: [DONE]\n\n`,
   }
 }
-
-function objectOf(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isObject(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** Content is a text or a list of parts. */
-function contentText(content: unknown): string {
-  if (typeof content === 'string') return content
-  if (!Array.isArray(content)) return ''
-  return content
-    .map((part: unknown) => (isObject(part) && typeof part.text === 'string' ? part.text : ''))
-    .join(' ')
-}
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** What the pretend upstreams can talk about; the first that the question fits is told, else the last. */
 const topics: readonly (readonly [RegExp, string])[] = [
@@ -275,6 +239,8 @@ export const piecesOf = (text: string): string[] => text.match(/\s*\S+/g) ?? []
 interface UpstreamProfile {
   readonly name: string
   readonly model: string
+  /** What the demo says of it. */
+  readonly summary: string
   /** From the request to the first word, in ms. */
   readonly thinkingMs: number
   /** Between two words of a stream, in ms. */
@@ -289,6 +255,7 @@ export const profiles: readonly UpstreamProfile[] = [
   {
     name: 'quick',
     model: 'demo-quick',
+    summary: 'first word after 0.1 s',
     thinkingMs: 100,
     wordMs: 15,
     introduction: 'This is the quick upstream: my first word takes a tenth of a second.',
@@ -296,6 +263,7 @@ export const profiles: readonly UpstreamProfile[] = [
   {
     name: 'slow',
     model: 'demo-slow',
+    summary: 'first word after 2 s, then word by word',
     thinkingMs: 2_000,
     wordMs: 60,
     introduction: 'This is the slow upstream: I think for two seconds, then words drip.',
@@ -303,6 +271,7 @@ export const profiles: readonly UpstreamProfile[] = [
   {
     name: 'limited',
     model: 'demo-limited',
+    summary: '5 requests a minute, then 429',
     thinkingMs: 300,
     wordMs: 25,
     perMinute: 5,
