@@ -5,21 +5,16 @@ import type { ServerConfig } from '../config/config.ts'
 import { checkAgainstSchema } from '../config/load.ts'
 import { systemCodeOf } from '../errors.ts'
 
-/** What a command line asks for. Options that were not given are absent. */
-export type Command =
-  | { readonly name: 'help' | 'version' }
-  | ({ readonly name: 'start' } & Located & ListenAt)
-  | ({ readonly name: 'check' } & Located)
-  | ({ readonly name: 'token'; readonly show: boolean } & Located)
-  | ({ readonly name: 'demo' } & ListenAt)
-
-/** `--config`; the environment and the usual places come after it. */
-export interface Located {
-  readonly config?: string
-}
-
 /** What the command line says instead of `server.port` and `server.host`. */
 export type ListenAt = Partial<Pick<ServerConfig, 'port' | 'host'>>
+
+/** What a command line asks for. Options that were not given are absent. */
+export interface Command extends ListenAt {
+  readonly name: keyof typeof optionsOf | 'help' | 'version'
+  /** The environment and the usual places come after it. */
+  readonly config?: string
+  readonly show?: boolean
+}
 
 /** Something typed that means nothing; one line that says what would. */
 interface Misuse {
@@ -41,12 +36,12 @@ const examples: Readonly<Record<string, string>> = {
   host: '--host 127.0.0.1',
 }
 
-const optionsOf: Readonly<Record<string, readonly string[]>> = {
+const optionsOf = {
   start: ['config', 'port', 'host'],
   check: ['config'],
   demo: ['port'],
   token: ['config', 'show'],
-}
+} as const satisfies Record<string, readonly (keyof typeof options)[]>
 
 /** Reads a command line without the program's name. No command means `start`; of an option given twice the last counts. */
 export function parseArguments(argv: readonly string[]): Command | Misuse {
@@ -59,24 +54,26 @@ export function parseArguments(argv: readonly string[]): Command | Misuse {
     allowPositionals: true,
   })
   for (const token of tokens) {
-    const misuse = token.kind === 'option' ? optionMisuse(token) : undefined
-    if (misuse !== undefined) return { misuse }
+    if (token.kind !== 'option') continue
+    const { name, rawName, value } = token
+    if (!isOption(name)) return unknown('option', rawName, optionNames)
+    const isFlag = options[name].type === 'boolean'
+    if (isFlag && value !== undefined) return { misuse: `--${name} takes no value` }
+    if (!isFlag && !value) return { misuse: `--${name} needs a value, such as ${examples[name]}` }
   }
   if (values.help) return { name: 'help' }
   if (values.version) return { name: 'version' }
 
   const [name = 'start', extra] = positionals
-  if (!Object.hasOwn(optionsOf, name)) return { misuse: unknown('command', name, Object.keys(optionsOf)) }
+  if (!isCommand(name)) return unknown('command', name, Object.keys(optionsOf))
   if (extra !== undefined)
     return { misuse: `${name} takes no further arguments; what is ${shownWord(extra)} for?` }
-  const allowed = optionsOf[name] ?? []
+  const allowed: readonly string[] = optionsOf[name]
   const foreign = Object.keys(values).find((option) => !allowed.includes(option))
-  if (foreign !== undefined)
-    return {
-      misuse: `${name} takes no --${foreign}; it takes ${allowed.map((option) => `--${option}`).join(', ')}`,
-    }
+  const takes = allowed.map((option) => `--${option}`).join(', ')
+  if (foreign !== undefined) return { misuse: `${name} takes no --${foreign}; it takes ${takes}` }
 
-  const { port, host, config, show = false } = values
+  const { port, host, config, show } = values
   const server = {
     ...(port !== undefined && { port: /^\d+$/.test(String(port)) ? Number(port) : port }),
     ...(host !== undefined && { host }),
@@ -84,37 +81,18 @@ export function parseArguments(argv: readonly string[]): Command | Misuse {
   // By the rules of the file.
   const wrong = checkAgainstSchema({ server }).findings.find(({ path }) => path[0] === 'server')
   if (wrong !== undefined) return { misuse: `--${wrong.path[1]} ${wrong.message}; ${wrong.hint}` }
-  return {
-    name,
-    ...server,
-    ...(config !== undefined && { config }),
-    ...(name === 'token' && { show }),
-  } as Command
-}
-
-interface OptionToken {
-  readonly name: string
-  readonly rawName: string
-  readonly value: string | undefined
-}
-
-function optionMisuse({ name, rawName, value }: OptionToken): string | undefined {
-  if (!isOption(name))
-    return unknown(
-      'option',
-      rawName,
-      Object.keys(options).map((known) => `--${known}`),
-    )
-  if (options[name].type === 'boolean') return value === undefined ? undefined : `--${name} takes no value`
-  return value ? undefined : `--${name} needs a value, such as ${examples[name]}`
+  const shown = name === 'token' ? { show: show === true } : {}
+  return { name, ...server, ...(config !== undefined && { config }), ...shown } as Command
 }
 
 const isOption = (name: string): name is keyof typeof options => Object.hasOwn(options, name)
+const isCommand = (name: string): name is keyof typeof optionsOf => Object.hasOwn(optionsOf, name)
+const optionNames = Object.keys(options).map((name) => `--${name}`)
 
-function unknown(kind: string, word: string, known: readonly string[]): string {
+function unknown(kind: string, word: string, known: readonly string[]): Misuse {
   const nearest = nearestName(word, known)
   const hint = nearest === undefined ? `known: ${known.join(', ')}` : `did you mean ${nearest}?`
-  return `there is no ${kind} ${shownWord(word)}; ${hint}`
+  return { misuse: `there is no ${kind} ${shownWord(word)}; ${hint}` }
 }
 
 /** What was typed, on one line: it may be anything. */

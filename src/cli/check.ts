@@ -1,11 +1,11 @@
 import { checkConfigFile, findConfigFile } from '../adapter/node/config-file.ts'
 import { problemLine } from '../config/problem.ts'
 import { upstreamsOf } from '../config/upstreams.ts'
-import { countText, searchOf, type Located } from './arguments.ts'
+import { countText, searchOf, type Command } from './arguments.ts'
 import { printFailure } from './process.ts'
 
 /** Prints every problem and warning of the configuration, one line each. 1 when it could not be served, else 0. Writes no file. */
-export function checkFile({ config }: Located): number {
+export function checkFile({ config }: Command): number {
   const file = findConfigFile(searchOf(config))
   const loaded = checkConfigFile(file, process.env)
   const problems = loaded.ok ? [] : loaded.problems
@@ -25,14 +25,14 @@ export function checkFile({ config }: Located): number {
  * Says in which file the client token stands, and prints it alone on stdout when asked to, so that
  * `$(aiload token --show)` works. 1 when there is none yet, or the file can't be served.
  */
-export function tellToken({ config, show }: Located & { readonly show: boolean }): number {
+export function tellToken({ config, show }: Command): number {
   const file = findConfigFile(searchOf(config))
   const loaded = checkConfigFile(file, process.env)
   if (!loaded.ok) return printFailure(loaded.problems.map(problemLine))
   const { authToken } = loaded.config
   if (authToken === '')
     return printFailure([`auth_token in ${file} is empty; the first start makes a token and writes it there`])
-  say(show ? authToken : `the token is "auth_token" in ${file}; --show prints it`)
+  say(show === true ? authToken : `the token is "auth_token" in ${file}; --show prints it`)
   return 0
 }
 

@@ -5,34 +5,28 @@ import { createJsonLines } from '../telemetry/log-json.ts'
 import { createPrettyLines } from '../telemetry/log-pretty.ts'
 import { createLog } from '../telemetry/log.ts'
 
-/** The log of this process, on standard output. */
-export interface LogOutput {
-  readonly report: Report
-  notice(level: 'info' | 'warning' | 'error', message: string): void
-  /** Lines of a start: as they are for people, notices of the log for machines. */
-  say(lines: readonly string[]): void
-  setLevel(level: 'release' | 'debug'): void
-  /** Writes what is remembered, now. */
-  flush(): void
-}
+export type LogOutput = ReturnType<typeof createLogOutput>
 
-/** Readable on a terminal; everywhere else one JSON object a line, and nothing besides. */
-export function createLogOutput(isTerminal: boolean): LogOutput {
+/** The log of this process: readable on a terminal; everywhere else one JSON object a line, and nothing besides. */
+export function createLogOutput(isTerminal: boolean) {
   const { write, flush } = createStdoutSink()
   const lines = isTerminal ? createPrettyLines(Date.now) : createJsonLines(Date.now)
   const logAt = (level: 'release' | 'debug'): Report => createLog({ write, lines, level })
   let log = logAt('release')
-  const notice: LogOutput['notice'] = (level, message) => log({ kind: 'notice', level, message })
+  const report: Report = (event) => log(event)
+  const notice = (level: 'info' | 'warning' | 'error', message: string): void =>
+    report({ kind: 'notice', level, message })
   return {
-    report: (event) => log(event),
+    report,
     notice,
-    say(said) {
+    /** Lines of a start: as they are for people, notices of the log for machines. */
+    say(said: readonly string[]): void {
       for (const line of said) {
         if (isTerminal) write(line)
         else notice('info', line.trim())
       }
     },
-    setLevel: (level) => void (log = logAt(level)),
+    setLevel: (level: 'release' | 'debug') => void (log = logAt(level)),
     flush,
   }
 }

@@ -7,7 +7,7 @@ import type { Config } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
 import { upstreamsOf } from '../config/upstreams.ts'
 import type { AffinityRule, Upstream } from '../pool/upstream.ts'
-import { countText, listenFailure, searchOf, type ListenAt, type Located } from './arguments.ts'
+import { countText, listenFailure, searchOf, type Command } from './arguments.ts'
 import { createLogOutput } from './log-output.ts'
 import { packageVersion, templateFile } from './package-files.ts'
 import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
@@ -16,7 +16,7 @@ import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
  * Serves until a signal ends it, then exits with 0. Gives 1 for what is in the way before that, with one line on stderr
  * for each problem.
  */
-export async function runStart({ config: given, port, host }: Located & ListenAt): Promise<number> {
+export async function runStart({ config: given, port, host }: Command): Promise<number> {
   const signals = takeSignals()
   const log = createLogOutput(process.stdout.isTTY)
   installCrashHandlers(log)

@@ -72,13 +72,7 @@ const recordOf = (value: unknown): Readonly<Record<string, unknown>> =>
 
 const field = (value: unknown, key: string): unknown => recordOf(value)[key]
 
-/**
- * What is allowed and yet probably not meant: a warning each, never an error.
- *
- * @param file as it was written, references to variables replaced
- * @param config what became of it
- * @param emptied where a variable was empty, see `Substituted`
- */
+/** What is allowed and yet probably not meant: a warning each, never an error. `emptied` is that of `substitute`. */
 export function* warningsFor(
   file: ConfigFile,
   config: Config,
@@ -257,15 +251,12 @@ function shapeBelow({ entries = {}, value, item }: Shape, step: string | number)
 // Keys that valibot leaves out of every record, so that no output can reach a prototype.
 const neverNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
-/** An object or a list of a document, and what the schema says of it. */
-interface Level {
-  readonly shape: Shape
-  readonly value: object
-  readonly path: Path
-}
-
-/** Every object and list of a document that the schema knows of, from the top down. */
-function* levelsOf(value: unknown, shape = shapeOf(configSchema), path: Path = []): Generator<Level> {
+/** Every object and list of a document that the schema knows of, from the top down, and what it says of it. */
+function* levelsOf(
+  value: unknown,
+  shape = shapeOf(configSchema),
+  path: Path = [],
+): Generator<{ shape: Shape; value: object; path: Path }> {
   if (typeof value !== 'object' || value === null) return
   yield { shape, value, path }
   for (const [key, inner] of Object.entries(value)) {

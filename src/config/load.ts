@@ -15,18 +15,17 @@ import {
 import { configSchema } from './schema.ts'
 import { readSource, type Source } from './source.ts'
 
-/** What became of a configuration text: a whole configuration, or everything that is wrong with it. */
-export type LoadedConfig =
-  | { readonly ok: true; readonly config: Config; readonly warnings: readonly ConfigProblem[] }
-  | {
-      readonly ok: false
-      readonly problems: readonly ConfigProblem[]
-      readonly warnings: readonly ConfigProblem[]
-    }
+/** A configuration that can be served, or everything that keeps it from being served, in the order of the file. */
+type ReadConfig =
+  | { readonly ok: true; readonly config: Config }
+  | { readonly ok: false; readonly problems: readonly ConfigProblem[] }
+
+/** What became of a configuration text; warnings stand in the order of the file too. */
+export type LoadedConfig = ReadConfig & { readonly warnings: readonly ConfigProblem[] }
 
 /**
- * Reads and checks a configuration as `readConfig` does, and warns of what is allowed but not meant. Warnings stand
- * in the order of the file too. With `config.authToken === ''` the caller makes a token (start) or refuses (reload).
+ * Reads and checks a configuration as `readConfig` does, and warns of what is allowed but not meant.
+ * With `config.authToken === ''` the caller makes a token (start) or refuses (reload).
  */
 export function loadConfig(text: string, env: Environment, fileName: string): LoadedConfig {
   const source = readSource(text)
@@ -44,59 +43,46 @@ export function loadConfig(text: string, env: Environment, fileName: string): Lo
   return { ...read, warnings: byPosition([...duplicates, ...odd.map(locatorIn(source, fileName))]) }
 }
 
-/** A configuration that can be served, or everything that keeps it from being served. */
-type ReadConfig =
-  | { readonly ok: true; readonly config: Config; readonly substituted: Substituted }
-  | {
-      readonly ok: false
-      readonly problems: readonly ConfigProblem[]
-      /** Undefined where the text can't be read as JSON. */
-      readonly substituted: Substituted | undefined
-    }
-
 /**
- * Reads and checks a configuration as a whole, and warns of nothing (`loadConfig` does). Pure, and never throws
- * for what the text contains. Problems stand in the order of the file and repeat no value of it, nor one of `env`.
- * `fileName` is for messages.
+ * Reads and checks a configuration as a whole, and warns of nothing (`loadConfig` does). Pure, and never throws for what
+ * the text contains. Problems repeat no value of it, nor one of `env`. `fileName` is for messages; `substituted` is
+ * absent where the text can't be read as JSON.
  */
-export function readConfig(source: Source, env: Environment, fileName: string): ReadConfig {
+export function readConfig(
+  source: Source,
+  env: Environment,
+  fileName: string,
+): ReadConfig & { readonly substituted?: Substituted } {
   if (source.syntaxErrors.length > 0) {
     const hint = 'the file is JSON; comments and trailing commas are allowed'
     const problems = source.syntaxErrors.map(({ position, message }) =>
       problemAt(fileName, position, finding([], message, hint)),
     )
-    return { ok: false, problems, substituted: undefined }
+    return { ok: false, problems }
   }
   const substituted = substitute(source.value, env)
-  const document = substituted.value
-  const checked = checkAgainstSchema(document)
+  const { value: document, emptied } = substituted
+  const { config, findings: unfit } = checkAgainstSchema(document)
   const findings = withoutConsequences([
     ...substituted.findings,
-    ...emptyToken(substituted),
+    ...(emptied.has('auth_token') ? [emptyToken] : []),
     ...shapeProblemsIn(document),
-    ...checked.findings,
+    ...unfit,
     ...crossCheck(document),
   ])
-  if (findings.length === 0 && checked.config) return { ok: true, config: checked.config, substituted }
+  if (config !== undefined && findings.length === 0) return { ok: true, config, substituted }
   return { ok: false, problems: byPosition(findings.map(locatorIn(source, fileName))), substituted }
 }
 
-const locatorIn =
-  (source: Source, file: string) =>
-  (what: Finding): ConfigProblem =>
-    problemAt(file, source.positionOf(what.path), what)
+const locatorIn = (source: Source, file: string) => (what: Finding) =>
+  problemAt(file, source.positionOf(what.path), what)
 
-/** An empty variable would have a token made and written over the reference. */
-const emptyToken = ({ emptied }: Substituted): Finding[] =>
-  emptied.has('auth_token')
-    ? [
-        finding(
-          ['auth_token'],
-          'its environment variable is empty',
-          'set it, or write "" to have a token made',
-        ),
-      ]
-    : []
+/** A token would be made and written over the reference. */
+const emptyToken = finding(
+  ['auth_token'],
+  'its environment variable is empty',
+  'set it, or write "" to have a token made',
+)
 
 /** One problem for each place: what is wrong inside something that is wrong itself only follows from it. */
 function withoutConsequences(findings: readonly Finding[]): Finding[] {
@@ -115,10 +101,8 @@ export function checkAgainstSchema(document: unknown): { config?: Config; findin
 }
 
 function findingsOf(issue: v.BaseIssue<unknown>, above: Path = []): Finding[] {
-  const path = [
-    ...above,
-    ...(issue.path ?? []).map(({ key }) => (typeof key === 'number' ? key : String(key))),
-  ]
+  const steps = (issue.path ?? []).map(({ key }) => (typeof key === 'number' ? key : String(key)))
+  const path = [...above, ...steps]
   // A list where a string or a list may stand: what is wrong in the list says more than "neither of them".
   const inside = issue.type === 'union' ? (issue.issues ?? []).filter((inner) => inner.path) : []
   if (inside.length > 0) return inside.flatMap((inner) => findingsOf(inner, path))

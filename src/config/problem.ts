@@ -60,18 +60,12 @@ export const withoutByteOrderMark = (text: string): string => text.replace(/^\uF
 /** Levels of a document. A configuration has five; some thousand would end the stack of those who walk through it. */
 export const DEEPEST = 100
 
-/** Looks up places in one text; the lines are found once, each look-up is a binary search. */
+/** Looks up places in one text, whose lines are found once. */
 export function positionsIn(text: string): (offset: number) => TextPosition {
   const starts = [0, ...Array.from(text.matchAll(/\r\n|\r|\n/g), (end) => end.index + end[0].length)]
   return (offset) => {
-    let low = 0
-    let high = starts.length - 1
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2)
-      if ((starts[middle] ?? 0) <= offset) low = middle
-      else high = middle - 1
-    }
-    return { line: low + 1, column: offset - (starts[low] ?? 0) + 1 }
+    const line = starts.findLastIndex((start) => start <= offset)
+    return { line: line + 1, column: offset - (starts[line] ?? 0) + 1 }
   }
 }
 

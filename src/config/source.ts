@@ -60,20 +60,15 @@ export function readSource(text: string): Source {
   }))
   return {
     value,
-    positionOf: (path) => positionAt(nearestNode(root, path)?.offset ?? 0),
+    positionOf: (path) => positionAt(root ? nearestNode(root, path).offset : 0),
     duplicates,
     syntaxErrors: found.filter(({ position }, at) => position.line !== found[at - 1]?.position.line),
   }
 }
 
-function nearestNode(root: Node | undefined, path: Path): Node | undefined {
-  let node = root
-  for (const step of path) {
-    const child = node && childOf(node, step)
-    if (!child) break
-    node = child
-  }
-  return node
+function nearestNode(root: Node, [step, ...below]: Path): Node {
+  const child = step === undefined ? undefined : childOf(root, step)
+  return child ? nearestNode(child, below) : root
 }
 
 /** The last one where a key stands twice. */

@@ -140,14 +140,7 @@ interface Watched extends Pick<LoadedFile, 'file' | 'text' | 'config'> {
   readonly report: Report
 }
 
-/** Watches a configuration file. */
-export interface Reloader {
-  /** Reads the file now, whether it changed or not. */
-  reload(): void
-  /** What came of the last reload, for the status page. */
-  readonly last: () => StatusTask['lastReload']
-  stop(): void
-}
+export type Reloader = ReturnType<typeof watchConfig>
 
 /**
  * Asking the file for its date works everywhere, also on bind mounts and network disks, where notices of the
@@ -156,7 +149,7 @@ export interface Reloader {
 const POLL_EVERY_MS = 500
 
 /** A new file is read and checked as a whole, and then replaces the old one in one step, or changes nothing. */
-export function watchConfig({ file, text, config, env, apply, report }: Watched): Reloader {
+export function watchConfig({ file, text, config, env, apply, report }: Watched) {
   let servedText = text
   let last: StatusTask['lastReload']
   const notice = (level: 'info' | 'warning' | 'error', message: string): void =>
@@ -169,6 +162,7 @@ export function watchConfig({ file, text, config, env, apply, report }: Watched)
     for (const problem of problems) notice('error', problem)
   }
 
+  /** Reads the file now, whether it changed or not. */
   function reload(): void {
     const next = readConfigFile(file)
     if (typeof next !== 'string') return rejectReload(next)
@@ -197,7 +191,12 @@ export function watchConfig({ file, text, config, env, apply, report }: Watched)
   }
   const timer = setInterval(poll, POLL_EVERY_MS)
   timer.unref()
-  return { reload, last: () => last, stop: () => clearInterval(timer) }
+  return {
+    reload,
+    /** What came of the last reload, for the status page. */
+    last: () => last,
+    stop: () => clearInterval(timer),
+  }
 }
 
 /** What changes whenever a file is written or replaced; empty while there is none. */

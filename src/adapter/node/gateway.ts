@@ -24,14 +24,7 @@ import { keepState } from './state-file.ts'
 import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
-/** A gateway in this process. */
-export interface NodeGateway {
-  readonly port: number
-  /** Serves another configuration from the next request on; those under way finish on the old one. */
-  apply(config: Config): void
-  /** Ends as told by a signal: open streams finish within `settings.drain_timeout`, then everything closes. */
-  close(): Promise<{ readonly cut: number }>
-}
+export type NodeGateway = Awaited<ReturnType<typeof startNodeGateway>>
 
 interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'lastReload'> {
   /** Where state is kept across restarts; absent = nowhere. */
@@ -39,7 +32,7 @@ interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'lastReload'>
 }
 
 /** Everything impure of a gateway on Node is made here, and nowhere else. */
-export async function startNodeGateway(config: Config, options: NodeGatewayOptions): Promise<NodeGateway> {
+export async function startNodeGateway(config: Config, options: NodeGatewayOptions) {
   const { stateFile: file, ...told } = options
   const timers = createTimerWheel()
   const clock = createClock((ms, task) => {
@@ -65,11 +58,13 @@ export async function startNodeGateway(config: Config, options: NodeGatewayOptio
 
   return {
     port: server.port,
-    apply(next) {
+    /** Serves another configuration from the next request on; those under way finish on the old one. */
+    apply(next: Config): void {
       gateway.apply(next)
       drainTimeoutMs = next.settings.drainTimeoutMs
     },
-    async close() {
+    /** Ends as told by a signal: open streams finish within `settings.drain_timeout`, then everything closes. */
+    async close(): Promise<{ readonly cut: number }> {
       gateway.drain()
       const drained = await server.drain(drainTimeoutMs)
       await kept?.close()

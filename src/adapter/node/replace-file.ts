@@ -14,26 +14,27 @@ export type FileCalls = typeof fs
  */
 export function replaceFile(file: string, text: string, calls: FileCalls = fs): void {
   const target = calls.realpathSync(file)
+  const bytes = new TextEncoder().encode(text)
   try {
-    writeAside(target, text, calls)
+    writeAside(target, bytes, calls)
   } catch (error) {
     // With a full disk or a failing one, writing over the only copy would be the end of it.
     if (!refusals.has(systemCodeOf(error) ?? '')) throw error
-    writeInPlace(target, text, calls)
+    writeInPlace(target, bytes, calls)
   }
 }
 
 // Rename over a mount point is EBUSY, across mounts EXDEV; the rest is a directory that takes no new file.
 const refusals: ReadonlySet<string> = new Set(['EBUSY', 'EXDEV', 'EPERM', 'EACCES', 'EROFS'])
 
-function writeAside(target: string, text: string, calls: FileCalls): void {
+function writeAside(target: string, bytes: Uint8Array, calls: FileCalls): void {
   const { uid, gid } = calls.statSync(target)
   const aside = `${target}.${process.pid}.tmp`
   calls.rmSync(aside, { force: true })
   const descriptor = calls.openSync(aside, 'wx', 0o600)
   try {
     try {
-      writeAll(descriptor, text, calls)
+      writeAll(descriptor, bytes, calls)
       keepOwner(() => calls.fchownSync(descriptor, uid, gid))
       calls.fsyncSync(descriptor)
     } finally {
@@ -46,12 +47,12 @@ function writeAside(target: string, text: string, calls: FileCalls): void {
   }
 }
 
-function writeInPlace(target: string, text: string, calls: FileCalls): void {
+function writeInPlace(target: string, bytes: Uint8Array, calls: FileCalls): void {
   const before = calls.readFileSync(target)
   const descriptor = calls.openSync(target, 'r+')
   try {
     keepOwner(() => calls.fchmodSync(descriptor, 0o600))
-    writeAll(descriptor, text, calls)
+    writeAll(descriptor, bytes, calls)
     calls.fsyncSync(descriptor)
   } catch (error) {
     writeAll(descriptor, before, calls)
@@ -61,8 +62,7 @@ function writeInPlace(target: string, text: string, calls: FileCalls): void {
   }
 }
 
-function writeAll(descriptor: number, content: string | Uint8Array, calls: FileCalls): void {
-  const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content
+function writeAll(descriptor: number, bytes: Uint8Array, calls: FileCalls): void {
   let written = 0
   while (written < bytes.length)
     written += calls.writeSync(descriptor, bytes, written, bytes.length - written, written)

@@ -7,11 +7,7 @@ import type { Report } from '../../relay/deps.ts'
 import type { MemoryStore } from '../../state/memory.ts'
 import type { KeptState } from '../../state/snapshot.ts'
 
-/** Keeps a store's state in a file. */
-export interface StateFile {
-  /** Stops the regular writing, and writes the state a last time. */
-  close(): Promise<void>
-}
+export type StateFile = ReturnType<typeof keepState>
 
 interface StateFileOptions {
   readonly file: string
@@ -40,8 +36,7 @@ const WRITE_EVERY_MS = 1_000
  * A missing or damaged file is none: state is rebuilt by what upstreams answer. A directory that can't be
  * written is one warning.
  */
-export function keepState(options: StateFileOptions): StateFile {
-  const { file, store, clock, report } = options
+export function keepState({ file, store, clock, report }: StateFileOptions) {
   const warn = (message: string): void => report({ kind: 'notice', level: 'warning', message })
   try {
     const state = JSON.parse(readFileSync(file, 'utf8')) as KeptState
@@ -77,7 +72,8 @@ export function keepState(options: StateFileOptions): StateFile {
   }, WRITE_EVERY_MS)
   timer.unref()
   return {
-    async close() {
+    /** Stops the regular writing, and writes the state a last time. */
+    async close(): Promise<void> {
       clearInterval(timer)
       await writing
       await write()

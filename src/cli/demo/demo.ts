@@ -12,7 +12,7 @@ import { loadConfig } from '../../config/load.ts'
 import { problemLine } from '../../config/problem.ts'
 import { systemCodeOf } from '../../errors.ts'
 import type { Report } from '../../relay/deps.ts'
-import { listenFailure, type ListenAt } from '../arguments.ts'
+import { listenFailure, type Command } from '../arguments.ts'
 import { createLogOutput } from '../log-output.ts'
 import { installCrashHandlers, printFailure } from '../process.ts'
 import { profiles, startPretendUpstream, type PretendUpstream } from './upstream.ts'
@@ -25,7 +25,7 @@ const LAST_PORT = 65_535
  * Serves the gateway in front of three pretend upstreams of this process until a signal ends it. Needs no
  * key and no file, and writes none. A taken port is no obstacle: the next free one is said.
  */
-export async function runDemo({ port: wanted = 2081 }: ListenAt): Promise<number> {
+export async function runDemo({ port: wanted = 2081 }: Command): Promise<number> {
   const signals = takeSignals()
   const log = createLogOutput(true)
   installCrashHandlers(log)

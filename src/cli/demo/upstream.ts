@@ -5,16 +5,10 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 
-/** A pretend vendor: a real HTTP server that speaks OpenAI's chat format. */
-export interface PretendUpstream {
-  readonly profile: UpstreamProfile
-  /** `http://127.0.0.1:port`; the API is below `/v1`, and a POST to `/break` breaks or mends it. */
-  readonly url: string
-  close(): Promise<void>
-}
+export type PretendUpstream = Awaited<ReturnType<typeof startPretendUpstream>>
 
-/** Starts one on a free port of the loopback address. */
-export async function startPretendUpstream(profile: UpstreamProfile): Promise<PretendUpstream> {
+/** Starts a pretend vendor on a free port of the loopback address: a real HTTP server that speaks OpenAI's chat format. */
+export async function startPretendUpstream(profile: UpstreamProfile) {
   const { name, perMinute } = profile
   const allow = createMinuteLimit(perMinute ?? Infinity, () => performance.now())
   let isBroken = false
@@ -57,8 +51,9 @@ export async function startPretendUpstream(profile: UpstreamProfile): Promise<Pr
   await once(server, 'listening')
   return {
     profile,
+    /** The API is below `/v1`, and a POST to `/break` breaks or mends it. */
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async close() {
+    async close(): Promise<void> {
       const closed = once(server, 'close')
       server.close()
       server.closeAllConnections()
@@ -91,19 +86,13 @@ async function answerChat(
   outgoing.end(completion.closing)
 }
 
-/** How a request stands with a limit. */
-interface Allowance {
-  readonly isAllowed: boolean
-  /** Requests left in this window, this one taken off. */
-  readonly left: number
-  /** Until all of them are there again, in ms; never 0. */
-  readonly resetMs: number
-}
-
 const MINUTE_MS = 60_000
 
-/** Counts requests in windows of a minute, each begun by the first request after the last. `now` is in ms. */
-export function createMinuteLimit(perMinute: number, now: () => number): () => Allowance {
+/**
+ * Counts requests in windows of a minute, each begun by the first request after the last. `now` is in ms. A request is
+ * told how many are left in its window, itself taken off, and how many ms until all of them are there again: never 0.
+ */
+export function createMinuteLimit(perMinute: number, now: () => number) {
   let opened = -Infinity
   let taken = 0
   return () => {
@@ -117,18 +106,10 @@ export function createMinuteLimit(perMinute: number, now: () => number): () => A
   }
 }
 
-/** A chat request as far as a pretend upstream cares. */
-interface ChatRequest {
-  readonly question: string
-  readonly stream: boolean
-  readonly includeUsage: boolean
-  readonly inputTokens: number
-  /** Words that may be answered. */
-  readonly most: number
-}
+type ChatRequest = NonNullable<ReturnType<typeof parseChatRequest>>
 
-/** Reads a request; undefined when it is no JSON object with messages. */
-export function parseChatRequest(body: string): ChatRequest | undefined {
+/** A chat request as far as a pretend upstream cares; undefined when it is no JSON object with messages. */
+export function parseChatRequest(body: string) {
   const { messages, stream, stream_options, max_tokens, max_completion_tokens } = recordOf(parsed(body))
   if (!Array.isArray(messages)) return undefined
   const last = recordOf(messages.findLast((message: unknown) => recordOf(message).role === 'user'))
@@ -138,6 +119,7 @@ export function parseChatRequest(body: string): ChatRequest | undefined {
     stream: stream === true,
     includeUsage: recordOf(stream_options).include_usage === true,
     inputTokens: Math.ceil(body.length / 4),
+    /** Words that may be answered. */
     most: typeof most === 'number' && most > 0 ? most : Infinity,
   }
 }
