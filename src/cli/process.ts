@@ -1,6 +1,7 @@
 import { lchownSync, lstatSync, mkdirSync, opendirSync } from 'node:fs'
 import { join } from 'node:path'
-import { errorTrace, systemCodeOf } from '../errors.ts'
+import { refusalOf } from '../adapter/node/replace-file.ts'
+import { errorTrace } from '../errors.ts'
 import type { LogOutput } from './log-output.ts'
 
 /** The user to become. */
@@ -32,7 +33,7 @@ export function dropRoot(wanted: string | undefined, directory: string): Dropped
     return { ok: false, problem: 'AILOAD_DROP_ROOT is not a user; write it as uid:gid, such as 1000:1000' }
   const { uid, gid } = owner
   const warning = own(directory, owner)
-  const code = errorCodeOf(() => {
+  const code = refusalOf(() => {
     // The groups first: who is no longer root may not change them.
     process.setgroups?.([gid])
     process.setgid?.(gid)
@@ -54,12 +55,12 @@ export function parseOwner(text: string): Owner | undefined {
 export function own(directory: string, { uid, gid }: Owner): string | undefined {
   const ahead = [directory]
   let refusal: string | undefined
-  errorCodeOf(() => mkdirSync(directory, { recursive: true }))
+  refusalOf(() => mkdirSync(directory, { recursive: true }))
   for (let seen = 0; seen < MOST_ENTRIES; seen += 1) {
     const path = ahead.pop()
     if (path === undefined) return refusal
     // One file may be a read-only mount of its own; the others are still to be owned.
-    const code = errorCodeOf(() => {
+    const code = refusalOf(() => {
       const status = lstatSync(path)
       // Links themselves, never what they point to: that may be any file of the system.
       if (status.uid !== uid) lchownSync(path, uid, gid)
@@ -82,16 +83,6 @@ function directoryEntries(path: string, atMost: number): string[] {
     return paths
   } finally {
     directory.closeSync()
-  }
-}
-
-/** The code of what went wrong, if anything. */
-function errorCodeOf(step: () => void): string | undefined {
-  try {
-    step()
-    return undefined
-  } catch (error) {
-    return systemCodeOf(error) ?? 'unknown error'
   }
 }
 

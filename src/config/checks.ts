@@ -1,7 +1,7 @@
 import type { GenericSchema } from 'valibot'
 import { upstreamNames } from '../pool/upstream.ts'
 import type { Config, ConfigFile } from './config.ts'
-import { finding, pathText, quoted, type Finding, type Path } from './problem.ts'
+import { finding, pathText, quoted, recordOf, type Finding, type Path } from './problem.ts'
 import { isUrlProblem, parseBaseUrl } from './rules.ts'
 import { configSchema, keysOf } from './schema.ts'
 
@@ -60,24 +60,14 @@ function nameSource(entry: unknown) {
   if (typeof model !== 'string' || typeof baseUrl !== 'string') return undefined
   const url = parseBaseUrl(baseUrl)
   if (isUrlProblem(url)) return undefined
-  const apiKeys = keysOf(Array.isArray(key) ? key.map(String) : '')
+  const apiKeys = keysOf(Array.isArray(key) ? key.map(String) : [''])
   return { model, root: url.root, apiKeys, ...(typeof name === 'string' && { name: name.trim() }) }
 }
-
-/** An object of a document; nothing for anything else. */
-const recordOf = (value: unknown): Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as Readonly<Record<string, unknown>>)
-    : {}
 
 const field = (value: unknown, key: string): unknown => recordOf(value)[key]
 
 /** What is allowed and yet probably not meant: a warning each, never an error. `emptied` is that of `substitute`. */
-export function* warningsFor(
-  file: ConfigFile,
-  config: Config,
-  emptied: ReadonlySet<string>,
-): Generator<Finding> {
+export function* warningsFor(file: ConfigFile, config: Config, emptied: Set<string>): Generator<Finding> {
   for (const [at, entry] of file.models.entries()) yield* entryWarnings(entry, ['models', at], emptied)
   yield* upstreamWarnings(config)
   if (config.models.every(({ enabled }) => !enabled))
@@ -99,11 +89,10 @@ export function* warningsFor(
   }
 }
 
-function* entryWarnings(
-  { api_key: written = '', groups = [], name }: ConfigFile['models'][number],
-  path: Path,
-  emptied: ReadonlySet<string>,
-): Generator<Finding> {
+type ModelEntry = ConfigFile['models'][number]
+
+function* entryWarnings(entry: ModelEntry, path: Path, emptied: Set<string>): Generator<Finding> {
+  const { api_key: written = '', groups = [], name } = entry
   const keys = [written].flat()
   for (const [position, key] of keys.entries()) {
     const here = [...path, 'api_key', ...(Array.isArray(written) ? [position] : [])]

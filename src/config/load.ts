@@ -16,12 +16,13 @@ import { configSchema } from './schema.ts'
 import { readSource, type Source } from './source.ts'
 
 /** A configuration that can be served, or everything that keeps it from being served, in the order of the file. */
-type ReadConfig =
+type CheckedConfig =
   | { readonly ok: true; readonly config: Config }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] }
+type ReadConfig = CheckedConfig & { readonly substituted?: Substituted }
 
 /** What became of a configuration text; warnings stand in the order of the file too. */
-export type LoadedConfig = ReadConfig & { readonly warnings: readonly ConfigProblem[] }
+export type LoadedConfig = CheckedConfig & { readonly warnings: readonly ConfigProblem[] }
 
 /**
  * Reads and checks a configuration as `readConfig` does, and warns of what is allowed but not meant.
@@ -48,11 +49,7 @@ export function loadConfig(text: string, env: Environment, fileName: string): Lo
  * the text contains. Problems repeat no value of it, nor one of `env`. `fileName` is for messages; `substituted` is
  * absent where the text can't be read as JSON.
  */
-export function readConfig(
-  source: Source,
-  env: Environment,
-  fileName: string,
-): ReadConfig & { readonly substituted?: Substituted } {
+export function readConfig(source: Source, env: Environment, fileName: string): ReadConfig {
   if (source.syntaxErrors.length > 0) {
     const hint = 'the file is JSON; comments and trailing commas are allowed'
     const problems = source.syntaxErrors.map(({ position, message }) =>

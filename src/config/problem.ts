@@ -60,6 +60,10 @@ export const withoutByteOrderMark = (text: string): string => text.replace(/^\uF
 /** Levels of a document. A configuration has five; some thousand would end the stack of those who walk through it. */
 export const DEEPEST = 100
 
+/** An object of a document; an empty one for anything else. */
+export const recordOf = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {}
+
 /** Looks up places in one text, whose lines are found once. */
 export function positionsIn(text: string): (offset: number) => TextPosition {
   const starts = [0, ...Array.from(text.matchAll(/\r\n|\r|\n/g), (end) => end.index + end[0].length)]
@@ -78,7 +82,7 @@ export interface Substituted {
   /** References that can't be replaced: the variable is not set, or it is not a name. Their strings stay as written. */
   readonly findings: readonly Finding[]
   /** `pathText` of all strings that refer to a variable which is set but empty. */
-  readonly emptied: ReadonlySet<string>
+  readonly emptied: Set<string>
 }
 
 const reference = /\$\$\{|\$\{[^}]*\}?/g

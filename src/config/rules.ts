@@ -19,27 +19,26 @@ export const text = (right: string) => v.string(message('must be a string', righ
 /** A string with something visible in it. */
 export const nonEmptyText = (right: string) => v.pipe(text(right), v.regex(/\S/, message('is empty', right)))
 
+// oxlint-disable-next-line no-control-regex
+export const withoutControls = /^[^\u0000-\u001f\u007f]*$/
+
 /** A string that is shown on one line and goes into headers, so without control characters. */
 export const singleLineText = (right: string) =>
-  v.pipe(
-    nonEmptyText(right),
-    // oxlint-disable-next-line no-control-regex
-    v.regex(/^[^\u0000-\u001f\u007f]*$/, message('has a control character in it', right)),
-  )
+  v.pipe(nonEmptyText(right), v.regex(withoutControls, message('has a control character in it', right)))
 
 /** A list; `right` says what belongs into it. */
 export const listOf = <Item extends v.GenericSchema>(item: Item, right: string) =>
   v.array(item, message('must be a list', right))
 
 /**
- * A name or a list of names. Neither may transform its value: valibot tells what is wrong inside one of several
- * only while that one still has its type.
+ * A name or a list of names; becomes a list. Neither may transform its value: valibot tells what is wrong inside one of
+ * several only while that one still has its type.
  */
-export const oneOrMany = <One extends v.GenericSchema, Many extends v.GenericSchema>(
-  one: One,
-  many: Many,
-  right: string,
-) => v.union([one, many], message('must be a string or a list of strings', right))
+export const oneOrMany = (one: v.GenericSchema<string>, many: v.GenericSchema<string[]>, right: string) =>
+  v.pipe(
+    v.union([one, many], message('must be a string or a list of strings', right)),
+    v.transform((written) => [written].flat()),
+  )
 
 export const oneOf = <const Options extends readonly string[]>(options: Options) =>
   v.picklist(options, message('is not a known value', `write one of ${quoted(options)}`))

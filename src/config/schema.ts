@@ -27,6 +27,7 @@ import {
   unique,
   WEEK_SECONDS,
   wholeNumber,
+  withoutControls,
 } from './rules.ts'
 
 /*
@@ -81,46 +82,40 @@ const baseUrl = v.pipe(
   }),
 )
 
+const unfitForHeader = 'has a character that no header can carry'
 const keyHint = 'write the key, a list of keys, or ${NAME} for an environment variable'
 
 /** A key goes into a header, so what a header can't carry is refused here and not at the first request. */
 const apiKey = v.pipe(
   text(keyHint),
-  check(
-    (key) => headerValue.test(key.trim()),
-    'has a character that no header can carry',
-    'copy the key again',
-  ),
+  check((key) => headerValue.test(key.trim()), unfitForHeader, 'copy the key again'),
 )
 const listedKey = v.pipe(
   apiKey,
   check((key) => key.trim() !== '', 'is empty', 'write a key or take the item out'),
 )
 const listedKeys = v.pipe(listOf(listedKey, keyHint), v.nonEmpty(message('has no key in it', keyHint)))
+const apiKeys = oneOrMany(apiKey, listedKeys, keyHint)
 
 /** The keys of an entry, trimmed, each once, in the order written; `['']` when it has none. */
-export const keysOf = (key: string | readonly string[]): readonly string[] =>
-  unique([key].flat().map((each) => each.trim()))
+export const keysOf = (written: string[]): readonly string[] => unique(written.map((key) => key.trim()))
 
 const headersHint = 'write for example { "x-team": "a" }'
-
-const headers = v.pipe(
-  v.record(
-    v.pipe(
-      v.string(),
-      check((name) => headerName.test(name), 'is not a header name', 'use letters, digits and -'),
-      check(
-        (name) => !transportHeader.test(name),
-        'is a header that the connection sets by itself',
-        'take it out',
-      ),
-    ),
-    v.pipe(
-      text(headersHint),
-      check((value) => headerValue.test(value), 'has a character that no header can carry', headersHint),
-    ),
-    objectMessage(headersHint),
+const configuredName = v.pipe(
+  v.string(),
+  check((name) => headerName.test(name), 'is not a header name', 'use letters, digits and -'),
+  check(
+    (name) => !transportHeader.test(name),
+    'is a header that the connection sets by itself',
+    'take it out',
   ),
+)
+const configuredValue = v.pipe(
+  text(headersHint),
+  check((value) => headerValue.test(value), unfitForHeader, headersHint),
+)
+const headers = v.pipe(
+  v.record(configuredName, configuredValue, objectMessage(headersHint)),
   v.transform((written): Readonly<Record<string, string>> => {
     const fields = Object.entries(written).map(([name, value]) => [name.toLowerCase(), value.trim()])
     return Object.fromEntries(fields) as Record<string, string>
@@ -129,9 +124,13 @@ const headers = v.pipe(
 
 const trimmedName = (right: string) => v.pipe(singleLineText(right), v.trim())
 const modelNameHint = 'write the name that the vendor gives the model'
-const groupHint = 'write the name that clients will ask for'
+const group = trimmedName('write the name that clients will ask for')
 const quotaName = singleLineText('write the name of an entry of quotas')
-const quotaHint = 'write a name of quotas or a list of them'
+const quotaNames = oneOrMany(
+  quotaName,
+  listOf(quotaName, 'write names of quotas'),
+  'write a name of quotas or a list of them',
+)
 
 const endpointList = v.pipe(
   listOf(oneOf(endpoints), 'write for example ["chat", "embeddings"]'),
@@ -152,39 +151,18 @@ const modelSchema = section(
     // The name sent to the upstream, as written.
     model: nonEmptyText(modelNameHint),
     // At least one; '' = an own server that gets no `Authorization`.
-    api_key: renamed(
-      'apiKeys',
-      optional(
-        v.pipe(
-          oneOrMany(apiKey, listedKeys, keyHint),
-          v.transform((keys) => keysOf(keys)),
-        ),
-        '',
-      ),
-    ),
+    api_key: renamed('apiKeys', optional(v.pipe(apiKeys, v.transform(keysOf)), '')),
     // As configured; what an upstream is really called is decided by `upstreamNames`.
     name: optional(trimmedName('write a short name')),
     // Absent = all.
     endpoints: optional(endpointList),
-    groups: optional(
-      v.pipe(listOf(trimmedName(groupHint), 'write for example ["fast"]'), v.transform(unique)),
-      [],
-    ),
+    groups: optional(v.pipe(listOf(group, 'write for example ["fast"]'), v.transform(unique)), []),
     weight: optional(weight, 1),
     // Lower first.
     priority: optional(wholeNumber(-1_000_000, 1_000_000, 'write 0 for the first tier, 1 for the next'), 0),
     limits: optional(limitsSchema),
     // Names that exist in `quotas`.
-    quota: renamed(
-      'quotas',
-      optional(
-        v.pipe(
-          oneOrMany(quotaName, listOf(quotaName, 'write names of quotas'), quotaHint),
-          v.transform((names) => unique([names].flat())),
-        ),
-        [],
-      ),
-    ),
+    quota: renamed('quotas', optional(v.pipe(quotaNames, v.transform(unique)), [])),
     // Extra request headers; names are lower-case.
     headers: optional(headers, {}),
     // Absent = that of `settings`.
@@ -206,13 +184,10 @@ const isProxy = (written: string): boolean => written === 'private' || parseRang
 const proxy = v.pipe(text(proxiesHint), check(isProxy, 'is neither an address nor a range', proxiesHint))
 
 const corsHint = 'write "*", a list such as ["https://app.example.com"], or false'
+const isOrigin = (written: string): boolean => parseOrigin(written) !== undefined
 const origin = v.pipe(
   text(corsHint),
-  check(
-    (written) => parseOrigin(written) !== undefined,
-    'is not an origin',
-    'write scheme://host[:port] without a path',
-  ),
+  check(isOrigin, 'is not an origin', 'write scheme://host[:port] without a path'),
 )
 const cors = v.pipe(
   v.union(
@@ -270,7 +245,7 @@ const affinity = v.pipe(
 )
 
 /** People who plan replicas write an address of a store; the address may hold a password and is not repeated. */
-const stateMessage = (input: unknown): string =>
+const stateMessage = ({ input }: { readonly input: unknown }): string =>
   message(
     typeof input === 'string' && /^rediss?:/i.test(input)
       ? 'names a Redis store, which this version cannot use yet'
@@ -296,10 +271,7 @@ const settingsSchema = section(
     // The name of an upstream that exists.
     passthrough: optional(trimmedName("write an upstream's name")),
     unknown_model: optional(oneOf(['reject', 'auto']), 'reject'),
-    state: optional(
-      v.picklist(['memory'], ({ input }) => stateMessage(input)),
-      'memory',
-    ),
+    state: optional(v.picklist(['memory'], stateMessage), 'memory'),
     // Absent = no cap but those of the classes of failure.
     max_attempts: optional(wholeNumber(1, 1_000_000, 'write for example 5; leave it out for no cap')),
     // How long open streams may go on at shutdown.
@@ -313,6 +285,7 @@ const settingsSchema = section(
 )
 
 const tokenHint = 'write a string, or "" to have a token made at start'
+const quotasHint = 'write for example { "account": { "rpd": 1000 } }'
 const modelsHint = 'write at least one model: { "api_key": "…", "base_url": "https://…/v1", "model": "…" }'
 
 /** The configuration: in as people write it, out as the gateway uses it. */
@@ -324,8 +297,7 @@ export const configSchema = section(
       v.pipe(
         text(tokenHint),
         check(
-          // oxlint-disable-next-line no-control-regex
-          (token) => !/[\u0000-\u001f\u007f]/.test(token.trim()),
+          (token) => withoutControls.test(token.trim()),
           'has a control character in it, which no header can carry',
           tokenHint,
         ),
@@ -342,13 +314,7 @@ export const configSchema = section(
       v.readonly(),
     ),
     // Limits that several upstreams share, by name.
-    quotas: optional(
-      v.pipe(
-        v.record(v.string(), limitsSchema, objectMessage('write for example { "account": { "rpd": 1000 } }')),
-        v.readonly(),
-      ),
-      {},
-    ),
+    quotas: optional(v.record(v.string(), limitsSchema, objectMessage(quotasHint)), {}),
     server: optional(serverSchema, {}),
     settings: optional(settingsSchema, {}),
   },

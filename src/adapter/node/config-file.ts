@@ -15,7 +15,7 @@ import { withToken } from '../../config/source.ts'
 import { systemCodeOf } from '../../errors.ts'
 import type { Report } from '../../relay/deps.ts'
 import type { StatusTask } from '../../telemetry/status.ts'
-import { replaceFile } from './replace-file.ts'
+import { refusalOf, replaceFile } from './replace-file.ts'
 
 /** Where to look for a configuration. */
 export interface ConfigSearch {
@@ -50,7 +50,7 @@ function readConfigFile(file: string): string | ConfigProblem {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(readFileSync(file))
   } catch (error) {
-    const code = systemCodeText(error)
+    const code = systemCodeOf(error) ?? 'an unknown error'
     const [message, hint] = readMessages[code] ?? ['cannot be read', `the system says ${code}`]
     return fileProblem(file, message, hint)
   }
@@ -80,10 +80,9 @@ export function openConfigFile(search: ConfigSearch & { env: Environment; templa
 
   const authToken = newToken()
   const filled = withToken(text, authToken)
-  try {
-    replaceFile(file, filled)
-  } catch (error) {
-    const message = `auth_token is empty and a new one cannot be written (${systemCodeText(error)})`
+  const refusal = refusalOf(() => replaceFile(file, filled))
+  if (refusal !== undefined) {
+    const message = `auth_token is empty and a new one cannot be written (${refusal})`
     const hint = 'make the file and its directory writable for this user, or write a token into it'
     return { ...refused(fileProblem(file, message, hint)), warnings: loaded.warnings }
   }
@@ -95,22 +94,16 @@ export function openConfigFile(search: ConfigSearch & { env: Environment; templa
 export const newToken = (): string => `sk-${randomBytes(32).toString('base64url')}`
 
 function copyTemplate(template: string, file: string): ConfigProblem | undefined {
-  try {
+  const refusal = refusalOf(() => {
     mkdirSync(dirname(file), { recursive: true })
     copyFileSync(template, file, constants.COPYFILE_EXCL)
     chmodSync(file, 0o600)
-    return undefined
-  } catch (error) {
-    const code = systemCodeText(error)
-    // Another process has its first start at the same moment.
-    if (code === 'EEXIST' && existsSync(file)) return undefined
-    const message = `there is no configuration yet and the first one cannot be written (${code})`
-    return fileProblem(
-      file,
-      message,
-      'make the directory writable for this user, or name another file with --config',
-    )
-  }
+  })
+  // Another process may have its first start at the same moment.
+  if (refusal === undefined || (refusal === 'EEXIST' && existsSync(file))) return undefined
+  const message = `there is no configuration yet and the first one cannot be written (${refusal})`
+  const hint = 'make the directory writable for this user, or name another file with --config'
+  return fileProblem(file, message, hint)
 }
 
 const noSuchFile = [
@@ -129,8 +122,6 @@ const fileProblem = (file: string, message: string, hint: string): ConfigProblem
   problemAt(file, { line: 1, column: 1 }, finding([], message, hint))
 
 const refused = (problem: ConfigProblem) => ({ ok: false, problems: [problem], warnings: [] }) as const
-
-const systemCodeText = (error: unknown): string => systemCodeOf(error) ?? 'an unknown error'
 
 /** A configuration file that is served, and where its changes go. */
 interface Watched extends Pick<LoadedFile, 'file' | 'text' | 'config'> {

@@ -40,7 +40,7 @@ export async function startNodeGateway(config: Config, options: NodeGatewayOptio
     return () => timers.clear(timer)
   })
   const store = createMemoryStore({ random: Math.random })
-  const kept = file === undefined ? undefined : keepState({ file, store, clock, report: told.log })
+  const kept = file === undefined ? undefined : keepState(file, store, { clock, report: told.log })
   const send = createNodeTransport({ timers })
   const gateway = createGateway(config, {
     clock,

@@ -35,7 +35,8 @@ function writeAside(target: string, bytes: Uint8Array, calls: FileCalls): void {
   try {
     try {
       writeAll(descriptor, bytes, calls)
-      keepOwner(() => calls.fchownSync(descriptor, uid, gid))
+      // Owner and mode are the file system's to refuse (some mounts have neither); the content counts.
+      refusalOf(() => calls.fchownSync(descriptor, uid, gid))
       calls.fsyncSync(descriptor)
     } finally {
       calls.closeSync(descriptor)
@@ -51,7 +52,7 @@ function writeInPlace(target: string, bytes: Uint8Array, calls: FileCalls): void
   const before = calls.readFileSync(target)
   const descriptor = calls.openSync(target, 'r+')
   try {
-    keepOwner(() => calls.fchmodSync(descriptor, 0o600))
+    refusalOf(() => calls.fchmodSync(descriptor, 0o600))
     writeAll(descriptor, bytes, calls)
     calls.fsyncSync(descriptor)
   } catch (error) {
@@ -69,11 +70,12 @@ function writeAll(descriptor: number, bytes: Uint8Array, calls: FileCalls): void
   calls.ftruncateSync(descriptor, bytes.length)
 }
 
-/** Owner and mode are the file system's to refuse (some mounts have neither); the content counts. */
-function keepOwner(change: () => void): void {
+/** The system's code for what it refused, if it did. */
+export function refusalOf(step: () => void): string | undefined {
   try {
-    change()
+    step()
+    return undefined
   } catch (error) {
-    if (systemCodeOf(error) === undefined) throw error
+    return systemCodeOf(error) ?? 'unknown error'
   }
 }

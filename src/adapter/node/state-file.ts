@@ -9,13 +9,6 @@ import type { KeptState } from '../../state/snapshot.ts'
 
 export type StateFile = ReturnType<typeof keepState>
 
-interface StateFileOptions {
-  readonly file: string
-  readonly store: MemoryStore
-  readonly clock: Clock
-  readonly report: Report
-}
-
 /**
  * Where state is kept across restarts: `data/state.json` when the configuration is in its usual place below
  * `directory`, else beside the file that was named.
@@ -36,7 +29,11 @@ const WRITE_EVERY_MS = 1_000
  * A missing or damaged file is none: state is rebuilt by what upstreams answer. A directory that can't be
  * written is one warning.
  */
-export function keepState({ file, store, clock, report }: StateFileOptions) {
+export function keepState(
+  file: string,
+  store: MemoryStore,
+  { clock, report }: { clock: Clock; report: Report },
+) {
   const warn = (message: string): void => report({ kind: 'notice', level: 'warning', message })
   try {
     const state = JSON.parse(readFileSync(file, 'utf8')) as KeptState

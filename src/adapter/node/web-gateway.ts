@@ -61,7 +61,7 @@ export function openFileGateway(brought: FileGatewayOptions): FileGateway {
   for (const warning of warnings) log({ kind: 'notice', level: 'warning', message: problemLine(warning) })
   const clock = createClock()
   const store = createMemoryStore({ random: Math.random })
-  const state = keepState({ file: stateFileOf(file, directory), store, clock, report: log })
+  const state = keepState(stateFileOf(file, directory), store, { clock, report: log })
   let reloader: Reloader | undefined
   const lastReload = () => reloader?.last()
   const gateway = createEdgeGateway(config, {

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
+import { recordOf } from '../../config/problem.ts'
 
 export type PretendUpstream = Awaited<ReturnType<typeof startPretendUpstream>>
 
@@ -40,7 +41,23 @@ export async function startPretendUpstream(profile: UpstreamProfile) {
       outgoing.setHeader('retry-after', Math.ceil(resetMs / 1000))
       return refuse(429, 'rate_limit_exceeded', `Rate limit reached: ${perMinute} requests a minute.`)
     }
-    await answerChat(outgoing, chatRequest, profile)
+    const gone = new AbortController()
+    outgoing.once('close', () => gone.abort())
+    const { signal } = gone
+    const id = `chatcmpl-${randomUUID().slice(0, 8)}`
+    const completion = completionOf(chatRequest, profile, { id, created: Math.floor(Date.now() / 1000) })
+    await pause(profile.thinkingMs, undefined, { signal })
+    if (!chatRequest.stream) {
+      outgoing.setHeader('content-type', 'application/json')
+      return void outgoing.end(completion.whole)
+    }
+    outgoing.setHeader('content-type', 'text/event-stream')
+    outgoing.write(completion.opening)
+    for (const word of completion.words) {
+      outgoing.write(word)
+      await pause(profile.wordMs, undefined, { signal })
+    }
+    outgoing.end(completion.closing)
   }
 
   const server = createServer((incoming, outgoing) => {
@@ -60,30 +77,6 @@ export async function startPretendUpstream(profile: UpstreamProfile) {
       await closed
     },
   }
-}
-
-async function answerChat(
-  outgoing: ServerResponse,
-  chatRequest: ChatRequest,
-  profile: UpstreamProfile,
-): Promise<void> {
-  const left = new AbortController()
-  outgoing.once('close', () => left.abort())
-  const { signal } = left
-  const id = `chatcmpl-${randomUUID().slice(0, 8)}`
-  const completion = completionOf(chatRequest, profile, { id, created: Math.floor(Date.now() / 1000) })
-  await pause(profile.thinkingMs, undefined, { signal })
-  if (!chatRequest.stream) {
-    outgoing.setHeader('content-type', 'application/json')
-    return void outgoing.end(completion.whole)
-  }
-  outgoing.setHeader('content-type', 'text/event-stream')
-  outgoing.write(completion.opening)
-  for (const word of completion.words) {
-    outgoing.write(word)
-    await pause(profile.wordMs, undefined, { signal })
-  }
-  outgoing.end(completion.closing)
 }
 
 const MINUTE_MS = 60_000
@@ -131,10 +124,6 @@ function parsed(body: string): unknown {
     return undefined
   }
 }
-
-/** A JSON object; an empty one for anything else. */
-const recordOf = (value: unknown): Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {}
 
 /** Content is a text or a list of parts. */
 function contentText(content: unknown): string {
