@@ -62,7 +62,6 @@ test('a file over 500 lines has its reason here', () => {
 const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/cloudflare/state-object.ts': 'the class of the Durable Object, which loads without workerd',
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
-  'src/adapter/node/replace-file.ts': 'replaces a file at once; its tests hand in a file system that refuses',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/health.ts': 'what probes and browsers ask',
   'src/http/routes.ts': 'the paths below /v1',

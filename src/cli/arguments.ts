@@ -24,17 +24,11 @@ interface Misuse {
 const options = {
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
-  config: { type: 'string', short: 'c' },
-  port: { type: 'string', short: 'p' },
-  host: { type: 'string' },
+  config: { type: 'string', short: 'c', example: 'data/config/config.json' },
+  port: { type: 'string', short: 'p', example: '2081' },
+  host: { type: 'string', example: '127.0.0.1' },
   show: { type: 'boolean' },
 } as const
-
-const examples: Readonly<Record<string, string>> = {
-  config: '--config data/config/config.json',
-  port: '--port 2081',
-  host: '--host 127.0.0.1',
-}
 
 const optionsOf = {
   start: ['config', 'port', 'host'],
@@ -57,9 +51,10 @@ export function parseArguments(argv: readonly string[]): Command | Misuse {
     if (token.kind !== 'option') continue
     const { name, rawName, value } = token
     if (!isOption(name)) return unknown('option', rawName, optionNames)
-    const isFlag = options[name].type === 'boolean'
-    if (isFlag && value !== undefined) return { misuse: `--${name} takes no value` }
-    if (!isFlag && !value) return { misuse: `--${name} needs a value, such as ${examples[name]}` }
+    const option = options[name]
+    if (option.type === 'boolean' && value !== undefined) return { misuse: `--${name} takes no value` }
+    if (option.type === 'string' && !value)
+      return { misuse: `--${name} needs a value, such as --${name} ${option.example}` }
   }
   if (values.help) return { name: 'help' }
   if (values.version) return { name: 'version' }

@@ -1,6 +1,6 @@
 import { checkConfigFile, findConfigFile } from '../adapter/node/config-file.ts'
 import { problemLine } from '../config/problem.ts'
-import { upstreamsOf } from '../config/upstreams.ts'
+import { upstreamsOf } from '../config/config.ts'
 import { countText, searchOf, type Command } from './arguments.ts'
 import { printFailure } from './process.ts'
 
@@ -28,10 +28,10 @@ export function checkFile({ config }: Command): number {
 export function tellToken({ config, show }: Command): number {
   const file = findConfigFile(searchOf(config))
   const loaded = checkConfigFile(file, process.env)
-  if (!loaded.ok) return printFailure(loaded.problems.map(problemLine))
+  if (!loaded.ok) return printFailure(...loaded.problems.map(problemLine))
   const { authToken } = loaded.config
   if (authToken === '')
-    return printFailure([`auth_token in ${file} is empty; the first start makes a token and writes it there`])
+    return printFailure(`auth_token in ${file} is empty; the first start makes a token and writes it there`)
   say(show === true ? authToken : `the token is "auth_token" in ${file}; --show prints it`)
   return 0
 }

@@ -10,10 +10,7 @@ interface Owner {
   readonly gid: number
 }
 
-/** What came of it: a line for the operator, if any, and whether to go on. */
-type Dropped =
-  | { readonly ok: true; readonly warning?: string | undefined }
-  | { readonly ok: false; readonly problem: string }
+type Dropped = { readonly problem?: string; readonly warning?: string }
 
 /** Files of the data directory that are looked at; it holds a handful, and a mistaken mount may hold millions. */
 const MOST_ENTRIES = 10_000
@@ -22,15 +19,15 @@ const MOST_ENTRIES = 10_000
  * Leaves root behind before anything is read or listened to: takes ownership of the data directory, which
  * Docker makes as root, and becomes the user that `wanted` names (`1000:1000`, from AILOAD_DROP_ROOT).
  *
- * Does nothing when `wanted` is absent or empty, or when the process is not root: `--user` stays as given.
+ * Gives why it failed, or a warning. Does nothing when `wanted` is absent or empty, or when the process is not root: `--user` stays as given.
  * A directory that can't be owned (a read-only mount) is a warning, since a configuration with a token needs
  * no writing. Remaining root is never the answer to a failure.
  */
 export function dropRoot(wanted: string | undefined, directory: string): Dropped {
-  if (wanted === undefined || wanted === '' || process.getuid?.() !== 0) return { ok: true }
+  if (wanted === undefined || wanted === '' || process.getuid?.() !== 0) return {}
   const owner = parseOwner(wanted)
   if (owner === undefined)
-    return { ok: false, problem: 'AILOAD_DROP_ROOT is not a user; write it as uid:gid, such as 1000:1000' }
+    return { problem: 'AILOAD_DROP_ROOT is not a user; write it as uid:gid, such as 1000:1000' }
   const { uid, gid } = owner
   const warning = own(directory, owner)
   const code = refusalOf(() => {
@@ -39,9 +36,9 @@ export function dropRoot(wanted: string | undefined, directory: string): Dropped
     process.setgid?.(gid)
     process.setuid?.(uid)
   })
-  if (code === undefined) return { ok: true, warning }
+  if (code === undefined) return warning === undefined ? {} : { warning }
   const problem = `started as root and cannot become user ${uid} (${code}); start with --user ${uid}:${gid}`
-  return { ok: false, problem }
+  return { problem }
 }
 
 /** Numbers only, and never root. */
@@ -87,7 +84,7 @@ function directoryEntries(path: string, atMost: number): string[] {
 }
 
 /** Prints why a command does not go on, one line for each reason; gives its exit code. */
-export function printFailure(lines: readonly string[]): number {
+export function printFailure(...lines: readonly string[]): number {
   for (const line of lines) process.stderr.write(`${line}\n`)
   return 1
 }

@@ -3,9 +3,8 @@ import { join } from 'node:path'
 import { openConfigFile, watchConfig, type OpenedConfig, type Reloader } from '../adapter/node/config-file.ts'
 import { takeSignals } from '../adapter/node/signals.ts'
 import { stateFileOf } from '../adapter/node/state-file.ts'
-import type { Config } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
-import { upstreamsOf } from '../config/upstreams.ts'
+import { upstreamsOf, type Config } from '../config/config.ts'
 import type { AffinityRule, Upstream } from '../pool/upstream.ts'
 import { countText, listenFailure, searchOf, type Command } from './arguments.ts'
 import { createLogOutput } from './log-output.ts'
@@ -23,14 +22,11 @@ export async function runStart({ config: given, port, host }: Command): Promise<
 
   const search = searchOf(given)
   const dropped = dropRoot(process.env.AILOAD_DROP_ROOT, join(search.directory, 'data'))
-  if (!dropped.ok) return printFailure([dropped.problem])
+  if (dropped.problem !== undefined) return printFailure(dropped.problem)
   const opened = openConfigFile({ ...search, env: process.env, template: templateFile() })
   const warnings = opened.warnings.map(problemLine)
   if (!opened.ok)
-    return printFailure([
-      ...opened.problems.map(problemLine),
-      ...warnings.map((warning) => `warning: ${warning}`),
-    ])
+    return printFailure(...opened.problems.map(problemLine), ...warnings.map((line) => `warning: ${line}`))
 
   const listeningAt = ({ server, ...config }: Config): Config => ({
     ...config,
@@ -46,7 +42,7 @@ export async function runStart({ config: given, port, host }: Command): Promise<
   const gateway = await startNodeGateway(config, { log: log.report, stateFile, lastReload }).catch(
     (error: unknown) => listenFailure(error, config.server),
   )
-  if (typeof gateway === 'string') return printFailure([gateway])
+  if (typeof gateway === 'string') return printFailure(gateway)
   log.say(startLines({ ...opened, config, version: packageVersion(), port: gateway.port }))
   for (const warning of warnings) log.notice('warning', warning)
   log.flush()

@@ -36,14 +36,11 @@ function unknownQuotas(quota: unknown, at: number, known: readonly string[]): Fi
 
 /** Header names ignore case, so an object can name one header twice. */
 function repeatedHeaders(headers: unknown, at: number): Finding[] {
-  const seen = new Set<string>()
-  return Object.keys(recordOf(headers)).flatMap((name) => {
-    const isNew = !seen.has(name.toLowerCase())
-    seen.add(name.toLowerCase())
-    if (isNew) return []
-    const message = 'names a header a second time (case is ignored)'
-    return [finding(['models', at, 'headers', name], message, 'keep one of them')]
-  })
+  const names = Object.keys(recordOf(headers))
+  const lower = names.map((name) => name.toLowerCase())
+  const repeated = names.filter((name, position) => lower.indexOf(name.toLowerCase()) < position)
+  const message = 'names a header a second time (case is ignored)'
+  return repeated.map((name) => finding(['models', at, 'headers', name], message, 'keep one of them'))
 }
 
 function unknownPassthrough(wanted: unknown, entries: readonly unknown[]): Finding[] {
@@ -240,12 +237,10 @@ function shapeBelow({ entries = {}, value, item }: Shape, step: string | number)
 // Keys that valibot leaves out of every record, so that no output can reach a prototype.
 const neverNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
+type Level = { readonly shape: Shape; readonly value: object; readonly path: Path }
+
 /** Every object and list of a document that the schema knows of, from the top down, and what it says of it. */
-function* levelsOf(
-  value: unknown,
-  shape = shapeOf(configSchema),
-  path: Path = [],
-): Generator<{ shape: Shape; value: object; path: Path }> {
+function* levelsOf(value: unknown, shape = shapeOf(configSchema), path: Path = []): Generator<Level> {
   if (typeof value !== 'object' || value === null) return
   yield { shape, value, path }
   for (const [key, inner] of Object.entries(value)) {

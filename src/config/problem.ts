@@ -32,6 +32,10 @@ export const problemAt = (file: string, position: TextPosition, what: Finding): 
   path: pathText(what.path),
 })
 
+/** A problem of a file as a whole. */
+export const fileProblem = (file: string, message: string, hint: string): ConfigProblem =>
+  problemAt(file, { line: 1, column: 1 }, finding([], message, hint))
+
 /** A JSON path as people write it: `models[0].headers["x-team"]`. One line whatever the keys contain. */
 export const pathText = (path: Path): string =>
   path.reduce<string>((text, step) => {

@@ -97,18 +97,17 @@ export const section = <const Entries extends v.ObjectEntries, Derived extends o
     }),
   )
 
-type ProgramValues<Entries extends v.ObjectEntries> = WithProgramNames<
-  Entries,
-  v.InferOutput<v.ObjectSchema<Entries, undefined>>
->
-type WithProgramNames<Entries, Values> = {
-  readonly [
-    Key in keyof Values as Key extends keyof Entries ? ProgramName<Key, Entries[Key]> : never
-  ]: Values[Key]
+type ProgramValues<
+  Entries extends v.ObjectEntries,
+  Values = v.InferOutput<v.ObjectSchema<Entries, undefined>>,
+> = {
+  readonly [Key in keyof Values as ProgramName<Key, Entries>]: Values[Key]
 }
-type ProgramName<Key, Entry> = Entry extends { readonly nameInProgram: infer Name extends string }
-  ? Name
-  : CamelCase<Key>
+type ProgramName<Key, Entries> = Key extends keyof Entries
+  ? Entries[Key] extends { readonly nameInProgram: infer Name extends string }
+    ? Name
+    : CamelCase<Key>
+  : never
 type CamelCase<Key> = Key extends `${infer Head}_${infer Tail}`
   ? `${Head}${Capitalize<CamelCase<Tail>>}`
   : Key

@@ -199,17 +199,16 @@ const cors = v.pipe(
   ),
 )
 
+const host = v.pipe(
+  nonEmptyText('write for example "0.0.0.0"'),
+  v.regex(/^\S+$/, message('has white space in it', 'write an address')),
+)
+
 const serverSchema = section(
   {
     // 0 = any free port.
     port: optional(wholeNumber(0, 65_535, 'write for example 2081'), 2081),
-    host: optional(
-      v.pipe(
-        nonEmptyText('write for example "0.0.0.0"'),
-        v.regex(/^\S+$/, message('has white space in it', 'write an address')),
-      ),
-      '0.0.0.0',
-    ),
+    host: optional(host, '0.0.0.0'),
     // Absent = what its older name `model` says.
     mode: optional(oneOf(modes)),
     model: optional(oneOf(modes), 'release'),
@@ -224,7 +223,7 @@ const serverSchema = section(
   objectMessage('write for example { "port": 2081 }'),
   ({ model, mode = model, ...server }) => ({
     ...server,
-    mode: mode === 'debug' ? ('debug' as const) : ('release' as const),
+    mode: mode === 'debug' ? mode : ('release' as const),
   }),
 )
 
@@ -237,12 +236,12 @@ const affinity = v.pipe(
     'has no header name after the colon',
     affinityHint,
   ),
-  v.transform((written): AffinityRule => {
-    if (written.startsWith('header:'))
-      return { kind: 'header', name: written.slice('header:'.length).toLowerCase() }
-    return { kind: written as Exclude<AffinityRule['kind'], 'header'> }
+  v.transform((written) => {
+    const [kind, name = ''] = written.split(':')
+    return (kind === 'header' ? { kind, name: name.toLowerCase() } : { kind }) as AffinityRule
   }),
 )
+const affinityOfIpHash = (ipHash: boolean): AffinityRule => ({ kind: ipHash ? 'ip' : 'off' })
 
 /** People who plan replicas write an address of a store; the address may hold a password and is not repeated. */
 const stateMessage = ({ input }: { readonly input: unknown }): string =>
@@ -278,13 +277,21 @@ const settingsSchema = section(
     drain_timeout: renamed('drainTimeoutMs', optional(seconds(8), 8)),
   },
   objectMessage('write for example { "timeout": 120 }'),
-  ({ ipHash, ...settings }) => ({
-    ...settings,
-    affinity: settings.affinity ?? ({ kind: ipHash ? 'ip' : 'off' } satisfies AffinityRule),
-  }),
+  ({ ipHash, affinity = affinityOfIpHash(ipHash), ...settings }) => ({ ...settings, affinity }),
 )
 
 const tokenHint = 'write a string, or "" to have a token made at start'
+const authToken = v.pipe(
+  text(tokenHint),
+  check(
+    (token) => withoutControls.test(token.trim()),
+    'has a control character in it, which no header can carry',
+    tokenHint,
+  ),
+  check((token) => token === '' || token.trim() !== '', 'is only white space', tokenHint),
+  v.trim(),
+)
+
 const quotasHint = 'write for example { "account": { "rpd": 1000 } }'
 const modelsHint = 'write at least one model: { "api_key": "…", "base_url": "https://…/v1", "model": "…" }'
 
@@ -293,19 +300,7 @@ export const configSchema = section(
   {
     $schema: optional(text('write the address of the schema')),
     // '' = none yet: one is made at start, and a reload is refused.
-    auth_token: optional(
-      v.pipe(
-        text(tokenHint),
-        check(
-          (token) => withoutControls.test(token.trim()),
-          'has a control character in it, which no header can carry',
-          tokenHint,
-        ),
-        check((token) => token === '' || token.trim() !== '', 'is only white space', tokenHint),
-        v.trim(),
-      ),
-      '',
-    ),
+    auth_token: optional(authToken, ''),
     // In the order of the file, disabled ones too; `path` is where one stands in it, such as `models[0]`, for messages.
     models: v.pipe(
       listOf(modelSchema, modelsHint),
@@ -319,8 +314,5 @@ export const configSchema = section(
     settings: optional(settingsSchema, {}),
   },
   objectMessage('write { "models": […] }', { models: modelsHint }),
-  (file) => {
-    const { $schema: _, ...config } = file
-    return config
-  },
+  ({ $schema: _schema, ...config }) => config,
 )

@@ -4,13 +4,7 @@ import { dirname, join } from 'node:path'
 import { setInterval } from 'node:timers'
 import { needsRestart, reloadProblem, type Config } from '../../config/config.ts'
 import { loadConfig, type LoadedConfig } from '../../config/load.ts'
-import {
-  finding,
-  problemAt,
-  problemLine,
-  type ConfigProblem,
-  type Environment,
-} from '../../config/problem.ts'
+import { fileProblem, problemLine, type ConfigProblem, type Environment } from '../../config/problem.ts'
 import { withToken } from '../../config/source.ts'
 import { systemCodeOf } from '../../errors.ts'
 import type { Report } from '../../relay/deps.ts'
@@ -106,20 +100,13 @@ function copyTemplate(template: string, file: string): ConfigProblem | undefined
   return fileProblem(file, message, hint)
 }
 
-const noSuchFile = [
-  'there is no such file',
-  'create it; a start that names no file makes one in data/config',
-] as const
 const readMessages: Readonly<Record<string, readonly [string, string]>> = {
-  ENOENT: noSuchFile,
-  ENOTDIR: noSuchFile,
+  ENOENT: ['there is no such file', 'create it; a start that names no file makes one in data/config'],
+  ENOTDIR: ['there is no such file', 'create it; a start that names no file makes one in data/config'],
   EISDIR: ['is a directory', 'name the file in it'],
   EACCES: ['may not be read by this user', 'allow this user to read it'],
   ERR_ENCODING_INVALID_ENCODED_DATA: ['is not UTF-8', 'save it as UTF-8'],
 }
-
-const fileProblem = (file: string, message: string, hint: string): ConfigProblem =>
-  problemAt(file, { line: 1, column: 1 }, finding([], message, hint))
 
 const refused = (problem: ConfigProblem) => ({ ok: false, problems: [problem], warnings: [] }) as const
 

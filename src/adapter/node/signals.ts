@@ -27,7 +27,14 @@ export function takeSignals() {
     }
     process.on('SIGTERM', end)
     process.on('SIGINT', end)
-    if (process.env.npm_lifecycle_event !== undefined) whenOrphaned(() => end('the end of npm'))
+    if (process.env.npm_lifecycle_event === undefined) return
+    const { ppid } = process
+    const timer = setInterval(() => {
+      if (process.ppid === ppid) return
+      clearInterval(timer)
+      end('the end of npm')
+    }, PARENT_CHECK_MS)
+    timer.unref()
   })
   process.on('SIGHUP', () => hangUp())
   return {
@@ -36,14 +43,4 @@ export function takeSignals() {
     /** Sets what SIGHUP does; before that it does nothing. */
     onHangUp: (task: () => void) => void (hangUp = task),
   }
-}
-
-function whenOrphaned(task: () => void): void {
-  const { ppid } = process
-  const timer = setInterval(() => {
-    if (process.ppid === ppid) return
-    clearInterval(timer)
-    task()
-  }, PARENT_CHECK_MS)
-  timer.unref()
 }

@@ -34,7 +34,7 @@ export async function runDemo({ port: wanted = 2081 }: Command): Promise<number>
   const gateway = await startOnFreePort(wanted, upstreams, log.report)
   if (typeof gateway === 'string') {
     await Promise.all(upstreams.map((upstream) => upstream.close()))
-    return printFailure([gateway])
+    return printFailure(gateway)
   }
   log.say(demoText(upstreams, gateway.port, wanted).split('\n'))
   log.flush()
@@ -118,7 +118,7 @@ function demoConfig(upstreams: readonly PretendUpstream[], port: number): Config
     auth_token: demoToken,
     models: upstreams.map(({ profile, url }) => ({
       name: profile.name,
-      model: profile.model,
+      model: `demo-${profile.name}`,
       base_url: `${url}/v1`,
       endpoints: ['chat'],
     })),

@@ -9,9 +9,9 @@ import { recordOf } from '../../config/problem.ts'
 export type PretendUpstream = Awaited<ReturnType<typeof startPretendUpstream>>
 
 /** Starts a pretend vendor on a free port of the loopback address: a real HTTP server that speaks OpenAI's chat format. */
-export async function startPretendUpstream(profile: UpstreamProfile) {
+export async function startPretendUpstream(profile: Profile) {
   const { name, perMinute } = profile
-  const allow = createMinuteLimit(perMinute ?? Infinity, () => performance.now())
+  const allow = createMinuteLimit(perMinute, () => performance.now())
   let isBroken = false
 
   async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
@@ -31,7 +31,7 @@ export async function startPretendUpstream(profile: UpstreamProfile) {
     if (chatRequest === undefined)
       return refuse(400, 'invalid_request', 'The body must be a JSON object with messages.')
     const { isAllowed, left, resetMs } = allow()
-    if (perMinute !== undefined) {
+    if (perMinute < Infinity) {
       // OpenAI's headers; the reset is a duration.
       outgoing.setHeader('x-ratelimit-limit-requests', perMinute)
       outgoing.setHeader('x-ratelimit-remaining-requests', left)
@@ -127,9 +127,7 @@ function parsed(body: string): unknown {
 
 /** Content is a text or a list of parts. */
 function contentText(content: unknown): string {
-  if (typeof content === 'string') return content
-  const parts: readonly unknown[] = Array.isArray(content) ? content : []
-  const texts = parts.map((part) => recordOf(part).text)
+  const texts = Array.isArray(content) ? content.map((part) => recordOf(part).text) : [content]
   return texts.map((text) => (typeof text === 'string' ? text : '')).join(' ')
 }
 
@@ -139,8 +137,8 @@ function contentText(content: unknown): string {
  */
 export function completionOf(
   chatRequest: ChatRequest,
-  profile: UpstreamProfile,
-  { id, created }: { id: string; created: number },
+  profile: Profile,
+  made: { id: string; created: number },
 ) {
   const all = piecesOf(answerTo(chatRequest.question, profile))
   const pieces = all.slice(0, chatRequest.most)
@@ -151,7 +149,7 @@ export function completionOf(
     total_tokens: chatRequest.inputTokens + pieces.length,
   }
   const message = { role: 'assistant', content: pieces.join('') }
-  const head = { id, created, model: profile.model }
+  const head = { ...made, model: `demo-${profile.name}` }
   const event = (choices: readonly object[], more: object = {}): string =>
     `data: ${JSON.stringify({ ...head, object: 'chat.completion.chunk', choices, ...more })}\n\n`
   const chunk = (delta: object, finish: string | null = null): string =>
@@ -198,7 +196,7 @@ const topics: readonly (readonly [RegExp, string])[] = [
 ]
 
 /** A short answer to the question, which says who wrote it. */
-export function answerTo(question: string, profile: UpstreamProfile): string {
+export function answerTo(question: string, profile: Profile): string {
   const [, text = ''] = topics.find(([about]) => about.test(question)) ?? []
   return `${profile.introduction} ${text}`
 }
@@ -206,46 +204,37 @@ export function answerTo(question: string, profile: UpstreamProfile): string {
 /** A text in pieces as a model would stream it: a word each, with the blank before it. */
 export const piecesOf = (text: string): string[] => text.match(/\s*\S+/g) ?? []
 
-/** What a pretend upstream is like. */
-interface UpstreamProfile {
-  readonly name: string
-  readonly model: string
-  /** What the demo says of it. */
-  readonly summary: string
-  /** From the request to the first word, in ms. */
-  readonly thinkingMs: number
-  /** Between two words of a stream, in ms. */
-  readonly wordMs: number
-  /** Requests in a minute; absent = as many as come. */
-  readonly perMinute?: number
-  /** How it speaks of itself. */
-  readonly introduction: string
-}
-
-export const profiles: readonly UpstreamProfile[] = [
+/** What the pretend upstreams are like. */
+export const profiles = [
   {
     name: 'quick',
-    model: 'demo-quick',
+    /** What the demo says of it. */
     summary: 'first word after 0.1 s',
-    thinkingMs: 100,
-    wordMs: 15,
+    /** How it speaks of itself. */
     introduction: 'This is the quick upstream: my first word takes a tenth of a second.',
+    /** From the request to the first word, in ms. */
+    thinkingMs: 100,
+    /** Between two words of a stream, in ms. */
+    wordMs: 15,
+    /** Requests in a minute. */
+    perMinute: Infinity,
   },
   {
     name: 'slow',
-    model: 'demo-slow',
     summary: 'first word after 2 s, then word by word',
+    introduction: 'This is the slow upstream: I think for two seconds, then words drip.',
     thinkingMs: 2_000,
     wordMs: 60,
-    introduction: 'This is the slow upstream: I think for two seconds, then words drip.',
+    perMinute: Infinity,
   },
   {
     name: 'limited',
-    model: 'demo-limited',
     summary: '5 requests a minute, then 429',
+    introduction: 'This is the limited upstream: I take five requests a minute.',
     thinkingMs: 300,
     wordMs: 25,
     perMinute: 5,
-    introduction: 'This is the limited upstream: I take five requests a minute.',
   },
 ]
+
+type Profile = (typeof profiles)[number]
