@@ -4,24 +4,18 @@ import { refusalOf } from '../adapter/node/replace-file.ts'
 import { errorTrace } from '../errors.ts'
 import type { LogOutput } from './log-output.ts'
 
-/** The user to become. */
-interface Owner {
-  readonly uid: number
-  readonly gid: number
-}
-
 type Dropped = { readonly problem?: string; readonly warning?: string }
 
 /** Files of the data directory that are looked at; it holds a handful, and a mistaken mount may hold millions. */
 const MOST_ENTRIES = 10_000
 
 /**
- * Leaves root behind before anything is read or listened to: takes ownership of the data directory, which
- * Docker makes as root, and becomes the user that `wanted` names (`1000:1000`, from AILOAD_DROP_ROOT).
+ * Leaves root behind before anything is read or listened to: takes ownership of the data directory, which Docker makes as
+ * root, and becomes the user that `wanted` names (`1000:1000`, from AILOAD_DROP_ROOT). Does nothing when `wanted` is absent
+ * or empty, or when the process is not root: `--user` stays as given.
  *
- * Gives why it failed, or a warning. Does nothing when `wanted` is absent or empty, or when the process is not root: `--user` stays as given.
- * A directory that can't be owned (a read-only mount) is a warning, since a configuration with a token needs
- * no writing. Remaining root is never the answer to a failure.
+ * A directory that can't be owned (a read-only mount) is a warning, since a configuration with a token needs no writing.
+ * Remaining root is never the answer to a failure.
  */
 export function dropRoot(wanted: string | undefined, directory: string): Dropped {
   if (wanted === undefined || wanted === '' || process.getuid?.() !== 0) return {}
@@ -41,12 +35,14 @@ export function dropRoot(wanted: string | undefined, directory: string): Dropped
   return { problem }
 }
 
-/** Numbers only, and never root. */
-export function parseOwner(text: string): Owner | undefined {
+/** The user to become: numbers only, and never root. */
+export function parseOwner(text: string) {
   const [, uid, gid = uid] = /^(\d{1,9})(?::(\d{1,9}))?$/.exec(text) ?? []
   const owner = { uid: Number(uid), gid: Number(gid) }
   return owner.uid > 0 && owner.gid > 0 ? owner : undefined
 }
+
+type Owner = NonNullable<ReturnType<typeof parseOwner>>
 
 /** Gives a directory and what is in it to `owner`, where it is somebody else's. The first reason why not, if any. */
 export function own(directory: string, { uid, gid }: Owner): string | undefined {

@@ -11,10 +11,7 @@ import { createLogOutput } from './log-output.ts'
 import { packageVersion, templateFile } from './package-files.ts'
 import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
 
-/**
- * Serves until a signal ends it, then exits with 0. Gives 1 for what is in the way before that, with one line on stderr
- * for each problem.
- */
+/** Serves until a signal ends it, then exits with 0. Gives 1 for what is in the way before, with a line on stderr for each problem. */
 export async function runStart({ config: given, port, host }: Command): Promise<number> {
   const signals = takeSignals()
   const log = createLogOutput(process.stdout.isTTY)

@@ -75,11 +75,8 @@ const locatorIn = (source: Source, file: string) => (what: Finding) =>
   problemAt(file, source.positionOf(what.path), what)
 
 /** A token would be made and written over the reference. */
-const emptyToken = finding(
-  ['auth_token'],
-  'its environment variable is empty',
-  'set it, or write "" to have a token made',
-)
+const emptyTokenHint = 'set it, or write "" to have a token made'
+const emptyToken = finding(['auth_token'], 'its environment variable is empty', emptyTokenHint)
 
 /** One problem for each place: what is wrong inside something that is wrong itself only follows from it. */
 function withoutConsequences(findings: readonly Finding[]): Finding[] {

@@ -43,7 +43,7 @@ export const oneOrMany = (one: v.GenericSchema<string>, many: v.GenericSchema<st
 export const oneOf = <const Options extends readonly string[]>(options: Options) =>
   v.picklist(options, message('is not a known value', `write one of ${quoted(options)}`))
 
-export const wholeNumber = (from: number, to: number, right: string) => {
+export const wholeNumber = (right: string, from: number, to = Number.MAX_SAFE_INTEGER) => {
   const range = to === Number.MAX_SAFE_INTEGER ? `of at least ${from}` : `from ${from} to ${to}`
   const wrong = message(`must be a whole number ${range}`, right)
   return v.pipe(v.number(wrong), v.integer(wrong), v.minValue(from, wrong), v.maxValue(to, wrong))

@@ -38,9 +38,7 @@ import {
  * A default is written as the file would write it. An entry without one that is optional stays absent.
  */
 
-const count = optional(
-  wholeNumber(1, Number.MAX_SAFE_INTEGER, 'write a number such as 10; leave it out for no limit'),
-)
+const count = optional(wholeNumber('write a number such as 10; leave it out for no limit', 1))
 const zoneMessage = message(
   'is not a time zone',
   'write "UTC", a zone such as "America/Los_Angeles", or "rolling"',
@@ -159,7 +157,7 @@ const modelSchema = section(
     groups: optional(v.pipe(listOf(group, 'write for example ["fast"]'), v.transform(unique)), []),
     weight: optional(weight, 1),
     // Lower first.
-    priority: optional(wholeNumber(-1_000_000, 1_000_000, 'write 0 for the first tier, 1 for the next'), 0),
+    priority: optional(wholeNumber('write 0 for the first tier, 1 for the next', -1_000_000, 1_000_000), 0),
     limits: optional(limitsSchema),
     // Names that exist in `quotas`.
     quota: renamed('quotas', optional(v.pipe(quotaNames, v.transform(unique)), [])),
@@ -176,7 +174,7 @@ const modelSchema = section(
   ({ baseUrl: url, ...model }) => ({ ...model, ...url }),
 )
 
-const bytes = wholeNumber(1, Number.MAX_SAFE_INTEGER, 'write a number of bytes such as 33554432')
+const bytes = wholeNumber('write a number of bytes such as 33554432', 1)
 const modes = ['release', 'test', 'debug'] as const
 
 const proxiesHint = 'write "private", an address such as 10.0.0.1, or a range such as 10.0.0.0/8'
@@ -207,7 +205,7 @@ const host = v.pipe(
 const serverSchema = section(
   {
     // 0 = any free port.
-    port: optional(wholeNumber(0, 65_535, 'write for example 2081'), 2081),
+    port: optional(wholeNumber('write for example 2081', 0, 65_535), 2081),
     host: optional(host, '0.0.0.0'),
     // Absent = what its older name `model` says.
     mode: optional(oneOf(modes)),
@@ -266,13 +264,13 @@ const settingsSchema = section(
     // 0 = a request never waits.
     queue_timeout: renamed('queueTimeoutMs', optional(seconds(5), 5)),
     // Requests that may wait at once.
-    queue_size: optional(wholeNumber(0, 1_000_000, 'write for example 256'), 256),
+    queue_size: optional(wholeNumber('write for example 256', 0, 1_000_000), 256),
     // The name of an upstream that exists.
     passthrough: optional(trimmedName("write an upstream's name")),
     unknown_model: optional(oneOf(['reject', 'auto']), 'reject'),
     state: optional(v.picklist(['memory'], stateMessage), 'memory'),
     // Absent = no cap but those of the classes of failure.
-    max_attempts: optional(wholeNumber(1, 1_000_000, 'write for example 5; leave it out for no cap')),
+    max_attempts: optional(wholeNumber('write for example 5; leave it out for no cap', 1, 1_000_000)),
     // How long open streams may go on at shutdown.
     drain_timeout: renamed('drainTimeoutMs', optional(seconds(8), 8)),
   },

@@ -107,10 +107,6 @@ export function withToken(text: string, token: string): string {
   const root = parseTree(body, [], { allowTrailingComma: true })
   if (root?.type !== 'object') throw new TypeError('the configuration is not a JSON object')
   const present = childOf(root, 'auth_token')
-  if (present) {
-    const end = present.offset + present.length
-    return mark + body.slice(0, present.offset) + JSON.stringify(token) + body.slice(end)
-  }
   const indentation = /^([ \t]+)\S/m.exec(body)?.[1] ?? '  '
   const insertSpaces = !indentation.startsWith('\t')
   const formattingOptions = {
@@ -118,6 +114,8 @@ export function withToken(text: string, token: string): string {
     tabSize: insertSpaces ? indentation.length : 1,
     eol: body.includes('\r\n') ? '\r\n' : '\n',
   }
-  const edits = modify(body, ['auth_token'], token, { formattingOptions, getInsertionIndex: () => 0 })
+  const edits = present
+    ? [{ offset: present.offset, length: present.length, content: JSON.stringify(token) }]
+    : modify(body, ['auth_token'], token, { formattingOptions, getInsertionIndex: () => 0 })
   return mark + applyEdits(body, edits)
 }

@@ -24,23 +24,20 @@ import { keepState } from './state-file.ts'
 import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
-export type NodeGateway = Awaited<ReturnType<typeof startNodeGateway>>
-
 interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'lastReload'> {
   /** Where state is kept across restarts; absent = nowhere. */
   readonly stateFile?: string
 }
 
 /** Everything impure of a gateway on Node is made here, and nowhere else. */
-export async function startNodeGateway(config: Config, options: NodeGatewayOptions) {
-  const { stateFile: file, ...told } = options
+export async function startNodeGateway(config: Config, { stateFile, ...told }: NodeGatewayOptions) {
   const timers = createTimerWheel()
   const clock = createClock((ms, task) => {
     const timer = timers.set(ms, task)
     return () => timers.clear(timer)
   })
   const store = createMemoryStore({ random: Math.random })
-  const kept = file === undefined ? undefined : keepState(file, store, { clock, report: told.log })
+  const kept = stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log })
   const send = createNodeTransport({ timers })
   const gateway = createGateway(config, {
     clock,

@@ -5,7 +5,7 @@
  * demo      the command: its configuration, and what it tells
  * upstream  a pretended upstream: what it answers, how quick it is, what it limits
  */
-import { startNodeGateway, type NodeGateway } from '../../adapter/node/gateway.ts'
+import { startNodeGateway } from '../../adapter/node/gateway.ts'
 import { takeSignals } from '../../adapter/node/signals.ts'
 import type { Config } from '../../config/config.ts'
 import { loadConfig } from '../../config/load.ts'
@@ -16,10 +16,6 @@ import { listenFailure, type Command } from '../arguments.ts'
 import { createLogOutput } from '../log-output.ts'
 import { installCrashHandlers, printFailure } from '../process.ts'
 import { profiles, startPretendUpstream, type PretendUpstream } from './upstream.ts'
-
-/** Ports tried after the one that is taken. */
-const MORE_PORTS = 20
-const LAST_PORT = 65_535
 
 /**
  * Serves the gateway in front of three pretend upstreams of this process until a signal ends it. Needs no
@@ -33,7 +29,7 @@ export async function runDemo({ port: wanted = 2081 }: Command): Promise<number>
   const upstreams = await Promise.all(profiles.map(startPretendUpstream))
   const gateway = await startOnFreePort(wanted, upstreams, log.report)
   if (typeof gateway === 'string') {
-    await Promise.all(upstreams.map((upstream) => upstream.close()))
+    for (const upstream of upstreams) upstream.close()
     return printFailure(gateway)
   }
   log.say(demoText(upstreams, gateway.port, wanted).split('\n'))
@@ -48,12 +44,8 @@ export async function runDemo({ port: wanted = 2081 }: Command): Promise<number>
 }
 
 /** The gateway, or why there is none. */
-async function startOnFreePort(
-  wanted: number,
-  upstreams: readonly PretendUpstream[],
-  log: Report,
-): Promise<NodeGateway | string> {
-  const last = wanted === 0 ? 0 : Math.min(wanted + MORE_PORTS, LAST_PORT)
+async function startOnFreePort(wanted: number, upstreams: readonly PretendUpstream[], log: Report) {
+  const last = wanted === 0 ? 0 : Math.min(wanted + 20, 65_535)
   for (let port = wanted; ; port += 1) {
     const config = demoConfig(upstreams, port)
     try {

@@ -70,12 +70,7 @@ export async function startPretendUpstream(profile: Profile) {
     profile,
     /** The API is below `/v1`, and a POST to `/break` breaks or mends it. */
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async close(): Promise<void> {
-      const closed = once(server, 'close')
-      server.close()
-      server.closeAllConnections()
-      await closed
-    },
+    close: () => void server.close(),
   }
 }
 
@@ -135,18 +130,14 @@ function contentText(content: unknown): string {
  * Writes an answer in OpenAI's format: `whole` without `stream`, or the events of a stream before the first word, for each
  * word, and after the last. `created` is in epoch seconds.
  */
-export function completionOf(
-  chatRequest: ChatRequest,
-  profile: Profile,
-  made: { id: string; created: number },
-) {
-  const all = piecesOf(answerTo(chatRequest.question, profile))
-  const pieces = all.slice(0, chatRequest.most)
+export function completionOf(request: ChatRequest, profile: Profile, made: { id: string; created: number }) {
+  const all = piecesOf(answerTo(request.question, profile))
+  const pieces = all.slice(0, request.most)
   const finish_reason = pieces.length < all.length ? 'length' : 'stop'
   const usage = {
-    prompt_tokens: chatRequest.inputTokens,
+    prompt_tokens: request.inputTokens,
     completion_tokens: pieces.length,
-    total_tokens: chatRequest.inputTokens + pieces.length,
+    total_tokens: request.inputTokens + pieces.length,
   }
   const message = { role: 'assistant', content: pieces.join('') }
   const head = { ...made, model: `demo-${profile.name}` }
@@ -163,7 +154,7 @@ export function completionOf(
     }),
     opening: chunk({ role: 'assistant', content: '' }),
     words: pieces.map((content) => chunk({ content })),
-    closing: `${chunk({}, finish_reason)}${chatRequest.includeUsage ? event([], { usage }) : ''}data: [DONE]\n\n`,
+    closing: `${chunk({}, finish_reason)}${request.includeUsage ? event([], { usage }) : ''}data: [DONE]\n\n`,
   }
 }
 
