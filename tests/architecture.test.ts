@@ -61,9 +61,7 @@ test('a file over 500 lines has its reason here', () => {
 /** Short files that one neighbour alone imports, and why they stand by themselves. */
 const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/cloudflare/state-object.ts': 'the class of the Durable Object, which loads without workerd',
-
-  'src/adapter/node/log-sink.ts': 'the standard output in batches, for the command line',
-  'src/adapter/node/replace-file.ts': 'replaces a file at once; its tests hand in a file system that refuses',
+  'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/health.ts': 'what probes and browsers ask',
   'src/http/routes.ts': 'the paths below /v1',

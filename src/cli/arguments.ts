@@ -1,27 +1,19 @@
 import { parseArgs } from 'node:util'
 import type { ConfigSearch } from '../adapter/node/config-file.ts'
 import { nearestName } from '../config/checks.ts'
-import type { Config } from '../config/config.ts'
+import type { ServerConfig } from '../config/config.ts'
 import { checkAgainstSchema } from '../config/load.ts'
 import { systemCodeOf } from '../errors.ts'
 
+/** What the command line says instead of `server.port` and `server.host`. */
+export type ListenAt = Partial<Pick<ServerConfig, 'port' | 'host'>>
+
 /** What a command line asks for. Options that were not given are absent. */
-export type Command =
-  | { readonly name: 'help' | 'version' }
-  | ({ readonly name: 'start' } & Located & ListenOptions)
-  | ({ readonly name: 'check' } & Located)
-  | ({ readonly name: 'token'; readonly show: boolean } & Located)
-  | ({ readonly name: 'demo' } & ListenOptions)
-
-/** `--config`; the environment and the usual places come after it. */
-export interface Located {
+export interface Command extends ListenAt {
+  readonly name: keyof typeof optionsOf | 'help' | 'version'
+  /** The environment and the usual places come after it. */
   readonly config?: string
-}
-
-/** Where to listen, as typed: checked like the same keys of the file. */
-export interface ListenOptions {
-  readonly port?: string
-  readonly host?: string
+  readonly show?: boolean
 }
 
 /** Something typed that means nothing; one line that says what would. */
@@ -32,88 +24,65 @@ interface Misuse {
 const options = {
   help: { type: 'boolean', short: 'h' },
   version: { type: 'boolean', short: 'v' },
-  config: { type: 'string', short: 'c' },
-  port: { type: 'string', short: 'p' },
-  host: { type: 'string' },
+  config: { type: 'string', short: 'c', example: 'data/config/config.json' },
+  port: { type: 'string', short: 'p', example: '2081' },
+  host: { type: 'string', example: '127.0.0.1' },
   show: { type: 'boolean' },
 } as const
-type OptionName = keyof typeof options
 
 const optionsOf = {
   start: ['config', 'port', 'host'],
   check: ['config'],
   demo: ['port'],
   token: ['config', 'show'],
-} as const satisfies Record<string, readonly OptionName[]>
-type CommandName = keyof typeof optionsOf
-
-const commandNames = Object.keys(optionsOf)
-const optionNames = Object.keys(options)
+} as const satisfies Record<string, readonly (keyof typeof options)[]>
 
 /** Reads a command line without the program's name. No command means `start`; of an option given twice the last counts. */
 export function parseArguments(argv: readonly string[]): Command | Misuse {
   // Not strict: its errors are several sentences long and know no nearest name.
-  const { tokens } = parseArgs({
+  const { tokens, values, positionals } = parseArgs({
     args: [...argv],
     options,
     strict: false,
     tokens: true,
     allowPositionals: true,
   })
-  const given: Partial<Record<OptionName, string | true>> = {}
-  const words: string[] = []
   for (const token of tokens) {
-    if (token.kind === 'option-terminator') continue
-    if (token.kind === 'positional') {
-      words.push(token.value)
-      continue
-    }
-    if (!isOption(token.name))
-      return unknown(
-        'option',
-        token.rawName,
-        optionNames.map((name) => `--${name}`),
-      )
-    const misuse = valueMisuse(token.name, token.value)
-    if (misuse !== undefined) return { misuse }
-    given[token.name] = token.value ?? true
+    if (token.kind !== 'option') continue
+    const { name, rawName, value } = token
+    if (!isOption(name)) return unknown('option', rawName, optionNames)
+    const option = options[name]
+    if (option.type === 'boolean' && value !== undefined) return { misuse: `--${name} takes no value` }
+    if (option.type === 'string' && !value)
+      return { misuse: `--${name} needs a value, such as --${name} ${option.example}` }
   }
-  if (given.help) return { name: 'help' }
-  if (given.version) return { name: 'version' }
+  if (values.help) return { name: 'help' }
+  if (values.version) return { name: 'version' }
 
-  const [name = 'start', ...more] = words
-  if (!isCommand(name)) return unknown('command', name, commandNames)
-  if (more[0] !== undefined)
-    return { misuse: `${name} takes no further arguments; what is ${shownWord(more[0])} for?` }
-  return commandOf(name, given)
-}
-
-function commandOf(name: CommandName, given: Partial<Record<OptionName, string | true>>): Command | Misuse {
+  const [name = 'start', extra] = positionals
+  if (!isCommand(name)) return unknown('command', name, Object.keys(optionsOf))
+  if (extra !== undefined)
+    return { misuse: `${name} takes no further arguments; what is ${shownWord(extra)} for?` }
   const allowed: readonly string[] = optionsOf[name]
-  const foreign = Object.keys(given).find((option) => !allowed.includes(option))
-  if (foreign !== undefined) {
-    return {
-      misuse: `${name} takes no --${foreign}; it takes ${allowed.map((option) => `--${option}`).join(', ')}`,
-    }
+  const foreign = Object.keys(values).find((option) => !allowed.includes(option))
+  const takes = allowed.map((option) => `--${option}`).join(', ')
+  if (foreign !== undefined) return { misuse: `${name} takes no --${foreign}; it takes ${takes}` }
+
+  const { port, host, config, show } = values
+  const server = {
+    ...(port !== undefined && { port: /^\d+$/.test(String(port)) ? Number(port) : port }),
+    ...(host !== undefined && { host }),
   }
-  const text = (option: OptionName): object =>
-    typeof given[option] === 'string' ? { [option]: given[option] } : {}
-  const all = { name, ...text('config'), ...text('port'), ...text('host') }
-  return name === 'token' ? { ...all, name, show: given.show === true } : { ...all, name }
+  // By the rules of the file.
+  const wrong = checkAgainstSchema({ server }).findings.find(({ path }) => path[0] === 'server')
+  if (wrong !== undefined) return { misuse: `--${wrong.path[1]} ${wrong.message}; ${wrong.hint}` }
+  const shown = name === 'token' ? { show: show === true } : {}
+  return { name, ...server, ...(config !== undefined && { config }), ...shown } as Command
 }
 
-function valueMisuse(name: OptionName, value: string | undefined): string | undefined {
-  const isText = options[name].type === 'string'
-  if (isText && (value === undefined || value === ''))
-    return `--${name} needs a value, such as ${examples[name]}`
-  return !isText && value !== undefined ? `--${name} takes no value` : undefined
-}
-
-const examples: Partial<Record<OptionName, string>> = {
-  config: '--config data/config/config.json',
-  port: '--port 2081',
-  host: '--host 127.0.0.1',
-}
+const isOption = (name: string): name is keyof typeof options => Object.hasOwn(options, name)
+const isCommand = (name: string): name is keyof typeof optionsOf => Object.hasOwn(optionsOf, name)
+const optionNames = Object.keys(options).map((name) => `--${name}`)
 
 function unknown(kind: string, word: string, known: readonly string[]): Misuse {
   const nearest = nearestName(word, known)
@@ -124,39 +93,10 @@ function unknown(kind: string, word: string, known: readonly string[]): Misuse {
 /** What was typed, on one line: it may be anything. */
 const shownWord = (word: string): string => JSON.stringify(word.slice(0, 60))
 
-const isOption = (name: string): name is OptionName => Object.hasOwn(options, name)
-const isCommand = (name: string): name is CommandName => Object.hasOwn(optionsOf, name)
-
-/** What the command line says instead of `server.port` and `server.host`. */
-export type ListenAt = Partial<Pick<Config['server'], 'port' | 'host'>>
-
-/** Checks `--port` and `--host` by the rules of the file. */
-export function listenAt({ port, host }: ListenOptions): ListenAt | Misuse {
-  const server = {
-    ...(port === undefined ? {} : { port: /^\d+$/.test(port) ? Number(port) : port }),
-    ...(host === undefined ? {} : { host }),
-  }
-  const checked = checkAgainstSchema({ server })
-  const finding =
-    'findings' in checked ? checked.findings.find(({ path }) => path[0] === 'server') : undefined
-  if (finding !== undefined) return { misuse: `--${finding.path[1]} ${finding.message}; ${finding.hint}` }
-  return server as ListenAt
-}
-
-/** The same configuration, listening where the command line says. */
-export const listeningAt = (config: Config, at: ListenAt): Config => ({
-  ...config,
-  server: { ...config.server, ...at },
-})
-
 /** Why an address can't be had, in one line. */
-export function listenFailure(
-  error: unknown,
-  { host, port }: Pick<Config['server'], 'port' | 'host'>,
-): string {
+export function listenFailure(error: unknown, { host, port }: Required<ListenAt>): string {
   const code = systemCodeOf(error) ?? 'unknown error'
-  const known = failures[code]
-  return known === undefined ? `cannot listen on ${host}, port ${port} (${code})` : known(host, port)
+  return failures[code]?.(host, port) ?? `cannot listen on ${host}, port ${port} (${code})`
 }
 
 const failures: Readonly<Record<string, (host: string, port: number) => string>> = {
@@ -171,10 +111,10 @@ const failures: Readonly<Record<string, (host: string, port: number) => string>>
 }
 
 /** Where to look for the configuration: `--config`, else `AILOAD_CONFIG`, else below the working directory. */
-export function searchOf({ config }: Located): ConfigSearch {
-  const given = config ?? process.env.AILOAD_CONFIG
-  return { directory: process.cwd(), ...(given === undefined ? {} : { given }) }
-}
+export const searchOf = (config: string | undefined): ConfigSearch => ({
+  directory: process.cwd(),
+  given: config ?? process.env.AILOAD_CONFIG,
+})
 
 /** `1 upstream`, `2 upstreams`, `0 upstreams`. */
 export const countText = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`

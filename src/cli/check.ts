@@ -1,24 +1,39 @@
 import { checkConfigFile, findConfigFile } from '../adapter/node/config-file.ts'
-import type { Config } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
-import { upstreamsOf } from '../config/upstreams.ts'
-import { countText, searchOf, type Located } from './arguments.ts'
+import { upstreamsOf } from '../config/config.ts'
+import { countText, searchOf, type Command } from './arguments.ts'
+import { printFailure } from './process.ts'
 
 /** Prints every problem and warning of the configuration, one line each. 1 when it could not be served, else 0. Writes no file. */
-export function checkFile(options: Located): number {
-  const file = findConfigFile(searchOf(options))
+export function checkFile({ config }: Command): number {
+  const file = findConfigFile(searchOf(config))
   const loaded = checkConfigFile(file, process.env)
   const problems = loaded.ok ? [] : loaded.problems
   for (const problem of problems) say(problemLine(problem))
   for (const warning of loaded.warnings) say(`warning: ${problemLine(warning)}`)
-  say(loaded.ok ? `OK: ${summary(loaded.config)} in ${file}` : countText(problems.length, 'problem'))
-  return loaded.ok ? 0 : 1
+  if (!loaded.ok) {
+    say(countText(problems.length, 'problem'))
+    return 1
+  }
+  const upstreams = upstreamsOf(loaded.config)
+  const groups = new Set(upstreams.flatMap((upstream) => upstream.groups))
+  say(`OK: ${countText(upstreams.length, 'upstream')}, ${countText(groups.size, 'group')} in ${file}`)
+  return 0
 }
 
-function summary(config: Config): string {
-  const upstreams = upstreamsOf(config)
-  const groups = new Set(upstreams.flatMap((upstream) => upstream.groups))
-  return `${countText(upstreams.length, 'upstream')}, ${countText(groups.size, 'group')}`
+/**
+ * Says in which file the client token stands, and prints it alone on stdout when asked to, so that
+ * `$(aiload token --show)` works. 1 when there is none yet, or the file can't be served.
+ */
+export function tellToken({ config, show }: Command): number {
+  const file = findConfigFile(searchOf(config))
+  const loaded = checkConfigFile(file, process.env)
+  if (!loaded.ok) return printFailure(...loaded.problems.map(problemLine))
+  const { authToken } = loaded.config
+  if (authToken === '')
+    return printFailure(`auth_token in ${file} is empty; the first start makes a token and writes it there`)
+  say(show === true ? authToken : `the token is "auth_token" in ${file}; --show prints it`)
+  return 0
 }
 
 const say = (line: string): void => void process.stdout.write(`${line}\n`)

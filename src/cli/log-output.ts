@@ -1,36 +1,114 @@
-import { createStdoutSink } from '../adapter/node/log-sink.ts'
+import { writeSync } from 'node:fs'
+import { systemCodeOf } from '../errors.ts'
 import type { Report } from '../relay/deps.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createPrettyLines } from '../telemetry/log-pretty.ts'
 import { createLog } from '../telemetry/log.ts'
 
-/** The log of this process, on standard output. */
-export interface LogOutput {
-  readonly report: Report
-  /** Lines of a start: as they are for people, notices of the log for machines. */
-  say(lines: readonly string[]): void
-  setLevel(level: 'release' | 'debug'): void
-  /** Writes what is remembered, now. */
-  flush(): void
-}
+export type LogOutput = ReturnType<typeof createLogOutput>
 
-/** Readable on a terminal; everywhere else one JSON object a line, and nothing besides. */
-export const formatFor = (isTerminal: boolean): 'json' | 'pretty' => (isTerminal ? 'pretty' : 'json')
-
-export function createLogOutput(format: 'json' | 'pretty'): LogOutput {
-  const sink = createStdoutSink()
-  const lines = format === 'pretty' ? createPrettyLines(Date.now) : createJsonLines(Date.now)
-  const logAt = (level: 'release' | 'debug'): Report => createLog({ write: sink.write, lines, level })
+/** The log of this process: readable on a terminal; everywhere else one JSON object a line, and nothing besides. */
+export function createLogOutput(isTerminal: boolean) {
+  const { write, flush } = createStdoutSink()
+  const lines = isTerminal ? createPrettyLines(Date.now) : createJsonLines(Date.now)
+  const logAt = (level: 'release' | 'debug'): Report => createLog({ write, lines, level })
   let log = logAt('release')
+  const report: Report = (event) => log(event)
+  const notice = (level: 'info' | 'warning' | 'error', message: string): void =>
+    report({ kind: 'notice', level, message })
   return {
-    report: (event) => log(event),
-    say(said) {
+    report,
+    notice,
+    /** Lines of a start: as they are for people, notices of the log for machines. */
+    say(said: readonly string[]): void {
       for (const line of said) {
-        if (format === 'pretty') sink.write(line)
-        else log({ kind: 'notice', level: 'info', message: line.trim() })
+        if (isTerminal) write(line)
+        else notice('info', line.trim())
       }
     },
-    setLevel: (level) => void (log = logAt(level)),
-    flush: sink.flush,
+    setLevel: (level: 'release' | 'debug') => void (log = logAt(level)),
+    flush,
+  }
+}
+
+/** A line may be this late, and so many bytes wait at most before they are written at once. */
+const WRITE_EVERY_MS = 20
+const BATCH_LENGTH = 65_536
+/** With a reader that stands still, lines beyond this are dropped: a log must not eat the memory. */
+const MOST_WAITING = 8_388_608
+const FLUSH_TIMEOUT_MS = 500
+const STDOUT = 1
+const sleeper = new Int32Array(new SharedArrayBuffer(4))
+
+/**
+ * Writes lines to the standard output in batches. What is still remembered when the process ends is written
+ * then. A reader that left (EPIPE) ends the log and nothing else.
+ *
+ * Goes around `process.stdout`, whose queue for a pipe is lost when the process exits.
+ */
+export function createStdoutSink() {
+  let lines = ''
+  let rest: Uint8Array = new Uint8Array()
+  let timer: NodeJS.Timeout | undefined
+  let isClosed = false
+  let lost = 0
+
+  /** Writes what the reader takes; false when something is left. */
+  function writeSome(): boolean {
+    while (rest.length > 0 || lines !== '') {
+      if (rest.length === 0) {
+        rest = new TextEncoder().encode(lines)
+        lines = ''
+      }
+      try {
+        rest = rest.subarray(writeSync(STDOUT, rest))
+      } catch (error) {
+        if (systemCodeOf(error) === 'EAGAIN') return false
+        isClosed = true
+        lines = ''
+        rest = new Uint8Array()
+      }
+    }
+    return true
+  }
+
+  function onTimer(): void {
+    timer = undefined
+    if (!writeSome()) return schedule()
+    if (lost > 0) process.stderr.write(`${lost} log lines were dropped because nobody read them in time\n`)
+    lost = 0
+  }
+
+  function schedule(): void {
+    timer ??= setTimeout(onTimer, WRITE_EVERY_MS).unref()
+  }
+
+  /** Writes what is remembered now. Waits up to half a second for a reader that is behind. Never throws. */
+  function flush(): void {
+    const deadline = performance.now() + FLUSH_TIMEOUT_MS
+    // Without the event loop, which no longer turns when the process ends.
+    while (!writeSome() && performance.now() < deadline) Atomics.wait(sleeper, 0, 0, 5)
+  }
+
+  // Node makes a pipe non-blocking when the stream is first asked for: a reader that stands still must
+  // not stop the process. Others write to the stream too, and an `error` event that nobody hears is fatal.
+  process.stdout.on('error', () => {})
+  process.stderr.on('error', () => {})
+  process.once('exit', flush)
+
+  return {
+    /** Remembers a line; written within 20 ms together with others. Never throws. */
+    write(line: string): void {
+      if (isClosed) return
+      if (lines.length + rest.length > MOST_WAITING) {
+        lost += 1
+        return
+      }
+      lines += `${line}\n`
+      // With a rest the reader is behind, and asking again before the timer does would only cost.
+      if (lines.length >= BATCH_LENGTH && rest.length === 0) writeSome()
+      schedule()
+    },
+    flush,
   }
 }

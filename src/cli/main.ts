@@ -5,15 +5,15 @@
  * main           the entry: runs a command and ends with its exit code
  * arguments      the command line, and what follows from it: where to listen, where to look
  * start          `aiload start`
- * check          `aiload check`
- * token          `aiload token`
+ * check          `aiload check` and `aiload token`
  * demo/          `aiload demo`, with upstreams that pretend
  * process        dropping root, and mistakes that nobody caught
- * log-output     where the log goes
+ * log-output     the log, on the standard output in batches
  * package-files  the version and the template of the configuration
  */
 import { setFlagsFromString } from 'node:v8'
 import { parseArguments, type Command } from './arguments.ts'
+import { packageVersion } from './package-files.ts'
 
 /** What `--help` prints. */
 const usage = `AILoad puts one OpenAI-compatible endpoint in front of many.
@@ -41,27 +41,17 @@ async function run(command: Command): Promise<number> {
     case 'help':
       process.stdout.write(usage)
       return 0
-    case 'version': {
-      const { packageVersion } = await import('./package-files.ts')
+    case 'version':
       process.stdout.write(`${packageVersion()}\n`)
       return 0
-    }
-    case 'check': {
-      const { checkFile } = await import('./check.ts')
-      return checkFile(command)
-    }
-    case 'token': {
-      const { runToken } = await import('./token.ts')
-      return runToken(command)
-    }
-    case 'demo': {
-      const { runDemo } = await import('./demo/demo.ts')
-      return runDemo(command)
-    }
-    case 'start': {
-      const { runStart } = await import('./start.ts')
-      return runStart(command)
-    }
+    case 'check':
+      return (await import('./check.ts')).checkFile(command)
+    case 'token':
+      return (await import('./check.ts')).tellToken(command)
+    case 'demo':
+      return (await import('./demo/demo.ts')).runDemo(command)
+    case 'start':
+      return (await import('./start.ts')).runStart(command)
   }
 }
 

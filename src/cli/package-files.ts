@@ -8,7 +8,5 @@ const packageFile = (path: string): string => fileURLToPath(new URL(`../../${pat
 export const templateFile = (): string => packageFile('config/config.json')
 
 /** The version in package.json. */
-export function packageVersion(): string {
-  const { version } = JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string }
-  return version
-}
+export const packageVersion = (): string =>
+  (JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string }).version

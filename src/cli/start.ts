@@ -1,97 +1,47 @@
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { openConfigFile, watchConfig, type OpenedConfig, type Reloader } from '../adapter/node/config-file.ts'
-import type { NodeGateway } from '../adapter/node/gateway.ts'
-import { takeSignals, type Signals } from '../adapter/node/signals.ts'
+import { takeSignals } from '../adapter/node/signals.ts'
 import { stateFileOf } from '../adapter/node/state-file.ts'
-import type { Config } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
-import { upstreamsOf } from '../config/upstreams.ts'
+import { upstreamsOf, type Config } from '../config/config.ts'
 import type { AffinityRule, Upstream } from '../pool/upstream.ts'
-import {
-  countText,
-  listenAt,
-  listenFailure,
-  listeningAt,
-  searchOf,
-  type ListenAt,
-  type ListenOptions,
-  type Located,
-} from './arguments.ts'
-import { createLogOutput, formatFor, type LogOutput } from './log-output.ts'
+import { countText, listenFailure, searchOf, type Command } from './arguments.ts'
+import { createLogOutput } from './log-output.ts'
 import { packageVersion, templateFile } from './package-files.ts'
 import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
 
-type Opened = Extract<OpenedConfig, { ok: true }>
-
-/**
- * Serves until a signal ends it, then exits with 0. Before it serves: 2 for a wrong option, 1 for whatever
- * else is in the way, with one line on stderr for each problem.
- */
-export async function runStart(options: Located & ListenOptions): Promise<number> {
+/** Serves until a signal ends it, then exits with 0. Gives 1 for what is in the way before, with a line on stderr for each problem. */
+export async function runStart({ config: given, port, host }: Command): Promise<number> {
   const signals = takeSignals()
-  const at = listenAt(options)
-  if ('misuse' in at) return printFailure([`aiload: ${at.misuse}`], 2)
-  const log = createLogOutput(formatFor(process.stdout.isTTY))
-  installCrashHandlers({
-    log: (message) => log.report({ kind: 'notice', level: 'error', message }),
-    flush: log.flush,
-  })
+  const log = createLogOutput(process.stdout.isTTY)
+  installCrashHandlers(log)
 
-  const search = searchOf(options)
+  const search = searchOf(given)
   const dropped = dropRoot(process.env.AILOAD_DROP_ROOT, join(search.directory, 'data'))
-  if (!dropped.ok) return printFailure([dropped.problem])
+  if (dropped.problem !== undefined) return printFailure(dropped.problem)
   const opened = openConfigFile({ ...search, env: process.env, template: templateFile() })
-  if (!opened.ok) {
-    return printFailure([
-      ...opened.problems.map(problemLine),
-      ...opened.warnings.map((warning) => `warning: ${problemLine(warning)}`),
-    ])
-  }
+  const warnings = opened.warnings.map(problemLine)
+  if (!opened.ok)
+    return printFailure(...opened.problems.map(problemLine), ...warnings.map((line) => `warning: ${line}`))
 
-  log.setLevel(opened.config.server.mode)
-  const served = await serve(opened, { at, log, stateFile: stateFileOf(opened.file, search.directory) })
-  if ('failure' in served) return printFailure([served.failure])
-  if (dropped.warning !== undefined)
-    log.report({ kind: 'notice', level: 'warning', message: dropped.warning })
-  return serveUntilSignal(served, { signals, log })
-}
-
-interface ServeOptions {
-  readonly at: ListenAt
-  readonly log: LogOutput
-  readonly stateFile: string
-}
-
-interface Served {
-  readonly gateway: NodeGateway
-  readonly reloader: Reloader
-}
-
-async function serve(
-  opened: Opened,
-  { at, log, stateFile }: ServeOptions,
-): Promise<Served | { readonly failure: string }> {
+  const listeningAt = ({ server, ...config }: Config): Config => ({
+    ...config,
+    server: { ...server, port: port ?? server.port, host: host ?? server.host },
+  })
+  const config = listeningAt(opened.config)
+  log.setLevel(config.server.mode)
   // Loaded only now: a broken configuration should be told at once.
   const { startNodeGateway } = await import('../adapter/node/gateway.ts')
-  const config = listeningAt(opened.config, at)
-  const version = packageVersion()
+  const stateFile = stateFileOf(opened.file, search.directory)
   let reloader: Reloader | undefined
-  let gateway: NodeGateway
-  try {
-    gateway = await startNodeGateway({
-      config,
-      report: log.report,
-      version,
-      stateFile,
-      lastReload: () => reloader?.last(),
-    })
-  } catch (error) {
-    return { failure: listenFailure(error, config.server) }
-  }
-  log.say(startLines({ ...opened, version, config, port: gateway.port }))
-  for (const warning of opened.warnings)
-    log.report({ kind: 'notice', level: 'warning', message: problemLine(warning) })
+  const lastReload = () => reloader?.last()
+  const gateway = await startNodeGateway(config, { log: log.report, stateFile, lastReload }).catch(
+    (error: unknown) => listenFailure(error, config.server),
+  )
+  if (typeof gateway === 'string') return printFailure(gateway)
+  log.say(startLines({ ...opened, config, version: packageVersion(), port: gateway.port }))
+  for (const warning of warnings) log.notice('warning', warning)
   log.flush()
   reloader = watchConfig({
     ...opened,
@@ -99,45 +49,27 @@ async function serve(
     report: log.report,
     apply(next) {
       log.setLevel(next.server.mode)
-      gateway.apply(listeningAt(next, at))
+      gateway.apply(listeningAt(next))
     },
   })
-  return { gateway, reloader }
-}
+  if (dropped.warning !== undefined) log.notice('warning', dropped.warning)
 
-interface ShutdownDeps {
-  readonly signals: Signals
-  readonly log: LogOutput
-}
-
-/** Waits for a signal, lets open streams finish, and ends the process. */
-async function serveUntilSignal(
-  { gateway, reloader }: Served,
-  { signals, log }: ShutdownDeps,
-): Promise<never> {
   signals.onHangUp(reloader.reload)
   const signal = await signals.toEnd
-  const notice = (message: string): void => log.report({ kind: 'notice', level: 'info', message })
   reloader.stop()
-  notice(`stopping after ${signal}: open answers may finish, a second signal ends at once`)
+  log.notice('info', `stopping after ${signal}: open answers may finish, a second signal ends at once`)
   log.flush()
   const { cut } = await gateway.close()
-  notice(cut === 0 ? 'stopped' : `stopped; ${countText(cut, 'open answer')} had to be cut`)
+  log.notice('info', cut === 0 ? 'stopped' : `stopped; ${countText(cut, 'open answer')} had to be cut`)
   log.flush()
   // Kept-alive connections of a library must not hold the process.
   process.exit(0)
 }
 
-/** What a start has to tell. */
-interface StartSummary {
+/** What a start has to tell; `port` is the one that was really taken. */
+type StartSummary = Pick<Extract<OpenedConfig, { ok: true }>, 'config' | 'file' | 'isNew' | 'hasNewToken'> & {
   readonly version: string
-  readonly config: Config
-  /** The port that was really taken. */
   readonly port: number
-  /** The configuration file. */
-  readonly file: string
-  readonly isNew: boolean
-  readonly hasNewToken: boolean
 }
 
 /** Up to so many upstreams have a line each; more are told by host. */
@@ -164,37 +96,30 @@ function addressText(host: string, port: number): string {
 }
 
 function upstreamLines(upstreams: readonly Upstream[]): string[] {
-  const head = countText(upstreams.length, 'upstream')
-  if (upstreams.length <= MOST_LINES)
-    return [`${head}:`, ...upstreams.map((upstream) => `  ${upstreamText(upstream)}`)]
-  const byHost = groupByHost(upstreams)
-  const hosts = [...byHost].slice(0, MOST_LINES)
-  const left = byHost.size - hosts.length
+  const head = `${countText(upstreams.length, 'upstream')}:`
+  if (upstreams.length <= MOST_LINES) return [head, ...upstreams.map(upstreamText)]
+  const modelsAt = new Map<string, string[]>()
+  for (const { model, root } of upstreams) {
+    const { host } = new URL(root)
+    modelsAt.set(host, [...(modelsAt.get(host) ?? []), model])
+  }
+  const hosts = [...modelsAt].slice(0, MOST_LINES)
+  const left = modelsAt.size - hosts.length
   return [
-    `${head}:`,
-    ...hosts.map(([host, those]) => `  ${those.length} at ${host}: ${modelsText(those)}`),
+    head,
+    ...hosts.map(([host, models]) => `  ${models.length} at ${host}: ${modelsText(models)}`),
     ...(left > 0 ? [`  and ${countText(left, 'more host')}`] : []),
   ]
 }
 
-function upstreamText({ name, model, root, enabled }: Upstream): string {
-  return `${name}: model ${model} at ${new URL(root).host}${enabled ? '' : ' (not enabled)'}`
-}
-
-function groupByHost(upstreams: readonly Upstream[]): Map<string, Upstream[]> {
-  const byHost = new Map<string, Upstream[]>()
-  for (const upstream of upstreams) {
-    const { host } = new URL(upstream.root)
-    byHost.set(host, [...(byHost.get(host) ?? []), upstream])
-  }
-  return byHost
-}
+const upstreamText = ({ name, model, root, enabled }: Upstream): string =>
+  `  ${name}: model ${model} at ${new URL(root).host}${enabled ? '' : ' (not enabled)'}`
 
 /** Models named for a host. */
 const MOST_MODELS = 4
 
-function modelsText(upstreams: readonly Upstream[]): string {
-  const models = [...new Set(upstreams.map(({ model }) => model))]
+function modelsText(all: readonly string[]): string {
+  const models = [...new Set(all)]
   const left = models.length - MOST_MODELS
   return models.slice(0, MOST_MODELS).join(', ') + (left > 0 ? ` and ${left} more` : '')
 }

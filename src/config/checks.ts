@@ -1,8 +1,8 @@
 import type { GenericSchema } from 'valibot'
 import { upstreamNames } from '../pool/upstream.ts'
 import type { Config, ConfigFile } from './config.ts'
-import { pathKey, type Finding, type Path } from './problem.ts'
-import { isUrlProblem, parseBaseUrl, quoted } from './rules.ts'
+import { finding, pathText, quoted, recordOf, type Finding, type Path } from './problem.ts'
+import { isUrlProblem, parseBaseUrl } from './rules.ts'
 import { configSchema, keysOf } from './schema.ts'
 
 /**
@@ -12,229 +12,160 @@ import { configSchema, keysOf } from './schema.ts'
  */
 export function crossCheck(document: unknown): Finding[] {
   const models = field(document, 'models')
-  const entries = Array.isArray(models) ? models : []
-  const quotas = field(document, 'quotas')
-  const quotaNames = isRecord(quotas) ? Object.keys(quotas) : []
+  const entries: readonly unknown[] = Array.isArray(models) ? models : []
+  const quotas = recordOf(field(document, 'quotas'))
   return [
-    ...entries.flatMap((model, at) => unknownQuotas(model, at, quotaNames)),
-    ...unknownHeaders(entries),
+    ...entries.flatMap((model, at) => unknownQuotas(field(model, 'quota'), at, Object.keys(quotas))),
+    ...entries.flatMap((model, at) => repeatedHeaders(field(model, 'headers'), at)),
     ...unknownPassthrough(field(field(document, 'settings'), 'passthrough'), entries),
   ]
 }
 
-function unknownQuotas(model: unknown, at: number, known: readonly string[]): Finding[] {
-  const quota = field(model, 'quota')
+function unknownQuotas(quota: unknown, at: number, known: readonly string[]): Finding[] {
   const wanted: readonly unknown[] = Array.isArray(quota) ? quota : [quota]
   return wanted.flatMap((name, position) => {
     if (typeof name !== 'string' || name.trim() === '' || known.includes(name)) return []
     const near = nearestName(name, known)
-    const hint =
-      near === undefined
-        ? known.length === 0
-          ? 'define it under quotas'
-          : `define it under quotas, which has ${quoted(known)}`
-        : `did you mean ${quoted([near])}?`
+    const define =
+      known.length === 0 ? 'define it under quotas' : `define it under quotas, which has ${quoted(known)}`
+    const hint = near === undefined ? define : `did you mean ${quoted([near])}?`
     const path = ['models', at, 'quota', ...(Array.isArray(quota) ? [position] : [])]
-    return [{ path, message: 'names a quota that is not defined', hint }]
+    return [finding(path, 'names a quota that is not defined', hint)]
   })
 }
 
 /** Header names ignore case, so an object can name one header twice. */
-function unknownHeaders(entries: readonly unknown[]): Finding[] {
-  return entries.flatMap((model, at) => {
-    const headers = field(model, 'headers')
-    const names = isRecord(headers) ? Object.keys(headers) : []
-    const first = new Map<string, string>()
-    return names.flatMap((name) => {
-      const isNew = !first.has(name.toLowerCase())
-      if (isNew) first.set(name.toLowerCase(), name)
-      const path = ['models', at, 'headers', name]
-      return isNew
-        ? []
-        : [{ path, message: 'names a header a second time (case is ignored)', hint: 'keep one of them' }]
-    })
-  })
+function repeatedHeaders(headers: unknown, at: number): Finding[] {
+  const names = Object.keys(recordOf(headers))
+  const lower = names.map((name) => name.toLowerCase())
+  const repeated = names.filter((name, position) => lower.indexOf(name.toLowerCase()) < position)
+  const message = 'names a header a second time (case is ignored)'
+  return repeated.map((name) => finding(['models', at, 'headers', name], message, 'keep one of them'))
 }
 
 function unknownPassthrough(wanted: unknown, entries: readonly unknown[]): Finding[] {
   if (typeof wanted !== 'string' || wanted.trim() === '') return []
-  const sources = entries.map((model) => nameSource(model))
-  const known = sources.filter((source) => source !== undefined)
-  if (upstreamNames(known).includes(wanted.trim())) return []
+  const known = entries.map(nameSource).filter((source) => source !== undefined)
   // A model that is wrong in itself may be the one that is meant.
-  if (known.length < sources.length) return []
+  if (known.length < entries.length || upstreamNames(known).includes(wanted.trim())) return []
   const hint = "write a model's name, or model@host where it has none"
-  return [{ path: ['settings', 'passthrough'], message: 'names no upstream', hint }]
+  return [finding(['settings', 'passthrough'], 'names no upstream', hint)]
 }
 
-function nameSource(model: unknown) {
-  const [name, wireName, baseUrl] = [field(model, 'name'), field(model, 'model'), field(model, 'base_url')]
-  if (typeof wireName !== 'string' || typeof baseUrl !== 'string') return undefined
+function nameSource(entry: unknown) {
+  const { name, model, base_url: baseUrl, api_key: key } = recordOf(entry)
+  if (typeof model !== 'string' || typeof baseUrl !== 'string') return undefined
   const url = parseBaseUrl(baseUrl)
   if (isUrlProblem(url)) return undefined
-  const key = field(model, 'api_key')
-  const apiKeys = Array.isArray(key) ? key.map(String) : ['']
-  return {
-    model: wireName,
-    root: url.root,
-    apiKeys,
-    ...(typeof name === 'string' ? { name: name.trim() } : {}),
+  const apiKeys = keysOf(Array.isArray(key) ? key.map(String) : [''])
+  return { model, root: url.root, apiKeys, ...(typeof name === 'string' && { name: name.trim() }) }
+}
+
+const field = (value: unknown, key: string): unknown => recordOf(value)[key]
+
+/** What is allowed and yet probably not meant: a warning each, never an error. `emptied` is that of `substitute`. */
+export function* warningsFor(file: ConfigFile, config: Config, emptied: Set<string>): Generator<Finding> {
+  for (const [at, entry] of file.models.entries()) yield* entryWarnings(entry, ['models', at], emptied)
+  yield* upstreamWarnings(config)
+  if (config.models.every(({ enabled }) => !enabled))
+    yield finding(['models'], 'no model is enabled', 'set "enabled": true on one of them')
+
+  const { server = {}, settings = {} } = file
+  if (server.mode !== undefined && server.model !== undefined && server.mode !== server.model)
+    yield finding(['server', 'model'], 'is another name of server.mode, which wins', 'take it out')
+  if (config.server.maxBodyBytes > config.server.maxBufferedBytes) {
+    const message = 'max_buffered is smaller than max_body, so the largest allowed requests never fit'
+    const key = server.max_buffered === undefined ? 'max_body' : 'max_buffered'
+    yield finding(['server', key], message, 'make max_buffered at least max_body')
+  }
+  if (settings.affinity !== undefined && settings.ip_hash !== undefined)
+    yield finding(['settings', 'ip_hash'], 'settings.affinity is there too and wins', 'take ip_hash out')
+  if (!/^[\x20-\x7e]*$/.test(config.authToken)) {
+    const message = 'has characters beyond ASCII, which many clients cannot send in a header'
+    yield finding(['auth_token'], message, 'use letters, digits, signs and blanks')
   }
 }
 
-const isRecord = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+type ModelEntry = ConfigFile['models'][number]
 
-const field = (value: unknown, key: string): unknown => (isRecord(value) ? value[key] : undefined)
-
-/** A configuration that is valid, in the three shapes in which its oddities show. */
-export interface Accepted {
-  /** As it was written, references to variables replaced. */
-  readonly file: ConfigFile
-  readonly config: Config
-  /** Paths of strings that became shorter than meant, since a variable was empty (`Substituted.emptied`). */
-  readonly emptied: ReadonlySet<string>
-}
-
-/** What is allowed and yet probably not meant: a warning each, never an error. */
-export const warningsFor = (accepted: Accepted): Finding[] => [
-  ...accepted.file.models.flatMap((entry, at) => onModel(entry, at, accepted)),
-  ...onDuplicates(accepted.config),
-  ...onServer(accepted),
-  ...onSettings(accepted.file),
-  ...onToken(accepted.config),
-]
-
-function onModel(entry: ConfigFile['models'][number], at: number, { config, emptied }: Accepted): Finding[] {
-  const findings: Finding[] = []
-  const path = ['models', at]
-  const warn = (below: Path, message: string, hint: string) =>
-    findings.push({ path: [...path, ...below], message, hint })
-  const isList = Array.isArray(entry.api_key)
-  const keys = [entry.api_key ?? ''].flat()
+function* entryWarnings(entry: ModelEntry, path: Path, emptied: Set<string>): Generator<Finding> {
+  const { api_key: written = '', groups = [], name } = entry
+  const keys = [written].flat()
   for (const [position, key] of keys.entries()) {
-    const below = isList ? ['api_key', position] : ['api_key']
-    if (isPlaceholderKey(key.trim())) warn(below, 'is still a placeholder', 'put the key of the vendor here')
-    if (key.trim() === '' && emptied.has(pathKey([...path, ...below])))
-      warn(below, 'its environment variable is empty', 'no Authorization will be sent; set the variable')
+    const here = [...path, 'api_key', ...(Array.isArray(written) ? [position] : [])]
+    if (isPlaceholderKey(key.trim()))
+      yield finding(here, 'is still a placeholder', 'put the key of the vendor here')
+    if (key.trim() === '' && emptied.has(pathText(here))) {
+      const hint = 'no Authorization will be sent; set the variable'
+      yield finding(here, 'its environment variable is empty', hint)
+    }
   }
-  if (keysOf(keys).length < keys.length)
-    warn(['api_key'], 'has the same key twice', 'it counts once; take the second one out')
-  if (foreignEndpoint.test(config.models[at]?.root ?? ''))
-    warn(['base_url'], 'looks like the address of one endpoint', 'write the root, such as https://host/v1')
-  for (const [position, group] of (entry.groups ?? []).entries())
-    if (group.trim() === 'auto')
-      warn(['groups', position], 'auto always means all upstreams', 'choose another name')
-  if (entry.name?.trim() === 'auto') warn(['name'], 'auto always means all upstreams', 'choose another name')
-  return findings
+  if (keysOf(keys).length < keys.length) {
+    const hint = 'it counts once; take the second one out'
+    yield finding([...path, 'api_key'], 'has the same key twice', hint)
+  }
+  const automatic = groups.flatMap((group, at) => (group.trim() === 'auto' ? [['groups', at]] : []))
+  for (const here of name?.trim() === 'auto' ? [...automatic, ['name']] : automatic)
+    yield finding([...path, ...here], 'auto always means all upstreams', 'choose another name')
 }
 
 /** True for keys that documentation and templates show and that no vendor ever gave out. */
 const isPlaceholderKey = (key: string): boolean =>
   /^(?:sk-)?(?:x{3,}|\.{3}|…|<.*>|your[-_ ]?(?:api[-_ ]?)?key.*)$/i.test(key)
 
+function* upstreamWarnings({ models }: Config): Generator<Finding> {
+  const seen = new Map<string, string>()
+  for (const [at, { apiKeys, root, model, path }] of models.entries()) {
+    if (foreignEndpoint.test(root)) {
+      const hint = 'write the root, such as https://host/v1'
+      yield finding(['models', at, 'base_url'], 'looks like the address of one endpoint', hint)
+    }
+    const ids = apiKeys.map((key) => JSON.stringify([root, model, key]))
+    const other = ids.map((id) => seen.get(id)).find((place) => place !== undefined)
+    for (const id of ids) seen.set(id, path)
+    if (other === undefined) continue
+    const message = `has an upstream that ${other} has already: same base_url, model and key`
+    const hint = 'they share cooldowns and limits; keep one and raise its weight'
+    yield finding(['models', at], message, hint)
+  }
+}
+
 // The chat endpoint's address is a form of base_url and no longer in the root; its siblings would be.
 const foreignEndpoint = /\/(?:completions|embeddings|responses|moderations|rerank|images\/\w+|audio\/\w+)$/i
 
-function onDuplicates({ models }: Config): Finding[] {
-  const seen = new Map<string, string>()
-  return models.flatMap(({ apiKeys, root, model, path }, at) => {
-    const ids = apiKeys.map((key) => JSON.stringify([root, model, key]))
-    const duplicateOf = ids.map((id) => seen.get(id)).find((other) => other !== undefined)
-    for (const id of ids) seen.set(id, path)
-    if (duplicateOf === undefined) return []
-    const message = `has an upstream that ${duplicateOf} has already: same base_url, model and key`
-    return [
-      {
-        path: ['models', at],
-        message,
-        hint: 'they share cooldowns and limits; keep one and raise its weight',
-      },
-    ]
-  })
-}
-
-function onServer({ file, config }: Accepted): Finding[] {
-  const findings: Finding[] = []
-  const { mode, model } = file.server ?? {}
-  if (mode !== undefined && model !== undefined && mode !== model)
-    findings.push({
-      path: ['server', 'model'],
-      message: 'is another name of server.mode, which wins',
-      hint: 'take it out',
-    })
-  if (config.server.maxBodyBytes > config.server.maxBufferedBytes)
-    findings.push({
-      path: ['server', file.server?.max_buffered === undefined ? 'max_body' : 'max_buffered'],
-      message: 'max_buffered is smaller than max_body, so the largest allowed requests never fit',
-      hint: 'make max_buffered at least max_body',
-    })
-  if (config.models.every(({ enabled }) => !enabled))
-    findings.push({
-      path: ['models'],
-      message: 'no model is enabled',
-      hint: 'set "enabled": true on one of them',
-    })
-  return findings
-}
-
-function onSettings({ settings = {} }: ConfigFile): Finding[] {
-  if (settings.affinity === undefined || settings.ip_hash === undefined) return []
-  const message = 'settings.affinity is there too and wins'
-  return [{ path: ['settings', 'ip_hash'], message, hint: 'take ip_hash out' }]
-}
-
-function onToken({ authToken }: Config): Finding[] {
-  if (/^[\x20-\x7e]*$/.test(authToken)) return []
-  const message = 'has characters beyond ASCII, which many clients cannot send in a header'
-  return [{ path: ['auth_token'], message, hint: 'use letters, digits, signs and blanks' }]
-}
-
 /** Unknown keys: a warning each, since a misspelt key must not take a running gateway down. */
-export function unknownKeysIn(document: unknown): Finding[] {
-  const found: Finding[] = []
-  eachLevel(document, ({ schema, value, path }) => {
-    if (Array.isArray(value) || !isObjectSchema(schema)) return
-    for (const key of Object.keys(value))
-      if (!accepts(schema, key)) found.push(unknownKey(schema, [...path, key]))
-  })
-  return found
+export function* unknownKeysIn(document: unknown): Generator<Finding> {
+  for (const { shape, value, path } of levelsOf(document)) {
+    if (Array.isArray(value) || !isObjectShape(shape)) continue
+    for (const key of Object.keys(value)) if (!shapeBelow(shape, key)) yield unknownKey(shape, [...path, key])
+  }
 }
 
-/** Every path that the schema knows, with `[]` for "each item": `models[].limits.rpm`, `quotas[].rpm`. */
-export function knownPaths(schema: GenericSchema = configSchema, at = ''): string[] {
-  const own = at === '' ? [] : [at]
-  const below = Object.entries(entriesOf(schema)).flatMap(([key, inner]) =>
-    knownPaths(inner, at === '' ? key : `${at}.${key}`),
-  )
-  const inner = schemaBelow(schema, 0)
-  return [
-    ...own,
-    ...below,
-    ...(inner && below.length === 0 && isObjectSchema(inner) ? knownPaths(inner, `${at}[]`) : []),
-  ]
-}
-
-function unknownKey(schema: GenericSchema, path: Path): Finding {
+function unknownKey({ entries }: Shape, path: Path): Finding {
+  if (entries === undefined)
+    return finding(path, 'cannot be used as a name', 'it is ignored; choose another name')
   const key = String(path.at(-1))
-  if (isRecordSchema(schema))
-    return { path, message: 'cannot be used as a name', hint: 'it is ignored; choose another name' }
-  const known = Object.keys(entriesOf(schema))
-  const near = nearestName(key, known)
-  const elsewhere = near === undefined ? knownPaths().find((known) => known.endsWith(`.${key}`)) : undefined
-  const right = near ?? elsewhere
+  const known = Object.keys(entries)
+  const right = nearestName(key, known) ?? knownPaths().find((other) => other.endsWith(`.${key}`))
   const hint = right === undefined ? `known: ${known.join(', ')}` : `did you mean ${right}?`
-  return { path, message: 'unknown key, it is ignored', hint }
+  return finding(path, 'unknown key, it is ignored', hint)
 }
 
 /** Lists where an object belongs: valibot takes a list for an object without keys. */
-export function shapeProblemsIn(document: unknown): Finding[] {
-  const found: Finding[] = []
-  eachLevel(document, ({ schema, value, path }) => {
-    if (Array.isArray(value) && isObjectSchema(schema))
-      found.push({ path, message: 'must be an object, not a list', hint: 'write { … }' })
-  })
-  return found
+export function* shapeProblemsIn(document: unknown): Generator<Finding> {
+  for (const { shape, value, path } of levelsOf(document))
+    if (Array.isArray(value) && isObjectShape(shape))
+      yield finding(path, 'must be an object, not a list', 'write { … }')
+}
+
+/** Every path that the schema knows, with `[]` for "each item": `models[].limits.rpm`, `quotas[].rpm`. */
+export function knownPaths(shape = shapeOf(configSchema), at = ''): string[] {
+  const { entries = {}, item, value: each = item } = shape
+  const below = Object.entries(entries).flatMap(([key, inner]) =>
+    knownPaths(shapeOf(inner), at === '' ? key : `${at}.${key}`),
+  )
+  const inEach = each && isObjectShape(shapeOf(each)) ? knownPaths(shapeOf(each), `${at}[]`) : []
+  return [...(at === '' ? [] : [at]), ...below, ...inEach]
 }
 
 /**
@@ -262,86 +193,59 @@ const comparable = (name: string): string =>
 
 /** Insertions, deletions, replacements and swaps of neighbours (optimal string alignment). */
 function editDistance(from: string, to: string): number {
-  let beforeLast: number[] = []
-  let last = Array.from({ length: to.length + 1 }, (_, column) => column)
-  for (let row = 1; row <= from.length; row += 1) {
+  const table: number[][] = []
+  const at = (row: number, column: number): number => table[row]?.[column] ?? Infinity
+  for (let row = 0; row <= from.length; row += 1) {
     const current = [row]
+    table.push(current)
     for (let column = 1; column <= to.length; column += 1) {
-      const same = from[row - 1] === to[column - 1]
-      const swapped =
-        row > 1 && column > 1 && from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1]
+      const isSame = from[row - 1] === to[column - 1]
+      const isSwapped = from[row - 1] === to[column - 2] && from[row - 2] === to[column - 1]
       current.push(
         Math.min(
-          cell(last, column) + 1,
-          cell(current, column - 1) + 1,
-          cell(last, column - 1) + (same ? 0 : 1),
-          swapped ? cell(beforeLast, column - 2) + 1 : Infinity,
+          at(row - 1, column) + 1,
+          at(row, column - 1) + 1,
+          at(row - 1, column - 1) + (isSame ? 0 : 1),
+          at(row - 2, column - 2) + (isSwapped ? 1 : Infinity),
         ),
       )
     }
-    beforeLast = last
-    last = current
   }
-  return cell(last, to.length)
+  return at(from.length, to.length)
 }
 
-const cell = (row: readonly number[], column: number): number => row[column] ?? Infinity
-
-/** An object or a list of a document, and what the schema says of it. */
-interface Level {
-  readonly schema: GenericSchema
-  readonly value: object
-  readonly path: Path
+/** What a schema says of an object (`entries`), an object with names of its own choice (`value`) or a list (`item`). */
+interface Shape {
+  readonly entries?: Readonly<Record<string, GenericSchema>>
+  readonly value?: GenericSchema
+  readonly item?: GenericSchema
 }
 
-/** Calls `visit` with every object and list of a document that the schema knows of, from the top down. */
-function eachLevel(document: unknown, visit: (level: Level) => void): void {
-  const walk = (schema: GenericSchema, value: unknown, path: Path): void => {
-    if (typeof value !== 'object' || value === null) return
-    visit({ schema, value, path })
-    if (Array.isArray(value) && isObjectSchema(schema)) return
-    for (const [key, item] of Object.entries(value)) {
-      const step = Array.isArray(value) ? Number(key) : key
-      const inner = schemaBelow(schema, step)
-      if (inner && (typeof step === 'number' || accepts(schema, step))) walk(inner, item, [...path, step])
-    }
-  }
-  walk(configSchema, document, [])
+// A schema in `v.pipe` or with a default keeps its own fields; only optional ones are wrapped.
+const shapeOf = (schema: GenericSchema): Shape =>
+  'wrapped' in schema ? shapeOf(schema.wrapped as GenericSchema) : (schema as Shape)
+
+const isObjectShape = ({ entries, value }: Shape): boolean => entries !== undefined || value !== undefined
+
+/** The shape of what may stand under a key or at a position. */
+function shapeBelow({ entries = {}, value, item }: Shape, step: string | number): Shape | undefined {
+  const named = value && !neverNames.has(String(step)) ? value : undefined
+  const inner = typeof step === 'number' ? item : Object.hasOwn(entries, step) ? entries[step] : named
+  return inner && shapeOf(inner)
 }
 
 // Keys that valibot leaves out of every record, so that no output can reach a prototype.
 const neverNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype'])
 
-/** Whether an object of this schema may have the key. */
-const accepts = (schema: GenericSchema, key: string): boolean =>
-  isRecordSchema(schema) ? !neverNames.has(key) : Object.hasOwn(entriesOf(schema), key)
+type Level = { readonly shape: Shape; readonly value: object; readonly path: Path }
 
-/** The keys of an object by name; none for anything else. */
-function entriesOf(schema: GenericSchema): Readonly<Record<string, GenericSchema>> {
-  const inner = unwrapped(schema)
-  return 'entries' in inner ? (inner.entries as Record<string, GenericSchema>) : {}
+/** Every object and list of a document that the schema knows of, from the top down, and what it says of it. */
+function* levelsOf(value: unknown, shape = shapeOf(configSchema), path: Path = []): Generator<Level> {
+  if (typeof value !== 'object' || value === null) return
+  yield { shape, value, path }
+  for (const [key, inner] of Object.entries(value)) {
+    const step = Array.isArray(value) ? Number(key) : key
+    const below = shapeBelow(shape, step)
+    if (below) yield* levelsOf(inner, below, [...path, step])
+  }
 }
-
-/** The schema of what is inside, under a key or at a position. */
-function schemaBelow(schema: GenericSchema, step: string | number): GenericSchema | undefined {
-  const inner = unwrapped(schema)
-  if ('item' in inner) return inner.item as GenericSchema
-  if (isRecordSchema(schema) && 'value' in inner) return inner.value as GenericSchema
-  return Object.hasOwn(entriesOf(schema), step) ? entriesOf(schema)[step] : undefined
-}
-
-/** An object with names of its own choice. */
-const isRecordSchema = (schema: GenericSchema): boolean => typeOf(schema) === 'record'
-
-/** Any object. */
-const isObjectSchema = (schema: GenericSchema): boolean =>
-  isRecordSchema(schema) || typeOf(schema) === 'object'
-
-const typeOf = (schema: GenericSchema): unknown => {
-  const inner = unwrapped(schema)
-  return 'type' in inner ? inner.type : undefined
-}
-
-// A schema in `v.pipe` or with a default keeps its own fields; only optional ones are wrapped.
-const unwrapped = (schema: GenericSchema): object =>
-  'wrapped' in schema ? unwrapped(schema.wrapped as GenericSchema) : schema

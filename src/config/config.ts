@@ -9,11 +9,19 @@
  * rules         what the schema is made of: rules of single values, objects whose keys are renamed
  * load          reads and checks a text as a whole
  * checks        what no schema can say: names that refer to nothing, warnings, misspelt keys
- * config        the checked configuration, and what a reload may change
- * upstreams     the upstreams that it describes
+ * config        the checked configuration, the upstreams that it describes, and what a reload may change
  */
 import type { InferInput, InferOutput } from 'valibot'
-import { pathText, type ConfigProblem } from './problem.ts'
+import { fingerprint, hash01 } from '../lib/hash.ts'
+import {
+  endpoints,
+  upstreamNames,
+  type Claim,
+  type Endpoint,
+  type LimitScope,
+  type Upstream,
+} from '../pool/upstream.ts'
+import { finding, problemAt, type ConfigProblem } from './problem.ts'
 import type { configSchema } from './schema.ts'
 import { readSource } from './source.ts'
 
@@ -32,34 +40,66 @@ export type ServerConfig = Config['server']
 /** How it chooses, waits and gives up. */
 export type Settings = Config['settings']
 
-/** The text of a configuration and the name under which messages speak of it. */
-interface NamedText {
-  readonly text: string
-  readonly fileName: string
-}
-
 /** Keys whose change takes effect only after a restart: those of them in which two configurations differ. */
-export function needsRestart(running: Config, next: Config): string[] {
-  const differs = {
-    'server.port': running.server.port !== next.server.port,
-    'server.host': running.server.host !== next.server.host,
-    'settings.state': running.settings.state.kind !== next.settings.state.kind,
-  }
-  return Object.entries(differs).flatMap(([key, changed]) => (changed ? [key] : []))
-}
+export const needsRestart = (running: Config, next: Config): string[] =>
+  (['port', 'host'] as const)
+    .filter((key) => running.server[key] !== next.server[key])
+    .map((key) => `server.${key}`)
 
 /**
- * Why a valid configuration can't replace a running one, or undefined when it can. A token is made at start
- * only: were one made at reload, a slip of the editor would lock out every client.
+ * Why a valid configuration, read from `text`, can't replace a running one, or undefined when it can. A token is made at
+ * start only: were one made at reload, a slip of the editor would lock out every client.
  */
-export function reloadProblem(next: Config, { text, fileName }: NamedText): ConfigProblem | undefined {
+export function reloadProblem(next: Config, text: string, fileName: string): ConfigProblem | undefined {
   if (next.authToken !== '') return undefined
-  const path = ['auth_token']
+  const hint = 'write the token; one is made only at start'
+  const what = finding(['auth_token'], 'is empty or missing, which a reload refuses', hint)
+  return problemAt(fileName, readSource(text).positionOf(what.path), what)
+}
+
+/** One upstream for each key of each entry, disabled ones too, in the order of the file. */
+export function upstreamsOf(config: Config): Upstream[] {
+  const names = upstreamNames(config.models)
+  return config.models
+    .flatMap((model) => model.apiKeys.map((apiKey) => ({ ...model, apiKey })))
+    .map((model, at) => upstreamOf({ ...model, name: names[at] ?? model.model }, config))
+}
+
+function upstreamOf(one: ModelConfig & { name: string; apiKey: string }, config: Config): Upstream {
+  const { root, apiKey, model, name, groups, weight, priority, headers, enabled } = one
+  const id = fingerprint(`${root}\n${apiKey}\n${model}`)
+  const { origin } = new URL(root)
+  // Named by fingerprints: the state is written to disk, and no key may stand there.
+  const draws: LimitScope[] = [
+    { scope: id, role: 'upstream', ...(one.limits && { limits: one.limits }) },
+    { scope: `key ${fingerprint(`${origin}\n${apiKey}`)}`, role: 'key' },
+    { scope: `origin ${origin}`, role: 'origin' },
+    ...one.quotas.flatMap((quota) => {
+      const limits = config.quotas[quota]
+      return limits ? [{ scope: `quota ${quota}`, role: 'quota' as const, limits }] : []
+    }),
+  ]
+  const claimFor = (endpoint: Endpoint): Claim => ({
+    id,
+    priority,
+    draws: [...draws, { scope: `endpoint ${id} ${endpoint}`, role: 'endpoint' }],
+  })
   return {
-    file: fileName,
-    ...readSource(text).positionOf(path),
-    path: pathText(path),
-    message: 'is empty or missing, which a reload refuses',
-    hint: 'write the token; one is made only at start',
+    id,
+    rendezvousHash: hash01(id),
+    name,
+    model,
+    root,
+    query: one.query ?? '',
+    apiKey,
+    endpoints: new Set(one.endpoints ?? endpoints),
+    groups,
+    weight,
+    priority,
+    headers,
+    timeoutMs: one.timeoutMs ?? config.settings.timeoutMs,
+    connectTimeoutMs: config.settings.connectTimeoutMs,
+    enabled,
+    claims: Object.fromEntries(endpoints.map((each) => [each, claimFor(each)])) as Upstream['claims'],
   }
 }

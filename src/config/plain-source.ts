@@ -10,7 +10,7 @@ import {
 } from '../lib/json/walk.ts'
 import { scanTopLevel } from '../lib/json/scan.ts'
 import { stringValue } from '../lib/json/values.ts'
-import { positionsIn, withoutByteOrderMark, type Path } from './problem.ts'
+import { DEEPEST, positionsIn, withoutByteOrderMark, type Path } from './problem.ts'
 import type { Source } from './source.ts'
 
 /**
@@ -19,45 +19,32 @@ import type { Source } from './source.ts'
  * twice are not told.
  */
 export function readPlainSource(text: string): Source {
-  const plain = withoutTrailingCommas(withoutComments(withoutByteOrderMark(text)))
+  const plain = blanked(blanked(withoutByteOrderMark(text), COMMENTS), TRAILING_COMMAS)
   const bytes = new TextEncoder().encode(plain)
   const positionAt = positionsIn(plain)
   const positionOf = (offset: number) =>
     positionAt(new TextDecoder().decode(bytes.subarray(0, offset)).length)
-  const read = parseValue(plain, bytes)
-  const isValue = 'value' in read
-  return {
-    value: isValue ? read.value : undefined,
-    positionOf: (path) => positionOf(isValue ? offsetOf(path, bytes) : 0),
+  const failure = (offset: number, message: string): Source => ({
+    value: undefined,
+    positionOf: () => positionAt(0),
     duplicates: [],
-    syntaxErrors: isValue ? [] : [{ position: positionOf(read.offset), message: read.message }],
-  }
-}
-
-const COMMENTS = /"[^"\\]*(?:\\.[^"\\]*)*"|\/\/[^\r\n]*|\/\*[^]*?\*\//g
-const TRAILING_COMMAS = /"[^"\\]*(?:\\.[^"\\]*)*"|(?<![[{,:]\s*),(?=\s*[\]}])/g
-const BRACKETS = /"[^"\\]*(?:\\.[^"\\]*)*"|[[{]|[\]}]/g
-
-/** Blanks in the place of what is taken out: everything else stays where it is. */
-const blanked = (text: string, pattern: RegExp): string =>
-  text.replace(pattern, (found) => (found.startsWith('"') ? found : found.replace(/[^\r\n]/g, ' ')))
-
-const withoutComments = (text: string): string => blanked(text, COMMENTS)
-const withoutTrailingCommas = (text: string): string => blanked(text, TRAILING_COMMAS)
-
-type ParsedValue = { readonly value: unknown } | { readonly offset: number; readonly message: string }
-
-function parseValue(plain: string, bytes: Uint8Array): ParsedValue {
+    syntaxErrors: [{ position: positionOf(offset), message }],
+  })
   try {
     checkSyntax(bytes)
-    return isDeep(plain)
-      ? { offset: 0, message: 'brackets in brackets without end' }
-      : { value: JSON.parse(plain) }
+    if (isDeep(plain)) return failure(0, 'brackets in brackets without end')
+    const value: unknown = JSON.parse(plain)
+    return {
+      value,
+      positionOf: (path) => positionOf(offsetOf(path, bytes)),
+      duplicates: [],
+      syntaxErrors: [],
+    }
   } catch (error) {
     if (error instanceof JsonSyntaxError)
-      return { offset: error.offset, message: error.message.replace(/ \(byte \d+\)$/, '') }
+      return failure(error.offset, error.message.replace(/ \(byte \d+\)$/, ''))
     // The runtime's own message quotes the text, and that holds keys.
-    return { offset: 0, message: 'a text in it has an escape or a character that JSON does not know' }
+    return failure(0, 'a text in it has an escape or a character that JSON does not know')
   }
 }
 
@@ -70,8 +57,13 @@ function checkSyntax(bytes: Uint8Array): void {
   }
 }
 
-/** A configuration is five levels deep; some thousand would end the stack of those who walk through it. */
-const DEEPEST = 100
+const COMMENTS = /"[^"\\]*(?:\\.[^"\\]*)*"|\/\/[^\r\n]*|\/\*[^]*?\*\//g
+const TRAILING_COMMAS = /"[^"\\]*(?:\\.[^"\\]*)*"|(?<![[{,:]\s*),(?=\s*[\]}])/g
+const BRACKETS = /"[^"\\]*(?:\\.[^"\\]*)*"|[[{]|[\]}]/g
+
+/** Blanks in the place of what is taken out: everything else stays where it is. */
+const blanked = (text: string, pattern: RegExp): string =>
+  text.replace(pattern, (found) => (found.startsWith('"') ? found : found.replace(/[^\r\n]/g, ' ')))
 
 function isDeep(plain: string): boolean {
   let depth = 0

@@ -7,23 +7,34 @@ export interface TextPosition {
   readonly column: number
 }
 
-/** One thing that is wrong with a configuration file. Holds no value of the file: any of them may be a secret. */
-export interface ConfigProblem extends TextPosition {
-  readonly file: string
-  /** JSON path such as `models[0].api_key`; empty for the file as a whole. */
-  readonly path: string
+/** One thing that is wrong with a document. Holds no value of it: any of them may be a secret. */
+export interface Finding {
+  readonly path: Path
   /** What is wrong. */
   readonly message: string
   /** What would be right. */
   readonly hint: string
 }
 
-/** A problem before its place in the text is looked up. */
-export interface Finding {
-  readonly path: Path
-  readonly message: string
-  readonly hint: string
+export const finding = (path: Path, message: string, hint: string): Finding => ({ path, message, hint })
+
+/** A finding and its place in a configuration file. */
+export interface ConfigProblem extends TextPosition, Omit<Finding, 'path'> {
+  readonly file: string
+  /** JSON path such as `models[0].api_key`; empty for the file as a whole. */
+  readonly path: string
 }
+
+export const problemAt = (file: string, position: TextPosition, what: Finding): ConfigProblem => ({
+  file,
+  ...position,
+  ...what,
+  path: pathText(what.path),
+})
+
+/** A problem of a file as a whole. */
+export const fileProblem = (file: string, message: string, hint: string): ConfigProblem =>
+  problemAt(file, { line: 1, column: 1 }, finding([], message, hint))
 
 /** A JSON path as people write it: `models[0].headers["x-team"]`. One line whatever the keys contain. */
 export const pathText = (path: Path): string =>
@@ -37,26 +48,32 @@ export const pathText = (path: Path): string =>
 export const problemLine = ({ file, line, column, path, message, hint }: ConfigProblem): string =>
   `${file}:${line}:${column}: ${path === '' ? '' : `${path}: `}${message}; ${hint}`
 
+/** `"a", "b" or "c"`. */
+export const quoted = (options: readonly string[]): string => {
+  const all = options.map((option) => JSON.stringify(option))
+  return all.length < 2 ? all.join('') : `${all.slice(0, -1).join(', ')} or ${all.at(-1)}`
+}
+
 /** As they stand in the file. */
 export const byPosition = (problems: readonly ConfigProblem[]): ConfigProblem[] =>
   problems.toSorted((a, b) => a.line - b.line || a.column - b.column)
 
 /** The text without its byte order mark. */
-export const withoutByteOrderMark = (text: string): string =>
-  text.startsWith('\uFEFF') ? text.slice(1) : text
+export const withoutByteOrderMark = (text: string): string => text.replace(/^\uFEFF/, '')
 
-/** Looks up places in one text; the lines are found once, each look-up is a binary search. */
+/** Levels of a document. A configuration has five; some thousand would end the stack of those who walk through it. */
+export const DEEPEST = 100
+
+/** An object of a document; an empty one for anything else. */
+export const recordOf = (value: unknown): Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {}
+
+/** Looks up places in one text, whose lines are found once. */
 export function positionsIn(text: string): (offset: number) => TextPosition {
   const starts = [0, ...Array.from(text.matchAll(/\r\n|\r|\n/g), (end) => end.index + end[0].length)]
   return (offset) => {
-    let low = 0
-    let high = starts.length - 1
-    while (low < high) {
-      const middle = Math.ceil((low + high) / 2)
-      if ((starts[middle] ?? 0) <= offset) low = middle
-      else high = middle - 1
-    }
-    return { line: low + 1, column: offset - (starts[low] ?? 0) + 1 }
+    const line = starts.findLastIndex((start) => start <= offset)
+    return { line: line + 1, column: offset - (starts[line] ?? 0) + 1 }
   }
 }
 
@@ -68,17 +85,12 @@ export interface Substituted {
   readonly value: unknown
   /** References that can't be replaced: the variable is not set, or it is not a name. Their strings stay as written. */
   readonly findings: readonly Finding[]
-  /** Paths of all strings that refer to a variable, as JSON text of the path. */
-  readonly referring: ReadonlySet<string>
-  /** Those of them where a variable is set but empty. */
-  readonly emptied: ReadonlySet<string>
+  /** `pathText` of all strings that refer to a variable which is set but empty. */
+  readonly emptied: Set<string>
 }
 
 const reference = /\$\$\{|\$\{[^}]*\}?/g
 const wellFormed = /^\$\{([A-Za-z_]\w*)\}$/
-
-/** How a path is written in the sets of `Substituted`. */
-export const pathKey = (path: Path): string => JSON.stringify(path)
 
 /**
  * Replaces `${NAME}` in every string of a document, list items included; `$${` is a literal `${`. What a
@@ -86,17 +98,16 @@ export const pathKey = (path: Path): string => JSON.stringify(path)
  */
 export function substitute(document: unknown, env: Environment): Substituted {
   const findings: Finding[] = []
-  const referring = new Set<string>()
   const emptied = new Set<string>()
 
   const inString = (text: string, path: Path): string => {
     const before = findings.length
     const replaced = text.replaceAll(reference, (whole) => {
       if (whole === '$${') return '${'
-      referring.add(pathKey(path))
-      const value = variableValue(env, whole)
-      if (value === '') emptied.add(pathKey(path))
-      if (value === undefined) findings.push(missingVariable(path, whole))
+      const name = wellFormed.exec(whole)?.[1]
+      const value = name !== undefined && Object.hasOwn(env, name) ? env[name] : undefined
+      if (value === '') emptied.add(pathText(path))
+      if (value === undefined) findings.push(missingVariable(path, name))
       return value ?? whole
     })
     return findings.length === before ? replaced : text
@@ -109,21 +120,13 @@ export function substitute(document: unknown, env: Environment): Substituted {
     for (const [key, item] of Object.entries(value)) object[key] = inValue(item, [...path, key])
     return object
   }
-  return { value: inValue(document, []), findings, referring, emptied }
-}
-
-function variableValue(env: Environment, whole: string): string | undefined {
-  const name = wellFormed.exec(whole)?.[1]
-  return name !== undefined && Object.hasOwn(env, name) ? env[name] : undefined
+  return { value: inValue(document, []), findings, emptied }
 }
 
 /** What is no name may be a secret that was pasted in the wrong place, so only names are repeated. */
-function missingVariable(path: Path, whole: string): Finding {
-  const name = wellFormed.exec(whole)?.[1]
-  if (name === undefined) {
-    const hint = 'write ${NAME} with letters, digits and _; a literal ${ is written $${'
-    return { path, message: 'a ${…} that names no environment variable', hint }
-  }
-  const message = `the environment variable ${name} is not set`
-  return { path, message, hint: 'set it, or write the value here' }
+function missingVariable(path: Path, name: string | undefined): Finding {
+  if (name !== undefined)
+    return finding(path, `the environment variable ${name} is not set`, 'set it, or write the value here')
+  const hint = 'write ${NAME} with letters, digits and _; a literal ${ is written $${'
+  return finding(path, 'a ${…} that names no environment variable', hint)
 }

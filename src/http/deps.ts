@@ -1,6 +1,5 @@
 import type { IsUtf8 } from '../lib/json/utf8.ts'
-import type { Config } from '../config/config.ts'
-import { upstreamsOf } from '../config/upstreams.ts'
+import { upstreamsOf, type Config } from '../config/config.ts'
 import { secretMatcher } from '../lib/hash.ts'
 import { parseTrusted, type TrustedProxies } from '../lib/ip.ts'
 import { createPools, type Pools } from '../pool/pool.ts'

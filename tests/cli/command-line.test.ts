@@ -56,7 +56,7 @@ test.each([
   { typed: [], means: { name: 'start' }, because: 'start is the default' },
   {
     typed: ['--port', '1', '--host=::1'],
-    means: { name: 'start', port: '1', host: '::1' },
+    means: { name: 'start', port: 1, host: '::1' },
     because: 'options need no command',
   },
   {
@@ -75,7 +75,7 @@ test.each([
     because: 'a token is shown only when asked for',
   },
   { typed: ['token', '--show'], means: { name: 'token', show: true }, because: 'it was asked for' },
-  { typed: ['demo', '-p', '3000'], means: { name: 'demo', port: '3000' }, because: '-p is --port' },
+  { typed: ['demo', '-p', '3000'], means: { name: 'demo', port: 3000 }, because: '-p is --port' },
   { typed: ['check', '--help'], means: { name: 'help' }, because: 'help wins' },
   { typed: ['-v'], means: { name: 'version' }, because: '-v is --version' },
 ])('$typed means $means, since $because', ({ typed, means }) => {

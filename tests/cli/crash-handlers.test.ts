@@ -38,7 +38,7 @@ async function run(script: string): Promise<{ code: number; stdout: string; stde
     file,
     `import { installCrashHandlers } from ${from('../../src/cli/process.ts')}
      const told = []
-     installCrashHandlers({ log: (line) => told.push(line), flush: () => console.log(told.join('\\n')) })
+     installCrashHandlers({ notice: (_, line) => told.push(line), flush: () => console.log(told.join('\\n')) })
      ${script}`,
   )
   const args = ['--import', import.meta.resolve('tsx'), file]

@@ -13,7 +13,7 @@ test('only port and host need a restart', () => {
 })
 
 test('a reload without a token is refused at the place of the key', () => {
-  expect(reloadProblem(configOf(fiveKeys), { text: fiveKeys, fileName: 'c.json' })).toMatchObject({
+  expect(reloadProblem(configOf(fiveKeys), fiveKeys, 'c.json')).toMatchObject({
     file: 'c.json',
     line: 2,
     column: 17,
@@ -22,5 +22,5 @@ test('a reload without a token is refused at the place of the key', () => {
 })
 
 test('a reload with a token is not refused', () => {
-  expect(reloadProblem(configOf(textOf()), { text: textOf(), fileName: 'c.json' })).toBeUndefined()
+  expect(reloadProblem(configOf(textOf()), textOf(), 'c.json')).toBeUndefined()
 })

@@ -38,7 +38,7 @@ test('the five-key file of the first users works unchanged, with one warning abo
       queueTimeoutMs: 5000,
       queueSize: 256,
       unknownModel: 'reject',
-      state: { kind: 'memory' },
+      state: 'memory',
       drainTimeoutMs: 8000,
     },
   })
@@ -137,7 +137,7 @@ test('everything that is written is taken over', () => {
       queueSize: 0,
       passthrough: 'azure-2',
       unknownModel: 'auto',
-      state: { kind: 'memory' },
+      state: 'memory',
       maxAttempts: 3,
       drainTimeoutMs: 0,
     },

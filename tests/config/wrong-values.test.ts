@@ -82,6 +82,13 @@ test.each([
   [inSettings({ queue_timeout: -1 }), 'settings.queue_timeout'],
   [inSettings({ queue_size: 1.5 }), 'settings.queue_size'],
   [inSettings({ passthrough: 'nobody' }), 'settings.passthrough'],
+  [
+    textOf({
+      models: [model({ name: 'a', api_key: ['k', ' k'] })],
+      settings: { passthrough: 'a-2' },
+    }),
+    'settings.passthrough',
+  ],
   [inSettings({ unknown_model: 'maybe' }), 'settings.unknown_model'],
   [inSettings({ state: 'redis://h' }), 'settings.state'],
   [inSettings({ max_attempts: 0 }), 'settings.max_attempts'],

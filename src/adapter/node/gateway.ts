@@ -12,52 +12,32 @@
  * config-file     the configuration file: found, opened, watched
  * state-file      state across restarts
  * replace-file    replaces a file so that no reader sees half of it
- * log-sink        the standard output in batches
  * signals         the signals of the process
  */
 import { isUtf8 } from 'node:buffer'
 import type { Config } from '../../config/config.ts'
-import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
-import { createClock, createGateway } from '../gateway.ts'
-import type { ReloadResult } from './config-file.ts'
+import { createClock, createGateway, type GatewayPlatform } from '../gateway.ts'
 import { createNodeReceive, toNodeResponse } from './messages.ts'
 import { listen } from './server.ts'
 import { keepState } from './state-file.ts'
 import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
-/** A gateway in this process. */
-export interface NodeGateway {
-  readonly port: number
-  /** Serves another configuration from the next request on; those under way finish on the old one. */
-  apply(config: Config): void
-  /** Ends as told by a signal: open streams finish within `settings.drain_timeout`, then everything closes. */
-  close(): Promise<{ readonly cut: number }>
-}
-
-/** What a gateway is made of on Node. */
-interface NodeGatewayOptions {
-  readonly config: Config
-  /** Takes every event; makes the log. */
-  readonly report: Report
-  readonly version: string
+interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'lastReload'> {
   /** Where state is kept across restarts; absent = nowhere. */
   readonly stateFile?: string
-  /** What came of the last reload, for the status page. */
-  readonly lastReload?: () => ReloadResult | undefined
 }
 
 /** Everything impure of a gateway on Node is made here, and nowhere else. */
-export async function startNodeGateway(options: NodeGatewayOptions): Promise<NodeGateway> {
+export async function startNodeGateway(config: Config, { stateFile, ...told }: NodeGatewayOptions) {
   const timers = createTimerWheel()
   const clock = createClock((ms, task) => {
     const timer = timers.set(ms, task)
     return () => timers.clear(timer)
   })
   const store = createMemoryStore({ random: Math.random })
-  const { config, report, stateFile, version, lastReload } = options
-  const kept = stateFile === undefined ? undefined : keepState({ file: stateFile, store, clock, report })
+  const kept = stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log })
   const send = createNodeTransport({ timers })
   const gateway = createGateway(config, {
     clock,
@@ -66,10 +46,8 @@ export async function startNodeGateway(options: NodeGatewayOptions): Promise<Nod
     receive: createNodeReceive(timers),
     toResponse: toNodeResponse,
     isUtf8,
-    log: report,
     expect: store.expect,
-    version,
-    ...(lastReload && { lastReload }),
+    ...told,
   })
   const { host, port } = config.server
   const server = await listen({ app: gateway.app, host, port })
@@ -77,15 +55,16 @@ export async function startNodeGateway(options: NodeGatewayOptions): Promise<Nod
 
   return {
     port: server.port,
-    apply(next) {
+    /** Serves another configuration from the next request on; those under way finish on the old one. */
+    apply(next: Config): void {
       gateway.apply(next)
       drainTimeoutMs = next.settings.drainTimeoutMs
     },
-    async close() {
+    /** Ends as told by a signal: open streams finish within `settings.drain_timeout`, then everything closes. */
+    async close(): Promise<{ readonly cut: number }> {
       gateway.drain()
       const drained = await server.drain(drainTimeoutMs)
-      kept?.stop()
-      kept?.save()
+      await kept?.close()
       await send.close()
       return drained
     },

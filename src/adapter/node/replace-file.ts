@@ -1,22 +1,8 @@
 import * as fs from 'node:fs'
 import { systemCodeOf } from '../../errors.ts'
 
-/** The calls of `node:fs` that a replacement is made of; tests hand in ones that refuse. */
-export type FileCalls = Pick<
-  typeof fs,
-  | 'realpathSync'
-  | 'statSync'
-  | 'openSync'
-  | 'writeSync'
-  | 'fsyncSync'
-  | 'ftruncateSync'
-  | 'fchmodSync'
-  | 'fchownSync'
-  | 'closeSync'
-  | 'renameSync'
-  | 'rmSync'
-  | 'readFileSync'
->
+/** `node:fs`; tests hand in one whose calls refuse. */
+export type FileCalls = typeof fs
 
 /**
  * Replaces the content of a file that exists, so that a reader at any moment, and after a power cut, finds
@@ -28,27 +14,29 @@ export type FileCalls = Pick<
  */
 export function replaceFile(file: string, text: string, calls: FileCalls = fs): void {
   const target = calls.realpathSync(file)
+  const bytes = new TextEncoder().encode(text)
   try {
-    writeAside(target, text, calls)
+    writeAside(target, bytes, calls)
   } catch (error) {
     // With a full disk or a failing one, writing over the only copy would be the end of it.
     if (!refusals.has(systemCodeOf(error) ?? '')) throw error
-    writeInPlace(target, text, calls)
+    writeInPlace(target, bytes, calls)
   }
 }
 
 // Rename over a mount point is EBUSY, across mounts EXDEV; the rest is a directory that takes no new file.
 const refusals: ReadonlySet<string> = new Set(['EBUSY', 'EXDEV', 'EPERM', 'EACCES', 'EROFS'])
 
-function writeAside(target: string, text: string, calls: FileCalls): void {
+function writeAside(target: string, bytes: Uint8Array, calls: FileCalls): void {
   const { uid, gid } = calls.statSync(target)
   const aside = `${target}.${process.pid}.tmp`
   calls.rmSync(aside, { force: true })
   const descriptor = calls.openSync(aside, 'wx', 0o600)
   try {
     try {
-      writeAll(descriptor, text, calls)
-      keepOwner(() => calls.fchownSync(descriptor, uid, gid))
+      writeAll(descriptor, bytes, calls)
+      // Owner and mode are the file system's to refuse (some mounts have neither); the content counts.
+      refusalOf(() => calls.fchownSync(descriptor, uid, gid))
       calls.fsyncSync(descriptor)
     } finally {
       calls.closeSync(descriptor)
@@ -60,12 +48,12 @@ function writeAside(target: string, text: string, calls: FileCalls): void {
   }
 }
 
-function writeInPlace(target: string, text: string, calls: FileCalls): void {
+function writeInPlace(target: string, bytes: Uint8Array, calls: FileCalls): void {
   const before = calls.readFileSync(target)
   const descriptor = calls.openSync(target, 'r+')
   try {
-    keepOwner(() => calls.fchmodSync(descriptor, 0o600))
-    writeAll(descriptor, text, calls)
+    refusalOf(() => calls.fchmodSync(descriptor, 0o600))
+    writeAll(descriptor, bytes, calls)
     calls.fsyncSync(descriptor)
   } catch (error) {
     writeAll(descriptor, before, calls)
@@ -75,19 +63,19 @@ function writeInPlace(target: string, text: string, calls: FileCalls): void {
   }
 }
 
-function writeAll(descriptor: number, content: string | Uint8Array, calls: FileCalls): void {
-  const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content
+function writeAll(descriptor: number, bytes: Uint8Array, calls: FileCalls): void {
   let written = 0
   while (written < bytes.length)
     written += calls.writeSync(descriptor, bytes, written, bytes.length - written, written)
   calls.ftruncateSync(descriptor, bytes.length)
 }
 
-/** Owner and mode are the file system's to refuse (some mounts have neither); the content counts. */
-function keepOwner(change: () => void): void {
+/** The system's code for what it refused, if it did. */
+export function refusalOf(step: () => void): string | undefined {
   try {
-    change()
+    step()
+    return undefined
   } catch (error) {
-    if (systemCodeOf(error) === undefined) throw error
+    return systemCodeOf(error) ?? 'unknown error'
   }
 }

@@ -1,16 +1,6 @@
 import { setInterval } from 'node:timers'
 
-/** The signals of this process, taken over. */
-export interface Signals {
-  /** Resolves with the first one that asks for the end. */
-  readonly toEnd: Promise<string>
-  /** Sets what SIGHUP does; before that it does nothing. */
-  onHangUp(task: () => void): void
-}
-
-/**
- * Under npm one Ctrl-C may come twice, from the terminal and from npm. Nobody's second thought is that quick.
- */
+/** Under npm one Ctrl-C may come twice, from the terminal and from npm. Nobody's second thought is that quick. */
 const SAME_CTRL_C_MS = 100
 
 /** How often the parent is looked at. */
@@ -23,7 +13,7 @@ const PARENT_CHECK_MS = 500
  * Told to stop, npm ends only the shell between itself and us (npm 11, Debian's dash), so a gateway that npm
  * started ends as well when its parent has gone.
  */
-export function takeSignals(): Signals {
+export function takeSignals() {
   let hangUp = (): void => {}
   let first: { readonly signal: string; readonly at: number } | undefined
   const toEnd = new Promise<string>((resolve) => {
@@ -37,18 +27,20 @@ export function takeSignals(): Signals {
     }
     process.on('SIGTERM', end)
     process.on('SIGINT', end)
-    if (process.env.npm_lifecycle_event !== undefined) whenOrphaned(() => end('the end of npm'))
+    if (process.env.npm_lifecycle_event === undefined) return
+    const { ppid } = process
+    const timer = setInterval(() => {
+      if (process.ppid === ppid) return
+      clearInterval(timer)
+      end('the end of npm')
+    }, PARENT_CHECK_MS)
+    timer.unref()
   })
   process.on('SIGHUP', () => hangUp())
-  return { toEnd, onHangUp: (task) => void (hangUp = task) }
-}
-
-function whenOrphaned(task: () => void): void {
-  const { ppid } = process
-  const timer = setInterval(() => {
-    if (process.ppid === ppid) return
-    clearInterval(timer)
-    task()
-  }, PARENT_CHECK_MS)
-  timer.unref()
+  return {
+    /** Resolves with the first one that asks for the end. */
+    toEnd,
+    /** Sets what SIGHUP does; before that it does nothing. */
+    onHangUp: (task: () => void) => void (hangUp = task),
+  }
 }

@@ -1,5 +1,5 @@
-import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { rename, writeFile } from 'node:fs/promises'
+import { readFileSync } from 'node:fs'
+import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { systemCodeOf } from '../../errors.ts'
 import { instantOf, type Clock } from '../../lib/clock.ts'
@@ -7,20 +7,7 @@ import type { Report } from '../../relay/deps.ts'
 import type { MemoryStore } from '../../state/memory.ts'
 import type { KeptState } from '../../state/snapshot.ts'
 
-/** Keeps a store's state in a file. */
-export interface StateFile {
-  /** Writes what is not written yet, now; for the end of the process. */
-  save(): void
-  /** Stops the regular writing. */
-  stop(): void
-}
-
-interface StateFileOptions {
-  readonly file: string
-  readonly store: MemoryStore
-  readonly clock: Clock
-  readonly report: Report
-}
+export type StateFile = ReturnType<typeof keepState>
 
 /**
  * Where state is kept across restarts: `data/state.json` when the configuration is in its usual place below
@@ -42,72 +29,51 @@ const WRITE_EVERY_MS = 1_000
  * A missing or damaged file is none: state is rebuilt by what upstreams answer. A directory that can't be
  * written is one warning.
  */
-export function keepState(options: StateFileOptions): StateFile {
-  const { file, store, clock, report } = options
-  restoreFrom(options)
-  let written = store.changes
-  let isWriting = false
-  let hasWarned = false
-
-  function warn(error: unknown): void {
-    if (hasWarned) return
-    hasWarned = true
-    report({
-      kind: 'notice',
-      level: 'warning',
-      message: `state is not kept across a restart: ${file} can't be written (${systemCodeOf(error) ?? 'unknown error'})`,
-    })
+export function keepState(
+  file: string,
+  store: MemoryStore,
+  { clock, report }: { clock: Clock; report: Report },
+) {
+  const warn = (message: string): void => report({ kind: 'notice', level: 'warning', message })
+  try {
+    const state = JSON.parse(readFileSync(file, 'utf8')) as KeptState
+    if (state.version === 1) store.restore(state, instantOf(clock))
+  } catch (error) {
+    // What can't be read has a code of the system.
+    if (systemCodeOf(error) === undefined)
+      warn(`${file} is damaged and was reset; limits are learned again from the next answers`)
   }
-  const text = (): string => JSON.stringify(store.keep(instantOf(clock)))
+  let written = store.changes
+  let hasWarned = false
+  let writing: Promise<void> | undefined
 
   async function write(): Promise<void> {
-    if (isWriting || store.changes === written) return
-    isWriting = true
-    const upTo = store.changes
+    written = store.changes
+    const text = JSON.stringify(store.keep(instantOf(clock)))
     try {
-      mkdirSync(dirname(file), { recursive: true })
-      await writeFile(`${file}.tmp`, text(), { mode: 0o600 })
+      await mkdir(dirname(file), { recursive: true })
+      await writeFile(`${file}.tmp`, text, { mode: 0o600 })
       await rename(`${file}.tmp`, file)
-      written = upTo
     } catch (error) {
-      written = upTo
-      warn(error)
-    } finally {
-      isWriting = false
+      if (!hasWarned)
+        warn(
+          `state is not kept across a restart: ${file} can't be written (${systemCodeOf(error) ?? 'unknown error'})`,
+        )
+      hasWarned = true
     }
   }
 
-  const timer = setInterval(() => void write(), WRITE_EVERY_MS)
+  const timer = setInterval(() => {
+    if (writing !== undefined || store.changes === written) return
+    writing = write().finally(() => (writing = undefined))
+  }, WRITE_EVERY_MS)
   timer.unref()
   return {
-    save() {
-      try {
-        mkdirSync(dirname(file), { recursive: true })
-        writeFileSync(`${file}.end.tmp`, text(), { mode: 0o600 })
-        renameSync(`${file}.end.tmp`, file)
-      } catch (error) {
-        warn(error)
-      }
+    /** Stops the regular writing, and writes the state a last time. */
+    async close(): Promise<void> {
+      clearInterval(timer)
+      await writing
+      await write()
     },
-    stop: () => clearInterval(timer),
-  }
-}
-
-function restoreFrom({ file, store, clock, report }: StateFileOptions): void {
-  let text: string
-  try {
-    text = readFileSync(file, 'utf8')
-  } catch {
-    return
-  }
-  try {
-    const state = JSON.parse(text) as KeptState
-    if (state.version === 1) store.restore(state, instantOf(clock))
-  } catch {
-    report({
-      kind: 'notice',
-      level: 'warning',
-      message: `${file} is damaged and was reset; limits are learned again from the next answers`,
-    })
   }
 }

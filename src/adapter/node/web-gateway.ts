@@ -61,7 +61,7 @@ export function openFileGateway(brought: FileGatewayOptions): FileGateway {
   for (const warning of warnings) log({ kind: 'notice', level: 'warning', message: problemLine(warning) })
   const clock = createClock()
   const store = createMemoryStore({ random: Math.random })
-  const state = keepState({ file: stateFileOf(file, directory), store, clock, report: log })
+  const state = keepState(stateFileOf(file, directory), store, { clock, report: log })
   let reloader: Reloader | undefined
   const lastReload = () => reloader?.last()
   const gateway = createEdgeGateway(config, {
@@ -105,8 +105,7 @@ async function drainAndSave(gateway: EdgeGateway, { config, store, state }: Shut
   while (gateway.isBusy(store) && performance.now() < deadline) await pause()
   // The last bytes are still on their way to the client.
   await pause()
-  state.stop()
-  state.save()
+  await state.close()
 }
 
 const pause = (): Promise<void> => new Promise((go) => setTimeout(go, POLL_EVERY_MS))

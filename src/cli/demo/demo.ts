@@ -5,47 +5,34 @@
  * demo      the command: its configuration, and what it tells
  * upstream  a pretended upstream: what it answers, how quick it is, what it limits
  */
-import { startNodeGateway, type NodeGateway } from '../../adapter/node/gateway.ts'
+import { startNodeGateway } from '../../adapter/node/gateway.ts'
 import { takeSignals } from '../../adapter/node/signals.ts'
 import type { Config } from '../../config/config.ts'
 import { loadConfig } from '../../config/load.ts'
 import { problemLine } from '../../config/problem.ts'
 import { systemCodeOf } from '../../errors.ts'
-import { listenAt, listenFailure, type ListenOptions } from '../arguments.ts'
-import { createLogOutput, type LogOutput } from '../log-output.ts'
-import { packageVersion } from '../package-files.ts'
+import type { Report } from '../../relay/deps.ts'
+import { listenFailure, type Command } from '../arguments.ts'
+import { createLogOutput } from '../log-output.ts'
 import { installCrashHandlers, printFailure } from '../process.ts'
 import { profiles, startPretendUpstream, type PretendUpstream } from './upstream.ts'
-
-/** Ports tried after the one that is taken. */
-const MORE_PORTS = 20
-const USUAL_PORT = 2081
-const LAST_PORT = 65_535
 
 /**
  * Serves the gateway in front of three pretend upstreams of this process until a signal ends it. Needs no
  * key and no file, and writes none. A taken port is no obstacle: the next free one is said.
  */
-export async function runDemo(options: ListenOptions): Promise<number> {
+export async function runDemo({ port: wanted = 2081 }: Command): Promise<number> {
   const signals = takeSignals()
-  const at = listenAt(options)
-  if ('misuse' in at) return printFailure([`aiload: ${at.misuse}`], 2)
-  const wanted = at.port ?? USUAL_PORT
-  const log = createLogOutput('pretty')
-  installCrashHandlers({
-    log: (message) => log.report({ kind: 'notice', level: 'error', message }),
-    flush: log.flush,
-  })
+  const log = createLogOutput(true)
+  installCrashHandlers(log)
 
   const upstreams = await Promise.all(profiles.map(startPretendUpstream))
-  const gateway = await startOnFreePort(wanted, { upstreams, log })
-  if ('failure' in gateway) {
-    await Promise.all(upstreams.map((upstream) => upstream.close()))
-    return printFailure([gateway.failure])
+  const gateway = await startOnFreePort(wanted, upstreams, log.report)
+  if (typeof gateway === 'string') {
+    for (const upstream of upstreams) upstream.close()
+    return printFailure(gateway)
   }
-  const { port } = gateway
-  const isElsewhere = wanted !== 0 && wanted !== port
-  log.say(demoText({ port, upstreams, ...(isElsewhere ? { insteadOf: wanted } : {}) }).split('\n'))
+  log.say(demoText(upstreams, gateway.port, wanted).split('\n'))
   log.flush()
 
   // A terminal that was closed ends the demo, which has nothing to reload.
@@ -56,60 +43,33 @@ export async function runDemo(options: ListenOptions): Promise<number> {
   process.exit(0)
 }
 
-interface Parts {
-  readonly upstreams: readonly PretendUpstream[]
-  readonly log: LogOutput
-}
-
-async function startOnFreePort(
-  wanted: number,
-  { upstreams, log }: Parts,
-): Promise<NodeGateway | { readonly failure: string }> {
-  const last = wanted === 0 ? 0 : Math.min(wanted + MORE_PORTS, LAST_PORT)
+/** The gateway, or why there is none. */
+async function startOnFreePort(wanted: number, upstreams: readonly PretendUpstream[], log: Report) {
+  const last = wanted === 0 ? 0 : Math.min(wanted + 20, 65_535)
   for (let port = wanted; ; port += 1) {
     const config = demoConfig(upstreams, port)
     try {
-      return await startNodeGateway({ config, report: log.report, version: packageVersion() })
+      return await startNodeGateway(config, { log })
     } catch (error) {
-      if (!isTaken(error) || port === last) return { failure: listenFailure(error, config.server) }
+      if (systemCodeOf(error) !== 'EADDRINUSE' || port === last) return listenFailure(error, config.server)
     }
   }
 }
 
-const isTaken = (error: unknown): boolean => systemCodeOf(error) === 'EADDRINUSE'
-
-/** What the demo shows to a newcomer. */
-interface DemoInfo {
-  readonly port: number
-  /** The port that was wanted and taken, when it is another. */
-  readonly insteadOf?: number
-  readonly upstreams: readonly PretendUpstream[]
-}
-
-const profileText = (upstreams: readonly PretendUpstream[]): string =>
-  upstreams
-    .map(({ profile }) => `  ${profile.name.padEnd(8)} ${descriptions[profile.name] ?? profile.model}`)
-    .join('\n')
-
-const descriptions: Readonly<Record<string, string>> = {
-  quick: 'first word after 0.1 s',
-  slow: 'first word after 2 s, then word by word',
-  limited: '5 requests a minute, then 429',
-}
-
 /** What to type and what to watch; every line works as it stands, in sh, bash and zsh. */
-function demoText({ port, insteadOf, upstreams }: DemoInfo): string {
+function demoText(upstreams: readonly PretendUpstream[], port: number, wanted: number): string {
   const base = `http://localhost:${port}/v1`
   const auth = `-H 'authorization: Bearer ${demoToken}'`
   const ask = (body: string): string => `${base}/chat/completions ${auth} -d '${body}'`
   const question = '"model":"auto","messages":[{"role":"user","content":"Who are you?"}]'
   const quick = upstreams.find(({ profile }) => profile.name === 'quick')?.url
   const format = String.raw`%{http_code} %header{x-aiload-upstream} after %header{x-aiload-attempts} attempt(s), %{time_total} s\n`
-  const taken = insteadOf === undefined ? '' : ` (port ${insteadOf} is taken by another program)`
+  const taken = wanted === 0 || wanted === port ? '' : ` (port ${wanted} is taken by another program)`
+  const list = upstreams.map(({ profile }) => `  ${profile.name.padEnd(8)} ${profile.summary}`).join('\n')
 
   return `AILoad demo: the gateway listens on ${base}${taken}
 In front of three pretend upstreams, chosen by round_robin without affinity:
-${profileText(upstreams)}
+${list}
 No key is needed and nothing is written. The token is ${demoToken}. Ctrl-C ends it.
 
 Ask, in another terminal:
@@ -150,7 +110,7 @@ function demoConfig(upstreams: readonly PretendUpstream[], port: number): Config
     auth_token: demoToken,
     models: upstreams.map(({ profile, url }) => ({
       name: profile.name,
-      model: profile.model,
+      model: `demo-${profile.name}`,
       base_url: `${url}/v1`,
       endpoints: ['chat'],
     })),

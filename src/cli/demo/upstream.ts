@@ -2,54 +2,62 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
+import { recordOf } from '../../config/problem.ts'
 
-/** A pretend vendor: a real HTTP server that speaks OpenAI's chat format. */
-export interface PretendUpstream {
-  readonly profile: UpstreamProfile
-  /** `http://127.0.0.1:port`; the API is below `/v1`, and a POST to `/break` breaks or mends it. */
-  readonly url: string
-  close(): Promise<void>
-}
+export type PretendUpstream = Awaited<ReturnType<typeof startPretendUpstream>>
 
-/** Starts one on a free port of the loopback address. */
-export async function startPretendUpstream(profile: UpstreamProfile): Promise<PretendUpstream> {
-  const allow = createMinuteLimit(profile.perMinute ?? Infinity, () => performance.now())
+/** Starts a pretend vendor on a free port of the loopback address: a real HTTP server that speaks OpenAI's chat format. */
+export async function startPretendUpstream(profile: Profile) {
+  const { name, perMinute } = profile
+  const allow = createMinuteLimit(perMinute, () => performance.now())
   let isBroken = false
 
   async function answer(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
-    const text = await bodyText(incoming)
+    const body = await text(incoming)
+    const refuse = (status: number, code: string, message: string): void => {
+      outgoing.writeHead(status, { 'content-type': 'application/json' })
+      outgoing.end(JSON.stringify({ error: { message, type: 'demo_error', param: null, code } }))
+    }
     if (incoming.method === 'POST' && incoming.url === '/break') {
       isBroken = !isBroken
-      return void outgoing.end(
-        isBroken ? `${profile.name} answers 500 from now on\n` : `${profile.name} works again\n`,
-      )
+      return void outgoing.end(isBroken ? `${name} answers 500 from now on\n` : `${name} works again\n`)
     }
-    if (incoming.method !== 'POST' || incoming.url !== '/v1/chat/completions') {
-      return sendError(outgoing, {
-        status: 404,
-        code: 'not_found',
-        message: 'This demo upstream serves chat completions only.',
-      })
+    if (incoming.method !== 'POST' || incoming.url !== '/v1/chat/completions')
+      return refuse(404, 'not_found', 'This demo upstream serves chat completions only.')
+    if (isBroken) return refuse(500, 'server_error', 'Broken for the demo.')
+    const chatRequest = parseChatRequest(body)
+    if (chatRequest === undefined)
+      return refuse(400, 'invalid_request', 'The body must be a JSON object with messages.')
+    const { isAllowed, left, resetMs } = allow()
+    if (perMinute < Infinity) {
+      // OpenAI's headers; the reset is a duration.
+      outgoing.setHeader('x-ratelimit-limit-requests', perMinute)
+      outgoing.setHeader('x-ratelimit-remaining-requests', left)
+      outgoing.setHeader('x-ratelimit-reset-requests', `${(resetMs / 1000).toFixed(3)}s`)
     }
-    if (isBroken)
-      return sendError(outgoing, { status: 500, code: 'server_error', message: 'Broken for the demo.' })
-    const chatRequest = parseChatRequest(text)
-    if (chatRequest === undefined) {
-      return sendError(outgoing, {
-        status: 400,
-        code: 'invalid_request',
-        message: 'The body must be a JSON object with messages.',
-      })
+    if (!isAllowed) {
+      outgoing.setHeader('retry-after', Math.ceil(resetMs / 1000))
+      return refuse(429, 'rate_limit_exceeded', `Rate limit reached: ${perMinute} requests a minute.`)
     }
-    const allowance = allow()
-    if (profile.perMinute !== undefined) setLimitHeaders(outgoing, profile.perMinute, allowance)
-    if (!allowance.isAllowed) {
-      outgoing.setHeader('retry-after', Math.ceil(allowance.resetMs / 1000))
-      const message = `Rate limit reached: ${profile.perMinute} requests a minute.`
-      return sendError(outgoing, { status: 429, code: 'rate_limit_exceeded', message })
+    const gone = new AbortController()
+    outgoing.once('close', () => gone.abort())
+    const { signal } = gone
+    const id = `chatcmpl-${randomUUID().slice(0, 8)}`
+    const completion = completionOf(chatRequest, profile, { id, created: Math.floor(Date.now() / 1000) })
+    await pause(profile.thinkingMs, undefined, { signal })
+    if (!chatRequest.stream) {
+      outgoing.setHeader('content-type', 'application/json')
+      return void outgoing.end(completion.whole)
     }
-    await answerChat(outgoing, chatRequest, profile)
+    outgoing.setHeader('content-type', 'text/event-stream')
+    outgoing.write(completion.opening)
+    for (const word of completion.words) {
+      outgoing.write(word)
+      await pause(profile.wordMs, undefined, { signal })
+    }
+    outgoing.end(completion.closing)
   }
 
   const server = createServer((incoming, outgoing) => {
@@ -60,78 +68,19 @@ export async function startPretendUpstream(profile: UpstreamProfile): Promise<Pr
   await once(server, 'listening')
   return {
     profile,
+    /** The API is below `/v1`, and a POST to `/break` breaks or mends it. */
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    async close() {
-      const closed = once(server, 'close')
-      server.close()
-      server.closeAllConnections()
-      await closed
-    },
+    close: () => void server.close(),
   }
-}
-
-async function answerChat(
-  outgoing: ServerResponse,
-  chatRequest: ChatRequest,
-  profile: UpstreamProfile,
-): Promise<void> {
-  const left = new AbortController()
-  outgoing.once('close', () => left.abort())
-  const { signal } = left
-  const id = `chatcmpl-${randomUUID().slice(0, 8)}`
-  const completion = completionOf(chatRequest, profile, { id, created: Math.floor(Date.now() / 1000) })
-  await pause(profile.thinkingMs, undefined, { signal })
-  if (!chatRequest.stream) {
-    outgoing.setHeader('content-type', 'application/json')
-    return void outgoing.end(completion.whole)
-  }
-  outgoing.setHeader('content-type', 'text/event-stream')
-  outgoing.write(completion.opening)
-  for (const word of completion.words) {
-    outgoing.write(word)
-    await pause(profile.wordMs, undefined, { signal })
-  }
-  outgoing.end(completion.closing)
-}
-
-/** OpenAI's rate limit headers; the reset is a duration. */
-function setLimitHeaders(outgoing: ServerResponse, perMinute: number, { left, resetMs }: Allowance): void {
-  outgoing.setHeader('x-ratelimit-limit-requests', perMinute)
-  outgoing.setHeader('x-ratelimit-remaining-requests', left)
-  outgoing.setHeader('x-ratelimit-reset-requests', `${(resetMs / 1000).toFixed(3)}s`)
-}
-
-interface PretendError {
-  readonly status: number
-  readonly code: string
-  readonly message: string
-}
-
-function sendError(outgoing: ServerResponse, { status, code, message }: PretendError): void {
-  outgoing.writeHead(status, { 'content-type': 'application/json' })
-  outgoing.end(JSON.stringify({ error: { message, type: 'demo_error', param: null, code } }))
-}
-
-async function bodyText(incoming: IncomingMessage): Promise<string> {
-  incoming.setEncoding('utf8')
-  let text = ''
-  for await (const part of incoming) text += part
-  return text
-}
-
-/** How a request stands with a limit. */
-interface Allowance {
-  readonly isAllowed: boolean
-  /** Requests left in this window, this one taken off. */
-  readonly left: number
-  /** Until all of them are there again, in ms; never 0. */
-  readonly resetMs: number
 }
 
 const MINUTE_MS = 60_000
 
-/** Counts requests in windows of a minute, each begun by the first request after the last. `now` is in ms. */
-export function createMinuteLimit(perMinute: number, now: () => number): () => Allowance {
+/**
+ * Counts requests in windows of a minute, each begun by the first request after the last. `now` is in ms. A request is
+ * told how many are left in its window, itself taken off, and how many ms until all of them are there again: never 0.
+ */
+export function createMinuteLimit(perMinute: number, now: () => number) {
   let opened = -Infinity
   let taken = 0
   return () => {
@@ -145,57 +94,53 @@ export function createMinuteLimit(perMinute: number, now: () => number): () => A
   }
 }
 
-/** A chat request as far as a pretend upstream cares. */
-interface ChatRequest {
-  readonly question: string
-  readonly stream: boolean
-  readonly includeUsage: boolean
-  readonly inputTokens: number
-  /** Words that may be answered. */
-  readonly most: number
-}
+type ChatRequest = NonNullable<ReturnType<typeof parseChatRequest>>
 
-/** Reads a request; undefined when it is no JSON object with messages. */
-export function parseChatRequest(text: string): ChatRequest | undefined {
-  const body = objectOf(text)
-  if (body === undefined || !Array.isArray(body.messages)) return undefined
-  const last = body.messages.findLast((message: unknown) => isObject(message) && message.role === 'user')
-  const most = body.max_completion_tokens ?? body.max_tokens
+/** A chat request as far as a pretend upstream cares; undefined when it is no JSON object with messages. */
+export function parseChatRequest(body: string) {
+  const { messages, stream, stream_options, max_tokens, max_completion_tokens } = recordOf(parsed(body))
+  if (!Array.isArray(messages)) return undefined
+  const last = recordOf(messages.findLast((message: unknown) => recordOf(message).role === 'user'))
+  const most = max_completion_tokens ?? max_tokens
   return {
-    question: contentText(isObject(last) ? last.content : ''),
-    stream: body.stream === true,
-    includeUsage: isObject(body.stream_options) && body.stream_options.include_usage === true,
-    inputTokens: Math.ceil(text.length / 4),
+    question: contentText(last.content),
+    stream: stream === true,
+    includeUsage: recordOf(stream_options).include_usage === true,
+    inputTokens: Math.ceil(body.length / 4),
+    /** Words that may be answered. */
     most: typeof most === 'number' && most > 0 ? most : Infinity,
   }
 }
 
-/** An answer, ready to be sent whole or in pieces. */
-interface ChatCompletion {
-  /** The answer to a request without `stream`. */
-  readonly whole: string
-  /** The events of a stream before the first word, for each word, and after the last. */
-  readonly opening: string
-  readonly words: readonly string[]
-  readonly closing: string
+function parsed(body: string): unknown {
+  try {
+    return JSON.parse(body)
+  } catch {
+    return undefined
+  }
 }
 
-/** Writes an answer in OpenAI's format; `created` is in epoch seconds. */
-export function completionOf(
-  chatRequest: ChatRequest,
-  profile: UpstreamProfile,
-  { id, created }: { id: string; created: number },
-): ChatCompletion {
-  const all = piecesOf(answerTo(chatRequest.question, profile))
-  const pieces = all.slice(0, chatRequest.most)
+/** Content is a text or a list of parts. */
+function contentText(content: unknown): string {
+  const texts = Array.isArray(content) ? content.map((part) => recordOf(part).text) : [content]
+  return texts.map((text) => (typeof text === 'string' ? text : '')).join(' ')
+}
+
+/**
+ * Writes an answer in OpenAI's format: `whole` without `stream`, or the events of a stream before the first word, for each
+ * word, and after the last. `created` is in epoch seconds.
+ */
+export function completionOf(request: ChatRequest, profile: Profile, made: { id: string; created: number }) {
+  const all = piecesOf(answerTo(request.question, profile))
+  const pieces = all.slice(0, request.most)
   const finish_reason = pieces.length < all.length ? 'length' : 'stop'
   const usage = {
-    prompt_tokens: chatRequest.inputTokens,
+    prompt_tokens: request.inputTokens,
     completion_tokens: pieces.length,
-    total_tokens: chatRequest.inputTokens + pieces.length,
+    total_tokens: request.inputTokens + pieces.length,
   }
   const message = { role: 'assistant', content: pieces.join('') }
-  const head = { id, created, model: profile.model }
+  const head = { ...made, model: `demo-${profile.name}` }
   const event = (choices: readonly object[], more: object = {}): string =>
     `data: ${JSON.stringify({ ...head, object: 'chat.completion.chunk', choices, ...more })}\n\n`
   const chunk = (delta: object, finish: string | null = null): string =>
@@ -209,30 +154,9 @@ export function completionOf(
     }),
     opening: chunk({ role: 'assistant', content: '' }),
     words: pieces.map((content) => chunk({ content })),
-    closing: `${chunk({}, finish_reason)}${chatRequest.includeUsage ? event([], { usage }) : ''}data: [DONE]\n\n`,
+    closing: `${chunk({}, finish_reason)}${request.includeUsage ? event([], { usage }) : ''}data: [DONE]\n\n`,
   }
 }
-
-function objectOf(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return isObject(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}
-
-/** Content is a text or a list of parts. */
-function contentText(content: unknown): string {
-  if (typeof content === 'string') return content
-  if (!Array.isArray(content)) return ''
-  return content
-    .map((part: unknown) => (isObject(part) && typeof part.text === 'string' ? part.text : ''))
-    .join(' ')
-}
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** What the pretend upstreams can talk about; the first that the question fits is told, else the last. */
 const topics: readonly (readonly [RegExp, string])[] = [
@@ -263,7 +187,7 @@ const topics: readonly (readonly [RegExp, string])[] = [
 ]
 
 /** A short answer to the question, which says who wrote it. */
-export function answerTo(question: string, profile: UpstreamProfile): string {
+export function answerTo(question: string, profile: Profile): string {
   const [, text = ''] = topics.find(([about]) => about.test(question)) ?? []
   return `${profile.introduction} ${text}`
 }
@@ -271,41 +195,37 @@ export function answerTo(question: string, profile: UpstreamProfile): string {
 /** A text in pieces as a model would stream it: a word each, with the blank before it. */
 export const piecesOf = (text: string): string[] => text.match(/\s*\S+/g) ?? []
 
-/** What a pretend upstream is like. */
-interface UpstreamProfile {
-  readonly name: string
-  readonly model: string
-  /** From the request to the first word, in ms. */
-  readonly thinkingMs: number
-  /** Between two words of a stream, in ms. */
-  readonly wordMs: number
-  /** Requests in a minute; absent = as many as come. */
-  readonly perMinute?: number
-  /** How it speaks of itself. */
-  readonly introduction: string
-}
-
-export const profiles: readonly UpstreamProfile[] = [
+/** What the pretend upstreams are like. */
+export const profiles = [
   {
     name: 'quick',
-    model: 'demo-quick',
-    thinkingMs: 100,
-    wordMs: 15,
+    /** What the demo says of it. */
+    summary: 'first word after 0.1 s',
+    /** How it speaks of itself. */
     introduction: 'This is the quick upstream: my first word takes a tenth of a second.',
+    /** From the request to the first word, in ms. */
+    thinkingMs: 100,
+    /** Between two words of a stream, in ms. */
+    wordMs: 15,
+    /** Requests in a minute. */
+    perMinute: Infinity,
   },
   {
     name: 'slow',
-    model: 'demo-slow',
+    summary: 'first word after 2 s, then word by word',
+    introduction: 'This is the slow upstream: I think for two seconds, then words drip.',
     thinkingMs: 2_000,
     wordMs: 60,
-    introduction: 'This is the slow upstream: I think for two seconds, then words drip.',
+    perMinute: Infinity,
   },
   {
     name: 'limited',
-    model: 'demo-limited',
+    summary: '5 requests a minute, then 429',
+    introduction: 'This is the limited upstream: I take five requests a minute.',
     thinkingMs: 300,
     wordMs: 25,
     perMinute: 5,
-    introduction: 'This is the limited upstream: I take five requests a minute.',
   },
 ]
+
+type Profile = (typeof profiles)[number]

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { expect, test } from 'vitest'
 
-const sink = new URL('../../../src/adapter/node/log-sink.ts', import.meta.url).href
+const sink = new URL('../../src/cli/log-output.ts', import.meta.url).href
 
 /** A process of its own: what is tested is how a log behaves when one ends. */
 function run(script: string): ChildProcess {
