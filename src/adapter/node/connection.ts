@@ -187,7 +187,8 @@ export function createConnect(ca: string | undefined): Connect {
   function connectTls({ hostname, port }: Address, onread: net.OnReadOpts): net.Socket {
     const key = `${hostname}:${port}`
     const session = sessions.get(key)
-    const socket = tls.connect({
+    // Node's types do not know that the options of a socket are options of TLS.
+    const options: tls.ConnectionOptions & { onread: net.OnReadOpts } = {
       host: hostname,
       port: Number(port || 443),
       ALPNProtocols: ['http/1.1'],
@@ -195,10 +196,9 @@ export function createConnect(ca: string | undefined): Connect {
       ...(net.isIP(hostname) === 0 && { servername: hostname }),
       ...(session && { session }),
       ...(ca !== undefined && { ca }),
-      // Node's types do not know it.
-      ...{ onread },
-    })
-    return socket.on('session', (fresh) => {
+      onread,
+    }
+    return tls.connect(options).on('session', (fresh) => {
       if (sessions.size >= TLS_SESSION_LIMIT) sessions.clear()
       sessions.set(key, fresh)
     })
