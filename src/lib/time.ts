@@ -1,14 +1,17 @@
-const millisecondsOf: Readonly<Record<string, number>> = {
-  ns: 1e-6,
-  us: 1e-3,
-  µs: 1e-3,
-  μs: 1e-3,
-  ms: 1,
-  s: 1_000,
-  m: 60_000,
-  h: 3_600_000,
-  d: 86_400_000,
-}
+const units: readonly (readonly [ms: number, ...words: string[]])[] = [
+  [1e-6, 'ns'],
+  [1e-3, 'us', 'µs', 'μs'],
+  [1, 'ms', 'msec', 'millisecond', 'milliseconds'],
+  [1_000, 's', 'sec', 'secs', 'second', 'seconds'],
+  [60_000, 'm', 'min', 'mins', 'minute', 'minutes'],
+  [3_600_000, 'h', 'hr', 'hrs', 'hour', 'hours'],
+  [86_400_000, 'd', 'day', 'days'],
+]
+
+/** How many ms each unit of time has, by its short names and its English words. */
+export const UNIT_MS: ReadonlyMap<string, number> = new Map(
+  units.flatMap(([ms, ...words]) => words.map((word) => [word, ms] as const)),
+)
 
 const longestDuration = 64
 const plainSeconds = /^\d+(?:\.\d+)?$/
@@ -25,10 +28,9 @@ export function wholeMs(ms: number): number {
 
 /**
  * The length in ms of a Go duration (`1h5m25.152s`, `6m0s`, `547ms`, `12µs`, `0s`) or of plain seconds (`57`,
- * `11.38`): whole, rounded up, never negative.
+ * `11.38`): whole, rounded up, never negative. Undefined for anything else, and over 64 characters.
  *
- * The grammar is that of Go's time.ParseDuration without a sign, with `d` for 24 hours in addition; both
- * spellings of the micro sign count. Undefined for anything else: empty, signed, `1e3`, over 64 characters.
+ * The grammar is that of Go's time.ParseDuration without a sign, with `d` for 24 hours in addition.
  */
 export function durationMs(text: string): number | undefined {
   const trimmed = text.length > longestDuration ? '' : text.trim()
@@ -36,14 +38,13 @@ export function durationMs(text: string): number | undefined {
   if (!wholeDuration.test(trimmed)) return undefined
   let total = 0
   for (const [, amount, unit = ''] of trimmed.matchAll(part))
-    total += Number(amount) * (millisecondsOf[unit] ?? 0)
+    total += Number(amount) * (UNIT_MS.get(unit) ?? 0)
   return wholeMs(total)
 }
 
-const isoDate =
-  /^(?<year>\d{4})-(?<month>\d\d)-(?<day>\d\d)(?:[T ](?<hour>\d\d):(?<minute>\d\d)(?::(?<second>\d\d(?:\.\d{1,9})?))?)? ?(?:Z|UTC|GMT|(?<sign>[+-])(?<zoneHour>\d\d):?(?<zoneMinute>\d\d))?$/i
-
-const httpDates: readonly RegExp[] = [
+/** ISO 8601, then the three HTTP dates of RFC 9110 §5.6.7. */
+const dateForms: readonly RegExp[] = [
+  /^(?<year>\d{4})-(?<month>\d\d)-(?<day>\d\d)(?:[T ](?<hour>\d\d):(?<minute>\d\d)(?::(?<second>\d\d(?:\.\d{1,9})?))?)? ?(?:Z|UTC|GMT|(?<sign>[+-])(?<zoneHour>\d\d):?(?<zoneMinute>\d\d))?$/i,
   /^[a-z]{3}, (?<day>\d\d) (?<name>[a-z]{3}) (?<year>\d{4}) (?<hour>\d\d):(?<minute>\d\d):(?<second>\d\d) (?:GMT|UTC)$/i,
   /^[a-z]{6,9}, (?<day>\d\d)-(?<name>[a-z]{3})-(?<year>\d\d) (?<hour>\d\d):(?<minute>\d\d):(?<second>\d\d) (?:GMT|UTC)$/i,
   /^[a-z]{3} (?<name>[a-z]{3}) (?<day>[ \d]\d) (?<hour>\d\d):(?<minute>\d\d):(?<second>\d\d) (?<year>\d{4})$/i,
@@ -54,26 +55,35 @@ const monthNames = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep
 /** The longest form is the ISO one with nanoseconds and an offset. */
 const longestDate = 40
 
-type DateFields = Readonly<Record<string, string | undefined>>
-
-/** The epoch in ms of fields read as UTC; undefined for a day or an hour that no calendar has. */
-function utcMs(fields: DateFields, year: number, month: number): number | undefined {
-  const day = Number(fields['day'])
-  const hour = Number(fields['hour'] ?? 0)
-  const minute = Number(fields['minute'] ?? 0)
-  const second = Number(fields['second'] ?? 0)
-  const midnight = new Date(Date.UTC(year, month - 1, day))
-  const onCalendar = year >= 100 && midnight.getUTCMonth() === month - 1
-  // A leap second (:60) is a valid time of day in both grammars.
-  if (!onCalendar || hour > 23 || minute > 59 || second >= 61) return undefined
-  return midnight.getTime() + (hour * 60 + minute) * 60_000 + wholeMs(second * 1_000)
+/**
+ * The epoch in ms of a date that a server wrote: ISO 8601 (`2026-07-10T04:00:00Z`, with a blank for the `T`,
+ * without seconds or time, with fractions or an offset) or one of the HTTP dates.
+ *
+ * A date without a zone is read as UTC. `wallNow` (epoch in ms) only decides the century of a two-digit year;
+ * the name of the weekday is not checked. Undefined for anything else, such as 30 February or 25 o'clock.
+ */
+export function wallDateMs(text: string, wallNow: number): number | undefined {
+  const trimmed = text.length > longestDate ? '' : text.trim()
+  for (const form of dateForms) {
+    const fields = form.exec(trimmed)?.groups
+    if (fields !== undefined) return epochMs(fields, wallNow)
+  }
+  return undefined
 }
 
-function isoMs(fields: DateFields): number | undefined {
-  const utc = utcMs(fields, Number(fields['year']), Number(fields['month']))
-  const zoneMinutes = Number(fields['zoneHour'] ?? 0) * 60 + Number(fields['zoneMinute'] ?? 0)
-  if (utc === undefined || zoneMinutes > 24 * 60) return undefined
-  return fields['sign'] === '-' ? utc + zoneMinutes * 60_000 : utc - zoneMinutes * 60_000
+/** Undefined for a day or an hour that no calendar has. */
+function epochMs(fields: Readonly<Record<string, string | undefined>>, wallNow: number): number | undefined {
+  const numberOf = (name: string): number => Number(fields[name] ?? 0)
+  const month = numberOf('month') || monthNames.indexOf((fields['name'] ?? '').toLowerCase()) + 1
+  const year = fullYear(fields['year'] ?? '', wallNow)
+  const [hour, minute, second] = [numberOf('hour'), numberOf('minute'), numberOf('second')]
+  const midnight = new Date(Date.UTC(year, month - 1, numberOf('day')))
+  const isOnCalendar = year >= 100 && midnight.getUTCMonth() === month - 1
+  const zoneMinutes = numberOf('zoneHour') * 60 + numberOf('zoneMinute')
+  // A leap second (:60) is a valid time of day in both grammars.
+  if (!isOnCalendar || hour > 23 || minute > 59 || second >= 61 || zoneMinutes > 24 * 60) return undefined
+  const east = fields['sign'] === '-' ? -zoneMinutes : zoneMinutes
+  return midnight.getTime() + (hour * 60 + minute - east) * 60_000 + wholeMs(second * 1_000)
 }
 
 /** RFC 9110 §5.6.7: a two-digit year more than 50 years ahead is the latest past year that ends so. */
@@ -81,29 +91,6 @@ function fullYear(year: string, wallNow: number): number {
   if (year.length > 2) return Number(year)
   const latest = new Date(wallNow).getUTCFullYear() + 50
   return latest - ((latest - Number(year)) % 100)
-}
-
-function httpMs(fields: DateFields, wallNow: number): number | undefined {
-  const month = monthNames.indexOf((fields['name'] ?? '').toLowerCase()) + 1
-  return utcMs(fields, fullYear(fields['year'] ?? '', wallNow), month)
-}
-
-/**
- * The epoch in ms of a date that a server wrote: ISO 8601 (`2026-07-10T04:00:00Z`, with a blank for the `T`,
- * without seconds or time, with fractions or an offset) or one of the three HTTP dates of RFC 9110 §5.6.7.
- *
- * A date without a zone is read as UTC. `wallNow` (epoch in ms) only decides the century of a two-digit year;
- * the name of the weekday is not checked. Undefined for anything else, such as 30 February or 25 o'clock.
- */
-export function wallDateMs(text: string, wallNow: number): number | undefined {
-  const trimmed = text.length > longestDate ? '' : text.trim()
-  const iso = isoDate.exec(trimmed)?.groups
-  if (iso !== undefined) return isoMs(iso)
-  for (const form of httpDates) {
-    const fields = form.exec(trimmed)?.groups
-    if (fields !== undefined) return httpMs(fields, wallNow)
-  }
-  return undefined
 }
 
 const dayMs = 86_400_000

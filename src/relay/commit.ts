@@ -124,7 +124,7 @@ function failureIn(
   { headers }: UpstreamResponse,
   { wallNow }: CommitOptions,
 ): Failure | undefined {
-  return classifyStreamError({ event, data, headers, wallNow })
+  return classifyStreamError({ event, data }, headers, wallNow)
 }
 
 /**

@@ -1,11 +1,11 @@
 import type { HeaderBag } from '../lib/headers.ts'
 import { durationMs } from '../lib/time.ts'
-import { proseWaitMs, resetMs, retryAfterMs } from './retry-after.ts'
+import { longestWait, proseWaitMs, resetMs, retryAfterMs } from './retry-after.ts'
 
 /** A quota that Gemini names as spent, such as `GenerateRequestsPerDayPerProjectPerModel-FreeTier`. */
 export interface SpentQuota {
   readonly id: string
-  readonly limit?: number
+  readonly limit: number | undefined
 }
 
 /** What a vendor's error says, whatever envelope it came in. Absent texts are empty. */
@@ -17,26 +17,24 @@ export interface UpstreamErrorText {
   readonly type: string
   /** Numbers are spelt out: `4006`. */
   readonly code: string
-  readonly param: string
   /** An HTTP status that the body claims, 400…599. */
-  readonly status?: number
+  readonly status?: number | undefined
   /** The longest wait that the body asks for, in ms from now. */
-  readonly retryMs?: number
+  readonly retryMs?: number | undefined
   readonly spent: readonly SpentQuota[]
   /** Headers that the body quotes (OpenRouter), lower-case. */
   readonly headers: HeaderBag
 }
 
-export type JsonObject = Readonly<Record<string, unknown>>
-
 const longestBody = 65_536
 const longestMessage = 2_000
+/** More entries of a list or of quoted headers than this are not looked at. */
+const mostEntries = 50
 const emptyErrorText: UpstreamErrorText = {
   form: 'empty',
   message: '',
   type: '',
   code: '',
-  param: '',
   spent: [],
   headers: {},
 }
@@ -44,9 +42,7 @@ const emptyErrorText: UpstreamErrorText = {
 /**
  * Reads an error body: OpenAI's envelope, flat objects, Gemini's arrays, Cloudflare's lists, problem details,
  * a bare string, plain text, HTML, or nothing. Only the first 64 KiB are looked at; JSON that is cut there or
- * broken is searched for the fields that matter.
- *
- * Never throws, whatever the bytes are.
+ * broken is searched for the fields that matter. Never throws.
  *
  * @param wallNow epoch ms, for dates in the body
  */
@@ -54,123 +50,96 @@ export function readErrorText(body: Uint8Array | undefined, wallNow: number): Up
   const text = new TextDecoder().decode(body?.subarray(0, longestBody)).trim()
   if (text === '') return emptyErrorText
   if (text.startsWith('<')) return { ...emptyErrorText, form: 'html' }
-  if (!/^[{["]/.test(text)) return plainErrorText(text, wallNow)
-  return errorTextOf(parsedJson(text) ?? salvaged(text), wallNow)
+  return errorTextOf(/^[{["]/.test(text) ? (parsedJson(text) ?? salvaged(text)) : text, wallNow)
 }
 
-/** The same from JSON that is parsed already, such as an event of a stream. */
+/** The same from JSON that is parsed already, such as an event of a stream, or from plain text. */
 export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText {
-  const outer = firstJsonObject(value)
-  if (outer === undefined)
-    return typeof value === 'string' ? plainErrorText(value, wallNow) : { ...emptyErrorText, form: 'json' }
-  const inner = innerOf(outer)
-  const details = jsonObjectsIn(inner['details'])
-  const metadata = jsonObjectOf(inner['metadata']) ?? {}
-  const problem =
-    firstJsonObject(inner['detail']) ?? firstJsonObject(jsonObjectOf(inner['message'])?.['detail']) ?? {}
-  const message = [
-    sayingOf(inner) || stringOf(problem['msg']) || sayingOf(outer),
-    quotedError(metadata['raw']),
-  ]
-  const code = stringOf(details.find((detail) => 'reason' in detail)?.['reason']) || wordOf(inner['code'])
-  const read = {
-    form: 'json' as const,
-    message: message.filter(Boolean).join('\n'),
-    type: stringOf(inner['type']) || stringOf(problem['type']) || statusName(inner['status']),
-    code: code || wordOf(outer['code']),
-    param: stringOf(inner['param']),
-    spent: details.flatMap(spentIn),
-    headers: quotedHeaders(metadata['headers']),
+  if (typeof value === 'string') {
+    const message = value.slice(0, longestMessage)
+    return { ...emptyErrorText, form: 'text', message, retryMs: proseWaitMs(message, wallNow) }
   }
-  const status = [
-    inner['code'],
-    inner['status'],
-    inner['status_code'],
-    outer['status'],
-    outer['status_code'],
-    outer['code'],
-  ]
-    .map((value) => Number(wordOf(value)))
-    .find((number) => Number.isInteger(number) && number >= 400 && number <= 599)
-  const waits = [
-    ...details.map((detail) => durationMs(stringOf(detail['retryDelay']))),
-    ...[inner, metadata, outer]
-      .flatMap((part) => [part['retry_after'], part['retry_after_seconds']])
-      .map(secondsMs),
-    retryAfterMs(read.headers, wallNow),
-    saidWaitMs(read, wallNow),
-  ]
-  return { ...read, ...(status !== undefined && { status }), ...longestWait(waits) }
-}
-
-function plainErrorText(text: string, wallNow: number): UpstreamErrorText {
-  const message = text.slice(0, longestMessage)
-  return { ...emptyErrorText, form: 'text', message, ...longestWait([proseWaitMs(message, wallNow)]) }
+  const outer = firstJsonObject(value)
+  if (outer === undefined) return { ...emptyErrorText, form: 'json' }
+  const inner = innerOf(outer)
+  const details = jsonObjectsIn(inner.details)
+  const metadata = jsonObjectOf(inner.metadata) ?? {}
+  const headers = quotedHeaders(metadata.headers)
+  const problem = firstJsonObject(inner.detail) ?? firstJsonObject(jsonObjectOf(inner.message)?.detail) ?? {}
+  const words = [sayingOf(inner) || stringOf(problem.msg) || sayingOf(outer), quotedError(metadata.raw)]
+  const message = words.filter(Boolean).join('\n')
+  const reason = stringOf(details.find((detail) => 'reason' in detail)?.reason)
+  const code = reason || wordOf(inner.code) || wordOf(outer.code)
+  const statuses = [inner.code, inner.status, inner.status_code, outer.status, outer.status_code, outer.code]
+  const seconds = [inner, metadata, outer].flatMap((part) => [part.retry_after, part.retry_after_seconds])
+  return {
+    form: 'json',
+    message,
+    type: stringOf(inner.type) || stringOf(problem.type) || statusName(inner.status),
+    code,
+    status: statuses
+      .map((status) => Number(wordOf(status)))
+      .find((number) => Number.isInteger(number) && number >= 400 && number <= 599),
+    retryMs: longestWait([
+      ...details.map((detail) => durationMs(stringOf(detail.retryDelay))),
+      ...seconds.map((wait) => durationMs(wordOf(wait))),
+      retryAfterMs(headers, wallNow),
+      beijingWaitMs(code, message, wallNow) ?? proseWaitMs(message, wallNow),
+    ]),
+    spent: details.flatMap(spentIn),
+    headers,
+  }
 }
 
 /** Zhipu and Z.ai name their resets in Beijing time, without saying so. */
-function saidWaitMs(
-  { code, message }: { code: string; message: string },
-  wallNow: number,
-): number | undefined {
+function beijingWaitMs(code: string, message: string, wallNow: number): number | undefined {
   const stamp = /(\d{4}-\d\d-\d\d) (\d\d:\d\d(?::\d\d)?)/.exec(message)
-  if (stamp === null || !/^13\d\d$/.test(code)) return proseWaitMs(message, wallNow)
-  return resetMs(`${stamp[1]}T${stamp[2]}+08:00`, wallNow)
-}
-
-function longestWait(waits: readonly (number | undefined)[]): { retryMs?: number } {
-  const known = waits.filter((wait) => wait !== undefined)
-  return known.length === 0 ? {} : { retryMs: Math.max(...known) }
+  return stamp !== null && /^13\d\d$/.test(code)
+    ? resetMs(`${stamp[1]}T${stamp[2]}+08:00`, wallNow)
+    : undefined
 }
 
 function innerOf(outer: JsonObject): JsonObject {
-  const response = jsonObjectOf(outer['response'])
   const nested =
-    jsonObjectOf(outer['error']) ?? firstJsonObject(outer['errors']) ?? jsonObjectOf(response?.['error'])
+    jsonObjectOf(outer.error) ??
+    firstJsonObject(outer.errors) ??
+    jsonObjectOf(jsonObjectOf(outer.response)?.error)
   if (nested !== undefined) return nested
-  const bare = stringOf(outer['error'])
+  const bare = stringOf(outer.error)
   return bare === ''
     ? outer
-    : { ...outer, message: [bare, stringOf(outer['message'])].filter(Boolean).join(': ') }
+    : { ...outer, message: [bare, stringOf(outer.message)].filter(Boolean).join(': ') }
 }
 
-function sayingOf(fields: JsonObject): string {
-  const said = ['message', 'msg', 'detail', 'title', 'error']
-    .map((name) => stringOf(fields[name]))
-    .find(Boolean)
-  return said ?? ''
+function sayingOf({ message, msg, detail, title, error }: JsonObject): string {
+  return [message, msg, detail, title, error].map(stringOf).find(Boolean) ?? ''
 }
 
 function spentIn(detail: JsonObject): SpentQuota[] {
-  return jsonObjectsIn(detail['violations']).map((violation) => {
-    const limit = Number(violation['quotaValue'])
-    const id = stringOf(violation['quotaId']) || stringOf(violation['quotaMetric'])
-    return limit > 0 && limit < 1e12 ? { id, limit } : { id }
+  return jsonObjectsIn(detail.violations).map((violation) => {
+    const limit = Number(violation.quotaValue)
+    const id = stringOf(violation.quotaId) || stringOf(violation.quotaMetric)
+    return { id, limit: limit > 0 && limit < 1e12 ? limit : undefined }
   })
 }
 
-const secondsMs = (value: unknown): number | undefined => durationMs(wordOf(value))
-
 function quotedHeaders(value: unknown): HeaderBag {
-  const entries = Object.entries(jsonObjectOf(value) ?? {}).slice(0, 50)
+  const entries = Object.entries(jsonObjectOf(value) ?? {}).slice(0, mostEntries)
   return Object.fromEntries(entries.map(([name, text]) => [name.toLowerCase(), wordOf(text)]))
 }
 
-function quotedError(raw: unknown): string {
-  return typeof raw === 'object' && raw !== null
-    ? JSON.stringify(raw).slice(0, longestMessage)
-    : stringOf(raw)
-}
-
+const quotedError = (raw: unknown): string =>
+  stringOf(typeof raw === 'object' && raw !== null ? JSON.stringify(raw) : raw)
 const statusName = (value: unknown): string => (/^\d*$/.test(stringOf(value)) ? '' : stringOf(value))
 const stringOf = (value: unknown): string => (typeof value === 'string' ? value.slice(0, longestMessage) : '')
 const wordOf = (value: unknown): string =>
   typeof value === 'number' ? String(value) : stringOf(value).slice(0, 100)
 
+type JsonObject = Readonly<Record<string, unknown>>
+
 export function jsonObjectOf(value: unknown): JsonObject | undefined {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-    ? (value as JsonObject)
-    : undefined
+  const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+  return isObject ? (value as JsonObject) : undefined
 }
 
 function firstJsonObject(value: unknown): JsonObject | undefined {
@@ -178,11 +147,8 @@ function firstJsonObject(value: unknown): JsonObject | undefined {
 }
 
 function jsonObjectsIn(value: unknown): JsonObject[] {
-  if (!Array.isArray(value)) return []
-  return value
-    .slice(0, 50)
-    .map(jsonObjectOf)
-    .filter((fields) => fields !== undefined)
+  const entries: unknown[] = Array.isArray(value) ? value.slice(0, mostEntries) : []
+  return entries.map(jsonObjectOf).filter((fields) => fields !== undefined)
 }
 
 /** The value of a JSON text; undefined where it is none. */
@@ -194,45 +160,23 @@ export function parsedJson(text: string): unknown {
   }
 }
 
-const salvagedFields = [
-  'message',
-  'type',
-  'code',
-  'param',
-  'status',
-  'detail',
-  'title',
-  'retryDelay',
-  'raw',
-] as const
+const salvagedFields = ['message', 'type', 'code', 'status', 'detail', 'title', 'retryDelay', 'raw']
 const salvagedPatterns = salvagedFields.map(
   (word) => [word, new RegExp(`"${word}"\\s*:\\s*(?:"((?:[^"\\\\]|\\\\.)*)|(\\d+))`)] as const,
 )
 
 /**
  * What can still be told from JSON that is cut or broken: the first value of each field that matters, in the
- * shape of an error. Texts may end early; an empty object when there is nothing.
- *
- * Linear in the length of the text; never throws.
+ * shape of an error. Texts may end early; an empty object when there is nothing. Linear in the length of the text.
  */
-function salvaged(text: string): Readonly<Record<string, unknown>> {
-  const found = salvagedPatterns.flatMap(([word, pattern]) => {
-    const match = pattern.exec(text)
-    return match === null
-      ? []
-      : [[word, match[1] === undefined ? Number(match[2]) : jsonUnescaped(match[1])] as const]
-  })
-  const violations = [...text.matchAll(/"quotaId"\s*:\s*"([^"\\]*)"/g)]
-    .slice(0, 50)
-    .map(([, quotaId]) => ({ quotaId }))
-  const { raw, retryDelay, ...fields } = Object.fromEntries(found)
-  return { ...fields, metadata: { raw }, details: [{ retryDelay }, { violations }] }
-}
-
-function jsonUnescaped(text: string): string {
-  try {
-    return String(JSON.parse(`"${text}"`))
-  } catch {
-    return text
+function salvaged(text: string): JsonObject {
+  const found: Record<string, unknown> = {}
+  for (const [word, pattern] of salvagedPatterns) {
+    const [, string, number] = pattern.exec(text) ?? []
+    if (string !== undefined) found[word] = parsedJson(`"${string}"`) ?? string
+    else if (number !== undefined) found[word] = Number(number)
   }
+  const violations = [...text.matchAll(/"quotaId"\s*:\s*"([^"\\]*)"/g)].map(([, quotaId]) => ({ quotaId }))
+  const { raw, retryDelay, ...fields } = found
+  return { ...fields, metadata: { raw }, details: [{ retryDelay }, { violations }] }
 }

@@ -15,63 +15,52 @@ const goDuration = /^\d[\d.]*(?:ns|us|µs|ms|s|m|h)/
  * @param wallNow epoch ms, for resets that are points in time
  */
 export function quotaSignals(headers: HeaderBag, wallNow: number): QuotaSignal[] {
-  let present: Meter[] | undefined
+  // Most answers carry few of the names, or none: so the headers look for meters, and not the other way round.
+  const present: Meter[] = []
   for (const name in headers) {
-    for (const meter of metersByName.get(name) ?? NONE) {
-      if (present === undefined) present = [meter]
-      else if (!present.includes(meter)) present.push(meter)
-    }
+    for (const meter of metersByName.get(name) ?? NONE) if (!present.includes(meter)) present.push(meter)
   }
+  // In the order of the list, whichever header came first.
+  const inTurn = present.length > 1 ? meters.filter((meter) => present.includes(meter)) : present
   const signals: QuotaSignal[] = []
-  if (present !== undefined) {
-    for (const meter of inTurn(present)) {
-      for (const signal of signalsAt(meter, headers, wallNow)) signals.push(signal)
-    }
-  }
+  for (const meter of inTurn) signals.push(...signalsAt(meter, headers, wallNow))
   if (headers['x-ratelimit-type'] !== undefined) signals.push(...refusedBy(headers, wallNow))
   return signals.length > 1 ? tightest(signals) : signals
 }
-
-const NONE: readonly Meter[] = []
-
-/** Most answers carry few of the names, or none: so the headers look for meters, and not the other way round. */
-const metersByName = new Map<string, Meter[]>()
 
 /** The span of a counted limit. */
 export type WindowSpan = QuotaSignal['window']
 
 /** The headers that carry one counted limit, by lower-case name. */
-interface Meter {
-  readonly counts: QuotaSignal['counts']
+interface Meter extends Pick<QuotaSignal, 'counts' | 'scope'> {
   /** `unsaid`: the names do not tell; see `spanFor` for how it is found out. */
   readonly window: WindowSpan | 'unsaid'
-  readonly scope: QuotaSignal['scope']
-  readonly limit?: string
+  readonly limit: string
   readonly remaining?: string
   readonly reset?: string
   /** Names the length of the window in seconds. */
   readonly period?: string
   /** Without a reset of its own it ends with the minute of the clock on the wall. */
-  readonly endsWith?: 'wall-minute'
+  readonly endsWithMinute?: boolean
   /** A limit of 0 means that the model is not in the plan, for good. */
-  readonly zero?: 'not-in-plan'
+  readonly zeroIsNotInPlan?: boolean
   /** It counts so only where this header is there as well. */
   readonly beside?: string
   /** It counts something else where this header is there. */
   readonly unless?: string
 }
 
-const amounts = ['requests', 'tokens'] as const
-
-const meterHeaders = (counts: Meter['counts'], tail: string): Omit<Meter, 'window'> => ({
-  counts,
+/** A meter of an upstream; `*` in its names stands for `limit`, `remaining` and `reset`. */
+const meterOf = (names: string, more: Pick<Meter, 'counts' | 'window'> & Partial<Meter>): Meter => ({
   scope: 'upstream',
-  limit: `x-ratelimit-limit-${tail}`,
-  remaining: `x-ratelimit-remaining-${tail}`,
-  reset: `x-ratelimit-reset-${tail}`,
+  limit: names.replace('*', 'limit'),
+  remaining: names.replace('*', 'remaining'),
+  reset: names.replace('*', 'reset'),
+  ...more,
 })
 
-const spans = ['second', 'minute', 'hour', 'day', 'month'] as const
+const amounts = ['requests', 'tokens'] as const
+const spans = Object.keys(SPAN_MS) as WindowSpan[]
 
 /**
  * Every dialect in which vendors count in their headers. Where two meters count the same over the same window,
@@ -79,65 +68,47 @@ const spans = ['second', 'minute', 'hour', 'day', 'month'] as const
  */
 export const meters: readonly Meter[] = [
   // OpenAI, Azure, GitHub Models, SambaNova: a minute. Groq, and OpenAI's smallest plans: requests are per day.
-  ...amounts.map((counts) => ({
-    ...meterHeaders(counts, counts),
-    window: 'unsaid' as const,
-    period: `x-ratelimit-renewalperiod-${counts}`,
-  })),
+  ...amounts.map((counts) =>
+    meterOf(`x-ratelimit-*-${counts}`, {
+      counts,
+      window: 'unsaid',
+      period: `x-ratelimit-renewalperiod-${counts}`,
+    }),
+  ),
   // Cerebras; SambaNova's day. Mistral's tokens have the same names and never a reset.
   ...amounts.flatMap((counts) =>
-    spans.map((window): Meter => ({
-      ...meterHeaders(counts, `${counts}-${window}`),
-      window,
-      endsWith: 'wall-minute',
-    })),
+    spans.map((window) =>
+      meterOf(`x-ratelimit-*-${counts}-${window}`, { counts, window, endsWithMinute: true }),
+    ),
   ),
   // Mistral's requests.
-  ...spans.map((window): Meter => ({
-    ...meterHeaders('requests', `req-${window}`),
-    window,
-    endsWith: 'wall-minute',
-    zero: 'not-in-plan',
-  })),
+  ...spans.map((window) =>
+    meterOf(`x-ratelimit-*-req-${window}`, {
+      counts: 'requests',
+      window,
+      endsWithMinute: true,
+      zeroIsNotInPlan: true,
+    }),
+  ),
   // Anthropic. Its plain tokens are the tightest of its token limits.
-  ...(['requests', 'tokens', 'input-tokens', 'output-tokens'] as const).map((what): Meter => ({
-    counts: what === 'requests' ? 'requests' : 'tokens',
-    window: 'minute',
-    scope: 'upstream',
-    limit: `anthropic-ratelimit-${what}-limit`,
-    remaining: `anthropic-ratelimit-${what}-remaining`,
-    reset: `anthropic-ratelimit-${what}-reset`,
-  })),
+  meterOf('anthropic-ratelimit-requests-*', { counts: 'requests', window: 'minute' }),
+  ...['tokens', 'input-tokens', 'output-tokens'].map((what) =>
+    meterOf(`anthropic-ratelimit-${what}-*`, { counts: 'tokens', window: 'minute' }),
+  ),
   // Together counts each second.
-  ...(['', '-dynamic'] as const).flatMap((tail): Meter[] => [
-    {
+  ...['', '-dynamic'].flatMap((tail) => [
+    meterOf(`x-ratelimit-*${tail}`, {
       counts: 'requests',
       window: 'second',
-      scope: 'upstream',
-      limit: `x-ratelimit-limit${tail}`,
-      remaining: `x-ratelimit-remaining${tail}`,
       reset: 'x-ratelimit-reset',
       beside: 'x-tokenlimit-limit',
-    },
-    {
-      counts: 'tokens',
-      window: 'second',
-      scope: 'upstream',
-      limit: `x-tokenlimit-limit${tail}`,
-      remaining: `x-tokenlimit-remaining${tail}`,
-      reset: 'x-tokenlimit-reset',
-    },
+    }),
+    meterOf(`x-tokenlimit-*${tail}`, { counts: 'tokens', window: 'second', reset: 'x-tokenlimit-reset' }),
   ]),
   // OpenRouter (inside its bodies), DigitalOcean (epoch seconds), and whoever names no amount.
-  ...(['x-ratelimit', 'ratelimit'] as const).map((prefix): Meter => ({
-    counts: 'requests',
-    window: 'unsaid',
-    scope: 'upstream',
-    limit: `${prefix}-limit`,
-    remaining: `${prefix}-remaining`,
-    reset: `${prefix}-reset`,
-    unless: 'x-tokenlimit-limit',
-  })),
+  ...['x-ratelimit-*', 'ratelimit-*'].map((names) =>
+    meterOf(names, { counts: 'requests', window: 'unsaid', unless: 'x-tokenlimit-limit' }),
+  ),
   // Cohere's trial keys: 20 calls in any minute for each endpoint, 1,000 a month for the key.
   {
     counts: 'requests',
@@ -149,44 +120,31 @@ export const meters: readonly Meter[] = [
   { counts: 'requests', window: 'month', scope: 'key', limit: 'x-endpoint-monthly-call-limit' },
 ]
 
+const NONE: readonly Meter[] = []
+const metersByName = new Map<string, Meter[]>()
 for (const meter of meters) {
   for (const name of [meter.limit, meter.remaining]) {
     if (name !== undefined) metersByName.set(name, [...(metersByName.get(name) ?? []), meter])
   }
 }
 
-/** Meters in the order of their list, whichever header came first. */
-const inTurn = (present: readonly Meter[]): readonly Meter[] =>
-  present.length === 1 ? present : meters.filter((meter) => present.includes(meter))
-
 function signalsAt(meter: Meter, headers: HeaderBag, wallNow: number): QuotaSignal[] {
+  const { counts, scope } = meter
   const limit = numberAt(headers, meter.limit)
   const remaining = numberAt(headers, meter.remaining)
   if (limit === undefined && remaining === undefined) return []
   if (meter.beside !== undefined && headers[meter.beside] === undefined) return []
   if (meter.unless !== undefined && headers[meter.unless] !== undefined) return []
-  const { counts, scope } = meter
-  if (limit === 0 && meter.zero === 'not-in-plan') {
+  if (limit === 0 && meter.zeroIsNotInPlan)
     return [{ counts, window: 'day', scope, remaining: 0, resetMs: SPAN_MS.day }]
-  }
   const reset = textAt(headers, meter.reset)
-  const until = reset === undefined ? impliedResetMs(meter, wallNow) : resetMs(reset, wallNow)
-  const isSteady = reset !== undefined && goDuration.test(reset)
+  const endsWithMinute = meter.endsWithMinute && meter.window === 'minute'
+  const untilMinute = endsWithMinute ? SPAN_MS.minute - (wallNow % SPAN_MS.minute) : undefined
+  const until = reset === undefined ? untilMinute : resetMs(reset, wallNow)
   const period = numberAt(headers, meter.period)
-  const window =
-    meter.window === 'unsaid' ? spanFor({ period, limit, remaining, until, isSteady }) : meter.window
+  const said = { limit, remaining, resetMs: until }
+  const window = meter.window === 'unsaid' ? spanFor(said, reset, period) : meter.window
   return signalsOf({ counts, window, scope, limit, remaining, resetMs: until })
-}
-
-interface Numbers {
-  /** Seconds. */
-  readonly period: number | undefined
-  readonly limit: number | undefined
-  readonly remaining: number | undefined
-  /** Ms to the reset. */
-  readonly until: number | undefined
-  /** Whether the reset is the time until a bucket is full. */
-  readonly isSteady: boolean
 }
 
 /**
@@ -197,30 +155,30 @@ interface Numbers {
  *    Groq): then reset × limit / (limit − remaining) is the window, 6 s for 1 of 14,400 is a day. It can as well
  *    be the end of a minute of which little is used (60 s for 1 of 10), so a day is only believed when the numbers
  *    give just that. The reset is taken 1 ms shorter, since vendors round it.
- * 3. Any other reset is the end of a window: the shortest one that has room for it. Where this errs, the window
- *    is too short, and the limit looser than it is.
+ * 3. Any other reset is the end of a window: the shortest one, a minute or more, that has room for it. Where this
+ *    errs, the window is too short, and the limit looser than it is.
  */
-function spanFor({ period, limit, remaining, until, isSteady }: Numbers): WindowSpan {
-  if (period !== undefined && period > 0) return nearestSpan(period * 1_000)
+function spanFor(
+  { limit, remaining = -1, resetMs: until }: ReadAmounts,
+  reset = '',
+  periodSeconds = 0,
+): WindowSpan {
+  if (periodSeconds > 0) return nearestSpan(periodSeconds * SPAN_MS.second)
   if (until === undefined) return 'minute'
-  if (!isSteady || limit === undefined || remaining === undefined || remaining < 0) return spanAround(until)
+  const shortest = spans.find((span) => span !== 'second' && until <= SPAN_MS[span]) ?? 'month'
+  if (!goDuration.test(reset) || limit === undefined || remaining < 0) return shortest
   const days = ((until - 1) * limit) / Math.max(1, limit - remaining) / SPAN_MS.day
-  return days > 0.97 && days < 1.01 ? 'day' : spanAround(until)
-}
-
-function impliedResetMs(meter: Meter, wallNow: number): number | undefined {
-  const isMinute = meter.endsWith === 'wall-minute' && meter.window === 'minute'
-  return isMinute ? SPAN_MS.minute - (wallNow % SPAN_MS.minute) : undefined
+  return days > 0.97 && days < 1.01 ? 'day' : shortest
 }
 
 /** GitHub Models names the limit that refused: `UserByModelByDay` with the seconds that are left of it. */
 function refusedBy(headers: HeaderBag, wallNow: number): QuotaSignal[] {
-  const [, span] = /By(Minute|Hour|Day)/.exec(headers['x-ratelimit-type'] ?? '') ?? []
+  const type = headers['x-ratelimit-type'] ?? ''
+  const [, span] = /By(Minute|Hour|Day)/.exec(type) ?? []
   const left = textAt(headers, 'x-ratelimit-timeremaining')
   if (span === undefined || left === undefined) return []
-  const type = headers['x-ratelimit-type'] ?? ''
   return signalsOf({
-    counts: type.includes('Token') ? 'tokens' : 'requests',
+    counts: countsOf(type),
     window: span.toLowerCase() as WindowSpan,
     scope: type.includes('ByModel') ? 'upstream' : 'key',
     remaining: 0,
@@ -228,22 +186,23 @@ function refusedBy(headers: HeaderBag, wallNow: number): QuotaSignal[] {
   })
 }
 
+/** What a vendor's name of a limit says that it counts. */
+export const countsOf = (name: string): QuotaSignal['counts'] => (/token/i.test(name) ? 'tokens' : 'requests')
+
 /** One signal for each amount, window and scope: the tighter one, completed by what only the other says. */
 export function tightest(signals: readonly QuotaSignal[]): QuotaSignal[] {
   const kept: QuotaSignal[] = []
   for (const signal of signals) {
-    const at = kept.findIndex((other) => isOfSame(other, signal))
+    const { counts, window, scope, remaining = Infinity } = signal
+    const at = kept.findIndex((a) => a.counts === counts && a.window === window && a.scope === scope)
     const before = kept[at]
     if (before === undefined) kept.push(signal)
-    else kept[at] = leftOf(signal) < leftOf(before) ? { ...before, ...signal } : { ...signal, ...before }
+    else
+      kept[at] =
+        remaining < (before.remaining ?? Infinity) ? { ...before, ...signal } : { ...signal, ...before }
   }
   return kept
 }
-
-const isOfSame = (a: QuotaSignal, b: QuotaSignal): boolean =>
-  a.counts === b.counts && a.window === b.window && a.scope === b.scope
-
-const leftOf = ({ remaining = Infinity }: QuotaSignal): number => remaining
 
 function textAt(headers: HeaderBag, name: string | undefined): string | undefined {
   return name === undefined ? undefined : headers[name]?.trim()
@@ -254,42 +213,23 @@ function numberAt(headers: HeaderBag, name: string | undefined): number | undefi
   return text !== undefined && decimalNumber.test(text) ? Number(text) : undefined
 }
 
-const spansByLength = Object.keys(SPAN_MS) as WindowSpan[]
+/** The span whose length is nearest by ratio: 50 s is a minute, 20 h is a day. */
+export function nearestSpan(ms: number): WindowSpan {
+  const distance = (span: WindowSpan): number => Math.abs(Math.log(Math.max(1, ms) / SPAN_MS[span]))
+  return spans.reduce((best, span) => (distance(span) < distance(best) ? span : best))
+}
 
 /** No reset is believed beyond this: an hour for what reopens within minutes, 31 days for what does not. */
 const longestResetMs: Readonly<Record<WindowSpan, number>> = {
-  second: 3_600_000,
-  minute: 3_600_000,
+  second: SPAN_MS.hour,
+  minute: SPAN_MS.hour,
   hour: SPAN_MS.day,
   day: 31 * SPAN_MS.day,
   month: 31 * SPAN_MS.day,
 }
 
-/** A reset cut to what its span can mean; 0 or more. */
-function clampedReset(span: WindowSpan, ms: number): number {
-  return Math.min(longestResetMs[span], Math.max(0, ms))
-}
-
-/** The span whose length is nearest by ratio: 50 s is a minute, 20 h is a day. */
-export function nearestSpan(ms: number): WindowSpan {
-  const distance = (span: WindowSpan): number => Math.abs(Math.log(Math.max(1, ms) / SPAN_MS[span]))
-  return spansByLength.reduce((best, span) => (distance(span) < distance(best) ? span : best))
-}
-
-/** The shortest span, a minute or more, that has room for a wait. */
-function spanAround(ms: number): WindowSpan {
-  return spansByLength.slice(1).find((span) => ms <= SPAN_MS[span]) ?? 'month'
-}
-
-/** A limit as it was read, before it is made plausible. */
-interface RawLimit {
-  readonly counts: QuotaSignal['counts']
-  readonly window: WindowSpan
-  readonly scope: QuotaSignal['scope']
-  readonly limit?: number | undefined
-  readonly remaining?: number | undefined
-  readonly resetMs?: number | undefined
-}
+/** The numbers of a limit as they were read, before they are made plausible. */
+type ReadAmounts = { readonly [Key in 'limit' | 'remaining' | 'resetMs']?: number | undefined }
 
 /**
  * A signal without anything absurd in it; none where nothing usable is left.
@@ -297,7 +237,9 @@ interface RawLimit {
  * A limit below 1 or beyond 10¹² is no limit. −1 left is the sign for "unknown" (Azure); less than that is an
  * overdrawn window and counts as 0.
  */
-export function signalsOf(read: RawLimit): QuotaSignal[] {
+export function signalsOf(
+  read: Pick<QuotaSignal, 'counts' | 'window' | 'scope'> & ReadAmounts,
+): QuotaSignal[] {
   const { counts, window, scope } = read
   const limit = isAmount(read.limit) && read.limit >= 1 ? Math.floor(read.limit) : undefined
   const left =
@@ -305,11 +247,10 @@ export function signalsOf(read: RawLimit): QuotaSignal[] {
   const hasNoPlace = left === undefined || (left === 0 && read.limit === 0)
   const remaining = hasNoPlace ? undefined : Math.min(left, limit ?? left)
   if (limit === undefined && remaining === undefined) return []
-  const reset = read.resetMs === undefined ? undefined : clampedReset(window, read.resetMs)
   const signal: { -readonly [Key in keyof QuotaSignal]: QuotaSignal[Key] } = { counts, window, scope }
   if (limit !== undefined) signal.limit = limit
   if (remaining !== undefined) signal.remaining = remaining
-  if (reset !== undefined) signal.resetMs = reset
+  if (read.resetMs !== undefined) signal.resetMs = Math.min(longestResetMs[window], Math.max(0, read.resetMs))
   return [signal]
 }
 

@@ -1,7 +1,7 @@
 import { midnightAfter } from '../lib/time.ts'
-import type { QuotaSignal } from '../pool/outcome.ts'
+import { type QuotaSignal, SPAN_MS } from '../pool/outcome.ts'
 import type { SpentQuota, UpstreamErrorText } from './error-body.ts'
-import { nearestSpan, signalsOf, type WindowSpan } from './rate-limit-headers.ts'
+import { countsOf, nearestSpan, signalsOf, type WindowSpan } from './rate-limit-headers.ts'
 
 /** Gemini's days end at midnight in California. */
 const pacific = 'America/Los_Angeles'
@@ -41,17 +41,11 @@ export function maxTokensIn(message: string): number | undefined {
 }
 
 function ofGemini({ id, limit }: SpentQuota, text: UpstreamErrorText, wallNow: number): QuotaSignal[] {
-  const isDay = id.includes('PerDay')
-  if (!isDay && !id.includes('PerMinute')) return []
-  return signalsOf({
-    counts: /token/i.test(id) ? 'tokens' : 'requests',
-    window: isDay ? 'day' : 'minute',
-    scope: 'quota',
-    limit,
-    remaining: 0,
-    // Its retryDelay is that of a minute even where the day is spent.
-    resetMs: isDay ? midnightAfter(pacific, wallNow) - wallNow : text.retryMs,
-  })
+  const window = id.includes('PerDay') ? 'day' : 'minute'
+  if (window === 'minute' && !id.includes('PerMinute')) return []
+  // Its retryDelay is that of a minute even where the day is spent.
+  const resetMs = window === 'day' ? midnightAfter(pacific, wallNow) - wallNow : text.retryMs
+  return signalsOf({ counts: countsOf(id), window, scope: 'quota', limit, remaining: 0, resetMs })
 }
 
 function inGitHubsWords({ message, retryMs }: UpstreamErrorText): QuotaSignal[] | undefined {
@@ -59,8 +53,8 @@ function inGitHubsWords({ message, retryMs }: UpstreamErrorText): QuotaSignal[] 
   if (limit === undefined) return undefined
   if (Number(seconds) === 0) return []
   return signalsOf({
-    counts: type.includes('Token') ? 'tokens' : 'requests',
-    window: nearestSpan(Number(seconds) * 1_000),
+    counts: countsOf(type),
+    window: nearestSpan(Number(seconds) * SPAN_MS.second),
     scope: type.includes('ByModel') ? 'upstream' : 'key',
     limit: Number(limit),
     ...(retryMs !== undefined && { remaining: 0, resetMs: retryMs }),
@@ -68,22 +62,17 @@ function inGitHubsWords({ message, retryMs }: UpstreamErrorText): QuotaSignal[] 
 }
 
 function inOpenAisWords({ message }: UpstreamErrorText): QuotaSignal[] | undefined {
-  const [, what, span] = metered.exec(message) ?? []
+  const [, what = '', span] = metered.exec(message) ?? []
   const limit = amountIn(limitSaid, message)
   if (span === undefined || limit === undefined) return undefined
   const used = amountIn(usedSaid, message)
-  return signalsOf({
-    counts: countsOf(what),
-    window: spanNamed(span),
-    scope: 'quota',
-    limit,
-    ...(used !== undefined && { remaining: Math.max(0, limit - used) }),
-  })
+  const remaining = used && Math.max(0, limit - used)
+  return signalsOf({ counts: countsOf(what), window: spanNamed(span), scope: 'quota', limit, remaining })
 }
 
 function inPlainWords({ message }: UpstreamErrorText): QuotaSignal[] {
-  const [, limit, what, span] = metersPlainly.exec(message) ?? []
-  if (limit === undefined || span === undefined) return []
+  const [, limit = '', what = '', span] = metersPlainly.exec(message) ?? []
+  if (span === undefined) return []
   return signalsOf({
     counts: countsOf(what),
     window: spanNamed(span),
@@ -91,9 +80,6 @@ function inPlainWords({ message }: UpstreamErrorText): QuotaSignal[] {
     limit: parsedAmount(limit),
   })
 }
-
-const countsOf = (what: string | undefined): QuotaSignal['counts'] =>
-  what?.toLowerCase() === 'token' ? 'tokens' : 'requests'
 
 const spanNamed = (word: string): WindowSpan =>
   word.toLowerCase() === 'min' ? 'minute' : (word.toLowerCase() as WindowSpan)

@@ -1,5 +1,5 @@
 import type { HeaderBag } from '../lib/headers.ts'
-import { durationMs, wallDateMs, wholeMs } from '../lib/time.ts'
+import { durationMs, UNIT_MS, wallDateMs, wholeMs } from '../lib/time.ts'
 
 const longestNumber = 64
 const plainNumber = /^\d+(?:\.\d+)?$/
@@ -10,11 +10,8 @@ const epochMsFrom = 1e11
 /** The year 5138 in ms; above it stand micro- and nanoseconds, which nobody is known to send. */
 const epochMsUntil = 1e14
 
-function msOfNumber(value: number, wallNow: number): number | undefined {
-  if (value >= epochMsUntil) return undefined
-  if (value >= epochMsFrom) return Math.max(0, wholeMs(value - wallNow))
-  if (value >= epochSecondsFrom) return Math.max(0, wholeMs(value * 1_000 - wallNow))
-  return wholeMs(value * 1_000)
+function numberIn(text = ''): number | undefined {
+  return text.length <= longestNumber && plainNumber.test(text.trim()) ? Number(text) : undefined
 }
 
 /**
@@ -22,54 +19,49 @@ function msOfNumber(value: number, wallNow: number): number | undefined {
  * `11.38`), epoch seconds, epoch ms, an ISO 8601 date or an HTTP date.
  *
  * A number from 1e9 on is epoch seconds and from 1e11 on epoch ms, since no wait lasts 31 years. Points in time
- * are taken relative to `wallNow`, the wall clock as epoch in ms; one that has passed gives 0. Undefined for
- * negative numbers (Azure sends −1 for "unknown") and anything unreadable. Never negative, NaN or infinite, but
- * possibly absurdly long: clamping is the caller's.
+ * are taken relative to `wallNow` (epoch ms); one that has passed gives 0. Undefined for negative numbers (Azure
+ * sends −1 for "unknown") and anything unreadable. Never negative, NaN or infinite, but possibly absurdly long.
  */
-export function resetMs(text: string, wallNow: number): number | undefined {
-  const trimmed = text.length > longestNumber ? '' : text.trim()
-  if (plainNumber.test(trimmed)) return msOfNumber(Number(trimmed), wallNow)
-  const duration = durationMs(trimmed)
-  if (duration !== undefined) return duration
-  const date = wallDateMs(trimmed, wallNow)
-  return date === undefined ? undefined : Math.max(0, wholeMs(date - wallNow))
+export function resetMs(text: string | undefined, wallNow: number): number | undefined {
+  if (text === undefined) return undefined
+  const number = numberIn(text)
+  if (number === undefined) return durationMs(text) ?? msUntil(wallDateMs(text, wallNow), wallNow)
+  if (number < epochSecondsFrom) return wholeMs(number * 1_000)
+  if (number < epochMsFrom) return msUntil(number * 1_000, wallNow)
+  return number < epochMsUntil ? msUntil(number, wallNow) : undefined
 }
+
+const msUntil = (at: number | undefined, wallNow: number): number | undefined =>
+  at === undefined ? undefined : Math.max(0, wholeMs(at - wallNow))
 
 /** A plain number of milliseconds, as the `-ms` headers carry it. */
-function plainMs(text: string): number | undefined {
-  const trimmed = text.length > longestNumber ? '' : text.trim()
-  const value = plainNumber.test(trimmed) ? Number(trimmed) : epochMsUntil
-  return value < epochMsUntil ? wholeMs(value) : undefined
+function plainMs(text: string | undefined): number | undefined {
+  const ms = numberIn(text)
+  return ms !== undefined && ms < epochMsUntil ? wholeMs(ms) : undefined
 }
 
-type WaitReader = (text: string, wallNow: number) => number | undefined
-
-/** From the most to the least precise. */
-const sources: readonly (readonly [name: string, read: WaitReader])[] = [
-  ['retry-after-ms', plainMs],
-  ['x-ms-retry-after-ms', plainMs],
-  ['retry-after', resetMs],
-  ['x-ratelimit-timeremaining', resetMs],
-]
-
 /**
- * How many ms to wait before asking again, as the answer's headers say it.
+ * How many ms to wait before asking again, as the answer's headers say it; undefined when they don't, or not readably.
  *
- * The first readable one of `retry-after-ms`, `x-ms-retry-after-ms` (Azure), `retry-after` (RFC 9110 §10.2.3:
- * seconds or an HTTP date; fractions and the other forms of `resetMs` are taken too) and
- * `x-ratelimit-timeremaining` (GitHub Models, seconds) counts. A zero gives way to a later one that says more:
- * GitHub Models sends `retry-after: 0` beside hours of time remaining. Undefined when all are absent or
- * malformed; never negative, NaN or infinite. `wallNow` is the wall clock as epoch in ms.
+ * The most precise one counts: `retry-after-ms`, `x-ms-retry-after-ms` (Azure), `retry-after` (RFC 9110 §10.2.3:
+ * seconds or an HTTP date; the other forms of `resetMs` are taken too), `x-ratelimit-timeremaining` (GitHub Models,
+ * seconds). A zero gives way to a later one that says more: GitHub Models sends `retry-after: 0` beside hours of time
+ * remaining.
  */
 export function retryAfterMs(headers: HeaderBag, wallNow: number): number | undefined {
-  let found: number | undefined
-  for (const [name, read] of sources) {
-    const text = headers[name]
-    const wait = text === undefined ? undefined : read(text, wallNow)
-    if (wait !== undefined && wait > 0) return wait
-    found ??= wait
-  }
-  return found
+  const waits = [
+    plainMs(headers['retry-after-ms']),
+    plainMs(headers['x-ms-retry-after-ms']),
+    resetMs(headers['retry-after'], wallNow),
+    resetMs(headers['x-ratelimit-timeremaining'], wallNow),
+  ].filter((wait) => wait !== undefined)
+  return waits.find((wait) => wait > 0) ?? waits[0]
+}
+
+/** Of the waits that are known; a hint is never shortened. */
+export function longestWait(waits: readonly (number | undefined)[]): number | undefined {
+  const known = waits.filter((wait) => wait !== undefined)
+  return known.length === 0 ? undefined : Math.max(...known)
 }
 
 /** Error texts are short; what stands further behind is not looked at. */
@@ -85,53 +77,33 @@ const announcedDate =
 const waitPart = /(\d{1,12}(?:\.\d{1,15})?)(?![.:/-]?\d)\s?([a-zµμ]{1,12})?(?:,? and |, | )?/iy
 const mostParts = 5
 
-const spellings: Readonly<Record<string, readonly string[]>> = {
-  ns: ['ns'],
-  us: ['us', 'µs', 'μs'],
-  ms: ['ms', 'msec', 'millisecond', 'milliseconds'],
-  s: ['s', 'sec', 'secs', 'second', 'seconds'],
-  m: ['m', 'min', 'mins', 'minute', 'minutes'],
-  h: ['h', 'hr', 'hrs', 'hour', 'hours'],
-  d: ['d', 'day', 'days'],
-}
-const unitOf: ReadonlyMap<string, string> = new Map(
-  Object.entries(spellings).flatMap(([unit, words]) => words.map((word) => [word, unit] as const)),
-)
-
 /** The wait that begins exactly at `start`; without a unit it is seconds, before an unknown word it is none. */
 function waitAt(text: string, start: number): number | undefined {
-  let duration = ''
+  let total: number | undefined
   waitPart.lastIndex = start
   for (let parts = 0; parts < mostParts; parts++) {
     const [, amount, word] = waitPart.exec(text) ?? []
-    if (amount === undefined) break
-    const unit = unitOf.get(word?.toLowerCase() ?? '')
-    if (parts === 0 && word === undefined) return durationMs(amount)
+    if (parts === 0 && amount !== undefined && word === undefined) return durationMs(amount)
+    const unit = UNIT_MS.get(word?.toLowerCase() ?? '')
     if (unit === undefined) break
-    duration += amount + unit
+    total = (total ?? 0) + Number(amount) * unit
   }
-  return durationMs(duration)
+  return total === undefined ? undefined : wholeMs(total)
 }
 
 /**
  * How many ms to wait, as an error's prose says it: "try again in 1h5m25.152s", "Please retry in 38.2s", "Please
- * wait 5631 seconds", "Retry after 3 seconds", "will reset at 2026-07-10 04:00", with or without seconds.
+ * wait 5631 seconds", "Retry after 3 seconds", "will reset at 2026-07-10 04:00", with or without seconds. The longest
+ * of several waits counts.
  *
- * With several announcements the longest wait counts, since a hint is never shortened. A date without a zone is
- * read as UTC: where the vendor means a zone east of it, the wait is some hours too long and never too short. A
- * date in the past gives 0. `wallNow` is the wall clock as epoch in ms. Undefined when nothing is announced;
- * never negative, NaN or infinite. Work is bounded: only the first 16 Ki characters are read.
+ * A date without a zone is read as UTC: where the vendor means a zone east of it, the wait is some hours too long and
+ * never too short. A date in the past gives 0. Only the first 16 Ki characters are read.
+ *
+ * @param wallNow epoch ms
  */
 export function proseWaitMs(text: string, wallNow: number): number | undefined {
   const head = text.slice(0, longestProse)
-  let longest: number | undefined
-  for (const found of head.matchAll(announcedWait)) {
-    const wait = waitAt(head, found.index + found[0].length)
-    if (wait !== undefined) longest = Math.max(longest ?? 0, wait)
-  }
-  for (const [, date = ''] of head.matchAll(announcedDate)) {
-    const at = wallDateMs(date, wallNow)
-    if (at !== undefined) longest = Math.max(longest ?? 0, at - wallNow)
-  }
-  return longest
+  const waits = [...head.matchAll(announcedWait)].map((found) => waitAt(head, found.index + found[0].length))
+  const dates = [...head.matchAll(announcedDate)].map(([, date]) => resetMs(date, wallNow))
+  return longestWait([...waits, ...dates])
 }

@@ -1,13 +1,13 @@
 import type { Failure } from '../pool/outcome.ts'
 
 /**
- * One row: the verdict on an answer for which everything that the row names is true.
+ * One row: the verdict on an answer with one of its statuses. Where the row names more, one thing of that is true too.
  *
  * Texts of a 400 that make something rest are matched from their first word on: further in, a vendor quotes the
  * client, who could otherwise talk an upstream out of the pool.
  */
 export interface FailureRule {
-  readonly status?: readonly number[]
+  readonly status: readonly number[]
   /** The error's code or its type, as a whole. */
   readonly code?: RegExp
   readonly says?: RegExp
@@ -29,17 +29,17 @@ const concurrencyWords = /concurren|\bqueued?\b|pending requests/i
 export const failureRules: readonly FailureRule[] = [
   // One request larger than the limit. Groq says it with 413, OpenAI with 429, GitHub Models in other words.
   { status: [413, 429], fact: 'names-largest-request', verdict: 'tooLarge' },
-  { status: [413], code: /rate_?limit|tokens_limit/i, verdict: 'tooLarge' },
-  { status: [413], says: /rate limit|tokens per min/i, verdict: 'tooLarge' },
+  {
+    status: [413],
+    code: /rate_?limit|tokens_limit/i,
+    says: /rate limit|tokens per min/i,
+    verdict: 'tooLarge',
+  },
 
   // Credit. 1113 is Zhipu's, 30001 SiliconFlow's, exceeded_current_quota_error Moonshot's.
   {
     status: [400, 403, 429],
     code: /^(insufficient_(user_)?(quota|balance|credits?)|billing_\w+|exceeded_current_quota_error|1113|30001)$/i,
-    verdict: 'unpaid',
-  },
-  {
-    status: [400, 403, 429],
     says: /^((sorry, )?(your |the )?((account|credit) )?balance is (insufficient|too low)|your credit balance|insufficient (balance|credits?|funds)|key limit exceeded)/i,
     verdict: 'unpaid',
   },
@@ -95,10 +95,6 @@ export const failureRules: readonly FailureRule[] = [
   {
     status: bad,
     code: /^(context_length_exceeded|string_above_max_length|exceed_context_size_error|1261|3051|unsupported_(parameter|value)|unknown_parameter|extra_forbidden|content_(filter|policy_violation)|data_inspection_failed|1301|tool_use_failed|json_validate_failed)$/i,
-    verdict: 'ofTheModel',
-  },
-  {
-    status: bad,
     says: /maximum context length|context (length|window|size)|prompt (is )?too long|(token count|input|prompt).{0,60}exceeds? the (maximum|limit)|reduce the length of/i,
     verdict: 'ofTheModel',
   },
@@ -110,16 +106,13 @@ export const failureRules: readonly FailureRule[] = [
 
   // Too many at once. 1302 and 1303 are Zhipu's account; GitHub's word is UserConcurrentRequests.
   { status: [429], code: /^130[23]$/, verdict: 'accountConcurrencyLimited' },
-  { status: [429], code: concurrencyCode, verdict: 'concurrencyLimited' },
   { status: [429], limitType: /Concurrent/, verdict: 'concurrencyLimited' },
-  { status: [429], says: concurrencyWords, verdict: 'concurrencyLimited' },
-  { status: busy, code: concurrencyCode, verdict: 'concurrencyOverloaded' },
-  { status: busy, says: concurrencyWords, verdict: 'concurrencyOverloaded' },
+  { status: [429], code: concurrencyCode, says: concurrencyWords, verdict: 'concurrencyLimited' },
+  { status: busy, code: concurrencyCode, says: concurrencyWords, verdict: 'concurrencyOverloaded' },
 
   // A day, a week, a month. 4006 and 3036 are Cloudflare's neurons, 1304…1321 Zhipu's plans.
   { status: [429], spent: /PerDay/, verdict: 'pacificDayIsSpent' },
-  { status: [429], code: /^(4006|3036)$/, verdict: 'utcDayIsSpent' },
-  { status: [429], says: /daily free allocation/i, verdict: 'utcDayIsSpent' },
+  { status: [429], code: /^(4006|3036)$/, says: /daily free allocation/i, verdict: 'utcDayIsSpent' },
   { status: [429], code: /^13(04|08|10|1[6-9]|2[01])$/, verdict: 'dayIsSpent' },
   { status: [429], limitType: /ByModelByDay/, verdict: 'modelsDayIsSpent' },
   { status: [429], limitType: /ByDay/, verdict: 'keysDayIsSpent' },
@@ -134,16 +127,15 @@ export const failureRules: readonly FailureRule[] = [
   { status: [429], fact: 'long-window-spent', verdict: 'modelsDayIsSpent' },
 
   // Minutes. Whose they are is told by the words, or by the form (NVIDIA's is the account's).
-  { status: [429], says: /trial key/i, verdict: 'keyLimited' },
-  { status: [429], limitType: /^User(?!ByModel)/, verdict: 'keyLimited' },
-  { status: [429], spent: /PerMinute/, verdict: 'accountLimited' },
-  { status: [429], code: /^(token|request)_quota_exceeded$/, verdict: 'accountLimited' },
+  { status: [429], says: /trial key/i, limitType: /^User(?!ByModel)/, verdict: 'keyLimited' },
   {
     status: [429],
+    spent: /PerMinute/,
+    code: /^(token|request)_quota_exceeded$/,
     says: /\bin (organization|project)\b|\baccount\b|\b[RT]PM limit reached/i,
+    fact: 'bare-problem',
     verdict: 'accountLimited',
   },
-  { status: [429], fact: 'bare-problem', verdict: 'accountLimited' },
   { status: [429], verdict: 'limited' },
 
   { status: busy, verdict: 'overloaded' },
@@ -161,14 +153,10 @@ export function verdictByRange(status: number): VerdictName {
 /** The HTTP status that an error inside a 200 would have had, by its code or its type; the first row decides. */
 export const statusOfCode: readonly (readonly [code: RegExp, status: number])[] = [
   [/insufficient|payment|billing/i, 402],
-  [
-    /rate_?limit|too_?many|throttl|exhausted|quota|queue_exceeded|^130[2-9]$|^131\d$|^132[01]$|^(4006|3036|3040)$/i,
-    429,
-  ],
-  [
-    /context_length|unsupported|unknown_parameter|content_filter|invalid_(request|prompt|argument)|bad_?request/i,
-    400,
-  ],
+  [/rate_?limit|too_?many|throttl|exhausted|quota|queue_exceeded/i, 429],
+  [/^(130[2-9]|131\d|132[01]|4006|3036|3040)$/, 429],
+  [/context_length|unsupported|unknown_parameter|content_filter/i, 400],
+  [/invalid_(request|prompt|argument)|bad_?request/i, 400],
   [/api_?key|authenticat|unauthorized/i, 401],
   [/permission|forbidden/i, 403],
   [/not_?found/i, 404],
@@ -184,23 +172,13 @@ export interface Verdict extends Pick<Failure, 'class' | 'scope' | 'cause' | 'co
   readonly hint?: 'minutes' | 'days' | 'UTC' | 'America/Los_Angeles'
 }
 
-const limited: Verdict = {
-  class: 'refused',
-  scope: 'upstream',
-  cause: 'rate-limited',
-  code: 'rate_limit_exceeded',
-  hint: 'minutes',
-}
+const refused = { class: 'refused', scope: 'upstream' } as const
+const limited: Verdict = { ...refused, cause: 'rate-limited', code: 'rate_limit_exceeded', hint: 'minutes' }
 const dayIsSpent: Verdict = { ...limited, scope: 'quota', cause: 'quota', hint: 'days' }
 const concurrencyLimited: Verdict = { ...limited, cause: 'overloaded' }
 const failed: Verdict = { class: 'ambiguous', scope: 'upstream', cause: 'failure', code: 'upstream_error' }
-const noKey: Verdict = { class: 'refused', scope: 'key', cause: 'auth', code: 'upstream_auth_failed' }
-const noModel: Verdict = {
-  class: 'refused',
-  scope: 'endpoint',
-  cause: 'not-found',
-  code: 'upstream_model_not_found',
-}
+const goneModel: Verdict = { ...refused, cause: 'not-found', code: 'upstream_model_not_found' }
+const noEntry: Verdict = { ...refused, cause: 'auth', code: 'upstream_auth_failed' }
 const ofTheRequest: Verdict = { ...failed, class: 'client', scope: 'none' }
 
 /** Every kind of failure there is, by name. */
@@ -224,12 +202,12 @@ export const verdicts = {
   concurrencyLimited,
   concurrencyOverloaded: { ...concurrencyLimited, code: 'upstream_overloaded' },
   accountConcurrencyLimited: { ...concurrencyLimited, scope: 'quota' },
-  noKey,
+  noKey: { ...noEntry, scope: 'key' },
   /** The key is known, but not allowed to use this model. */
-  noEntry: { ...noKey, scope: 'upstream' },
-  noModel,
+  noEntry,
+  noModel: { ...goneModel, scope: 'endpoint' },
   /** Withdrawn for good, on every endpoint. */
-  goneModel: { ...noModel, scope: 'upstream' },
+  goneModel,
   failed,
   failedUndone: { ...failed, class: 'refused' },
   overloaded: { ...failed, class: 'refused', code: 'upstream_overloaded', hint: 'minutes' },
@@ -244,5 +222,4 @@ export const verdicts = {
   ofTheRequest,
 } as const satisfies Record<string, Verdict>
 
-/** A row of the catalog. */
-type VerdictName = keyof typeof verdicts
+export type VerdictName = keyof typeof verdicts

@@ -9,7 +9,7 @@ const json = { 'content-type': 'application/json' }
 const answer = (status: number, body: string, headers: Record<string, string> = {}): Failure | undefined =>
   classifyAnswer({ status, headers, body: bytes(body), wallNow })
 const firstEvent = (data: string, event = '', headers = {}): Failure | undefined =>
-  classifyStreamError({ event, data, headers, wallNow })
+  classifyStreamError({ event, data }, headers, wallNow)
 
 describe('what vendors answer', () => {
   test.each(vendorSamples)('$vendor, $status: $because', ({ status, headers, body, expected, signals }) => {
@@ -430,7 +430,7 @@ describe('whatever comes', () => {
           fc.string(),
         ),
         (event, headers, data) => {
-          check(classifyStreamError({ event, data, headers, wallNow }))
+          check(classifyStreamError({ event, data }, headers, wallNow))
         },
       ),
       { numRuns: 3_000 },

@@ -9,17 +9,17 @@ describe('an error body', () => {
     [
       'OpenAI',
       '{"error":{"message":"m","type":"t","param":"p","code":"c"}}',
-      { message: 'm', type: 't', param: 'p', code: 'c' },
+      { message: 'm', type: 't', code: 'c' },
     ],
     [
       'OpenAI with nulls',
       '{"error":{"message":"m","type":null,"param":null,"code":null}}',
-      { message: 'm', type: '', param: '', code: '' },
+      { message: 'm', type: '', code: '' },
     ],
     [
       'Cerebras',
       '{"message":"m","type":"t","param":"quota","code":"c"}',
-      { message: 'm', type: 't', param: 'quota', code: 'c' },
+      { message: 'm', type: 't', code: 'c' },
     ],
     [
       'Mistral',
