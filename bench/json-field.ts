@@ -6,7 +6,7 @@
  */
 import { bench, do_not_optimize, group, run } from 'mitata'
 import { replaceField, scanTopLevel } from '../src/lib/json/scan.ts'
-import { firstMessages } from '../src/openai/messages.ts'
+import { firstMessages } from '../src/openai/affinity-key.ts'
 import { findFormField, replaceFormField } from '../src/lib/multipart.ts'
 import { invalidUtf8At } from '../src/lib/json/utf8.ts'
 

@@ -65,7 +65,6 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/health.ts': 'what probes and browsers ask',
   'src/http/routes.ts': 'the paths below /v1',
-  'src/openai/messages.ts': 'the messages of a request',
   'src/telemetry/log-pretty.ts': 'the log for people',
   'src/vendors/rate-limit-text.ts': 'rate limits in the words of an error',
 }

@@ -1,10 +1,21 @@
-import { bytesBetween } from '../lib/bytes.ts'
+import { bytesBetween, utf8Text } from '../lib/bytes.ts'
 import { digestOf, hash01 } from '../lib/hash.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import type { JsonScan } from '../lib/json/scan.ts'
 import { stringField } from '../lib/json/values.ts'
+import {
+  afterSpace,
+  afterValue,
+  CLOSE_BRACKET,
+  COMMA,
+  eachMember,
+  oneSpelt,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+  type ByteSpan,
+} from '../lib/json/walk.ts'
 import type { AffinityRule } from '../pool/upstream.ts'
-import { firstMessages } from './messages.ts'
 
 /** The top-level fields that an affinity key or an earlier answer is read from. */
 export const AFFINITY_FIELDS = [
@@ -25,26 +36,20 @@ interface AffinitySource {
   readonly poolId: string
   /** The client's; asked by the rule `ip` alone. */
   readonly address: string
-  /** The client's, with lower-case names. */
   readonly headers: HeaderBag
   /** Undefined for bodies that are not JSON. */
   readonly scan: JsonScan | undefined
 }
 
 /**
- * The key under which a request sticks to its upstream; empty = it does not stick.
- *
- * A hash, so that neither the table nor the state file holds an address, a user or a piece of a prompt; the
- * same in every process, so that replicas agree.
+ * The key under which a request sticks to its upstream; empty = it does not stick. A hash, so that neither the table nor
+ * the state file holds an address, a user or a piece of a prompt; the same in every process, so that replicas agree.
  */
 export function affinityKeyOf(source: AffinitySource): string {
   const value = affinityValue(source)
-  return value === undefined ? '' : keyOf(hash01(`${source.poolId}\n${value}`))
-}
-
-/** All 53 bits as two whole numbers, which engines write down ten times as fast as a fraction. */
-function keyOf(hash: number): string {
-  const bits = hash * 2 ** 53
+  if (value === undefined) return ''
+  // All 53 bits as two whole numbers, which engines write down ten times as fast as a fraction.
+  const bits = hash01(`${source.poolId}\n${value}`) * 2 ** 53
   const high = Math.floor(bits / 2 ** 27)
   return `${high}.${bits - high * 2 ** 27}`
 }
@@ -56,24 +61,19 @@ function affinityValue({ rule, address, headers, scan }: AffinitySource): string
   if (rule.kind === 'token') return 'token'
   if (rule.kind === 'user') return prefixed('user', scan && stringField(scan, 'user'))
   const named = rule.kind === 'header' ? prefixed('header', headers[rule.name]) : undefined
-  return named ?? conversationOf(scan)
+  // `prompt_cache_key` is the client's own word for what belongs together; else the beginning of the talk is.
+  return named ?? (scan && (prefixed('cache', stringField(scan, 'prompt_cache_key')) ?? talkOf(scan)))
 }
 
-function prefixed(label: string, value: string | undefined): string | undefined {
-  return value === undefined || value === '' ? undefined : `${label} ${value}`
-}
+const prefixed = (label: string, value = ''): string | undefined =>
+  value === '' ? undefined : `${label} ${value}`
 
-/** `prompt_cache_key` is the client's own word for what belongs together; else the beginning of the talk is. */
-function conversationOf(scan: JsonScan | undefined): string | undefined {
-  if (scan === undefined) return undefined
-  const cacheKey = prefixed('cache', stringField(scan, 'prompt_cache_key'))
-  if (cacheKey !== undefined) return cacheKey
-  const span = (scan.fields.get('messages') ?? scan.fields.get('input') ?? scan.fields.get('prompt'))?.at(-1)
+function talkOf({ fields, pieces }: JsonScan): string | undefined {
+  const span = (fields.get('messages') ?? fields.get('input') ?? fields.get('prompt'))?.at(-1)
   if (span === undefined) return undefined
-  const { system, user } = firstMessages(bytesBetween(scan.pieces, span.start, span.end))
-  const instructions = scan.fields.get('instructions')?.at(-1)
-  const opening =
-    instructions === undefined ? system : bytesBetween(scan.pieces, instructions.start, instructions.end)
+  const { system, user } = firstMessages(bytesBetween(pieces, span.start, span.end))
+  const instructions = fields.get('instructions')?.at(-1)
+  const opening = instructions ? bytesBetween(pieces, instructions.start, instructions.end) : system
   if (opening === undefined && user === undefined) return undefined
   return `talk ${opening === undefined ? '-' : digestOf(opening)} ${user === undefined ? '-' : digestOf(user)}`
 }
@@ -85,12 +85,60 @@ export function answerIdsOf(scan: JsonScan | undefined): string[] {
   return ids.flatMap((id) => (id === undefined || id === '' ? [] : [id]))
 }
 
-const decoder = new TextDecoder()
-
 /** `conversation` may also be an object with an `id`. */
 function idInside({ fields, pieces }: JsonScan): string | undefined {
   const span = fields.get('conversation')?.at(-1)
   if (span?.kind !== 'object' || span.end - span.start > 1024) return undefined
-  const text = decoder.decode(bytesBetween(pieces, span.start, span.end))
-  return /"id"\s*:\s*"([^"\\]{1,256})"/.exec(text)?.[1]
+  const object = bytesBetween(pieces, span.start, span.end)
+  return /"id"\s*:\s*"([^"\\]{1,256})"/.exec(utf8Text(object, 0, object.length))?.[1]
+}
+
+/** Raw bytes of JSON values (a string with its quotes), as they stand in the request. */
+interface FirstMessages {
+  readonly system?: Uint8Array
+  readonly user?: Uint8Array
+}
+
+/**
+ * The text that identifies a conversation: the first system (or developer) and the first user message, and none behind.
+ *
+ * `value` is that of `messages`, `input` or `prompt`, and has been checked. Of messages it gives the bytes of their
+ * `content`; a string is the user's text itself, in a list of strings the first one, in a list of token lists the first
+ * list; a list of tokens counts as a whole.
+ */
+export function firstMessages(value: Uint8Array): FirstMessages {
+  if (value[0] === QUOTE) return { user: value }
+  let found: FirstMessages = {}
+  if (value[0] !== OPEN_BRACKET) return found
+  let at = afterSpace(value, 1)
+  while (value[at] !== CLOSE_BRACKET) {
+    if (value[at] !== OPEN_BRACE) {
+      const isPrompt = value[at] === QUOTE || value[at] === OPEN_BRACKET
+      return { ...found, user: isPrompt ? value.subarray(at, afterValue(value, at)) : value }
+    }
+    const { role, content, end } = messageAt(value, at)
+    if (content !== undefined) {
+      const text = value.subarray(content.start, content.end)
+      if (role === 'user') return { ...found, user: text }
+      if (role !== undefined) found = { system: found.system ?? text }
+    }
+    at = afterSpace(value, end)
+    if (value[at] === COMMA) at = afterSpace(value, at + 1)
+  }
+  return found
+}
+
+const MESSAGE_KEYS = ['role', 'content']
+const ROLES = ['system', 'developer', 'user']
+
+type Message = { role?: string | undefined; content?: ByteSpan; end: number }
+
+function messageAt(bytes: Uint8Array, open: number): Message {
+  const message: Message = { end: open }
+  message.end = eachMember(bytes, open, (key, value) => {
+    const name = oneSpelt(bytes, key, MESSAGE_KEYS)
+    if (name === 'content') message.content = value
+    if (name === 'role' && bytes[value.start] === QUOTE) message.role = oneSpelt(bytes, value, ROLES)
+  })
+  return message
 }

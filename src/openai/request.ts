@@ -3,8 +3,8 @@
  * the gateway does not need.
  *
  * request       a body read once: its model, whether it streams, what it will cost in tokens
- * affinity-key  what makes a request stick to its upstream, and the earlier answers that it builds on
- * messages      the first messages of a request, which identify a conversation
+ * affinity-key  what makes a request stick to its upstream (the first messages identify a conversation), and the earlier
+ *               answers that it builds on
  * usage         the tokens that an answer says it has cost
  */
 import { GatewayError } from '../errors.ts'

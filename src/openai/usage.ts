@@ -1,12 +1,5 @@
-import {
-  afterSpace,
-  COLON,
-  eachMember,
-  oneSpelt,
-  OPEN_BRACE,
-  QUOTE,
-  type ByteSpan,
-} from '../lib/json/walk.ts'
+import { afterSpace, COLON, eachMember, oneSpelt, OPEN_BRACE, QUOTE } from '../lib/json/walk.ts'
+import type { ByteSpan } from '../lib/json/walk.ts'
 import { isSpelt } from '../lib/json/shape.ts'
 import { numberValue } from '../lib/json/values.ts'
 
@@ -28,54 +21,6 @@ const mostTries = 16
 const endBytes = 16_384
 
 const usageKey = '"usage"'
-
-/**
- * What the last readable `"usage"` object in some bytes says, wherever they begin and end: the tail of a stream of
- * chat chunks (OpenAI, also below `x_groq`) or Responses events, or a JSON answer, of which the last 16 KiB are
- * searched and then the first. Most vendors write `usage` at the end, some before the choices.
- *
- * `prompt_tokens`, `completion_tokens` and `total_tokens` count, and the Responses names `input_tokens` and
- * `output_tokens`. A figure that is no whole number from 0 to 1e9 is as absent. Undefined when nothing is found.
- * Never throws; only the object itself is read (up to 4 KiB), at most 16 of them, the last first. A prompt or an
- * answer can't fake one: inside a JSON string its quotes are escaped.
- */
-export function usageOf(bytes: Uint8Array): Usage | undefined {
-  const { length } = bytes
-  const last = usageWithin(bytes, Math.max(0, length - endBytes), length)
-  return last !== undefined || length <= endBytes ? last : usageWithin(bytes, 0, endBytes)
-}
-
-function usageWithin(bytes: Uint8Array, start: number, end: number): Usage | undefined {
-  let at = end
-  for (let tries = 0; tries < mostTries; tries++) {
-    at = lastKeyBefore(bytes, start, at)
-    if (at < 0) return undefined
-    const usage = usageBehind(bytes, at + usageKey.length, end)
-    if (usage !== undefined) return usage
-  }
-  return undefined
-}
-
-/** The last place from `start` on, and below `before`, where the key begins; -1 = nowhere. */
-function lastKeyBefore(bytes: Uint8Array, start: number, before: number): number {
-  for (let at = before - 1; at >= start; at--) {
-    if (bytes[at] === QUOTE && isSpelt(bytes, at, usageKey)) return at
-  }
-  return -1
-}
-
-/** Of the object behind a key that ends at `at`; undefined for any other value, and where it is cut or broken. */
-function usageBehind(bytes: Uint8Array, at: number, end: number): Usage | undefined {
-  const colon = afterSpace(bytes, at)
-  const open = afterSpace(bytes, colon + 1)
-  if (bytes[colon] !== COLON || bytes[open] !== OPEN_BRACE) return undefined
-  try {
-    return usageIn(bytes.subarray(open, Math.min(end, open + longestObject)))
-  } catch {
-    return undefined
-  }
-}
-
 const figures = [
   'prompt_tokens',
   'completion_tokens',
@@ -84,23 +29,54 @@ const figures = [
   'output_tokens',
 ] as const
 
-/** @throws JsonSyntaxError where the object is cut or broken */
-function usageIn(object: Uint8Array): Usage | undefined {
+/**
+ * What the last readable `"usage"` object in some bytes says, wherever they begin and end: the tail of a stream of
+ * chat chunks (OpenAI, also below `x_groq`) or Responses events, or a JSON answer, of which the last 16 KiB are
+ * searched and then the first. Most vendors write `usage` at the end, some before the choices.
+ *
+ * A figure that is no whole number from 0 to 1e9 is as absent. At most 16 objects of 4 KiB are read, the last first. A
+ * prompt or an answer can't fake one: inside a JSON string its quotes are escaped.
+ */
+export function usageOf(bytes: Uint8Array): Usage | undefined {
+  const { length } = bytes
+  const last = usageWithin(bytes, Math.max(0, length - endBytes), length)
+  return last !== undefined || length <= endBytes ? last : usageWithin(bytes, 0, endBytes)
+}
+
+function usageWithin(bytes: Uint8Array, start: number, end: number): Usage | undefined {
+  let tries = 0
+  for (let at = end - 1; at >= start && tries < mostTries; at--) {
+    if (bytes[at] !== QUOTE || !isSpelt(bytes, at, usageKey)) continue
+    tries += 1
+    const usage = usageBehind(bytes, at + usageKey.length, end)
+    if (usage !== undefined) return usage
+  }
+  return undefined
+}
+
+/** Of the object behind a key that ends at `at`; undefined for any other value, and where it is cut or broken. */
+function usageBehind(bytes: Uint8Array, at: number, end: number): Usage | undefined {
+  const colon = afterSpace(bytes, at)
+  const open = afterSpace(bytes, colon + 1)
+  if (bytes[colon] !== COLON || bytes[open] !== OPEN_BRACE) return undefined
+  const object = bytes.subarray(open, Math.min(end, open + longestObject))
   const said: Partial<Record<(typeof figures)[number], number | undefined>> = {}
-  eachMember(object, 0, (key, value) => {
-    const figure = oneSpelt(object, key, figures)
-    if (figure !== undefined) said[figure] = tokensAt(object, value)
-  })
+  try {
+    eachMember(object, 0, (key, value) => {
+      const figure = oneSpelt(object, key, figures)
+      if (figure !== undefined) said[figure] = tokensAt(object, value)
+    })
+  } catch {
+    return undefined
+  }
   const input = said.prompt_tokens ?? said.input_tokens
   const output = said.completion_tokens ?? said.output_tokens
-  const { total_tokens: total } = said
-  if (input === undefined && output === undefined && total === undefined) return undefined
-  return { input, output, total }
+  const total = said.total_tokens
+  return [input, output, total].every((figure) => figure === undefined) ? undefined : { input, output, total }
 }
 
 function tokensAt(bytes: Uint8Array, value: ByteSpan): number | undefined {
   const count = numberValue(bytes, value)
-  return count !== undefined && Number.isInteger(count) && count >= 0 && count <= mostTokens
-    ? count
-    : undefined
+  const isCount = count !== undefined && Number.isInteger(count) && count >= 0 && count <= mostTokens
+  return isCount ? count : undefined
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { scanTopLevel } from '../../src/lib/json/scan.ts'
-import { firstMessages } from '../../src/openai/messages.ts'
+import { firstMessages } from '../../src/openai/affinity-key.ts'
 
 /** What `firstMessages` finds in this JSON text of `messages`, as text. */
 function found(json: string): { system?: string; user?: string } {
