@@ -13,19 +13,15 @@
  * headers, abort  the narrow forms of the runtimes' own Headers and AbortSignal
  */
 
-/**
- * A body that somebody reads chunk by chunk: what a reader of a `ReadableStream` can do, and what costs a tenth of
- * a stream where no runtime asks for one.
- */
+/** A body that is read chunk by chunk, as a reader of a `ReadableStream` reads; costs a tenth of a stream. */
 export interface ByteReader {
   /** The next chunk, or the end. One call at a time. Rejects where the body breaks. */
   read(): Promise<ByteChunk>
   /** Nobody wants the rest. */
   cancel(reason?: unknown): Promise<void>
   /**
-   * Everything that is still to come goes to `sink`, at the moment at which it comes: no promise stands in between,
-   * which is a tenth of what a small chunk costs. Nobody reads any more. Absent where the body can't do it; see
-   * `flowTo`.
+   * Everything that is still to come goes to `sink` at once: without a promise in between, which is a tenth of what a
+   * small chunk costs. Nobody reads any more. Absent where the body can't do it; see `flowTo`.
    */
   flow?(sink: ByteSink): Flow
 }
@@ -39,9 +35,11 @@ export interface ByteSink {
   fail(error: unknown): void
 }
 
-/** A body on its way to a sink. Ended early by the reader's `cancel`, and its sink then hears no more or the end. */
+/**
+ * A body on its way to a sink; `resume` goes on after a chunk that was answered with false. Ended early by the reader's
+ * `cancel`, and its sink then hears no more or the end.
+ */
 export interface Flow {
-  /** Goes on after a chunk that was answered with false. */
   resume(): void
 }
 
@@ -100,28 +98,23 @@ export function streamOf(reader: ByteReader): ReadableStream<Uint8Array> {
   )
 }
 
-/** The offset of the next occurrence at or after `from`, −1 when there is none. */
-export type ByteSearch = (bytes: Uint8Array, from: number) => number
-
 /**
- * A search for `needle` (1 to 255 bytes) that jumps over most of the bytes (Horspool 1980).
+ * A search for `needle` (1 to 255 bytes) that jumps over most of the bytes (Horspool 1980): gives the offset of the next
+ * occurrence at or after `from`, −1 when there is none.
  *
  * Each window is compared from its front, so with a needle whose first byte occurs in it only once no byte
  * is looked at more than twice, whatever is searched: 25 MB take 5 to 50 ms.
  * @throws RangeError for a needle of another length
  */
-export function createByteSearch(needle: Uint8Array): ByteSearch {
+export function createByteSearch(needle: Uint8Array): (bytes: Uint8Array, from: number) => number {
   const size = needle.length
   if (size < 1 || size > 255) throw new RangeError('the needle must have 1 to 255 bytes')
   const jumps = new Uint8Array(256).fill(size)
   for (const [index, byte] of needle.subarray(0, -1).entries()) jumps[byte] = size - 1 - index
-  const first = needle[0]
   return (bytes, from) => {
     const last = bytes.length - size
-    let at = from
-    while (at <= last) {
-      if (bytes[at] === first && matchesAt(bytes, at, needle)) return at
-      at += jumps[bytes[at + size - 1] ?? 0] ?? size
+    for (let at = from; at <= last; at += jumps[bytes[at + size - 1] ?? 0] ?? size) {
+      if (matchesAt(bytes, at, needle)) return at
     }
     return -1
   }
@@ -135,22 +128,15 @@ export function matchesAt(bytes: Uint8Array, at: number, needle: Uint8Array): bo
   return true
 }
 
-/** The last bytes of something that passes. */
-interface Tail {
-  /** Takes the next bytes; they are copied, so the chunk itself is not kept alive. */
-  push(chunk: Uint8Array): void
-  /** A copy of what is kept; the beginning may cut a character in two. */
-  bytes(): Uint8Array
-}
-
 const firstSize = 2_048
 
 /**
- * Keeps the last `limit` bytes (16 KiB) of a stream in a ring.
+ * Keeps the last `limit` bytes (16 KiB) of a stream in a ring; `bytes` gives a copy of them.
  *
- * Memory grows with what has passed, from 2 KiB by doubling up to `limit`; nothing is allocated before the first byte.
+ * Memory grows with what has passed, from 2 KiB by doubling up to `limit`; nothing is allocated before the first byte,
+ * and no chunk is kept alive.
  */
-export function createTail(limit = 16_384): Tail {
+export function createTail(limit = 16_384): { push(chunk: Uint8Array): void; bytes(): Uint8Array } {
   let ring = new Uint8Array(0)
   let end = 0
   let kept = 0
@@ -169,24 +155,20 @@ export function createTail(limit = 16_384): Tail {
     push(chunk) {
       if (kept + chunk.length > ring.length) grow(kept + chunk.length)
       const bytes = chunk.length > ring.length ? chunk.subarray(chunk.length - ring.length) : chunk
+      kept = Math.min(kept + bytes.length, ring.length)
       const untilWrap = ring.length - end
-      if (bytes.length <= untilWrap) ring.set(bytes, end)
-      else {
+      if (bytes.length <= untilWrap) {
+        ring.set(bytes, end)
+        end += bytes.length
+      } else {
         ring.set(bytes.subarray(0, untilWrap), end)
         ring.set(bytes.subarray(untilWrap), 0)
+        end = bytes.length - untilWrap
       }
-      end = bytes.length <= untilWrap ? end + bytes.length : bytes.length - untilWrap
-      kept = Math.min(kept + bytes.length, ring.length)
     },
     bytes() {
-      const ordered = new Uint8Array(kept)
       const start = end - kept
-      if (start >= 0) ordered.set(ring.subarray(start, end))
-      else {
-        ordered.set(ring.subarray(start))
-        ordered.set(ring.subarray(0, end), -start)
-      }
-      return ordered
+      return start >= 0 ? ring.slice(start, end) : concatBytes([ring.subarray(start), ring.subarray(0, end)])
     },
   }
 }

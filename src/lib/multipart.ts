@@ -1,4 +1,4 @@
-import { type ByteSearch, CR, createByteSearch, LF, matchesAt } from './bytes.ts'
+import { CR, createByteSearch, LF, matchesAt } from './bytes.ts'
 
 /** Where the value of a form field stands, or where the field would be inserted. */
 interface FormField {
@@ -6,12 +6,15 @@ interface FormField {
   readonly name: string
   readonly boundary: string
   /** Offsets of the value; absent when the form has no such field. */
-  readonly span?: { readonly start: number; readonly end: number }
+  readonly span: { readonly start: number; readonly end: number } | undefined
   /** The value as text, invalid UTF-8 replaced; absent when the form has no such field. */
-  readonly value?: string
+  readonly value: string | undefined
   /** Offset of the first delimiter's dashes. */
   readonly formStart: number
 }
+
+/** More parts than any form has; each costs the reading of its headers. */
+const MAX_PARTS = 10_000
 
 /**
  * Finds the part called `name` in the raw bytes of a `multipart/form-data` body.
@@ -24,25 +27,24 @@ interface FormField {
  */
 export function findFormField(bytes: Uint8Array, contentType: string, name: string): FormField {
   const boundary = boundaryOf(contentType)
-  const found: { start: number; end: number }[] = []
-  const { start: formStart } = eachPart(bytes, boundary, (start, end) => {
+  const delimiterFrom = delimiterFinder(bytes, boundary)
+  const first = delimiterFrom(0)
+  let span: FormField['span']
+  let delimiter = first
+  for (let count = 1; !delimiter.closes; count++) {
+    if (count > MAX_PARTS) throw new MultipartError(`the body has more than ${MAX_PARTS} parts`)
+    const start = delimiter.end
+    delimiter = delimiterFrom(start - 2)
+    const end = delimiter.start - 2
     const headersEnd = headersEndOf(bytes, start, end)
     const headers = headerLines(bytes.subarray(start, headersEnd))
-    if (fieldNameOf(headers) !== name) return
-    if (found.length > 0) throw new MultipartError(`the form has the field ${name} twice`)
+    if (fieldNameOf(headers) !== name) continue
+    if (span !== undefined) throw new MultipartError(`the form has the field ${name} twice`)
     refuseEncoded(headers)
-    found.push({ start: headersEnd + BLANK_LINE.length, end })
-  })
-  const [span] = found
-  if (span === undefined) return { bytes, name, boundary, formStart }
-  return {
-    bytes,
-    name,
-    boundary,
-    formStart,
-    span,
-    value: decoder.decode(bytes.subarray(span.start, span.end)),
+    span = { start: headersEnd + BLANK_LINE.length, end }
   }
+  const value = span && decoder.decode(bytes.subarray(span.start, span.end))
+  return { bytes, name, boundary, span, value, formStart: first.start }
 }
 
 /**
@@ -91,18 +93,16 @@ function fieldNameOf(headers: readonly HeaderLine[]): string | undefined {
   const parameters = headerParameters(dispositions[0]?.[1] ?? '')
   const names = parameters?.get('name') ?? []
   const hasExtendedName = parameters && [...parameters.keys()].some((key) => key.startsWith('name*'))
-  if (!parameters || hasExtendedName || names.length > 1) {
+  if (!parameters || hasExtendedName || names.length > 1)
     throw new MultipartError('a part has a malformed content disposition')
-  }
   return names[0]
 }
 
 /** RFC 7578 §4.7 deprecates the encodings that would make the value read otherwise than it stands. */
 function refuseEncoded(headers: readonly HeaderLine[]): void {
   const encoding = headers.find(([name]) => name === 'content-transfer-encoding')?.[1]
-  if (encoding !== undefined && !/^(7bit|8bit|binary)$/i.test(encoding)) {
+  if (encoding !== undefined && !/^(7bit|8bit|binary)$/i.test(encoding))
     throw new MultipartError('the field has a transfer encoding')
-  }
 }
 
 /** What is wrong with a multipart body, in words that quote nothing of it. */
@@ -111,6 +111,16 @@ export class MultipartError extends Error {
     super(message)
     this.name = 'MultipartError'
   }
+}
+
+/** The boundary that a content type names, quoted or not; RFC 2046 §5.1.1 has its length and its characters. */
+function boundaryOf(contentType: string): string {
+  if (!/^\s*multipart\/form-data\s*(;|$)/i.test(contentType))
+    throw new MultipartError('the content type is not multipart/form-data')
+  const [boundary = '', another] = headerParameters(contentType)?.get('boundary') ?? []
+  if (another !== undefined || !/^[\x20-\x7e]{0,69}[\x21-\x7e]$/.test(boundary))
+    throw new MultipartError('the content type has no usable boundary')
+  return boundary
 }
 
 /** A line that separates parts (RFC 2046 §5.1.1). */
@@ -123,78 +133,24 @@ interface Delimiter {
 }
 
 /**
- * The boundary that a content type names, quoted or not.
- * @throws MultipartError when it is no `multipart/form-data` or names none, two, or one that RFC 2046 §5.1.1 does
- * not allow in length (1 to 70) or characters (visible ASCII, blanks inside)
- */
-function boundaryOf(contentType: string): string {
-  if (!/^\s*multipart\/form-data\s*(;|$)/i.test(contentType)) {
-    throw new MultipartError('the content type is not multipart/form-data')
-  }
-  const boundaries = headerParameters(contentType)?.get('boundary') ?? []
-  const [boundary = ''] = boundaries
-  if (boundaries.length !== 1 || !/^[\x20-\x7e]{0,69}[\x21-\x7e]$/.test(boundary)) {
-    throw new MultipartError('the content type has no usable boundary')
-  }
-  return boundary
-}
-
-/**
  * A function that gives the first delimiter whose line break in front (or the start of the body) is at or after `from`.
  *
  * Bytes that look like the boundary count only as a line of their own: after CRLF or at offset 0, and followed by
  * two dashes or by CRLF, with blanks between as RFC 2046 allows. It throws a MultipartError when none follows.
  */
 function delimiterFinder(bytes: Uint8Array, boundary: string): (from: number) => Delimiter {
-  const line = new TextEncoder().encode(`\r\n--${boundary}`)
+  const line = encoder.encode(`\r\n--${boundary}`)
   const search = createByteSearch(line)
   return (from) => {
-    const opening = from === 0 ? openingAt(bytes, line) : undefined
-    return opening ?? searched(bytes, search, { from, size: line.length })
+    const opens = from === 0 && matchesAt(bytes, 0, line.subarray(2))
+    const opening = opens ? delimiterOf(bytes, 0, line.length - 2) : undefined
+    if (opening) return opening
+    for (let at = search(bytes, from); at >= 0; at = search(bytes, at + 2)) {
+      const found = delimiterOf(bytes, at + 2, at + line.length)
+      if (found) return found
+    }
+    throw new MultipartError('the body does not begin and end with its boundary')
   }
-}
-
-/** More parts than any form has; each costs the reading of its headers. */
-const MAX_PARTS = 10_000
-
-/**
- * Calls `visit` with the start and end of every part, headers included; gives the first delimiter.
- * @throws MultipartError when the body does not begin, go on and end with delimiters, or has over 10,000 parts
- */
-function eachPart(
-  bytes: Uint8Array,
-  boundary: string,
-  visit: (start: number, end: number) => void,
-): Delimiter {
-  const delimiterFrom = delimiterFinder(bytes, boundary)
-  const first = delimiterFrom(0)
-  let current = first
-  for (let count = 1; !current.closes; count++) {
-    if (count > MAX_PARTS) throw new MultipartError(`the body has more than ${MAX_PARTS} parts`)
-    const next = delimiterFrom(current.end - 2)
-    visit(current.end, next.start - 2)
-    current = next
-  }
-  return first
-}
-
-function openingAt(bytes: Uint8Array, line: Uint8Array): Delimiter | undefined {
-  const dashed = line.subarray(2)
-  return matchesAt(bytes, 0, dashed) ? delimiterOf(bytes, 0, dashed.length) : undefined
-}
-
-function searched(
-  bytes: Uint8Array,
-  search: ByteSearch,
-  { from, size }: { from: number; size: number },
-): Delimiter {
-  let at = search(bytes, from)
-  while (at >= 0) {
-    const found = delimiterOf(bytes, at + 2, at + size)
-    if (found) return found
-    at = search(bytes, at + 2)
-  }
-  throw new MultipartError('the body does not begin and end with its boundary')
 }
 
 /** Undefined when what follows the boundary shows that it is not one. */
@@ -209,8 +165,7 @@ function delimiterOf(bytes: Uint8Array, start: number, behind: number): Delimite
 const DASH = 0x2d
 
 /** One parameter: its name, then perhaps a value, quoted (whatever follows the quote is dropped) or bare. */
-const PARAMETER = /([^\s;="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\[^])*)"[^;]*|([^\s";][^;]*)?))?(?=;|$)/
-const SEPARATORS = /[;\s]*/
+const PARAMETER = /[;\s]*([^\s;="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\[^])*)"[^;]*|([^\s";][^;]*)?))?(?=;|$)/gy
 
 /**
  * The parameters of a header value such as `form-data; name="model"`: all values of each name, in order.
@@ -221,22 +176,16 @@ const SEPARATORS = /[;\s]*/
  * read: a quote that never ends, a value without a name.
  */
 export function headerParameters(header: string): ReadonlyMap<string, readonly string[]> | undefined {
-  const parameter = new RegExp(PARAMETER, 'y')
-  const separators = new RegExp(SEPARATORS, 'y')
+  const text = header.includes(';') ? header.slice(header.indexOf(';')) : ''
   const found = new Map<string, string[]>()
-  const semicolon = header.indexOf(';')
-  let at = semicolon < 0 ? header.length : semicolon
-  for (;;) {
-    separators.lastIndex = at
-    separators.exec(header)
-    if (separators.lastIndex === header.length) return found
-    parameter.lastIndex = separators.lastIndex
-    const match = parameter.exec(header)
-    if (match === null) return undefined
-    const [, name = '', quoted, bare = ''] = match
+  let end = 0
+  for (const match of text.matchAll(PARAMETER)) {
+    const [whole, name = '', quoted, bare = ''] = match
+    const value = quoted === undefined ? bare.trimEnd() : quoted.replace(/\\([^])/g, '$1')
     const values = found.get(name.toLowerCase()) ?? []
-    values.push(quoted === undefined ? bare.trimEnd() : quoted.replace(/\\([^])/g, '$1'))
+    values.push(value)
     found.set(name.toLowerCase(), values)
-    at = parameter.lastIndex
+    end = match.index + whole.length
   }
+  return /[^;\s]/.test(text.slice(end)) ? undefined : found
 }
