@@ -8,71 +8,34 @@ type Ip = readonly number[]
 const longestIp = 45
 /** How dual-stack sockets begin the name of an IPv4 peer. */
 const mappedPrefix = '::ffff:'
-const zeros = [0, 0, 0, 0, 0, 0, 0, 0]
 
-/** The 32 bits of four decimal numbers from 0 to 255 without leading zeros, which some read as octal. */
-function parseV4(text: string): number | undefined {
-  let bits = 0
-  let part = 0
-  let digits = 0
-  let parts = 1
-  for (let at = 0; at < text.length; at++) {
-    const digit = text.charCodeAt(at) - 48
-    if (digit === -2 && digits > 0) {
-      bits = bits * 256 + part
-      part = 0
-      digits = 0
-      parts++
-    } else if (digit >= 0 && digit <= 9 && (digits === 0 || part > 0)) {
-      part = part * 10 + digit
-      digits++
-    } else return undefined
-    if (part > 255) return undefined
-  }
-  return parts === 4 && digits > 0 ? bits * 256 + part : undefined
+/** Without leading zeros, which some read as octal. */
+const octet = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
+const dottedQuad = new RegExp(`^${octet}\\.${octet}\\.${octet}\\.${octet}$`)
+
+function parseV4(text: string): Ip | undefined {
+  const match = dottedQuad.exec(text)
+  if (match === null) return undefined
+  const high = Number(match[1]) * 256 + Number(match[2])
+  return [0, 0, 0, 0, 0, 0xffff, high, Number(match[3]) * 256 + Number(match[4])]
 }
 
-/** The value of one to four hexadecimal digits; −1 for anything else. */
-function hexWord(digits: string): number {
-  if (digits.length === 0 || digits.length > 4) return -1
-  let value = 0
-  for (let at = 0; at < digits.length; at++) {
-    const code = digits.charCodeAt(at)
-    const lower = code | 0x20
-    if (code >= 48 && code <= 57) value = value * 16 + code - 48
-    else if (lower >= 97 && lower <= 102) value = value * 16 + lower - 87
-    else return -1
-  }
-  return value
-}
-
-/** `::1.2.3.4` as `::102:304`. */
-function withoutDots(text: string): string | undefined {
-  if (!text.includes('.')) return text
-  const start = text.lastIndexOf(':') + 1
-  const bits = parseV4(text.slice(start))
-  if (bits === undefined) return undefined
-  return `${text.slice(0, start)}${(bits >>> 16).toString(16)}:${(bits & 0xffff).toString(16)}`
-}
+/** The words between colons; NaN for what is none. */
+const hexWords = (text: string): number[] =>
+  text === '' ? [] : text.split(':').map((word) => (word.length > 4 ? NaN : Number.parseInt(word, 16)))
 
 function parseV6(text: string): Ip | undefined {
-  const words: number[] = []
-  let gap = text.startsWith('::') ? 0 : -1
-  let at = gap === 0 ? 2 : 0
-  while (at < text.length) {
-    const colon = text.indexOf(':', at)
-    const word = hexWord(text.slice(at, colon < 0 ? text.length : colon))
-    if (word < 0 || colon === text.length - 1) return undefined
-    words.push(word)
-    at = colon < 0 ? text.length : colon + 1
-    if (text[at] !== ':') continue
-    if (gap >= 0) return undefined
-    gap = words.length
-    at++
+  if (!/^[\da-f:]+$/i.test(text)) return undefined
+  const gap = text.indexOf('::')
+  const words = hexWords(gap < 0 ? text : text.slice(0, gap))
+  if (gap >= 0) {
+    const tail = hexWords(text.slice(gap + 2))
+    // A gap stands for one zero or more.
+    do words.push(0)
+    while (words.length + tail.length < 8)
+    words.push(...tail)
   }
-  const missing = 8 - words.length
-  if (gap < 0 ? missing !== 0 : missing < 1) return undefined
-  return gap < 0 ? words : words.toSpliced(gap, 0, ...zeros.slice(0, missing))
+  return words.length === 8 && !words.includes(NaN) ? words : undefined
 }
 
 /**
@@ -81,11 +44,12 @@ function parseV6(text: string): Ip | undefined {
  */
 export function parseIp(text: string): Ip | undefined {
   if (text.length > longestIp) return undefined
-  const dotted = text.startsWith(mappedPrefix) ? text.slice(mappedPrefix.length) : text
-  const bits = parseV4(dotted)
-  if (bits !== undefined) return [0, 0, 0, 0, 0, 0xffff, bits >>> 16, bits & 0xffff]
-  const plain = withoutDots(text)
-  return plain === undefined ? undefined : parseV6(plain)
+  const v4 = parseV4(text.startsWith(mappedPrefix) ? text.slice(mappedPrefix.length) : text)
+  if (v4 !== undefined || !text.includes('.')) return v4 ?? parseV6(text)
+  // `::1.2.3.4` is `::102:304`.
+  const start = text.lastIndexOf(':') + 1
+  const last = parseV4(text.slice(start))
+  return last && parseV6(text.slice(0, start) + hexText(last, 6))
 }
 
 /** Whether it is an IPv4 address, mapped ones included. */
@@ -93,18 +57,7 @@ export function isV4(ip: Ip): boolean {
   return ip[5] === 0xffff && ip[4] === 0 && ip[3] === 0 && ip[2] === 0 && ip[1] === 0 && ip[0] === 0
 }
 
-/** The first longest run of two or more zero words; a length of 1 when there is none. */
-function longestZeros(ip: Ip): { start: number; length: number } {
-  let longest = { start: 8, length: 1 }
-  let length = 0
-  for (let at = 0; at < 8; at++) {
-    length = ip[at] === 0 ? length + 1 : 0
-    if (length > longest.length) longest = { start: at + 1 - length, length }
-  }
-  return longest
-}
-
-function hexText(ip: Ip, from: number, to: number): string {
+function hexText(ip: Ip, from = 0, to = 8): string {
   let text = ''
   for (let at = from; at < to; at++) text += (at === from ? '' : ':') + (ip[at] ?? 0).toString(16)
   return text
@@ -114,8 +67,15 @@ function hexText(ip: Ip, from: number, to: number): string {
 export function ipText(ip: Ip): string {
   const [, , , , , , high = 0, low = 0] = ip
   if (isV4(ip)) return `${high >>> 8}.${high & 255}.${low >>> 8}.${low & 255}`
-  const { start, length } = longestZeros(ip)
-  return length < 2 ? hexText(ip, 0, 8) : `${hexText(ip, 0, start)}::${hexText(ip, start + length, 8)}`
+  let start = 8
+  let end = 8
+  for (let at = 0, length = 0; at < 8; at++) {
+    length = ip[at] === 0 ? length + 1 : 0
+    if (length <= Math.max(1, end - start)) continue
+    end = at + 1
+    start = end - length
+  }
+  return start === end ? hexText(ip) : `${hexText(ip, 0, start)}::${hexText(ip, end)}`
 }
 
 /** All addresses whose first `bits` bits, counted in the IPv6 form, are those of `base`. */
@@ -124,8 +84,6 @@ interface AddressRange {
   /** 0 to 128; a range of IPv4 addresses has at least 96. */
   readonly bits: number
 }
-
-const prefix = /^\d{1,3}$/
 
 /**
  * The range that `10.0.0.0/8`, `fc00::/7` or a single address names (RFC 4632, RFC 4291 §2.3); undefined for
@@ -138,7 +96,7 @@ export function parseRange(text: string): AddressRange | undefined {
   if (base === undefined) return undefined
   if (slash < 0) return { base, bits: 128 }
   const length = text.slice(slash + 1)
-  if (!prefix.test(length)) return undefined
+  if (!/^\d{1,3}$/.test(length)) return undefined
   const bits = Number(length) + (text.includes(':') ? 0 : 96)
   return bits > 128 || (isV4(base) && bits < 96) ? undefined : { base, bits }
 }
@@ -176,17 +134,13 @@ const privateRanges = ['127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.
  * @throws Error that quotes the first item that is none of these
  */
 export function parseTrusted(list: readonly string[]): TrustedProxies {
-  return list
-    .flatMap((item) => (item.trim() === 'private' ? privateRanges : [item.trim()]))
-    .map((item) => {
-      const range = parseRange(item)
-      if (range === undefined)
-        throw new Error(`neither an address, a CIDR range nor "private": ${JSON.stringify(item)}`)
-      return range
-    })
+  const items = list.flatMap((item) => (item.trim() === 'private' ? privateRanges : [item.trim()]))
+  return items.map((item) => {
+    const range = parseRange(item)
+    if (range !== undefined) return range
+    throw new Error(`neither an address, a CIDR range nor "private": ${JSON.stringify(item)}`)
+  })
 }
-
-const isTrusted = (ip: Ip, trusted: TrustedProxies): boolean => trusted.some((range) => isInRange(ip, range))
 
 const bracketed = /^\[([^\]]*)\](?::\d{1,5})?$/
 const dottedWithPort = /^([\d.]+):\d{1,5}$/
@@ -201,25 +155,6 @@ function hopIp(hop: string): Ip | undefined {
 /** More than any honest chain of proxies needs. What stands further left is not read. */
 const longestRead = 2_048
 
-/** The hops of a header from left to right; empty elements are none (RFC 9110 §5.6.1.2), nor is one cut by the bound. */
-function hopsOf(header: string): string[] {
-  const elements = header.slice(-longestRead).split(',')
-  if (header.length > longestRead) elements.shift()
-  return elements.map((element) => element.trim()).filter((element) => element !== '')
-}
-
-/** Each hop was written by the one to its right: believed from the right, as far as the writers are trusted. */
-function nearestUntrusted(hops: readonly string[], trusted: TrustedProxies): Ip | undefined {
-  let nearest: Ip | undefined
-  for (const hop of hops.toReversed()) {
-    const ip = hopIp(hop)
-    if (ip === undefined) return nearest
-    nearest = ip
-    if (!isTrusted(ip, trusted)) return nearest
-  }
-  return nearest
-}
-
 /**
  * The address that a request counts as, in one canonical spelling (see `ipText`); never empty.
  *
@@ -231,13 +166,23 @@ function nearestUntrusted(hops: readonly string[], trusted: TrustedProxies): Ip 
  * A peer that is no address, such as a Unix socket's, is trusted by nobody and stays as it is, `unknown` when empty.
  * The work is bounded whatever the headers hold: the last 2 KiB of hops are read.
  */
-export function clientAddress({ peer, forwardedFor, realIp, trusted }: ClientSource): string {
+export function clientAddress({ peer, forwardedFor = '', realIp = '', trusted }: ClientSource): string {
+  const isTrusted = (ip: Ip): boolean => trusted.some((range) => isInRange(ip, range))
   const peerIp = hopIp(peer)
   if (peerIp === undefined) return peer || 'unknown'
-  const isAlone = forwardedFor === undefined && realIp === undefined
-  if (isAlone || !isTrusted(peerIp, trusted)) return ipText(peerIp)
-  const hops = hopsOf(forwardedFor ?? '')
-  const claimed =
-    hops.length > 0 ? nearestUntrusted(hops, trusted) : hopIp((realIp ?? '').slice(0, longestRead).trim())
-  return ipText(claimed ?? peerIp)
+  if (!isTrusted(peerIp)) return ipText(peerIp)
+  const elements = forwardedFor.slice(-longestRead).split(',')
+  if (forwardedFor.length > longestRead) elements.shift()
+  // Empty elements are no hops (RFC 9110 §5.6.1.2), nor is one cut by the bound.
+  const hops = elements.map((element) => element.trim()).filter((element) => element !== '')
+  if (hops.length === 0) hops.push(realIp.slice(0, longestRead).trim())
+  let nearest = peerIp
+  for (const hop of hops.toReversed()) {
+    // Each hop was written by the one to its right: believed as far as the writers are trusted.
+    const ip = hopIp(hop)
+    if (ip === undefined) break
+    nearest = ip
+    if (!isTrusted(ip)) break
+  }
+  return ipText(nearest)
 }
