@@ -12,13 +12,11 @@ export interface AbortControllerLike {
 }
 
 /**
- * An abort for those within the process: no event target, no reason, and about a twentieth of the time.
- *
- * Listeners are called once, in the order in which they came, before `abort` returns; one that comes later is
- * never called, as with a real signal.
+ * An abort for those within the process: no event target, no reason, and about a twentieth of the time. Listeners are
+ * called as those of a real signal: once, in their order, before `abort` returns.
  */
 export function createAbort(): AbortControllerLike {
-  let listeners: (() => void)[] = []
+  const listeners: (() => void)[] = []
   const signal = {
     aborted: false,
     addEventListener(_type: 'abort', listener: () => void): void {
@@ -34,9 +32,7 @@ export function createAbort(): AbortControllerLike {
     abort() {
       if (signal.aborted) return
       signal.aborted = true
-      const notified = listeners
-      listeners = []
-      for (const listener of notified) listener()
+      for (const listener of listeners.splice(0)) listener()
     },
   }
 }

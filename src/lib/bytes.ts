@@ -26,12 +26,11 @@ export interface ByteReader {
   flow?(sink: ByteSink): Flow
 }
 
-/** Takes a body chunk by chunk: any number of chunks, then one of the other two. Throws nothing. */
+/** Takes a body: any number of chunks, then its end, or the error with which it breaks. Throws nothing. */
 export interface ByteSink {
   /** False = no more until `resume`. */
   chunk(value: Uint8Array): boolean
   end(): void
-  /** The body breaks. */
   fail(error: unknown): void
 }
 
@@ -43,12 +42,10 @@ export interface Flow {
   resume(): void
 }
 
-/** One chunk, or the end. */
 export type ByteChunk =
   | { readonly done: false; readonly value: Uint8Array }
   | { readonly done: true; readonly value?: Uint8Array | undefined }
 
-/** The end of a body. */
 export const END: ByteChunk = { done: true }
 
 /** A body that is there already, as one chunk; none where it is empty. */
@@ -256,7 +253,6 @@ export function bytesBetween(pieces: readonly Uint8Array[], start: number, end: 
   return concatBytes(viewsOf(pieces, start, end))
 }
 
-/** The bytes that end lines. */
 export const LF = 0x0a
 export const CR = 0x0d
 

@@ -8,15 +8,10 @@ export interface Clock {
   after(ms: number, task: () => void): () => void
 }
 
-/** This moment on both clocks. */
-export function instantOf(clock: Clock): Instant {
-  return { now: clock.now(), wall: clock.wall() }
-}
+export const instantOf = (clock: Clock): Instant => ({ now: clock.now(), wall: clock.wall() })
 
-/** One moment on both clocks, taken once for a step so that everything in it agrees. */
+/** One moment on both clocks, taken once for a step so that everything in it agrees. Deadlines are on `now`. */
 export interface Instant {
-  /** Epoch ms at process start plus monotonic time since: never jumps. All deadlines are on this clock. */
   readonly now: number
-  /** Wall-clock epoch ms. Asked only for dates and for the calendar. */
   readonly wall: number
 }

@@ -13,9 +13,8 @@ function mixed(word: number): number {
 /**
  * A number in (0, 1) that is always the same for the same text: 53 bits, evenly spread, never 0 and never 1.
  *
- * Two 32-bit lanes over the UTF-16 code units, crossed at the end. Fast rather than secret: whoever picks the
- * text can pick the number. Replicas of different versions must agree on it, so its values are part of the
- * contract and pinned by a test.
+ * Fast rather than secret: whoever picks the text can pick the number. Replicas of different versions must agree on
+ * it, so a test pins its values.
  */
 export function hash01(text: string): number {
   let a = 0x9e3779b9 ^ text.length
@@ -39,11 +38,8 @@ export function fingerprint(text: string): string {
 }
 
 /**
- * A check of what a caller gives against one expected secret.
- *
- * Every character that was given is compared, wherever the first difference is: the time tells how long the given
- * text was and nothing of the secret. An empty expected secret matches nothing, so that a forgotten one never opens
- * a door.
+ * A check of what a caller gives against one expected secret. The time that it takes tells how long the given text was
+ * and nothing of the secret. An empty expected secret matches nothing, so that a forgotten one never opens a door.
  */
 export function secretMatcher(expected: string): (given: string) => boolean {
   const { length } = expected
@@ -58,13 +54,8 @@ export function secretMatcher(expected: string): (given: string) => boolean {
 const WORD = 2 ** 32
 
 /**
- * A number in (0, 1) that is always the same for the same two: evenly spread, never 0 and never 1.
- *
- * For one text's `hash01` and those of many others: a few nanoseconds each, however long the texts are.
- * Replicas of different versions must agree on it, so its values are pinned by a test.
- *
- * @param a in [0, 1), as `hash01` gives it
- * @param b in [0, 1)
+ * As `hash01`, of two numbers in [0, 1) that it gave: a few nanoseconds for one text with each of many others, however
+ * long they are.
  */
 export function pairedHash01(a: number, b: number): number {
   const [highA, highB] = [Math.floor(a * WORD), Math.floor(b * WORD)]
@@ -75,9 +66,8 @@ export function pairedHash01(a: number, b: number): number {
 }
 
 /**
- * A short text that is always the same for the same bytes and, but for one chance in 2^64, another for others.
- *
- * For telling things apart, not for secrecy: whoever picks the bytes can pick the digest. Takes four bytes a step.
+ * A short text that is always the same for the same bytes and, but for one chance in 2^64, another for others. For
+ * telling things apart, not for secrecy: whoever picks the bytes can pick the digest.
  */
 export function digestOf(bytes: Uint8Array): string {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)

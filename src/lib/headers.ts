@@ -1,17 +1,9 @@
-/**
- * Header fields as plain data: names in lower case, the values of a repeated name joined with `", "`.
- *
- * Reading an absent name gives undefined, also for names such as `constructor`.
- */
+/** Header fields as plain data: names in lower case, the values of a repeated name joined with `", "`. */
 export type HeaderBag = Readonly<Record<string, string>>
 
-/**
- * The same fields as a `HeaderBag`, `set-cookie` joined like every other name.
- *
- * The bag has no prototype, so a field called `__proto__` is an entry like any other.
- */
+/** The same fields as a `HeaderBag`, `set-cookie` joined like every other name. */
 export function headerBagOf(headers: Headers): HeaderBag {
-  const bag: Record<string, string> = Object.create(null)
+  const bag = emptyBag()
   headers.forEach((value, name) => {
     const before = bag[name]
     bag[name] = before === undefined ? value : `${before}, ${value}`
@@ -27,7 +19,7 @@ export function withoutCoding(headers: HeaderBag): HeaderBag {
   return bag
 }
 
-/** No prototype but an empty one: as quick as any object, and no name is inherited. */
+/** No prototype but an empty one: as quick as any object, and neither `constructor` nor `__proto__` is inherited. */
 const Bag = function Bag() {} as unknown as new () => Record<string, string>
 Bag.prototype = Object.create(null)
 

@@ -8,23 +8,19 @@ export interface SseEvent {
   readonly data: string
 }
 
-/** Splits passing bytes into events. */
 export interface EventScanner {
-  /**
-   * Takes the next bytes of the stream, which may be cut anywhere, and gives the events that they complete: those
-   * with a `data:` field whose blank line has now come, mostly none or one.
-   */
+  /** Gives the events that a chunk, which may be cut anywhere, completes; mostly none or one. */
   push(chunk: Uint8Array): readonly SseEvent[]
-  /** Whether the bytes so far are whole events and comments; see `createBoundaryTracker`. */
+  /** Whether the bytes so far are whole events and comments. */
   atBoundary(): boolean
 }
 
 const lineEnd = /\r\n|\r|\n/
 
 /**
- * A scanner for one server-sent-event stream from its first byte, after the WHATWG's "event stream
- * interpretation": comments, `id:`, `retry:` and unknown fields give nothing, an event without data gives nothing,
- * and neither does one that the end of the stream cuts off. Invalid UTF-8 becomes U+FFFD; nothing throws.
+ * Splits a server-sent-event stream from its first byte, after the WHATWG's "event stream interpretation": comments,
+ * `id:`, `retry:` and unknown fields give nothing, nor does an event without data, or one that the end of the stream
+ * cuts off. Invalid UTF-8 becomes U+FFFD.
  *
  * An event of more than `limit` characters is passed over, so that memory stays bounded on an endless one.
  */
@@ -95,9 +91,8 @@ const COLON = 58
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
 
 /**
- * Knows where the events of one server-sent-event stream end, without reading them: after the grammar of the WHATWG
- * (lines end with LF, CRLF or CR; a byte order mark may stand in front). Chunks may be cut anywhere, and are neither
- * kept nor changed.
+ * Knows where the events of a stream end, without reading them: lines end with LF, CRLF or CR, and a byte order mark may
+ * stand in front. Chunks may be cut anywhere, and are not kept.
  *
  * Made to run over every chunk: it looks from the chunk's end backwards for a blank line and reads only what
  * stands behind it, so a chunk that ends with its event costs two comparisons, whatever its length.

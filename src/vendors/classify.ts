@@ -22,7 +22,7 @@ import { quotaSignals, tightest } from './rate-limit-headers.ts'
 import { maxTokensIn, signalsInText } from './rate-limit-text.ts'
 import { longestWait, resetMs, retryAfterMs } from './retry-after.ts'
 import { failureRules, statusOfCode, verdictByRange, verdicts } from './rules.ts'
-import type { FailureRule, Verdict, VerdictName } from './rules.ts'
+import type { Fact, Signs, Verdict, VerdictName } from './rules.ts'
 
 /** An answer as far as it has been read. */
 interface ReceivedAnswer {
@@ -97,7 +97,8 @@ function failureOf(answer: ErrorAnswer): Failure {
     'long-window-spent': spent.length > 0 && spent.every(isLong),
     'bare-problem': text.form === 'json' && text.status === status && text.code === '' && text.type === '',
   }
-  const name = failureRules.find((rule) => fits(rule, answer, facts))?.verdict ?? verdictByRange(status)
+  const rule = failureRules.find((rule) => rule.status.includes(status) && fits(rule.signs, answer, facts))
+  const name = rule?.verdict ?? verdictByRange(status)
   const { hint, ...verdict }: Verdict = verdicts[name]
   const hintMs = retryHintMs(hint, spent, answer)
   return {
@@ -133,18 +134,13 @@ function failureInsideSuccess(answer: ErrorAnswer): Failure {
   }
 }
 
-function fits(
-  rule: FailureRule,
-  { status, headers, text }: ErrorAnswer,
-  facts: Readonly<Record<NonNullable<FailureRule['fact']>, boolean>>,
-): boolean {
-  if (!rule.status.includes(status)) return false
+function fits(signs: Signs, { headers, text }: ErrorAnswer, facts: Record<Fact, boolean>): boolean {
   const named = [
-    rule.code && (rule.code.test(text.code) || rule.code.test(text.type)),
-    rule.says?.test(text.message),
-    rule.fact && facts[rule.fact],
-    rule.spent && text.spent.some(({ id }) => rule.spent?.test(id)),
-    rule.limitType?.test(headers['x-ratelimit-type'] ?? ''),
+    signs.code && (signs.code.test(text.code) || signs.code.test(text.type)),
+    signs.says?.test(text.message),
+    signs.fact && facts[signs.fact],
+    signs.spent && text.spent.some(({ id }) => signs.spent?.test(id)),
+    signs.limitType?.test(headers['x-ratelimit-type'] ?? ''),
   ].filter((isTrue) => isTrue !== undefined)
   return named.length === 0 || named.includes(true)
 }
@@ -182,10 +178,7 @@ const judgedFields = ['error', 'success', 'object', ...contents]
  *
  * @param body the whole body; undefined = not read, so that only the type is judged
  */
-function flawOf(
-  headers: HeaderBag,
-  body: Uint8Array | undefined,
-): 'error' | 'badAnswer' | 'brokenAnswer' | undefined {
+function flawOf(headers: HeaderBag, body: Uint8Array | undefined): VerdictName | 'error' | undefined {
   const type = headers['content-type']?.toLowerCase() ?? ''
   if (type.includes('html')) return 'badAnswer'
   if (body === undefined) return undefined

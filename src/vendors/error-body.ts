@@ -30,14 +30,7 @@ const longestBody = 65_536
 const longestMessage = 2_000
 /** More entries of a list or of quoted headers than this are not looked at. */
 const mostEntries = 50
-const emptyErrorText: UpstreamErrorText = {
-  form: 'empty',
-  message: '',
-  type: '',
-  code: '',
-  spent: [],
-  headers: {},
-}
+const nothing: UpstreamErrorText = { form: 'empty', message: '', type: '', code: '', spent: [], headers: {} }
 
 /**
  * Reads an error body: OpenAI's envelope, flat objects, Gemini's arrays, Cloudflare's lists, problem details,
@@ -48,8 +41,8 @@ const emptyErrorText: UpstreamErrorText = {
  */
 export function readErrorText(body: Uint8Array | undefined, wallNow: number): UpstreamErrorText {
   const text = new TextDecoder().decode(body?.subarray(0, longestBody)).trim()
-  if (text === '') return emptyErrorText
-  if (text.startsWith('<')) return { ...emptyErrorText, form: 'html' }
+  if (text === '') return nothing
+  if (text.startsWith('<')) return { ...nothing, form: 'html' }
   return errorTextOf(/^[{["]/.test(text) ? (parsedJson(text) ?? salvaged(text)) : text, wallNow)
 }
 
@@ -57,10 +50,10 @@ export function readErrorText(body: Uint8Array | undefined, wallNow: number): Up
 export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText {
   if (typeof value === 'string') {
     const message = value.slice(0, longestMessage)
-    return { ...emptyErrorText, form: 'text', message, retryMs: proseWaitMs(message, wallNow) }
+    return { ...nothing, form: 'text', message, retryMs: proseWaitMs(message, wallNow) }
   }
   const outer = firstJsonObject(value)
-  if (outer === undefined) return { ...emptyErrorText, form: 'json' }
+  if (outer === undefined) return { ...nothing, form: 'json' }
   const inner = innerOf(outer)
   const details = jsonObjectsIn(inner.details)
   const metadata = jsonObjectOf(inner.metadata) ?? {}

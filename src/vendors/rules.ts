@@ -1,147 +1,125 @@
 import type { Failure } from '../pool/outcome.ts'
 
-/**
- * One row: the verdict on an answer with one of its statuses. Where the row names more, one thing of that is true too.
- *
- * Texts of a 400 that make something rest are matched from their first word on: further in, a vendor quotes the
- * client, who could otherwise talk an upstream out of the pool.
- */
-export interface FailureRule {
-  readonly status: readonly number[]
+/** What only the numbers of an answer tell; see `classify.ts`. */
+export type Fact = 'names-largest-request' | 'long-window-spent' | 'bare-problem'
+
+/** What else than its status may tell of an answer. */
+export interface Signs {
   /** The error's code or its type, as a whole. */
   readonly code?: RegExp
   readonly says?: RegExp
-  /** A fact that the numbers of the answer tell; see `classify.ts`. */
-  readonly fact?: 'names-largest-request' | 'long-window-spent' | 'bare-problem'
+  readonly fact?: Fact
   /** The id of a quota that Gemini calls spent. */
   readonly spent?: RegExp
   /** GitHub's `x-ratelimit-type`. */
   readonly limitType?: RegExp
-  readonly verdict: VerdictName
 }
+
+/** The verdict on an answer with one of these statuses and, where the row names signs, with one of them. */
+const on = (status: readonly number[], verdict: VerdictName, signs: Signs = {}) => ({
+  status,
+  verdict,
+  signs,
+})
 
 const bad = [400, 413, 422]
 const busy = [503, 529]
 const concurrencyCode = /^(queue_exceeded|\w*concurren\w*|engine_overloaded_error)$/i
 const concurrencyWords = /concurren|\bqueued?\b|pending requests/i
 
-/** The first row that fits decides. Status codes without a row fall to `verdictByRange`. */
-export const failureRules: readonly FailureRule[] = [
+/**
+ * The first row that fits decides. Status codes without a row fall to `verdictByRange`.
+ *
+ * Texts of a 400 that make something rest are matched from their first word on: further in, a vendor quotes the
+ * client, who could otherwise talk an upstream out of the pool.
+ */
+export const failureRules = [
   // One request larger than the limit. Groq says it with 413, OpenAI with 429, GitHub Models in other words.
-  { status: [413, 429], fact: 'names-largest-request', verdict: 'tooLarge' },
-  {
-    status: [413],
-    code: /rate_?limit|tokens_limit/i,
-    says: /rate limit|tokens per min/i,
-    verdict: 'tooLarge',
-  },
+  on([413, 429], 'tooLarge', { fact: 'names-largest-request' }),
+  on([413], 'tooLarge', { code: /rate_?limit|tokens_limit/i, says: /rate limit|tokens per min/i }),
 
   // Credit. 1113 is Zhipu's, 30001 SiliconFlow's, exceeded_current_quota_error Moonshot's.
-  {
-    status: [400, 403, 429],
+  on([400, 403, 429], 'unpaid', {
     code: /^(insufficient_(user_)?(quota|balance|credits?)|billing_\w+|exceeded_current_quota_error|1113|30001)$/i,
     says: /^((sorry, )?(your |the )?((account|credit) )?balance is (insufficient|too low)|your credit balance|insufficient (balance|credits?|funds)|key limit exceeded)/i,
-    verdict: 'unpaid',
-  },
-  { status: [402], verdict: 'unpaid' },
+  }),
+  on([402], 'unpaid'),
 
   // Refused by a filter, not for the key (OpenRouter).
-  { status: [403], says: /requires moderation|was flagged/i, verdict: 'ofTheModel' },
+  on([403], 'ofTheModel', { says: /requires moderation|was flagged/i }),
 
   // The key. Gemini and xAI say it with 400.
-  { status: [401], verdict: 'noKey' },
-  { status: [400], code: /^(API_KEY_INVALID|invalid_api_key|authentication_error)$/i, verdict: 'noKey' },
-  {
-    status: [400],
+  on([401], 'noKey'),
+  on([400], 'noKey', { code: /^(API_KEY_INVALID|invalid_api_key|authentication_error)$/i }),
+  on([400], 'noKey', {
     says: /^(api key (not valid|expired|not found)|(incorrect|invalid) api key|user location is not supported)/i,
-    verdict: 'noKey',
-  },
-  { status: [403], code: /^(rate_?limit\w*|too_many_requests)$/i, verdict: 'limited' },
-  { status: [403], verdict: 'noEntry' },
+  }),
+  on([403], 'limited', { code: /^(rate_?limit\w*|too_many_requests)$/i }),
+  on([403], 'noEntry'),
 
   // The model: its name comes from the configuration, so that it is never the client's fault.
   // 1211 Zhipu, 1500 Mistral, 5007 Cloudflare, 20012 SiliconFlow.
-  {
-    status: [400, 422],
+  on([400, 422], 'noModel', {
     code: /^(model_(not_found|not_supported|decommissioned|not_exist)|invalid_model|(unknown|unavailable)_model|1211|1500|5007|20012)$/i,
-    verdict: 'noModel',
-  },
-  {
-    status: [400],
+  }),
+  on([400], 'noModel', {
     says: /^((the )?(requested )?model .{0,200}(not exist|not found|decommissioned|deprecated|not supported by any)|(invalid|unknown|no such) model)/i,
-    verdict: 'noModel',
-  },
-  { status: [400], says: /^[\w./:@-]{1,200} is not a valid model ID$/i, verdict: 'noModel' },
+  }),
+  on([400], 'noModel', { says: /^[\w./:@-]{1,200} is not a valid model ID$/i }),
   // OpenRouter has the model, and nobody who serves it with what the request asks for.
-  { status: [404], says: /^no endpoints found that (can |support)/i, verdict: 'ofTheModel' },
+  on([404], 'ofTheModel', { says: /^no endpoints found that (can |support)/i }),
   // Something of an account that the request names: a response, a conversation, a file.
-  {
-    status: [404],
-    code: /^(previous_)?(response|conversation|file|prompt)_not_found$/i,
-    verdict: 'ofTheRequest',
-  },
-  { status: [404], says: /\b(resp|conv|file|vs|pmpt|batch)[_-]\w{4,}\W+not found/i, verdict: 'ofTheRequest' },
-  { status: [404, 405], verdict: 'noModel' },
-  { status: [410], verdict: 'goneModel' },
+  on([404], 'ofTheRequest', { code: /^(previous_)?(response|conversation|file|prompt)_not_found$/i }),
+  on([404], 'ofTheRequest', { says: /\b(resp|conv|file|vs|pmpt|batch)[_-]\w{4,}\W+not found/i }),
+  on([404, 405], 'noModel'),
+  on([410], 'goneModel'),
 
   // NVIDIA's function is out of order, whatever was asked of it.
-  {
-    status: [400],
-    says: /^(function id .{0,100})?degraded function cannot be invoked/i,
-    verdict: 'failedUndone',
-  },
+  on([400], 'failedUndone', { says: /^(function id .{0,100})?degraded function cannot be invoked/i }),
 
   // What another model may accept. 1261 and 1301 Zhipu, 3051 Mistral.
-  {
-    status: bad,
+  on(bad, 'ofTheModel', {
     code: /^(context_length_exceeded|string_above_max_length|exceed_context_size_error|1261|3051|unsupported_(parameter|value)|unknown_parameter|extra_forbidden|content_(filter|policy_violation)|data_inspection_failed|1301|tool_use_failed|json_validate_failed)$/i,
     says: /maximum context length|context (length|window|size)|prompt (is )?too long|(token count|input|prompt).{0,60}exceeds? the (maximum|limit)|reduce the length of/i,
-    verdict: 'ofTheModel',
-  },
-  {
-    status: bad,
+  }),
+  on(bad, 'ofTheModel', {
     says: /^(unsupported (parameter|value)|unknown parameter|unrecognized request argument|extra inputs are not permitted|content exists risk)|does not support (image|audio|tool|function|system|stream|json|response_format|reasoning)|is not supported (with|by|for) this model/i,
-    verdict: 'ofTheModel',
-  },
+  }),
 
   // Too many at once. 1302 and 1303 are Zhipu's account; GitHub's word is UserConcurrentRequests.
-  { status: [429], code: /^130[23]$/, verdict: 'accountConcurrencyLimited' },
-  { status: [429], limitType: /Concurrent/, verdict: 'concurrencyLimited' },
-  { status: [429], code: concurrencyCode, says: concurrencyWords, verdict: 'concurrencyLimited' },
-  { status: busy, code: concurrencyCode, says: concurrencyWords, verdict: 'concurrencyOverloaded' },
+  on([429], 'accountConcurrencyLimited', { code: /^130[23]$/ }),
+  on([429], 'concurrencyLimited', { limitType: /Concurrent/ }),
+  on([429], 'concurrencyLimited', { code: concurrencyCode, says: concurrencyWords }),
+  on(busy, 'concurrencyOverloaded', { code: concurrencyCode, says: concurrencyWords }),
 
   // A day, a week, a month. 4006 and 3036 are Cloudflare's neurons, 1304…1321 Zhipu's plans.
-  { status: [429], spent: /PerDay/, verdict: 'pacificDayIsSpent' },
-  { status: [429], code: /^(4006|3036)$/, says: /daily free allocation/i, verdict: 'utcDayIsSpent' },
-  { status: [429], code: /^13(04|08|10|1[6-9]|2[01])$/, verdict: 'dayIsSpent' },
-  { status: [429], limitType: /ByModelByDay/, verdict: 'modelsDayIsSpent' },
-  { status: [429], limitType: /ByDay/, verdict: 'keysDayIsSpent' },
-  { status: [429], says: /ByModelByDay/, verdict: 'modelsDayIsSpent' },
-  { status: [429], says: /ByDay|trial key.{0,60}month/i, verdict: 'keysDayIsSpent' },
-  { status: [429], says: /free-models-per-min/, verdict: 'accountLimited' },
-  {
-    status: [429],
+  on([429], 'pacificDayIsSpent', { spent: /PerDay/ }),
+  on([429], 'utcDayIsSpent', { code: /^(4006|3036)$/, says: /daily free allocation/i }),
+  on([429], 'dayIsSpent', { code: /^13(04|08|10|1[6-9]|2[01])$/ }),
+  on([429], 'modelsDayIsSpent', { limitType: /ByModelByDay/ }),
+  on([429], 'keysDayIsSpent', { limitType: /ByDay/ }),
+  on([429], 'modelsDayIsSpent', { says: /ByModelByDay/ }),
+  on([429], 'keysDayIsSpent', { says: /ByDay|trial key.{0,60}month/i }),
+  on([429], 'accountLimited', { says: /free-models-per-min/ }),
+  on([429], 'dayIsSpent', {
     says: /per[ -]day\b|\bdaily\b|\b[RT]PD\b|per 86400s|\bweekly\b|\bmonthly\b|(per|\/) month\b|usage limit/i,
-    verdict: 'dayIsSpent',
-  },
-  { status: [429], fact: 'long-window-spent', verdict: 'modelsDayIsSpent' },
+  }),
+  on([429], 'modelsDayIsSpent', { fact: 'long-window-spent' }),
 
   // Minutes. Whose they are is told by the words, or by the form (NVIDIA's is the account's).
-  { status: [429], says: /trial key/i, limitType: /^User(?!ByModel)/, verdict: 'keyLimited' },
-  {
-    status: [429],
+  on([429], 'keyLimited', { says: /trial key/i, limitType: /^User(?!ByModel)/ }),
+  on([429], 'accountLimited', {
     spent: /PerMinute/,
     code: /^(token|request)_quota_exceeded$/,
     says: /\bin (organization|project)\b|\baccount\b|\b[RT]PM limit reached/i,
     fact: 'bare-problem',
-    verdict: 'accountLimited',
-  },
-  { status: [429], verdict: 'limited' },
+  }),
+  on([429], 'limited'),
 
-  { status: busy, verdict: 'overloaded' },
-  { status: [408], verdict: 'failedUndone' },
+  on(busy, 'overloaded'),
+  on([408], 'failedUndone'),
   // Cloudflare never got through to the vendor: refused, unreachable, TLS.
-  { status: [521, 523, 525, 526], verdict: 'failedUndone' },
+  on([521, 523, 525, 526], 'failedUndone'),
 ]
 
 /** A status without a row: 4xx speaks of the request, 5xx of unknown trouble, and no other one is an answer. */
