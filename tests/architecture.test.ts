@@ -66,7 +66,6 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/http/health.ts': 'what probes and browsers ask',
   'src/http/routes.ts': 'the paths below /v1',
   'src/telemetry/log-pretty.ts': 'the log for people',
-  'src/vendors/rate-limit-text.ts': 'rate limits in the words of an error',
 }
 
 test('a file that one neighbour alone imports is long, or has its reason here', () => {

@@ -51,16 +51,14 @@ export const END: ByteChunk = { done: true }
 /** A body that is there already, as one chunk; none where it is empty. */
 export function readerOf(body: Uint8Array | ByteReader): ByteReader {
   if (!(body instanceof Uint8Array)) return body
-  let rest: Uint8Array | undefined = body.length > 0 ? body : undefined
+  const rest = body.length > 0 ? [body] : []
   return {
     async read() {
-      if (rest === undefined) return END
-      const value = rest
-      rest = undefined
-      return { done: false, value }
+      const value = rest.pop()
+      return value === undefined ? END : { done: false, value }
     },
     async cancel() {
-      rest = undefined
+      rest.length = 0
     },
   }
 }
@@ -96,8 +94,7 @@ export function streamOf(reader: ByteReader): ReadableStream<Uint8Array> {
 }
 
 /**
- * A search for `needle` (1 to 255 bytes) that jumps over most of the bytes (Horspool 1980): gives the offset of the next
- * occurrence at or after `from`, −1 when there is none.
+ * A search for the next `needle` (1 to 255 bytes) at or after `from`, −1 when there is none (Horspool 1980).
  *
  * Each window is compared from its front, so with a needle whose first byte occurs in it only once no byte
  * is looked at more than twice, whatever is searched: 25 MB take 5 to 50 ms.
@@ -125,13 +122,9 @@ export function matchesAt(bytes: Uint8Array, at: number, needle: Uint8Array): bo
   return true
 }
 
-const firstSize = 2_048
-
 /**
- * Keeps the last `limit` bytes (16 KiB) of a stream in a ring; `bytes` gives a copy of them.
- *
- * Memory grows with what has passed, from 2 KiB by doubling up to `limit`; nothing is allocated before the first byte,
- * and no chunk is kept alive.
+ * Keeps the last `limit` bytes of a stream in a ring; `bytes` gives a copy of them. Memory grows with what has passed,
+ * from 2 KiB by doubling; nothing is allocated before the first byte, and no chunk is kept alive.
  */
 export function createTail(limit = 16_384): { push(chunk: Uint8Array): void; bytes(): Uint8Array } {
   let ring = new Uint8Array(0)
@@ -139,10 +132,9 @@ export function createTail(limit = 16_384): { push(chunk: Uint8Array): void; byt
   let kept = 0
 
   function grow(needed: number): void {
-    let size = Math.max(ring.length, Math.min(firstSize, limit))
-    while (size < needed && size < limit) size = Math.min(size * 2, limit)
-    if (size === ring.length) return
-    const grown = new Uint8Array(size)
+    let size = ring.length || 2_048
+    while (size < needed) size *= 2
+    const grown = new Uint8Array(Math.min(size, limit))
     // It never wraps before it has its full size, so what is kept is in order.
     grown.set(ring.subarray(0, kept))
     ring = grown
@@ -150,7 +142,7 @@ export function createTail(limit = 16_384): { push(chunk: Uint8Array): void; byt
 
   return {
     push(chunk) {
-      if (kept + chunk.length > ring.length) grow(kept + chunk.length)
+      if (ring.length < limit && kept + chunk.length > ring.length) grow(kept + chunk.length)
       const bytes = chunk.length > ring.length ? chunk.subarray(chunk.length - ring.length) : chunk
       kept = Math.min(kept + bytes.length, ring.length)
       const untilWrap = ring.length - end
@@ -172,8 +164,7 @@ export function createTail(limit = 16_384): { push(chunk: Uint8Array): void; byt
 
 /** Several chunks as one; the chunk itself where there is only one, so that nothing is copied. */
 export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
-  const [only] = chunks
-  if (only !== undefined && chunks.length === 1) return only
+  if (chunks.length === 1 && chunks[0] !== undefined) return chunks[0]
   const whole = new Uint8Array(lengthOf(chunks))
   let at = 0
   for (const chunk of chunks) {
@@ -276,10 +267,9 @@ export function utf8Text(bytes: Uint8Array, start: number, end: number): string 
 
 /** The UTF-8 bytes of a text; half a surrogate pair is U+FFFD. */
 export function utf8Bytes(text: string): Uint8Array {
-  const { length } = text
-  if (length > SHORT) return encoder.encode(text)
-  const bytes = new Uint8Array(length)
-  for (let at = 0; at < length; at++) {
+  if (text.length > SHORT) return encoder.encode(text)
+  const bytes = new Uint8Array(text.length)
+  for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at)
     if (code > 0x7f) return encoder.encode(text)
     bytes[at] = code

@@ -6,8 +6,6 @@
 type Ip = readonly number[]
 
 const longestIp = 45
-/** How dual-stack sockets begin the name of an IPv4 peer. */
-const mappedPrefix = '::ffff:'
 
 /** Without leading zeros, which some read as octal. */
 const octet = '(25[0-5]|2[0-4]\\d|1\\d\\d|[1-9]?\\d)'
@@ -44,7 +42,8 @@ function parseV6(text: string): Ip | undefined {
  */
 export function parseIp(text: string): Ip | undefined {
   if (text.length > longestIp) return undefined
-  const v4 = parseV4(text.startsWith(mappedPrefix) ? text.slice(mappedPrefix.length) : text)
+  // Dual-stack sockets name an IPv4 peer with the prefix.
+  const v4 = parseV4(text.replace(/^::ffff:/, ''))
   if (v4 !== undefined || !text.includes('.')) return v4 ?? parseV6(text)
   // `::1.2.3.4` is `::102:304`.
   const start = text.lastIndexOf(':') + 1
@@ -93,12 +92,11 @@ interface AddressRange {
 export function parseRange(text: string): AddressRange | undefined {
   const slash = text.indexOf('/')
   const base = parseIp(slash < 0 ? text : text.slice(0, slash))
-  if (base === undefined) return undefined
-  if (slash < 0) return { base, bits: 128 }
+  if (base === undefined || slash < 0) return base && { base, bits: 128 }
   const length = text.slice(slash + 1)
-  if (!/^\d{1,3}$/.test(length)) return undefined
   const bits = Number(length) + (text.includes(':') ? 0 : 96)
-  return bits > 128 || (isV4(base) && bits < 96) ? undefined : { base, bits }
+  const isValid = /^\d{1,3}$/.test(length) && bits <= 128 && (bits >= 96 || !isV4(base))
+  return isValid ? { base, bits } : undefined
 }
 
 /** Whether the address lies in the range. `::/0` is every IPv6 address and no IPv4 one, mapped ones included. */
@@ -113,13 +111,11 @@ export function isInRange(ip: Ip, { base, bits }: AddressRange): boolean {
 /** The peers that are believed when they say for whom they ask. */
 export type TrustedProxies = readonly AddressRange[]
 
-/** Where a request seems to come from. */
 interface ClientSource {
   /** The other end of the connection, as the runtime names it. */
   readonly peer: string
   /** `X-Forwarded-For`, repeated fields joined with commas. */
   readonly forwardedFor?: string | undefined
-  /** `X-Real-IP`. */
   readonly realIp?: string | undefined
   readonly trusted: TrustedProxies
 }
@@ -128,9 +124,7 @@ interface ClientSource {
 const privateRanges = ['127.0.0.0/8', '10.0.0.0/8', '172.16.0.0/12', '192.168.0.0/16', '::1', 'fc00::/7']
 
 /**
- * The proxies that a list names: single addresses, CIDR ranges, and `private` for loopback, private and unique-local
- * ranges. An empty list trusts nobody.
- *
+ * The proxies that a list names: single addresses, CIDR ranges, and `private`.
  * @throws Error that quotes the first item that is none of these
  */
 export function parseTrusted(list: readonly string[]): TrustedProxies {
@@ -142,12 +136,12 @@ export function parseTrusted(list: readonly string[]): TrustedProxies {
   })
 }
 
-const bracketed = /^\[([^\]]*)\](?::\d{1,5})?$/
-const dottedWithPort = /^([\d.]+):\d{1,5}$/
+const bracketsOrPort = /^\[([^\]]*)\](?::\d{1,5})?$|^([\d.]+):\d{1,5}$/
 
 /** The address in a hop as proxies write them: with a port, in brackets, with a zone, which does not count. */
 function hopIp(hop: string): Ip | undefined {
-  const text = bracketed.exec(hop)?.[1] ?? dottedWithPort.exec(hop)?.[1] ?? hop
+  const [, bracketed, dotted] = bracketsOrPort.exec(hop) ?? []
+  const text = bracketed ?? dotted ?? hop
   const zone = text.indexOf('%')
   return parseIp(zone > 0 && text.includes(':') ? text.slice(0, zone) : text)
 }
@@ -156,15 +150,12 @@ function hopIp(hop: string): Ip | undefined {
 const longestRead = 2_048
 
 /**
- * The address that a request counts as, in one canonical spelling (see `ipText`); never empty.
+ * The address that a request counts as, in one canonical spelling; never empty.
  *
  * The peer, unless it is trusted: then the right-most hop of `X-Forwarded-For` that is not trusted, or the left-most
  * when all are; without any hop there, `X-Real-IP`. A hop that is no address (`unknown`, `_hidden`, junk) ends the
- * walk, and the hop to its right, or the peer, counts: what an unnamed party claims about others can't be believed.
- * For the same reason `X-Real-IP` is not asked once there are hops, whatever they hold.
- *
+ * walk: what an unnamed party claims about others can't be believed, and neither is `X-Real-IP` once there are hops.
  * A peer that is no address, such as a Unix socket's, is trusted by nobody and stays as it is, `unknown` when empty.
- * The work is bounded whatever the headers hold: the last 2 KiB of hops are read.
  */
 export function clientAddress({ peer, forwardedFor = '', realIp = '', trusted }: ClientSource): string {
   const isTrusted = (ip: Ip): boolean => trusted.some((range) => isInRange(ip, range))

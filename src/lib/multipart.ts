@@ -17,11 +17,10 @@ interface FormField {
 const MAX_PARTS = 10_000
 
 /**
- * Finds the part called `name` in the raw bytes of a `multipart/form-data` body.
+ * Finds the part called `name` in the raw bytes of a `multipart/form-data` body; only the headers of parts are read.
  *
- * Bytes outside part headers are skipped by a search for the boundary and never read as text. A part called `name` that
- * brings a file name too is the field all the same: servers differ in which of the two they go by, and none may
- * see a value that was not looked at. Compared is the name as it reads with backslash escapes resolved.
+ * A part called `name` that brings a file name too is the field all the same: servers differ in which of the two they go
+ * by, and none may see a value that was not looked at.
  * @throws MultipartError when the boundary is unusable, the framing or a part's headers are malformed, the field stands
  * twice or is transfer-encoded, or any part's name is written as `name*` (RFC 7578 §4.2 forbids it, yet some servers read it)
  */
@@ -40,7 +39,9 @@ export function findFormField(bytes: Uint8Array, contentType: string, name: stri
     const headers = headerLines(bytes.subarray(start, headersEnd))
     if (fieldNameOf(headers) !== name) continue
     if (span !== undefined) throw new MultipartError(`the form has the field ${name} twice`)
-    refuseEncoded(headers)
+    // RFC 7578 §4.7 deprecates the encodings that would make the value read otherwise than it stands.
+    const [, encoding = 'binary'] = headers.find(([name]) => name === 'content-transfer-encoding') ?? []
+    if (!/^(7bit|8bit|binary)$/i.test(encoding)) throw new MultipartError('the field has a transfer encoding')
     span = { start: headersEnd + BLANK_LINE.length, end }
   }
   const value = span && decoder.decode(bytes.subarray(span.start, span.end))
@@ -48,10 +49,8 @@ export function findFormField(bytes: Uint8Array, contentType: string, name: stri
 }
 
 /**
- * The form with `value` in the field, in parts to be sent one after the other.
- *
- * Parts are views of the form's bytes: no file is copied. An absent field becomes the first part of the form.
- * `value` is without line breaks, so that it can't end the part early; neither it nor the field's name is checked.
+ * The form with `value` in the field, in parts to be sent one after the other: views of its bytes, no file is copied.
+ * An absent field becomes the first part of the form. Not checked: `value` is without line breaks, which could end it.
  */
 export function replaceFormField(field: FormField, value: string): Uint8Array[] {
   const { bytes, name, boundary, formStart, span } = field
@@ -98,13 +97,6 @@ function fieldNameOf(headers: readonly HeaderLine[]): string | undefined {
   return names[0]
 }
 
-/** RFC 7578 §4.7 deprecates the encodings that would make the value read otherwise than it stands. */
-function refuseEncoded(headers: readonly HeaderLine[]): void {
-  const encoding = headers.find(([name]) => name === 'content-transfer-encoding')?.[1]
-  if (encoding !== undefined && !/^(7bit|8bit|binary)$/i.test(encoding))
-    throw new MultipartError('the field has a transfer encoding')
-}
-
 /** What is wrong with a multipart body, in words that quote nothing of it. */
 export class MultipartError extends Error {
   constructor(message: string) {
@@ -133,10 +125,8 @@ interface Delimiter {
 }
 
 /**
- * A function that gives the first delimiter whose line break in front (or the start of the body) is at or after `from`.
- *
- * Bytes that look like the boundary count only as a line of their own: after CRLF or at offset 0, and followed by
- * two dashes or by CRLF, with blanks between as RFC 2046 allows. It throws a MultipartError when none follows.
+ * Gives the first delimiter whose line break in front (or the start of the body) is at or after `from`: a line of its
+ * own that ends with two dashes or CRLF, with blanks between as RFC 2046 allows. Throws a MultipartError for none.
  */
 function delimiterFinder(bytes: Uint8Array, boundary: string): (from: number) => Delimiter {
   const line = encoder.encode(`\r\n--${boundary}`)
@@ -168,12 +158,10 @@ const DASH = 0x2d
 const PARAMETER = /[;\s]*([^\s;="]+)\s*(?:=\s*(?:"((?:[^"\\]|\\[^])*)"[^;]*|([^\s";][^;]*)?))?(?=;|$)/gy
 
 /**
- * The parameters of a header value such as `form-data; name="model"`: all values of each name, in order.
- *
- * Names are lower-cased. Values may be quoted, with backslash escapes (RFC 9110 §5.6.4, §5.6.6); bare ones
- * reach to the next semicolon, so that a boundary with `=` or `/`, which should be quoted, is understood. A
- * name without a value has the empty one. Linear in the length. Undefined when a part of the header can't be
- * read: a quote that never ends, a value without a name.
+ * The parameters of a header value such as `form-data; name="model"`: all values of each lower-cased name, in order,
+ * with backslash escapes resolved (RFC 9110 §5.6.4, §5.6.6). Bare values reach to the next semicolon, so that a
+ * boundary with `=` or `/`, which should be quoted, is understood; without one, a name has the empty value. Linear in
+ * the length. Undefined when a part can't be read: a quote that never ends, a value without a name.
  */
 export function headerParameters(header: string): ReadonlyMap<string, readonly string[]> | undefined {
   const text = header.includes(';') ? header.slice(header.indexOf(';')) : ''

@@ -16,6 +16,7 @@ export interface EventScanner {
 }
 
 const lineEnd = /\r\n|\r|\n/
+const fieldLine = /^([^:]*):? ?(.*)$/s
 
 /**
  * Splits a server-sent-event stream from its first byte, after the WHATWG's "event stream interpretation": comments,
@@ -45,9 +46,7 @@ export function createEventScanner(limit = 1_048_576): EventScanner {
 
   function readField(line: string): void {
     if (line.startsWith(':')) return
-    const colon = line.indexOf(':')
-    const name = colon < 0 ? line : line.slice(0, colon)
-    const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
+    const [, name, value = ''] = fieldLine.exec(line) ?? []
     if (name === 'event') event = value
     if (name === 'data') data.push(value)
     length += line.length

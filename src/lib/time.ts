@@ -18,10 +18,7 @@ const plainSeconds = /^\d+(?:\.\d+)?$/
 const wholeDuration = /^(?:(?:\d+(?:\.\d*)?|\.\d+)(?:ns|us|µs|μs|ms|s|m|h|d))+$/
 const part = /([\d.]+)([^\d.]+)/g
 
-/**
- * Whole milliseconds, rounded up so that a wait is never too short; what the binary fraction
- * adds below a nanosecond (2.007 s = 2007.0000000000002 ms) does not count.
- */
+/** Rounded up so that a wait is never too short; what a binary fraction adds (2007.0000000000002 ms) does not count. */
 export function wholeMs(ms: number): number {
   return Math.ceil(Math.round(ms * 1e6) / 1e6)
 }
@@ -57,10 +54,8 @@ const longestDate = 40
 
 /**
  * The epoch in ms of a date that a server wrote: ISO 8601 (`2026-07-10T04:00:00Z`, with a blank for the `T`,
- * without seconds or time, with fractions or an offset) or one of the HTTP dates.
- *
- * A date without a zone is read as UTC. `wallNow` (epoch in ms) only decides the century of a two-digit year;
- * the name of the weekday is not checked. Undefined for anything else, such as 30 February or 25 o'clock.
+ * without seconds or time, with fractions or an offset) or one of the HTTP dates; undefined for anything else, such as
+ * 30 February. Without a zone it is read as UTC. `wallNow` (epoch ms) only decides the century of a two-digit year.
  */
 export function wallDateMs(text: string, wallNow: number): number | undefined {
   const trimmed = text.length > longestDate ? '' : text.trim()
@@ -72,7 +67,7 @@ export function wallDateMs(text: string, wallNow: number): number | undefined {
 }
 
 /** Undefined for a day or an hour that no calendar has. */
-function epochMs(fields: Readonly<Record<string, string | undefined>>, wallNow: number): number | undefined {
+function epochMs(fields: Record<string, string>, wallNow: number): number | undefined {
   const numberOf = (name: string): number => Number(fields[name] ?? 0)
   const month = numberOf('month') || monthNames.indexOf((fields['name'] ?? '').toLowerCase()) + 1
   const year = fullYear(fields['year'] ?? '', wallNow)
@@ -97,12 +92,10 @@ const dayMs = 86_400_000
 const quarterMs = 900_000
 
 /**
- * The epoch ms at which the present calendar day ends in a zone; always after `wallNow`.
+ * The epoch ms at which the present calendar day ends in a zone (`UTC` or an IANA name); always after `wallNow`.
  *
- * Days of 23, 24 and 25 hours come out right. Some zones change their clocks at midnight itself, so the
- * end is the first quarter of an hour with another date; all zones in use are on quarters.
- *
- * @param zone `UTC` or an IANA name
+ * Some zones change their clocks at midnight itself, so the end is the first quarter of an hour with another date; all
+ * zones in use are on quarters.
  * @throws RangeError for a zone that the runtime does not know
  */
 export function midnightAfter(zone: string, wallNow: number): number {

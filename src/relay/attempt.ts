@@ -8,7 +8,7 @@ import type { Upstream } from '../pool/upstream.ts'
 import type { Lease, MaybePromise } from '../state/store.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
 import { classifyAnswer, classifyTransport } from '../vendors/classify.ts'
-import { quotaSignals } from '../vendors/rate-limit-headers.ts'
+import { quotaSignals } from '../vendors/rate-limits.ts'
 import { answerKey } from './candidates.ts'
 import {
   commitAnswer,

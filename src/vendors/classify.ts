@@ -2,12 +2,11 @@
  * vendors: what vendors say and what they mean by it. Every dialect of an error, of a rate limit and of a time to come
  * back is read here and nowhere else; what comes out is a `Failure` and quota signals in the words of `pool/outcome.ts`.
  *
- * classify            what an answer, the first event of a stream, or a failed connection means
- * rules               the table: which status, code or words lead to which verdict
- * error-body          reads the error out of a body, whatever its form
- * rate-limit-headers  counted limits in headers, vendor by vendor
- * rate-limit-text     counted limits in the words of an error
- * retry-after         how long to wait, in headers and in prose
+ * classify     what an answer, the first event of a stream, or a failed connection means
+ * rules        the table: which status, code or words lead to which verdict
+ * error-body   reads the error out of a body, whatever its form
+ * rate-limits  counted limits, in headers vendor by vendor, and in the words of an error
+ * retry-after  how long to wait, in headers and in prose
  *
  * Nothing here throws, and nothing that comes out quotes what went in.
  */
@@ -18,8 +17,7 @@ import { midnightAfter } from '../lib/time.ts'
 import { type Failure, type QuotaSignal, SPAN_MS } from '../pool/outcome.ts'
 import type { TransportFailure } from '../transport/transport.ts'
 import { errorTextOf, jsonObjectOf, parsedJson, readErrorText, type UpstreamErrorText } from './error-body.ts'
-import { quotaSignals, tightest } from './rate-limit-headers.ts'
-import { maxTokensIn, signalsInText } from './rate-limit-text.ts'
+import { maxTokensIn, quotaSignals, signalsInText, tightest } from './rate-limits.ts'
 import { longestWait, resetMs, retryAfterMs } from './retry-after.ts'
 import { failureRules, statusOfCode, verdictByRange, verdicts } from './rules.ts'
 import type { Fact, Signs, Verdict, VerdictName } from './rules.ts'
@@ -28,10 +26,7 @@ import type { Fact, Signs, Verdict, VerdictName } from './rules.ts'
 interface ReceivedAnswer {
   readonly status: number
   readonly headers: HeaderBag
-  /**
-   * Of an error: its first bytes, 64 KiB are enough. Of a success: the whole body, or undefined where it is
-   * streamed and only the head can be judged.
-   */
+  /** Of an error its first bytes, 64 KiB are enough; of a success all of it, or undefined: only the head is judged. */
   readonly body: Uint8Array | undefined
   /** Epoch ms. */
   readonly wallNow: number
@@ -39,12 +34,11 @@ interface ReceivedAnswer {
 
 /** How an answer failed; undefined when it is a success, as far as its status, its type and its body tell. */
 export function classifyAnswer({ status, headers, body, wallNow }: ReceivedAnswer): Failure | undefined {
-  if (status < 200 || status > 299 || status === 204 || status === 205)
-    return failureOf({ status, headers, text: readErrorText(body, wallNow), wallNow })
-  const flaw = flawOf(headers, body)
-  if (flaw === 'error')
-    return failureInsideSuccess({ status, headers, text: readErrorText(body, wallNow), wallNow })
-  return flaw && { ...bareFailure(flaw), status }
+  const isSuccess = status >= 200 && status <= 299 && status !== 204 && status !== 205
+  const flaw = isSuccess ? flawOf(headers, body) : 'error'
+  if (flaw !== 'error') return flaw && { ...bareFailure(flaw), status }
+  const answer = { status, headers, text: readErrorText(body, wallNow), wallNow }
+  return isSuccess ? failureInsideSuccess(answer) : failureOf(answer)
 }
 
 /**
@@ -114,8 +108,7 @@ function failureOf(answer: ErrorAnswer): Failure {
 
 /**
  * Judges an error that came under a success by the status that it should have had, but that nothing was begun: what
- * would have been ambiguous counts as refused, and what would have been the client's goes to the next upstream, with
- * nobody to rest.
+ * would have been ambiguous counts as refused, and the client's fault goes to the next upstream, with nobody to rest.
  */
 function failureInsideSuccess(answer: ErrorAnswer): Failure {
   const { code, type, status } = answer.text
@@ -175,8 +168,6 @@ const judgedFields = ['error', 'success', 'object', ...contents]
  *
  * JSON, also without a type, has to be one whole object that is not only an error. Of a stream and of any other
  * type (audio, images, plain text) it is enough that there is something.
- *
- * @param body the whole body; undefined = not read, so that only the type is judged
  */
 function flawOf(headers: HeaderBag, body: Uint8Array | undefined): VerdictName | 'error' | undefined {
   const type = headers['content-type']?.toLowerCase() ?? ''

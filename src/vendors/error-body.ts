@@ -2,12 +2,6 @@ import type { HeaderBag } from '../lib/headers.ts'
 import { durationMs } from '../lib/time.ts'
 import { longestWait, proseWaitMs, resetMs, retryAfterMs } from './retry-after.ts'
 
-/** A quota that Gemini names as spent, such as `GenerateRequestsPerDayPerProjectPerModel-FreeTier`. */
-export interface SpentQuota {
-  readonly id: string
-  readonly limit: number | undefined
-}
-
 /** What a vendor's error says, whatever envelope it came in. Absent texts are empty. */
 export interface UpstreamErrorText {
   /** What the body was. The words of an HTML page are a proxy's and not read. */
@@ -21,7 +15,8 @@ export interface UpstreamErrorText {
   readonly status?: number | undefined
   /** The longest wait that the body asks for, in ms from now. */
   readonly retryMs?: number | undefined
-  readonly spent: readonly SpentQuota[]
+  /** Quotas that Gemini names as spent, such as `GenerateRequestsPerDayPerProjectPerModel-FreeTier`. */
+  readonly spent: readonly { readonly id: string; readonly limit: number | undefined }[]
   /** Headers that the body quotes (OpenRouter), lower-case. */
   readonly headers: HeaderBag
 }
@@ -77,7 +72,7 @@ export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText 
       ...details.map((detail) => durationMs(stringOf(detail.retryDelay))),
       ...seconds.map((wait) => durationMs(wordOf(wait))),
       retryAfterMs(headers, wallNow),
-      beijingWaitMs(code, message, wallNow) ?? proseWaitMs(message, wallNow),
+      saidWaitMs(code, message, wallNow),
     ]),
     spent: details.flatMap(spentIn),
     headers,
@@ -85,30 +80,24 @@ export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText 
 }
 
 /** Zhipu and Z.ai name their resets in Beijing time, without saying so. */
-function beijingWaitMs(code: string, message: string, wallNow: number): number | undefined {
+function saidWaitMs(code: string, message: string, wallNow: number): number | undefined {
   const stamp = /(\d{4}-\d\d-\d\d) (\d\d:\d\d(?::\d\d)?)/.exec(message)
-  return stamp !== null && /^13\d\d$/.test(code)
-    ? resetMs(`${stamp[1]}T${stamp[2]}+08:00`, wallNow)
-    : undefined
+  if (stamp === null || !/^13\d\d$/.test(code)) return proseWaitMs(message, wallNow)
+  return resetMs(`${stamp[1]}T${stamp[2]}+08:00`, wallNow)
 }
 
 function innerOf(outer: JsonObject): JsonObject {
-  const nested =
-    jsonObjectOf(outer.error) ??
-    firstJsonObject(outer.errors) ??
-    jsonObjectOf(jsonObjectOf(outer.response)?.error)
-  if (nested !== undefined) return nested
-  const bare = stringOf(outer.error)
-  return bare === ''
-    ? outer
-    : { ...outer, message: [bare, stringOf(outer.message)].filter(Boolean).join(': ') }
+  const { error, errors, response } = outer
+  const nested = jsonObjectOf(error) ?? firstJsonObject(errors) ?? jsonObjectOf(jsonObjectOf(response)?.error)
+  if (nested !== undefined || stringOf(error) === '') return nested ?? outer
+  return { ...outer, message: [error, outer.message].map(stringOf).filter(Boolean).join(': ') }
 }
 
 function sayingOf({ message, msg, detail, title, error }: JsonObject): string {
   return [message, msg, detail, title, error].map(stringOf).find(Boolean) ?? ''
 }
 
-function spentIn(detail: JsonObject): SpentQuota[] {
+function spentIn(detail: JsonObject): UpstreamErrorText['spent'] {
   return jsonObjectsIn(detail.violations).map((violation) => {
     const limit = Number(violation.quotaValue)
     const id = stringOf(violation.quotaId) || stringOf(violation.quotaMetric)

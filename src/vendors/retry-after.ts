@@ -16,11 +16,9 @@ function numberIn(text = ''): number | undefined {
 
 /**
  * How many ms until a reset that a server wrote in any of the known forms: a Go duration, seconds (`57`,
- * `11.38`), epoch seconds, epoch ms, an ISO 8601 date or an HTTP date.
+ * `11.38`), epoch seconds, epoch ms, an ISO 8601 date or an HTTP date. A point in time that has passed gives 0.
  *
- * A number from 1e9 on is epoch seconds and from 1e11 on epoch ms, since no wait lasts 31 years. Points in time
- * are taken relative to `wallNow` (epoch ms); one that has passed gives 0. Undefined for negative numbers (Azure
- * sends −1 for "unknown") and anything unreadable. Never negative, NaN or infinite, but possibly absurdly long.
+ * Undefined for negative numbers (Azure sends −1 for "unknown") and anything unreadable; possibly absurdly long.
  */
 export function resetMs(text: string | undefined, wallNow: number): number | undefined {
   if (text === undefined) return undefined
@@ -41,12 +39,9 @@ function plainMs(text: string | undefined): number | undefined {
 }
 
 /**
- * How many ms to wait before asking again, as the answer's headers say it; undefined when they don't, or not readably.
- *
- * The most precise one counts: `retry-after-ms`, `x-ms-retry-after-ms` (Azure), `retry-after` (RFC 9110 §10.2.3:
- * seconds or an HTTP date; the other forms of `resetMs` are taken too), `x-ratelimit-timeremaining` (GitHub Models,
- * seconds). A zero gives way to a later one that says more: GitHub Models sends `retry-after: 0` beside hours of time
- * remaining.
+ * How many ms to wait before asking again, as the answer's headers say it, the most precise first: Azure's two in ms,
+ * `retry-after` (RFC 9110 §10.2.3: seconds or an HTTP date), GitHub Models' seconds. A zero gives way to a later one that
+ * says more: GitHub Models sends `retry-after: 0` beside hours of time remaining.
  */
 export function retryAfterMs(headers: HeaderBag, wallNow: number): number | undefined {
   const waits = [
@@ -92,14 +87,11 @@ function waitAt(text: string, start: number): number | undefined {
 }
 
 /**
- * How many ms to wait, as an error's prose says it: "try again in 1h5m25.152s", "Please retry in 38.2s", "Please
- * wait 5631 seconds", "Retry after 3 seconds", "will reset at 2026-07-10 04:00", with or without seconds. The longest
- * of several waits counts.
+ * How many ms to wait, as an error's prose says it: "try again in 1h5m25.152s", "Please wait 5631 seconds", "will reset
+ * at 2026-07-10 04:00", with or without seconds. The longest of several waits counts.
  *
  * A date without a zone is read as UTC: where the vendor means a zone east of it, the wait is some hours too long and
- * never too short. A date in the past gives 0. Only the first 16 Ki characters are read.
- *
- * @param wallNow epoch ms
+ * never too short. A date in the past gives 0.
  */
 export function proseWaitMs(text: string, wallNow: number): number | undefined {
   const head = text.slice(0, longestProse)

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { meters, quotaSignals } from '../../src/vendors/rate-limit-headers.ts'
+import { meters, quotaSignals } from '../../src/vendors/rate-limits.ts'
 
 /** 20 seconds into a minute. */
 const wallNow = Date.UTC(2026, 6, 7, 12, 0, 20)
