@@ -96,10 +96,8 @@ const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
  * Made to run over every chunk: it looks from the chunk's end backwards for a blank line and reads only what
  * stands behind it, so a chunk that ends with its event costs two comparisons, whatever its length.
  */
-export function createBoundaryTracker(): Pick<EventScanner, 'atBoundary'> & {
-  push(chunk: Uint8Array): void
-} {
-  /** How many bytes of a byte order mark were seen; from 3 on none can come any more. */
+export function createBoundaryTracker(): { push(chunk: Uint8Array): void; atBoundary(): boolean } {
+  /** How many bytes of a byte order mark were seen; 4 once it is behind us or can't come any more. */
   let mark = 0
   let line: 'none' | 'comment' | 'field' = 'none'
   let isEventOpen = false
@@ -115,9 +113,10 @@ export function createBoundaryTracker(): Pick<EventScanner, 'atBoundary'> & {
       if (line !== 'comment') isEventOpen = line === 'field'
       line = 'none'
     } else if (line === 'none') line = byte === COLON ? 'comment' : 'field'
-    if (mark !== 3) return
-    line = 'none'
-    mark = 4
+    if (mark === 3) {
+      line = 'none'
+      mark = 4
+    }
   }
 
   return {

@@ -39,7 +39,7 @@ function plainMs(text: string | undefined): number | undefined {
 }
 
 /**
- * How many ms to wait before asking again, as the answer's headers say it, the most precise first: Azure's two in ms,
+ * How many ms to wait before asking again, as the answer's headers say it, the most precise first: two in ms,
  * `retry-after` (RFC 9110 §10.2.3: seconds or an HTTP date), GitHub Models' seconds. A zero gives way to a later one that
  * says more: GitHub Models sends `retry-after: 0` beside hours of time remaining.
  */
