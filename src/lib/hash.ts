@@ -38,8 +38,8 @@ export function fingerprint(text: string): string {
 }
 
 /**
- * A check of what a caller gives against one expected secret. The time that it takes tells how long the given text was
- * and nothing of the secret. An empty expected secret matches nothing, so that a forgotten one never opens a door.
+ * A check against one expected secret. Its time tells how long the given text was and nothing of the secret. An empty
+ * expected secret matches nothing, so that a forgotten one never opens a door.
  */
 export function secretMatcher(expected: string): (given: string) => boolean {
   const { length } = expected

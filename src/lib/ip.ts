@@ -1,8 +1,4 @@
-/**
- * An IP address as eight words of 16 bits.
- *
- * An IPv4 address is its IPv4-mapped IPv6 form (RFC 4291 §2.5.5.2), so `1.2.3.4` and `::ffff:1.2.3.4` are one.
- */
+/** Eight words of 16 bits. An IPv4 address is its IPv4-mapped IPv6 form (RFC 4291 §2.5.5.2). */
 type Ip = readonly number[]
 
 const longestIp = 45
@@ -85,9 +81,8 @@ interface AddressRange {
 }
 
 /**
- * The range that `10.0.0.0/8`, `fc00::/7` or a single address names (RFC 4632, RFC 4291 §2.3); undefined for
- * anything else. Bits behind the prefix may be set and don't count. An IPv4-mapped range needs a prefix of 96 or
- * more, since a shorter one would mean IPv4 and IPv6 addresses at once.
+ * The range that `10.0.0.0/8`, `fc00::/7` or a single address names (RFC 4632, RFC 4291 §2.3). Bits behind the prefix
+ * don't count. An IPv4-mapped range with a prefix below 96 is none: it would mean IPv4 and IPv6 addresses at once.
  */
 export function parseRange(text: string): AddressRange | undefined {
   const slash = text.indexOf('/')

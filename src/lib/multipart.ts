@@ -5,9 +5,8 @@ interface FormField {
   readonly bytes: Uint8Array
   readonly name: string
   readonly boundary: string
-  /** Offsets of the value; absent when the form has no such field. */
+  /** Offsets of the value; undefined when the form has no such field. */
   readonly span: { readonly start: number; readonly end: number } | undefined
-  /** The value as text, invalid UTF-8 replaced; absent when the form has no such field. */
   readonly value: string | undefined
   /** Offset of the first delimiter's dashes. */
   readonly formStart: number

@@ -50,25 +50,15 @@ export function classifyStreamError(
   headers: HeaderBag,
   wallNow: number,
 ): Failure | undefined {
-  const status = 200
-  if (event.data.trim() === '[DONE]') return { ...bareFailure('badAnswer'), status }
+  if (event.data.trim() === '[DONE]') return { ...bareFailure('badAnswer'), status: 200 }
   const error = errorIn(event)
   if (error === undefined) return undefined
-  return failureInsideSuccess({ status, headers, text: errorTextOf(error, wallNow), wallNow })
+  return failureInsideSuccess({ status: 200, headers, text: errorTextOf(error, wallNow), wallNow })
 }
 
-/** An abort is no failure and has no row. */
-const transportVerdicts = {
-  'not-sent': 'unreachable',
-  'connect-timeout': 'unreachableInTime',
-  timeout: 'silent',
-  broken: 'disconnected',
-  undecodable: 'brokenAnswer',
-} as const satisfies Record<Exclude<TransportFailure, 'aborted'>, VerdictName>
-
-/** How an attempt failed that never got a whole answer. */
-export function classifyTransport(trouble: keyof typeof transportVerdicts): Failure {
-  return bareFailure(transportVerdicts[trouble])
+/** How an attempt failed that never got a whole answer. An abort is no failure. */
+export function classifyTransport(failure: Exclude<TransportFailure, 'aborted'>): Failure {
+  return bareFailure(failure)
 }
 
 /** Of a verdict that needs no word of the vendor's. */

@@ -192,10 +192,12 @@ export const verdicts = {
   /** It was no answer at all; or it was cut, so that nobody knows whether the work was done. */
   badAnswer: { ...failed, class: 'refused', code: 'upstream_bad_response' },
   brokenAnswer: { ...failed, code: 'upstream_bad_response' },
-  unreachable: { ...failed, class: 'not-sent', code: 'upstream_unavailable' },
-  unreachableInTime: { ...failed, class: 'not-sent', code: 'upstream_timeout' },
-  silent: { ...failed, code: 'upstream_timeout' },
-  disconnected: { ...failed, code: 'upstream_unavailable' },
+  /** The failures of a transport, by its names. */
+  'not-sent': { ...failed, class: 'not-sent', code: 'upstream_unavailable' },
+  'connect-timeout': { ...failed, class: 'not-sent', code: 'upstream_timeout' },
+  timeout: { ...failed, code: 'upstream_timeout' },
+  broken: { ...failed, code: 'upstream_unavailable' },
+  undecodable: { ...failed, code: 'upstream_bad_response' },
   ofTheModel: { ...ofTheRequest, class: 'other-model' },
   ofTheRequest,
 } as const satisfies Record<string, Verdict>
