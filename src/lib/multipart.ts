@@ -114,14 +114,8 @@ function boundaryOf(contentType: string): string {
   return boundary
 }
 
-/** A line that separates parts (RFC 2046 §5.1.1). */
-interface Delimiter {
-  /** Offset of its two dashes. */
-  readonly start: number
-  /** Offset behind its line break; of a closing one, behind the last dashes. */
-  readonly end: number
-  readonly closes: boolean
-}
+/** A line that separates parts (RFC 2046 §5.1.1): from its two dashes to behind its line break, or its last dashes. */
+type Delimiter = { readonly start: number; readonly end: number; readonly closes: boolean }
 
 /**
  * Gives the first delimiter whose line break in front (or the start of the body) is at or after `from`: a line of its

@@ -174,7 +174,6 @@ export const verdicts = {
   keysDayIsSpent: { ...dayIsSpent, scope: 'key' },
   utcDayIsSpent: { ...dayIsSpent, hint: 'UTC' },
   pacificDayIsSpent: { ...dayIsSpent, hint: 'America/Los_Angeles' },
-  /** Somebody has to pay. */
   unpaid: { ...dayIsSpent, scope: 'key', code: 'insufficient_quota' },
   /** Too many at once, told as a limit (429) or as trouble of the vendor's (503). */
   concurrencyLimited,
