@@ -47,8 +47,7 @@ const isScalar = (byte: number): boolean =>
 /**
  * Calls `visit` with each key (quotes included) and value of the object that opens at `open`; gives the offset behind it.
  *
- * Each value is checked before `visit` sees it.
- * @throws JsonSyntaxError when the object is not well-formed
+ * @throws JsonSyntaxError where the object does not go on as one
  */
 export function eachMember(
   bytes: Uint8Array,
