@@ -1,3 +1,5 @@
+import type { ErrorCode } from '../errors.ts'
+
 /**
  * How one attempt ended, in the words that decide everything after it: whether another upstream is tried,
  * what rests and for how long, and what the client reads when nothing is left.
@@ -80,31 +82,15 @@ export interface Failure {
   readonly maxTokensPerRequest?: number
   /** The status the upstream answered with; absent when there was no answer. */
   readonly status?: number
-  /** The code of the error that a client gets when this was the last word, from the catalog in `errors.ts`. */
-  readonly code: ExhaustedCode
+  /** The code of the error that a client gets when this was the last word. */
+  readonly code: ErrorCode
   readonly signals: readonly QuotaSignal[]
 }
-
-/** Codes of `errors.ts` that an exhausted relay answers with. */
-type ExhaustedCode =
-  | 'upstream_unavailable'
-  | 'upstream_timeout'
-  | 'rate_limit_exceeded'
-  | 'upstream_auth_failed'
-  | 'insufficient_quota'
-  | 'upstream_model_not_found'
-  | 'upstream_error'
-  | 'upstream_overloaded'
-  | 'upstream_bad_response'
 
 /** How a lease ended. Exactly one for each attempt. */
 export type Outcome =
   /** The body ended as it should. `tokens`: all tokens used; `outputTokens`: of each answer in it; as far as known. */
-  | {
-      readonly kind: 'ok'
-      readonly tokens?: number | undefined
-      readonly outputTokens?: number | undefined
-    }
+  | { readonly kind: 'ok'; readonly tokens?: number | undefined; readonly outputTokens?: number | undefined }
   | Failure
   /** It broke after the commit point: nothing is retried, the upstream rests. */
   | {

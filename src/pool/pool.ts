@@ -18,43 +18,35 @@ export interface Pool {
   readonly upstreams: readonly Upstream[]
 }
 
-/** Finds the pool of a requested name. */
-export interface Pools {
-  /**
-   * The pool, or undefined when nobody has that name.
-   *
-   * `auto` and the empty name are all upstreams that serve the endpoint; then come groups, model names
-   * and upstream names, in this order. A known name that nobody serves on this endpoint gives a pool
-   * without upstreams, so that the caller can tell the two apart.
-   */
-  poolFor(name: string, endpoint: Endpoint): Pool | undefined
-  /** `auto`, the groups and the model names, each once, in the order of the configuration. */
-  readonly listedNames: readonly string[]
-  readonly upstreams: readonly Upstream[]
-}
+export type Pools = ReturnType<typeof createPools>
 
 /** Builds the look-up once for a configuration; asking it costs one map access. */
-export function createPools(upstreams: readonly Upstream[], unknownModel: 'reject' | 'auto'): Pools {
-  const members = new Map<string, Upstream[]>([['auto', [...upstreams]]])
-  const groups = upstreams.flatMap((upstream) => upstream.groups)
-  const models = upstreams.map(({ model }) => model)
-  for (const name of new Set(groups)) addName(members, name, (upstream) => upstream.groups.includes(name))
-  for (const name of new Set(models)) addName(members, name, (upstream) => upstream.model === name)
-  for (const { name } of upstreams) addName(members, name, (upstream) => upstream.name === name)
-
-  function addName(
-    to: Map<string, Upstream[]>,
-    name: string,
-    isMember: (upstream: Upstream) => boolean,
-  ): void {
-    if (!to.has(name)) to.set(name, upstreams.filter(isMember))
+export function createPools(upstreams: readonly Upstream[], unknownModel: 'reject' | 'auto') {
+  const members = new Map<string, readonly Upstream[]>([['auto', upstreams]])
+  function addNames(namesOf: (upstream: Upstream) => readonly string[]): void {
+    for (const name of new Set(upstreams.flatMap(namesOf))) {
+      const named = upstreams.filter((upstream) => namesOf(upstream).includes(name))
+      if (!members.has(name)) members.set(name, named)
+    }
   }
+  addNames(({ groups }) => groups)
+  addNames(({ model }) => [model])
+  const listedNames = [...members.keys()]
+  addNames(({ name }) => [name])
 
   const made = new Map<string, Pool>()
   return {
     upstreams,
-    listedNames: [...new Set(['auto', ...groups, ...models])],
-    poolFor(requestedModel, endpoint) {
+    /** `auto`, the groups and the model names, each once, in the order of the configuration. */
+    listedNames: listedNames as readonly string[],
+    /**
+     * The pool of a requested name, or undefined when nobody has it.
+     *
+     * `auto` and the empty name are all upstreams that serve the endpoint; then come groups, model names
+     * and upstream names, in this order. A known name that nobody serves on this endpoint gives a pool
+     * without upstreams, so that the caller can tell the two apart.
+     */
+    poolFor(requestedModel: string, endpoint: Endpoint): Pool | undefined {
       const known = members.has(requestedModel)
       if (!known && requestedModel !== '' && unknownModel === 'reject') return undefined
       const name = known ? requestedModel : 'auto'

@@ -41,81 +41,63 @@ export type Strategy = (candidates: readonly Candidate[], context: PickContext) 
  */
 const chance = (u: number, weight: number): number => Math.log(u) / weight
 
-type Score = (candidate: Candidate) => number
+type Score = (candidate: Candidate, context: PickContext) => number
 
-/** The highest score first; equal scores by `ties`, else in their order. */
-function byScore(
-  candidates: readonly Candidate[],
-  { most = Infinity }: PickContext,
-  { score: by, ties }: { score: Score; ties?: Score },
-): Candidate[] {
-  const indices = highest(scoresOf(candidates, by), most, ties && scoresOf(candidates, ties))
-  return indices.map((at) => candidates[at]).filter((candidate) => candidate !== undefined)
+/** The highest score first; equal scores by their `ties`, else in their order. */
+function byScore(score: Score, ties?: Score): Strategy {
+  return (candidates, context) => {
+    const scores = scoresOf(candidates, score, context)
+    const indices = highest(scores, context.most ?? Infinity, ties && scoresOf(candidates, ties, context))
+    return indices.map((at) => candidates[at]).filter((candidate) => candidate !== undefined)
+  }
 }
 
-function scoresOf(candidates: readonly Candidate[], scoreOf: Score): Float64Array {
+/** A loop: `Float64Array.from` takes several times as long. */
+function scoresOf(candidates: readonly Candidate[], score: Score, context: PickContext): Float64Array {
   const scores = new Float64Array(candidates.length)
   let at = 0
-  for (const candidate of candidates) scores[at++] = scoreOf(candidate)
+  for (const candidate of candidates) scores[at++] = score(candidate, context)
   return scores
 }
 
-const randomScore =
-  ({ random }: PickContext): Score =>
-  ({ upstream }) =>
-    chance(random(), upstream.weight)
+const randomScore: Score = ({ upstream }, { random }) => chance(random(), upstream.weight)
 
 /** Each upstream in proportion to its weight, independently for every request. */
-const weightedRandom: Strategy = (candidates, context) =>
-  byScore(candidates, context, { score: randomScore(context) })
+const weightedRandom = byScore(randomScore)
 
 /** The same key goes to the same upstream; when that one is away, only its keys move. */
 export const rendezvous: Strategy = (candidates, context) => {
   const key = hash01(context.key)
   const score: Score = ({ upstream }) => chance(pairedHash01(key, upstream.rendezvousHash), upstream.weight)
-  return byScore(candidates, context, { score })
+  return byScore(score)(candidates, context)
 }
-
-/** Smooth weighted round robin: the one that has waited longest for its share. */
-const roundRobin: Strategy = (candidates, context) =>
-  byScore(candidates, context, { score: ({ upstream, credit }) => credit + upstream.weight })
-
-/** Fewest under way for its weight; ties in proportion to the weights. */
-const leastBusy: Strategy = (candidates, context) =>
-  byScore(candidates, context, {
-    score: ({ upstream, inFlight }) => -inFlight / upstream.weight,
-    ties: randomScore(context),
-  })
 
 /**
  * The quicker of two drawn by weight (power of two choices), judged by the time to the first byte times
  * the requests under way. Comparing two and not all keeps a fresh measurement from drawing everybody.
  */
 const fastest: Strategy = (candidates, context) => {
-  const [first, second, ...rest] = weightedRandom(candidates, context)
-  if (first === undefined) return []
-  if (second === undefined) return [first]
-  return load(second) < load(first) ? [second, first, ...rest] : [first, second, ...rest]
+  const order = weightedRandom(candidates, context)
+  const [first, second, ...rest] = order
+  if (first === undefined || second === undefined) return order
+  return load(second) < load(first) ? [second, first, ...rest] : order
 }
 
 /** An unmeasured upstream counts as quick, so that it gets measured. */
 const load = ({ latencyMs, inFlight }: Candidate): number => latencyMs * (inFlight + 1)
 
-/** The largest free share of its tightest limit; ties in proportion to the weights. */
-const headroom: Strategy = (candidates, context) =>
-  byScore(candidates, context, { score: (candidate) => candidate.headroom, ties: randomScore(context) })
-
-/** As listed in the configuration. */
-const inOrder: Strategy = (candidates, { most }) => candidates.slice(0, most)
-
 /** The strategies by the names that the configuration knows. */
 export const strategies: Readonly<Record<StrategyName, Strategy>> = {
   random: weightedRandom,
-  round_robin: roundRobin,
-  least_busy: leastBusy,
+  // Smooth weighted round robin: the one that has waited longest for its share.
+  round_robin: byScore(({ upstream, credit }) => credit + upstream.weight),
+  // Fewest under way for its weight.
+  least_busy: byScore(({ upstream, inFlight }) => -inFlight / upstream.weight, randomScore),
   fastest,
-  headroom,
-  in_order: inOrder,
+  // The largest free share of its tightest limit.
+  headroom: byScore(({ headroom }) => headroom, randomScore),
+  // As listed in the configuration.
+  in_order: (candidates, { most }) => candidates.slice(0, most),
 }
 
 /**
@@ -153,11 +135,16 @@ export interface OrderRule {
  * A remembered upstream never jumps a tier: the cheaper tier is used again as soon as it can be.
  */
 export function orderOf(candidates: readonly Candidate[], rule: OrderRule): Candidate[] {
-  const { most = Infinity } = rule.context
+  const { context, stickTo } = rule
+  const strategy = rule.hashesUnseenKeys && context.key !== '' ? rendezvous : rule.strategy
+  const { most = Infinity } = context
   const order: Candidate[] = []
   for (const tier of tiersOf(candidates)) {
     if (order.length >= most) break
-    order.push(...withinTier(tier, rule))
+    const ordered = strategy(tier, context)
+    const stuck = stickTo === undefined ? undefined : tier.find(({ upstream }) => upstream.id === stickTo)
+    if (stuck === undefined) order.push(...ordered)
+    else order.push(stuck, ...ordered.filter((candidate) => candidate !== stuck))
   }
   return order.slice(0, most)
 }
@@ -174,54 +161,26 @@ function tiersOf(candidates: readonly Candidate[]): readonly (readonly Candidate
   return [...tiers].sort(([a], [b]) => a - b).map(([, tier]) => tier)
 }
 
-function withinTier(tier: readonly Candidate[], rule: OrderRule): readonly Candidate[] {
-  const { stickTo, context } = rule
-  const strategy = rule.hashesUnseenKeys && context.key !== '' ? rendezvous : rule.strategy
-  const order = strategy(tier, context)
-  if (stickTo === undefined) return order
-  const stuck = tier.find(({ upstream }) => upstream.id === stickTo)
-  return stuck === undefined ? order : [stuck, ...order.filter((candidate) => candidate !== stuck)]
-}
-
-/** What candidates are sorted by. */
-interface Scored {
-  readonly scores: Float64Array
-  readonly ties: Float64Array
-}
-
 /**
- * The indices of the highest `scores`, the highest first; equal ones by `ties`, and by their order where those
- * are equal too. −∞ has a place, NaN has none to speak of.
+ * The indices of the highest `scores`, the highest first; equal ones by `ties` (as many as scores), and by their order
+ * where those are equal too. −∞ has a place, NaN has none to speak of.
  *
- * Keeps a short sorted list while it passes over all: where a few of many are wanted, next to nothing has to be
- * moved, and no branch is hard to foresee. To sort a thousand whole it would be the wrong way.
- *
- * @param most how many are wanted; 0…scores.length, more are as good as all
- * @param ties as many as scores
+ * Keeps a short sorted list while it passes over all: where `most` is a few of many, next to nothing has to be moved,
+ * and no branch is hard to foresee. To sort a thousand whole it would be the wrong way.
  */
 export function highest(scores: Float64Array, most: number, ties: Float64Array = scores): number[] {
-  const scored = { scores, ties }
+  function isAbove(one: number, other = -1): boolean {
+    const a = scores[one] ?? 0
+    const b = scores[other] ?? 0
+    return a === b ? (ties[one] ?? 0) > (ties[other] ?? 0) : a > b
+  }
   const best: number[] = []
   for (let index = 0; index < scores.length; index++) {
-    if (best.length < most) best.push(index)
-    else if (isAbove(scored, index, best[best.length - 1])) best[best.length - 1] = index
-    else continue
-    moveUp(scored, best)
+    const isFull = best.length >= most
+    if (isFull && (most === 0 || !isAbove(index, best[most - 1]))) continue
+    let at = isFull ? most - 1 : best.length
+    for (; at > 0 && isAbove(index, best[at - 1]); at--) best[at] = best[at - 1] ?? 0
+    best[at] = index
   }
   return best
-}
-
-/** Puts the last of a list that is sorted but for it where it belongs. */
-function moveUp(scored: Scored, best: number[]): void {
-  let at = best.length - 1
-  const index = best[at] ?? 0
-  for (; at > 0 && isAbove(scored, index, best[at - 1]); at--) best[at] = best[at - 1] ?? 0
-  best[at] = index
-}
-
-function isAbove({ scores, ties }: Scored, one: number, other: number | undefined): boolean {
-  if (other === undefined) return false
-  const a = scores[one] ?? 0
-  const b = scores[other] ?? 0
-  return a === b ? (ties[one] ?? 0) > (ties[other] ?? 0) : a > b
 }

@@ -48,12 +48,7 @@ export interface Claim {
   readonly draws: readonly LimitScope[]
 }
 
-/**
- * The words that the configuration and the pool share. The lists are the allowed values, in the order
- * in which they are explained to people.
- */
-
-/** What an upstream can serve; each is one or more `/v1` routes. */
+/** What an upstream can serve; each is one or more `/v1` routes. In the order in which it is explained to people. */
 export const endpoints = [
   'chat',
   'completions',
@@ -98,17 +93,6 @@ export interface Limits {
   readonly dayResets: string
 }
 
-/** What a name is made of when the configuration gives none. */
-interface NameSource {
-  readonly name?: string
-  readonly model: string
-  /** Absolute URL of the upstream. */
-  readonly root: string
-}
-
-/** The name that one entry of the configuration asks for: its own, else `model@host` with the port if any. */
-const wishedName = ({ name, model, root }: NameSource): string => name ?? `${model}@${new URL(root).host}`
-
 /**
  * Unique names for upstreams, in the order given: one wished name for each upstream, so an entry with
  * three keys wishes three times. The first to wish a name gets it as it is, the next ones with `-2`,
@@ -118,20 +102,27 @@ export function uniqueNames(wished: readonly string[]): string[] {
   const taken = new Set(wished)
   const lastNumber = new Map<string, number>()
   return wished.map((name) => {
-    const last = lastNumber.get(name)
-    if (last === undefined) {
-      lastNumber.set(name, 1)
-      return name
-    }
-    let number = last + 1
-    while (taken.has(`${name}-${number}`)) number += 1
+    let number = (lastNumber.get(name) ?? 0) + 1
+    while (number > 1 && taken.has(`${name}-${number}`)) number += 1
     lastNumber.set(name, number)
-    taken.add(`${name}-${number}`)
-    return `${name}-${number}`
+    const unique = number === 1 ? name : `${name}-${number}`
+    taken.add(unique)
+    return unique
   })
 }
 
+/** What a name is made of: the one of the configuration, else model and host, with the port if any. */
+interface NamedModel {
+  readonly name?: string
+  readonly model: string
+  readonly root: string
+  readonly apiKeys: readonly string[]
+}
+
 /** The names of all upstreams of a configuration: for each entry one for each of its keys. */
-export const upstreamNames = (
-  models: readonly (NameSource & { readonly apiKeys: readonly string[] })[],
-): string[] => uniqueNames(models.flatMap((model) => model.apiKeys.map(() => wishedName(model))))
+export const upstreamNames = (models: readonly NamedModel[]): string[] =>
+  uniqueNames(
+    models.flatMap(({ name, model, root, apiKeys }) =>
+      apiKeys.map(() => name ?? `${model}@${new URL(root).host}`),
+    ),
+  )
