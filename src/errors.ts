@@ -36,16 +36,9 @@ const catalog = {
 /** A code of the catalog; it stands in `error.code` of the answer. */
 export type ErrorCode = keyof typeof catalog
 
-/** OpenAI's error object; `param` names the field at fault. */
-interface ErrorBody {
-  readonly error: { message: string; type: string; param: string | null; code: string }
-}
-
 /**
- * An answer of our own that ends a request.
- *
- * The message is read by the client's developer: it says what, where and what would be right, and never
- * holds a token, a key or a piece of a prompt.
+ * An answer of our own that ends a request. The message is read by the client's developer: it says what, where and
+ * what would be right, and never holds a token, a key or a piece of a prompt.
  */
 export class GatewayError extends Error {
   readonly code: ErrorCode
@@ -72,7 +65,7 @@ export class GatewayError extends Error {
 export const systemCodeOf = (error: unknown): string | undefined =>
   error instanceof Error && 'code' in error ? String(error.code) : undefined
 
-/** Frames told: enough to find the place. */
+/** Enough to find the place. */
 const MOST_FRAMES = 6
 
 /**
@@ -81,22 +74,16 @@ const MOST_FRAMES = 6
  */
 export function errorTrace(error: unknown): string {
   if (!(error instanceof Error)) return 'a value that is not an Error was thrown'
-  const code = 'code' in error && /^[A-Z0-9_]+$/.test(String(error.code)) ? ` ${String(error.code)}` : ''
-  const frames = framesOf(error).slice(0, MOST_FRAMES)
-  return `${error.constructor.name}${code} ${frames.join(' ')}`.trimEnd()
-}
-
-function framesOf({ stack = '', message }: Error): string[] {
+  const { stack = '', message, constructor } = error
+  const code = systemCodeOf(error) ?? ''
   // The message stands above the frames, and may look like one.
-  const at = message === '' ? 0 : stack.indexOf(message) + message.length
-  return stack
-    .slice(at)
-    .split('\n')
-    .filter((line) => /^ {4}at /.test(line))
-    .map((line) => line.trim())
+  const lines = stack.slice(stack.indexOf(message) + message.length).split('\n')
+  const frames = lines.filter((line) => /^ {4}at /.test(line)).slice(0, MOST_FRAMES)
+  const where = frames.map((line) => line.trim()).join(' ')
+  return `${constructor.name}${/^[A-Z0-9_]+$/.test(code) ? ` ${code}` : ''} ${where}`.trimEnd()
 }
 
-/** The JSON that a client reads for a code: OpenAI's envelope. */
-export function errorBody(code: ErrorCode, message: string, param: string | null = null): ErrorBody {
+/** The JSON that a client reads for a code: OpenAI's envelope; `param` names the field at fault. */
+export function errorBody(code: ErrorCode, message: string, param: string | null = null) {
   return { error: { message, type: catalog[code].type, param, code } }
 }

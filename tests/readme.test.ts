@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { readerOf } from '../src/lib/bytes.ts'
 import { strategyNames } from '../src/pool/upstream.ts'
 import { TransportError, type UpstreamResponse } from '../src/transport/transport.ts'
-import { conditionOf, knownStates } from '../src/telemetry/status.ts'
+import { knownStates, reasonAgainst } from '../src/telemetry/status.ts'
 import { createRuntimeConfig } from '../src/http/deps.ts'
 import { tableBelow } from './support/markdown.ts'
 import {
@@ -119,9 +119,9 @@ const good = (stream: boolean): UpstreamResponse =>
 async function restOf({ store, clock }: TestApp): Promise<number | undefined> {
   const { pools } = createRuntimeConfig(checked(configOf(['a.test'], inOrder)))
   const [upstream] = pools.upstreams
-  const stateOf = await knownStates(pools.upstreams, store)
-  const condition = conditionOf(upstream!, stateOf, { endpoint: 'chat', now: clock.now() })
-  return condition.available ? undefined : condition.reason!.until - clock.now()
+  const stateOf = await knownStates(pools.upstreams, store.snapshot)
+  const reason = reasonAgainst(upstream!.claims.chat, stateOf, { endpoint: 'chat', now: clock.now() })
+  return reason && reason.until - clock.now()
 }
 
 test.each(Object.entries(played))(

@@ -111,12 +111,12 @@ export function createGateway(config: Config, platform: GatewayPlatform): Gatewa
     isDraining: () => isDraining,
     async metricsText() {
       const { upstreams } = runtimeConfig.pools
-      const stateOf = await knownStates(upstreams, { snapshot: look })
+      const stateOf = await knownStates(upstreams, look)
       const gauges = upstreamGauges(upstreams, stateOf, clock.now())
       return metrics.text({ version, waiting: queue.size, upstreams: gauges })
     },
     async status() {
-      const stateOf = await knownStates(runtimeConfig.pools.upstreams, { snapshot: look })
+      const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
       return statusOf({
         runtimeConfig,
         recent,
@@ -188,5 +188,5 @@ function afterTimer(ms: number, task: () => void): () => void {
 /** A log on the console, one JSON object a line: platforms gather it from there. */
 export function consoleLog(level: 'release' | 'debug'): Report {
   // oxlint-disable-next-line no-console
-  return createLog({ write: (line) => console.log(line), lines: createJsonLines(Date.now), level })
+  return createLog((line) => console.log(line), createJsonLines(Date.now), level)
 }

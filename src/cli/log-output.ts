@@ -11,7 +11,7 @@ export type LogOutput = ReturnType<typeof createLogOutput>
 export function createLogOutput(isTerminal: boolean) {
   const { write, flush } = createStdoutSink()
   const lines = isTerminal ? createPrettyLines(Date.now) : createJsonLines(Date.now)
-  const logAt = (level: 'release' | 'debug'): Report => createLog({ write, lines, level })
+  const logAt = (level: 'release' | 'debug'): Report => createLog(write, lines, level)
   let log = logAt('release')
   const report: Report = (event) => log(event)
   const notice = (level: 'info' | 'warning' | 'error', message: string): void =>

@@ -1,5 +1,5 @@
 import type { AttemptRecord } from '../relay/deps.ts'
-import { jsonText, type LogLevel, type LogLines } from './log.ts'
+import { createSecondText, jsonText, type LogLevel, type LogLines } from './log.ts'
 
 /** Longest model or upstream name in a line, and longest message. */
 const NAME_LENGTH = 200
@@ -9,10 +9,13 @@ const MOST_ATTEMPTS = 32
 
 /** Lines of one JSON object each. Keys are snake_case, as everywhere outside; times are whole ms. */
 export function createJsonLines(wall: () => number): LogLines {
-  const timeText = createTimeText()
+  const secondText = createSecondText((date) => date.toISOString().slice(0, 19))
   const known = createKnownNames()
-  const head = (event: string, level: LogLevel): string =>
-    `{"time":"${timeText(wall())}","level":"${level}","event":"${event}"`
+  function head(event: string, level: LogLevel): string {
+    const ms = wall()
+    const fraction = String(Math.floor(ms) % 1000).padStart(3, '0')
+    return `{"time":"${secondText(ms)}.${fraction}Z","level":"${level}","event":"${event}"`
+  }
   return {
     request(event, level) {
       let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${known(event.endpoint)},"asked":${name(event.requestedModel)}`
@@ -36,6 +39,9 @@ export function createJsonLines(wall: () => number): LogLines {
 
 const name = (text: string): string => jsonText(text, NAME_LENGTH)
 
+/** Of names that come back with every request. */
+const MOST_KNOWN = 1_000
+
 /** Names that come back with every request are looked at once. */
 function createKnownNames(): (text: string) => string {
   const known = new Map<string, string>()
@@ -48,8 +54,6 @@ function createKnownNames(): (text: string) => string {
     return spelt
   }
 }
-
-const MOST_KNOWN = 1_000
 
 function attemptsText(attempts: readonly AttemptRecord[], known: (text: string) => string): string {
   let text = ''
@@ -72,17 +76,3 @@ function attemptFields(
 
 /** JSON has no word for NaN and the infinities. */
 const whole = (amount: number): number | null => (Number.isFinite(amount) ? Math.round(amount) : null)
-
-/** ISO 8601 of epoch ms; the calendar is asked once a second. */
-function createTimeText(): (ms: number) => string {
-  let second = -1
-  let upToSecond = ''
-  return (ms) => {
-    const now = Math.floor(ms / 1000)
-    if (now !== second) {
-      second = now
-      upToSecond = new Date(now * 1000).toISOString().slice(0, 19)
-    }
-    return `${upToSecond}.${String(Math.floor(ms - now * 1000)).padStart(3, '0')}Z`
-  }
-}

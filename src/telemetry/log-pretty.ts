@@ -1,5 +1,5 @@
 import type { AttemptRecord } from '../relay/deps.ts'
-import { lineText, type LogLevel, type LogLines, type RequestEvent } from './log.ts'
+import { createSecondText, lineText, type LogLevel, type LogLines, type RequestEvent } from './log.ts'
 
 const NAME_LENGTH = 60
 const MESSAGE_LENGTH = 2_000
@@ -18,7 +18,8 @@ const paint = (text: string, sgr: number): string => `\u001b[${sgr}m${text}\u001
 
 /** Lines for people at a terminal: `12:00:01 200 chat auto → gpt-4o@api.openai.com 312 ms (first byte 80 ms)`. */
 export function createPrettyLines(wall: () => number): LogLines {
-  const clockText = createClockText()
+  /** Where the reader sits. */
+  const clockText = createSecondText((date) => date.toTimeString().slice(0, 8))
   const head = (): string => paint(clockText(wall()), DIM)
   return {
     request(event) {
@@ -28,13 +29,9 @@ export function createPrettyLines(wall: () => number): LogLines {
         event.endpoint.padEnd(ENDPOINT_WIDTH),
         targetText(event).padEnd(TARGET_WIDTH),
         durationText(event.durationMs).padStart(DURATION_WIDTH),
-      ]
-      return (
-        columns.join(' ') +
-        asideText(event) +
-        attemptsText(event.attempts) +
-        paint(` ${lineText(event.id, NAME_LENGTH)}`, DIM)
-      )
+      ].join(' ')
+      const id = paint(` ${lineText(event.id, NAME_LENGTH)}`, DIM)
+      return columns + asideText(event) + attemptsText(event.attempts) + id
     },
     attempt(event) {
       const text = `${lineText(event.requestId, NAME_LENGTH)} ${attemptText(event)} ${durationText(event.durationMs)}`
@@ -86,18 +83,3 @@ function levelText(level: LogLevel): string {
 
 const durationText = (ms: number): string =>
   ms < 10_000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`
-
-/** Hours, minutes and seconds where the reader sits, of epoch ms; the calendar is asked once a second. */
-function createClockText(): (ms: number) => string {
-  let second = -1
-  let text = ''
-  return (ms) => {
-    const now = Math.floor(ms / 1000)
-    if (now === second) return text
-    second = now
-    const date = new Date(ms)
-    const parts = [date.getHours(), date.getMinutes(), date.getSeconds()]
-    text = parts.map((part) => String(part).padStart(2, '0')).join(':')
-    return text
-  }
-}

@@ -9,24 +9,20 @@
  * recent      the last attempts of every upstream
  * status      what `GET /admin/status` answers
  */
-import type { Instant } from '../lib/clock.ts'
 import type { GatewayEvent, Report } from '../relay/deps.ts'
-
-/** Where a log goes, and how. */
-interface LogOptions {
-  /** Takes a line without its end; called on the hot path, so it only remembers it. */
-  readonly write: (line: string) => void
-  /** `createJsonLines` for machines, `createPrettyLines` for a terminal. */
-  readonly lines: LogLines
-  /** `debug` adds a line for each attempt, and the notices of that level. */
-  readonly level: 'release' | 'debug'
-}
 
 /**
  * A report that writes a line for each request and notice. Whatever a client sends, an event stays one line:
  * controls are escaped and long values cut. About 2 µs for a request in JSON (`bench/log.ts`).
+ *
+ * @param write takes a line without its end; called on the hot path, so it only remembers it
+ * @param level `debug` adds a line for each attempt, and the notices of that level
  */
-export function createLog({ write, lines, level }: LogOptions): Report {
+export function createLog(
+  write: (line: string) => void,
+  lines: LogLines,
+  level: 'release' | 'debug',
+): Report {
   const isDebug = level === 'debug'
   return (event) => {
     if (event.kind === 'request') write(lines.request(event, levelOf(event)))
@@ -61,15 +57,13 @@ export interface LogLines {
  */
 export function fanOut(reports: readonly Report[]): Report {
   return (event) => {
-    for (const report of reports) deliver(report, event)
-  }
-}
-
-function deliver(report: Report, event: GatewayEvent): void {
-  try {
-    report(event)
-  } catch {
-    // There is nobody left to tell: the one that failed may be the log itself.
+    for (const report of reports) {
+      try {
+        report(event)
+      } catch {
+        // There is nobody left to tell: the one that failed may be the log itself.
+      }
+    }
   }
 }
 
@@ -85,22 +79,14 @@ const TREACHEROUS = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\
 /** A text as a JSON string in its quotes, on one line whatever it holds. At most `maxLength` UTF-16 units stay. */
 export function jsonText(text: string, maxLength: number): string {
   const short = cut(text, maxLength)
-  return PLAIN.test(short) ? `"${short}"` : escaped(short)
+  if (PLAIN.test(short)) return `"${short}"`
+  const escape = (sign: string): string => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`
+  return JSON.stringify(short).replace(TREACHEROUS, escape)
 }
 
 /** A text for people, on one line whatever it holds: controls are spelt out as JSON spells them. */
 export function lineText(text: string, maxLength: number): string {
-  const short = cut(text, maxLength)
-  return PLAIN.test(short)
-    ? short
-    : escaped(short).slice(1, -1).replaceAll('\\"', '"').replaceAll('\\\\', '\\')
-}
-
-function escaped(text: string): string {
-  return JSON.stringify(text).replace(
-    TREACHEROUS,
-    (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+  return jsonText(text, maxLength).slice(1, -1).replaceAll('\\"', '"').replaceAll('\\\\', '\\')
 }
 
 /** Cut with an ellipsis, never inside a surrogate pair. */
@@ -111,12 +97,16 @@ function cut(text: string, maxLength: number): string {
   return `${text.slice(0, isHalf ? maxLength - 1 : maxLength)}…`
 }
 
-/** A moment of the monotonic clock as a date that people read, ISO 8601; null when it is none, such as never. */
-export function wallIso(moment: number, at: Instant): string | null {
-  return isoOf(at.wall + (moment - at.now))
-}
-
-/** Epoch ms of the wall clock, ISO 8601; null outside of what a date can say. */
-export function isoOf(wall: number): string | null {
-  return Math.abs(wall) <= 8.64e15 ? new Date(wall).toISOString() : null
+/** The text of the second that a moment is in, made once for each second: the calendar is slow. */
+export function createSecondText(textOf: (date: Date) => string): (ms: number) => string {
+  let second = -1
+  let text = ''
+  return (ms) => {
+    const now = Math.floor(ms / 1000)
+    if (now !== second) {
+      second = now
+      text = textOf(new Date(now * 1000))
+    }
+    return text
+  }
 }

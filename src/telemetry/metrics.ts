@@ -1,73 +1,71 @@
 import { endpoints } from '../pool/upstream.ts'
-import type { GatewayEvent, Report } from '../relay/deps.ts'
+import type { GatewayEvent } from '../relay/deps.ts'
 
 /** What is true at the moment of asking, and no sum of events. */
 export interface Gauges {
   readonly version: string
   /** Requests in the queue. */
   readonly waiting: number
-  readonly upstreams: readonly UpstreamGauges[]
+  readonly upstreams: readonly { name: string; inFlight: number; available: boolean }[]
 }
-
-interface UpstreamGauges {
-  readonly name: string
-  readonly inFlight: number
-  readonly available: boolean
-}
-
-/** Counts what happened, and prints it for Prometheus. */
-export interface Metrics {
-  readonly report: Report
-  /** Everything counted since the start, with the gauges of this moment, in the text format 0.0.4. */
-  text(gauges: Gauges): string
-}
-
-/** Seconds. From a cache hit next door to an answer that takes ten minutes; the long end has a bucket at each usual timeout. */
-const SECONDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
 
 /**
+ * Counts what happened, and prints it for Prometheus.
+ *
  * Label values are upstream names of the configuration, endpoints, outcomes and status codes: nothing that a
  * client chooses, so the number of series is bounded. Series of an upstream that left the configuration stay
  * until the process ends, as counters should. An event costs well under 2 µs (`bench/log.ts`).
  */
-export function createMetrics(): Metrics {
-  const requests = new Map(ENDPOINT_LABELS.map((endpoint) => [endpoint, new Map<string, number>()]))
-  const requestSeconds = new Map(ENDPOINT_LABELS.map((endpoint) => [endpoint, createHistogram(SECONDS)]))
-  const queueSeconds = createHistogram(SECONDS)
-  const attempts = new Map<string, Map<string, number>>()
+export function createMetrics() {
+  const requests: Counts = new Map(ENDPOINT_LABELS.map((endpoint) => [endpoint, new Map()]))
+  const requestSeconds = new Map(ENDPOINT_LABELS.map((endpoint) => [endpoint, createHistogram()]))
+  const queueSeconds = createHistogram()
+  const attempts: Counts = new Map()
   const firstByte = new Map<string, Histogram>()
-  const tokens = new Map<string, Map<string, number>>()
+  const tokens: Counts = new Map()
 
   function countRequest(event: Extract<GatewayEvent, { kind: 'request' }>): void {
     const endpoint = requests.has(event.endpoint) ? event.endpoint : OTHER
-    increment(requests, endpoint, [statusLabel(event.status), 1])
+    increment(requests, [endpoint, statusLabel(event.status)], 1)
     observeIn(requestSeconds, endpoint, event.durationMs)
-    if (event.queuedMs > 0) observe(queueSeconds, event.queuedMs / 1000)
+    if (event.queuedMs > 0) observe(queueSeconds, event.queuedMs)
     if (event.upstream === undefined) return
-    if (event.inputTokens !== undefined) increment(tokens, event.upstream, ['input', event.inputTokens])
-    if (event.outputTokens !== undefined) increment(tokens, event.upstream, ['output', event.outputTokens])
+    increment(tokens, [event.upstream, 'input'], event.inputTokens)
+    increment(tokens, [event.upstream, 'output'], event.outputTokens)
   }
 
   return {
-    report(event) {
-      if (event.kind === 'request') return countRequest(event)
+    report(event: GatewayEvent): void {
+      if (event.kind === 'request') countRequest(event)
       if (event.kind !== 'attempt') return
-      increment(attempts, event.upstream, [event.outcome, 1])
+      increment(attempts, [event.upstream, event.outcome], 1)
       if (event.firstByteMs !== undefined) observeIn(firstByte, event.upstream, event.firstByteMs)
     },
-    text: (gauges) =>
-      expositionText([
-        counter('aiload_requests_total', requests, ['endpoint', 'status']),
-        counter('aiload_attempts_total', attempts, ['upstream', 'outcome']),
-        counter('aiload_tokens_total', tokens, ['upstream', 'direction']),
-        histogram('aiload_first_byte_seconds', withLabel('upstream', firstByte)),
-        histogram('aiload_request_seconds', withLabel('endpoint', usedOnly(requestSeconds))),
-        histogram('aiload_queue_seconds', [[[], queueSeconds]]),
-        ...gaugesOf(gauges),
-      ]),
+    /**
+     * Everything counted since the start, with the gauges of this moment, in the text format 0.0.4. A metric without
+     * samples is left out. Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+     */
+    text({ version, waiting, upstreams }: Gauges): string {
+      const used = [...requestSeconds].filter(([, { counts }]) => counts.some((count) => count > 0))
+      const inFlight = upstreams.map((one) => [label('upstream', one.name), one.inFlight] as const)
+      const available = upstreams.map((one) => [label('upstream', one.name), one.available ? 1 : 0] as const)
+      return [
+        countersText('aiload_requests_total', requests, ['endpoint', 'status']),
+        countersText('aiload_attempts_total', attempts, ['upstream', 'outcome']),
+        countersText('aiload_tokens_total', tokens, ['upstream', 'direction']),
+        histogramsText('aiload_first_byte_seconds', labelled('upstream', firstByte)),
+        histogramsText('aiload_request_seconds', labelled('endpoint', used)),
+        histogramsText('aiload_queue_seconds', [['', queueSeconds]]),
+        gaugesText('aiload_queue_waiting', [['', waiting]]),
+        gaugesText('aiload_in_flight', inFlight),
+        gaugesText('aiload_available', available),
+        gaugesText('aiload_build_info', [[label('version', version), 1]]),
+      ].join('')
+    },
   }
 }
 
+/** Names, label names and these texts hold nothing that the format escapes. */
 const HELP = {
   aiload_requests_total:
     'Requests that ended, by endpoint and the status that the client got; 499 = it left.',
@@ -90,139 +88,81 @@ const ENDPOINT_LABELS: readonly string[] = [...endpoints, 'passthrough', OTHER]
 const statusLabel = (status: number): string =>
   status >= 100 && status <= 599 ? String(Math.trunc(status)) : OTHER
 
-function increment(
-  to: Map<string, Map<string, number>>,
-  key: string,
-  [label, amount]: readonly [string, number],
-): void {
+/** Sums by two labels. */
+type Counts = Map<string, Map<string, number>>
+
+/** An amount that is unknown or no amount is left out, for it would spoil the sum for ever. */
+function increment(to: Counts, [outer, inner]: readonly [string, string], amount = Number.NaN): void {
   if (!(amount >= 0 && amount < Infinity)) return
-  let counts = to.get(key)
-  if (counts === undefined) to.set(key, (counts = new Map()))
-  counts.set(label, (counts.get(label) ?? 0) + amount)
+  let counts = to.get(outer)
+  if (counts === undefined) to.set(outer, (counts = new Map()))
+  counts.set(inner, (counts.get(inner) ?? 0) + amount)
 }
 
-function observeIn(histograms: Map<string, Histogram>, key: string, ms: number): void {
-  let histogram = histograms.get(key)
-  if (histogram === undefined) histograms.set(key, (histogram = createHistogram(SECONDS)))
-  observe(histogram, ms / 1000)
-}
+/** Upper bounds in s, from a cache hit next door to an answer that takes ten minutes; the long end has each usual timeout. */
+const BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
 
-function usedOnly(histograms: ReadonlyMap<string, Histogram>): Map<string, Histogram> {
-  return new Map([...histograms].filter(([, { counts }]) => counts.some((count) => count > 0)))
-}
-
-function counter(
-  name: Name,
-  counts: ReadonlyMap<string, ReadonlyMap<string, number>>,
-  [outerLabel, innerLabel]: readonly [string, string],
-): Metric {
-  const samples = [...counts].flatMap(([outer, inner]) =>
-    withLabel(innerLabel, inner).map(([labels, count]) => [[[outerLabel, outer], ...labels], count] as const),
-  )
-  return { name, help: HELP[name], series: { type: 'counter', samples } }
-}
-
-function histogram(name: Name, samples: readonly (readonly [Labels, Histogram])[]): Metric {
-  return { name, help: HELP[name], series: { type: 'histogram', samples } }
-}
-
-function gauge(name: Name, samples: readonly (readonly [Labels, number])[]): Metric {
-  return { name, help: HELP[name], series: { type: 'gauge', samples } }
-}
-
-function gaugesOf({ version, waiting, upstreams }: Gauges): Metric[] {
-  const inFlight = new Map(upstreams.map(({ name, inFlight }) => [name, inFlight]))
-  const available = new Map(upstreams.map(({ name, available }) => [name, available ? 1 : 0]))
-  return [
-    gauge('aiload_queue_waiting', [[[], waiting]]),
-    gauge('aiload_in_flight', withLabel('upstream', inFlight)),
-    gauge('aiload_available', withLabel('upstream', available)),
-    gauge('aiload_build_info', [[[['version', version]], 1]]),
-  ]
-}
-
-function withLabel<T>(label: string, values: ReadonlyMap<string, T>): (readonly [Labels, T])[] {
-  return [...values].map(([value, one]) => [[[label, value]], one] as const)
-}
-
-/** Label names with their values, in the order in which they are written. */
-type Labels = readonly (readonly [name: string, value: string])[]
-
-/** One metric with all its series. Names and label names are ours and need no escaping. */
-interface Metric {
-  readonly name: string
-  readonly help: string
-  readonly series:
-    | { readonly type: 'counter' | 'gauge'; readonly samples: readonly (readonly [Labels, number])[] }
-    | { readonly type: 'histogram'; readonly samples: readonly (readonly [Labels, Histogram])[] }
-}
-
-/**
- * Metrics as Prometheus reads them: the text format, version 0.0.4. A metric without samples is left out.
- *
- * Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
- */
-function expositionText(metrics: readonly Metric[]): string {
-  return metrics
-    .filter(({ series }) => series.samples.length > 0)
-    .map((metric) => metricText(metric))
-    .join('')
-}
-
-function metricText({ name, help, series }: Metric): string {
-  const head = `# HELP ${name} ${escapeHelp(help)}\n# TYPE ${name} ${series.type}\n`
-  if (series.type === 'histogram') {
-    return head + series.samples.map(([labels, one]) => histogramText(name, labelText(labels), one)).join('')
-  }
-  return head + series.samples.map(([labels, value]) => sampleText(name, labelText(labels), value)).join('')
-}
-
-function histogramText(name: string, labels: string, { bounds, counts, sum }: Histogram): string {
-  const before = labels === '' ? '' : `${labels},`
-  let text = ''
-  let total = 0
-  for (const [at, count] of counts.entries()) {
-    total += count
-    text += sampleText(`${name}_bucket`, `${before}le="${numberText(bounds[at] ?? Infinity)}"`, total)
-  }
-  return `${text}${sampleText(`${name}_sum`, labels, sum)}${sampleText(`${name}_count`, labels, total)}`
-}
-
-const sampleText = (name: string, labels: string, value: number): string =>
-  `${name}${labels === '' ? '' : `{${labels}}`} ${numberText(value)}\n`
-
-const labelText = (labels: Labels): string =>
-  labels.map(([name, value]) => `${name}="${escapeLabel(value)}"`).join(',')
-
-/** Go's ParseFloat reads what JavaScript prints, but for the infinities. */
-function numberText(value: number): string {
-  if (value === Infinity) return '+Inf'
-  return value === -Infinity ? '-Inf' : String(value)
-}
-
-const escapeHelp = (text: string): string => text.replaceAll('\\', '\\\\').replaceAll('\n', '\\n')
-const escapeLabel = (text: string): string => escapeHelp(text).replaceAll('"', '\\"')
-
-/** Counts of observations by size. */
+/** Observations in each bucket alone, not cumulated; the last one is above all bounds. */
 interface Histogram {
-  /** Upper bounds, ascending, without the infinite one. */
-  readonly bounds: readonly number[]
-  /** Observations in each bucket alone, not cumulated; the last one is above all bounds. */
   readonly counts: Float64Array
   sum: number
 }
 
-/** An empty one; all that it will ever need is allocated. */
-function createHistogram(bounds: readonly number[]): Histogram {
-  return { bounds, counts: new Float64Array(bounds.length + 1), sum: 0 }
+const createHistogram = (): Histogram => ({ counts: new Float64Array(BOUNDS.length + 1), sum: 0 })
+
+/** What is no finite number is left out, as with counters. */
+function observe(histogram: Histogram, ms: number): void {
+  if (!Number.isFinite(ms)) return
+  const seconds = ms / 1000
+  let at = 0
+  while (at < BOUNDS.length && seconds > (BOUNDS[at] ?? Infinity)) at++
+  histogram.counts[at] = (histogram.counts[at] ?? 0) + 1
+  histogram.sum += seconds
 }
 
-/** Counts a value; one that is no finite number is left out, for it would spoil the sum for ever. */
-function observe(histogram: Histogram, value: number): void {
-  if (!Number.isFinite(value)) return
-  const { bounds, counts } = histogram
-  let at = 0
-  while (at < bounds.length && value > (bounds[at] ?? Infinity)) at++
-  counts[at] = (counts[at] ?? 0) + 1
-  histogram.sum += value
+function observeIn(histograms: Map<string, Histogram>, key: string, ms: number): void {
+  let histogram = histograms.get(key)
+  if (histogram === undefined) histograms.set(key, (histogram = createHistogram()))
+  observe(histogram, ms)
+}
+
+function countersText(name: Name, counts: Counts, [outer, inner]: readonly [string, string]): string {
+  const samples = labelled(outer, counts).flatMap(([labels, sums]) =>
+    labelled(inner, sums).map(([own, sum]) => sampleText(name, `${labels},${own}`, sum)),
+  )
+  return metricText(name, 'counter', samples)
+}
+
+function histogramsText(name: Name, series: readonly (readonly [labels: string, Histogram])[]): string {
+  const samples = series.map(([labels, { counts, sum }]) => {
+    let total = 0
+    const buckets = Array.from(counts, (count, at) => {
+      total += count
+      const le = label('le', String(BOUNDS[at] ?? '+Inf'))
+      return sampleText(`${name}_bucket`, labels === '' ? le : `${labels},${le}`, total)
+    })
+    return `${buckets.join('')}${sampleText(`${name}_sum`, labels, sum)}${sampleText(`${name}_count`, labels, total)}`
+  })
+  return metricText(name, 'histogram', samples)
+}
+
+function gaugesText(name: Name, samples: readonly (readonly [labels: string, number])[]): string {
+  const lines = samples.map(([labels, value]) => sampleText(name, labels, value))
+  return metricText(name, 'gauge', lines)
+}
+
+function metricText(name: Name, type: 'counter' | 'gauge' | 'histogram', samples: readonly string[]): string {
+  if (samples.length === 0) return ''
+  return `# HELP ${name} ${HELP[name]}\n# TYPE ${name} ${type}\n${samples.join('')}`
+}
+
+const sampleText = (name: string, labels: string, value: number): string =>
+  `${name}${labels === '' ? '' : `{${labels}}`} ${value}\n`
+
+const labelled = <T>(name: string, values: Iterable<readonly [string, T]>): (readonly [string, T])[] =>
+  Array.from(values, ([value, one]) => [label(name, value), one])
+
+function label(name: string, value: string): string {
+  const escaped = value.replaceAll('\\', '\\\\').replaceAll('\n', '\\n').replaceAll('"', '\\"')
+  return `${name}="${escaped}"`
 }

@@ -1,98 +1,70 @@
-import type { AttemptOutcome, AttemptRecord, Report } from '../relay/deps.ts'
-
-/** One attempt, remembered. */
-interface PastAttempt {
-  /** When it ended, wall-clock epoch ms. */
-  readonly at: number
-  readonly outcome: AttemptOutcome
-  /** Absent when the upstream never answered. */
-  readonly status?: number | undefined
-  readonly durationMs: number
-}
-
-/** What an upstream did lately, and how often it was asked. */
-interface RecentOutcomes {
-  /** Newest first; at most 20. */
-  readonly last: readonly PastAttempt[]
-  /** Since the upstream was first asked in this process. */
-  readonly attempts: number
-  /** Those of the attempts that speak against the upstream: not the client's faults, not departures. */
-  readonly failures: number
-  /** Of the last 200 answers; absent before the first. */
-  readonly firstByteMs?: { readonly p50: number; readonly p95: number }
-}
-
-/** Bounded memory of every upstream: about 4 KB each. */
-export interface Recent {
-  readonly report: Report
-  /** Undefined for an upstream that was never asked. */
-  of(upstreamId: string): RecentOutcomes | undefined
-  /** Forgets all but `ids`; for after a reload. */
-  prune(ids: Iterable<string>): void
-}
+import type { AttemptOutcome, GatewayEvent } from '../relay/deps.ts'
 
 const LAST_OUTCOMES = 20
 const FIRST_BYTES = 200
+/** Outcomes that do not speak against the upstream: the client's faults, and departures. */
+const BLAMELESS: ReadonlySet<AttemptOutcome> = new Set(['ok', 'aborted', 'client-error', 'other-model'])
 
-interface UpstreamHistory {
-  readonly last: PastAttempt[]
-  attempts: number
-  failures: number
-  readonly firstBytes: Float64Array
-  /** First bytes ever seen: the next one goes to this place, modulo the length. */
-  answers: number
-}
+export type Recent = ReturnType<typeof createRecent>
 
-/** @param wall wall-clock epoch ms: people read these times */
-export function createRecent(wall: () => number): Recent {
-  const histories = new Map<string, UpstreamHistory>()
-
-  function historyOf(id: string): UpstreamHistory {
-    let history = histories.get(id)
-    if (history === undefined) {
-      history = { last: [], attempts: 0, failures: 0, firstBytes: new Float64Array(FIRST_BYTES), answers: 0 }
-      histories.set(id, history)
-    }
-    return history
-  }
-
+/**
+ * What every upstream did lately, and how often it was asked. Bounded: about 4 KB each.
+ *
+ * @param wall wall-clock epoch ms: people read these times
+ */
+export function createRecent(wall: () => number) {
+  const histories = new Map<string, ReturnType<typeof createHistory>>()
   return {
-    report(event) {
-      if (event.kind === 'attempt') remember(historyOf(event.upstreamId), event, wall())
+    report(event: GatewayEvent): void {
+      if (event.kind !== 'attempt') return
+      const { upstreamId, outcome, status, durationMs, firstByteMs } = event
+      let history = histories.get(upstreamId)
+      if (history === undefined) histories.set(upstreamId, (history = createHistory()))
+      history.attempts += 1
+      if (!BLAMELESS.has(outcome)) history.failures += 1
+      history.last.push({ at: wall(), outcome, status, durationMs })
+      if (history.last.length > LAST_OUTCOMES) history.last.shift()
+      if (firstByteMs !== undefined) history.firstBytes[history.answers++ % FIRST_BYTES] = firstByteMs
     },
-    of(upstreamId) {
+    /** Undefined for an upstream that was never asked. */
+    of(upstreamId: string) {
       const history = histories.get(upstreamId)
-      return history === undefined ? undefined : outcomesOf(history)
+      if (history === undefined) return undefined
+      const { last, attempts, failures, firstBytes, answers } = history
+      const sorted = firstBytes.slice(0, answers).sort()
+      return {
+        /** Newest first; at most 20. */
+        last: last.toReversed(),
+        attempts,
+        failures,
+        /** Of the last 200 answers; absent before the first. */
+        ...(answers > 0 && { firstByteMs: { p50: percentile(sorted, 50), p95: percentile(sorted, 95) } }),
+      }
     },
-    prune(ids) {
+    /** Forgets all but `ids`; for after a reload. */
+    prune(ids: Iterable<string>): void {
       const kept = new Set(ids)
       for (const id of histories.keys()) if (!kept.has(id)) histories.delete(id)
     },
   }
 }
 
-function remember(
-  history: UpstreamHistory,
-  { outcome, status, durationMs, firstByteMs }: AttemptRecord,
-  at: number,
-): void {
-  history.attempts += 1
-  if (speaksAgainst(outcome)) history.failures += 1
-  history.last.push({ at, outcome, status, durationMs })
-  if (history.last.length > LAST_OUTCOMES) history.last.shift()
-  if (firstByteMs !== undefined) history.firstBytes[history.answers++ % FIRST_BYTES] = firstByteMs
+/** One attempt, and when it ended: wall-clock epoch ms. */
+interface PastAttempt {
+  readonly at: number
+  readonly outcome: AttemptOutcome
+  readonly status: number | undefined
+  readonly durationMs: number
 }
 
-function speaksAgainst(outcome: AttemptOutcome): boolean {
-  return outcome !== 'ok' && outcome !== 'aborted' && outcome !== 'client-error' && outcome !== 'other-model'
-}
-
-function outcomesOf({ last, attempts, failures, firstBytes, answers }: UpstreamHistory): RecentOutcomes {
-  const sorted = firstBytes.slice(0, Math.min(answers, FIRST_BYTES)).sort()
-  const known = { last: last.toReversed(), attempts, failures }
-  if (answers === 0) return known
-  return { ...known, firstByteMs: { p50: percentile(sorted, 50), p95: percentile(sorted, 95) } }
-}
+const createHistory = () => ({
+  last: [] as PastAttempt[],
+  attempts: 0,
+  failures: 0,
+  firstBytes: new Float64Array(FIRST_BYTES),
+  /** First bytes ever seen: the next one goes to this place, modulo the length. */
+  answers: 0,
+})
 
 /** Nearest rank: always a value that was measured. */
 function percentile(sorted: Float64Array, percent: number): number {

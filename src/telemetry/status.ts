@@ -1,9 +1,8 @@
 import type { Config } from '../config/config.ts'
 import type { Instant } from '../lib/clock.ts'
 import type { Pools } from '../pool/pool.ts'
-import type { Claim, LimitScope, Endpoint, StrategyName, Upstream } from '../pool/upstream.ts'
-import type { AttemptOutcome } from '../relay/deps.ts'
-import { availabilityOf, type UnavailableReason, type StateOf } from '../state/availability.ts'
+import type { Claim, Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
+import { availabilityOf, type StateOf, type UnavailableReason } from '../state/availability.ts'
 import {
   budgetOf,
   CONFIGURABLE,
@@ -14,45 +13,14 @@ import {
   spanOf,
   usedOf,
   type WindowName,
-  type WindowState,
 } from '../state/rate-window.ts'
 import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from '../state/scope.ts'
-import type { Ask, MaybePromise, StateStore } from '../state/store.ts'
-import { isoOf, wallIso } from './log.ts'
+import type { StateStore } from '../state/store.ts'
 import type { Gauges } from './metrics.ts'
 import type { Recent } from './recent.ts'
 
-/** What `GET /admin/status` answers. Holds no secret. */
-export interface GatewayStatus {
-  readonly version: string
-  /** ISO 8601. */
-  readonly started_at: string | null
-  readonly uptime_ms: number
-  readonly strategy: StrategyName
-  /** As configured: `ip`, `conversation`, `header:x-team`, `off`, … */
-  readonly affinity: string
-  /** Names that clients may ask for, as `GET /v1/models` lists them. */
-  readonly models: readonly string[]
-  readonly queue: { readonly waiting: number }
-  /** True from the first signal to end. */
-  readonly draining: boolean
-  /** Null before the first reload. */
-  readonly last_reload: LastReload | null
-  /** In the order of the configuration, disabled ones too. */
-  readonly upstreams: readonly UpstreamStatus[]
-}
-
-interface LastReload {
-  /** ISO 8601. */
-  readonly at: string | null
-  /** False = the new file was refused and the last good configuration stays. */
-  readonly ok: boolean
-  /** One line for each problem: file, line, column, path, what is wrong, what would be right. */
-  readonly problems: readonly string[]
-}
-
-/** A gateway at one moment. */
-export interface StatusTask extends StatusSources {
+/** All that is known of a gateway, at one moment. */
+export interface StatusTask {
   /** The configuration in force. */
   readonly runtimeConfig: { readonly config: Config; readonly pools: Pools }
   readonly version: string
@@ -61,163 +29,114 @@ export interface StatusTask extends StatusSources {
   /** Requests in the queue. */
   readonly waiting: number
   readonly isDraining: boolean
-  /** `at`: wall-clock epoch ms. Undefined = none yet. */
+  /**
+   * Undefined = none yet. `at`: wall-clock epoch ms; not `ok`: the new file was refused, for `problems` of a line each,
+   * and the last good configuration stays.
+   */
   readonly lastReload:
     | { readonly at: number; readonly ok: boolean; readonly problems: readonly string[] }
     | undefined
-}
-
-/** The gateway as operators and scripts see it. Pure; costs a few µs for each upstream. */
-export function statusOf(task: StatusTask): GatewayStatus {
-  const { runtimeConfig, version, startedAt, waiting, isDraining, lastReload, at } = task
-  const { strategy, affinity } = runtimeConfig.config.settings
-  return {
-    version,
-    started_at: isoOf(startedAt),
-    uptime_ms: Math.max(0, Math.round(at.wall - startedAt)),
-    strategy,
-    affinity: affinity.kind === 'header' ? `header:${affinity.name}` : affinity.kind,
-    models: runtimeConfig.pools.listedNames,
-    queue: { waiting },
-    draining: isDraining,
-    last_reload: lastReload === undefined ? null : { ...lastReload, at: isoOf(lastReload.at) },
-    upstreams: runtimeConfig.pools.upstreams.map((upstream) => upstreamStatus(upstream, task)),
-  }
-}
-
-/** One upstream as `/admin/status` shows it. Holds no part of its key. */
-export interface UpstreamStatus {
-  readonly name: string
-  readonly model: string
-  /** Host, with the port if any, of its root URL. */
-  readonly host: string
-  readonly priority: number
-  readonly weight: number
-  readonly groups: readonly string[]
-  readonly endpoints: readonly Endpoint[]
-  readonly enabled: boolean
-  /** Whether it may take a request now, judged for `chat`, or for the first endpoint of one that serves no chat. */
-  readonly available: boolean
-  /** Why it is not available, in words; null when it is. Those that begin with "needs attention" wait for the operator. */
-  readonly why: string | null
-  /** Whose state is in the way: `upstream`, `key`, `endpoint`, `origin`, or `quota` and its name. */
-  readonly blocked_by: string | null
-  /** ISO 8601: when it may open; null when it is open, or when nobody can say. */
-  readonly until: string | null
-  /** The same as a duration in whole ms. */
-  readonly for_ms: number | null
-  /** Endpoints that rest on their own, while others of the upstream may work. */
-  readonly resting_endpoints: readonly RestingEndpoint[]
-  /** Requests under way, streams included. */
-  readonly in_flight: number
-  readonly windows: readonly WindowStatus[]
-  /** Newest first; at most 20. */
-  readonly last_outcomes: readonly PastOutcome[]
-  /** Of the last 200 answers; null before the first. */
-  readonly first_byte_ms: { readonly p50: number; readonly p95: number } | null
-  /** Since the start. */
-  readonly attempts: number
-  /** Of the attempts; the client's faults and departures are none. */
-  readonly failures: number
-}
-
-interface RestingEndpoint {
-  readonly endpoint: Endpoint
-  readonly why: string
-  readonly until: string | null
-}
-
-interface PastOutcome {
-  /** ISO 8601. */
-  readonly at: string | null
-  readonly outcome: AttemptOutcome
-  /** The upstream's status; null when it never answered. */
-  readonly status: number | null
-  readonly ms: number
-}
-
-/** What the status is made of: all that is known of the upstreams, at one moment. */
-interface StatusSources {
   readonly stateOf: StateOf
   readonly recent: Pick<Recent, 'of'>
   readonly at: Instant
 }
 
-/** One upstream with its state. Pure. */
-function upstreamStatus(upstream: Upstream, known: StatusSources): UpstreamStatus {
-  const { stateOf, at } = known
+export type GatewayStatus = ReturnType<typeof statusOf>
+export type UpstreamStatus = ReturnType<typeof upstreamStatus>
+
+/**
+ * What `GET /admin/status` answers: the gateway as operators and scripts see it. Moments are ISO 8601. Holds no secret.
+ * Pure; costs a few µs for each upstream.
+ */
+export function statusOf(task: StatusTask) {
+  const { runtimeConfig, startedAt, lastReload } = task
+  const { strategy, affinity } = runtimeConfig.config.settings
+  return {
+    version: task.version,
+    started_at: isoOf(startedAt),
+    uptime_ms: Math.max(0, Math.round(task.at.wall - startedAt)),
+    strategy,
+    /** As configured: `ip`, `conversation`, `header:x-team`, `off`, … */
+    affinity: affinity.kind === 'header' ? `header:${affinity.name}` : affinity.kind,
+    /** Names that clients may ask for, as `GET /v1/models` lists them. */
+    models: runtimeConfig.pools.listedNames,
+    queue: { waiting: task.waiting },
+    /** True from the first signal to end. */
+    draining: task.isDraining,
+    /** Null before the first reload. */
+    last_reload: lastReload === undefined ? null : { ...lastReload, at: isoOf(lastReload.at) },
+    /** In the order of the configuration, disabled ones too. */
+    upstreams: runtimeConfig.pools.upstreams.map((upstream) => upstreamStatus(upstream, task)),
+  }
+}
+
+/** One upstream as `/admin/status` shows it. Holds no part of its key. */
+function upstreamStatus(upstream: Upstream, { stateOf, recent, at }: StatusTask) {
+  const { enabled } = upstream
   const main = mainEndpoint(upstream)
   const claim = upstream.claims[main]
-  const condition = conditionOf(upstream, stateOf, { endpoint: main, now: at.now })
-  const scope = condition.available ? undefined : condition.reason?.scope
+  const reason = enabled ? reasonAgainst(claim, stateOf, { endpoint: main, now: at.now }) : undefined
+  const why = enabled ? reason && whyText(reason) : 'disabled'
+  const blocking = claim.draws.find(({ scope }) => scope === reason?.scope)
+  const waitMs = (reason?.until ?? at.now) - at.now
+  const past = recent.of(upstream.id)
+  const firstByte = past?.firstByteMs
   return {
     name: upstream.name,
     model: upstream.model,
+    /** Of its root URL, with the port if any. */
     host: new URL(upstream.root).host,
     priority: upstream.priority,
     weight: upstream.weight,
     groups: upstream.groups,
     endpoints: [...upstream.endpoints],
-    enabled: upstream.enabled,
-    available: condition.available,
-    why: condition.available ? null : condition.why,
-    blocked_by: scope === undefined ? null : scopeWord(claim, scope),
-    ...untilOf(condition, at),
-    resting_endpoints: restingEndpoints(upstream, known),
-    in_flight: condition.inFlight,
-    windows: claim.draws.flatMap((limitScope) =>
-      windowStatuses(limitScope, stateOf(limitScope.scope), {
-        scope: scopeWord(claim, limitScope.scope),
-        at,
-      }),
-    ),
-    ...lately(upstream, known),
-  }
-}
-
-/** A reason that somebody's release ends names no moment, or one that has come already. */
-function untilOf(condition: Condition, at: Instant): Pick<UpstreamStatus, 'until' | 'for_ms'> {
-  const until = condition.available ? undefined : condition.reason?.until
-  if (until === undefined || !Number.isFinite(until) || until <= at.now) return { until: null, for_ms: null }
-  return { until: wallIso(until, at), for_ms: Math.ceil(until - at.now) }
-}
-
-function restingEndpoints(upstream: Upstream, { stateOf, at }: StatusSources): RestingEndpoint[] {
-  if (!upstream.enabled) return []
-  return [...upstream.endpoints].flatMap((endpoint) => {
-    const own = upstream.claims[endpoint].draws.filter(({ role }) => role === 'endpoint')
-    const claims = { ...upstream.claims, [endpoint]: { id: upstream.id, draws: own } }
-    const condition = conditionOf({ ...upstream, claims }, stateOf, { endpoint, now: at.now })
-    if (condition.available) return []
-    return [{ endpoint, why: condition.why, until: untilOf(condition, at).until }]
-  })
-}
-
-function lately(
-  { id }: Upstream,
-  { recent }: StatusSources,
-): Pick<UpstreamStatus, 'last_outcomes' | 'first_byte_ms' | 'attempts' | 'failures'> {
-  const past = recent.of(id)
-  const first = past?.firstByteMs
-  return {
+    enabled,
+    /** Whether it may take a request now, judged for `chat`, or for the first endpoint of one that serves no chat. */
+    available: why === undefined,
+    /** Why it is not available, in words; null when it is. Those that begin with "needs attention" wait for the operator. */
+    why: why ?? null,
+    /** Whose state is in the way: `upstream`, `key`, `endpoint`, `origin`, or `quota` and its name. */
+    blocked_by: blocking === undefined ? null : ownerOf(blocking),
+    /** When it may open; null when it is open, or when nobody can say. */
+    until: laterIso(reason?.until, at),
+    /** The same as a duration in whole ms. */
+    for_ms: waitMs > 0 && waitMs < Infinity ? Math.ceil(waitMs) : null,
+    /** Endpoints that rest on their own, while others of the upstream may work. */
+    resting_endpoints: enabled ? restingEndpoints(upstream, stateOf, at) : [],
+    /** Requests under way, streams included. */
+    in_flight: stateOf(claim.id)?.inFlight ?? 0,
+    windows: claim.draws.flatMap((limitScope) => windowStatuses(limitScope, stateOf, at)),
+    /** Newest first; at most 20. `status` is null when it never answered. */
     last_outcomes: (past?.last ?? []).map(({ at, outcome, status, durationMs }) => ({
       at: isoOf(at),
       outcome,
       status: status ?? null,
       ms: Math.round(durationMs),
     })),
-    first_byte_ms: first === undefined ? null : { p50: Math.round(first.p50), p95: Math.round(first.p95) },
+    /** Of the last 200 answers; null before the first. */
+    first_byte_ms: firstByte ? { p50: Math.round(firstByte.p50), p95: Math.round(firstByte.p95) } : null,
+    /** Since the start. */
     attempts: past?.attempts ?? 0,
+    /** Of the attempts; the client's faults and departures are none. */
     failures: past?.failures ?? 0,
   }
+}
+
+function restingEndpoints({ endpoints, claims }: Upstream, stateOf: StateOf, at: Instant) {
+  return [...endpoints].flatMap((endpoint) => {
+    const claim = claims[endpoint]
+    const own = { ...claim, draws: claim.draws.filter(({ role }) => role === 'endpoint') }
+    const reason = reasonAgainst(own, stateOf, { endpoint, now: at.now })
+    return reason === undefined ? [] : [{ endpoint, why: whyText(reason), until: laterIso(reason.until, at) }]
+  })
 }
 
 /** One counted limit as `/admin/status` shows it. */
 interface WindowStatus {
   readonly counts: 'requests' | 'tokens'
   /** `at_once` is the concurrency limit. */
-  readonly window: 'second' | 'minute' | 'hour' | 'day' | 'month' | 'at_once'
-  /** Whose it is: `upstream`, `key`, `origin`, `endpoint`, or `quota` and its name. */
+  readonly window: ReturnType<typeof spanOf> | 'at_once'
+  /** Whose it is, as in `blocked_by`. */
   readonly scope: string
   /** Sent and not forgotten yet, as far as is known here. */
   readonly used: number
@@ -227,128 +146,95 @@ interface WindowStatus {
   readonly left: number
   /** Where the number that binds comes from. */
   readonly source: 'configured' | 'learned'
-  /** ISO 8601: when the window is as good as new; null when it is already. */
+  /** When the window is as good as new; null when it is already. */
   readonly resets_at: string | null
 }
 
-/** The limits of one scope, configured and learned. */
-function windowStatuses(
-  limitScope: LimitScope,
-  known: ScopeState | undefined,
-  given: { scope: string; at: Instant },
-): WindowStatus[] {
-  const state = known ?? UNKNOWN_SCOPE
-  const counted = [...windowNames(limitScope, state)].map((name) =>
-    countedStatus({
-      ...given,
-      name,
-      window: state.windows[name],
-      configured: configuredLimit(limitScope.limits, name),
-    }),
-  )
-  return [...counted, concurrencyStatus(limitScope, state, given)].filter((status) => status !== undefined)
+/** The limits of one scope: the configured ones, those that only the upstream spoke of, and the requests at once. */
+function windowStatuses(limitScope: LimitScope, stateOf: StateOf, at: Instant): WindowStatus[] {
+  const state = stateOf(limitScope.scope) ?? UNKNOWN_SCOPE
+  const configured = CONFIGURABLE.filter(({ key }) => limitScope.limits?.[key] !== undefined)
+  const observed = Object.keys(state.windows) as WindowName[]
+  const names = [...new Set([...configured.map(({ name }) => name), ...observed])]
+  return [
+    ...names.flatMap((name) => countedStatus(name, { limitScope, state, at })),
+    ...concurrencyStatus({ limitScope, state, at }),
+  ]
 }
 
-/** Configured ones first, then those that only the upstream spoke of. */
-function windowNames({ limits }: LimitScope, { windows }: ScopeState): Set<WindowName> {
-  const configured = CONFIGURABLE.filter(({ key }) => limits?.[key] !== undefined)
-  return new Set([...configured.map(({ name }) => name), ...(Object.keys(windows) as WindowName[])])
-}
-
-interface Counted {
-  readonly name: WindowName
-  readonly window: WindowState | undefined
-  readonly configured: number | undefined
-  readonly scope: string
+interface KnownScope {
+  readonly limitScope: LimitScope
+  readonly state: ScopeState
   readonly at: Instant
 }
 
-function countedStatus({ name, window, configured, scope, at }: Counted): WindowStatus | undefined {
+function countedStatus(name: WindowName, { limitScope, state, at }: KnownScope): WindowStatus[] {
+  const window = state.windows[name]
+  const configured = configuredLimit(limitScope.limits, name)
   const limit = limitOf(window, configured, at.now)
   const budget = budgetOf(window, at.now)
   // Counted once, and nobody says any more how much is allowed.
-  if (limit === undefined && budget === undefined) return undefined
+  if (limit === undefined && budget === undefined) return []
   const counted = usedOf(window, at.now)
   const leftByCount = limit === undefined ? Infinity : Math.max(0, limit - counted)
   const left = Math.min(leftByCount, Math.max(0, budget ?? Infinity))
-  const isLearned = limit !== configured || left < leftByCount
   // The upstream's own word counts where it is the tighter one.
   const isFromUpstream = budget !== undefined && budget <= leftByCount
-  const until = (isFromUpstream ? window?.leftUntil : window && emptyFrom(window)) ?? 0
-  return {
-    counts: countsRequests(name) ? 'requests' : 'tokens',
-    window: spanOf(name),
-    scope,
-    used: limit === undefined ? counted : Math.max(counted, limit - left),
-    limit: limit ?? null,
-    left,
-    source: isLearned ? 'learned' : 'configured',
-    resets_at: until > at.now ? wallIso(until, at) : null,
-  }
+  return [
+    {
+      counts: countsRequests(name) ? 'requests' : 'tokens',
+      window: spanOf(name),
+      scope: ownerOf(limitScope),
+      used: limit === undefined ? counted : Math.max(counted, limit - left),
+      limit: limit ?? null,
+      left,
+      source: limit !== configured || left < leftByCount ? 'learned' : 'configured',
+      resets_at: laterIso(isFromUpstream ? window?.leftUntil : window && emptyFrom(window), at),
+    },
+  ]
 }
 
-function concurrencyStatus(
-  limitScope: LimitScope,
-  state: ScopeState,
-  { scope, at }: { scope: string; at: Instant },
-): WindowStatus | undefined {
+function concurrencyStatus({ limitScope, state, at }: KnownScope): WindowStatus[] {
   const configured = limitScope.limits?.concurrency
   const limit = concurrencyOf(state, configured, at.now)
-  if (limit === Infinity) return undefined
-  const { inFlight } = state
-  const source = limit === configured ? 'configured' : 'learned'
-  return {
-    counts: 'requests',
-    window: 'at_once',
-    scope,
-    used: inFlight,
-    limit,
-    left: Math.max(0, limit - inFlight),
-    source,
-    resets_at: null,
-  }
+  if (limit === Infinity) return []
+  const used = state.inFlight
+  return [
+    {
+      counts: 'requests',
+      window: 'at_once',
+      scope: ownerOf(limitScope),
+      used,
+      limit,
+      left: Math.max(0, limit - used),
+      source: limit === configured ? 'configured' : 'learned',
+      resets_at: null,
+    },
+  ]
 }
 
-/** Whether an upstream may take the smallest of requests now, and if not, why. */
-type Condition =
-  | { readonly available: true; readonly inFlight: number }
-  | {
-      readonly available: false
-      readonly inFlight: number
-      readonly why: string
-      /** Absent for a disabled upstream: then no state stands in the way. */
-      readonly reason?: UnavailableReason
-    }
+/** Whose state a scope is, in a word: nothing of the fingerprints that name it in the store. */
+const ownerOf = ({ role, scope }: LimitScope): string => (role === 'quota' ? scope : role)
 
 /** Endpoints whose requests spend no tokens, so that a spent token limit does not close them. */
 const TOKENLESS: ReadonlySet<Endpoint> = new Set(['images', 'audio'])
 
 /** The endpoint that an upstream is judged by as a whole: `chat`, or the first that it serves. */
 function mainEndpoint({ endpoints }: Upstream): Endpoint {
-  if (endpoints.has('chat')) return 'chat'
-  for (const endpoint of endpoints) return endpoint
-  return 'chat'
+  const [first = 'chat'] = endpoints
+  return endpoints.has('chat') ? 'chat' : first
 }
 
-/** Judges an upstream for one endpoint. */
-export function conditionOf(
-  upstream: Upstream,
+/** What keeps an enabled upstream from taking the smallest of requests now; undefined = nothing. */
+export function reasonAgainst(
+  claim: Claim,
   stateOf: StateOf,
-  given: { endpoint: Endpoint; now: number },
-): Condition {
-  const { endpoint, now } = given
-  const claim = upstream.claims[endpoint]
-  const inFlight = stateOf(claim.id)?.inFlight ?? 0
-  if (!upstream.enabled) return { available: false, inFlight, why: 'disabled' }
-  const ask: Ask = {
-    inputTokens: TOKENLESS.has(endpoint) ? undefined : 1,
-    outputTokens: 0,
-    probeMs: 0,
-    lastResort: false,
-  }
+  { endpoint, now }: { endpoint: Endpoint; now: number },
+): UnavailableReason | undefined {
+  const inputTokens = TOKENLESS.has(endpoint) ? undefined : 1
+  const ask = { inputTokens, outputTokens: 0, probeMs: 0, lastResort: false }
   const availability = availabilityOf(claim, stateOf, { ask, now })
-  if (availability.free) return { available: true, inFlight }
-  return { available: false, inFlight, why: whyText(availability.reason), reason: availability.reason }
+  return availability.free ? undefined : availability.reason
 }
 
 /** What the metrics show of every upstream at this moment. */
@@ -358,8 +244,10 @@ export function upstreamGauges(
   now: number,
 ): Gauges['upstreams'] {
   return upstreams.map((upstream) => {
-    const { inFlight, available } = conditionOf(upstream, stateOf, { endpoint: mainEndpoint(upstream), now })
-    return { name: upstream.name, inFlight, available }
+    const endpoint = mainEndpoint(upstream)
+    const claim = upstream.claims[endpoint]
+    const available = upstream.enabled && reasonAgainst(claim, stateOf, { endpoint, now }) === undefined
+    return { name: upstream.name, inFlight: stateOf(claim.id)?.inFlight ?? 0, available }
   })
 }
 
@@ -381,32 +269,24 @@ function whyText({ cause, onRelease }: UnavailableReason): string {
   return onRelease && cause !== 'concurrency' ? `${words}, being tried again` : words
 }
 
-/** Whose state a scope is, in a word: nothing of the fingerprints that name it in the store. */
-function scopeWord(claim: Claim, scope: string): string {
-  const limitScope = claim.draws.find((other) => other.scope === scope)
-  if (limitScope === undefined) return 'upstream'
-  return limitScope.role === 'quota' ? scope : limitScope.role
-}
-
 /** Everything known of the upstreams on all their endpoints, with one question to the store. */
-export function knownStates(
+export async function knownStates(
   upstreams: readonly Upstream[],
-  store: Pick<StateStore, 'snapshot'>,
-): MaybePromise<StateOf> {
-  const scopes = scopesOf(upstreams)
-  const states = store.snapshot(scopes)
-  return states instanceof Promise ? states.then((known) => lookUp(scopes, known)) : lookUp(scopes, states)
-}
-
-function scopesOf(upstreams: readonly Upstream[]): string[] {
-  const scopes = new Set<string>()
-  for (const { claims } of upstreams) {
-    for (const { draws } of Object.values(claims)) for (const { scope } of draws) scopes.add(scope)
-  }
-  return [...scopes]
-}
-
-function lookUp(scopes: readonly string[], states: readonly (ScopeState | undefined)[]): StateOf {
+  snapshot: StateStore['snapshot'],
+): Promise<StateOf> {
+  const draws = upstreams.flatMap(({ claims }) => Object.values(claims).flatMap(({ draws }) => draws))
+  const scopes = [...new Set(draws.map(({ scope }) => scope))]
+  const states = await snapshot(scopes)
   const known = new Map(scopes.map((scope, at) => [scope, states[at]]))
   return (scope) => known.get(scope)
+}
+
+/** A moment of the monotonic clock as a date that people read; null when it is over or none, such as never. */
+function laterIso(moment: number | undefined, at: Instant): string | null {
+  return moment !== undefined && moment > at.now ? isoOf(at.wall + (moment - at.now)) : null
+}
+
+/** Epoch ms of the wall clock, ISO 8601; null outside of what a date can say. */
+function isoOf(wall: number): string | null {
+  return Math.abs(wall) <= 8.64e15 ? new Date(wall).toISOString() : null
 }

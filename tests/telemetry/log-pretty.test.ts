@@ -9,9 +9,11 @@ const NOON = new Date(2026, 10, 22, 12, 0, 1).getTime()
 
 function coloured(event: GatewayEvent): string {
   const lines: string[] = []
-  createLog({ write: (line) => lines.push(line), lines: createPrettyLines(() => NOON), level: 'debug' })(
-    event,
-  )
+  createLog(
+    (line) => lines.push(line),
+    createPrettyLines(() => NOON),
+    'debug',
+  )(event)
   expect(lines).toHaveLength(1)
   return lines[0] ?? ''
 }

@@ -9,7 +9,11 @@ const NOON = Date.UTC(2026, 10, 22, 12, 0, 1, 7)
 
 function linesOf(events: readonly GatewayEvent[], level: 'release' | 'debug' = 'release'): string[] {
   const lines: string[] = []
-  const report = createLog({ write: (line) => lines.push(line), lines: createJsonLines(() => NOON), level })
+  const report = createLog(
+    (line) => lines.push(line),
+    createJsonLines(() => NOON),
+    level,
+  )
   for (const event of events) report(event)
   return lines
 }
@@ -136,11 +140,11 @@ test('of hundreds of attempts the first 32 are told, and how many there were', (
 test('times go on over the end of a second, and a clock that is set back is followed', () => {
   const lines: string[] = []
   let wall = Date.UTC(2026, 0, 1) - 1
-  const report = createLog({
-    write: (line) => lines.push(line),
-    lines: createJsonLines(() => wall),
-    level: 'release',
-  })
+  const report = createLog(
+    (line) => lines.push(line),
+    createJsonLines(() => wall),
+    'release',
+  )
   for (wall of [wall, wall + 1, wall + 1.9, wall - 3_600_000]) report(requestEvent())
   expect(lines.map((line) => (JSON.parse(line) as { time: string }).time)).toEqual([
     '2025-12-31T23:59:59.999Z',
