@@ -1,68 +1,58 @@
-import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
-import type { AppDeps, RuntimeConfig } from './deps.ts'
-import type { IncomingRequest } from './incoming.ts'
+import type { AppDeps } from './deps.ts'
 import { pathOf, queryOf, routeOf } from './paths.ts'
-import { errorResponse } from './response.ts'
+import { asGatewayError, errorResponse } from './response.ts'
 
 /** One request on its way through the routes. */
-export interface RequestContext {
-  readonly request: Request
-  /** What the runtime passed beside the request. */
-  readonly env: unknown
-  readonly incoming: IncomingRequest
-  /** The configuration that it began with. */
-  readonly runtimeConfig: RuntimeConfig
-  readonly id: string
-  /** With its leading slash, as sent. */
-  readonly path: string
-  /** As sent, without `?`; empty = none. */
-  readonly query: string
-  /** Arrival, ms on the clock. */
-  readonly since: number
-  /** Headers of every answer: the request id and CORS. */
-  readonly ownHeaders: Record<string, string>
-  /** The model that the client named, as soon as it is known; for the log. */
-  requestedModel: string
-  /** Whether its end is reported elsewhere: the relay tells of everything that it takes on. */
-  logged: boolean
-}
+export type RequestContext = ReturnType<typeof requestContextOf>
 
 /** Takes a request in. Called once for each, so it looks at little and copies nothing. */
-function requestContextOf(request: Request, env: unknown, deps: AppDeps): RequestContext {
+function requestContextOf(request: Request, env: unknown, deps: AppDeps) {
   const since = deps.clock.now()
   const incoming = deps.receive(request, env)
   const runtimeConfig = deps.runtimeConfig()
-  const id = requestIdOf(incoming.headers['x-request-id'], deps.newId)
-  const ownHeaders = { 'x-request-id': id }
+  const given = incoming.headers['x-request-id']
+  const id = given !== undefined && IS_USABLE_ID.test(given) ? given : deps.newId()
+  const ownHeaders: Record<string, string> = { 'x-request-id': id }
   addCors(ownHeaders, runtimeConfig.config.server.cors, incoming.headers['origin'])
   return {
     request,
+    /** What the runtime passed beside the request. */
     env,
     incoming,
+    /** The configuration that it began with. */
     runtimeConfig,
     id,
+    /** With its leading slash, as sent. */
     path: pathOf(request.url),
+    /** As sent, without `?`; empty = none. */
     query: queryOf(incoming.target ?? request.url),
+    /** Arrival, ms on the clock. */
     since,
+    /** Headers of every answer: the request id and CORS. */
     ownHeaders,
+    /** The model that the client named, as soon as it is known; for the log. */
     requestedModel: '',
+    /** Whether its end is reported elsewhere: the relay tells of everything that it takes on. */
     logged: false,
   }
 }
+
+/** A client's own request id is kept when it is harmless in headers and logs. */
+const IS_USABLE_ID = /^[A-Za-z0-9._-]{1,128}$/
 
 /** What answers a request. Errors are thrown. */
 export type RouteHandler = (context: RequestContext) => Response | Promise<Response>
 
 /** What wraps every route: the request id, CORS, errors as OpenAI's envelope, and a word of each that ends here. */
 export async function withContext(
-  call: { readonly request: Request; readonly env: unknown },
+  { request, env }: { readonly request: Request; readonly env: unknown },
   route: RouteHandler,
   deps: AppDeps,
 ): Promise<Response> {
   let context: RequestContext | undefined
   try {
-    context = requestContextOf(call.request, call.env, deps)
+    context = requestContextOf(request, env, deps)
     return await route(context)
   } catch (error) {
     return respondToError(error, context, deps)
@@ -70,48 +60,40 @@ export async function withContext(
 }
 
 /** The answer for an error. One that is none of ours is our mistake: the client is told nothing, the operator where. */
-export function respondToError(error: unknown, context: RequestContext | undefined, deps: AppDeps): Response {
-  const isOurs = error instanceof GatewayError
-  if (!isOurs) {
-    deps.report({
-      kind: 'notice',
-      level: 'error',
-      message: `internal error in request ${context?.id ?? '-'}: ${errorTrace(error)}`,
-    })
+export function respondToError(
+  thrown: unknown,
+  context: RequestContext | undefined,
+  deps: AppDeps,
+): Response {
+  if (!(thrown instanceof GatewayError)) {
+    const message = `internal error in request ${context?.id ?? '-'}: ${errorTrace(thrown)}`
+    deps.report({ kind: 'notice', level: 'error', message })
   }
-  const status = isOurs ? error.status : 500
-  if (context !== undefined && !context.logged)
-    logRequest(context, { status, code: isOurs ? error.code : 'internal_error' }, deps)
+  const error = asGatewayError(thrown)
+  if (context?.logged === false) logRequest(context, error, deps)
   return errorResponse(error, context?.ownHeaders ?? {})
 }
 
 /** Reports a request that ends without the relay: its line in the log and its count in the metrics. */
 export function logRequest(
   context: RequestContext,
-  end: { status: number; code?: string },
+  { status, code }: { status: number; code?: string },
   deps: AppDeps,
 ): void {
   context.logged = true
   const route = context.path.startsWith('/v1/') ? routeOf(context.path.slice('/v1/'.length)) : undefined
-  const models = route === undefined ? 'other' : 'models'
   deps.report({
     kind: 'request',
     id: context.id,
-    endpoint: route?.endpoint ?? models,
+    endpoint: route === undefined ? 'other' : (route.endpoint ?? 'models'),
     requestedModel: context.requestedModel,
     attempts: [],
     durationMs: deps.clock.now() - context.since,
     stream: false,
     queuedMs: 0,
-    ...end,
+    status,
+    code,
   })
-}
-
-const IS_USABLE_ID = /^[A-Za-z0-9._-]{1,128}$/
-
-/** The client's own id when it is harmless in headers and logs, else a new one. */
-function requestIdOf(given: string | undefined, newId: () => string): string {
-  return given !== undefined && IS_USABLE_ID.test(given) ? given : newId()
 }
 
 /**
@@ -122,15 +104,10 @@ const EXPOSED =
   'x-request-id, x-model, x-aiload-upstream, x-aiload-attempts, retry-after, retry-after-ms, openai-processing-ms, *'
 
 /**
- * Adds the CORS headers for one origin; none where cross-origin calls are not allowed.
- *
- * Credentials are never allowed: the token travels in a header that the page's script sets itself.
+ * Adds the CORS headers for one origin; none where cross-origin calls are not allowed. Credentials are never allowed:
+ * the token travels in a header that the page's script sets itself.
  */
-function addCors(
-  headers: Record<string, string>,
-  cors: ServerConfig['cors'],
-  origin: string | undefined,
-): void {
+function addCors(headers: Record<string, string>, cors: Cors, origin: string | undefined): void {
   if (cors === false) return
   if (cors !== '*') headers['vary'] = 'Origin'
   if (origin === undefined || (cors !== '*' && !cors.includes(origin))) return
@@ -138,15 +115,22 @@ function addCors(
   headers['access-control-expose-headers'] = EXPOSED
 }
 
+type Cors = ReturnType<AppDeps['runtimeConfig']>['config']['server']['cors']
+
 /** What a list of header names is made of; anything else is not repeated. */
 const IS_NAME_LIST = /^[\w\-.!#$%&'*+^`|~, \t]{1,4096}$/
 
-/** What a preflight is told besides; the browser asks again after a day. */
-export function preflightHeaders(requestedHeaders: string | undefined): Record<string, string> {
-  const isList = requestedHeaders !== undefined && IS_NAME_LIST.test(requestedHeaders)
-  return {
+/**
+ * `OPTIONS` on any path: 204 without a token, since a browser sends none. Says nothing to origins not allowed; others
+ * ask again after a day.
+ */
+export function preflight({ incoming, ownHeaders }: RequestContext): Response {
+  const isAllowed = ownHeaders['access-control-allow-origin'] !== undefined
+  const names = incoming.headers['access-control-request-headers'] ?? ''
+  const headers = isAllowed && {
     'access-control-allow-methods': 'GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS',
-    'access-control-allow-headers': isList ? requestedHeaders : 'authorization, content-type',
+    'access-control-allow-headers': IS_NAME_LIST.test(names) ? names : 'authorization, content-type',
     'access-control-max-age': '86400',
   }
+  return new Response(null, { status: 204, headers: { ...headers, ...ownHeaders } })
 }

@@ -1,9 +1,8 @@
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import { upstreamsOf, type Config } from '../config/config.ts'
 import { secretMatcher } from '../lib/hash.ts'
-import { parseTrusted, type TrustedProxies } from '../lib/ip.ts'
-import { createPools, type Pools } from '../pool/pool.ts'
-import type { Upstream } from '../pool/upstream.ts'
+import { parseTrusted } from '../lib/ip.ts'
+import { createPools } from '../pool/pool.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { Traffic } from '../relay/select.ts'
 import type { MaybePromise } from '../state/store.ts'
@@ -31,30 +30,21 @@ export interface AppDeps extends RelayDeps {
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */
-export interface RuntimeConfig {
-  readonly config: Config
-  readonly pools: Pools
-  /** Constant in time over the digests of both. */
-  readonly isToken: (given: string) => boolean
-  readonly trusted: TrustedProxies
-  /** Where paths go that no pool serves; undefined = nowhere. */
-  readonly passthroughUpstream: Upstream | undefined
-}
+export type RuntimeConfig = ReturnType<typeof createRuntimeConfig>
 
 /** @throws Error for a `trusted_proxies` item that is no address, range or `private` */
-export function createRuntimeConfig(config: Config): RuntimeConfig {
+export function createRuntimeConfig(config: Config) {
   const upstreams = upstreamsOf(config)
   const { passthrough, unknownModel } = config.settings
+  const named = upstreams.find(({ name }) => name === passthrough)
+  const sole = upstreams.length === 1 ? upstreams[0] : undefined
   return {
     config,
     pools: createPools(upstreams, unknownModel),
+    /** Constant in time over the digests of both. */
     isToken: secretMatcher(config.authToken),
     trusted: parseTrusted(config.server.trustedProxies),
-    passthroughUpstream: soleOrNamed(upstreams, passthrough),
+    /** Where paths go that no pool serves; undefined = nowhere. */
+    passthroughUpstream: passthrough === undefined ? sole : named,
   }
-}
-
-function soleOrNamed(upstreams: readonly Upstream[], name: string | undefined): Upstream | undefined {
-  if (name !== undefined) return upstreams.find((upstream) => upstream.name === name)
-  return upstreams.length === 1 ? upstreams[0] : undefined
 }

@@ -1,5 +1,6 @@
 import { evaluate } from '../relay/candidates.ts'
 import { remedyOf } from '../state/availability.ts'
+import type { RequestContext } from './context.ts'
 import type { AppDeps, RuntimeConfig } from './deps.ts'
 import { jsonResponse } from './response.ts'
 
@@ -7,13 +8,9 @@ import { jsonResponse } from './response.ts'
  * Ready while at least one upstream may take a request. One that rests for failures counts as able, since it
  * is tried anyway when nothing else is left; one whose limit reopens within `queue_timeout` does too.
  */
-export async function readiness(
-  runtimeConfig: RuntimeConfig,
-  deps: AppDeps,
-  headers: Record<string, string>,
-): Promise<Response> {
-  const why = deps.isDraining() ? 'draining' : await reasonOf(runtimeConfig, deps)
-  return jsonResponse({ status: why === undefined ? 'ready' : why }, why === undefined ? 200 : 503, headers)
+export async function readiness(context: RequestContext, deps: AppDeps): Promise<Response> {
+  const why = deps.isDraining() ? 'draining' : await reasonOf(context.runtimeConfig, deps)
+  return jsonResponse({ status: why ?? 'ready' }, why === undefined ? 200 : 503, context.ownHeaders)
 }
 
 /** One token, since a request without any would pass by the limits that count them. */
@@ -23,12 +20,9 @@ async function reasonOf({ pools, config }: RuntimeConfig, deps: AppDeps): Promis
   const enabled = pools.upstreams.filter((upstream) => upstream.enabled)
   if (enabled.length === 0) return 'no upstream is enabled'
   const now = deps.clock.now()
-  const { candidates, unavailable } = await evaluate(enabled, SMALLEST, {
-    endpoint: 'chat',
-    now,
-    credits: deps.traffic.credits,
-    store: deps.store,
-  })
+  const { credits } = deps.traffic
+  const among = { endpoint: 'chat', now, credits, store: deps.store } as const
+  const { candidates, unavailable } = await evaluate(enabled, SMALLEST, among)
   const isAble = unavailable.some(
     ({ reason }) => remedyOf(reason) !== 'wait' || reason.until <= now + config.settings.queueTimeoutMs,
   )

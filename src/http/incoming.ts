@@ -37,27 +37,26 @@ export interface BodyLimits {
   readonly memory: BufferedBytes
 }
 
-/** The bytes of all buffered bodies together. */
-export interface BufferedBytes {
-  /** False when `bytes` more would pass the cap; then nothing is counted. */
-  reserve(bytes: number): boolean
-  release(bytes: number): void
-  readonly held: number
-}
+export type BufferedBytes = ReturnType<typeof createBufferedBytes>
 
-/** @param cap asked at every step, since a reload may change it */
-export function createBufferedBytes(cap: () => number): BufferedBytes {
+/**
+ * The bytes of all buffered bodies together.
+ *
+ * @param cap asked at every step, since a reload may change it
+ */
+export function createBufferedBytes(cap: () => number) {
   let held = 0
   return {
     get held() {
       return held
     },
-    reserve(bytes) {
+    /** False when `bytes` more would pass the cap; then nothing is counted. */
+    reserve(bytes: number): boolean {
       if (held + bytes > cap()) return false
       held += bytes
       return true
     },
-    release(bytes) {
+    release(bytes: number): void {
       held = Math.max(0, held - bytes)
     },
   }
@@ -69,71 +68,55 @@ export type Receive = (request: Request, env: unknown) => IncomingRequest
 /** A client that sends nothing for this long is cut; one that makes progress never is. */
 export const BODY_IDLE_TIMEOUT_MS = 30_000
 
-/** Gathers chunks of one body within its limits. */
-interface BodyCollector {
-  /** @throws GatewayError when a limit is passed */
-  add(chunk: Uint8Array): void
-  /** Everything, given once: it is held by its taker alone. */
-  take(): readonly Uint8Array[]
-  /** The bytes are no longer held. */
-  drop(): void
-}
-
-/** @param declared the `content-length`, where one was sent: a body that is too large is refused at once */
+/**
+ * Gathers chunks of one body within its limits.
+ *
+ * @param declared the `content-length`, where one was sent: a body that is too large is refused at once
+ */
 export function createBodyCollector(
   { maxBytes, memory }: BodyLimits,
-  declared: number | undefined,
+  declared: string | undefined,
   look: LookAtChunk = () => {},
-): BodyCollector {
+) {
   const chunks = new Chunks()
-  if (declared !== undefined && declared > maxBytes) throw bodyTooLarge(maxBytes)
+  /** RFC 9110 §15.5.14. The rest of the body is not read, so the connection can't be used again. */
+  function checkSize(bytes: number): void {
+    if (bytes <= maxBytes) return
+    const message = `The body is larger than ${maxBytes} bytes (server.max_body).`
+    throw new GatewayError('request_too_large', message, CLOSING)
+  }
+  if (declared !== undefined) checkSize(Number(declared))
 
   return {
-    add(chunk) {
+    /** @throws GatewayError when a limit is passed */
+    add(chunk: Uint8Array): void {
       if (chunk.length === 0) return
-      if (chunks.bytes + chunk.length > maxBytes) throw bodyTooLarge(maxBytes)
+      checkSize(chunks.bytes + chunk.length)
       if (!memory.reserve(chunk.length)) throw bodiesOverloaded()
       chunks.push(chunk)
       look(chunk)
     },
+    /** Everything, given once: it is held by its taker alone. */
     take: () => chunks.take(),
-    drop() {
+    /** The bytes are no longer held. */
+    drop(): void {
       memory.release(chunks.bytes)
       chunks.take()
     },
   }
 }
 
-/** RFC 9110 §15.5.14. The rest of the body is not read, so the connection can't be used again. */
-function bodyTooLarge(maxBytes: number): GatewayError {
-  return new GatewayError(
-    'request_too_large',
-    `The body is larger than ${maxBytes} bytes (server.max_body).`,
-    {
-      headers: { connection: 'close' },
-    },
-  )
-}
+const CLOSING = { headers: { connection: 'close' } }
 
 function bodiesOverloaded(): GatewayError {
-  return new GatewayError(
-    'overloaded',
-    'Too many request bodies are being held at once; try again in a second.',
-    {
-      headers: { 'retry-after': '1', connection: 'close' },
-    },
-  )
+  const message = 'Too many request bodies are being held at once; try again in a second.'
+  return new GatewayError('overloaded', message, { headers: { 'retry-after': '1', connection: 'close' } })
 }
 
 /** RFC 9110 §15.5.9. */
 export function bodyTimeout(): GatewayError {
-  return new GatewayError(
-    'request_timeout',
-    `No data of the request body arrived for ${BODY_IDLE_TIMEOUT_MS / 1000} s.`,
-    {
-      headers: { connection: 'close' },
-    },
-  )
+  const message = `No data of the request body arrived for ${BODY_IDLE_TIMEOUT_MS / 1000} s.`
+  return new GatewayError('request_timeout', message, CLOSING)
 }
 
 /** A body that breaks off was left by its client; the status is for the log. */
@@ -150,8 +133,7 @@ export function createWebReceive(clock: Clock, peerOf: (request: Request, env: u
       peer: peerOf(request, env),
       clientSignal: request.signal,
       async readBody(limits, look) {
-        const declared = headers['content-length']
-        const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared), look)
+        const body = createBodyCollector(limits, headers['content-length'], look)
         if (request.body === null) return body.take()
         const reader: ReadableStreamDefaultReader<Uint8Array> = request.body.getReader()
         try {
@@ -170,10 +152,7 @@ export function createWebReceive(clock: Clock, peerOf: (request: Request, env: u
   }
 }
 
-async function readInTime(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  clock: Clock,
-): Promise<Awaited<ReturnType<typeof reader.read>>> {
+async function readInTime(reader: ReadableStreamDefaultReader<Uint8Array>, clock: Clock) {
   let cancelTimer = (): void => {}
   const idle = new Promise<never>((_resolve, reject) => {
     cancelTimer = clock.after(BODY_IDLE_TIMEOUT_MS, () => reject(bodyTimeout()))

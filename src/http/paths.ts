@@ -12,37 +12,34 @@ export interface Route {
   readonly passthroughMethods: readonly string[]
 }
 
-const READS = ['GET', 'HEAD']
-const relayedRoute = (
-  path: string,
-  endpoint: Endpoint,
-  passthroughMethods: readonly string[] = [],
-): Route => ({
-  path,
-  endpoint,
-  methods: ['POST'],
-  passthroughMethods,
-})
-
-/** Paths that are relayed to a pool. `GET /v1/chat/completions` lists stored completions of one account. */
-const ALL_ROUTES: readonly Route[] = [
-  relayedRoute('chat/completions', 'chat', ['GET']),
-  relayedRoute('completions', 'completions'),
-  relayedRoute('embeddings', 'embeddings'),
-  relayedRoute('responses', 'responses'),
-  relayedRoute('moderations', 'moderations'),
-  relayedRoute('rerank', 'rerank'),
-  relayedRoute('images/generations', 'images'),
-  relayedRoute('images/edits', 'images'),
-  relayedRoute('images/variations', 'images'),
-  relayedRoute('audio/speech', 'audio'),
-  relayedRoute('audio/transcriptions', 'audio'),
-  relayedRoute('audio/translations', 'audio'),
-  { path: 'models', endpoint: undefined, methods: READS, passthroughMethods: [] },
-]
-
-const ROUTES: ReadonlyMap<string, Route> = new Map(ALL_ROUTES.map((route) => [route.path, route]))
-const ONE_MODEL: Route = { path: '', endpoint: undefined, methods: READS, passthroughMethods: ['DELETE'] }
+/** Paths that are relayed to a pool. */
+const RELAYED: Readonly<Record<string, Endpoint>> = {
+  'chat/completions': 'chat',
+  completions: 'completions',
+  embeddings: 'embeddings',
+  responses: 'responses',
+  moderations: 'moderations',
+  rerank: 'rerank',
+  'images/generations': 'images',
+  'images/edits': 'images',
+  'images/variations': 'images',
+  'audio/speech': 'audio',
+  'audio/transcriptions': 'audio',
+  'audio/translations': 'audio',
+}
+const MODELS: Route = {
+  path: 'models',
+  endpoint: undefined,
+  methods: ['GET', 'HEAD'],
+  passthroughMethods: [],
+}
+const ONE_MODEL: Route = { ...MODELS, path: '', passthroughMethods: ['DELETE'] }
+const ROUTES = new Map<string, Route>([[MODELS.path, MODELS]])
+for (const [path, endpoint] of Object.entries(RELAYED)) {
+  // `GET /v1/chat/completions` lists the stored completions of one account.
+  const passthroughMethods = endpoint === 'chat' ? ['GET'] : []
+  ROUTES.set(path, { path, endpoint, methods: ['POST'], passthroughMethods })
+}
 
 /**
  * The route of a path below `/v1/`; undefined for those that exist on one account only.
@@ -74,27 +71,10 @@ export function decodedPath(text: string): string {
 }
 
 /** The relayed paths, for messages. */
-export const RELAYED_PATHS = ALL_ROUTES.filter(({ endpoint }) => endpoint !== undefined).map(
-  ({ path }) => `/v1/${path}`,
-)
+export const RELAYED_PATHS = Object.keys(RELAYED).map((path) => `/v1/${path}`)
 
 /** All paths with an answer of their own, longest first, so that the nearest is found first. */
-export const OWN_PATHS = ALL_ROUTES.map(({ path }) => `/v1/${path}`).sort((a, b) => b.length - a.length)
-
-/** Where the path begins in an absolute URL. */
-function pathStartOf(url: string): number {
-  const start = url.indexOf('/', url.indexOf('//') + 2)
-  return start < 0 ? url.length : start
-}
-
-/** The offset of the query's `?` or the fragment's `#`, whichever comes first; the length where there is neither. */
-function pathEndOf(url: string, start: number): number {
-  for (let at = start; at < url.length; at++) {
-    const code = url.charCodeAt(at)
-    if (code === QUESTION_MARK || code === HASH) return at
-  }
-  return url.length
-}
+export const OWN_PATHS = [...RELAYED_PATHS, '/v1/models'].sort((a, b) => b.length - a.length)
 
 const SLASH = 0x2f
 const QUESTION_MARK = 0x3f
@@ -105,10 +85,12 @@ const HASH = 0x23
  * what is passed on. Several leading slashes count as one: a base URL that ends in one is a common slip.
  */
 export function pathOf(url: string): string {
-  const start = pathStartOf(url)
-  let first = start
-  while (url.charCodeAt(first + 1) === SLASH) first++
-  return url.slice(first, pathEndOf(url, start)) || '/'
+  const slash = url.indexOf('/', url.indexOf('//') + 2)
+  let start = slash < 0 ? url.length : slash
+  let end = start
+  while (end < url.length && url.charCodeAt(end) !== QUESTION_MARK && url.charCodeAt(end) !== HASH) end++
+  while (url.charCodeAt(start + 1) === SLASH) start++
+  return url.slice(start, end) || '/'
 }
 
 /** The same without slashes at its end: what Hono looks routes up by. */
@@ -124,9 +106,8 @@ export function routedPathOf(request: Request): string {
  * should not send, belongs to no query.
  */
 export function queryOf(target: string): string {
+  const hash = target.indexOf('#')
+  const end = hash < 0 ? target.length : hash
   const start = target.indexOf('?')
-  if (start < 0) return ''
-  const end = target.indexOf('#')
-  if (end >= 0 && end < start) return ''
-  return target.slice(start + 1, end < 0 ? target.length : end)
+  return start < 0 ? '' : target.slice(start + 1, Math.max(start + 1, end))
 }

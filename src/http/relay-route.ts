@@ -15,37 +15,25 @@ import type { AppDeps } from './deps.ts'
 import type { BodyLimits } from './incoming.ts'
 import { unknownModel } from './models.ts'
 
-/** A relayed path in its plain spelling, and what it asks for. */
-interface RelayedPath {
-  readonly path: string
-  readonly endpoint: Endpoint
-}
-
 /**
  * The flow of a relayed request, top to bottom: the body is read and its model found, the pool and the
  * affinity key follow from them, the relay chooses and tries, and its body goes to the client as it comes.
+ *
+ * @param relayed its path in its plain spelling, and what it asks for
  */
 export async function relayRoute(
   context: RequestContext,
-  relayedPath: RelayedPath,
+  relayed: Pick<RelayRequest, 'path' | 'endpoint'>,
   deps: AppDeps,
 ): Promise<Response> {
-  const { runtimeConfig } = context
   const { body, size } = await receiveBody(context, deps)
-  try {
+  return respond(context, { size, deps }, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
-    const request = relayRequestOf(context, relayedPath, body)
+    const request = relayRequestOf(context, relayed, body)
     context.logged = true
-    const answer = await relay({
-      request,
-      settings: runtimeConfig.config.settings,
-      traffic: deps.traffic,
-      deps,
-    })
-    return toClientResponse(context, answer, deps)
-  } finally {
-    deps.memory.release(size)
-  }
+    const { settings } = context.runtimeConfig.config
+    return relay({ request, settings, traffic: deps.traffic, deps })
+  })
 }
 
 /** The body, and how many bytes are held for it. The pieces that it came in are held by nobody else. */
@@ -70,18 +58,36 @@ const bodyLimitsOf = ({ runtimeConfig }: RequestContext, { memory }: AppDeps): B
   memory,
 })
 
+/** The upstream's answer with allow-listed headers, and ours. The body's `size` counts as held until then. */
+async function respond(
+  context: RequestContext,
+  { size, deps }: { size: number; deps: AppDeps },
+  answerTo: () => Promise<RelayAnswer>,
+): Promise<Response> {
+  try {
+    const answer = await answerTo()
+    const { status } = answer
+    const headers = Object.assign(answerHeaders(answer), context.ownHeaders)
+    // Runtimes refuse even an empty body where HTTP allows none.
+    const body = isBodiless(context.request.method, status) ? null : answer.body
+    return deps.toResponse({ status, headers, body }, context.env)
+  } finally {
+    deps.memory.release(size)
+  }
+}
+
 /** Longer than any model's name; what a client sends instead is not kept for the log. */
 const MAX_LOGGED_MODEL_LENGTH = 256
 
 function relayRequestOf(
   context: RequestContext,
-  { path, endpoint }: RelayedPath,
+  { path, endpoint }: Pick<RelayRequest, 'path' | 'endpoint'>,
   body: ParsedBody,
 ): RelayRequest {
-  const { incoming, runtimeConfig, query, id, since, requestedModel } = context
+  const { incoming, runtimeConfig, id, query, since, requestedModel } = context
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
-  const estimate = body.scan === undefined ? undefined : estimateOf(body.scan, endpoint)
+  const estimate = body.scan && estimateOf(body.scan, endpoint)
   const rule = runtimeConfig.config.settings.affinity
   const address = rule.kind === 'ip' ? addressOf(context) : ''
   return {
@@ -126,27 +132,24 @@ function poolOf(pools: Pools, model: string, endpoint: Endpoint): Pool {
   return pool
 }
 
-function nobodyServes(upstreams: readonly Upstream[], model: string, endpoint: Endpoint): GatewayError {
-  const named = upstreams.filter((upstream) => isCalled(upstream, model))
-  const meant = named.length === 0 ? upstreams : named
-  const name = named.length === 0 ? 'auto' : model
+function nobodyServes(upstreams: readonly Upstream[], requested: string, endpoint: Endpoint): GatewayError {
+  const named = upstreams.filter(
+    ({ model, name, groups }) => model === requested || name === requested || groups.includes(requested),
+  )
+  const [meant, name] = named.length === 0 ? [upstreams, 'auto'] : [named, requested]
   if (meant.some(({ endpoints }) => endpoints.has(endpoint))) {
-    return new GatewayError(
-      'no_upstream',
-      `Every upstream of "${name}" that serves "${endpoint}" is disabled (models[].enabled).`,
-    )
+    const message = `Every upstream of "${name}" that serves "${endpoint}" is disabled (models[].enabled).`
+    return new GatewayError('no_upstream', message)
   }
-  const others = upstreams
-    .filter(({ enabled, endpoints }) => enabled && endpoints.has(endpoint))
-    .map((upstream) => upstream.model)
-  const hint = others.length === 0 ? 'no other model does' : `these do: ${[...new Set(others)].join(', ')}`
+  const others = upstreams.filter(({ enabled, endpoints }) => enabled && endpoints.has(endpoint))
+  const models = new Set(others.map(({ model }) => model))
+  const hint = models.size === 0 ? 'no other model does' : `these do: ${[...models].join(', ')}`
   const message = `No upstream of "${name}" serves "${endpoint}" (models[].endpoints); ${hint}.`
   return new GatewayError('unsupported_endpoint', message, { param: 'model' })
 }
 
-function isCalled({ model, name, groups }: Upstream, requestedModel: string): boolean {
-  return model === requestedModel || name === requestedModel || groups.includes(requestedModel)
-}
+/** Segments that climb, also spelt with escapes or backslashes, would leave the upstream's root. */
+const DOTS = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\]|%2f|%5c)/i
 
 /** One attempt at one upstream with method, path, query and body as they came; its answer goes back as it is. */
 export async function passthroughRoute(
@@ -155,50 +158,19 @@ export async function passthroughRoute(
   deps: AppDeps,
 ): Promise<Response> {
   const { incoming, runtimeConfig, request, query, id, since } = context
-  refuseDots(path)
+  if (DOTS.test(path))
+    throw new GatewayError('not_found', 'The path has dot segments, which are not passed on.')
   if (!upstream.enabled)
     throw new GatewayError('no_upstream', 'The upstream that this path is passed on to is disabled.')
   const pieces = await incoming.readBody(bodyLimitsOf(context, deps))
-  try {
+  return respond(context, { size: lengthOf(pieces), deps }, () => {
+    const { method } = request
     const headers = forwardedHeaders(incoming.headers)
+    const { clientSignal } = incoming
     context.logged = true
-    const answer = await passthrough(
-      {
-        id,
-        method: request.method,
-        path,
-        query,
-        headers,
-        body: pieces,
-        clientSignal: incoming.clientSignal,
-        since,
-      },
+    return passthrough(
+      { id, method, path, query, headers, body: pieces, clientSignal, since },
       { upstream, settings: runtimeConfig.config.settings, traffic: deps.traffic, deps },
     )
-    return toClientResponse(context, answer, deps)
-  } finally {
-    deps.memory.release(lengthOf(pieces))
-  }
-}
-
-/** Segments that climb, also spelt with escapes or backslashes, would leave the upstream's root. */
-const DOTS = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\]|%2f|%5c)/i
-
-function refuseDots(path: string): void {
-  if (DOTS.test(path))
-    throw new GatewayError('not_found', 'The path has dot segments, which are not passed on.')
-}
-
-/**
- * An upstream's answer on its way to the client: its status and body, allow-listed headers, and ours.
- *
- * Runtimes refuse even an empty body where HTTP allows none.
- */
-function toClientResponse(context: RequestContext, answer: RelayAnswer, deps: AppDeps): Response {
-  const { status, body } = answer
-  const headers = Object.assign(answerHeaders(answer), context.ownHeaders)
-  return deps.toResponse(
-    { status, headers, body: isBodiless(context.request.method, status) ? null : body },
-    context.env,
-  )
+  })
 }

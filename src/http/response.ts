@@ -1,11 +1,10 @@
 import { errorBody, GatewayError } from '../errors.ts'
 import { streamOf, type ByteReader } from '../lib/bytes.ts'
 
-/** An answer that is ready to go out. */
+/** An answer that is ready to go out; its body is null where there is none, as with 204 and 304. */
 interface OutgoingResponse {
   readonly status: number
   readonly headers: Record<string, string>
-  /** null = none, as with 204 and 304. */
   readonly body: Uint8Array | ByteReader | null
 }
 
@@ -15,31 +14,25 @@ export type ToResponse = (outgoing: OutgoingResponse, env: unknown) => Response
 type Body = ConstructorParameters<typeof Response>[0]
 
 /** For every fetch runtime. The types of the runtimes disagree on whose bytes a body may be. */
-export const toWebResponse: ToResponse = ({ status, headers, body }) =>
-  new Response((body === null || body instanceof Uint8Array ? body : streamOf(body)) as Body, {
-    status,
-    headers,
-  })
+export const toWebResponse: ToResponse = ({ body, ...init }) =>
+  new Response((body === null || body instanceof Uint8Array ? body : streamOf(body)) as Body, init)
 
 /** A response as the runtimes are quick with: plain headers, whole body. */
-export function jsonResponse(value: unknown, status = 200, headers: Record<string, string> = {}): Response {
+export function jsonResponse(value: unknown, status: number, headers: Record<string, string>): Response {
   return new Response(JSON.stringify(value), {
     status,
     headers: { 'content-type': 'application/json', ...headers },
   })
 }
 
-/** Any error as OpenAI's envelope. What is none of ours is told nothing about. */
-export function errorResponse(error: unknown, headers: Record<string, string>): Response {
-  if (error instanceof GatewayError) {
-    return jsonResponse(errorBody(error.code, error.message, error.param), error.status, {
-      ...headers,
-      ...error.headers,
-    })
-  }
-  return jsonResponse(
-    errorBody('internal_error', 'AILoad hit an internal error; its log has the details.'),
-    500,
-    headers,
-  )
+/** What is thrown as the error that the client reads: of one that is none of ours it is told nothing. */
+export const asGatewayError = (thrown: unknown): GatewayError =>
+  thrown instanceof GatewayError
+    ? thrown
+    : new GatewayError('internal_error', 'AILoad hit an internal error; its log has the details.')
+
+/** An error as OpenAI's envelope. */
+export function errorResponse(error: GatewayError, headers: Record<string, string>): Response {
+  const { code, message, param, status } = error
+  return jsonResponse(errorBody(code, message, param), status, { ...headers, ...error.headers })
 }

@@ -4,7 +4,7 @@ import { createTimerWheel } from '../../src/adapter/node/timers.ts'
 import { createNodeReceive, toNodeResponse } from '../../src/adapter/node/messages.ts'
 import { listen, type NodeServer, type ServerLimits } from '../../src/adapter/node/server.ts'
 import { createBufferedBytes, type IncomingRequest } from '../../src/http/incoming.ts'
-import { errorResponse } from '../../src/http/response.ts'
+import { asGatewayError, errorResponse } from '../../src/http/response.ts'
 import { END, type ByteReader } from '../../src/lib/bytes.ts'
 
 /** A server of a few routes, and what became of its requests. */
@@ -133,7 +133,7 @@ export async function startServerBed(limits: Partial<ServerLimits> = {}): Promis
     )
   })
   app.get('/fetch-api', (c) => c.text(`${c.req.header('x-a')} ${c.req.raw.headers.get('host')}`))
-  app.onError((error) => errorResponse(error, {}))
+  app.onError((error) => errorResponse(asGatewayError(error), {}))
 
   const server = await listen({ app, host: '127.0.0.1', port: 0, limits })
   onTestFinished(async () => void (await server.drain(0)))

@@ -72,8 +72,7 @@ function readBody(
   { limits, look, timers }: { limits: BodyLimits; look: LookAtChunk | undefined; timers: TimerWheel },
 ): Promise<readonly Uint8Array[]> {
   return new Promise((resolve, reject) => {
-    const declared = incoming.headers['content-length']
-    const body = createBodyCollector(limits, declared === undefined ? undefined : Number(declared), look)
+    const body = createBodyCollector(limits, incoming.headers['content-length'], look)
     if (isAwaited(incoming)) outgoing.writeContinue()
     let isOver = false
     const idleTimeout = createIdleTimeout({
