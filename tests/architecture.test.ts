@@ -60,7 +60,9 @@ test('a file over 500 lines has its reason here', () => {
 
 /** Short files that one neighbour alone imports, and why they stand by themselves. */
 const BY_THEMSELVES: Readonly<Record<string, string>> = {
+  'src/adapter/cloudflare/gateway.ts': 'the gateway of one isolate, which loads without workerd',
   'src/adapter/cloudflare/state-object.ts': 'the class of the Durable Object, which loads without workerd',
+  'src/adapter/edge/whole-events.ts': 'streams on runtimes that hide a broken answer',
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/health.ts': 'what probes and browsers ask',

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { readerOf } from '../src/lib/bytes.ts'
-import { strategyNames } from '../src/pool/upstream.ts'
+import { strategyNames } from '../src/pool/strategy.ts'
 import { TransportError, type UpstreamResponse } from '../src/transport/transport.ts'
 import { knownStates, reasonAgainst } from '../src/telemetry/status.ts'
 import { createRuntimeConfig } from '../src/http/deps.ts'

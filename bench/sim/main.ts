@@ -5,7 +5,7 @@
  * named. The relay, the store and the queue are the real ones; the clock, the traffic and the upstreams are simulated,
  * with seeds, so that two runs of the same code print the same. The day takes some minutes.
  */
-import { strategyNames } from '../../src/pool/upstream.ts'
+import { strategyNames } from '../../src/pool/strategy.ts'
 import { poisson } from './arrivals.ts'
 import { uniform } from './dice.ts'
 import { memoryless } from './memoryless.ts'

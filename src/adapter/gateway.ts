@@ -9,12 +9,11 @@
  * cloudflare/  the Worker and its Durable Object
  * edge/        edge functions such as those of Vercel
  */
-import { createApp, type App } from '../app.ts'
+import { createApp } from '../app.ts'
 import type { Config } from '../config/config.ts'
-import { createRuntimeConfig } from '../http/deps.ts'
-import { createBufferedBytes, createWebReceive, type Receive } from '../http/incoming.ts'
+import { createRuntimeConfig, type AppDeps } from '../http/deps.ts'
+import { createBufferedBytes, createWebReceive } from '../http/incoming.ts'
 import { toWebResponse, type ToResponse } from '../http/response.ts'
-import type { IsUtf8 } from '../lib/json/utf8.ts'
 import { instantOf, type Clock } from '../lib/clock.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import type { Report } from '../relay/deps.ts'
@@ -28,21 +27,15 @@ import { createMetrics } from '../telemetry/metrics.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, upstreamGauges, type StatusTask } from '../telemetry/status.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
-import type { Send } from '../transport/transport.ts'
 
 /** As in package.json; an edge has no file to read it from. */
 export const VERSION = '0.1.0'
 
 /** What a runtime brings along. */
-export interface GatewayPlatform {
-  readonly clock: Clock
-  readonly store: StateStore
-  readonly send: Send
-  readonly receive: Receive
-  readonly toResponse: ToResponse
-  /** The runtime's own, where it has one. */
-  readonly isUtf8?: IsUtf8
-  /** Makes the log. */
+export interface GatewayPlatform extends Pick<
+  AppDeps,
+  'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8'
+> {
   readonly log: Report
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
   readonly look?: StateStore['snapshot']
@@ -56,21 +49,9 @@ export interface GatewayPlatform {
   readonly lastReload?: () => StatusTask['lastReload']
 }
 
-/** The app, and what moves it. */
-export interface Gateway {
-  readonly app: App
-  /** Serves another configuration from the next request on; those under way finish on the old one. */
-  apply(config: Config): void
-  /** New requests are refused from now on; those under way go on. */
-  drain(): void
-  /** Whether `store` knows of answers that are under way. */
-  isBusy(store: Pick<MemoryStore, 'snapshot'>): boolean
-}
-
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
-export function createGateway(config: Config, platform: GatewayPlatform): Gateway {
-  const { clock, store, send, receive, toResponse, log, version = VERSION } = platform
-  const { look = store.snapshot, pollSchedule, expect, lastReload } = platform
+export function createGateway(config: Config, platform: GatewayPlatform) {
+  const { clock, store, log, look = store.snapshot, version = VERSION, pollSchedule } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const report = fanOut([log, metrics.report, recent.report])
@@ -85,16 +66,18 @@ export function createGateway(config: Config, platform: GatewayPlatform): Gatewa
   const startedAt = clock.wall()
   let isDraining = false
 
+  /** Serves another configuration from the next request on; those under way finish on the old one. */
   function apply(next: Config): void {
     runtimeConfig = createRuntimeConfig(next)
     const { upstreams } = runtimeConfig.pools
-    expect?.(upstreams)
+    platform.expect?.(upstreams)
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     recent.prune(ids)
   }
   apply(config)
 
+  const { send, receive, toResponse, isUtf8 } = platform
   const app = createApp({
     send,
     store,
@@ -106,35 +89,29 @@ export function createGateway(config: Config, platform: GatewayPlatform): Gatewa
     receive,
     toResponse,
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
-    isUtf8: platform.isUtf8,
+    isUtf8,
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
     async metricsText() {
       const { upstreams } = runtimeConfig.pools
-      const stateOf = await knownStates(upstreams, look)
-      const gauges = upstreamGauges(upstreams, stateOf, clock.now())
+      const gauges = upstreamGauges(upstreams, await knownStates(upstreams, look), clock.now())
       return metrics.text({ version, waiting: queue.size, upstreams: gauges })
     },
     async status() {
       const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
-      return statusOf({
-        runtimeConfig,
-        recent,
-        stateOf,
-        at: instantOf(clock),
-        waiting: queue.size,
-        isDraining,
-        startedAt,
-        version,
-        lastReload: lastReload?.(),
-      })
+      const lastReload = platform.lastReload?.()
+      const moment = { at: instantOf(clock), waiting: queue.size, isDraining }
+      return statusOf({ runtimeConfig, version, startedAt, lastReload, stateOf, recent, ...moment })
     },
   })
   return {
     app,
     apply,
+    /** New requests are refused from now on; those under way go on. */
     drain: () => void (isDraining = true),
-    isBusy: (own) => own.snapshot([...known]).some((state) => (state?.inFlight ?? 0) > 0),
+    /** Whether `own` knows of answers that are under way. */
+    isBusy: (own: Pick<MemoryStore, 'snapshot'>) =>
+      own.snapshot([...known]).some((state) => (state?.inFlight ?? 0) > 0),
   }
 }
 
@@ -148,18 +125,18 @@ export interface EdgePlatform extends Omit<GatewayPlatform, 'send' | 'receive' |
   readonly toResponse?: ToResponse
 }
 
-/** A gateway as a fetch handler. */
-export interface EdgeGateway extends Omit<Gateway, 'app'> {
-  fetch(request: Request, env?: unknown): Promise<Response>
-}
+export type EdgeGateway = ReturnType<typeof createEdgeGateway>
 
 /** A gateway on a fetch runtime, whose own fetch asks the upstreams. */
-export function createEdgeGateway(config: Config, platform: EdgePlatform): EdgeGateway {
+export function createEdgeGateway(config: Config, platform: EdgePlatform) {
   const { clock, peerOf, fetch, toResponse = toWebResponse } = platform
   const send = createFetchTransport({ after: clock.after, ...(fetch && { fetch }) })
   const receive = createWebReceive(clock, peerOf)
   const { app, ...gateway } = createGateway(config, { ...platform, send, receive, toResponse })
-  return { ...gateway, fetch: async (request, env) => app.fetch(request, env as object | undefined) }
+  return {
+    ...gateway,
+    fetch: async (request: Request, env?: unknown) => app.fetch(request, env as object | undefined),
+  }
 }
 
 /** The longest delay that a timer keeps; a longer one would fire at once. */
@@ -173,11 +150,7 @@ const LONGEST_MS = 2 ** 31 - 1
  */
 export function createClock(after: Clock['after'] = afterTimer): Clock {
   const origin = Date.now() - performance.now()
-  return {
-    now: () => origin + performance.now(),
-    wall: () => Date.now(),
-    after,
-  }
+  return { now: () => origin + performance.now(), wall: () => Date.now(), after }
 }
 
 function afterTimer(ms: number, task: () => void): () => void {

@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import { parseRange } from '../lib/ip.ts'
-import { endpoints, strategyNames, type AffinityRule, type Limits } from '../pool/upstream.ts'
+import { strategyNames } from '../pool/strategy.ts'
+import { endpoints, type AffinityRule, type Limits } from '../pool/upstream.ts'
 import {
   baseUrlHint,
   booleanFlag,

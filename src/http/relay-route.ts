@@ -13,7 +13,6 @@ import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
 import type { RequestContext } from './context.ts'
 import type { AppDeps } from './deps.ts'
 import type { BodyLimits } from './incoming.ts'
-import { unknownModel } from './models.ts'
 
 /**
  * The flow of a relayed request, top to bottom: the body is read and its model found, the pool and the
@@ -130,6 +129,13 @@ function poolOf(pools: Pools, model: string, endpoint: Endpoint): Pool {
   if (pool === undefined) throw unknownModel(pools.listedNames, model)
   if (pool.upstreams.length === 0) throw nobodyServes(pools.upstreams, model, endpoint)
   return pool
+}
+
+/** Says which names there are: a typo is the common cause. */
+export function unknownModel(names: readonly string[], requestedModel: string): GatewayError {
+  const shown = requestedModel.length > 100 ? `${requestedModel.slice(0, 100)}…` : requestedModel
+  const message = `There is no model "${shown}" here. There are: ${names.join(', ')}.`
+  return new GatewayError('model_not_found', message, { param: 'model' })
 }
 
 function nobodyServes(upstreams: readonly Upstream[], requested: string, endpoint: Endpoint): GatewayError {

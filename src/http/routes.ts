@@ -4,21 +4,20 @@
  *
  * context      one request on its way: its id, its CORS headers, and what wraps every route
  * deps         what the app is given, and the configuration made ready for requests
- * routes       the paths below `/v1/`, and what is told of others
+ * routes       the paths below `/v1/`, the list of models, and what is told of other paths
  * paths        OpenAI's paths, and paths and queries of URLs
  * relay-route  a relayed request from its body to its answer, and what is passed on as it is
  * incoming     what a runtime knows of a request; its body within limits
  * response     answers of our own, and errors in the envelope of OpenAI
  * auth         the token
- * models       `GET /v1/models`
  * health       `GET /readyz` and the page at `/`
  */
 import { GatewayError } from '../errors.ts'
-import type { RequestContext } from './context.ts'
+import { logRequest, type RequestContext } from './context.ts'
 import type { AppDeps } from './deps.ts'
-import { listModels, retrieveModel } from './models.ts'
-import { OWN_PATHS, RELAYED_PATHS, routeOf } from './paths.ts'
-import { passthroughRoute, relayRoute } from './relay-route.ts'
+import { decodedPath, OWN_PATHS, RELAYED_PATHS, routeOf } from './paths.ts'
+import { passthroughRoute, relayRoute, unknownModel } from './relay-route.ts'
+import { jsonResponse } from './response.ts'
 
 /** Everything below `/v1/`: relayed to a pool, answered here, or passed on to the one upstream that can mean it. */
 export function v1(context: RequestContext, deps: AppDeps): Promise<Response> | Response {
@@ -44,6 +43,33 @@ export function v1(context: RequestContext, deps: AppDeps): Promise<Response> | 
 
 /** TRACE would show the upstream's key to the client, and fetch knows none of these. */
 const NEVER_FORWARDED = new Set(['TRACE', 'TRACK', 'CONNECT'])
+
+/** OpenAI's model object. Nobody knows when a model was made, and clients want a number. */
+const modelObject = (id: string) => ({ id, object: 'model', created: 0, owned_by: 'aiload' })
+
+/** `auto`, the groups and the models, in OpenAI's list form. Asks no upstream. */
+function listModels(context: RequestContext, deps: AppDeps): Response {
+  const data = context.runtimeConfig.pools.listedNames.map(modelObject)
+  return found(context, { object: 'list', data }, deps)
+}
+
+/**
+ * One model; upstream names are found too, although the list leaves them out.
+ *
+ * @throws GatewayError `model_not_found`
+ */
+function retrieveModel(context: RequestContext, path: string, deps: AppDeps): Response {
+  const { pools, config } = context.runtimeConfig
+  const id = decodedPath(path.slice('models/'.length).replace(/\/+$/, ''))
+  const isKnown = pools.listedNames.includes(id) || pools.upstreams.some(({ name }) => name === id)
+  if (!isKnown && config.settings.unknownModel === 'reject') throw unknownModel(pools.listedNames, id)
+  return found(context, modelObject(id), deps)
+}
+
+function found(context: RequestContext, body: object, deps: AppDeps): Response {
+  logRequest(context, { status: 200 }, deps)
+  return jsonResponse(body, 200, context.ownHeaders)
+}
 
 /** RFC 9110 §15.6.4: the client's next connection reaches somebody who stays. */
 function draining(): GatewayError {

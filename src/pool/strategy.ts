@@ -1,5 +1,5 @@
 import { hash01, pairedHash01 } from '../lib/hash.ts'
-import type { StrategyName, Upstream } from './upstream.ts'
+import type { Upstream } from './upstream.ts'
 
 /** An upstream that may take a request now, with what a choice can depend on. */
 export interface Candidate {
@@ -86,8 +86,8 @@ const fastest: Strategy = (candidates, context) => {
 /** An unmeasured upstream counts as quick, so that it gets measured. */
 const load = ({ latencyMs, inFlight }: Candidate): number => latencyMs * (inFlight + 1)
 
-/** The strategies by the names that the configuration knows. */
-export const strategies: Readonly<Record<StrategyName, Strategy>> = {
+/** The strategies by the names that the configuration knows, in the order in which they are explained to people. */
+export const strategies = {
   random: weightedRandom,
   // Smooth weighted round robin: the one that has waited longest for its share.
   round_robin: byScore(({ upstream, credit }) => credit + upstream.weight),
@@ -98,7 +98,9 @@ export const strategies: Readonly<Record<StrategyName, Strategy>> = {
   headroom: byScore(({ headroom }) => headroom, randomScore),
   // As listed in the configuration.
   in_order: (candidates, { most }) => candidates.slice(0, most),
-}
+} satisfies Record<string, Strategy>
+
+export const strategyNames = Object.keys(strategies) as (keyof typeof strategies)[]
 
 /**
  * Moves the credits of smooth weighted round robin after a pick: everybody who could have been picked

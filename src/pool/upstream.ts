@@ -61,17 +61,6 @@ export const endpoints = [
 ] as const
 export type Endpoint = (typeof endpoints)[number]
 
-/** How the candidates of a tier are put in order. */
-export const strategyNames = [
-  'random',
-  'round_robin',
-  'least_busy',
-  'fastest',
-  'headroom',
-  'in_order',
-] as const
-export type StrategyName = (typeof strategyNames)[number]
-
 /** What makes requests stick together; `name` is lower-case. */
 export type AffinityRule =
   | { readonly kind: 'ip' | 'conversation' | 'user' | 'token' | 'off' }

@@ -13,6 +13,7 @@ import {
   spanOf,
   usedOf,
   type WindowName,
+  type WindowState,
 } from '../state/rate-window.ts'
 import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from '../state/scope.ts'
 import type { StateStore } from '../state/store.ts'
@@ -131,86 +132,54 @@ function restingEndpoints({ endpoints, claims }: Upstream, stateOf: StateOf, at:
   })
 }
 
-/** One counted limit as `/admin/status` shows it. */
-interface WindowStatus {
-  readonly counts: 'requests' | 'tokens'
-  /** `at_once` is the concurrency limit. */
-  readonly window: ReturnType<typeof spanOf> | 'at_once'
-  /** Whose it is, as in `blocked_by`. */
-  readonly scope: string
-  /** Sent and not forgotten yet, as far as is known here. */
-  readonly used: number
-  /** The tighter of the configured and the learned limit; null where the upstream said only what is left. */
-  readonly limit: number | null
-  /** What may still be sent before `resets_at`; never negative. */
-  readonly left: number
-  /** Where the number that binds comes from. */
-  readonly source: 'configured' | 'learned'
-  /** When the window is as good as new; null when it is already. */
-  readonly resets_at: string | null
-}
-
 /** The limits of one scope: the configured ones, those that only the upstream spoke of, and the requests at once. */
-function windowStatuses(limitScope: LimitScope, stateOf: StateOf, at: Instant): WindowStatus[] {
+function windowStatuses(limitScope: LimitScope, stateOf: StateOf, at: Instant) {
+  const { limits } = limitScope
   const state = stateOf(limitScope.scope) ?? UNKNOWN_SCOPE
-  const configured = CONFIGURABLE.filter(({ key }) => limitScope.limits?.[key] !== undefined)
-  const observed = Object.keys(state.windows) as WindowName[]
-  const names = [...new Set([...configured.map(({ name }) => name), ...observed])]
-  return [
-    ...names.flatMap((name) => countedStatus(name, { limitScope, state, at })),
-    ...concurrencyStatus({ limitScope, state, at }),
-  ]
+  const scope = ownerOf(limitScope)
+  const configured = CONFIGURABLE.filter(({ key }) => limits?.[key] !== undefined).map(({ name }) => name)
+  const names = new Set([...configured, ...(Object.keys(state.windows) as WindowName[])])
+  const counted = [...names].flatMap((name) => {
+    const counts = countsRequests(name) ? 'requests' : 'tokens'
+    const status = countedStatus(state.windows[name], configuredLimit(limits, name), at)
+    return status === undefined ? [] : [{ counts, window: spanOf(name), scope, ...status }]
+  })
+  const atOnce = concurrencyStatus(state, limits?.concurrency, at)
+  return atOnce === undefined
+    ? counted
+    : [...counted, { counts: 'requests', window: 'at_once', scope, ...atOnce }]
 }
 
-interface KnownScope {
-  readonly limitScope: LimitScope
-  readonly state: ScopeState
-  readonly at: Instant
-}
-
-function countedStatus(name: WindowName, { limitScope, state, at }: KnownScope): WindowStatus[] {
-  const window = state.windows[name]
-  const configured = configuredLimit(limitScope.limits, name)
+function countedStatus(window: WindowState | undefined, configured: number | undefined, at: Instant) {
   const limit = limitOf(window, configured, at.now)
   const budget = budgetOf(window, at.now)
   // Counted once, and nobody says any more how much is allowed.
-  if (limit === undefined && budget === undefined) return []
+  if (limit === undefined && budget === undefined) return undefined
   const counted = usedOf(window, at.now)
   const leftByCount = limit === undefined ? Infinity : Math.max(0, limit - counted)
   const left = Math.min(leftByCount, Math.max(0, budget ?? Infinity))
   // The upstream's own word counts where it is the tighter one.
   const isFromUpstream = budget !== undefined && budget <= leftByCount
-  return [
-    {
-      counts: countsRequests(name) ? 'requests' : 'tokens',
-      window: spanOf(name),
-      scope: ownerOf(limitScope),
-      used: limit === undefined ? counted : Math.max(counted, limit - left),
-      limit: limit ?? null,
-      left,
-      source: limit !== configured || left < leftByCount ? 'learned' : 'configured',
-      resets_at: laterIso(isFromUpstream ? window?.leftUntil : window && emptyFrom(window), at),
-    },
-  ]
+  return {
+    /** Sent and not forgotten yet, as far as is known here. */
+    used: limit === undefined ? counted : Math.max(counted, limit - left),
+    /** The tighter of the configured and the learned limit; null where the upstream said only what is left. */
+    limit: limit ?? null,
+    /** What may still be sent before `resets_at`; never negative. */
+    left,
+    /** Where the number that binds comes from. */
+    source: limit !== configured || left < leftByCount ? 'learned' : 'configured',
+    /** When the window is as good as new; null when it is already. */
+    resets_at: laterIso(isFromUpstream ? window?.leftUntil : window && emptyFrom(window), at),
+  }
 }
 
-function concurrencyStatus({ limitScope, state, at }: KnownScope): WindowStatus[] {
-  const configured = limitScope.limits?.concurrency
+function concurrencyStatus(state: ScopeState, configured: number | undefined, at: Instant) {
   const limit = concurrencyOf(state, configured, at.now)
-  if (limit === Infinity) return []
+  if (limit === Infinity) return undefined
   const used = state.inFlight
-  return [
-    {
-      counts: 'requests',
-      window: 'at_once',
-      scope: ownerOf(limitScope),
-      used,
-      limit,
-      left: Math.max(0, limit - used),
-      source: limit === configured ? 'configured' : 'learned',
-      resets_at: null,
-    },
-  ]
+  const source = limit === configured ? 'configured' : 'learned'
+  return { used, limit, left: Math.max(0, limit - used), source, resets_at: null }
 }
 
 /** Whose state a scope is, in a word: nothing of the fingerprints that name it in the store. */

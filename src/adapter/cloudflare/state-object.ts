@@ -5,13 +5,12 @@ import {
   type StateObject,
 } from '../../state/durable-object/object.ts'
 import type { StateCall } from '../../state/durable-object/protocol.ts'
-import type { ObjectContext, SqlStorage } from './gateway.ts'
 
 /** The Durable Object: the state of all isolates, written to its SQLite storage. Nobody reaches it but the Worker. */
 export class AiloadState {
   readonly #state: StateObject
 
-  constructor({ storage }: ObjectContext) {
+  constructor({ storage }: { readonly storage: { readonly sql: SqlStorage } }) {
     this.#state = createStateObject({
       rows: sqlRows(storage.sql),
       at: () => ({ now: Date.now(), wall: Date.now() }),
@@ -25,6 +24,11 @@ export class AiloadState {
     const call = (await request.json()) as StateCall
     return Response.json(this.#state.answer(call))
   }
+}
+
+/** SQLite, as workerd offers it. */
+interface SqlStorage {
+  exec(query: string, ...bindings: readonly string[]): Iterable<Record<string, unknown>>
 }
 
 function sqlRows(sql: SqlStorage): Rows {

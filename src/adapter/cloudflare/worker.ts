@@ -17,9 +17,8 @@ const workers = new WeakMap<WorkerEnv, ReturnType<typeof createWorker>>()
 
 export default {
   async fetch(request: Request, env: WorkerEnv): Promise<Response> {
-    const known = workers.get(env)
-    const worker = known ?? createWorker(env, waitUntil)
-    if (known === undefined) workers.set(env, worker)
+    let worker = workers.get(env)
+    if (worker === undefined) workers.set(env, (worker = createWorker(env, waitUntil)))
     return worker(request)
   },
 }

@@ -3,14 +3,12 @@
  * an isolate.
  *
  * edge          the entry: `createEdgeHandler`, which an edge function exports
- * config        a configuration that is not a file, and what is answered while it is wrong
+ * config-text   a configuration that is not a file, served or told what is wrong with it
  * whole-events  streams on runtimes that hide a broken answer
  */
 import type { Environment } from '../../config/problem.ts'
 import { createMemoryStore } from '../../state/memory.ts'
-import { consoleLog, createClock, createEdgeGateway, type EdgeGateway } from '../gateway.ts'
-import { openConfigText } from './config.ts'
-import { toWholeEventsResponse } from './whole-events.ts'
+import { serveConfigText } from './config-text.ts'
 
 /** What an edge function is made of. */
 export interface EdgeHandlerOptions {
@@ -24,6 +22,9 @@ export interface EdgeHandlerOptions {
   readonly address?: (request: Request) => string
 }
 
+const NAMES = { text: 'config', token: 'token', how: 'createEdgeHandler' }
+const realIpOf = (request: Request): string => request.headers.get('x-real-ip') ?? ''
+
 /**
  * A fetch handler for edge functions (Vercel and those like it): `export default createEdgeHandler({ … })`.
  *
@@ -31,33 +32,13 @@ export interface EdgeHandlerOptions {
  * request. Never throws: what is wrong with the configuration is what every request is answered with.
  */
 export function createEdgeHandler(options: EdgeHandlerOptions): (request: Request) => Promise<Response> {
-  let handle: ((request: Request) => Response | Promise<Response>) | undefined
+  const { config, token, env = {}, address = realIpOf } = options
+  let handle: ReturnType<typeof serveConfigText> | undefined
   return async (request) => {
-    handle ??= openHandler(options)
+    handle ??= serveConfigText(
+      { text: typeof config === 'object' ? JSON.stringify(config) : config, token, env, names: NAMES },
+      () => ({ store: createMemoryStore({ random: Math.random }), peerOf: address }),
+    )
     return handle(request)
   }
 }
-
-function openHandler(options: EdgeHandlerOptions): (request: Request) => Response | Promise<Response> {
-  const { config, token, env = {}, address = realIpOf } = options
-  const text = config === undefined || typeof config === 'string' ? config : JSON.stringify(config)
-  const opened = openConfigText({
-    text,
-    token,
-    env,
-    names: { text: 'config', token: 'token', how: 'createEdgeHandler' },
-  })
-  if (!opened.ok) return opened.answer
-  const clock = createClock()
-  const store = createMemoryStore({ random: Math.random })
-  const gateway: EdgeGateway = createEdgeGateway(opened.config, {
-    clock,
-    store,
-    log: consoleLog(opened.config.server.mode),
-    peerOf: address,
-    toResponse: toWholeEventsResponse,
-  })
-  return (request) => gateway.fetch(request)
-}
-
-const realIpOf = (request: Request): string => request.headers.get('x-real-ip') ?? ''

@@ -1,0 +1,81 @@
+import type { Config } from '../../config/config.ts'
+import { readConfig } from '../../config/load.ts'
+import { readPlainSource } from '../../config/plain-source.ts'
+import { problemLine, substitute, type Environment } from '../../config/problem.ts'
+import type { Source } from '../../config/source.ts'
+import { GatewayError } from '../../errors.ts'
+import { checkToken } from '../../http/auth.ts'
+import { errorResponse } from '../../http/response.ts'
+import { secretMatcher } from '../../lib/hash.ts'
+import { headerBagOf } from '../../lib/headers.ts'
+import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
+import { toWholeEventsResponse } from './whole-events.ts'
+
+/** A configuration that is not a file. */
+interface EdgeConfigText {
+  /** JSON, comments allowed; undefined = nothing was set. */
+  readonly text: string | undefined
+  /** The client token, before the one in the text. */
+  readonly token: string | undefined
+  /** Where `${NAME}` is looked up. */
+  readonly env: Environment
+  /** How people set the two here, for messages. */
+  readonly names: { readonly text: string; readonly token: string; readonly how: string }
+}
+
+type Handler = (request: Request) => Response | Promise<Response>
+
+/**
+ * What serves a configuration on a runtime that can write none back, or answers every request with what is wrong. To be
+ * made inside the first request: before that, clocks may stand still.
+ *
+ * @param bring what this runtime adds
+ */
+export function serveConfigText(
+  given: EdgeConfigText,
+  bring: (common: Pick<EdgePlatform, 'clock' | 'log'>) => Omit<EdgePlatform, 'clock' | 'log' | 'toResponse'>,
+): Handler {
+  const config = openConfigText(given)
+  if (typeof config === 'function') return config
+  const common = { clock: createClock(), log: consoleLog(config.server.mode) }
+  const platform = { ...common, ...bring(common), toResponse: toWholeEventsResponse }
+  const gateway = createEdgeGateway(config, platform)
+  return (request) => gateway.fetch(request)
+}
+
+/** What can be served, or what every request is answered with until the configuration is mended. */
+function openConfigText({ text = '', token = '', env, names }: EdgeConfigText): Config | Handler {
+  const ownToken = token.trim()
+  if (text.trim() === '') {
+    const missing = ownToken === '' ? `${names.text} and ${names.token}` : names.text
+    return notConfigured(() => `This gateway is not configured: ${missing} must be set (${names.how}).`)
+  }
+  const source = readPlainSource(text)
+  const loaded = readConfig(source, env, names.text)
+  if (!loaded.ok) {
+    const isToken = secretMatcher(ownToken === '' ? tokenIn(source, env) : ownToken)
+    const toAll = `The configuration of this gateway is invalid. Send its token (${names.token}) to read the details.`
+    const details = `The configuration is invalid:\n${loaded.problems.map(problemLine).join('\n')}`
+    return notConfigured(({ headers }) =>
+      checkToken(headerBagOf(headers), isToken) === 'right' ? details : toAll,
+    )
+  }
+  const authToken = ownToken === '' ? loaded.config.authToken : ownToken
+  if (authToken !== '') return { ...loaded.config, authToken }
+  return notConfigured(
+    () =>
+      `This gateway does not serve without a token: set ${names.token} (${names.how}), or auth_token in ${names.text}.`,
+  )
+}
+
+/** The token of a configuration that is wrong elsewhere; empty where it can't be told. */
+function tokenIn({ value, syntaxErrors }: Source, env: Environment): string {
+  if (syntaxErrors.length > 0 || typeof value !== 'object' || value === null) return ''
+  const written = (value as Readonly<Record<string, unknown>>)['auth_token']
+  const { value: token, findings } = substitute(written, env)
+  return typeof token === 'string' && findings.length === 0 ? token.trim() : ''
+}
+
+function notConfigured(messageFor: (request: Request) => string): Handler {
+  return (request) => errorResponse(new GatewayError('not_configured', messageFor(request)), {})
+}
