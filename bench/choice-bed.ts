@@ -64,7 +64,6 @@ export function bedOf(size: number) {
   const order = (from: Evaluation, strategy: keyof typeof strategies, key = '') =>
     orderOf(from.candidates, {
       strategy: strategies[strategy],
-      hashesUnseenKeys: true,
       context: { random, key, most: MOST_IN_ORDER },
       stickTo: undefined,
     })

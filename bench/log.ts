@@ -73,11 +73,12 @@ group('100 upstreams', () => {
   const metrics = createMetrics()
   const upstreams = Array.from({ length: 100 }, (_, at) => ({
     name: `model-${at}@host.test`,
-    inFlight: at,
+    in_flight: at,
     available: true,
   }))
   for (const { name } of upstreams) metrics.report({ ...tried, upstream: name })
-  bench('the text', () => do_not_optimize(metrics.text({ version: '0.1.0', waiting: 0, upstreams })))
+  bench('the text', () =>
+    do_not_optimize(metrics.text({ version: '0.1.0', queue: { waiting: 0 }, upstreams })))
 })
 
 await run()

@@ -25,7 +25,7 @@ import { createJsonLines } from '../telemetry/log-json.ts'
 import { createLog, fanOut } from '../telemetry/log.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createRecent } from '../telemetry/recent.ts'
-import { knownStates, statusOf, upstreamGauges, type StatusTask } from '../telemetry/status.ts'
+import { knownStates, statusOf, type GatewayStatus, type StatusTask } from '../telemetry/status.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 
 /** As in package.json; an edge has no file to read it from. */
@@ -77,6 +77,13 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   }
   apply(config)
 
+  async function status(): Promise<GatewayStatus> {
+    const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
+    const lastReload = platform.lastReload?.()
+    const moment = { at: instantOf(clock), waiting: queue.size, isDraining }
+    return statusOf({ runtimeConfig, version, startedAt, lastReload, stateOf, recent, ...moment })
+  }
+
   const { send, receive, toResponse, isUtf8 } = platform
   const app = createApp({
     send,
@@ -92,17 +99,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     isUtf8,
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
-    async metricsText() {
-      const { upstreams } = runtimeConfig.pools
-      const gauges = upstreamGauges(upstreams, await knownStates(upstreams, look), clock.now())
-      return metrics.text({ version, waiting: queue.size, upstreams: gauges })
-    },
-    async status() {
-      const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
-      const lastReload = platform.lastReload?.()
-      const moment = { at: instantOf(clock), waiting: queue.size, isDraining }
-      return statusOf({ runtimeConfig, version, startedAt, lastReload, stateOf, recent, ...moment })
-    },
+    metricsText: async () => metrics.text(await status()),
+    status,
   })
   return {
     app,

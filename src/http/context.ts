@@ -1,3 +1,5 @@
+import type { Context } from 'hono'
+import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
 import type { AppDeps } from './deps.ts'
 import { pathOf, queryOf, routeOf } from './paths.ts'
@@ -7,7 +9,7 @@ import { asGatewayError, errorResponse } from './response.ts'
 export type RequestContext = ReturnType<typeof requestContextOf>
 
 /** Takes a request in. Called once for each, so it looks at little and copies nothing. */
-function requestContextOf(request: Request, env: unknown, deps: AppDeps) {
+function requestContextOf(deps: AppDeps, request: Request, env: unknown) {
   const since = deps.clock.now()
   const incoming = deps.receive(request, env)
   const runtimeConfig = deps.runtimeConfig()
@@ -16,6 +18,7 @@ function requestContextOf(request: Request, env: unknown, deps: AppDeps) {
   const ownHeaders: Record<string, string> = { 'x-request-id': id }
   addCors(ownHeaders, runtimeConfig.config.server.cors, incoming.headers['origin'])
   return {
+    deps,
     request,
     /** What the runtime passed beside the request. */
     env,
@@ -45,43 +48,34 @@ const IS_USABLE_ID = /^[A-Za-z0-9._-]{1,128}$/
 export type RouteHandler = (context: RequestContext) => Response | Promise<Response>
 
 /** What wraps every route: the request id, CORS, errors as OpenAI's envelope, and a word of each that ends here. */
-export async function withContext(
-  { request, env }: { readonly request: Request; readonly env: unknown },
-  route: RouteHandler,
-  deps: AppDeps,
-): Promise<Response> {
-  let context: RequestContext | undefined
-  try {
-    context = requestContextOf(request, env, deps)
-    return await route(context)
-  } catch (error) {
-    return respondToError(error, context, deps)
+export const withContext =
+  (deps: AppDeps, route: RouteHandler) =>
+  async ({ req, env }: Context): Promise<Response> => {
+    let context: RequestContext | undefined
+    try {
+      context = requestContextOf(deps, req.raw, env)
+      return await route(context)
+    } catch (error) {
+      return respondToError(deps, error, context)
+    }
   }
-}
 
 /** The answer for an error. One that is none of ours is our mistake: the client is told nothing, the operator where. */
-export function respondToError(
-  thrown: unknown,
-  context: RequestContext | undefined,
-  deps: AppDeps,
-): Response {
+export function respondToError(deps: AppDeps, thrown: unknown, context?: RequestContext): Response {
   if (!(thrown instanceof GatewayError)) {
     const message = `internal error in request ${context?.id ?? '-'}: ${errorTrace(thrown)}`
     deps.report({ kind: 'notice', level: 'error', message })
   }
   const error = asGatewayError(thrown)
-  if (context?.logged === false) logRequest(context, error, deps)
+  if (context?.logged === false) logRequest(context, error)
   return errorResponse(error, context?.ownHeaders ?? {})
 }
 
 /** Reports a request that ends without the relay: its line in the log and its count in the metrics. */
-export function logRequest(
-  context: RequestContext,
-  { status, code }: { status: number; code?: string },
-  deps: AppDeps,
-): void {
+export function logRequest(context: RequestContext, end: { status: number; code?: string }): void {
   context.logged = true
-  const route = context.path.startsWith('/v1/') ? routeOf(context.path.slice('/v1/'.length)) : undefined
+  const { deps, path } = context
+  const route = path.startsWith('/v1/') ? routeOf(path.slice('/v1/'.length)) : undefined
   deps.report({
     kind: 'request',
     id: context.id,
@@ -91,8 +85,8 @@ export function logRequest(
     durationMs: deps.clock.now() - context.since,
     stream: false,
     queuedMs: 0,
-    status,
-    code,
+    status: end.status,
+    code: end.code,
   })
 }
 
@@ -107,15 +101,13 @@ const EXPOSED =
  * Adds the CORS headers for one origin; none where cross-origin calls are not allowed. Credentials are never allowed:
  * the token travels in a header that the page's script sets itself.
  */
-function addCors(headers: Record<string, string>, cors: Cors, origin: string | undefined): void {
+function addCors(headers: Record<string, string>, cors: ServerConfig['cors'], origin?: string): void {
   if (cors === false) return
   if (cors !== '*') headers['vary'] = 'Origin'
   if (origin === undefined || (cors !== '*' && !cors.includes(origin))) return
   headers['access-control-allow-origin'] = cors === '*' ? '*' : origin
   headers['access-control-expose-headers'] = EXPOSED
 }
-
-type Cors = ReturnType<AppDeps['runtimeConfig']>['config']['server']['cors']
 
 /** What a list of header names is made of; anything else is not repeated. */
 const IS_NAME_LIST = /^[\w\-.!#$%&'*+^`|~, \t]{1,4096}$/

@@ -1,22 +1,22 @@
 import { evaluate } from '../relay/candidates.ts'
 import { remedyOf } from '../state/availability.ts'
 import type { RequestContext } from './context.ts'
-import type { AppDeps, RuntimeConfig } from './deps.ts'
 import { jsonResponse } from './response.ts'
 
 /**
  * Ready while at least one upstream may take a request. One that rests for failures counts as able, since it
  * is tried anyway when nothing else is left; one whose limit reopens within `queue_timeout` does too.
  */
-export async function readiness(context: RequestContext, deps: AppDeps): Promise<Response> {
-  const why = deps.isDraining() ? 'draining' : await reasonOf(context.runtimeConfig, deps)
+export async function readiness(context: RequestContext): Promise<Response> {
+  const why = context.deps.isDraining() ? 'draining' : await reasonOf(context)
   return jsonResponse({ status: why ?? 'ready' }, why === undefined ? 200 : 503, context.ownHeaders)
 }
 
 /** One token, since a request without any would pass by the limits that count them. */
 const SMALLEST = { inputTokens: 1, outputTokens: 0, probeMs: 0, lastResort: false }
 
-async function reasonOf({ pools, config }: RuntimeConfig, deps: AppDeps): Promise<string | undefined> {
+async function reasonOf({ deps, runtimeConfig }: RequestContext): Promise<string | undefined> {
+  const { pools, config } = runtimeConfig
   const enabled = pools.upstreams.filter((upstream) => upstream.enabled)
   if (enabled.length === 0) return 'no upstream is enabled'
   const now = deps.clock.now()
@@ -30,7 +30,7 @@ async function reasonOf({ pools, config }: RuntimeConfig, deps: AppDeps): Promis
 }
 
 /** A short page for somebody who opens the address in a browser; holds nothing that the token protects. */
-export function welcome(headers: Record<string, string>): Response {
+export function welcome({ ownHeaders }: RequestContext): Response {
   const page = `<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>AILoad</title>
@@ -40,5 +40,5 @@ export function welcome(headers: Record<string, string>): Response {
 <p><code>GET /v1/models</code> lists the names, <code>GET /admin/status</code> shows the upstreams; both want the token.</p>
 </html>
 `
-  return new Response(page, { headers: { 'content-type': 'text/html; charset=utf-8', ...headers } })
+  return new Response(page, { headers: { 'content-type': 'text/html; charset=utf-8', ...ownHeaders } })
 }

@@ -92,7 +92,7 @@ export function createBodyCollector(
     add(chunk: Uint8Array): void {
       if (chunk.length === 0) return
       checkSize(chunks.bytes + chunk.length)
-      if (!memory.reserve(chunk.length)) throw bodiesOverloaded()
+      if (!memory.reserve(chunk.length)) throw new GatewayError('overloaded', OVERLOADED, CLOSING_FOR_NOW)
       chunks.push(chunk)
       look(chunk)
     },
@@ -107,11 +107,8 @@ export function createBodyCollector(
 }
 
 const CLOSING = { headers: { connection: 'close' } }
-
-function bodiesOverloaded(): GatewayError {
-  const message = 'Too many request bodies are being held at once; try again in a second.'
-  return new GatewayError('overloaded', message, { headers: { 'retry-after': '1', connection: 'close' } })
-}
+const CLOSING_FOR_NOW = { headers: { 'retry-after': '1', connection: 'close' } }
+const OVERLOADED = 'Too many request bodies are being held at once; try again in a second.'
 
 /** RFC 9110 §15.5.9. */
 export function bodyTimeout(): GatewayError {

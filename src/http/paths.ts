@@ -48,9 +48,7 @@ for (const [path, endpoint] of Object.entries(RELAYED)) {
  * is, and lead a lenient upstream past the choice of its model.
  */
 export function routeOf(path: string): Route | undefined {
-  return (
-    ROUTES.get(path) ?? ROUTES.get(normalized(path)) ?? (path.startsWith('models/') ? ONE_MODEL : undefined)
-  )
+  return ROUTES.get(normalized(path)) ?? (path.startsWith('models/') ? ONE_MODEL : undefined)
 }
 
 function normalized(path: string): string {

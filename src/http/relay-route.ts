@@ -11,7 +11,6 @@ import { passthrough } from '../relay/passthrough.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
 import type { RequestContext } from './context.ts'
-import type { AppDeps } from './deps.ts'
 import type { BodyLimits } from './incoming.ts'
 
 /**
@@ -23,55 +22,53 @@ import type { BodyLimits } from './incoming.ts'
 export async function relayRoute(
   context: RequestContext,
   relayed: Pick<RelayRequest, 'path' | 'endpoint'>,
-  deps: AppDeps,
 ): Promise<Response> {
-  const { body, size } = await receiveBody(context, deps)
-  return respond(context, { size, deps }, () => {
+  const { deps, runtimeConfig } = context
+  const { body, size } = await receiveBody(context)
+  return respond(context, size, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const request = relayRequestOf(context, relayed, body)
     context.logged = true
-    const { settings } = context.runtimeConfig.config
-    return relay({ request, settings, traffic: deps.traffic, deps })
+    return relay({ request, settings: runtimeConfig.config.settings, traffic: deps.traffic, deps })
   })
 }
 
 /** The body, and how many bytes are held for it. The pieces that it came in are held by nobody else. */
-async function receiveBody(
-  context: RequestContext,
-  deps: AppDeps,
-): Promise<{ readonly body: ParsedBody; readonly size: number }> {
+async function receiveBody(context: RequestContext) {
   const { headers, readBody } = context.incoming
-  const parser = createBodyParser(headers['content-type'] ?? '', deps.isUtf8)
-  const pieces = await readBody(bodyLimitsOf(context, deps), parser.push)
+  const { isUtf8, memory } = context.deps
+  const parser = createBodyParser(headers['content-type'] ?? '', isUtf8)
+  const pieces = await readBody(bodyLimitsOf(context), parser.push)
   const size = lengthOf(pieces)
   try {
     return { body: parser.end(pieces), size }
   } catch (error) {
-    deps.memory.release(size)
+    memory.release(size)
     throw error
   }
 }
 
-const bodyLimitsOf = ({ runtimeConfig }: RequestContext, { memory }: AppDeps): BodyLimits => ({
+const bodyLimitsOf = ({ runtimeConfig, deps }: RequestContext): BodyLimits => ({
   maxBytes: runtimeConfig.config.server.maxBodyBytes,
-  memory,
+  memory: deps.memory,
 })
 
 /** The upstream's answer with allow-listed headers, and ours. The body's `size` counts as held until then. */
 async function respond(
   context: RequestContext,
-  { size, deps }: { size: number; deps: AppDeps },
+  size: number,
   answerTo: () => Promise<RelayAnswer>,
 ): Promise<Response> {
+  const { memory, toResponse } = context.deps
   try {
     const answer = await answerTo()
     const { status } = answer
     const headers = Object.assign(answerHeaders(answer), context.ownHeaders)
     // Runtimes refuse even an empty body where HTTP allows none.
     const body = isBodiless(context.request.method, status) ? null : answer.body
-    return deps.toResponse({ status, headers, body }, context.env)
+    return toResponse({ status, headers, body }, context.env)
   } finally {
-    deps.memory.release(size)
+    memory.release(size)
   }
 }
 
@@ -161,15 +158,14 @@ const DOTS = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\]|%2f|%5c)/i
 export async function passthroughRoute(
   context: RequestContext,
   { upstream, path }: { upstream: Upstream; path: string },
-  deps: AppDeps,
 ): Promise<Response> {
-  const { incoming, runtimeConfig, request, query, id, since } = context
+  const { deps, incoming, runtimeConfig, request, query, id, since } = context
   if (DOTS.test(path))
     throw new GatewayError('not_found', 'The path has dot segments, which are not passed on.')
   if (!upstream.enabled)
     throw new GatewayError('no_upstream', 'The upstream that this path is passed on to is disabled.')
-  const pieces = await incoming.readBody(bodyLimitsOf(context, deps))
-  return respond(context, { size: lengthOf(pieces), deps }, () => {
+  const pieces = await incoming.readBody(bodyLimitsOf(context))
+  return respond(context, lengthOf(pieces), () => {
     const { method } = request
     const headers = forwardedHeaders(incoming.headers)
     const { clientSignal } = incoming

@@ -14,28 +14,27 @@
  */
 import { GatewayError } from '../errors.ts'
 import { logRequest, type RequestContext } from './context.ts'
-import type { AppDeps } from './deps.ts'
 import { decodedPath, OWN_PATHS, RELAYED_PATHS, routeOf } from './paths.ts'
 import { passthroughRoute, relayRoute, unknownModel } from './relay-route.ts'
 import { jsonResponse } from './response.ts'
 
 /** Everything below `/v1/`: relayed to a pool, answered here, or passed on to the one upstream that can mean it. */
-export function v1(context: RequestContext, deps: AppDeps): Promise<Response> | Response {
-  if (deps.isDraining()) throw draining()
+export function v1(context: RequestContext): Promise<Response> | Response {
+  if (context.deps.isDraining()) throw draining()
   const { method } = context.request
   const path = context.path.slice('/v1/'.length)
   if (path === '') throw notFound(context.path)
   const route = routeOf(path)
   if (route?.methods.includes(method) === true) {
     const { endpoint } = route
-    if (endpoint !== undefined) return relayRoute(context, { path: route.path, endpoint }, deps)
-    return route.path === 'models' ? listModels(context, deps) : retrieveModel(context, path, deps)
+    if (endpoint !== undefined) return relayRoute(context, { path: route.path, endpoint })
+    return route.path === 'models' ? listModels(context) : retrieveModel(context, path)
   }
   if (NEVER_FORWARDED.has(method.toUpperCase()))
     throw wrongMethod(method, ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'])
   const { passthroughUpstream: upstream } = context.runtimeConfig
   const isPassthrough = route?.passthroughMethods.includes(method) ?? true
-  if (isPassthrough && upstream !== undefined) return passthroughRoute(context, { upstream, path }, deps)
+  if (isPassthrough && upstream !== undefined) return passthroughRoute(context, { upstream, path })
   if (route === undefined) throw unsupported(context.path)
   const further = upstream === undefined ? [] : route.passthroughMethods
   throw wrongMethod(method, [...route.methods, ...further])
@@ -48,9 +47,9 @@ const NEVER_FORWARDED = new Set(['TRACE', 'TRACK', 'CONNECT'])
 const modelObject = (id: string) => ({ id, object: 'model', created: 0, owned_by: 'aiload' })
 
 /** `auto`, the groups and the models, in OpenAI's list form. Asks no upstream. */
-function listModels(context: RequestContext, deps: AppDeps): Response {
+function listModels(context: RequestContext): Response {
   const data = context.runtimeConfig.pools.listedNames.map(modelObject)
-  return found(context, { object: 'list', data }, deps)
+  return found(context, { object: 'list', data })
 }
 
 /**
@@ -58,16 +57,16 @@ function listModels(context: RequestContext, deps: AppDeps): Response {
  *
  * @throws GatewayError `model_not_found`
  */
-function retrieveModel(context: RequestContext, path: string, deps: AppDeps): Response {
+function retrieveModel(context: RequestContext, path: string): Response {
   const { pools, config } = context.runtimeConfig
   const id = decodedPath(path.slice('models/'.length).replace(/\/+$/, ''))
   const isKnown = pools.listedNames.includes(id) || pools.upstreams.some(({ name }) => name === id)
   if (!isKnown && config.settings.unknownModel === 'reject') throw unknownModel(pools.listedNames, id)
-  return found(context, modelObject(id), deps)
+  return found(context, modelObject(id))
 }
 
-function found(context: RequestContext, body: object, deps: AppDeps): Response {
-  logRequest(context, { status: 200 }, deps)
+function found(context: RequestContext, body: object): Response {
+  logRequest(context, { status: 200 })
   return jsonResponse(body, 200, context.ownHeaders)
 }
 

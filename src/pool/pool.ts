@@ -6,8 +6,6 @@
  * pool      which upstreams a requested model name stands for
  * strategy  orderings: candidates in, the order in which they are tried out
  * outcome   how an attempt ended, in the words that decide what happens next
- *
- * Whether an upstream is available is not decided here, but in `state/availability.ts`.
  */
 import type { Endpoint, Upstream } from './upstream.ts'
 

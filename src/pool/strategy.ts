@@ -123,8 +123,6 @@ export function chargeRoundRobin(
 /** How an order is made. */
 export interface OrderRule {
   readonly strategy: Strategy
-  /** True for `random`: a key that nobody remembers takes rendezvous order, so that replicas agree. */
-  readonly hashesUnseenKeys: boolean
   readonly context: PickContext
   /** The upstream that served this key before, where it is remembered. */
   readonly stickTo: string | undefined
@@ -138,7 +136,8 @@ export interface OrderRule {
  */
 export function orderOf(candidates: readonly Candidate[], rule: OrderRule): Candidate[] {
   const { context, stickTo } = rule
-  const strategy = rule.hashesUnseenKeys && context.key !== '' ? rendezvous : rule.strategy
+  // A key that nobody remembers takes rendezvous order instead of dice, so that replicas agree.
+  const strategy = rule.strategy === weightedRandom && context.key !== '' ? rendezvous : rule.strategy
   const { most = Infinity } = context
   const order: Candidate[] = []
   for (const tier of tiersOf(candidates)) {

@@ -120,7 +120,6 @@ async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Pr
     const storeMayReorder = remembered === null || unresolvedPins.length > 0
     const order = orderOf(candidates, {
       strategy: strategies[settings.strategy],
-      hashesUnseenKeys: settings.strategy === 'random',
       context: { random: deps.random, key: affinityKey, most: storeMayReorder ? Infinity : MOST_IN_ORDER },
       stickTo: remembered ?? undefined,
     })

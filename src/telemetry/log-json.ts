@@ -10,7 +10,6 @@ const MOST_ATTEMPTS = 32
 /** Lines of one JSON object each. Keys are snake_case, as everywhere outside; times are whole ms. */
 export function createJsonLines(wall: () => number): LogLines {
   const secondText = createSecondText((date) => date.toISOString().slice(0, 19))
-  const known = createKnownNames()
   function head(event: string, level: LogLevel): string {
     const ms = wall()
     const fraction = String(Math.floor(ms) % 1000).padStart(3, '0')
@@ -18,12 +17,12 @@ export function createJsonLines(wall: () => number): LogLines {
   }
   return {
     request(event, level) {
-      let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${known(event.endpoint)},"asked":${name(event.requestedModel)}`
-      if (event.upstream !== undefined) line += `,"upstream":${known(event.upstream)}`
-      if (event.model !== undefined) line += `,"model":${known(event.model)}`
+      let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${name(event.endpoint)},"asked":${name(event.requestedModel)}`
+      if (event.upstream !== undefined) line += `,"upstream":${name(event.upstream)}`
+      if (event.model !== undefined) line += `,"model":${name(event.model)}`
       line += `,"status":${event.status}`
       if (event.code !== undefined) line += `,"code":${name(event.code)}`
-      line += `,"attempts":${attemptsText(event.attempts, known)}`
+      line += `,"attempts":${attemptsText(event.attempts)}`
       if (event.attempts.length > MOST_ATTEMPTS) line += `,"attempts_total":${event.attempts.length}`
       if (event.firstByteMs !== undefined) line += `,"first_byte_ms":${whole(event.firstByteMs)}`
       line += `,"ms":${whole(event.durationMs)},"stream":${event.stream},"queued_ms":${whole(event.queuedMs)}`
@@ -32,43 +31,24 @@ export function createJsonLines(wall: () => number): LogLines {
       return `${line}}`
     },
     attempt: (event) =>
-      `${head('attempt', 'debug')},"id":${name(event.requestId)},"endpoint":${known(event.endpoint)},"model":${known(event.model)},${attemptFields(event, known)}}`,
+      `${head('attempt', 'debug')},"id":${name(event.requestId)},"endpoint":${name(event.endpoint)},"model":${name(event.model)},${attemptFields(event)}}`,
     notice: (message, level) => `${head('notice', level)},"message":${jsonText(message, MESSAGE_LENGTH)}}`,
   }
 }
 
 const name = (text: string): string => jsonText(text, NAME_LENGTH)
 
-/** Of names that come back with every request. */
-const MOST_KNOWN = 1_000
-
-/** Names that come back with every request are looked at once. */
-function createKnownNames(): (text: string) => string {
-  const known = new Map<string, string>()
-  return (text) => {
-    const before = known.get(text)
-    if (before !== undefined) return before
-    const spelt = name(text)
-    if (known.size >= MOST_KNOWN) known.clear()
-    known.set(text, spelt)
-    return spelt
-  }
-}
-
-function attemptsText(attempts: readonly AttemptRecord[], known: (text: string) => string): string {
+function attemptsText(attempts: readonly AttemptRecord[]): string {
   let text = ''
   for (const [at, attempt] of attempts.entries()) {
     if (at === MOST_ATTEMPTS) break
-    text += `${at === 0 ? '' : ','}{${attemptFields(attempt, known)}}`
+    text += `${at === 0 ? '' : ','}{${attemptFields(attempt)}}`
   }
   return `[${text}]`
 }
 
-function attemptFields(
-  { upstream, outcome, status, firstByteMs, durationMs }: AttemptRecord,
-  known: (text: string) => string,
-): string {
-  let text = `"upstream":${known(upstream)},"outcome":"${outcome}"`
+function attemptFields({ upstream, outcome, status, firstByteMs, durationMs }: AttemptRecord): string {
+  let text = `"upstream":${name(upstream)},"outcome":"${outcome}"`
   if (status !== undefined) text += `,"status":${status}`
   if (firstByteMs !== undefined) text += `,"first_byte_ms":${whole(firstByteMs)}`
   return `${text},"ms":${whole(durationMs)}`

@@ -79,14 +79,19 @@ const TREACHEROUS = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\
 /** A text as a JSON string in its quotes, on one line whatever it holds. At most `maxLength` UTF-16 units stay. */
 export function jsonText(text: string, maxLength: number): string {
   const short = cut(text, maxLength)
-  if (PLAIN.test(short)) return `"${short}"`
-  const escape = (sign: string): string => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`
-  return JSON.stringify(short).replace(TREACHEROUS, escape)
+  return PLAIN.test(short) ? `"${short}"` : escaped(short)
 }
 
 /** A text for people, on one line whatever it holds: controls are spelt out as JSON spells them. */
 export function lineText(text: string, maxLength: number): string {
-  return jsonText(text, maxLength).slice(1, -1).replaceAll('\\"', '"').replaceAll('\\\\', '\\')
+  const short = cut(text, maxLength)
+  if (PLAIN.test(short)) return short
+  return escaped(short).slice(1, -1).replaceAll('\\"', '"').replaceAll('\\\\', '\\')
+}
+
+function escaped(text: string): string {
+  const escape = (sign: string): string => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`
+  return JSON.stringify(text).replace(TREACHEROUS, escape)
 }
 
 /** Cut with an ellipsis, never inside a surrogate pair. */

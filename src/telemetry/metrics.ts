@@ -1,12 +1,10 @@
 import { endpoints } from '../pool/upstream.ts'
 import type { GatewayEvent } from '../relay/deps.ts'
+import type { GatewayStatus, UpstreamStatus } from './status.ts'
 
-/** What is true at the moment of asking, and no sum of events. */
-export interface Gauges {
-  readonly version: string
-  /** Requests in the queue. */
-  readonly waiting: number
-  readonly upstreams: readonly { name: string; inFlight: number; available: boolean }[]
+/** What is true at the moment of asking, and no sum of events: a part of the status. */
+export interface Gauges extends Pick<GatewayStatus, 'version' | 'queue'> {
+  readonly upstreams: readonly Pick<UpstreamStatus, 'name' | 'in_flight' | 'available'>[]
 }
 
 /**
@@ -45,9 +43,9 @@ export function createMetrics() {
      * Everything counted since the start, with the gauges of this moment, in the text format 0.0.4. A metric without
      * samples is left out. Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
      */
-    text({ version, waiting, upstreams }: Gauges): string {
+    text({ version, queue, upstreams }: Gauges): string {
       const used = [...requestSeconds].filter(([, { counts }]) => counts.some((count) => count > 0))
-      const inFlight = upstreams.map((one) => [label('upstream', one.name), one.inFlight] as const)
+      const inFlight = upstreams.map((one) => [label('upstream', one.name), one.in_flight] as const)
       const available = upstreams.map((one) => [label('upstream', one.name), one.available ? 1 : 0] as const)
       return [
         countersText('aiload_requests_total', requests, ['endpoint', 'status']),
@@ -56,7 +54,7 @@ export function createMetrics() {
         histogramsText('aiload_first_byte_seconds', labelled('upstream', firstByte)),
         histogramsText('aiload_request_seconds', labelled('endpoint', used)),
         histogramsText('aiload_queue_seconds', [['', queueSeconds]]),
-        gaugesText('aiload_queue_waiting', [['', waiting]]),
+        gaugesText('aiload_queue_waiting', [['', queue.waiting]]),
         gaugesText('aiload_in_flight', inFlight),
         gaugesText('aiload_available', available),
         gaugesText('aiload_build_info', [[label('version', version), 1]]),

@@ -17,7 +17,6 @@ import {
 } from '../state/rate-window.ts'
 import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from '../state/scope.ts'
 import type { StateStore } from '../state/store.ts'
-import type { Gauges } from './metrics.ts'
 import type { Recent } from './recent.ts'
 
 /** All that is known of a gateway, at one moment. */
@@ -206,34 +205,18 @@ export function reasonAgainst(
   return availability.free ? undefined : availability.reason
 }
 
-/** What the metrics show of every upstream at this moment. */
-export function upstreamGauges(
-  upstreams: readonly Upstream[],
-  stateOf: StateOf,
-  now: number,
-): Gauges['upstreams'] {
-  return upstreams.map((upstream) => {
-    const endpoint = mainEndpoint(upstream)
-    const claim = upstream.claims[endpoint]
-    const available = upstream.enabled && reasonAgainst(claim, stateOf, { endpoint, now }) === undefined
-    return { name: upstream.name, inFlight: stateOf(claim.id)?.inFlight ?? 0, available }
-  })
-}
-
+/** Causes that are told in other words than their own. */
 const WORDS: Readonly<Record<string, string>> = {
-  'rate-limited': 'rate-limited',
-  overloaded: 'overloaded',
   quota: 'quota spent',
   auth: 'needs attention: key refused',
   'not-found': 'needs attention: model or endpoint not found',
-  failure: 'failure',
   concurrency: 'concurrency limit reached',
   'too-large': 'token limit of a single request',
 }
 
 function whyText({ cause, onRelease }: UnavailableReason): string {
-  const words = WORDS[cause]
-  if (words === undefined) return `${cause.replace(':', ' per ')} used up`
+  if (cause.includes(':')) return `${cause.replace(':', ' per ')} used up`
+  const words = WORDS[cause] ?? cause
   // A cause that waits for a release has sat out its time: somebody's request finds out whether it is over.
   return onRelease && cause !== 'concurrency' ? `${words}, being tried again` : words
 }

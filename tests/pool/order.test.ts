@@ -6,7 +6,6 @@ import { candidateOf, idsOf } from './upstreams.ts'
 
 const rule = (more: Partial<OrderRule> = {}): OrderRule => ({
   strategy: strategies.in_order,
-  hashesUnseenKeys: false,
   context: { random: createDice(1), key: '' },
   stickTo: undefined,
   ...more,
@@ -35,13 +34,13 @@ test('one that is remembered but not available changes nothing', () => {
 test('a key that nobody remembers takes rendezvous order where replicas shall agree', () => {
   const equals = list.map(({ upstream }) => candidateOf(upstream.id))
   const context = { random: createDice(1), key: 'k' }
-  const agreed = orderOf(equals, rule({ strategy: strategies.random, hashesUnseenKeys: true, context }))
+  const agreed = orderOf(equals, rule({ strategy: strategies.random, context }))
   expect(idsOf(agreed)).toEqual(idsOf(rendezvous(equals, context)))
 })
 
 test('without a key the strategy chooses', () => {
   const equals = list.map(({ upstream }) => candidateOf(upstream.id))
-  const order = orderOf(equals, rule({ strategy: strategies.random, hashesUnseenKeys: true }))
+  const order = orderOf(equals, rule({ strategy: strategies.random }))
   const same = strategies.random(equals, { random: createDice(1), key: '' })
   expect(idsOf(order)).toEqual(idsOf(same))
 })
@@ -59,11 +58,8 @@ test('nobody is lost and tiers never mix, whoever is remembered', () => {
   const name = fc.constantFrom(...Object.values(strategies))
   fc.assert(
     fc.property(candidates, name, fc.nat(12), fc.integer(), (all, strategy, stuck, seed) => {
-      const context = { random: createDice(seed), key: 'k' }
-      const order = orderOf(
-        all,
-        rule({ strategy, hashesUnseenKeys: seed % 2 === 0, context, stickTo: `u${stuck}` }),
-      )
+      const context = { random: createDice(seed), key: seed % 2 === 0 ? 'k' : '' }
+      const order = orderOf(all, rule({ strategy, context, stickTo: `u${stuck}` }))
       expect(idsOf(order).toSorted()).toEqual(idsOf(all).toSorted())
       const tiers = order.map(({ upstream }) => upstream.priority)
       expect(tiers).toEqual(tiers.toSorted((a, b) => a - b))

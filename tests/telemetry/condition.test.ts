@@ -1,18 +1,22 @@
 import { expect, test } from 'vitest'
 import type { ScopeState } from '../../src/state/scope.ts'
-import { knownStates, upstreamGauges } from '../../src/telemetry/status.ts'
-import { createBed, failure, model, NOW } from './status-bed.ts'
+import { createMetrics } from '../../src/telemetry/metrics.ts'
+import { knownStates } from '../../src/telemetry/status.ts'
+import { createBed, failure, model } from './status-bed.ts'
 
-test('the gauges of an upstream agree with its status', async () => {
+test('what the metrics show of an upstream is a part of its status', () => {
   const bed = createBed([model('a'), model('b', { enabled: false }), model('c')])
   bed.ask(0, { outcome: failure({ cause: 'rate-limited', hintMs: 30_000 }) })
   bed.lease(2)
-  const stateOf = await knownStates(bed.upstreams, bed.store.snapshot)
-  expect(upstreamGauges(bed.upstreams, stateOf, NOW)).toEqual([
-    { name: 'a', inFlight: 0, available: false },
-    { name: 'b', inFlight: 0, available: false },
-    { name: 'c', inFlight: 1, available: true },
+  const status = bed.status()
+  expect(status.upstreams).toMatchObject([
+    { name: 'a', in_flight: 0, available: false },
+    { name: 'b', in_flight: 0, available: false },
+    { name: 'c', in_flight: 1, available: true },
   ])
+  const text = createMetrics().text(status)
+  expect(text).toContain('aiload_available{upstream="a"} 0\naiload_available{upstream="b"} 0\n')
+  expect(text).toContain('aiload_in_flight{upstream="c"} 1\n')
 })
 
 test('a store is asked once for every scope, and one that answers later is waited for', async () => {

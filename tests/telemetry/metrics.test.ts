@@ -5,7 +5,7 @@ import { createMetrics, type Gauges } from '../../src/telemetry/metrics.ts'
 import { attemptEvent, requestEvent } from './events.ts'
 import { parseExposition, type Sample } from './parse-exposition.ts'
 
-const quiet: Gauges = { version: '0.1.0', waiting: 0, upstreams: [] }
+const quiet: Gauges = { version: '0.1.0', queue: { waiting: 0 }, upstreams: [] }
 
 function samplesAfter(events: readonly GatewayEvent[], gauges: Gauges = quiet): Sample[] {
   const metrics = createMetrics()
@@ -26,8 +26,8 @@ test('before the first request the text is valid and says what there is', () => 
   const families = parseExposition(
     createMetrics().text({
       version: '0.1.0',
-      waiting: 2,
-      upstreams: [{ name: 'a', inFlight: 3, available: false }],
+      queue: { waiting: 2 },
+      upstreams: [{ name: 'a', in_flight: 3, available: false }],
     }),
   )
   const samples = [...families.values()].flatMap((family) => family.samples)
@@ -95,7 +95,7 @@ test('any name that an upstream may have comes back as it was', () => {
       (upstream) => {
         const samples = samplesAfter([attemptEvent({ upstream })], {
           ...quiet,
-          upstreams: [{ name: upstream, inFlight: 0, available: true }],
+          upstreams: [{ name: upstream, in_flight: 0, available: true }],
         })
         expect(valueOf(samples, 'aiload_attempts_total', { upstream, outcome: 'ok' })).toBe(1)
         expect(valueOf(samples, 'aiload_available', { upstream })).toBe(1)

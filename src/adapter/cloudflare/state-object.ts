@@ -1,14 +1,9 @@
-import {
-  createStateObject,
-  type RowKind,
-  type Rows,
-  type StateObject,
-} from '../../state/durable-object/object.ts'
+import { createStateObject, type RowKind, type Rows } from '../../state/durable-object/object.ts'
 import type { StateCall } from '../../state/durable-object/protocol.ts'
 
 /** The Durable Object: the state of all isolates, written to its SQLite storage. Nobody reaches it but the Worker. */
 export class AiloadState {
-  readonly #state: StateObject
+  readonly #state
 
   constructor({ storage }: { readonly storage: { readonly sql: SqlStorage } }) {
     this.#state = createStateObject({
