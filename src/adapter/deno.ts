@@ -3,11 +3,11 @@ import type { Fetch } from '../transport/fetch.ts'
 import { endOnSignal, openFileGateway } from './node/web-gateway.ts'
 
 /** What Deno can undo; brotli is not among what an upstream may send that was asked for `identity`. */
-const FORMATS: Readonly<Record<string, 'gzip' | 'deflate'>> = {
-  gzip: 'gzip',
-  'x-gzip': 'gzip',
-  deflate: 'deflate',
-}
+const FORMATS = new Map<string, 'gzip' | 'deflate'>([
+  ['gzip', 'gzip'],
+  ['x-gzip', 'gzip'],
+  ['deflate', 'deflate'],
+])
 
 /**
  * Deno's fetch, which leaves an answer coded when the request itself says what codings it takes, as ours do.
@@ -15,12 +15,11 @@ const FORMATS: Readonly<Record<string, 'gzip' | 'deflate'>> = {
  */
 const denoFetch: Fetch = async (url, init) => {
   const answer = await fetch(url, init)
-  const coding = answer.headers.get('content-encoding')?.trim().toLowerCase() ?? ''
-  const format = FORMATS[coding]
+  const format = FORMATS.get(answer.headers.get('content-encoding')?.trim().toLowerCase() ?? '')
   if (format === undefined || answer.body === null) return answer
   const headers = withoutCoding(headerBagOf(answer.headers))
-  const { status } = answer
-  return new Response(answer.body.pipeThrough(new DecompressionStream(format)), { status, headers })
+  const body = answer.body.pipeThrough(new DecompressionStream(format))
+  return new Response(body, { status: answer.status, headers })
 }
 
 /** What `deno serve` tells beside a request. */

@@ -31,11 +31,10 @@ import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 /** As in package.json; an edge has no file to read it from. */
 export const VERSION = '0.1.0'
 
+type CommonDeps = Pick<AppDeps, 'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8'>
+
 /** What a runtime brings along. */
-export interface GatewayPlatform extends Pick<
-  AppDeps,
-  'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8'
-> {
+export interface GatewayPlatform extends CommonDeps {
   readonly log: Report
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
   readonly look?: StateStore['snapshot']
@@ -51,10 +50,10 @@ export interface GatewayPlatform extends Pick<
 
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform) {
-  const { clock, store, log, look = store.snapshot, version = VERSION, pollSchedule } = platform
+  const { clock, store, look = store.snapshot, version = VERSION, pollSchedule } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
-  const report = fanOut([log, metrics.report, recent.report])
+  const report = fanOut([platform.log, metrics.report, recent.report])
   let runtimeConfig = createRuntimeConfig(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
@@ -84,19 +83,13 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     return statusOf({ runtimeConfig, version, startedAt, lastReload, stateOf, recent, ...moment })
   }
 
-  const { send, receive, toResponse, isUtf8 } = platform
   const app = createApp({
-    send,
-    store,
-    clock,
+    ...platform,
     random: Math.random,
     report,
     runtimeConfig: () => runtimeConfig,
     traffic: { credits: new Map(), budget: createRetryBudget(), queue },
-    receive,
-    toResponse,
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
-    isUtf8,
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
     metricsText: async () => metrics.text(await status()),

@@ -27,12 +27,8 @@ const RELAYED: Readonly<Record<string, Endpoint>> = {
   'audio/transcriptions': 'audio',
   'audio/translations': 'audio',
 }
-const MODELS: Route = {
-  path: 'models',
-  endpoint: undefined,
-  methods: ['GET', 'HEAD'],
-  passthroughMethods: [],
-}
+const READS = ['GET', 'HEAD']
+const MODELS: Route = { path: 'models', endpoint: undefined, methods: READS, passthroughMethods: [] }
 const ONE_MODEL: Route = { ...MODELS, path: '', passthroughMethods: ['DELETE'] }
 const ROUTES = new Map<string, Route>([[MODELS.path, MODELS]])
 for (const [path, endpoint] of Object.entries(RELAYED)) {

@@ -1,6 +1,5 @@
 /*
  * http: the only room that knows requests and responses. `app.ts` says which path does what; `/v1/` is split up here.
- * What a request means and where it goes is decided in the rooms below.
  *
  * context      one request on its way: its id, its CORS headers, and what wraps every route
  * deps         what the app is given, and the configuration made ready for requests

@@ -7,44 +7,31 @@ import type { ErrorCode } from '../errors.ts'
 
 /** What a cooldown or a learned limit applies to. */
 export type Scope =
-  /** One key with one model at one origin: the upstream itself. */
-  | 'upstream'
-  /** Everything called with this key. */
-  | 'key'
-  /** This upstream for the endpoint that was asked, such as `embeddings`. */
-  | 'endpoint'
-  /** The shared quotas that the upstream draws on; the upstream itself where it draws on none. */
-  | 'quota'
-  /** Nobody. */
-  | 'none'
+  | 'upstream' // one key with one model at one origin: the upstream itself
+  | 'key' // everything called with this key
+  | 'endpoint' // this upstream for the endpoint that was asked, such as `embeddings`
+  | 'quota' // the shared quotas that the upstream draws on; the upstream itself where it draws on none
+  | 'none' // nobody
 
 /**
  * Why something rests. The cause picks the back-off (see `state/circuit-breaker.ts`), what the operator reads and
  * which error a client gets when nothing is left.
  */
 export type Cause =
-  /** A limit that reopens within seconds or minutes. */
-  | 'rate-limited'
-  /** Too many at once, or a full queue at the vendor: clears within a second or so. */
-  | 'overloaded'
-  /** A day's quota, credits or a plan: reopens at a reset, or when somebody pays. */
-  | 'quota'
-  /** The key is refused. */
-  | 'auth'
-  /** The model, or this endpoint of it, does not exist there. */
-  | 'not-found'
-  /** Anything broken: connection, status 5xx, a bad answer. */
-  | 'failure'
+  | 'rate-limited' // a limit that reopens within seconds or minutes
+  | 'overloaded' // too many at once, or a full queue at the vendor: clears within a second or so
+  | 'quota' // a day's quota, credits or a plan: reopens at a reset, or when somebody pays
+  | 'auth' // the key is refused
+  | 'not-found' // the model, or this endpoint of it, does not exist there
+  | 'failure' // anything broken: connection, status 5xx, a bad answer
 
-/**
- * Whether the upstream may have done the work already, which decides how often we may try again.
- * - `not-sent`: certainly not;
- * - `refused`: it answered that it did not;
- * - `ambiguous`: it may have (capped and budgeted);
- * - `other-model`: it refused what another model may accept: one more try elsewhere;
- * - `client`: the request is at fault: its answer goes to the client as it is.
- */
-type FailureClass = 'not-sent' | 'refused' | 'ambiguous' | 'other-model' | 'client'
+/** Whether the upstream may have done the work already, which decides how often we may try again. */
+type FailureClass =
+  | 'not-sent' // certainly not
+  | 'refused' // it answered that it did not
+  | 'ambiguous' // it may have: capped and budgeted
+  | 'other-model' // it refused what another model may accept: one more try elsewhere
+  | 'client' // the request is at fault: its answer goes to the client as it is
 
 /** Something an upstream said about a counted limit, in its headers or its error. */
 export interface QuotaSignal {

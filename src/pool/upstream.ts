@@ -1,9 +1,6 @@
 /** One model at one endpoint called with one key. */
 export interface Upstream {
-  /**
-   * Who it is: a fingerprint of root URL, key and model. Name, weight and position are no part of it, so
-   * cooldowns, quotas and affinity survive an edit of the configuration.
-   */
+  /** A fingerprint of root URL, key and model alone: what is known of it survives an edit of its name or weight. */
   readonly id: string
   /** `hash01` of the id, for rendezvous hashing. */
   readonly rendezvousHash: number
@@ -100,13 +97,8 @@ export function uniqueNames(wished: readonly string[]): string[] {
   })
 }
 
-/** What a name is made of: the one of the configuration, else model and host, with the port if any. */
-interface NamedModel {
-  readonly name?: string
-  readonly model: string
-  readonly root: string
-  readonly apiKeys: readonly string[]
-}
+/** An entry of the configuration. Its name is its own, else model and host, with the port if any. */
+type NamedModel = Pick<Upstream, 'model' | 'root'> & { name?: string; readonly apiKeys: readonly string[] }
 
 /** The names of all upstreams of a configuration: for each entry one for each of its keys. */
 export const upstreamNames = (models: readonly NamedModel[]): string[] =>

@@ -108,10 +108,8 @@ export function createSecondText(textOf: (date: Date) => string): (ms: number) =
   let text = ''
   return (ms) => {
     const now = Math.floor(ms / 1000)
-    if (now !== second) {
-      second = now
-      text = textOf(new Date(now * 1000))
-    }
+    if (now !== second) text = textOf(new Date(now * 1000))
+    second = now
     return text
   }
 }

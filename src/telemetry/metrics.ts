@@ -22,22 +22,20 @@ export function createMetrics() {
   const firstByte = new Map<string, Histogram>()
   const tokens: Counts = new Map()
 
-  function countRequest(event: Extract<GatewayEvent, { kind: 'request' }>): void {
-    const endpoint = requests.has(event.endpoint) ? event.endpoint : OTHER
-    increment(requests, [endpoint, statusLabel(event.status)], 1)
-    observeIn(requestSeconds, endpoint, event.durationMs)
-    if (event.queuedMs > 0) observe(queueSeconds, event.queuedMs)
-    if (event.upstream === undefined) return
-    increment(tokens, [event.upstream, 'input'], event.inputTokens)
-    increment(tokens, [event.upstream, 'output'], event.outputTokens)
-  }
-
   return {
     report(event: GatewayEvent): void {
-      if (event.kind === 'request') countRequest(event)
-      if (event.kind !== 'attempt') return
-      increment(attempts, [event.upstream, event.outcome], 1)
-      if (event.firstByteMs !== undefined) observeIn(firstByte, event.upstream, event.firstByteMs)
+      if (event.kind === 'attempt') {
+        increment(attempts, [event.upstream, event.outcome], 1)
+        if (event.firstByteMs !== undefined) observeIn(firstByte, event.upstream, event.firstByteMs)
+      }
+      if (event.kind !== 'request') return
+      const endpoint = requests.has(event.endpoint) ? event.endpoint : OTHER
+      increment(requests, [endpoint, statusLabel(event.status)], 1)
+      observeIn(requestSeconds, endpoint, event.durationMs)
+      if (event.queuedMs > 0) observe(queueSeconds, event.queuedMs)
+      if (event.upstream === undefined) return
+      increment(tokens, [event.upstream, 'input'], event.inputTokens)
+      increment(tokens, [event.upstream, 'output'], event.outputTokens)
     },
     /**
      * Everything counted since the start, with the gauges of this moment, in the text format 0.0.4. A metric without

@@ -1,4 +1,4 @@
-import type { AttemptOutcome, GatewayEvent } from '../relay/deps.ts'
+import type { AttemptOutcome, AttemptRecord, GatewayEvent } from '../relay/deps.ts'
 
 const LAST_OUTCOMES = 20
 const FIRST_BYTES = 200
@@ -49,13 +49,8 @@ export function createRecent(wall: () => number) {
   }
 }
 
-/** One attempt, and when it ended: wall-clock epoch ms. */
-interface PastAttempt {
-  readonly at: number
-  readonly outcome: AttemptOutcome
-  readonly status: number | undefined
-  readonly durationMs: number
-}
+/** An attempt, and when it ended: wall-clock epoch ms. */
+type PastAttempt = Pick<AttemptRecord, 'outcome' | 'status' | 'durationMs'> & { readonly at: number }
 
 const createHistory = () => ({
   last: [] as PastAttempt[],

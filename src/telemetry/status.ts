@@ -15,31 +15,27 @@ import {
   type WindowName,
   type WindowState,
 } from '../state/rate-window.ts'
-import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from '../state/scope.ts'
+import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
 import type { StateStore } from '../state/store.ts'
 import type { Recent } from './recent.ts'
 
-/** All that is known of a gateway, at one moment. */
+/** All that is known of a gateway, at one moment. Wall-clock times are epoch ms. */
 export interface StatusTask {
   /** The configuration in force. */
   readonly runtimeConfig: { readonly config: Config; readonly pools: Pools }
   readonly version: string
-  /** When the process began to serve, wall-clock epoch ms. */
+  /** When the process began to serve, on the wall clock. */
   readonly startedAt: number
   /** Requests in the queue. */
   readonly waiting: number
   readonly isDraining: boolean
-  /**
-   * Undefined = none yet. `at`: wall-clock epoch ms; not `ok`: the new file was refused, for `problems` of a line each,
-   * and the last good configuration stays.
-   */
-  readonly lastReload:
-    | { readonly at: number; readonly ok: boolean; readonly problems: readonly string[] }
-    | undefined
+  /** Undefined before the first; not `ok` where the new file was refused, for `problems` of a line each. */
+  readonly lastReload: Reload | undefined
   readonly stateOf: StateOf
   readonly recent: Pick<Recent, 'of'>
   readonly at: Instant
 }
+type Reload = { readonly at: number; readonly ok: boolean; readonly problems: readonly string[] }
 
 export type GatewayStatus = ReturnType<typeof statusOf>
 export type UpstreamStatus = ReturnType<typeof upstreamStatus>
@@ -143,10 +139,13 @@ function windowStatuses(limitScope: LimitScope, stateOf: StateOf, at: Instant) {
     const status = countedStatus(state.windows[name], configuredLimit(limits, name), at)
     return status === undefined ? [] : [{ counts, window: spanOf(name), scope, ...status }]
   })
-  const atOnce = concurrencyStatus(state, limits?.concurrency, at)
-  return atOnce === undefined
-    ? counted
-    : [...counted, { counts: 'requests', window: 'at_once', scope, ...atOnce }]
+  const limit = concurrencyOf(state, limits?.concurrency, at.now)
+  if (limit === Infinity) return counted
+  const used = state.inFlight
+  const left = Math.max(0, limit - used)
+  const source = limit === limits?.concurrency ? 'configured' : 'learned'
+  const atOnce = { counts: 'requests', window: 'at_once', scope, used, limit, left, source, resets_at: null }
+  return [...counted, atOnce]
 }
 
 function countedStatus(window: WindowState | undefined, configured: number | undefined, at: Instant) {
@@ -171,14 +170,6 @@ function countedStatus(window: WindowState | undefined, configured: number | und
     /** When the window is as good as new; null when it is already. */
     resets_at: laterIso(isFromUpstream ? window?.leftUntil : window && emptyFrom(window), at),
   }
-}
-
-function concurrencyStatus(state: ScopeState, configured: number | undefined, at: Instant) {
-  const limit = concurrencyOf(state, configured, at.now)
-  if (limit === Infinity) return undefined
-  const used = state.inFlight
-  const source = limit === configured ? 'configured' : 'learned'
-  return { used, limit, left: Math.max(0, limit - used), source, resets_at: null }
 }
 
 /** Whose state a scope is, in a word: nothing of the fingerprints that name it in the store. */

@@ -60,10 +60,10 @@ const LETTER_E = 0x65
 /** The index behind the last blank line; 0 when there is none. */
 function endOfLastEvent(bytes: Uint8Array): number {
   for (let at = bytes.length - 1; at > 0; at--) {
-    if (bytes[at] !== LF && bytes[at] !== CR) continue
+    const last = bytes[at]
     const before = bytes[at - 1]
-    if (before === LF || (before === CR && bytes[at] === CR)) return at + 1
-    if (before === CR && bytes[at - 2] === LF) return at + 1
+    if (last !== LF && last !== CR) continue
+    if (before === LF || (before === CR && (last === CR || bytes[at - 2] === LF))) return at + 1
   }
   return 0
 }
