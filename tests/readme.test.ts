@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { readerOf } from '../src/lib/bytes.ts'
+import { instantOf } from '../src/lib/clock.ts'
 import { strategyNames } from '../src/pool/strategy.ts'
 import { TransportError, type UpstreamResponse } from '../src/transport/transport.ts'
 import { knownStates, reasonAgainst } from '../src/telemetry/status.ts'
@@ -120,7 +121,7 @@ async function restOf({ store, clock }: TestApp): Promise<number | undefined> {
   const { pools } = createRuntimeConfig(checked(configOf(['a.test'], inOrder)))
   const [upstream] = pools.upstreams
   const stateOf = await knownStates(pools.upstreams, store.snapshot)
-  const reason = reasonAgainst(upstream!.claims.chat, stateOf, { endpoint: 'chat', now: clock.now() })
+  const reason = reasonAgainst(upstream!.claims.chat, 'chat', { stateOf, at: instantOf(clock) })
   return reason && reason.until - clock.now()
 }
 

@@ -19,11 +19,9 @@ export interface AppDeps extends RelayDeps {
   readonly memory: BufferedBytes
   /** The runtime's own, where it has one. */
   readonly isUtf8?: IsUtf8 | undefined
-  /** A new request id. */
   readonly newId: () => string
   /** True from the first signal to end until the end. */
   readonly isDraining: () => boolean
-  /** The Prometheus text. */
   readonly metricsText: () => MaybePromise<string>
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>

@@ -8,10 +8,7 @@ import { headerBagOf, type HeaderBag } from '../lib/headers.ts'
 export interface IncomingRequest {
   /** Lower-case names. */
   readonly headers: HeaderBag
-  /**
-   * The request target as it stood on the wire, where the runtime still has it. A parsed URL is not that:
-   * it writes some bytes of a query otherwise (`'` as `%27`).
-   */
+  /** As it stood on the wire, where the runtime has that: a parsed URL writes some bytes otherwise (`'` as `%27`). */
   readonly target?: string | undefined
   /** The address at the other end of the connection; where the platform names the client, that one. */
   readonly peer: string
@@ -30,20 +27,15 @@ export interface IncomingRequest {
 /** Sees a chunk of a body on its way. */
 export type LookAtChunk = (chunk: Uint8Array) => void
 
-/** What one body may cost. */
+/** What one body may cost; `memory` counts the bytes of all that are held. */
 export interface BodyLimits {
   readonly maxBytes: number
-  /** Counts the bytes of all bodies that are held. */
   readonly memory: BufferedBytes
 }
 
 export type BufferedBytes = ReturnType<typeof createBufferedBytes>
 
-/**
- * The bytes of all buffered bodies together.
- *
- * @param cap asked at every step, since a reload may change it
- */
+/** The bytes of all buffered bodies together. `cap` is asked at every step, since a reload may change it. */
 export function createBufferedBytes(cap: () => number) {
   let held = 0
   return {
@@ -92,7 +84,7 @@ export function createBodyCollector(
     add(chunk: Uint8Array): void {
       if (chunk.length === 0) return
       checkSize(chunks.bytes + chunk.length)
-      if (!memory.reserve(chunk.length)) throw new GatewayError('overloaded', OVERLOADED, CLOSING_FOR_NOW)
+      if (!memory.reserve(chunk.length)) throw new GatewayError('overloaded', OVERLOADED, COME_BACK)
       chunks.push(chunk)
       look(chunk)
     },
@@ -107,7 +99,8 @@ export function createBodyCollector(
 }
 
 const CLOSING = { headers: { connection: 'close' } }
-const CLOSING_FOR_NOW = { headers: { 'retry-after': '1', connection: 'close' } }
+/** RFC 9110 §15.6.4: the client's next connection, in a second, may reach somebody who serves it. */
+export const COME_BACK = { headers: { connection: 'close', 'retry-after': '1' } }
 const OVERLOADED = 'Too many request bodies are being held at once; try again in a second.'
 
 /** RFC 9110 §15.5.9. */

@@ -13,16 +13,14 @@ import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
 import type { RequestContext } from './context.ts'
 import type { BodyLimits } from './incoming.ts'
 
+/** A relayed path in its plain spelling, and what it asks for. */
+type RelayedPath = Pick<RelayRequest, 'path' | 'endpoint'>
+
 /**
  * The flow of a relayed request, top to bottom: the body is read and its model found, the pool and the
  * affinity key follow from them, the relay chooses and tries, and its body goes to the client as it comes.
- *
- * @param relayed its path in its plain spelling, and what it asks for
  */
-export async function relayRoute(
-  context: RequestContext,
-  relayed: Pick<RelayRequest, 'path' | 'endpoint'>,
-): Promise<Response> {
+export async function relayRoute(context: RequestContext, relayed: RelayedPath): Promise<Response> {
   const { deps, runtimeConfig } = context
   const { body, size } = await receiveBody(context)
   return respond(context, size, () => {
@@ -75,11 +73,8 @@ async function respond(
 /** Longer than any model's name; what a client sends instead is not kept for the log. */
 const MAX_LOGGED_MODEL_LENGTH = 256
 
-function relayRequestOf(
-  context: RequestContext,
-  { path, endpoint }: Pick<RelayRequest, 'path' | 'endpoint'>,
-  body: ParsedBody,
-): RelayRequest {
+function relayRequestOf(context: RequestContext, relayed: RelayedPath, body: ParsedBody): RelayRequest {
+  const { path, endpoint } = relayed
   const { incoming, runtimeConfig, id, query, since, requestedModel } = context
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
@@ -155,23 +150,18 @@ function nobodyServes(upstreams: readonly Upstream[], requested: string, endpoin
 const DOTS = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\]|%2f|%5c)/i
 
 /** One attempt at one upstream with method, path, query and body as they came; its answer goes back as it is. */
-export async function passthroughRoute(
-  context: RequestContext,
-  { upstream, path }: { upstream: Upstream; path: string },
-): Promise<Response> {
+export async function passthroughRoute(context: RequestContext, upstream: Upstream, path: string) {
   const { deps, incoming, runtimeConfig, request, query, id, since } = context
   if (DOTS.test(path))
     throw new GatewayError('not_found', 'The path has dot segments, which are not passed on.')
   if (!upstream.enabled)
     throw new GatewayError('no_upstream', 'The upstream that this path is passed on to is disabled.')
-  const pieces = await incoming.readBody(bodyLimitsOf(context))
-  return respond(context, lengthOf(pieces), () => {
-    const { method } = request
+  const body = await incoming.readBody(bodyLimitsOf(context))
+  return respond(context, lengthOf(body), () => {
     const headers = forwardedHeaders(incoming.headers)
-    const { clientSignal } = incoming
     context.logged = true
     return passthrough(
-      { id, method, path, query, headers, body: pieces, clientSignal, since },
+      { id, method: request.method, path, query, headers, body, clientSignal: incoming.clientSignal, since },
       { upstream, settings: runtimeConfig.config.settings, traffic: deps.traffic, deps },
     )
   })

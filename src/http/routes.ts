@@ -13,13 +13,15 @@
  */
 import { GatewayError } from '../errors.ts'
 import { logRequest, type RequestContext } from './context.ts'
+import { COME_BACK } from './incoming.ts'
 import { decodedPath, OWN_PATHS, RELAYED_PATHS, routeOf } from './paths.ts'
 import { passthroughRoute, relayRoute, unknownModel } from './relay-route.ts'
 import { jsonResponse } from './response.ts'
 
 /** Everything below `/v1/`: relayed to a pool, answered here, or passed on to the one upstream that can mean it. */
 export function v1(context: RequestContext): Promise<Response> | Response {
-  if (context.deps.isDraining()) throw draining()
+  if (context.deps.isDraining())
+    throw new GatewayError('draining', 'This gateway is shutting down.', COME_BACK)
   const { method } = context.request
   const path = context.path.slice('/v1/'.length)
   if (path === '') throw notFound(context.path)
@@ -33,7 +35,7 @@ export function v1(context: RequestContext): Promise<Response> | Response {
     throw wrongMethod(method, ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'])
   const { passthroughUpstream: upstream } = context.runtimeConfig
   const isPassthrough = route?.passthroughMethods.includes(method) ?? true
-  if (isPassthrough && upstream !== undefined) return passthroughRoute(context, { upstream, path })
+  if (isPassthrough && upstream !== undefined) return passthroughRoute(context, upstream, path)
   if (route === undefined) throw unsupported(context.path)
   const further = upstream === undefined ? [] : route.passthroughMethods
   throw wrongMethod(method, [...route.methods, ...further])
@@ -67,13 +69,6 @@ function retrieveModel(context: RequestContext, path: string): Response {
 function found(context: RequestContext, body: object): Response {
   logRequest(context, { status: 200 })
   return jsonResponse(body, 200, context.ownHeaders)
-}
-
-/** RFC 9110 §15.6.4: the client's next connection reaches somebody who stays. */
-function draining(): GatewayError {
-  return new GatewayError('draining', 'This gateway is shutting down.', {
-    headers: { connection: 'close', 'retry-after': '1' },
-  })
 }
 
 function unsupported(path: string): GatewayError {

@@ -22,7 +22,8 @@ export function createJsonLines(wall: () => number): LogLines {
       if (event.model !== undefined) line += `,"model":${name(event.model)}`
       line += `,"status":${event.status}`
       if (event.code !== undefined) line += `,"code":${name(event.code)}`
-      line += `,"attempts":${attemptsText(event.attempts)}`
+      const attempts = event.attempts.slice(0, MOST_ATTEMPTS).map((attempt) => `{${attemptFields(attempt)}}`)
+      line += `,"attempts":[${attempts.join(',')}]`
       if (event.attempts.length > MOST_ATTEMPTS) line += `,"attempts_total":${event.attempts.length}`
       if (event.firstByteMs !== undefined) line += `,"first_byte_ms":${whole(event.firstByteMs)}`
       line += `,"ms":${whole(event.durationMs)},"stream":${event.stream},"queued_ms":${whole(event.queuedMs)}`
@@ -37,15 +38,6 @@ export function createJsonLines(wall: () => number): LogLines {
 }
 
 const name = (text: string): string => jsonText(text, NAME_LENGTH)
-
-function attemptsText(attempts: readonly AttemptRecord[]): string {
-  let text = ''
-  for (const [at, attempt] of attempts.entries()) {
-    if (at === MOST_ATTEMPTS) break
-    text += `${at === 0 ? '' : ','}{${attemptFields(attempt)}}`
-  }
-  return `[${text}]`
-}
 
 function attemptFields({ upstream, outcome, status, firstByteMs, durationMs }: AttemptRecord): string {
   let text = `"upstream":${name(upstream)},"outcome":"${outcome}"`

@@ -9,6 +9,7 @@
  * recent      the last attempts of every upstream
  * status      what `GET /admin/status` answers
  */
+import type { ServerConfig } from '../config/config.ts'
 import type { GatewayEvent, Report } from '../relay/deps.ts'
 
 /**
@@ -18,11 +19,7 @@ import type { GatewayEvent, Report } from '../relay/deps.ts'
  * @param write takes a line without its end; called on the hot path, so it only remembers it
  * @param level `debug` adds a line for each attempt, and the notices of that level
  */
-export function createLog(
-  write: (line: string) => void,
-  lines: LogLines,
-  level: 'release' | 'debug',
-): Report {
+export function createLog(write: (line: string) => void, lines: LogLines, level: LogMode): Report {
   const isDebug = level === 'debug'
   return (event) => {
     if (event.kind === 'request') write(lines.request(event, levelOf(event)))
@@ -38,6 +35,7 @@ function levelOf({ status, code }: RequestEvent): LogLevel {
   return status >= 500 || (status < 400 && code !== undefined) ? 'warn' : 'info'
 }
 
+type LogMode = ServerConfig['mode']
 /** How loud a line is. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 

@@ -35,6 +35,7 @@ export interface StatusTask {
   readonly recent: Pick<Recent, 'of'>
   readonly at: Instant
 }
+type KnownStates = Pick<StatusTask, 'stateOf' | 'at'>
 type Reload = { readonly at: number; readonly ok: boolean; readonly problems: readonly string[] }
 
 export type GatewayStatus = ReturnType<typeof statusOf>
@@ -59,7 +60,6 @@ export function statusOf(task: StatusTask) {
     queue: { waiting: task.waiting },
     /** True from the first signal to end. */
     draining: task.isDraining,
-    /** Null before the first reload. */
     last_reload: lastReload === undefined ? null : { ...lastReload, at: isoOf(lastReload.at) },
     /** In the order of the configuration, disabled ones too. */
     upstreams: runtimeConfig.pools.upstreams.map((upstream) => upstreamStatus(upstream, task)),
@@ -67,11 +67,12 @@ export function statusOf(task: StatusTask) {
 }
 
 /** One upstream as `/admin/status` shows it. Holds no part of its key. */
-function upstreamStatus(upstream: Upstream, { stateOf, recent, at }: StatusTask) {
+function upstreamStatus(upstream: Upstream, task: StatusTask) {
+  const { stateOf, recent, at } = task
   const { enabled } = upstream
   const main = mainEndpoint(upstream)
   const claim = upstream.claims[main]
-  const reason = enabled ? reasonAgainst(claim, stateOf, { endpoint: main, now: at.now }) : undefined
+  const reason = enabled ? reasonAgainst(claim, main, task) : undefined
   const why = enabled ? reason && whyText(reason) : 'disabled'
   const blocking = claim.draws.find(({ scope }) => scope === reason?.scope)
   const waitMs = (reason?.until ?? at.now) - at.now
@@ -98,10 +99,10 @@ function upstreamStatus(upstream: Upstream, { stateOf, recent, at }: StatusTask)
     /** The same as a duration in whole ms. */
     for_ms: waitMs > 0 && waitMs < Infinity ? Math.ceil(waitMs) : null,
     /** Endpoints that rest on their own, while others of the upstream may work. */
-    resting_endpoints: enabled ? restingEndpoints(upstream, stateOf, at) : [],
+    resting_endpoints: enabled ? restingEndpoints(upstream, task) : [],
     /** Requests under way, streams included. */
     in_flight: stateOf(claim.id)?.inFlight ?? 0,
-    windows: claim.draws.flatMap((limitScope) => windowStatuses(limitScope, stateOf, at)),
+    windows: claim.draws.flatMap((limitScope) => windowStatuses(limitScope, task)),
     /** Newest first; at most 20. `status` is null when it never answered. */
     last_outcomes: (past?.last ?? []).map(({ at, outcome, status, durationMs }) => ({
       at: isoOf(at),
@@ -118,17 +119,18 @@ function upstreamStatus(upstream: Upstream, { stateOf, recent, at }: StatusTask)
   }
 }
 
-function restingEndpoints({ endpoints, claims }: Upstream, stateOf: StateOf, at: Instant) {
+function restingEndpoints({ endpoints, claims }: Upstream, known: KnownStates) {
   return [...endpoints].flatMap((endpoint) => {
     const claim = claims[endpoint]
     const own = { ...claim, draws: claim.draws.filter(({ role }) => role === 'endpoint') }
-    const reason = reasonAgainst(own, stateOf, { endpoint, now: at.now })
-    return reason === undefined ? [] : [{ endpoint, why: whyText(reason), until: laterIso(reason.until, at) }]
+    const reason = reasonAgainst(own, endpoint, known)
+    if (reason === undefined) return []
+    return [{ endpoint, why: whyText(reason), until: laterIso(reason.until, known.at) }]
   })
 }
 
 /** The limits of one scope: the configured ones, those that only the upstream spoke of, and the requests at once. */
-function windowStatuses(limitScope: LimitScope, stateOf: StateOf, at: Instant) {
+function windowStatuses(limitScope: LimitScope, { stateOf, at }: KnownStates) {
   const { limits } = limitScope
   const state = stateOf(limitScope.scope) ?? UNKNOWN_SCOPE
   const scope = ownerOf(limitScope)
@@ -185,14 +187,10 @@ function mainEndpoint({ endpoints }: Upstream): Endpoint {
 }
 
 /** What keeps an enabled upstream from taking the smallest of requests now; undefined = nothing. */
-export function reasonAgainst(
-  claim: Claim,
-  stateOf: StateOf,
-  { endpoint, now }: { endpoint: Endpoint; now: number },
-): UnavailableReason | undefined {
+export function reasonAgainst(claim: Claim, endpoint: Endpoint, { stateOf, at }: KnownStates) {
   const inputTokens = TOKENLESS.has(endpoint) ? undefined : 1
   const ask = { inputTokens, outputTokens: 0, probeMs: 0, lastResort: false }
-  const availability = availabilityOf(claim, stateOf, { ask, now })
+  const availability = availabilityOf(claim, stateOf, { ask, now: at.now })
   return availability.free ? undefined : availability.reason
 }
 
@@ -213,15 +211,12 @@ function whyText({ cause, onRelease }: UnavailableReason): string {
 }
 
 /** Everything known of the upstreams on all their endpoints, with one question to the store. */
-export async function knownStates(
-  upstreams: readonly Upstream[],
-  snapshot: StateStore['snapshot'],
-): Promise<StateOf> {
+export async function knownStates(upstreams: readonly Upstream[], snapshot: StateStore['snapshot']) {
   const draws = upstreams.flatMap(({ claims }) => Object.values(claims).flatMap(({ draws }) => draws))
   const scopes = [...new Set(draws.map(({ scope }) => scope))]
   const states = await snapshot(scopes)
   const known = new Map(scopes.map((scope, at) => [scope, states[at]]))
-  return (scope) => known.get(scope)
+  return (scope: string) => known.get(scope)
 }
 
 /** A moment of the monotonic clock as a date that people read; null when it is over or none, such as never. */

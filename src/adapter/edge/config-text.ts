@@ -27,9 +27,7 @@ type Handler = (request: Request) => Response | Promise<Response>
 
 /**
  * What serves a configuration on a runtime that can write none back, or answers every request with what is wrong. To be
- * made inside the first request: before that, clocks may stand still.
- *
- * @param bring what this runtime adds
+ * made inside the first request: before that, clocks may stand still. `bring` makes what this runtime adds.
  */
 export function serveConfigText(
   given: EdgeConfigText,
