@@ -1,9 +1,9 @@
 /*
- * AILoad: one OpenAI-compatible endpoint in front of many. Here is its table of contents; the rooms that it stands on are
- * listed in CONTRIBUTING.md.
+ * AILoad: one OpenAI-compatible endpoint in front of many. This is its table of contents; CONTRIBUTING.md lists the rooms
+ * that it stands on.
  */
 import { Hono } from 'hono/tiny'
-import { requireToken } from './http/auth.ts'
+import { tokenError } from './http/auth.ts'
 import {
   preflight,
   respondToError,
@@ -24,7 +24,7 @@ export type App = Hono<{ Bindings: object }>
 export function createApp(deps: AppDeps): App {
   const app: App = new Hono({ getPath: routedPathOf })
   const publicRoute = (route: RouteHandler) => withContext(deps, route)
-  const authenticatedRoute = (route: RouteHandler) => publicRoute((context) => route(authenticated(context)))
+  const authenticatedRoute = (route: RouteHandler) => publicRoute((context) => route(requireToken(context)))
   const nothing: RouteHandler = ({ path }) => throwError(notFound(path))
   const notRead: RouteHandler = ({ request }) => throwError(wrongMethod(request.method, ['GET', 'HEAD']))
   const get = (path: string, guard: typeof publicRoute, route: RouteHandler): void =>
@@ -46,14 +46,15 @@ export function createApp(deps: AppDeps): App {
 }
 
 async function metrics(context: RequestContext): Promise<Response> {
-  if (!context.runtimeConfig.config.server.metricsPublic) authenticated(context)
+  if (!context.runtimeConfig.config.server.metricsPublic) requireToken(context)
   const headers = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', ...context.ownHeaders }
   return new Response(await context.deps.metricsText(), { headers })
 }
 
 /** The same context, when the request brings the token. */
-function authenticated(context: RequestContext): RequestContext {
-  requireToken(context.incoming.headers, context.runtimeConfig.isToken)
+function requireToken(context: RequestContext): RequestContext {
+  const error = tokenError(context.incoming.headers, context.runtimeConfig.isToken)
+  if (error !== undefined) throw error
   return context
 }
 

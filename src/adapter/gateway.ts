@@ -134,16 +134,15 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform) {
 const LONGEST_MS = 2 ** 31 - 1
 
 /**
- * The clock of any runtime: its start as epoch ms and the monotonic time since, so that setting the wall clock
- * moves nothing. On workerd to be made inside the first request: before that its clocks stand at 0.
- *
- * @param after calls a task later, where the runtime has a better way than a timer each
+ * The clock of any runtime: its start as epoch ms and the monotonic time since, so that setting the wall clock moves
+ * nothing. On workerd to be made inside the first request: before that its clocks stand at 0.
  */
 export function createClock(after: Clock['after'] = afterTimer): Clock {
   const origin = Date.now() - performance.now()
   return { now: () => origin + performance.now(), wall: () => Date.now(), after }
 }
 
+/** For runtimes that have no better way than a timer each. */
 function afterTimer(ms: number, task: () => void): () => void {
   const timer = setTimeout(task, Math.max(0, Math.min(ms, LONGEST_MS)))
   return () => clearTimeout(timer)

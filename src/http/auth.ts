@@ -9,35 +9,26 @@ const IS_ASCII = /^[\u0000-\u007f]*$/
 /** A right token in any of them is enough: SDKs fill some of them by themselves. */
 const TOKEN_HEADERS = ['authorization', 'x-api-key', 'api-key']
 
-/** The token of `Authorization: Bearer …`, `x-api-key` or `api-key`: whether the right one is among them. */
-export function checkToken(
+/** `invalid_api_key` for a request that does not show the token; the message never quotes what was given. */
+export function tokenError(
   headers: HeaderBag,
   isToken: (given: string) => boolean,
-): 'right' | 'wrong' | 'missing' {
-  let result: 'wrong' | 'missing' = 'missing'
+): GatewayError | undefined {
+  let what = 'No token was sent.'
   for (const name of TOKEN_HEADERS) {
     const value = headers[name]
     const isBearer = name === 'authorization'
     if (value === undefined || (isBearer && !BEARER.test(value))) continue
     const given = isBearer ? value.replace(BEARER, '').trim() : value
     // Runtimes read header bytes as Latin-1, and clients such as curl write them as UTF-8: either counts.
-    if (isToken(given) || (!IS_ASCII.test(given) && isToken(readAsUtf8(given)))) return 'right'
-    result = 'wrong'
+    if (isToken(given) || (!IS_ASCII.test(given) && isToken(readAsUtf8(given)))) return undefined
+    what = 'The token is wrong.'
   }
-  return result
-}
-
-/** @throws GatewayError `invalid_api_key`; the message never quotes what was given */
-export function requireToken(headers: HeaderBag, isToken: (given: string) => boolean): void {
-  const result = checkToken(headers, isToken)
-  if (result === 'right') return
-  const what = result === 'missing' ? 'No token was sent.' : 'The token is wrong.'
   const message = `${what} Send the gateway's auth_token as "Authorization: Bearer …".`
-  throw new GatewayError('invalid_api_key', message, { headers: { 'www-authenticate': 'Bearer' } })
+  return new GatewayError('invalid_api_key', message, { headers: { 'www-authenticate': 'Bearer' } })
 }
 
 function readAsUtf8(latin1: string): string {
-  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(
-    Uint8Array.from(latin1, (char) => char.charCodeAt(0)),
-  )
+  const bytes = Uint8Array.from(latin1, (char) => char.charCodeAt(0))
+  return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes)
 }

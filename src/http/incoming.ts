@@ -15,11 +15,9 @@ export interface IncomingRequest {
   /** Aborted when the client leaves before its answer is complete. */
   readonly clientSignal: AbortSignalLike
   /**
-   * Reads the whole body, counting while it reads, and gives it in pieces.
-   *
-   * @param look sees each chunk when it comes; throws nothing
-   * @throws GatewayError `request_too_large` as soon as the limit is passed, `request_timeout` after 30 s of
-   * silence, `overloaded` when all bodies together take too much memory
+   * Reads the whole body, in pieces; `look` sees each chunk when it comes and throws nothing. @throws
+   * `request_too_large` as soon as the limit is passed, `request_timeout` after 30 s of silence, `overloaded` when all
+   * bodies together take too much memory
    */
   readonly readBody: (limits: BodyLimits, look?: LookAtChunk) => Promise<readonly Uint8Array[]>
 }
@@ -61,9 +59,8 @@ export type Receive = (request: Request, env: unknown) => IncomingRequest
 export const BODY_IDLE_TIMEOUT_MS = 30_000
 
 /**
- * Gathers chunks of one body within its limits.
- *
- * @param declared the `content-length`, where one was sent: a body that is too large is refused at once
+ * Gathers chunks of one body within its limits. `declared` is the `content-length`: a body that is too large is refused
+ * at once.
  */
 export function createBodyCollector(
   { maxBytes, memory }: BodyLimits,

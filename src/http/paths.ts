@@ -38,10 +38,8 @@ for (const [path, endpoint] of Object.entries(RELAYED)) {
 }
 
 /**
- * The route of a path below `/v1/`; undefined for those that exist on one account only.
- *
- * An odd spelling (escapes, empty segments, a slash at the end) is the same route: else it would be passed through as it
- * is, and lead a lenient upstream past the choice of its model.
+ * The route of a path below `/v1/`; undefined for those that exist on one account only. An odd spelling (escapes, empty
+ * segments, a slash at the end) is the same route: passed through, it would get past the choice of the model.
  */
 export function routeOf(path: string): Route | undefined {
   return ROUTES.get(normalized(path)) ?? (path.startsWith('models/') ? ONE_MODEL : undefined)

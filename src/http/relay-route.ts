@@ -111,10 +111,8 @@ function addressOf({ incoming, runtimeConfig }: RequestContext): string {
 }
 
 /**
- * The pool that a request goes to; never an empty one.
- *
- * @throws GatewayError `model_not_found` for a name that nobody has, `unsupported_endpoint` where those who have it
- * do not serve the endpoint, `no_upstream` where those who do are disabled
+ * The pool that a request goes to, never an empty one. @throws `model_not_found` for a name that nobody has,
+ * `unsupported_endpoint` where those who have it do not serve the endpoint, `no_upstream` where those are disabled
  */
 function poolOf(pools: Pools, model: string, endpoint: Endpoint): Pool {
   const pool = pools.poolFor(model, endpoint)

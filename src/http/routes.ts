@@ -53,11 +53,7 @@ function listModels(context: RequestContext): Response {
   return found(context, { object: 'list', data })
 }
 
-/**
- * One model; upstream names are found too, although the list leaves them out.
- *
- * @throws GatewayError `model_not_found`
- */
+/** One model; upstream names are found too, although the list leaves them out. @throws `model_not_found` */
 function retrieveModel(context: RequestContext, path: string): Response {
   const { pools, config } = context.runtimeConfig
   const id = decodedPath(path.slice('models/'.length).replace(/\/+$/, ''))

@@ -1,10 +1,5 @@
 import type { ErrorCode } from '../errors.ts'
 
-/**
- * How one attempt ended, in the words that decide everything after it: whether another upstream is tried,
- * what rests and for how long, and what the client reads when nothing is left.
- */
-
 /** What a cooldown or a learned limit applies to. */
 export type Scope =
   | 'upstream' // one key with one model at one origin: the upstream itself

@@ -5,7 +5,7 @@
  * upstream  one model at one endpoint with one key: its name, and the scopes that a request to it draws on
  * pool      which upstreams a requested model name stands for
  * strategy  orderings: candidates in, the order in which they are tried out
- * outcome   how an attempt ended, in the words that decide what happens next
+ * outcome   how an attempt ended: whether another upstream is tried, what rests, what the client reads in the end
  */
 import type { Endpoint, Upstream } from './upstream.ts'
 
@@ -38,11 +38,9 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
     /** `auto`, the groups and the model names, each once, in the order of the configuration. */
     listedNames: listedNames as readonly string[],
     /**
-     * The pool of a requested name, or undefined when nobody has it.
-     *
-     * `auto` and the empty name are all upstreams that serve the endpoint; then come groups, model names
-     * and upstream names, in this order. A known name that nobody serves on this endpoint gives a pool
-     * without upstreams, so that the caller can tell the two apart.
+     * The pool of a requested name: for `auto` and the empty name all upstreams that serve the endpoint; then come
+     * groups, model names and upstream names, in this order. Undefined when nobody has that name; without upstreams
+     * when nobody who has it serves the endpoint.
      */
     poolFor(requestedModel: string, endpoint: Endpoint): Pool | undefined {
       const known = members.has(requestedModel)

@@ -28,10 +28,8 @@ interface PickContext {
 }
 
 /**
- * Puts the candidates in the order in which they are tried.
- *
- * Pure; returns every candidate exactly once, or the first `most` of them: the first is the pick, the rest its
- * fallbacks. Who is unavailable is not among them, so a dead upstream's share goes to all others by weight.
+ * Puts the candidates in the order in which they are tried: all of them, or the first `most`. Pure. Who is unavailable
+ * is not among them, so a dead upstream's share goes to all others by weight.
  */
 export type Strategy = (candidates: readonly Candidate[], context: PickContext) => Candidate[]
 
@@ -129,10 +127,8 @@ export interface OrderRule {
 }
 
 /**
- * The order of a request: tier after tier of `priority` (lowest number first), each in the order of the
- * strategy, with the remembered upstream of the affinity key in front of its own tier.
- *
- * A remembered upstream never jumps a tier: the cheaper tier is used again as soon as it can be.
+ * The order of a request: tier after tier of `priority` (lowest number first), each in the order of the strategy, with
+ * the remembered upstream of the affinity key first in its own tier: a cheaper one is used as soon as it can be.
  */
 export function orderOf(candidates: readonly Candidate[], rule: OrderRule): Candidate[] {
   const { context, stickTo } = rule
@@ -165,23 +161,29 @@ function tiersOf(candidates: readonly Candidate[]): readonly (readonly Candidate
 /**
  * The indices of the highest `scores`, the highest first; equal ones by `ties` (as many as scores), and by their order
  * where those are equal too. −∞ has a place, NaN has none to speak of.
- *
  * Keeps a short sorted list while it passes over all: where `most` is a few of many, next to nothing has to be moved,
  * and no branch is hard to foresee. To sort a thousand whole it would be the wrong way.
  */
 export function highest(scores: Float64Array, most: number, ties: Float64Array = scores): number[] {
-  function isAbove(one: number, other = -1): boolean {
-    const a = scores[one] ?? 0
-    const b = scores[other] ?? 0
-    return a === b ? (ties[one] ?? 0) > (ties[other] ?? 0) : a > b
-  }
+  const scored = { scores, ties }
   const best: number[] = []
   for (let index = 0; index < scores.length; index++) {
-    const isFull = best.length >= most
-    if (isFull && (most === 0 || !isAbove(index, best[most - 1]))) continue
-    let at = isFull ? most - 1 : best.length
-    for (; at > 0 && isAbove(index, best[at - 1]); at--) best[at] = best[at - 1] ?? 0
+    let at = best.length
+    if (at >= most) {
+      at -= 1
+      if (!isAbove(scored, index, best[at])) continue
+    }
+    for (; at > 0 && isAbove(scored, index, best[at - 1]); at--) best[at] = best[at - 1] ?? 0
     best[at] = index
   }
   return best
+}
+
+type Scored = { readonly scores: Float64Array; readonly ties: Float64Array }
+
+function isAbove({ scores, ties }: Scored, one: number, other: number | undefined): boolean {
+  if (other === undefined) return false
+  const a = scores[one] ?? 0
+  const b = scores[other] ?? 0
+  return a === b ? (ties[one] ?? 0) > (ties[other] ?? 0) : a > b
 }

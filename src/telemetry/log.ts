@@ -13,11 +13,9 @@ import type { ServerConfig } from '../config/config.ts'
 import type { GatewayEvent, Report } from '../relay/deps.ts'
 
 /**
- * A report that writes a line for each request and notice. Whatever a client sends, an event stays one line:
- * controls are escaped and long values cut. About 2 µs for a request in JSON (`bench/log.ts`).
- *
- * @param write takes a line without its end; called on the hot path, so it only remembers it
- * @param level `debug` adds a line for each attempt, and the notices of that level
+ * A report that writes a line for each request and notice; `debug` adds one for each attempt, and the notices of that
+ * level. Whatever a client sends, an event stays one line: controls are escaped and long values cut. About 2 µs for a
+ * request in JSON (`bench/log.ts`). `write` takes a line without its end; on the hot path, so it only remembers it.
  */
 export function createLog(write: (line: string) => void, lines: LogLines, level: LogMode): Report {
   const isDebug = level === 'debug'

@@ -95,7 +95,7 @@ function increment(to: Counts, [outer, inner]: readonly [string, string], amount
   counts.set(inner, (counts.get(inner) ?? 0) + amount)
 }
 
-/** Upper bounds in s, from a cache hit next door to an answer that takes ten minutes; the long end has each usual timeout. */
+/** Upper bounds in s: from a cache hit next door to an answer that takes ten minutes, with each usual timeout. */
 const BOUNDS = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600]
 
 /** Observations in each bucket alone, not cumulated; the last one is above all bounds. */

@@ -7,7 +7,7 @@ const BLAMELESS: ReadonlySet<AttemptOutcome> = new Set(['ok', 'aborted', 'client
 
 export type Recent = ReturnType<typeof createRecent>
 
-/** What every upstream did lately, and how often it was asked. Bounded: about 4 KB each. Times are of the wall clock. */
+/** What every upstream did lately, by the wall clock, and how often it was asked. Bounded: about 4 KB each. */
 export function createRecent(wall: () => number) {
   const histories = new Map<string, ReturnType<typeof createHistory>>()
   return {

@@ -9,11 +9,7 @@ import type { EdgePlatform } from '../gateway.ts'
 
 const NAMES = { text: 'AILOAD_CONFIG', token: 'AUTH_TOKEN', how: 'npx wrangler secret put NAME' }
 
-/**
- * A Worker's fetch handler. To be made inside its first request: before that, clocks stand still.
- *
- * @param defer registers work with the present request, which then outlives its answer (30 s at most)
- */
+/** A Worker's fetch handler. `defer` registers work with the present request, which then outlives it (30 s at most). */
 export function createWorker(env: WorkerEnv, defer: (work: Promise<unknown>) => void) {
   const given = { text: env.AILOAD_CONFIG, token: env.AUTH_TOKEN, env: textsOf(env), names: NAMES }
   return serveConfigText(given, (common) => ({

@@ -4,7 +4,7 @@ import { readPlainSource } from '../../config/plain-source.ts'
 import { problemLine, substitute, type Environment } from '../../config/problem.ts'
 import type { Source } from '../../config/source.ts'
 import { GatewayError } from '../../errors.ts'
-import { checkToken } from '../../http/auth.ts'
+import { tokenError } from '../../http/auth.ts'
 import { errorResponse } from '../../http/response.ts'
 import { secretMatcher } from '../../lib/hash.ts'
 import { headerBagOf } from '../../lib/headers.ts'
@@ -54,9 +54,7 @@ function openConfigText({ text = '', token = '', env, names }: EdgeConfigText): 
     const isToken = secretMatcher(ownToken === '' ? tokenIn(source, env) : ownToken)
     const toAll = `The configuration of this gateway is invalid. Send its token (${names.token}) to read the details.`
     const details = `The configuration is invalid:\n${loaded.problems.map(problemLine).join('\n')}`
-    return notConfigured(({ headers }) =>
-      checkToken(headerBagOf(headers), isToken) === 'right' ? details : toAll,
-    )
+    return notConfigured(({ headers }) => (tokenError(headerBagOf(headers), isToken) ? toAll : details))
   }
   const authToken = ownToken === '' ? loaded.config.authToken : ownToken
   if (authToken !== '') return { ...loaded.config, authToken }
