@@ -42,7 +42,7 @@ export function parseExposition(text: string): Map<string, Family> {
 }
 
 function sampleOf(line: string, { name, family }: { name: string; family: Family }): Sample {
-  const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/.exec(line)
+  const match = /^([a-zA-Z_:][\w:]*)(?:\{(.*)\})? (\S+)$/s.exec(line)
   if (match === null) throw new Error(`no sample: ${line}`)
   const [, own = '', inner = '', number = ''] = match
   const suffix = own.slice(name.length)
