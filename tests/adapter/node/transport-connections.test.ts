@@ -8,10 +8,28 @@ import { describe, expect, test } from 'vitest'
 import { createNodeTransport, type NodeTransport } from '../../../src/adapter/node/transport.ts'
 import type { UpstreamResponse } from '../../../src/transport/transport.ts'
 import { refusedUrl, startBlackhole } from '../../support/dead-ends.ts'
-import { answer, byConnection, close, createGate, raw, reset, stall } from '../../support/scripted-scenes.ts'
+import {
+  answer,
+  byConnection,
+  close,
+  createGate,
+  flood,
+  raw,
+  reset,
+  stall,
+} from '../../support/scripted-scenes.ts'
 import type { Exchange } from '../../support/scripted-upstream.ts'
 import { startStrayUpstream } from '../../support/stray-upstream.ts'
-import { asStream, createBed, failureOf, readAll, textOf, until } from '../../transport/bed.ts'
+import {
+  asStream,
+  createBed,
+  failureOf,
+  readAll,
+  settled,
+  streamOf,
+  textOf,
+  until,
+} from '../../transport/bed.ts'
 import { testCertificate } from '../../support/test-certificate.ts'
 
 let transport: NodeTransport
@@ -242,6 +260,17 @@ describe('over TLS', () => {
     })
     const response = await send(upstream, { ...asStream, body: [body.subarray(0, 10), body.subarray(10)] })
     expect((await readAll(response.body)).equals(body)).toBe(true)
+  })
+
+  test('a body that nobody reads stops the upstream, until somebody reads on', async () => {
+    const upstream = await start(flood(), { secure: true })
+    const response = await send(upstream, asStream)
+    const sent = await settled(() => upstream.bytesSent)
+    expect(sent).toBeLessThan(16 * 2 ** 20)
+    const reader = streamOf(response).getReader()
+    for (let read = 0; read < 2 * sent; read += (await reader.read()).value?.length ?? 0);
+    await until(() => upstream.bytesSent > sent)
+    await reader.cancel()
   })
 
   test('a certificate for another name is not trusted, and nothing is sent', async () => {
