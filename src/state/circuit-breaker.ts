@@ -2,8 +2,7 @@ import type { Cause } from '../pool/outcome.ts'
 
 /**
  * The circuit breaker of a scope that has failed: why and until when it is open (its cooldown, as operators read it).
- * No state = closed; after `openUntil` half-open, until a probe decides. Plain data; all times in ms on the monotonic
- * clock.
+ * No state = closed; after `openUntil` half-open, until a probe decides. Plain data, times in ms on the monotonic clock.
  */
 export interface CircuitBreakerState {
   readonly cause: Cause
@@ -41,8 +40,9 @@ const LAST_RESORT_PAUSE_MS = 10_000
 /** A failure as a circuit breaker sees it. */
 export interface BreakerFailure {
   readonly cause: Cause
-  readonly hintMs?: number
-  readonly unpaid?: true
+  /** How long the upstream asked us to stay away. */
+  readonly hintMs?: number | undefined
+  readonly unpaid?: boolean
   /** When the failed request was sent. */
   readonly sentAt: number
   /** Whether it was sent to find out if the cooldown is over: then it is news, whenever it was sent. */
@@ -69,9 +69,7 @@ export function recordFailure(
   const past = sameCause ? before.consecutiveBackoffs : 0
   const consecutiveBackoffs = hintMs === undefined && isNews ? past + 1 : past
   const restMs =
-    hintMs === undefined
-      ? backOffMs(cause, Math.max(1, consecutiveBackoffs), failure.random)
-      : clampHint(cause, hintMs)
+    hintMs === undefined ? backOffMs(cause, consecutiveBackoffs, failure.random) : clampHint(cause, hintMs)
   const openUntil = now + restMs
   if (before !== undefined && before.openUntil > openUntil) return before
   return {
@@ -84,16 +82,15 @@ export function recordFailure(
   }
 }
 
-function isAfter(
-  { openSince }: CircuitBreakerState,
-  { sentAt, role }: Pick<BreakerFailure, 'sentAt' | 'role'>,
-): boolean {
-  return role === 'probe' || sentAt > openSince
+/** Whether a request was sent after a breaker opened, or may at any rate tell of it. */
+function isAfter({ openSince }: CircuitBreakerState, sent: Pick<BreakerFailure, 'sentAt' | 'role'>): boolean {
+  return sent.role === 'probe' || sent.sentAt > openSince
 }
 
 function backOffMs(cause: Cause, consecutiveBackoffs: number, random: () => number): number {
   const { first, last } = BACK_OFF_MS[cause]
-  return Math.min(last, first * 2 ** Math.min(consecutiveBackoffs - 1, 30)) * (0.8 + 0.4 * random())
+  const doublings = Math.min(30, Math.max(0, consecutiveBackoffs - 1))
+  return Math.min(last, first * 2 ** doublings) * (0.8 + 0.4 * random())
 }
 
 function clampHint(cause: Cause, hintMs: number): number {
@@ -112,9 +109,9 @@ export function recordSuccess(
 /** Gives a lease the right to try alone. */
 export function startProbe(
   before: CircuitBreakerState,
-  probe: { lease: string; until: number; now: number },
+  { lease, until, now }: { lease: string; until: number; now: number },
 ): CircuitBreakerState {
-  return { ...before, probe: { lease: probe.lease, until: probe.until }, lastResortAt: probe.now }
+  return { ...before, probe: { lease, until }, lastResortAt: now }
 }
 
 /** Takes the right back, without a verdict. */
@@ -132,41 +129,40 @@ type Admission =
   | { readonly state: 'closed' | 'half-open' }
   | { readonly state: 'open'; readonly reason: BreakerReason }
 
+/** Why an open circuit breaker refuses; see `UnavailableReason`. */
+type BreakerReason = Pick<CircuitBreakerState, 'cause' | 'unpaid'> & { until: number; onRelease: boolean }
+
 const CLOSED: Admission = { state: 'closed' }
 const HALF_OPEN: Admission = { state: 'half-open' }
 
-/** Why an open circuit breaker refuses; see `UnavailableReason`. */
-interface BreakerReason {
-  readonly cause: Cause
-  readonly until: number
-  readonly onRelease: boolean
-  readonly unpaid?: true
-}
-
-/**
- * Open until `openUntil`; then half-open: one request at a time probes until it succeeds or fails. Closed without a
- * state.
- *
- * With `lastResort` a breaker that is open for failures is no obstacle, and one for the key, the model or missing
- * credits is none once in 10 seconds; one for a limit stays open.
- */
+/** Open until `openUntil`; then half-open: one request at a time probes until it succeeds or fails. Closed without a state. */
 export function admit(
   breaker: CircuitBreakerState | undefined,
-  ask: { now: number; lastResort: boolean },
+  { now, lastResort }: { now: number; lastResort: boolean },
 ): Admission {
   if (breaker === undefined) return CLOSED
   const { cause, openUntil, probe, unpaid } = breaker
-  const { now } = ask
-  const isProbed = probe !== undefined && probe.until > now
-  if (openUntil <= now && !isProbed) return HALF_OPEN
-  if (ask.lastResort && mayForce(breaker, now)) return HALF_OPEN
   const isCooling = openUntil > now
+  const isProbed = probe !== undefined && probe.until > now
+  if (!isCooling && !isProbed) return HALF_OPEN
+  if (lastResort && mayForce(breaker, now)) return HALF_OPEN
   const until = isCooling ? openUntil : (probe?.until ?? now)
   return { state: 'open', reason: { cause, until, onRelease: !isCooling, ...(unpaid && { unpaid }) } }
 }
 
-function mayForce({ cause, lastResortAt, unpaid }: CircuitBreakerState, now: number): boolean {
-  if (cause === 'failure') return true
-  if (cause !== 'auth' && cause !== 'not-found' && unpaid === undefined) return false
-  return now - (lastResortAt ?? -Infinity) >= LAST_RESORT_PAUSE_MS
+function mayForce(breaker: CircuitBreakerState, now: number): boolean {
+  const often = lastResortOf(breaker)
+  return often === 'sometimes'
+    ? now - (breaker.lastResortAt ?? -Infinity) >= LAST_RESORT_PAUSE_MS
+    : often === 'always'
+}
+
+/**
+ * Whether a reason may be overridden when nothing else is left: after failures always, for a key, a model or
+ * missing credits once in ten seconds, for a limit never.
+ */
+export function lastResortOf(reason: { cause: string; unpaid?: true }): 'always' | 'sometimes' | 'never' {
+  const { cause, unpaid } = reason
+  if (cause === 'failure') return 'always'
+  return cause === 'auth' || cause === 'not-found' || unpaid ? 'sometimes' : 'never'
 }

@@ -137,7 +137,7 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
     reportUsage: (usage) => remote.reportUsage(usage),
     recall: (key, at) => (now() < bypassUntil ? local.recall(key, at) : remote.recall(key, at)),
     remember(key, upstream, life) {
-      void local.remember(key, upstream, life)
+      local.remember(key, upstream, life)
       void remote.remember(key, upstream, life)
     },
   }

@@ -1,22 +1,21 @@
 import { SPAN_MS } from '../pool/outcome.ts'
 import type { Claim, LimitScope, Limits } from '../pool/upstream.ts'
 import {
-  CONFIGURABLE,
   configuredLimit,
   countsRequests,
   emptyFrom,
   forgottenOf,
   freeIn,
   limitOf,
-  spanOf,
-  type Mutable,
+  SPAN_OF,
+  windowNamesIn,
   type WindowName,
   type WindowState,
 } from './rate-window.ts'
 import { hasWindows, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 
 /** What the windows of a scope leave free, all of them together. */
-interface Headroom {
+export interface Headroom {
   /** Requests and tokens that fit into every window; Infinity without one, negative where too much is used. */
   readonly requests: number
   readonly tokens: number
@@ -30,16 +29,6 @@ interface Headroom {
   readonly until: number
 }
 
-interface CachedHeadroom extends Headroom {
-  readonly limits: Limits | undefined
-}
-
-/**
- * States are never changed but replaced, so what was worked out for one holds for as long as it is there.
- * Without this, the windows of a quota that a hundred upstreams share would be summed up for each of them.
- */
-const headroomCache = new WeakMap<ScopeState, CachedHeadroom>()
-
 /** Where nothing is counted. */
 const UNLIMITED: Headroom = {
   requests: Infinity,
@@ -48,6 +37,12 @@ const UNLIMITED: Headroom = {
   share: 1,
   until: Infinity,
 }
+
+/**
+ * States are never changed but replaced, so what was worked out for one holds for as long as it is there.
+ * Without this, the windows of a quota that a hundred upstreams share would be summed up for each of them.
+ */
+const headroomCache = new WeakMap<ScopeState, Headroom & { readonly limits: Limits | undefined }>()
 
 /** Looks at all windows of a scope at once. */
 export function headroomOf({ role, limits }: LimitScope, state: ScopeState, now: number): Headroom {
@@ -61,45 +56,22 @@ export function headroomOf({ role, limits }: LimitScope, state: ScopeState, now:
   return headroom
 }
 
-function computeHeadroom(limits: Limits | undefined, { windows }: ScopeState, now: number): CachedHeadroom {
-  const sum: Mutable<CachedHeadroom> = {
-    limits,
-    requests: Infinity,
-    tokens: Infinity,
-    requestShare: 1,
-    share: 1,
-    until: Infinity,
-  }
-  for (const { name, key } of CONFIGURABLE) {
-    const configured = limits?.[key]
-    if (configured !== undefined) addWindow(sum, name, { window: windows[name], configured, now })
-  }
-  for (const name of Object.keys(windows) as WindowName[]) {
-    const isNew = configuredLimit(limits, name) === undefined
-    if (isNew) addWindow(sum, name, { window: windows[name], configured: undefined, now })
+function computeHeadroom(limits: Limits | undefined, { windows }: ScopeState, now: number) {
+  const sum = { limits, requests: Infinity, tokens: Infinity, requestShare: 1, share: 1, until: Infinity }
+  for (const name of windowNamesIn(limits, windows)) {
+    const window = windows[name]
+    const limit = limitOf(window, configuredLimit(limits, name), now)
+    const free = freeIn(window, limit, now)
+    const share =
+      limit === undefined ? 1 : Math.max(0, Math.min(1, free / limit)) * minutesShare(name, window, now)
+    sum.share = Math.min(sum.share, share)
+    if (countsRequests(name)) {
+      sum.requests = Math.min(sum.requests, free)
+      sum.requestShare = Math.min(sum.requestShare, share)
+    } else sum.tokens = Math.min(sum.tokens, free)
+    sum.until = Math.min(sum.until, changesAt(window, now))
   }
   return sum
-}
-
-function addWindow(
-  sum: Mutable<CachedHeadroom>,
-  name: WindowName,
-  {
-    window,
-    configured,
-    now,
-  }: { window: WindowState | undefined; configured: number | undefined; now: number },
-): void {
-  const limit = limitOf(window, configured, now)
-  const free = freeIn(window, limit, now)
-  const share =
-    limit === undefined ? 1 : Math.max(0, Math.min(1, free / limit)) * minutesShare(name, window, now)
-  sum.share = Math.min(sum.share, share)
-  if (countsRequests(name)) {
-    sum.requests = Math.min(sum.requests, free)
-    sum.requestShare = Math.min(sum.requestShare, share)
-  } else sum.tokens = Math.min(sum.tokens, free)
-  sum.until = Math.min(sum.until, changesAt(window, now))
 }
 
 /**
@@ -111,7 +83,7 @@ function addWindow(
  * before that it counts in full.
  */
 function minutesShare(name: WindowName, window: WindowState | undefined, now: number): number {
-  const spanMs = SPAN_MS[spanOf(name)]
+  const spanMs = SPAN_MS[SPAN_OF[name]]
   if (spanMs <= SPAN_MS.minute) return 1
   const end = Math.max(window === undefined ? 0 : emptyFrom(window), window?.leftUntil ?? 0)
   return Math.min(1, SPAN_MS.minute / (end > now ? end - now : spanMs))
@@ -119,12 +91,12 @@ function minutesShare(name: WindowName, window: WindowState | undefined, now: nu
 
 function changesAt(window: WindowState | undefined, now: number): number {
   if (window === undefined) return Infinity
-  const { buckets, newest, leftUntil = 0, learnedUntil = 0 } = window
-  let next = (buckets[forgottenOf(buckets, now).places] ?? newest)?.until ?? Infinity
-  if (next <= now) next = Infinity
-  if (leftUntil > now) next = Math.min(next, leftUntil)
-  return learnedUntil > now ? Math.min(next, learnedUntil) : next
+  const { buckets, newest, leftUntil, learnedUntil } = window
+  const bucket = buckets[forgottenOf(buckets, now).places] ?? newest
+  return Math.min(ifAfter(now, bucket?.until), ifAfter(now, leftUntil), ifAfter(now, learnedUntil))
 }
+
+const ifAfter = (now: number, time = 0): number => (time > now ? time : Infinity)
 
 /** What is known of everything that a claim draws on. Replaced when any of it changes. */
 export interface ClaimSnapshot {
@@ -171,13 +143,14 @@ function computeClaimHeadroom(claim: Claim, states: ClaimSnapshot['states'], now
     share: 1,
     until: Infinity,
   }
-  for (let at = 0; at < states.length; at++) {
-    const limitScope = claim.draws[at]
-    const state = states[at]
-    if (limitScope === undefined || (state === undefined && limitScope.limits === undefined)) continue
-    const headroom = headroomOf(limitScope, state ?? UNKNOWN_SCOPE, now)
-    const free = freeConcurrency(limitScope, state)
-    sum.isPlain &&= free > 0 && (state === undefined || isPlain(state))
+  for (const [at, limitScope] of claim.draws.entries()) {
+    const { limits } = limitScope
+    const state = states[at] ?? UNKNOWN_SCOPE
+    if (state === UNKNOWN_SCOPE && limits === undefined) continue
+    const headroom = headroomOf(limitScope, state, now)
+    const free = limits?.concurrency === undefined ? 1 : 1 - state.inFlight / limits.concurrency
+    const isPlain = state.breaker === undefined && state.tooLarge === undefined
+    sum.isPlain &&= free > 0 && isPlain && state.learnedConcurrency === undefined
     sum.requests = Math.min(sum.requests, headroom.requests)
     sum.tokens = Math.min(sum.tokens, headroom.tokens)
     sum.requestShare = Math.min(sum.requestShare, headroom.requestShare, free)
@@ -185,13 +158,4 @@ function computeClaimHeadroom(claim: Claim, states: ClaimSnapshot['states'], now
     sum.until = Math.min(sum.until, headroom.until)
   }
   return sum
-}
-
-const isPlain = ({ breaker, tooLarge, learnedConcurrency }: ScopeState): boolean =>
-  breaker === undefined && tooLarge === undefined && learnedConcurrency === undefined
-
-/** Share of the configured number at once that is free; 1 without one. */
-function freeConcurrency({ limits }: LimitScope, state: ScopeState | undefined): number {
-  const most = limits?.concurrency
-  return most === undefined ? 1 : 1 - (state?.inFlight ?? 0) / most
 }

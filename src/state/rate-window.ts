@@ -1,10 +1,13 @@
 import type { Instant } from '../lib/clock.ts'
+import { midnightAfter } from '../lib/time.ts'
 import { type QuotaSignal, SPAN_MS } from '../pool/outcome.ts'
 import type { Limits } from '../pool/upstream.ts'
-import type { DayEnd } from './calendar.ts'
+
+type Counts = QuotaSignal['counts']
+type Span = QuotaSignal['window']
 
 /** A counted limit: what it counts, over which span. */
-export type WindowName = `${QuotaSignal['counts']}:${QuotaSignal['window']}`
+export type WindowName = `${Counts}:${Span}`
 
 /** An amount that an upstream has counted and forgets at `until` (ms, monotonic clock). */
 export interface Bucket {
@@ -39,25 +42,13 @@ export interface WindowState {
   readonly closedUntil: number | undefined
 }
 
-/** A window that has seen nothing. */
-export const EMPTY_WINDOW: WindowState = {
-  pending: 0,
-  counted: 0,
-  buckets: [],
-  newest: undefined,
-  learnedLimit: undefined,
-  learnedUntil: undefined,
-  left: undefined,
-  leftUntil: undefined,
-  leftAsOf: undefined,
-  closedUntil: undefined,
-}
-
 /** A copy that nobody else holds yet, and whose fields may therefore be set. */
 export type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
 
 /** A copy to be changed. Field by field: spreading takes engines ten times as long, and a request makes some twenty. */
-const mutableWindow = (window: WindowState): Mutable<WindowState> => ({
+const mutableWindow = (
+  window: Pick<WindowState, 'pending' | 'counted' | 'buckets'> & Partial<WindowState>,
+): Mutable<WindowState> => ({
   pending: window.pending,
   counted: window.counted,
   buckets: window.buckets,
@@ -70,64 +61,51 @@ const mutableWindow = (window: WindowState): Mutable<WindowState> => ({
   closedUntil: window.closedUntil,
 })
 
-/** Names are looked up: a key that is put together each time costs ten times as much. */
-const WINDOW_NAMES = {
-  requests: {
-    second: 'requests:second',
-    minute: 'requests:minute',
-    hour: 'requests:hour',
-    day: 'requests:day',
-    month: 'requests:month',
-  },
-  tokens: {
-    second: 'tokens:second',
-    minute: 'tokens:minute',
-    hour: 'tokens:hour',
-    day: 'tokens:day',
-    month: 'tokens:month',
-  },
-} as const satisfies Record<QuotaSignal['counts'], Record<QuotaSignal['window'], WindowName>>
+/** A window that has seen nothing. */
+export const EMPTY_WINDOW: WindowState = mutableWindow({ pending: 0, counted: 0, buckets: [] })
+
+const spans = Object.keys(SPAN_MS) as Span[]
+const namesOf = (counts: Counts): Record<Span, WindowName> =>
+  Object.fromEntries(spans.map((span) => [span, `${counts}:${span}`])) as Record<Span, WindowName>
+
+/** Names and spans are looked up: a name that is put together or taken apart each time costs ten times as much. */
+const WINDOW_NAMES = { requests: namesOf('requests'), tokens: namesOf('tokens') }
+export const SPAN_OF = Object.fromEntries(
+  Object.values(WINDOW_NAMES).flatMap((names) => spans.map((span) => [names[span], span])),
+) as Readonly<Record<WindowName, Span>>
 
 /** The name of the window that a signal speaks of. */
-export const windowNameOf = ({ counts, window }: Pick<QuotaSignal, 'counts' | 'window'>): WindowName =>
-  WINDOW_NAMES[counts][window]
+export const windowNameOf = ({ counts, window }: QuotaSignal): WindowName => WINDOW_NAMES[counts][window]
 
-const SPAN_OF: Readonly<Record<WindowName, QuotaSignal['window']>> = {
-  'requests:second': 'second',
-  'requests:minute': 'minute',
-  'requests:hour': 'hour',
-  'requests:day': 'day',
-  'requests:month': 'month',
-  'tokens:second': 'second',
-  'tokens:minute': 'minute',
-  'tokens:hour': 'hour',
-  'tokens:day': 'day',
-  'tokens:month': 'month',
-}
+/** Whether a window counts requests; else it counts tokens. */
+export const countsRequests = (name: WindowName): boolean => name[0] === 'r'
 
-/** The span of a window's name. */
-export const spanOf = (name: WindowName): QuotaSignal['window'] => SPAN_OF[name]
-
-/** The windows that a configuration can limit, and by which key. */
-export const CONFIGURABLE: readonly { readonly name: WindowName; readonly key: DayOrMinuteKey }[] = [
-  { name: 'requests:minute', key: 'rpm' },
-  { name: 'requests:day', key: 'rpd' },
-  { name: 'tokens:minute', key: 'tpm' },
-  { name: 'tokens:day', key: 'tpd' },
-]
-type DayOrMinuteKey = 'rpm' | 'rpd' | 'tpm' | 'tpd'
-
-const KEY_OF = new Map<WindowName, DayOrMinuteKey>(CONFIGURABLE.map(({ name, key }) => [name, key]))
+/** What one request takes from a window. */
+export const amountOf = (name: WindowName, tokens: number): number => (countsRequests(name) ? 1 : tokens)
 
 /** What the configuration says of a window; undefined = nothing. */
 export function configuredLimit(limits: Limits | undefined, name: WindowName): number | undefined {
-  const key = limits === undefined ? undefined : KEY_OF.get(name)
-  return key === undefined ? undefined : limits?.[key]
+  if (name === 'requests:minute') return limits?.rpm
+  if (name === 'requests:day') return limits?.rpd
+  if (name === 'tokens:minute') return limits?.tpm
+  return name === 'tokens:day' ? limits?.tpd : undefined
 }
 
-/** Whether a window counts requests; else it counts tokens. */
-export const countsRequests = (name: WindowName): boolean => name.charCodeAt(0) === LETTER_R
-const LETTER_R = 0x72
+const CONFIGURABLE: readonly WindowName[] = ['requests:minute', 'requests:day', 'tokens:minute', 'tokens:day']
+
+/** The windows of a scope: configured ones, then those that only the upstream spoke of. */
+export function windowNamesIn(
+  limits: Limits | undefined,
+  windows: Readonly<Partial<Record<WindowName, WindowState>>>,
+): WindowName[] {
+  const names: WindowName[] = []
+  for (const name of CONFIGURABLE) if (configuredLimit(limits, name) !== undefined) names.push(name)
+  for (const known in windows) {
+    const name = known as WindowName
+    if (configuredLimit(limits, name) === undefined) names.push(name)
+  }
+  return names
+}
 
 /** What counts against the limit now: pending and not yet forgotten. */
 export function usedOf(window: WindowState | undefined, now: number): number {
@@ -147,17 +125,16 @@ export const emptyFrom = ({ newest }: WindowState): number => newest?.until ?? 0
 export function limitOf(
   window: WindowState | undefined,
   configured: number | undefined,
-  now = 0,
+  now: number,
 ): number | undefined {
   const learned = window?.learnedLimit
   if (learned === undefined || (window?.learnedUntil ?? Infinity) <= now) return configured
-  return configured === undefined ? learned : Math.min(configured, learned)
+  return Math.min(configured ?? Infinity, learned)
 }
 
 /** What the upstream said is left, while its word holds. */
 export function budgetOf(window: WindowState | undefined, now: number): number | undefined {
-  if (window?.left === undefined || window.leftUntil === undefined) return undefined
-  return window.leftUntil > now ? window.left : undefined
+  return (window?.leftUntil ?? 0) > now ? window?.left : undefined
 }
 
 /** Buckets in a span: what a window forgets too late costs at most this share of it (0.4 %). */
@@ -171,36 +148,29 @@ export function reserve(window: WindowState | undefined, amount: number): Window
   return next
 }
 
-/** Releases what was never sent. */
-export function release(window: WindowState, amount: number): WindowState {
-  return reserve(window, -Math.min(amount, window.pending))
-}
-
-/** A reserved amount that turns out to be counted. */
-interface ReservedAmount {
-  readonly reserved: number
-  /** What the upstream counts in truth; 0 = nothing. */
-  readonly actual: number
-  /** When the upstream forgets it. */
-  readonly until: number
-  readonly now: number
-  /** When the request was sent. */
-  readonly sentAt: number
+/** When days end, as far as a window is concerned. */
+interface DayRule {
+  readonly at: Instant
+  /** Of the configuration; undefined where it says nothing of this scope. */
+  readonly dayResets: string | undefined
+  readonly dayEndsAt: DayEnd
 }
 
 /**
- * Moves a reserved amount from pending to counted.
+ * Moves a reserved amount from pending to counted; `actual` is what the upstream counts in truth, 0 = nothing.
  *
  * What is left by the upstream's word is corrected by the difference, unless that word came after the
  * request: then it may know of it already.
  */
 export function countReserved(
   window: WindowState,
-  { reserved, actual, until, now, sentAt }: ReservedAmount,
+  name: WindowName,
+  amounts: DayRule & { reserved: number; actual: number; sentAt: number },
 ): WindowState {
+  const { reserved, actual, sentAt, at } = amounts
   const next = mutableWindow(window)
   next.pending = Math.max(0, window.pending - reserved)
-  if (actual > 0) addBucket(next, { amount: actual, until }, now)
+  if (actual > 0) addBucket(next, { amount: actual, until: forgottenAt(window, name, amounts) }, at.now)
   const wasTaken = (window.leftAsOf ?? Infinity) < sentAt
   if (next.left !== undefined && wasTaken && reserved > 0) next.left += reserved - actual
   return next
@@ -229,30 +199,42 @@ function insert(buckets: Bucket[], bucket: Bucket): void {
   else buckets.splice(at, 0, bucket)
 }
 
-/** When days end, as far as a window is concerned. */
-interface DayRule {
-  readonly at: Instant
-  /** Of the configuration; undefined where it says nothing of this scope. */
-  readonly dayResets: string | undefined
-  readonly dayEndsAt: DayEnd
-}
-
 /**
  * When the upstream forgets what it counts now.
  *
  * Rounded up: to the grain of the span, or to the second where a calendar day ends, so that the jitter
  * between the two clocks does not make a bucket for every request.
  */
-export function forgottenAt(name: WindowName, window: WindowState | undefined, rule: DayRule): number {
-  const { at, dayResets, dayEndsAt } = rule
-  const span = spanOf(name)
+function forgottenAt(window: WindowState, name: WindowName, { at, dayResets, dayEndsAt }: DayRule): number {
+  const span = SPAN_OF[name]
   if (span === 'day' && dayResets !== undefined && dayResets !== 'rolling') {
     return Math.ceil(dayEndsAt(dayResets, at) / 1000) * 1000
   }
   const grain = SPAN_MS[span] / GRAIN
-  const observedReset = span === 'day' && dayResets === undefined ? (window?.leftUntil ?? 0) : 0
+  const observedReset = span === 'day' && dayResets === undefined ? (window.leftUntil ?? 0) : 0
   const end = observedReset > at.now ? observedReset : at.now + SPAN_MS[span]
   return Math.ceil(end / grain) * grain
+}
+
+/**
+ * When the present day ends, on the monotonic clock.
+ *
+ * @param zone `UTC`, an IANA zone (daylight saving included), or `rolling`, which is 24 hours from now
+ */
+export type DayEnd = (zone: string, at: Instant) => number
+
+/** A calendar that remembers the ends it has found: finding one costs tens of µs, and it is asked for every request. */
+export function createCalendar(): DayEnd {
+  const days = new Map<string, { from: number; end: number }>()
+  return (zone, { now, wall }) => {
+    if (zone === 'rolling') return now + SPAN_MS.day
+    let day = days.get(zone)
+    if (day === undefined || wall < day.from || wall >= day.end) {
+      day = { from: wall, end: midnightAfter(zone, wall) }
+      days.set(zone, day)
+    }
+    return now + (day.end - wall)
+  }
 }
 
 /**
@@ -266,37 +248,32 @@ export function freeIn(window: WindowState | undefined, limit: number | undefine
   return budget === undefined || byCount < budget ? byCount : budget
 }
 
-/** What a request asks of a window. */
+/** What a request asks of a window, and the limit in force; Infinity = none. */
 interface Demand {
+  readonly name: WindowName
   readonly amount: number
-  /** The limit in force, if any. */
-  readonly limit: number | undefined
+  readonly limit: number
   readonly now: number
-  /** The span of the window: what is under way will be counted, and is forgotten that long after. */
-  readonly spanMs: number
 }
 
-/** When a window that is full opens again. */
-interface WindowOpening {
-  /** Ms on the monotonic clock; Infinity = never, since the amount is larger than the limit. */
-  readonly until: number
-  /** Whether the end of another request may open it earlier: it may have used less than it reserved. */
-  readonly onRelease: boolean
-}
-
-/** When an amount that does not fit now will. */
-export function windowOpensAt(window: WindowState, demand: Demand): WindowOpening {
-  const { amount, limit, now } = demand
+/**
+ * When an amount that does not fit now will: ms on the monotonic clock, Infinity = never, since it is larger than the
+ * limit. `onRelease`: the end of another request may open the window earlier, since it may have used fewer tokens than
+ * it reserved; a request under way will be counted.
+ */
+export function windowOpensAt(window: WindowState, demand: Demand): { until: number; onRelease: boolean } {
+  const { name, amount, limit, now } = demand
   const budget = budgetOf(window, now)
   const byBudget = budget !== undefined && budget < amount ? (window.leftUntil ?? now) : now
-  const until = Math.max(fitsFrom(window, demand), byBudget)
   const isClosed = (window.closedUntil ?? 0) > now
-  const isFull = limit !== undefined && countedOf(window, now) + amount > limit
-  return { until, onRelease: window.pending > 0 && !isClosed && !isFull }
+  const isFull = countedOf(window, now) + amount > limit
+  return {
+    until: Math.max(fitsFrom(window, demand), byBudget),
+    onRelease: !countsRequests(name) && window.pending > 0 && !isClosed && !isFull,
+  }
 }
 
-function fitsFrom(window: WindowState, { amount, limit, now, spanMs }: Demand): number {
-  if (limit === undefined) return now
+function fitsFrom(window: WindowState, { name, amount, limit, now }: Demand): number {
   if (amount > limit) return Infinity
   let excess = usedOf(window, now) + amount - limit
   if (excess <= 0) return now
@@ -306,7 +283,8 @@ function fitsFrom(window: WindowState, { amount, limit, now, spanMs }: Demand): 
     if (excess <= 0) return bucket.until
   }
   if (window.newest !== undefined && excess <= window.newest.amount) return window.newest.until
-  return now + spanMs
+  // What is under way will be counted, and is forgotten a span after that.
+  return now + SPAN_MS[SPAN_OF[name]]
 }
 
 /** A word of the upstream about a window, and what it can't have known. */
@@ -319,7 +297,7 @@ interface ObservedSignal extends DayRule {
 }
 
 /** How long a limit is believed that is not named again. */
-const LEARNED_MS = 86_400_000
+const LEARNED_MS = SPAN_MS.day
 
 /**
  * Takes in what the upstream said.
@@ -328,26 +306,25 @@ const LEARNED_MS = 86_400_000
  * a budget, less what others have under way, since the answer may not hold their cost yet. An answer to
  * an earlier question than the one already heard tells nothing new.
  */
-export function applyQuotaSignal(window: WindowState | undefined, observed: ObservedSignal): WindowState {
+export function applyQuotaSignal(window: WindowState, observed: ObservedSignal): WindowState {
   const { signal, at, askedAt } = observed
-  const base = window ?? EMPTY_WINDOW
-  const next = mutableWindow(base)
+  const next = mutableWindow(window)
   if (signal.limit !== undefined) {
     next.learnedLimit = signal.limit
     next.learnedUntil = at.now + LEARNED_MS
   }
   if (signal.remaining === undefined) return next
   const resetAt = at.now + (signal.resetMs ?? defaultResetMs(observed))
-  const closedUntil = base.closedUntil ?? 0
+  const closedUntil = window.closedUntil ?? 0
   if (signal.remaining === 0) {
     next.left = 0
     next.closedUntil = next.leftUntil = Math.max(closedUntil, resetAt)
-    next.leftAsOf = Math.max(base.leftAsOf ?? 0, askedAt)
+    next.leftAsOf = Math.max(window.leftAsOf ?? 0, askedAt)
     return next
   }
-  const isOlder = budgetOf(base, at.now) !== undefined && (base.leftAsOf ?? 0) > askedAt
+  const isOlder = budgetOf(window, at.now) !== undefined && (window.leftAsOf ?? 0) > askedAt
   if (isOlder || closedUntil > at.now) return next
-  const others = Math.max(0, base.pending - observed.own)
+  const others = Math.max(0, window.pending - observed.own)
   next.left = signal.remaining - others
   next.leftUntil = resetAt
   next.leftAsOf = askedAt
@@ -381,10 +358,10 @@ const forgottenCache = new WeakMap<readonly Bucket[], Forgotten>()
  * at each choice. A moment before that of an earlier look costs a walk from the start.
  */
 export function forgottenOf(buckets: readonly Bucket[], now: number): Forgotten {
-  const first = buckets[0]
-  if (first === undefined || first.until > now) return NONE_FORGOTTEN
+  if (!hasRunOut(buckets[0], now)) return NONE_FORGOTTEN
   const isLong = buckets.length > WORTH_KNOWING
-  const before = isLong ? lastLook(buckets, now) : NONE_FORGOTTEN
+  const last = isLong ? forgottenCache.get(buckets) : undefined
+  const before = last !== undefined && hasRunOut(buckets[last.places - 1], now) ? last : NONE_FORGOTTEN
   let { places, amount } = before
   for (let bucket = buckets[places]; bucket !== undefined && bucket.until <= now; bucket = buckets[places]) {
     amount += bucket.amount
@@ -396,8 +373,5 @@ export function forgottenOf(buckets: readonly Bucket[], now: number): Forgotten 
   return forgotten
 }
 
-function lastLook(buckets: readonly Bucket[], now: number): Forgotten {
-  const last = forgottenCache.get(buckets)
-  const newest = last && buckets[last.places - 1]
-  return last === undefined || newest === undefined || newest.until > now ? NONE_FORGOTTEN : last
-}
+const hasRunOut = (bucket: Bucket | undefined, now: number): boolean =>
+  bucket !== undefined && bucket.until <= now

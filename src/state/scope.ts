@@ -1,10 +1,7 @@
 import type { CircuitBreakerState } from './circuit-breaker.ts'
 import type { Mutable, WindowName, WindowState } from './rate-window.ts'
 
-/**
- * Everything remembered of one scope: an upstream, a key, an endpoint, an origin or a shared quota. Plain data;
- * every field is always there, so that all states have one shape.
- */
+/** Everything remembered of one scope. Plain data; every field is always there, so that all states have one shape. */
 export interface ScopeState {
   readonly breaker: CircuitBreakerState | undefined
   /** Requests under way, streams included. */
@@ -28,23 +25,11 @@ export interface ScopeState {
   readonly touched: number
 }
 
-/** A scope of which nothing is known: free. */
-export const UNKNOWN_SCOPE: ScopeState = {
-  breaker: undefined,
-  inFlight: 0,
-  unanswered: 0,
-  reserved: 0,
-  windows: {},
-  learnedConcurrency: undefined,
-  tooLarge: undefined,
-  latency: undefined,
-  meanOutput: undefined,
-  limitedKeys: undefined,
-  touched: 0,
-}
-
 /** A copy to be changed; see `mutableWindow`. */
-export const mutableCopyOf = (state: ScopeState): Mutable<ScopeState> => ({
+export const mutableCopyOf = (
+  state: Pick<ScopeState, 'inFlight' | 'unanswered' | 'reserved' | 'windows' | 'touched'> &
+    Partial<ScopeState>,
+): Mutable<ScopeState> => ({
   breaker: state.breaker,
   inFlight: state.inFlight,
   unanswered: state.unanswered,
@@ -58,6 +43,15 @@ export const mutableCopyOf = (state: ScopeState): Mutable<ScopeState> => ({
   touched: state.touched,
 })
 
+/** A scope of which nothing is known: free. */
+export const UNKNOWN_SCOPE: ScopeState = mutableCopyOf({
+  inFlight: 0,
+  unanswered: 0,
+  reserved: 0,
+  windows: {},
+  touched: 0,
+})
+
 /** Whether anything is counted there. */
 export function hasWindows({ windows }: ScopeState): boolean {
   // oxlint-disable-next-line no-unreachable-loop
@@ -69,21 +63,15 @@ export function hasWindows({ windows }: ScopeState): boolean {
 const CONCURRENCY_RECOVERY_MS = 60_000
 
 /** The concurrency limit in force: the tighter of the configured and the learned one. */
-export function concurrencyOf(state: ScopeState, configured: number | undefined, now: number): number {
-  const { learnedConcurrency } = state
-  if (learnedConcurrency === undefined) return configured ?? Infinity
-  const learned =
-    learnedConcurrency.limit + Math.floor((now - learnedConcurrency.since) / CONCURRENCY_RECOVERY_MS)
-  return Math.min(configured ?? Infinity, learned)
+export function concurrencyOf(state: ScopeState, configured = Infinity, now: number): number {
+  const learned = state.learnedConcurrency
+  if (learned === undefined) return configured
+  return Math.min(configured, learned.limit + Math.floor((now - learned.since) / CONCURRENCY_RECOVERY_MS))
 }
 
-/**
- * Lowers the concurrency limit below what was under way when the upstream refused.
- *
- * @param inFlight with the refused request itself
- */
-export function lowerLearnedConcurrency(state: Mutable<ScopeState>, inFlight: number, now: number): void {
-  const limit = Math.max(1, Math.min(inFlight, concurrencyOf(state, undefined, now)) - 1)
+/** Lowers the concurrency limit below what was under way when the upstream refused a request, which has just left the count. */
+export function lowerLearnedConcurrency(state: Mutable<ScopeState>, now: number): void {
+  const limit = Math.max(1, Math.min(state.inFlight, concurrencyOf(state, undefined, now) - 1))
   state.learnedConcurrency = { limit, since: now }
 }
 
@@ -92,32 +80,19 @@ const LATENCY_MEMORY_MS = 10_000
 
 /** A slower answer counts in full at once, quicker ones sink in over ten seconds (peak EWMA, as in finagle). */
 export function recordLatency(state: Mutable<ScopeState>, ms: number, now: number): void {
-  const before = state.latency
-  const keep =
-    before === undefined || ms >= before.ms
-      ? 0
-      : Math.exp(-Math.max(0, now - before.since) / LATENCY_MEMORY_MS)
-  state.latency = { ms: (before?.ms ?? 0) * keep + ms * (1 - keep), since: now }
+  const { ms: before, since } = state.latency ?? { ms: 0, since: now }
+  const keep = ms >= before ? 0 : Math.exp(-Math.max(0, now - since) / LATENCY_MEMORY_MS)
+  state.latency = { ms: before * keep + ms * (1 - keep), since: now }
 }
 
 /**
- * The latency to choose by, ms; 0 = not measured.
- *
- * It fades while nobody asks the upstream: a slow moment would else keep it from ever being measured again.
+ * The latency to choose by, ms; 0 = not measured. It fades while nobody asks the upstream: a slow moment would else
+ * keep it from ever being measured again.
  */
 export function latencyOf(state: ScopeState | undefined, now: number): number {
-  const latency = state?.latency
-  if (state === undefined || latency === undefined) return 0
-  if (state.inFlight > 0) return latency.ms
-  return latency.ms * Math.exp((latency.since - now) / LATENCY_MEMORY_MS)
-}
-
-/** Output tokens that are reserved before anything was measured. */
-const FIRST_GUESS_TOKENS = 512
-
-/** What to reserve for a request that names no maximum. */
-export function expectedOutput(state: ScopeState | undefined): number {
-  return state?.meanOutput ?? FIRST_GUESS_TOKENS
+  if (state?.latency === undefined) return 0
+  const { ms, since } = state.latency
+  return state.inFlight > 0 ? ms : ms * Math.exp((since - now) / LATENCY_MEMORY_MS)
 }
 
 /** Moves the running mean by an eighth of the difference. */
@@ -129,6 +104,5 @@ export function recordOutput(state: Mutable<ScopeState>, tokens: number): void {
 /** Whether a state holds anything that should outlive its process. */
 export function isWorthKeeping(state: ScopeState | undefined): boolean {
   if (state === undefined) return false
-  if (state.breaker !== undefined || state.tooLarge !== undefined) return true
-  return hasWindows(state)
+  return state.breaker !== undefined || state.tooLarge !== undefined || hasWindows(state)
 }

@@ -5,10 +5,9 @@
  * store            the contract of a store, and the lease: the right to send one request
  * scope            everything that is remembered of one scope
  * circuit-breaker  cooldowns after a 429, a refused key or a failure: back-off, and the probe that ends one (half-open)
- * rate-window      rate limit windows: what was counted, what is left, when it opens again
+ * rate-window      rate limit windows: what was counted, what is left, when it opens again; when days end
  * headroom         what all windows leave free together
  * availability     whether an upstream may take a request now, and if not, why
- * calendar         when days end
  * transitions      how a lease is taken, confirmed and settled, and what that changes
  * memory           the store in this process
  * snapshot         what outlives a process
@@ -84,17 +83,6 @@ export interface StateStore {
   recall(key: string, at: Instant): MaybePromise<string | null | undefined>
   /** Remembers who served a key, for `ttlMs` from now. */
   remember(key: string, upstream: string, life: { ttlMs: number; at: Instant }): MaybePromise<void>
-}
-
-/** A lease as the store keeps it. Plain data. */
-export interface LeaseRecord {
-  readonly lease: Lease
-  /** Scopes in which it counts as under way. */
-  readonly counted: readonly string[]
-  /** Scopes that it probes. */
-  readonly probing: readonly string[]
-  /** The answer has begun: requests are counted, probes have ended. */
-  readonly confirmed: boolean
 }
 
 /** A request that was sent by the leave of another store, told when it is over. Plain data. */

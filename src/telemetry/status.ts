@@ -5,14 +5,13 @@ import type { Claim, Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
 import { availabilityOf, type StateOf, type UnavailableReason } from '../state/availability.ts'
 import {
   budgetOf,
-  CONFIGURABLE,
   configuredLimit,
   countsRequests,
   emptyFrom,
   limitOf,
-  spanOf,
+  SPAN_OF,
   usedOf,
-  type WindowName,
+  windowNamesIn,
   type WindowState,
 } from '../state/rate-window.ts'
 import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
@@ -134,12 +133,10 @@ function windowStatuses(limitScope: LimitScope, { stateOf, at }: KnownStates) {
   const { limits } = limitScope
   const state = stateOf(limitScope.scope) ?? UNKNOWN_SCOPE
   const scope = ownerOf(limitScope)
-  const configured = CONFIGURABLE.filter(({ key }) => limits?.[key] !== undefined).map(({ name }) => name)
-  const names = new Set([...configured, ...(Object.keys(state.windows) as WindowName[])])
-  const counted = [...names].flatMap((name) => {
+  const counted = windowNamesIn(limits, state.windows).flatMap((name) => {
     const counts = countsRequests(name) ? 'requests' : 'tokens'
     const status = countedStatus(state.windows[name], configuredLimit(limits, name), at)
-    return status === undefined ? [] : [{ counts, window: spanOf(name), scope, ...status }]
+    return status === undefined ? [] : [{ counts, window: SPAN_OF[name], scope, ...status }]
   })
   const limit = concurrencyOf(state, limits?.concurrency, at.now)
   if (limit === Infinity) return counted

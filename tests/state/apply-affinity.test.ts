@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { applyAffinity, type AffinityKeys } from '../../src/state/memory.ts'
+import { applyAffinity } from '../../src/state/memory.ts'
+import type { Ask } from '../../src/state/store.ts'
 import { claimOf } from './claims.ts'
 
 const ORDER = [
@@ -10,7 +11,7 @@ const ORDER = [
 ]
 const SERVED: Record<string, string> = { 'by b': 'b', 'by d': 'd', 'by one that left': 'z' }
 
-test.each<AffinityKeys & { ids: string; because: string }>([
+test.each<Pick<Ask, 'stickTo' | 'pinKeys'> & { ids: string; because: string }>([
   { stickTo: 'by b', ids: 'bacd', because: 'who served the key goes first' },
   { stickTo: 'by d', ids: 'abdc', because: 'nobody is moved in front of a better tier' },
   { stickTo: 'new', ids: 'abcd', because: 'nobody served it' },

@@ -5,9 +5,9 @@ import {
   availabilityOf,
   remedyOf,
   claimAvailability,
-  lastResortOf,
   type UnavailableReason,
 } from '../../src/state/availability.ts'
+import { lastResortOf } from '../../src/state/circuit-breaker.ts'
 import { createMemoryStore } from '../../src/state/memory.ts'
 import { claimSnapshotOf } from '../../src/state/headroom.ts'
 import type { Ask } from '../../src/state/store.ts'

@@ -88,7 +88,7 @@ describe('a guarded store', () => {
     async ({ set, why }) => {
       set()
       const store = guarded()
-      void local.remember('key', 'a', { ttlMs: 60_000, at: at() })
+      local.remember('key', 'a', { ttlMs: 60_000, at: at() })
       expect(store.recall('key', at())).toBeNull()
       const got = await timed(store.acquire([{ ...A, id: 'b' }, A], { ...ASK, stickTo: 'key' }, at()))
       expect(got.value?.claim.id).toBe('a')

@@ -73,8 +73,8 @@ test('learned limits, size limits and who served whom come back', () => {
   const other = claimOf('b')
   const refused = limited({ scope: 'none', maxTokensPerRequest: 100 })
   store.settle(store.acquire([other], ASK, at(0))!, refused, at(0))
-  void store.remember('k', 'a', { ttlMs: hour, at: at(0) })
-  void store.remember('answer x', 'a', { ttlMs: hour, at: at(0) })
+  store.remember('k', 'a', { ttlMs: hour, at: at(0) })
+  store.remember('answer x', 'a', { ttlMs: hour, at: at(0) })
   const second = restarted(store, 1_000, 2_000)
   expect(second.isOpen(claim, 2_000)).toBe(false)
   expect(second.store.acquire([other], tokens(101), later(2_000))).toBeUndefined()
@@ -220,7 +220,7 @@ test('a real state with any part of it damaged is harmless', () => {
     at(0),
   )
   store.settle(store.acquire([claimOf('b')], ASK, at(0))!, limited({ cause: 'overloaded' }), at(0))
-  void store.remember('k', 'a', { ttlMs: hour, at: at(0) })
+  store.remember('k', 'a', { ttlMs: hour, at: at(0) })
   const text = JSON.stringify(store.keep(at(1_000)))
   const places = [...text.matchAll(/(?<=[:[,])(?:-?\d[\d.]*|"[^"]*")(?=[,\]}])/g)]
   expect(places.length).toBeGreaterThan(20)

@@ -62,7 +62,7 @@ export function createStateObject({ rows, at, random, after, life }: StateObject
 
   function apply(event: StateEvent, at: Instant): void {
     if (event.kind === 'remember')
-      return void store.remember(event.key, event.upstream, { ttlMs: event.ttlMs, at })
+      return store.remember(event.key, event.upstream, { ttlMs: event.ttlMs, at })
     if (event.kind === 'spent') return recordUsage(event, at)
     const lease = inward(event.lease)
     if (lease === undefined) return
