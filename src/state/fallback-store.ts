@@ -1,14 +1,12 @@
-import type { Instant } from '../lib/clock.ts'
 import type { MemoryStore } from './memory.ts'
-import type { ScopeState } from './scope.ts'
-import type { AnswerStart, Ask, Lease, MaybePromise, LocalUsage, StateStore } from './store.ts'
+import type { AnswerStart, Ask, Lease, LocalUsage, MaybePromise, StateStore } from './store.ts'
 
 /** A store that is elsewhere. */
 export interface RemoteStore extends StateStore {
   /** What is known there now, whatever it takes: for those who look and do not choose. */
-  look(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
+  readonly look: StateStore['snapshot']
   /** What is known on this side: no request waits for it. */
-  recall(key: string, at: Instant): string | null | undefined
+  recall(...args: Parameters<StateStore['recall']>): string | null | undefined
   /** Counts what another store gave leave for. */
   reportUsage(usage: LocalUsage): void
 }
@@ -35,13 +33,6 @@ const LOOK_MS = 1_000
 /** After a failure nobody asks for so long: one request in a second pays for finding out, and not all. */
 const BYPASS_MS = 1_000
 
-interface CallTimeout<T> {
-  readonly ms: number
-  readonly onSlow?: () => void
-  /** Takes what comes too late. */
-  readonly onLate?: (value: T) => void
-}
-
 /**
  * A remote store that never holds up a request for more than 50 ms and never fails one.
  *
@@ -57,17 +48,16 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
   const answers = new WeakMap<Lease, AnswerStart>()
   let bypassUntil = -Infinity
 
+  const serving = (): RemoteStore | MemoryStore => (now() < bypassUntil ? local : remote)
+
   function bypass(why: 'slow' | 'failed'): void {
     if (now() >= bypassUntil) onLost?.(why)
     bypassUntil = now() + BYPASS_MS
   }
 
-  /** The remote answer in time, else undefined. */
-  async function inTime<T>(
-    work: Promise<T>,
-    { ms, onSlow, onLate }: CallTimeout<T>,
-  ): Promise<{ value: T } | undefined> {
-    const outcome = work.then(
+  /** The remote answer in time, else why there is none. */
+  async function inTime<T>(asking: MaybePromise<T>, ms: number): Promise<{ value: T } | 'slow' | 'failed'> {
+    const outcome = Promise.resolve(asking).then(
       (value) => ({ value }),
       () => 'failed' as const,
     )
@@ -76,25 +66,26 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
     const tooSlow = new Promise<'slow'>((resolve) => (cancel = after(ms, () => resolve('slow'))))
     const first = await Promise.race([outcome, tooSlow])
     cancel()
-    if (typeof first === 'object') return first
     if (first === 'failed') bypass('failed')
-    else {
-      onSlow?.()
-      if (onLate !== undefined) defer(outcome.then((late) => typeof late === 'object' && onLate(late.value)))
-    }
-    return undefined
+    return first
   }
 
   async function acquire(...[order, ask, at]: Parameters<StateStore['acquire']>): Promise<Lease | undefined> {
-    const got = await inTime(Promise.resolve(remote.acquire(order, ask, at)), {
-      ms: ACQUIRE_MS,
-      onSlow: () => bypass('slow'),
-      onLate: (lease) => void (lease && remote.settle(lease, { kind: 'aborted', sent: false }, at)),
-    })
-    if (got === undefined) return local.acquire(order, ask, at)
-    const { value: lease } = got
-    if (lease !== undefined) localLeases.set(lease, local.acquire([lease.claim], localAsk(ask), at))
-    return lease
+    const asking = Promise.resolve(remote.acquire(order, ask, at))
+    const got = await inTime(asking, ACQUIRE_MS)
+    if (typeof got === 'object') {
+      const { value: lease } = got
+      if (lease !== undefined) localLeases.set(lease, local.acquire([lease.claim], localAsk(ask), at))
+      return lease
+    }
+    if (got === 'slow') {
+      bypass('slow')
+      // A lease that comes too late goes back.
+      const giveBack = (late: Lease | undefined) =>
+        late && remote.settle(late, { kind: 'aborted', sent: false }, at)
+      defer(asking.then(giveBack, () => {}))
+    }
+    return local.acquire(order, ask, at)
   }
 
   function onBoth(lease: Lease, step: (store: StateStore, lease: Lease) => MaybePromise<void>): void {
@@ -103,25 +94,14 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
     if (localLease !== undefined) void step(local, localLease)
   }
 
-  function reportLocalUsage(
-    { claim, tokens, since }: Lease,
-    usage: Pick<LocalUsage, 'answer' | 'outcome' | 'endedAt'>,
-  ): void {
-    const { outcome } = usage
-    const wasSent = outcome.kind !== 'aborted' || outcome.sent
-    if (wasSent) remote.reportUsage({ ...usage, claim, tokens, sentAt: since })
-  }
-
   return {
-    snapshot: (scopes) => (now() < bypassUntil ? local.snapshot(scopes) : remote.snapshot(scopes)),
-    claimSnapshots: (claims) =>
-      now() < bypassUntil ? local.claimSnapshots(claims) : remote.claimSnapshots(claims),
+    snapshot: (scopes) => serving().snapshot(scopes),
+    claimSnapshots: (claims) => serving().claimSnapshots(claims),
     async look(scopes) {
-      const got = await inTime(Promise.resolve(remote.look(scopes)), { ms: LOOK_MS })
-      return got === undefined ? local.snapshot(scopes) : got.value
+      const got = await inTime(remote.look(scopes), LOOK_MS)
+      return typeof got === 'object' ? got.value : local.snapshot(scopes)
     },
-    acquire: (order, ask, at) =>
-      now() < bypassUntil ? local.acquire(order, ask, at) : acquire(order, ask, at),
+    acquire: (...how) => (serving() === local ? local.acquire(...how) : acquire(...how)),
     // The remote one takes back what it gave by itself.
     reclaim: (at) => local.reclaim(at),
     confirm(lease, answer, at) {
@@ -132,10 +112,13 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
     settle(lease, outcome, at) {
       if (localLeases.has(lease)) return onBoth(lease, (store, own) => store.settle(own, outcome, at))
       local.settle(lease, outcome, at)
-      reportLocalUsage(lease, { answer: answers.get(lease), outcome, endedAt: at.now })
+      const { claim, tokens, since: sentAt } = lease
+      const wasSent = outcome.kind !== 'aborted' || outcome.sent
+      const answer = answers.get(lease)
+      if (wasSent) remote.reportUsage({ claim, tokens, sentAt, answer, outcome, endedAt: at.now })
     },
     reportUsage: (usage) => remote.reportUsage(usage),
-    recall: (key, at) => (now() < bypassUntil ? local.recall(key, at) : remote.recall(key, at)),
+    recall: (key, at) => serving().recall(key, at),
     remember(key, upstream, life) {
       local.remember(key, upstream, life)
       void remote.remember(key, upstream, life)

@@ -40,18 +40,13 @@ const MOST_COUNTED = 20_000
 /** Nothing is told later than that: leases end by themselves by then. */
 const OLDEST_MS = 3_600_000
 
-/** The moment so long ago. What clocks say that were set back counts as now. */
-function before({ now, wall }: Instant, ms: number): Instant {
-  const ago = Math.min(OLDEST_MS, Math.max(0, ms))
-  return { now: now - ago, wall: wall - ago }
-}
-
-const lasted = ({ sentAt, endedAt }: LocalUsage): number => Math.min(OLDEST_MS, Math.max(0, endedAt - sentAt))
+/** A time that has passed. What clocks say that were set back counts as none. */
+const passed = (ms: number): number => Math.min(OLDEST_MS, Math.max(0, ms))
 
 /** Keeps the same store as a single process does, and writes down what is worth keeping. */
 export function createStateObject({ rows, at, random, after, life }: StateObjectOptions): StateObject {
   const store = createMemoryStore({ random })
-  const keeper = keepRows(rows, store, at())
+  const writeRows = keepRows(rows, store, at())
   /** Ids of the usage elsewhere that is counted: a message that seemed lost may have arrived. */
   const counted = new Set<string>()
   let isWriting = false
@@ -63,18 +58,18 @@ export function createStateObject({ rows, at, random, after, life }: StateObject
   function apply(event: StateEvent, at: Instant): void {
     if (event.kind === 'remember')
       return store.remember(event.key, event.upstream, { ttlMs: event.ttlMs, at })
-    if (event.kind === 'spent') return recordUsage(event, at)
+    if (event.kind === 'spent') return recordUsage(event.id, event.spent, at)
     const lease = inward(event.lease)
     if (lease === undefined) return
     if (event.kind === 'confirm') store.confirm(lease, event.answer, at)
     else store.settle(lease, event.outcome, at)
   }
 
-  function recordUsage({ id, spent }: Extract<StateEvent, { kind: 'spent' }>, ended: Instant): void {
+  function recordUsage(id: string, usage: LocalUsage, ended: Instant): void {
     if (counted.has(id)) return
     counted.add(id)
     if (counted.size > MOST_COUNTED) counted.delete(counted.values().next().value ?? id)
-    store.recordUsage({ ...spent, sentAt: ended.now - lasted(spent) }, ended)
+    store.recordUsage({ ...usage, sentAt: ended.now - passed(usage.endedAt - usage.sentAt) }, ended)
   }
 
   function scheduleWrite(): void {
@@ -82,21 +77,22 @@ export function createStateObject({ rows, at, random, after, life }: StateObject
     isWriting = true
     after(WRITE_EVERY_MS, () => {
       isWriting = false
-      keeper.write(at())
+      writeRows(at())
     })
   }
 
   return {
     answer({ events, scopes, keys = [], acquire, now: sentAt }) {
-      const now = at()
-      for (const event of events) apply(event, before(now, sentAt - event.at))
-      const lease =
-        acquire === undefined ? undefined : store.acquire(acquire.order, fromWireAsk(acquire.ask), now)
-      const wanted = scopes ?? (acquire === undefined ? [] : scopesInReply(acquire.order, lease))
+      const present = at()
+      for (const event of events) {
+        const ago = passed(sentAt - event.at)
+        apply(event, { now: present.now - ago, wall: present.wall - ago })
+      }
+      const lease = acquire && store.acquire(acquire.order, fromWireAsk(acquire.ask), present)
       if (events.length > 0 || lease !== undefined) scheduleWrite()
       return {
-        states: store.snapshot(wanted).map(toWireScope),
-        upstreams: keys.map((key) => store.recall(key, now) ?? null),
+        states: store.snapshot(scopes ?? scopesInReply(acquire?.order ?? [], lease)).map(toWireScope),
+        upstreams: keys.map((key) => store.recall(key, present) ?? null),
         lease: lease === undefined ? null : { ...lease, id: `${life}.${lease.id}` },
       }
     },
@@ -113,16 +109,11 @@ export interface Rows {
   remove(kind: RowKind, key: string): void
 }
 
-/** Writes what has changed since it was last asked. */
-interface RowKeeper {
-  write(at: Instant): void
-}
-
 /**
- * Takes back what stands in the rows, and keeps them up to date: a row for each scope and each key, since
- * one changed scope should not cost writing all of them. Damaged rows are none.
+ * Takes back what stands in the rows; the function returned brings them up to date. A row for each scope and each key,
+ * since one changed scope should not cost writing all of them. Damaged rows are none.
  */
-function keepRows(rows: Rows, store: MemoryStore, at: Instant): RowKeeper {
+function keepRows(rows: Rows, store: MemoryStore, at: Instant): (at: Instant) => void {
   const written: Record<RowKind, Map<string, string>> = { scope: new Map(), key: new Map() }
   for (const { kind, key, text } of rows.all()) written[kind]?.set(key, text)
   // Deadlines in the rows are on the object's clock, which is the wall clock in every life.
@@ -135,27 +126,21 @@ function keepRows(rows: Rows, store: MemoryStore, at: Instant): RowKeeper {
   }
   store.restore(kept, at)
 
-  function update(kind: RowKind, entries: Iterable<readonly [key: string, value: unknown]>): void {
+  function update(kind: RowKind, entries: readonly (readonly [key: string, value: unknown])[]): void {
     const before = written[kind]
-    const now = new Map<string, string>()
-    for (const [key, value] of entries) {
-      const text = JSON.stringify(value)
-      now.set(key, text)
-      if (before.get(key) !== text) rows.put(kind, key, text)
-    }
-    for (const key of before.keys()) if (!now.has(key)) rows.remove(kind, key)
-    written[kind] = now
+    const texts = new Map(entries.map(([key, value]) => [key, JSON.stringify(value)]))
+    for (const [key, text] of texts) if (before.get(key) !== text) rows.put(kind, key, text)
+    for (const key of before.keys()) if (!texts.has(key)) rows.remove(kind, key)
+    written[kind] = texts
   }
 
-  return {
-    write(instant) {
-      const { scopes, affinity } = store.keep(instant)
-      update('scope', scopes)
-      update(
-        'key',
-        affinity.map(([key, upstream, until]) => [key, [upstream, Math.round(until)]] as const),
-      )
-    },
+  return (instant) => {
+    const { scopes, affinity } = store.keep(instant)
+    update('scope', scopes)
+    update(
+      'key',
+      affinity.map(([key, upstream, until]) => [key, [upstream, Math.round(until)]]),
+    )
   }
 }
 

@@ -1,7 +1,7 @@
 import type { Outcome } from '../../pool/outcome.ts'
 import type { Claim } from '../../pool/upstream.ts'
 import type { ScopeState } from '../scope.ts'
-import { breakerFrom, storedBreaker, type StoredBreaker } from '../snapshot.ts'
+import { breakerFrom, storedBreaker } from '../snapshot.ts'
 import type { AnswerStart, Ask, Lease, LocalUsage } from '../store.ts'
 
 /** One round trip to the object: what has happened, and what is asked. Plain JSON, no secret in it. */
@@ -36,32 +36,27 @@ export interface StateReply {
   readonly lease: Lease | null
 }
 
-/**
+/*
  * Names on the wire stay what they are, whatever the code calls a thing: while a version is rolled out, isolates and
  * objects of two versions talk to each other.
  */
 type WireAsk = Omit<Ask, 'pinKeys'> & { readonly heldBy?: Ask['pinKeys'] }
-
-/** A scope's state as it travels. */
-interface WireScope extends Omit<ScopeState, 'breaker' | 'learnedConcurrency'> {
-  readonly cooldown?: StoredBreaker | undefined
-  readonly crowd?: ScopeState['learnedConcurrency']
-}
+type WireScope = NonNullable<ReturnType<typeof toWireScope>>
 
 export const toWireAsk = ({ pinKeys, ...ask }: Ask): WireAsk => ({ ...ask, heldBy: pinKeys })
 export const fromWireAsk = ({ heldBy, ...ask }: WireAsk): Ask => ({ ...ask, pinKeys: heldBy })
 
 /** Null = nothing is known of the scope. */
-export function toWireScope(state: ScopeState | undefined): WireScope | null {
+export function toWireScope(state: ScopeState | undefined) {
   if (state === undefined) return null
-  const { breaker, learnedConcurrency, ...rest } = state
-  return { ...rest, cooldown: breaker && storedBreaker(breaker), crowd: learnedConcurrency }
+  const { breaker, learnedConcurrency: crowd, ...rest } = state
+  return { ...rest, cooldown: breaker && storedBreaker(breaker), crowd }
 }
 
 export function fromWireScope(state: WireScope | null): ScopeState | undefined {
   if (state === null) return undefined
-  const { cooldown, crowd, ...rest } = state
-  return { ...rest, breaker: cooldown && breakerFrom(cooldown), learnedConcurrency: crowd }
+  const { cooldown, crowd: learnedConcurrency, ...rest } = state
+  return { ...rest, breaker: cooldown && breakerFrom(cooldown), learnedConcurrency }
 }
 
 /** Where somebody had room, so many of the order are told of besides: the rest is no concern of that request. */
@@ -69,11 +64,6 @@ const MOST_CLAIMS_IN_REPLY = 8
 
 /** The scopes whose states are told with a lease, or where nobody had room, each once and in the order of the reply. */
 export function scopesInReply(order: readonly Claim[], lease: Lease | undefined): string[] {
-  return scopesOf(lease === undefined ? order : [lease.claim, ...order.slice(0, MOST_CLAIMS_IN_REPLY)])
-}
-
-function scopesOf(order: readonly Claim[]): string[] {
-  const scopes = new Set<string>()
-  for (const { draws } of order) for (const { scope } of draws) scopes.add(scope)
-  return [...scopes]
+  const claims = lease === undefined ? order : [lease.claim, ...order.slice(0, MOST_CLAIMS_IN_REPLY)]
+  return [...new Set(claims.flatMap(({ draws }) => draws.map(({ scope }) => scope)))]
 }

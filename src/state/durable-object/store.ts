@@ -22,11 +22,19 @@ import {
 } from './protocol.ts'
 
 /** What a store over an object is given. */
-interface ObjectStoreOptions extends StateCacheOptions, Omit<OutboxOptions, 'send'> {
+interface ObjectStoreOptions {
   /** Tells this isolate from all others, those of the past too. */
   readonly isolate: string
   /** One round trip. Rejects when the object can't be reached. */
   readonly call: (call: StateCall) => Promise<StateReply>
+  /** Ms on the clock. */
+  readonly now: () => number
+  /** Calls `task` once after `ms`. */
+  readonly after: (ms: number, task: () => void) => unknown
+  /** Keeps the request's context alive until the work is done: an answer must not wait for it. */
+  readonly defer: (work: Promise<unknown>) => void
+  /** What this isolate itself has under way: of all isolates together it is at least that. */
+  readonly ownInFlight: (scope: string) => number
 }
 
 /**
@@ -37,9 +45,9 @@ interface ObjectStoreOptions extends StateCacheOptions, Omit<OutboxOptions, 'sen
  * everybody it asked for, which serve as snapshots for at most a second.
  */
 export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
-  const { isolate, call, now, after, defer } = options
+  const { isolate, call, now } = options
   const cache = createStateCache(options)
-  const outbox = createOutbox({ now, after, defer, send: () => ask({}) })
+  const outbox = createOutbox({ ...options, send: () => ask({}) })
   let reported = 0
 
   async function ask(question: Omit<StateCall, 'events' | 'now'>): Promise<StateReply> {
@@ -57,7 +65,7 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
   }
 
   return {
-    snapshot: (scopes) => cache.states(scopes),
+    snapshot: cache.states,
     claimSnapshots: (claims) =>
       claims.map(({ draws }) => claimSnapshotOf(cache.states(draws.map(({ scope }) => scope)))),
     async look(scopes) {
@@ -94,31 +102,12 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
   }
 }
 
-/** What this isolate has lately heard from the object. */
-interface StateCache {
-  /** As they are worth believing now; undefined = nothing is known, and the object decides. */
-  states(scopes: readonly string[]): (ScopeState | undefined)[]
-  keepStates(scopes: readonly string[], states: readonly (ScopeState | undefined)[]): void
-  /** A request has ended: what closed these scopes may be over. */
-  loosen(claim: Claim): void
-  /** Who served a key; null = nobody did; undefined = not known here. */
-  upstream(key: string): string | null | undefined
-  keepUpstream(key: string, upstream: string | null): void
-}
-
 /** As good as the object's own word: long enough for one request to look twice. */
 const EXACT_MS = 50
 /** How long anything heard is believed. */
 const BELIEVED_MS = 1_000
 /** Most things remembered of each sort; the oldest go first. */
 const MOST = 10_000
-
-interface StateCacheOptions {
-  /** Ms on the clock. */
-  readonly now: () => number
-  /** What this isolate itself has under way: of all isolates together it is at least that. */
-  readonly ownInFlight: (scope: string) => number
-}
 
 interface Heard<T> {
   readonly value: T
@@ -127,15 +116,18 @@ interface Heard<T> {
 }
 
 /**
+ * What this isolate has lately heard from the object.
+ *
  * A state is exact for a moment. Up to a second old it still tells who rests, and who is quick or busy, but
  * not that a limit is reached: others may have freed it since, and the object, which is asked anyway before
  * anything is sent, says so if not. Older still, it is only good for comparing.
  */
-function createStateCache({ now, ownInFlight }: StateCacheOptions): StateCache {
+function createStateCache({ now, ownInFlight }: Pick<ObjectStoreOptions, 'now' | 'ownInFlight'>) {
   const states = new Map<string, Heard<ScopeState | undefined>>()
   const upstreams = new Map<string, Heard<string | null>>()
 
-  function believed(scope: string, { value, at }: Heard<ScopeState | undefined>): ScopeState | undefined {
+  function stateOf(scope: string): ScopeState | undefined {
+    const { value, at } = states.get(scope) ?? NOT_HEARD
     const age = now() - at
     if (value === undefined || age <= EXACT_MS) return value
     const rests = age <= BELIEVED_MS && value.breaker?.probe === undefined
@@ -150,54 +142,34 @@ function createStateCache({ now, ownInFlight }: StateCacheOptions): StateCache {
   }
 
   return {
-    states: (scopes) =>
-      scopes.map((scope) => {
-        const heard = states.get(scope)
-        return heard && believed(scope, heard)
-      }),
-    keepStates(scopes, heard) {
+    /** As they are worth believing now; undefined = nothing is known, and the object decides. */
+    states: (scopes: readonly string[]) => scopes.map(stateOf),
+    keepStates(scopes: readonly string[], heard: readonly (ScopeState | undefined)[]): void {
       for (const [index, scope] of scopes.entries()) put(states, scope, { value: heard[index], at: now() })
     },
-    loosen({ draws }) {
+    /** A request has ended: what closed these scopes may be over. */
+    loosen({ draws }: Claim): void {
       for (const { scope } of draws) {
         const heard = states.get(scope)
         if (heard !== undefined) states.set(scope, { ...heard, at: -Infinity })
       }
     },
-    upstream(key) {
+    /** Who served a key; null = nobody did; undefined = not known here. */
+    upstream(key: string): string | null | undefined {
       const heard = upstreams.get(key)
       return heard === undefined || now() - heard.at > BELIEVED_MS ? undefined : heard.value
     },
-    keepUpstream: (key, upstream) => put(upstreams, key, { value: upstream, at: now() }),
+    keepUpstream: (key: string, upstream: string | null) =>
+      put(upstreams, key, { value: upstream, at: now() }),
   }
 }
+
+const NOT_HEARD: Heard<undefined> = { value: undefined, at: -Infinity }
 
 function put<T>(map: Map<string, T>, key: string, value: T): void {
   map.delete(key)
   map.set(key, value)
   if (map.size > MOST) for (const oldest of map.keys()) return void map.delete(oldest)
-}
-
-/** What this isolate has to tell the object, until it is told. */
-interface Outbox {
-  /** It is told within 20 ms, or as soon as the object can be reached, unless a message takes it along before. */
-  put(event: StateEvent): void
-  /** The oldest, for a message that leaves now. */
-  takeBatch(): readonly StateEvent[]
-  /** They did not arrive. */
-  putBack(events: readonly StateEvent[]): void
-}
-
-/** What an outbox is given. */
-interface OutboxOptions {
-  /** Ms on the clock. */
-  readonly now: () => number
-  /** Calls `task` once after `ms`. */
-  readonly after: (ms: number, task: () => void) => unknown
-  /** Keeps the request's context alive until the work is done: an answer must not wait for it. */
-  readonly defer: (work: Promise<unknown>) => void
-  /** Sends a message that takes along what is here. Rejects when it does not arrive. */
-  readonly send: () => Promise<unknown>
 }
 
 /** Events gather for so long. */
@@ -213,7 +185,14 @@ const MOST_KEPT = 10_000
 /** As many go with one message: whoever acquires with it must not wait long for what happened before. */
 const MOST_AT_ONCE = 200
 
-function createOutbox({ now, after, defer, send }: OutboxOptions): Outbox {
+/**
+ * What this isolate has to tell the object, until it is told. `send` sends a message that takes along what is here, and
+ * rejects when it does not arrive.
+ */
+function createOutbox(
+  options: Pick<ObjectStoreOptions, 'now' | 'after' | 'defer'> & { send: () => Promise<unknown> },
+) {
+  const { now, after, defer, send } = options
   let events: StateEvent[] = []
   let lastSign = -Infinity
 
@@ -225,11 +204,7 @@ function createOutbox({ now, after, defer, send }: OutboxOptions): Outbox {
     await pause(GATHER_MS)
     while (events.length > 0 && now() < end) {
       lastSign = now()
-      const hasArrived = await send().then(
-        () => true,
-        () => false,
-      )
-      if (!hasArrived) await pause(AGAIN_MS)
+      await send().catch(() => pause(AGAIN_MS))
     }
     lastSign = -Infinity
   }
@@ -239,12 +214,15 @@ function createOutbox({ now, after, defer, send }: OutboxOptions): Outbox {
   }
 
   return {
-    put(event) {
+    /** It is told within 20 ms, or as soon as the object can be reached, unless a message takes it along before. */
+    put(event: StateEvent): void {
       events.push(event)
       begin()
     },
+    /** The oldest, for a message that leaves now. */
     takeBatch: () => events.splice(0, MOST_AT_ONCE),
-    putBack(back) {
+    /** They did not arrive. */
+    putBack(back: readonly StateEvent[]): void {
       events = [...back, ...events].slice(-MOST_KEPT)
       if (back.length > 0) begin()
     },
