@@ -355,6 +355,8 @@ describe('a store over a Durable Object', () => {
   test('damaged rows are none', async () => {
     rows.put('scope', 'a', '{"windows":')
     rows.put('key', 'k', '7')
+    rows.put('key', 'l', '{}')
+    rows.put('scope', 'b', '[]')
     object = begin('two')
     expect(await isolate().acquire([A], ASK, at())).toBeDefined()
   })

@@ -122,7 +122,7 @@ function keepRows(rows: Rows, store: MemoryStore, at: Instant): (at: Instant) =>
     savedAt: at.wall,
     now: at.now,
     scopes: rowEntries(written.scope),
-    affinity: rowEntries(written.key).map(([key, [upstream, until]]) => [key, upstream, until]),
+    affinity: rowEntries(written.key).map(([key, value]) => [key, ...(Array.isArray(value) ? value : [])]),
   }
   store.restore(kept, at)
 
@@ -144,12 +144,11 @@ function keepRows(rows: Rows, store: MemoryStore, at: Instant): (at: Instant) =>
   }
 }
 
-function rowEntries(texts: ReadonlyMap<string, string>): [string, [unknown, unknown]][] {
-  const entries: [string, [unknown, unknown]][] = []
+function rowEntries(texts: ReadonlyMap<string, string>): [string, unknown][] {
+  const entries: [string, unknown][] = []
   for (const [key, text] of texts) {
     try {
-      const value: unknown = JSON.parse(text)
-      if (typeof value === 'object' && value !== null) entries.push([key, value as [unknown, unknown]])
+      entries.push([key, JSON.parse(text)])
     } catch {
       // A damaged row tells nothing; the next write removes it.
     }
