@@ -1,5 +1,7 @@
 import type { Cause } from '../pool/outcome.ts'
 
+const HOUR_MS = 3_600_000
+
 /**
  * The circuit breaker of a scope that has failed: why and until when it is open (its cooldown, as operators read it).
  * No state = closed; after `openUntil` half-open, until a probe decides. Plain data, times in ms on the monotonic clock.
@@ -19,20 +21,22 @@ export interface CircuitBreakerState {
   readonly unpaid?: true
 }
 
-/** Own back-offs: the first pause, doubled with each one in a row up to the last. */
-const BACK_OFF_MS: Readonly<Record<Cause, { first: number; last: number }>> = {
-  'rate-limited': { first: 5_000, last: 300_000 },
-  overloaded: { first: 1_000, last: 1_000 },
-  quota: { first: 3_600_000, last: 86_400_000 },
-  auth: { first: 300_000, last: 3_600_000 },
-  'not-found': { first: 600_000, last: 86_400_000 },
-  failure: { first: 1_000, last: 60_000 },
+/**
+ * Own back-offs, ms: the first pause, doubled with each one in a row up to the last. And the longest hint: what upstreams
+ * ask for beyond that is cut, as what is under a second is stretched.
+ */
+const BACK_OFFS: Readonly<Record<Cause, { first: number; last: number; longestHint: number }>> = {
+  'rate-limited': { first: 5_000, last: 300_000, longestHint: HOUR_MS },
+  overloaded: { first: 1_000, last: 1_000, longestHint: HOUR_MS },
+  quota: { first: HOUR_MS, last: 24 * HOUR_MS, longestHint: 31 * 24 * HOUR_MS },
+  auth: { first: 300_000, last: HOUR_MS, longestHint: HOUR_MS },
+  'not-found': { first: 600_000, last: 24 * HOUR_MS, longestHint: HOUR_MS },
+  failure: { first: 1_000, last: 60_000, longestHint: HOUR_MS },
 }
-
-/** What an upstream may ask for: a longer hint is cut, a shorter one stretched. */
 const LEAST_HINT_MS = 1_000
-const LONGEST_HINT_MS = 3_600_000
-const LONGEST_QUOTA_HINT_MS = 31 * 86_400_000
+
+/** All causes that a breaker opens for. */
+export const causes = Object.keys(BACK_OFFS) as Cause[]
 
 /** Between two tries of something that rests for its key or its model, where nothing else is left. */
 const LAST_RESORT_PAUSE_MS = 10_000
@@ -68,8 +72,12 @@ export function recordFailure(
   if (before !== undefined && !isNews && sameCause && hintMs === undefined) return before
   const past = sameCause ? before.consecutiveBackoffs : 0
   const consecutiveBackoffs = hintMs === undefined && isNews ? past + 1 : past
+  const { first, last, longestHint } = BACK_OFFS[cause]
+  const ownMs = Math.min(last, first * 2 ** Math.min(30, Math.max(0, consecutiveBackoffs - 1)))
   const restMs =
-    hintMs === undefined ? backOffMs(cause, consecutiveBackoffs, failure.random) : clampHint(cause, hintMs)
+    hintMs === undefined
+      ? ownMs * (0.8 + 0.4 * failure.random())
+      : Math.min(longestHint, Math.max(LEAST_HINT_MS, hintMs))
   const openUntil = now + restMs
   if (before !== undefined && before.openUntil > openUntil) return before
   return {
@@ -87,17 +95,6 @@ function isAfter({ openSince }: CircuitBreakerState, sent: Pick<BreakerFailure, 
   return sent.role === 'probe' || sent.sentAt > openSince
 }
 
-function backOffMs(cause: Cause, consecutiveBackoffs: number, random: () => number): number {
-  const { first, last } = BACK_OFF_MS[cause]
-  const doublings = Math.min(30, Math.max(0, consecutiveBackoffs - 1))
-  return Math.min(last, first * 2 ** doublings) * (0.8 + 0.4 * random())
-}
-
-function clampHint(cause: Cause, hintMs: number): number {
-  const longest = cause === 'quota' ? LONGEST_QUOTA_HINT_MS : LONGEST_HINT_MS
-  return Math.min(longest, Math.max(LEAST_HINT_MS, hintMs))
-}
-
 /** A success closes a breaker, unless it opened after the successful request was sent. */
 export function recordSuccess(
   before: CircuitBreakerState | undefined,
@@ -109,52 +106,43 @@ export function recordSuccess(
 /** Gives a lease the right to try alone. */
 export function startProbe(
   before: CircuitBreakerState,
-  { lease, until, now }: { lease: string; until: number; now: number },
+  { now, ...probe }: { lease: string; until: number; now: number },
 ): CircuitBreakerState {
-  return { ...before, probe: { lease, until }, lastResortAt: now }
+  return { ...before, probe, lastResortAt: now }
 }
 
 /** Takes the right back, without a verdict. */
-export function endProbe(
-  before: CircuitBreakerState | undefined,
-  lease: string,
-): CircuitBreakerState | undefined {
+export function endProbe(before: CircuitBreakerState | undefined, lease: string) {
   if (before?.probe?.lease !== lease) return before
   const { probe: _, ...rest } = before
   return rest
 }
 
-/** What a circuit breaker lets through: closed every request, half-open this one as a probe, open none. */
-type Admission =
-  | { readonly state: 'closed' | 'half-open' }
-  | { readonly state: 'open'; readonly reason: BreakerReason }
-
-/** Why an open circuit breaker refuses; see `UnavailableReason`. */
-type BreakerReason = Pick<CircuitBreakerState, 'cause' | 'unpaid'> & { until: number; onRelease: boolean }
-
-const CLOSED: Admission = { state: 'closed' }
-const HALF_OPEN: Admission = { state: 'half-open' }
-
-/** Open until `openUntil`; then half-open: one request at a time probes until it succeeds or fails. Closed without a state. */
+/**
+ * What a circuit breaker lets through: closed (without a state) every request, open until `openUntil` none; then
+ * half-open one request at a time, which probes until it succeeds or fails.
+ */
 export function admit(
   breaker: CircuitBreakerState | undefined,
   { now, lastResort }: { now: number; lastResort: boolean },
-): Admission {
-  if (breaker === undefined) return CLOSED
+) {
+  if (breaker === undefined) return { state: 'closed' } as const
   const { cause, openUntil, probe, unpaid } = breaker
   const isCooling = openUntil > now
   const isProbed = probe !== undefined && probe.until > now
-  if (!isCooling && !isProbed) return HALF_OPEN
-  if (lastResort && mayForce(breaker, now)) return HALF_OPEN
+  if ((!isCooling && !isProbed) || (lastResort && mayForce(breaker, now)))
+    return { state: 'half-open' } as const
   const until = isCooling ? openUntil : (probe?.until ?? now)
-  return { state: 'open', reason: { cause, until, onRelease: !isCooling, ...(unpaid && { unpaid }) } }
+  return {
+    state: 'open',
+    reason: { cause, until, onRelease: !isCooling, ...(unpaid && { unpaid }) },
+  } as const
 }
 
 function mayForce(breaker: CircuitBreakerState, now: number): boolean {
   const often = lastResortOf(breaker)
-  return often === 'sometimes'
-    ? now - (breaker.lastResortAt ?? -Infinity) >= LAST_RESORT_PAUSE_MS
-    : often === 'always'
+  const lastAt = breaker.lastResortAt ?? -Infinity
+  return often === 'always' || (often === 'sometimes' && now - lastAt >= LAST_RESORT_PAUSE_MS)
 }
 
 /**

@@ -14,35 +14,34 @@ import {
 } from './rate-window.ts'
 import { hasWindows, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 
-/** What the windows of a scope leave free, all of them together. */
-export interface Headroom {
+/** What windows leave free, all of them together. */
+export type Headroom = Readonly<ReturnType<typeof unlimited>>
+
+/** Where nothing is counted. Everything is summed up from here. */
+const unlimited = (limits?: Limits) => ({
+  /** Of the configuration; a scope's own. */
+  limits,
   /** Requests and tokens that fit into every window; Infinity without one, negative where too much is used. */
-  readonly requests: number
-  readonly tokens: number
+  requests: Infinity,
+  tokens: Infinity,
   /**
    * Share of the tightest window that counts requests, and of the tightest of all; 0…1. Of a window that lasts
    * longer than a minute only that part which may go within a minute if the rest is to last: see `minutesShare`.
    */
-  readonly requestShare: number
-  readonly share: number
-  /** When a window forgets something next: until then nothing changes but with the state. Ms on the clock. */
-  readonly until: number
-}
-
-/** Where nothing is counted. */
-const UNLIMITED: Headroom = {
-  requests: Infinity,
-  tokens: Infinity,
   requestShare: 1,
   share: 1,
+  /** When a window forgets something next: until then nothing changes but with the state. Ms on the clock. */
   until: Infinity,
-}
+  /** No breaker is open or probed, and nothing is limited in another way than by windows and a configured number at once. */
+  isPlain: true,
+})
+const UNLIMITED = unlimited()
 
 /**
  * States are never changed but replaced, so what was worked out for one holds for as long as it is there.
  * Without this, the windows of a quota that a hundred upstreams share would be summed up for each of them.
  */
-const headroomCache = new WeakMap<ScopeState, Headroom & { readonly limits: Limits | undefined }>()
+const headroomCache = new WeakMap<ScopeState, Headroom>()
 
 /** Looks at all windows of a scope at once. */
 export function headroomOf({ role, limits }: LimitScope, state: ScopeState, now: number): Headroom {
@@ -56,8 +55,8 @@ export function headroomOf({ role, limits }: LimitScope, state: ScopeState, now:
   return headroom
 }
 
-function computeHeadroom(limits: Limits | undefined, { windows }: ScopeState, now: number) {
-  const sum = { limits, requests: Infinity, tokens: Infinity, requestShare: 1, share: 1, until: Infinity }
+function computeHeadroom(limits: Limits | undefined, { windows }: ScopeState, now: number): Headroom {
+  const sum = unlimited(limits)
   for (const name of windowNamesIn(limits, windows)) {
     const window = windows[name]
     const limit = limitOf(window, configuredLimit(limits, name), now)
@@ -103,14 +102,7 @@ export interface ClaimSnapshot {
   /** One state for each of the claim's draws, in their order. */
   readonly states: readonly (ScopeState | undefined)[]
   /** What was worked out of them when somebody last asked; see `claimHeadroomOf`. */
-  headroom: ClaimHeadroom | undefined
-}
-
-/** What everything that a claim draws on leaves free together. */
-interface ClaimHeadroom extends Headroom {
-  readonly claim: Claim
-  /** No breaker of it is open or probed, and nothing is limited in another way than by windows and a configured number at once. */
-  readonly isPlain: boolean
+  headroom: Headroom | undefined
 }
 
 /** States of which nothing has been worked out yet. */
@@ -125,25 +117,11 @@ export const claimSnapshotOf = (states: ClaimSnapshot['states']): ClaimSnapshot 
  * A claim snapshot is replaced when anything in it changes, so what was worked out for one holds until a window
  * forgets something. Of a hundred upstreams a request changes one, and those that share a quota with it.
  */
-export function claimHeadroomOf(claim: Claim, claimSnapshot: ClaimSnapshot, now: number): ClaimHeadroom {
-  const { headroom } = claimSnapshot
-  if (headroom !== undefined && headroom.until > now && headroom.claim === claim) return headroom
-  const fresh = computeClaimHeadroom(claim, claimSnapshot.states, now)
-  claimSnapshot.headroom = fresh
-  return fresh
-}
-
-function computeClaimHeadroom(claim: Claim, states: ClaimSnapshot['states'], now: number): ClaimHeadroom {
-  const sum = {
-    claim,
-    isPlain: true,
-    requests: Infinity,
-    tokens: Infinity,
-    requestShare: 1,
-    share: 1,
-    until: Infinity,
-  }
-  for (const [at, limitScope] of claim.draws.entries()) {
+export function claimHeadroomOf({ draws }: Claim, claimSnapshot: ClaimSnapshot, now: number): Headroom {
+  const { headroom: known, states } = claimSnapshot
+  if (known !== undefined && known.until > now) return known
+  const sum = unlimited()
+  for (const [at, limitScope] of draws.entries()) {
     const { limits } = limitScope
     const state = states[at] ?? UNKNOWN_SCOPE
     if (state === UNKNOWN_SCOPE && limits === undefined) continue
@@ -157,5 +135,6 @@ function computeClaimHeadroom(claim: Claim, states: ClaimSnapshot['states'], now
     sum.share = Math.min(sum.share, headroom.share, free)
     sum.until = Math.min(sum.until, headroom.until)
   }
+  claimSnapshot.headroom = sum
   return sum
 }

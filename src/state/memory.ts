@@ -5,8 +5,8 @@ import { claimSnapshotOf, type ClaimSnapshot } from './headroom.ts'
 import { createCalendar } from './rate-window.ts'
 import { isWorthKeeping, type ScopeState } from './scope.ts'
 import { isStale, isUntouched, keptScope, restored, type KeptState } from './snapshot.ts'
-import type { Ask, LocalUsage, StateStore } from './store.ts'
-import { confirmLease, grantLease, settleLease, type LeaseRecord, type ScopeChanges } from './transitions.ts'
+import type { Ask, Lease, LocalUsage, StateStore } from './store.ts'
+import { confirmLease, grantLease, settleLease, type LeaseRecord, type Transaction } from './transitions.ts'
 
 type Immediate<Store> = {
   [Name in keyof Store]: Store[Name] extends (...args: infer Args) => infer Result
@@ -48,11 +48,12 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   let sweptAt = -Infinity
   let expected: ReadonlySet<string> | undefined
 
-  const contextAt = (at: Instant) => ({ stateOf: states.get, at, random, dayEndsAt })
   const tableOf = (key: string) => (key.startsWith('answer ') ? answers : served)
 
-  function apply(changes: ScopeChanges): void {
-    for (const { scope, state } of changes) {
+  function step(record: LeaseRecord, at: Instant, move: (transaction: Transaction) => void): void {
+    const transaction: Transaction = { record, at, stateOf: states.get, changes: [], random, dayEndsAt }
+    move(transaction)
+    for (const { scope, state } of transaction.changes) {
       if (isWorthKeeping(state) || isWorthKeeping(states.get(scope))) changeCount += 1
       states.set(scope, state)
     }
@@ -62,8 +63,17 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
     for (const [id, record] of leases) {
       if (record.lease.since + LEASE_MS > at.now) return
       leases.delete(id)
-      apply(settleLease(record, { kind: 'aborted', sent: true }, contextAt(at)))
+      step(record, at, (transaction) => settleLease(transaction, { kind: 'aborted', sent: true }))
     }
+  }
+
+  function recordOf(
+    claim: Claim,
+    given: Pick<Lease & LeaseRecord, 'since' | 'tokens' | 'probing'>,
+  ): LeaseRecord {
+    const { since, tokens, probing } = given
+    const lease = { id: String(nextLease++), claim, since, tokens }
+    return { lease, counted: [], probing, confirmed: false }
   }
 
   function isOver(state: ScopeState, scope: string, now: number): boolean {
@@ -90,37 +100,34 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
       for (const claim of applyAffinity(order, ask, (key) => tableOf(key).recall(key, at.now))) {
         const availability = claimAvailability(claim, states.claimSnapshot(claim), { ask, now: at.now })
         if (!availability.free) continue
-        const lease = { id: String(nextLease++), claim, since: at.now, tokens: availability.tokens }
-        const probes = { probing: availability.probing, probeMs: ask.probeMs }
-        const { changes, record } = grantLease(lease, probes, contextAt(at))
-        leases.set(lease.id, record)
-        apply(changes)
-        return lease
+        const { tokens, probing } = availability
+        const record = recordOf(claim, { since: at.now, tokens, probing })
+        leases.set(record.lease.id, record)
+        step(record, at, (transaction) => grantLease(transaction, ask.probeMs))
+        return record.lease
       }
       return undefined
     },
     confirm({ id }, answer, at) {
       const record = leases.get(id)
       if (record === undefined || record.confirmed) return
-      apply(confirmLease(record, answer, contextAt(at)))
-      leases.set(id, { ...record, confirmed: true })
+      step(record, at, (transaction) => confirmLease(transaction, answer))
     },
     settle({ id }, outcome, at) {
       const record = leases.get(id)
       if (record === undefined) return
       leases.delete(id)
-      apply(settleLease(record, outcome, contextAt(at)))
+      step(record, at, (transaction) => settleLease(transaction, outcome))
     },
     recordUsage({ claim, tokens, sentAt, answer, outcome }, ended) {
-      const lease = { id: String(nextLease++), claim, since: sentAt, tokens }
-      const contextOf = (now: number) => contextAt({ now, wall: ended.wall - (ended.now - now) })
-      const { changes, record } = grantLease(lease, { probing: [], probeMs: 0 }, contextOf(sentAt))
-      apply(changes)
+      const record = recordOf(claim, { since: sentAt, tokens, probing: [] })
+      const instant = (now: number): Instant => ({ now, wall: ended.wall - (ended.now - now) })
+      step(record, instant(sentAt), (transaction) => grantLease(transaction, 0))
       if (answer !== undefined) {
         const answeredAt = Math.min(ended.now, sentAt + answer.firstByteMs)
-        apply(confirmLease(record, answer, contextOf(answeredAt)))
+        step(record, instant(answeredAt), (transaction) => confirmLease(transaction, answer))
       }
-      apply(settleLease({ ...record, confirmed: answer !== undefined }, outcome, contextAt(ended)))
+      step(record, ended, (transaction) => settleLease(transaction, outcome))
     },
     recall: (key, at) => tableOf(key).recall(key, at.now),
     remember: (key, upstream, { ttlMs, at }) => tableOf(key).remember(key, upstream, { ttlMs, now: at.now }),

@@ -122,11 +122,7 @@ function countedOf(window: WindowState, now: number): number {
 export const emptyFrom = ({ newest }: WindowState): number => newest?.until ?? 0
 
 /** The tighter of the configured and the learned limit. */
-export function limitOf(
-  window: WindowState | undefined,
-  configured: number | undefined,
-  now: number,
-): number | undefined {
+export function limitOf(window: WindowState | undefined, configured: number | undefined, now: number) {
   const learned = window?.learnedLimit
   if (learned === undefined || (window?.learnedUntil ?? Infinity) <= now) return configured
   return Math.min(configured ?? Infinity, learned)

@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import type { Instant } from '../lib/clock.ts'
-import { type Cause, SPAN_MS } from '../pool/outcome.ts'
-import type { CircuitBreakerState } from './circuit-breaker.ts'
+import { SPAN_MS } from '../pool/outcome.ts'
+import { causes, type CircuitBreakerState } from './circuit-breaker.ts'
 import { emptyFrom, EMPTY_WINDOW, SPAN_OF, type WindowName, type WindowState } from './rate-window.ts'
 import { UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 
@@ -78,31 +78,16 @@ const frameSchema = v.object({
   affinity: v.array(v.unknown()),
 })
 
-const causes = [
-  'rate-limited',
-  'overloaded',
-  'quota',
-  'auth',
-  'not-found',
-  'failure',
-] as const satisfies Cause[]
-const names = Object.keys(SPAN_OF) as WindowName[]
-
 /**
  * The part of a scope's state that outlives its process: being busy, being probed and being quick do not. Reading it
  * moves its times by `shiftMs`. Names stay what they are, whatever the code calls a thing: other versions read them.
  */
 function schemasAt(now: number, shiftMs: number) {
+  const moved = (move: (time: number) => number) => v.pipe(finiteNumber, v.transform(move))
   /** A deadline; one that nobody can have meant is cut. */
-  const ahead = v.pipe(
-    finiteNumber,
-    v.transform((time) => Math.min(time + shiftMs, now + FURTHEST_MS)),
-  )
+  const ahead = moved((time) => Math.min(time + shiftMs, now + FURTHEST_MS))
   /** A moment that has passed, whatever happened to the clocks. */
-  const past = v.pipe(
-    finiteNumber,
-    v.transform((time) => Math.min(time + shiftMs, now)),
-  )
+  const past = moved((time) => Math.min(time + shiftMs, now))
   const cooldown = v.object({
     cause: v.picklist(causes),
     coolUntil: ahead,
@@ -125,15 +110,12 @@ function schemasAt(now: number, shiftMs: number) {
   const scope = v.object({
     touched: past,
     cooldown: v.exactOptional(cooldown),
-    windows: v.record(v.picklist(names), window),
+    windows: v.record(v.picklist(Object.keys(SPAN_OF) as WindowName[]), window),
     crowd: v.exactOptional(v.object({ limit: v.pipe(wholeCount, v.minValue(1)), since: past })),
     tooLarge: v.exactOptional(v.object({ tokens: amount, until: ahead })),
     meanOutput: v.exactOptional(amount),
   })
-  return {
-    scope: v.tuple([v.string(), scope]),
-    affinity: v.tuple([v.string(), v.string(), ahead]),
-  }
+  return { scope: v.tuple([v.string(), scope]), affinity: v.tuple([v.string(), v.string(), ahead]) }
 }
 
 /** A scope's state as it is kept. */

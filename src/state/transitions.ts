@@ -31,42 +31,27 @@ import type { AnswerStart, Lease } from './store.ts'
 export interface LeaseRecord {
   readonly lease: Lease
   /** Scopes in which it counts as under way. */
-  readonly counted: readonly string[]
+  readonly counted: string[]
   /** Scopes that it probes. */
   readonly probing: readonly string[]
   /** The answer has begun: requests are counted, probes have ended. */
-  readonly confirmed: boolean
+  confirmed: boolean
 }
 
-/** What a transition is given besides its event. */
-export interface TransitionContext {
-  readonly stateOf: StateOf
+/** One step of a lease: all that it changes takes effect at once, when the store puts `changes` in place. */
+export interface Transaction {
+  readonly record: LeaseRecord
   readonly at: Instant
+  readonly stateOf: StateOf
+  /**
+   * The states of scopes as it leaves them: copies that nobody else holds yet. A handful, each scope once: a search is
+   * quicker than a map would be made.
+   */
+  readonly changes: { readonly scope: string; readonly state: Mutable<ScopeState> }[]
   /** Uniform in [0, 1). */
   readonly random: () => number
   readonly dayEndsAt: DayEnd
 }
-
-/**
- * The states that a step changed, as it leaves them: copies that nobody else holds yet. A handful, each scope once: a
- * search is quicker than a map would be made.
- */
-export type ScopeChanges = { readonly scope: string; readonly state: Mutable<ScopeState> }[]
-
-/** One step of a lease: all that it changes takes effect at once. */
-interface Transaction extends TransitionContext {
-  readonly record: LeaseRecord
-  readonly changes: ScopeChanges
-}
-
-const begin = (record: LeaseRecord, { stateOf, at, random, dayEndsAt }: TransitionContext): Transaction => ({
-  record,
-  changes: [],
-  stateOf,
-  at,
-  random,
-  dayEndsAt,
-})
 
 /** The state of a scope to be changed in this transaction; a copy of what it was before, the first time. */
 function mutableScope({ changes, stateOf, at }: Transaction, scope: string): Mutable<ScopeState> {
@@ -77,25 +62,16 @@ function mutableScope({ changes, stateOf, at }: Transaction, scope: string): Mut
   return state
 }
 
-/** The same, where anything is known of the scope. */
-function knownScope(transaction: Transaction, scope: string): Mutable<ScopeState> | undefined {
-  const isKnown =
-    transaction.stateOf(scope) !== undefined || transaction.changes.some((change) => change.scope === scope)
-  return isKnown ? mutableScope(transaction, scope) : undefined
-}
+const isKnown = ({ changes, stateOf }: Transaction, scope: string): boolean =>
+  stateOf(scope) !== undefined || changes.some((change) => change.scope === scope)
 
 /** Counts a request before it is sent, in every window of every scope, and takes the probes. */
-export function grantLease(
-  lease: Lease,
-  { probing, probeMs }: { probing: readonly string[]; probeMs: number },
-  context: TransitionContext,
-): { changes: ScopeChanges; record: LeaseRecord } {
-  const { now } = context.at
-  const counted: string[] = []
-  const transaction = begin({ lease, counted, probing, confirmed: false }, context)
+export function grantLease(transaction: Transaction, probeMs: number): void {
+  const { record, at, stateOf } = transaction
+  const { lease, counted, probing } = record
   for (const limitScope of lease.claim.draws) {
     const { scope } = limitScope
-    const isCounted = countsUnderWay(limitScope, context.stateOf(scope))
+    const isCounted = countsUnderWay(limitScope, stateOf(scope))
     const isProbed = probing.includes(scope)
     if (!isProbed && !isCounted) continue
     const state = mutableScope(transaction, scope)
@@ -104,9 +80,8 @@ export function grantLease(
       countIn(state, limitScope, lease.tokens)
     }
     if (isProbed && state.breaker !== undefined)
-      state.breaker = startProbe(state.breaker, { lease: lease.id, until: now + probeMs, now })
+      state.breaker = startProbe(state.breaker, { lease: lease.id, until: at.now + probeMs, now: at.now })
   }
-  return transaction
 }
 
 /** Requests under way are counted where a limit or a choice may ask for them. */
@@ -126,36 +101,32 @@ function countIn(state: Mutable<ScopeState>, { limits }: LimitScope, tokens: num
 }
 
 /** The upstream answers: probes end well, the request counts as seen, limits it told of are learned. */
-export function confirmLease(
-  record: LeaseRecord,
-  { firstByteMs, signals }: AnswerStart,
-  context: TransitionContext,
-): ScopeChanges {
-  const transaction = begin(record, context)
+export function confirmLease(transaction: Transaction, { firstByteMs, signals }: AnswerStart): void {
+  const { record, at } = transaction
   openWindows(signals, transaction)
   for (const limitScope of record.lease.claim.draws) {
-    const state = knownScope(transaction, limitScope.scope)
-    if (state === undefined) continue
+    if (!isKnown(transaction, limitScope.scope)) continue
+    const state = mutableScope(transaction, limitScope.scope)
     recordSuccessIn(state, limitScope, record)
     if (record.counted.includes(limitScope.scope)) state.unanswered = Math.max(0, state.unanswered - 1)
     // An answer that has begun is a counted request; what it costs in tokens shows at its end.
     moveWindows(limitScope, { requests: 1, tokens: 'held' }, transaction)
-    if (limitScope.role === 'upstream') recordLatency(state, firstByteMs, context.at.now)
+    if (limitScope.role === 'upstream') recordLatency(state, firstByteMs, at.now)
   }
   applyQuotaSignals(signals, 'held', transaction)
-  return transaction.changes
+  record.confirmed = true
 }
 
 /** Ends a lease: releases its concurrency, corrects its tokens, and records a failure where the outcome names one. */
-export function settleLease(record: LeaseRecord, outcome: Outcome, context: TransitionContext): ScopeChanges {
+export function settleLease(transaction: Transaction, outcome: Outcome): void {
+  const { record } = transaction
   const { lease, counted, confirmed } = record
-  const transaction = begin(record, context)
   if (outcome.kind === 'failed') openWindows(failureSignals(outcome), transaction)
   const tokens = tokensUsedBy(outcome, lease.tokens)
   const unconfirmed = tokens === 'given back' ? tokens : 1
   for (const limitScope of lease.claim.draws) {
-    const state = knownScope(transaction, limitScope.scope)
-    if (state === undefined) continue
+    if (!isKnown(transaction, limitScope.scope)) continue
+    const state = mutableScope(transaction, limitScope.scope)
     if (counted.includes(limitScope.scope)) {
       state.inFlight = Math.max(0, state.inFlight - 1)
       state.reserved = Math.max(0, state.reserved - lease.tokens)
@@ -168,7 +139,6 @@ export function settleLease(record: LeaseRecord, outcome: Outcome, context: Tran
     state.breaker = endProbe(state.breaker, lease.id)
   }
   applyFailure(outcome, transaction)
-  return transaction.changes
 }
 
 const roleIn = ({ scope }: LimitScope, { probing }: LeaseRecord): BreakerFailure['role'] =>
@@ -229,24 +199,21 @@ const SIZE_LIMIT_MS = 86_400_000
 
 /** Opens the breakers that an outcome asks for. Successes, the client's faults and clients that leave ask for none. */
 function applyFailure(outcome: Outcome, transaction: Transaction): void {
-  const { record, at } = transaction
-  const { claim } = record.lease
+  const { lease } = transaction.record
+  const { now } = transaction.at
   if (outcome.kind === 'broken')
-    for (const limitScope of scopesNamedBy(record.lease, 'upstream'))
+    for (const limitScope of scopesNamedBy(lease, 'upstream'))
       openBreaker(limitScope, { cause: 'failure' }, transaction)
   if (outcome.kind !== 'failed') return
-  const { cause, code, scope, hintMs, maxTokensPerRequest } = outcome
+  const { cause, code, scope, maxTokensPerRequest: tokens } = outcome
   applyQuotaSignals(failureSignals(outcome), 'settled', transaction)
-  if (maxTokensPerRequest !== undefined)
-    mutableScope(transaction, claim.id).tooLarge = {
-      tokens: maxTokensPerRequest,
-      until: at.now + SIZE_LIMIT_MS,
-    }
-  const isUnpaid = cause === 'quota' && code === 'insufficient_quota'
-  for (const limitScope of scopesNamedBy(record.lease, scope)) {
-    if (cause === 'overloaded') lowerLearnedConcurrency(mutableScope(transaction, limitScope.scope), at.now)
-    const restMs = hintMs ?? (cause === 'quota' ? untilDayEnds(transaction) : undefined)
-    openBreaker(limitScope, { cause, hintMs: restMs, unpaid: isUnpaid }, transaction)
+  if (tokens !== undefined)
+    mutableScope(transaction, lease.claim.id).tooLarge = { tokens, until: now + SIZE_LIMIT_MS }
+  const hintMs = outcome.hintMs ?? (cause === 'quota' ? untilDayEnds(transaction) : undefined)
+  const unpaid = cause === 'quota' && code === 'insufficient_quota'
+  for (const limitScope of scopesNamedBy(lease, scope)) {
+    if (cause === 'overloaded') lowerLearnedConcurrency(mutableScope(transaction, limitScope.scope), now)
+    openBreaker(limitScope, { cause, hintMs, unpaid }, transaction)
   }
   if (cause === 'rate-limited' && hintMs === undefined && scope !== 'none') suspectOrigin(transaction)
 }
