@@ -1,5 +1,5 @@
 import type { Cause } from '../pool/outcome.ts'
-import type { Claim, LimitScope } from '../pool/upstream.ts'
+import type { Claim } from '../pool/upstream.ts'
 import { admit } from './circuit-breaker.ts'
 import {
   claimHeadroomOf,
@@ -36,10 +36,12 @@ export interface UnavailableReason {
   readonly unpaid?: true
 }
 
+type Input = { ask: Ask; now: number }
+
 const NO_SCOPES: readonly string[] = []
 
 /** The same as `claimAvailability` of states that are still to be looked up. */
-export const availabilityOf = (claim: Claim, stateOf: StateOf, input: { ask: Ask; now: number }) =>
+export const availabilityOf = (claim: Claim, stateOf: StateOf, input: Input) =>
   claimAvailability(claim, claimSnapshotOf(claim.draws.map(({ scope }) => stateOf(scope))), input)
 
 /**
@@ -47,11 +49,7 @@ export const availabilityOf = (claim: Claim, stateOf: StateOf, input: { ask: Ask
  * share of its tightest limit left; or why not. Of several reasons the one that lasts longest is told, but one that
  * waiting remedies (a limit) before one that trying does (a failure).
  */
-export function claimAvailability(
-  claim: Claim,
-  claimSnapshot: ClaimSnapshot,
-  { ask, now }: { ask: Ask; now: number },
-) {
+export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { ask, now }: Input) {
   const { states } = claimSnapshot
   const tokens = tokensFor(states[0], ask)
   const all = claimHeadroomOf(claim, claimSnapshot, now)
@@ -75,7 +73,15 @@ export function claimAvailability(
     if (inFlight >= most) reasons.push({ scope, cause: 'concurrency', until: now, onRelease: true })
     const room = headroomOf(limitScope, state, now)
     headroom = Math.min(headroom, 1 - inFlight / most, shareFor(tokens, room))
-    if (!fits(tokens, room)) reasons.push(...fullWindowReasons(limitScope, state, { tokens, now }))
+    if (fits(tokens, room)) continue
+    for (const name of windowNamesIn(limits, state.windows)) {
+      const window = state.windows[name] ?? EMPTY_WINDOW
+      const amount = amountOf(name, tokens)
+      const limit = limitOf(window, configuredLimit(limits, name), now) ?? Infinity
+      // A request that spends no tokens passes by windows that count them.
+      if (amount > 0 && amount > freeIn(window, limit, now))
+        reasons.push({ scope, cause: name, ...windowOpensAt(window, { name, amount, limit, now }) })
+    }
   }
   return reasons.length === 0
     ? { free: true as const, probing, tokens, headroom }
@@ -86,21 +92,6 @@ const fits = (tokens: number, room: Headroom): boolean =>
   room.requests >= 1 && (tokens === 0 || room.tokens >= tokens)
 
 const shareFor = (tokens: number, room: Headroom): number => (tokens > 0 ? room.share : room.requestShare)
-
-/** Windows without room. A request that spends no tokens passes by those that count them. */
-function fullWindowReasons(
-  { scope, limits }: LimitScope,
-  { windows }: ScopeState,
-  { tokens, now }: { tokens: number; now: number },
-): UnavailableReason[] {
-  return windowNamesIn(limits, windows).flatMap((name) => {
-    const window = windows[name] ?? EMPTY_WINDOW
-    const amount = amountOf(name, tokens)
-    const limit = limitOf(window, configuredLimit(limits, name), now)
-    if (amount === 0 || amount <= freeIn(window, limit, now)) return []
-    return [{ scope, cause: name, ...windowOpensAt(window, { name, amount, limit: limit ?? Infinity, now }) }]
-  })
-}
 
 function worseReason(a: UnavailableReason, b: UnavailableReason): UnavailableReason {
   const ranks = REMEDIES.indexOf(remedyOf(a)) - REMEDIES.indexOf(remedyOf(b))

@@ -20,6 +20,7 @@ export interface CircuitBreakerState {
   /** Credits are missing: nobody can say when they are there again, so it may be tried before its time. */
   readonly unpaid?: true
 }
+type Breaker = CircuitBreakerState | undefined
 
 /**
  * Own back-offs, ms: the first pause, doubled with each one in a row up to the last. And the longest hint: what upstreams
@@ -56,16 +57,15 @@ export interface BreakerFailure {
   readonly random: () => number
 }
 
+type Sent = Pick<BreakerFailure, 'sentAt' | 'role'>
+
 /**
  * Opens a breaker, or keeps it open for longer. A later deadline always wins, and a hint is never shortened.
  *
  * Many requests that fail together are one back-off: only a request that was sent after the breaker opened adds
  * another. A hint is the upstream's own word and adds none.
  */
-export function recordFailure(
-  before: CircuitBreakerState | undefined,
-  failure: BreakerFailure,
-): CircuitBreakerState {
+export function recordFailure(before: Breaker, failure: BreakerFailure): CircuitBreakerState {
   const { cause, hintMs, now, unpaid } = failure
   const isNews = before === undefined || isAfter(before, failure)
   const sameCause = before?.cause === cause
@@ -91,15 +91,11 @@ export function recordFailure(
 }
 
 /** Whether a request was sent after a breaker opened, or may at any rate tell of it. */
-function isAfter({ openSince }: CircuitBreakerState, sent: Pick<BreakerFailure, 'sentAt' | 'role'>): boolean {
-  return sent.role === 'probe' || sent.sentAt > openSince
-}
+const isAfter = ({ openSince }: CircuitBreakerState, { sentAt, role }: Sent): boolean =>
+  role === 'probe' || sentAt > openSince
 
 /** A success closes a breaker, unless it opened after the successful request was sent. */
-export function recordSuccess(
-  before: CircuitBreakerState | undefined,
-  success: Pick<BreakerFailure, 'sentAt' | 'role'>,
-): CircuitBreakerState | undefined {
+export function recordSuccess(before: Breaker, success: Sent): Breaker {
   return before !== undefined && isAfter(before, success) ? undefined : before
 }
 
@@ -112,7 +108,7 @@ export function startProbe(
 }
 
 /** Takes the right back, without a verdict. */
-export function endProbe(before: CircuitBreakerState | undefined, lease: string) {
+export function endProbe(before: Breaker, lease: string) {
   if (before?.probe?.lease !== lease) return before
   const { probe: _, ...rest } = before
   return rest
@@ -122,10 +118,7 @@ export function endProbe(before: CircuitBreakerState | undefined, lease: string)
  * What a circuit breaker lets through: closed (without a state) every request, open until `openUntil` none; then
  * half-open one request at a time, which probes until it succeeds or fails.
  */
-export function admit(
-  breaker: CircuitBreakerState | undefined,
-  { now, lastResort }: { now: number; lastResort: boolean },
-) {
+export function admit(breaker: Breaker, { now, lastResort }: { now: number; lastResort: boolean }) {
   if (breaker === undefined) return { state: 'closed' } as const
   const { cause, openUntil, probe, unpaid } = breaker
   const isCooling = openUntil > now

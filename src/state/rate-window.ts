@@ -100,10 +100,8 @@ export function windowNamesIn(
 ): WindowName[] {
   const names: WindowName[] = []
   for (const name of CONFIGURABLE) if (configuredLimit(limits, name) !== undefined) names.push(name)
-  for (const known in windows) {
-    const name = known as WindowName
+  for (const name of Object.keys(windows) as WindowName[])
     if (configuredLimit(limits, name) === undefined) names.push(name)
-  }
   return names
 }
 
@@ -179,9 +177,10 @@ function addBucket(window: Mutable<WindowState>, bucket: Bucket, now: number): v
     window.newest = { until: newest.until, amount: newest.amount + bucket.amount }
     return
   }
-  const live = newest === undefined ? [] : [...window.buckets, newest].filter(({ until }) => until > now)
+  window.counted = countedOf(window, now) + bucket.amount
+  const live = window.buckets.slice(forgottenOf(window.buckets, now).places)
+  if (newest !== undefined && newest.until > now) live.push(newest)
   insert(live, bucket)
-  window.counted = live.reduce((sum, { amount }) => sum + amount, 0)
   window.newest = live.pop()
   window.buckets = live
 }
@@ -245,19 +244,14 @@ export function freeIn(window: WindowState | undefined, limit: number | undefine
 }
 
 /** What a request asks of a window, and the limit in force; Infinity = none. */
-interface Demand {
-  readonly name: WindowName
-  readonly amount: number
-  readonly limit: number
-  readonly now: number
-}
+type Demand = { name: WindowName; amount: number; limit: number; now: number }
 
 /**
  * When an amount that does not fit now will: ms on the monotonic clock, Infinity = never, since it is larger than the
  * limit. `onRelease`: the end of another request may open the window earlier, since it may have used fewer tokens than
  * it reserved; a request under way will be counted.
  */
-export function windowOpensAt(window: WindowState, demand: Demand): { until: number; onRelease: boolean } {
+export function windowOpensAt(window: WindowState, demand: Demand) {
   const { name, amount, limit, now } = demand
   const budget = budgetOf(window, now)
   const byBudget = budget !== undefined && budget < amount ? (window.leftUntil ?? now) : now
@@ -334,12 +328,8 @@ function defaultResetMs({ signal, at, dayResets, dayEndsAt }: ObservedSignal): n
 }
 
 /** The part of a list of buckets that has run out: so many of the first ones, with so much in them. */
-interface Forgotten {
-  readonly places: number
-  readonly amount: number
-}
-
-const NONE_FORGOTTEN: Forgotten = { places: 0, amount: 0 }
+type Forgotten = Readonly<typeof NONE_FORGOTTEN>
+const NONE_FORGOTTEN = { places: 0, amount: 0 }
 /** Shorter lists are added up faster than they are found again. */
 const WORTH_KNOWING = 16
 

@@ -66,9 +66,7 @@ export interface StateStore {
   snapshot(scopes: readonly string[]): MaybePromise<readonly (ScopeState | undefined)[]>
   /** The same for choosing: a snapshot for each claim. The very same one means that nothing has changed. */
   claimSnapshots(claims: readonly Claim[]): MaybePromise<readonly ClaimSnapshot[]>
-  /**
-   * Takes the first of `order` whose scopes all have room: all of them or none. Takes back lost leases beforehand.
-   */
+  /** Takes the first of `order` whose scopes all have room: all of them or none. Takes back lost leases beforehand. */
   acquire(order: readonly Claim[], ask: Ask, at: Instant): MaybePromise<Lease | undefined>
   /** Takes back leases of this process that nobody settled in time: whoever held them is gone. */
   reclaim(at: Instant): void

@@ -166,8 +166,7 @@ function moveWindows(
   const sentAt = record.lease.since
   const dayResets = limits?.dayResets
   const windows = { ...state.windows }
-  for (const known in windows) {
-    const name = known as WindowName
+  for (const name of Object.keys(windows) as WindowName[]) {
     const window = windows[name] ?? EMPTY_WINDOW
     const actual = countsRequests(name) ? settlements.requests : settlements.tokens
     if (actual === 'held') continue
@@ -321,10 +320,6 @@ function applyQuotaSignals(
   }
 }
 
-/**
- * What a lease holds in a window of a scope until it is counted: a request, or the tokens reserved. Windows
- * that became known while it was under way hold it too.
- */
-function takenFrom({ lease, counted }: LeaseRecord, scope: string, window: WindowName): number {
-  return counted.includes(scope) ? amountOf(window, lease.tokens) : 0
-}
+/** What a lease holds in a window until it is counted; windows that became known while it was under way hold it too. */
+const takenFrom = ({ lease, counted }: LeaseRecord, scope: string, name: WindowName): number =>
+  counted.includes(scope) ? amountOf(name, lease.tokens) : 0
