@@ -3,6 +3,7 @@ import type { Claim, LimitScope, Limits } from '../pool/upstream.ts'
 import {
   configuredLimit,
   countsRequests,
+  EMPTY_WINDOW,
   emptyFrom,
   forgottenOf,
   freeIn,
@@ -58,7 +59,7 @@ export function headroomOf({ role, limits }: LimitScope, state: ScopeState, now:
 function computeHeadroom(limits: Limits | undefined, { windows }: ScopeState, now: number): Headroom {
   const sum = unlimited(limits)
   for (const name of windowNamesIn(limits, windows)) {
-    const window = windows[name]
+    const window = windows[name] ?? EMPTY_WINDOW
     const limit = limitOf(window, configuredLimit(limits, name), now)
     const free = freeIn(window, limit, now)
     const share =
@@ -81,16 +82,14 @@ function computeHeadroom(limits: Limits | undefined, { windows }: ScopeState, no
  * evening's peaks would find nobody. So a day counts by what it could give in every minute until it ends; shortly
  * before that it counts in full.
  */
-function minutesShare(name: WindowName, window: WindowState | undefined, now: number): number {
+function minutesShare(name: WindowName, window: WindowState, now: number): number {
   const spanMs = SPAN_MS[SPAN_OF[name]]
   if (spanMs <= SPAN_MS.minute) return 1
-  const end = Math.max(window === undefined ? 0 : emptyFrom(window), window?.leftUntil ?? 0)
+  const end = Math.max(emptyFrom(window), window.leftUntil ?? 0)
   return Math.min(1, SPAN_MS.minute / (end > now ? end - now : spanMs))
 }
 
-function changesAt(window: WindowState | undefined, now: number): number {
-  if (window === undefined) return Infinity
-  const { buckets, newest, leftUntil, learnedUntil } = window
+function changesAt({ buckets, newest, leftUntil, learnedUntil }: WindowState, now: number): number {
   const bucket = buckets[forgottenOf(buckets, now).places] ?? newest
   return Math.min(ifAfter(now, bucket?.until), ifAfter(now, leftUntil), ifAfter(now, learnedUntil))
 }

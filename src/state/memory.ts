@@ -5,7 +5,7 @@ import { claimSnapshotOf, type ClaimSnapshot } from './headroom.ts'
 import { createCalendar } from './rate-window.ts'
 import { isWorthKeeping, type ScopeState } from './scope.ts'
 import { isStale, isUntouched, keptScope, restored, type KeptState } from './snapshot.ts'
-import type { Ask, Lease, LocalUsage, StateStore } from './store.ts'
+import type { Ask, LocalUsage, StateStore } from './store.ts'
 import { confirmLease, grantLease, settleLease, type LeaseRecord, type Transaction } from './transitions.ts'
 
 type Immediate<Store> = {
@@ -69,11 +69,11 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
 
   function recordOf(
     claim: Claim,
-    given: Pick<Lease & LeaseRecord, 'since' | 'tokens' | 'probing'>,
+    since: number,
+    held: { tokens: number; probing: readonly string[] },
   ): LeaseRecord {
-    const { since, tokens, probing } = given
-    const lease = { id: String(nextLease++), claim, since, tokens }
-    return { lease, counted: [], probing, confirmed: false }
+    const lease = { id: String(nextLease++), claim, since, tokens: held.tokens }
+    return { lease, counted: [], probing: held.probing, confirmed: false }
   }
 
   function isOver(state: ScopeState, scope: string, now: number): boolean {
@@ -100,8 +100,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
       for (const claim of applyAffinity(order, ask, (key) => tableOf(key).recall(key, at.now))) {
         const availability = claimAvailability(claim, states.claimSnapshot(claim), { ask, now: at.now })
         if (!availability.free) continue
-        const { tokens, probing } = availability
-        const record = recordOf(claim, { since: at.now, tokens, probing })
+        const record = recordOf(claim, at.now, availability)
         leases.set(record.lease.id, record)
         step(record, at, (transaction) => grantLease(transaction, ask.probeMs))
         return record.lease
@@ -120,7 +119,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
       step(record, at, (transaction) => settleLease(transaction, outcome))
     },
     recordUsage({ claim, tokens, sentAt, answer, outcome }, ended) {
-      const record = recordOf(claim, { since: sentAt, tokens, probing: [] })
+      const record = recordOf(claim, sentAt, { tokens, probing: [] })
       const instant = (now: number): Instant => ({ now, wall: ended.wall - (ended.now - now) })
       step(record, instant(sentAt), (transaction) => grantLease(transaction, 0))
       if (answer !== undefined) {

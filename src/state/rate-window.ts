@@ -46,12 +46,10 @@ export interface WindowState {
 export type Mutable<T> = { -readonly [Key in keyof T]: T[Key] }
 
 /** A copy to be changed. Field by field: spreading takes engines ten times as long, and a request makes some twenty. */
-const mutableWindow = (
-  window: Pick<WindowState, 'pending' | 'counted' | 'buckets'> & Partial<WindowState>,
-): Mutable<WindowState> => ({
-  pending: window.pending,
-  counted: window.counted,
-  buckets: window.buckets,
+const mutableWindow = (window: Partial<WindowState>): Mutable<WindowState> => ({
+  pending: window.pending ?? 0,
+  counted: window.counted ?? 0,
+  buckets: window.buckets ?? [],
   newest: window.newest,
   learnedLimit: window.learnedLimit,
   learnedUntil: window.learnedUntil,
@@ -62,7 +60,7 @@ const mutableWindow = (
 })
 
 /** A window that has seen nothing. */
-export const EMPTY_WINDOW: WindowState = mutableWindow({ pending: 0, counted: 0, buckets: [] })
+export const EMPTY_WINDOW: WindowState = mutableWindow({})
 
 const spans = Object.keys(SPAN_MS) as Span[]
 const namesOf = (counts: Counts): Record<Span, WindowName> =>
@@ -106,9 +104,7 @@ export function windowNamesIn(
 }
 
 /** What counts against the limit now: pending and not yet forgotten. */
-export function usedOf(window: WindowState | undefined, now: number): number {
-  return window === undefined ? 0 : window.pending + countedOf(window, now)
-}
+export const usedOf = (window: WindowState, now: number): number => window.pending + countedOf(window, now)
 
 /** What the upstream has counted and not yet forgotten. */
 function countedOf(window: WindowState, now: number): number {
@@ -120,23 +116,22 @@ function countedOf(window: WindowState, now: number): number {
 export const emptyFrom = ({ newest }: WindowState): number => newest?.until ?? 0
 
 /** The tighter of the configured and the learned limit. */
-export function limitOf(window: WindowState | undefined, configured: number | undefined, now: number) {
-  const learned = window?.learnedLimit
-  if (learned === undefined || (window?.learnedUntil ?? Infinity) <= now) return configured
-  return Math.min(configured ?? Infinity, learned)
+export function limitOf(window: WindowState, configured: number | undefined, now: number) {
+  const { learnedLimit, learnedUntil = Infinity } = window
+  if (learnedLimit === undefined || learnedUntil <= now) return configured
+  return Math.min(configured ?? Infinity, learnedLimit)
 }
 
 /** What the upstream said is left, while its word holds. */
-export function budgetOf(window: WindowState | undefined, now: number): number | undefined {
-  return (window?.leftUntil ?? 0) > now ? window?.left : undefined
-}
+export const budgetOf = ({ left, leftUntil = 0 }: WindowState, now: number): number | undefined =>
+  leftUntil > now ? left : undefined
 
 /** Buckets in a span: what a window forgets too late costs at most this share of it (0.4 %). */
 const GRAIN = 240
 
 /** Reserves an amount before it is sent. */
-export function reserve(window: WindowState | undefined, amount: number): WindowState {
-  const next = mutableWindow(window ?? EMPTY_WINDOW)
+export function reserve(window: WindowState, amount: number): WindowState {
+  const next = mutableWindow(window)
   next.pending += amount
   if (next.left !== undefined) next.left -= amount
   return next
@@ -236,11 +231,9 @@ export function createCalendar(): DayEnd {
  * What may be sent now: the rest of the limit, or of what the upstream said is left, whichever is less.
  * Infinity without either; negative where more is used than that. Asked for every window at each choice.
  */
-export function freeIn(window: WindowState | undefined, limit: number | undefined, now: number): number {
-  if (window === undefined) return limit ?? Infinity
+export function freeIn(window: WindowState, limit: number | undefined, now: number): number {
   const byCount = limit === undefined ? Infinity : limit - usedOf(window, now)
-  const budget = budgetOf(window, now)
-  return budget === undefined || byCount < budget ? byCount : budget
+  return Math.min(byCount, budgetOf(window, now) ?? Infinity)
 }
 
 /** What a request asks of a window, and the limit in force; Infinity = none. */

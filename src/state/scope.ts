@@ -26,31 +26,22 @@ export interface ScopeState {
 }
 
 /** A copy to be changed; see `mutableWindow`. */
-export const mutableCopyOf = (
-  state: Pick<ScopeState, 'inFlight' | 'unanswered' | 'reserved' | 'windows' | 'touched'> &
-    Partial<ScopeState>,
-): Mutable<ScopeState> => ({
+export const mutableCopyOf = (state: Partial<ScopeState>): Mutable<ScopeState> => ({
   breaker: state.breaker,
-  inFlight: state.inFlight,
-  unanswered: state.unanswered,
-  reserved: state.reserved,
-  windows: state.windows,
+  inFlight: state.inFlight ?? 0,
+  unanswered: state.unanswered ?? 0,
+  reserved: state.reserved ?? 0,
+  windows: state.windows ?? {},
   learnedConcurrency: state.learnedConcurrency,
   tooLarge: state.tooLarge,
   latency: state.latency,
   meanOutput: state.meanOutput,
   limitedKeys: state.limitedKeys,
-  touched: state.touched,
+  touched: state.touched ?? 0,
 })
 
 /** A scope of which nothing is known: free. */
-export const UNKNOWN_SCOPE: ScopeState = mutableCopyOf({
-  inFlight: 0,
-  unanswered: 0,
-  reserved: 0,
-  windows: {},
-  touched: 0,
-})
+export const UNKNOWN_SCOPE: ScopeState = mutableCopyOf({})
 
 /** Whether anything is counted there. */
 export function hasWindows({ windows }: ScopeState): boolean {

@@ -109,11 +109,11 @@ function schemasAt(now: number, shiftMs: number) {
   })
   const scope = v.object({
     touched: past,
-    cooldown: v.exactOptional(cooldown),
+    cooldown: v.optional(cooldown),
     windows: v.record(v.picklist(Object.keys(SPAN_OF) as WindowName[]), window),
-    crowd: v.exactOptional(v.object({ limit: v.pipe(wholeCount, v.minValue(1)), since: past })),
-    tooLarge: v.exactOptional(v.object({ tokens: amount, until: ahead })),
-    meanOutput: v.exactOptional(amount),
+    crowd: v.optional(v.object({ limit: v.pipe(wholeCount, v.minValue(1)), since: past })),
+    tooLarge: v.optional(v.object({ tokens: amount, until: ahead })),
+    meanOutput: v.optional(amount),
   })
   return { scope: v.tuple([v.string(), scope]), affinity: v.tuple([v.string(), v.string(), ahead]) }
 }
@@ -123,51 +123,40 @@ type KeptScope = v.InferOutput<ReturnType<typeof schemasAt>['scope']>[1]
 /** A window as it is kept: all buckets in one list, and what they hold together is summed up anew. */
 type KeptWindow = NonNullable<KeptScope['windows'][WindowName]>
 
-function restoredScope({ cooldown, crowd, windows, ...kept }: KeptScope, now: number): ScopeState {
+function restoredScope(
+  { cooldown, crowd: learnedConcurrency, windows, ...kept }: KeptScope,
+  now: number,
+): ScopeState {
   return {
     ...UNKNOWN_SCOPE,
     ...kept,
-    windows: Object.fromEntries(
-      Object.entries(windows).map(([name, window]) => [
-        name,
-        restoredWindow(name as WindowName, window, now),
-      ]),
-    ),
+    windows: Object.fromEntries(Object.entries(windows).map((entry) => restoredWindow(entry, now))),
     breaker: cooldown && breakerFrom(cooldown),
-    learnedConcurrency: crowd,
+    learnedConcurrency,
   }
 }
 
-function restoredWindow(
-  name: WindowName,
-  { pending, buckets, ...kept }: KeptWindow,
-  now: number,
-): WindowState {
-  const span = SPAN_OF[name]
+function restoredWindow([name, kept]: [string, KeptWindow], now: number): [string, WindowState] {
+  const { pending, buckets, ...rest } = kept
+  const span = SPAN_OF[name as WindowName]
   // What was under way may have been counted just now; in a day, it is forgotten with the rest of that day.
   const lostUntil = (span === 'day' ? buckets.at(-1)?.until : undefined) ?? now + SPAN_MS[span]
   const all = pending > 0 ? [...buckets, { amount: pending, until: lostUntil }] : buckets
   const live = all.filter(({ until }) => until > now).sort((a, b) => a.until - b.until)
   const counted = live.reduce((sum, { amount }) => sum + amount, 0)
-  return { ...EMPTY_WINDOW, ...kept, counted, buckets: live.slice(0, -1), newest: live.at(-1) }
+  return [name, { ...EMPTY_WINDOW, ...rest, counted, buckets: live.slice(0, -1), newest: live.at(-1) }]
 }
 
 /** That part of a state. */
 export function keptScope(state: ScopeState): KeptScope {
-  const { breaker, windows, learnedConcurrency, tooLarge, meanOutput, touched } = state
-  return {
-    touched,
-    windows: Object.fromEntries(
-      Object.entries(windows).map(([name, { newest, ...rest }]) => [
-        name,
-        newest === undefined ? rest : { ...rest, buckets: [...rest.buckets, newest] },
-      ]),
-    ),
-    ...(breaker && { cooldown: withoutProbe(storedBreaker(breaker)) }),
-    ...(learnedConcurrency && { crowd: learnedConcurrency }),
-    ...(tooLarge && { tooLarge }),
-    ...(meanOutput !== undefined && { meanOutput }),
-  }
+  const { touched, breaker, tooLarge, meanOutput, learnedConcurrency: crowd } = state
+  const windows = Object.entries(state.windows).map(([name, window]) => [name, keptWindow(window)])
+  const cooldown = breaker && withoutProbe(storedBreaker(breaker))
+  return { touched, windows: Object.fromEntries(windows), cooldown, crowd, tooLarge, meanOutput }
+}
+
+function keptWindow({ newest, ...window }: WindowState): KeptWindow {
+  return { ...window, buckets: newest === undefined ? [...window.buckets] : [...window.buckets, newest] }
 }
 
 function withoutProbe(stored: StoredBreaker) {

@@ -30,7 +30,7 @@ import type { AnswerStart, Lease } from './store.ts'
 /** A lease as the store keeps it. Plain data. */
 export interface LeaseRecord {
   readonly lease: Lease
-  /** Scopes in which it counts as under way. */
+  /** Scopes in which it counts as under way; none any more when it has ended. */
   readonly counted: string[]
   /** Scopes that it probes. */
   readonly probing: readonly string[]
@@ -93,7 +93,7 @@ function countsUnderWay({ role, limits }: LimitScope, state: ScopeState | undefi
 function countIn(state: Mutable<ScopeState>, { limits }: LimitScope, tokens: number): void {
   const windows = { ...state.windows }
   for (const name of windowNamesIn(limits, windows))
-    windows[name] = reserve(windows[name], amountOf(name, tokens))
+    windows[name] = reserve(windows[name] ?? EMPTY_WINDOW, amountOf(name, tokens))
   state.windows = windows
   state.inFlight += 1
   state.unanswered += 1
@@ -113,7 +113,7 @@ export function confirmLease(transaction: Transaction, { firstByteMs, signals }:
     moveWindows(limitScope, { requests: 1, tokens: 'held' }, transaction)
     if (limitScope.role === 'upstream') recordLatency(state, firstByteMs, at.now)
   }
-  applyQuotaSignals(signals, 'held', transaction)
+  applyQuotaSignals(signals, transaction)
   record.confirmed = true
 }
 
@@ -138,6 +138,8 @@ export function settleLease(transaction: Transaction, outcome: Outcome): void {
       recordOutput(state, outcome.outputTokens)
     state.breaker = endProbe(state.breaker, lease.id)
   }
+  // From here on it holds nothing.
+  counted.length = 0
   applyFailure(outcome, transaction)
 }
 
@@ -151,13 +153,13 @@ function recordSuccessIn(state: Mutable<ScopeState>, limitScope: LimitScope, rec
   state.limitedKeys = undefined
 }
 
-/** What becomes of the amount that a lease holds in a window: counted as so much, given back, or held on. */
-type Settlement = number | 'given back' | 'held'
+/** What becomes of the amounts that a lease holds in windows: counted as so much, given back, or held on. */
+type Settlements = Record<QuotaSignal['counts'], number | 'given back' | 'held'>
 
 /** Moves what a lease holds in every window of a scope. */
 function moveWindows(
   { scope, limits }: LimitScope,
-  settlements: { requests: Settlement; tokens: Settlement },
+  settlements: Settlements,
   transaction: Transaction,
 ): void {
   const { at, dayEndsAt, record } = transaction
@@ -205,7 +207,7 @@ function applyFailure(outcome: Outcome, transaction: Transaction): void {
       openBreaker(limitScope, { cause: 'failure' }, transaction)
   if (outcome.kind !== 'failed') return
   const { cause, code, scope, maxTokensPerRequest: tokens } = outcome
-  applyQuotaSignals(failureSignals(outcome), 'settled', transaction)
+  applyQuotaSignals(failureSignals(outcome), transaction)
   if (tokens !== undefined)
     mutableScope(transaction, lease.claim.id).tooLarge = { tokens, until: now + SIZE_LIMIT_MS }
   const hintMs = outcome.hintMs ?? (cause === 'quota' ? untilDayEnds(transaction) : undefined)
@@ -223,11 +225,9 @@ function failureSignals({ signals, hintMs }: Failure): readonly QuotaSignal[] {
   return signals.map((signal) => (signal.remaining === undefined ? signal : { resetMs: hintMs, ...signal }))
 }
 
-function openBreaker(
-  limitScope: LimitScope,
-  fault: Pick<BreakerFailure, 'cause' | 'hintMs' | 'unpaid'>,
-  transaction: Transaction,
-): void {
+type Fault = Pick<BreakerFailure, 'cause' | 'hintMs' | 'unpaid'>
+
+function openBreaker(limitScope: LimitScope, fault: Fault, transaction: Transaction): void {
   const { record, at, random } = transaction
   const state = mutableScope(transaction, limitScope.scope)
   state.breaker = recordFailure(state.breaker, {
@@ -258,17 +258,17 @@ const MOST_KEYS = 8
  * probed the origin and is refused again needs no second.
  */
 function suspectOrigin(transaction: Transaction): void {
-  const { record, at } = transaction
-  const { draws } = record.lease.claim
+  const { probing, lease } = transaction.record
+  const { now } = transaction.at
+  const { draws } = lease.claim
   const origin = draws.find(({ role }) => role === 'origin')
   const key = draws.find(({ role }) => role === 'key')?.scope
   if (origin === undefined || key === undefined) return
   const state = mutableScope(transaction, origin.scope)
-  const others = (state.limitedKeys ?? []).filter(
-    (seen) => seen.key !== key && at.now - seen.at <= TOGETHER_MS,
-  )
-  state.limitedKeys = [...others.slice(1 - MOST_KEYS), { key, at: at.now }]
-  if (others.length > 0 || record.probing.includes(origin.scope))
+  const recent = (state.limitedKeys ?? []).filter(({ at }) => now - at <= TOGETHER_MS)
+  const others = recent.filter((seen) => seen.key !== key)
+  state.limitedKeys = [...others.slice(1 - MOST_KEYS), { key, at: now }]
+  if (others.length > 0 || probing.includes(origin.scope))
     openBreaker(origin, { cause: 'rate-limited' }, transaction)
 }
 
@@ -290,17 +290,13 @@ function openWindows(signals: readonly QuotaSignal[], transaction: Transaction):
       const state = mutableScope(transaction, scope)
       if (state.windows[name] !== undefined) continue
       const pending = countsRequests(name) ? state.unanswered : state.reserved
-      state.windows = { ...state.windows, [name]: reserve(undefined, pending) }
+      state.windows = { ...state.windows, [name]: reserve(EMPTY_WINDOW, pending) }
     }
   }
 }
 
 /** Puts what an upstream said of its limits into the windows of the scopes it spoke of, which are open by now. */
-function applyQuotaSignals(
-  signals: readonly QuotaSignal[],
-  own: 'held' | 'settled',
-  transaction: Transaction,
-): void {
+function applyQuotaSignals(signals: readonly QuotaSignal[], transaction: Transaction): void {
   const { record, at, dayEndsAt } = transaction
   for (const signal of signals) {
     const name = windowNameOf(signal)
@@ -311,7 +307,7 @@ function applyQuotaSignals(
         at,
         askedAt: record.lease.since,
         // Requests are counted by now, tokens are held until the answer ends.
-        own: own === 'settled' || countsRequests(name) ? 0 : takenFrom(record, scope, name),
+        own: countsRequests(name) ? 0 : takenFrom(record, scope, name),
         dayResets: limits?.dayResets,
         dayEndsAt,
       })

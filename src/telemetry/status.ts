@@ -7,6 +7,7 @@ import {
   budgetOf,
   configuredLimit,
   countsRequests,
+  EMPTY_WINDOW,
   emptyFrom,
   limitOf,
   SPAN_OF,
@@ -135,7 +136,7 @@ function windowStatuses(limitScope: LimitScope, { stateOf, at }: KnownStates) {
   const scope = ownerOf(limitScope)
   const counted = windowNamesIn(limits, state.windows).flatMap((name) => {
     const counts = countsRequests(name) ? 'requests' : 'tokens'
-    const status = countedStatus(state.windows[name], configuredLimit(limits, name), at)
+    const status = countedStatus(state.windows[name] ?? EMPTY_WINDOW, configuredLimit(limits, name), at)
     return status === undefined ? [] : [{ counts, window: SPAN_OF[name], scope, ...status }]
   })
   const limit = concurrencyOf(state, limits?.concurrency, at.now)
@@ -147,7 +148,7 @@ function windowStatuses(limitScope: LimitScope, { stateOf, at }: KnownStates) {
   return [...counted, atOnce]
 }
 
-function countedStatus(window: WindowState | undefined, configured: number | undefined, at: Instant) {
+function countedStatus(window: WindowState, configured: number | undefined, at: Instant) {
   const limit = limitOf(window, configured, at.now)
   const budget = budgetOf(window, at.now)
   // Counted once, and nobody says any more how much is allowed.
@@ -167,7 +168,7 @@ function countedStatus(window: WindowState | undefined, configured: number | und
     /** Where the number that binds comes from. */
     source: limit !== configured || left < leftByCount ? 'learned' : 'configured',
     /** When the window is as good as new; null when it is already. */
-    resets_at: laterIso(isFromUpstream ? window?.leftUntil : window && emptyFrom(window), at),
+    resets_at: laterIso(isFromUpstream ? window.leftUntil : emptyFrom(window), at),
   }
 }
 
