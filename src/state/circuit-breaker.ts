@@ -51,19 +51,18 @@ export interface BreakerFailure {
   /** When the failed request was sent. */
   readonly sentAt: number
   /** Whether it was sent to find out if the cooldown is over: then it is news, whenever it was sent. */
-  readonly role: 'probe' | 'ordinary'
+  readonly isProbe: boolean
   readonly now: number
   /** Uniform in [0, 1): spreads own back-offs by ±20 %, so that replicas do not come back as one. */
   readonly random: () => number
 }
 
-type Sent = Pick<BreakerFailure, 'sentAt' | 'role'>
+type Sent = Pick<BreakerFailure, 'sentAt' | 'isProbe'>
 
 /**
- * Opens a breaker, or keeps it open for longer. A later deadline always wins, and a hint is never shortened.
- *
- * Many requests that fail together are one back-off: only a request that was sent after the breaker opened adds
- * another. A hint is the upstream's own word and adds none.
+ * Opens a breaker, or keeps it open for longer. A later deadline always wins, and a hint is never shortened. Many
+ * requests that fail together are one back-off: only a request that was sent after the breaker opened adds another. A
+ * hint is the upstream's own word and adds none.
  */
 export function recordFailure(before: Breaker, failure: BreakerFailure): CircuitBreakerState {
   const { cause, hintMs, now, unpaid } = failure
@@ -91,8 +90,8 @@ export function recordFailure(before: Breaker, failure: BreakerFailure): Circuit
 }
 
 /** Whether a request was sent after a breaker opened, or may at any rate tell of it. */
-const isAfter = ({ openSince }: CircuitBreakerState, { sentAt, role }: Sent): boolean =>
-  role === 'probe' || sentAt > openSince
+const isAfter = ({ openSince }: CircuitBreakerState, { sentAt, isProbe }: Sent): boolean =>
+  isProbe || sentAt > openSince
 
 /** A success closes a breaker, unless it opened after the successful request was sent. */
 export function recordSuccess(before: Breaker, success: Sent): Breaker {

@@ -1,5 +1,6 @@
+import type { Clock } from '../lib/clock.ts'
 import type { MemoryStore } from './memory.ts'
-import type { AnswerStart, Ask, Lease, LocalUsage, MaybePromise, StateStore } from './store.ts'
+import type { AnswerStart, Lease, LocalUsage, MaybePromise, StateStore } from './store.ts'
 
 /** A store that is elsewhere. */
 export interface RemoteStore extends StateStore {
@@ -12,14 +13,10 @@ export interface RemoteStore extends StateStore {
 }
 
 /** What a fallback store is made of. */
-interface FallbackStoreOptions {
+interface FallbackStoreOptions extends Pick<Clock, 'now' | 'after'> {
   readonly remote: RemoteStore
   /** Serves when the remote one does not. */
   readonly local: MemoryStore
-  /** Ms on the clock. */
-  readonly now: () => number
-  /** Calls `task` once after `ms`; the returned function prevents it. */
-  readonly after: (ms: number, task: () => void) => () => void
   /** Keeps work going that no answer waits for. */
   readonly defer: (work: Promise<unknown>) => void
   /** Told once for each time that the remote one stops serving. */
@@ -34,11 +31,10 @@ const LOOK_MS = 1_000
 const BYPASS_MS = 1_000
 
 /**
- * A remote store that never holds up a request for more than 50 ms and never fails one.
- *
- * The local store sees everything that passes through this process, also while the remote one serves, so
- * that it knows the circuit breakers and has counted its own part when it has to take over. The remote one is told
- * the ends of what was sent by the local one's leave, and so counts it when it is back.
+ * A remote store that never holds up a request for more than 50 ms and never fails one. The local store sees
+ * everything that passes through this process, also while the remote one serves, so that it knows the circuit breakers
+ * and has counted its own part when it has to take over. The remote one is told the ends of what was sent by the local
+ * one's leave, and so counts it when it is back.
  */
 export function createFallbackStore(options: FallbackStoreOptions): RemoteStore {
   const { remote, local, now, after, defer, onLost } = options
@@ -75,7 +71,9 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
     const got = await inTime(asking, ACQUIRE_MS)
     if (typeof got === 'object') {
       const { value: lease } = got
-      if (lease !== undefined) localLeases.set(lease, local.acquire([lease.claim], localAsk(ask), at))
+      // What has been given elsewhere is given here too, and to the same.
+      const same = { ...ask, lastResort: true, stickTo: undefined, pinKeys: undefined }
+      if (lease !== undefined) localLeases.set(lease, local.acquire([lease.claim], same, at))
       return lease
     }
     if (got === 'slow') {
@@ -125,6 +123,3 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
     },
   }
 }
-
-/** What has been given elsewhere is given here too, and to the same. */
-const localAsk = (ask: Ask): Ask => ({ ...ask, lastResort: true, stickTo: undefined, pinKeys: undefined })

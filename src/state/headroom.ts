@@ -75,12 +75,10 @@ function computeHeadroom(limits: Limits | undefined, { windows }: ScopeState, no
 }
 
 /**
- * The part of a window's remaining time that a minute is; 1 for windows of a minute or less.
- *
- * What is free in a minute's window is lost with the minute, what is free in a day's window can still be spent when
- * the minutes of all others are full. Compared by their bare shares, the days would be spent by noon, and the
- * evening's peaks would find nobody. So a day counts by what it could give in every minute until it ends; shortly
- * before that it counts in full.
+ * The part of a window's remaining time that a minute is; 1 for windows of a minute or less. What is free in a
+ * minute's window is lost with the minute, what is free in a day's window can still be spent when the minutes of all
+ * others are full. Compared by their bare shares, the days would be spent by noon, and the evening's peaks would find
+ * nobody. So a day counts by what it could give in every minute until it ends; shortly before that it counts in full.
  */
 function minutesShare(name: WindowName, window: WindowState, now: number): number {
   const spanMs = SPAN_MS[SPAN_OF[name]]
@@ -96,25 +94,23 @@ function changesAt({ buckets, newest, leftUntil, learnedUntil }: WindowState, no
 
 const ifAfter = (now: number, time = 0): number => (time > now ? time : Infinity)
 
+type States = readonly (ScopeState | undefined)[]
+
 /** What is known of everything that a claim draws on. Replaced when any of it changes. */
 export interface ClaimSnapshot {
   /** One state for each of the claim's draws, in their order. */
-  readonly states: readonly (ScopeState | undefined)[]
+  readonly states: States
   /** What was worked out of them when somebody last asked; see `claimHeadroomOf`. */
   headroom: Headroom | undefined
 }
 
 /** States of which nothing has been worked out yet. */
-export const claimSnapshotOf = (states: ClaimSnapshot['states']): ClaimSnapshot => ({
-  states,
-  headroom: undefined,
-})
+export const claimSnapshotOf = (states: States): ClaimSnapshot => ({ states, headroom: undefined })
 
 /**
- * Looks at all scopes of a claim at once.
- *
- * A claim snapshot is replaced when anything in it changes, so what was worked out for one holds until a window
- * forgets something. Of a hundred upstreams a request changes one, and those that share a quota with it.
+ * Looks at all scopes of a claim at once. A claim snapshot is replaced when anything in it changes, so what was worked
+ * out for one holds until a window forgets something. Of a hundred upstreams a request changes one, and those that
+ * share a quota with it.
  */
 export function claimHeadroomOf({ draws }: Claim, claimSnapshot: ClaimSnapshot, now: number): Headroom {
   const { headroom: known, states } = claimSnapshot

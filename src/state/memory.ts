@@ -158,7 +158,6 @@ export type AffinityTable = ReturnType<typeof createAffinityTable>
 
 /**
  * Remembers who served a key; bounded, the longest unused go first.
- *
  * @param capacity the most keys kept; at 100,000 keys of 15 characters about 20 MB
  */
 export function createAffinityTable(capacity = 100_000) {
@@ -192,15 +191,12 @@ export function createAffinityTable(capacity = 100_000) {
   }
 }
 
-interface Cell {
-  state: ScopeState | undefined
-}
+type Cell = { state: ScopeState | undefined }
 
 /**
- * The states of all scopes, to be had by name, or at once for all that a claim draws on.
- *
- * A choice among a hundred upstreams asks for five hundred scopes, and hardly any has changed since the choice
- * before: so a claim finds its cells once, and afterwards only compares what is in them.
+ * The states of all scopes, to be had by name, or at once for all that a claim draws on. A choice among a hundred
+ * upstreams asks for five hundred scopes, and hardly any has changed since the choice before: so a claim finds its
+ * cells once, and afterwards only compares what is in them.
  */
 function createScopeTable() {
   const cells = new Map<string, Cell>()
@@ -244,9 +240,7 @@ function hasChanged(cells: readonly Cell[], { states }: ClaimSnapshot): boolean 
 
 /**
  * The order of a request whose keys are first looked up where it is acquired: what `orderOf` would have made of it.
- *
  * Nobody is left where the upstream of an earlier answer is not in the order: that answer exists nowhere else.
- *
  * @param upstreamOf looks up who served a key; undefined = nobody
  */
 export function applyAffinity(

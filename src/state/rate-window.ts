@@ -146,10 +146,9 @@ interface DayRule {
 }
 
 /**
- * Moves a reserved amount from pending to counted; `actual` is what the upstream counts in truth, 0 = nothing.
- *
- * What is left by the upstream's word is corrected by the difference, unless that word came after the
- * request: then it may know of it already.
+ * Moves a reserved amount from pending to counted; `actual` is what the upstream counts in truth, 0 = nothing. What is
+ * left by the upstream's word is corrected by the difference, unless that word came after the request: then it may
+ * know of it already.
  */
 export function countReserved(
   window: WindowState,
@@ -175,25 +174,18 @@ function addBucket(window: Mutable<WindowState>, bucket: Bucket, now: number): v
   window.counted = countedOf(window, now) + bucket.amount
   const live = window.buckets.slice(forgottenOf(window.buckets, now).places)
   if (newest !== undefined && newest.until > now) live.push(newest)
-  insert(live, bucket)
+  // Most amounts are forgotten last.
+  const at = live.findLastIndex(({ until }) => until < bucket.until) + 1
+  const same = live[at]
+  if (same?.until === bucket.until) live[at] = { until: bucket.until, amount: same.amount + bucket.amount }
+  else live.splice(at, 0, bucket)
   window.newest = live.pop()
   window.buckets = live
 }
 
-/** Most amounts are forgotten last, or together with the last. */
-function insert(buckets: Bucket[], bucket: Bucket): void {
-  let at = buckets.length
-  while (at > 0 && (buckets[at - 1]?.until ?? 0) >= bucket.until) at -= 1
-  const same = buckets[at]
-  if (same?.until === bucket.until) buckets[at] = { until: bucket.until, amount: same.amount + bucket.amount }
-  else buckets.splice(at, 0, bucket)
-}
-
 /**
- * When the upstream forgets what it counts now.
- *
- * Rounded up: to the grain of the span, or to the second where a calendar day ends, so that the jitter
- * between the two clocks does not make a bucket for every request.
+ * When the upstream forgets what it counts now. Rounded up: to the grain of the span, or to the second where a
+ * calendar day ends, so that the jitter between the two clocks does not make a bucket for every request.
  */
 function forgottenAt(window: WindowState, name: WindowName, { at, dayResets, dayEndsAt }: DayRule): number {
   const span = SPAN_OF[name]
@@ -208,7 +200,6 @@ function forgottenAt(window: WindowState, name: WindowName, { at, dayResets, day
 
 /**
  * When the present day ends, on the monotonic clock.
- *
  * @param zone `UTC`, an IANA zone (daylight saving included), or `rolling`, which is 24 hours from now
  */
 export type DayEnd = (zone: string, at: Instant) => number
@@ -283,21 +274,22 @@ interface ObservedSignal extends DayRule {
 const LEARNED_MS = SPAN_MS.day
 
 /**
- * Takes in what the upstream said.
- *
- * Nothing left: closed until the reset, and of several such words the latest deadline holds. Something left:
- * a budget, less what others have under way, since the answer may not hold their cost yet. An answer to
- * an earlier question than the one already heard tells nothing new.
+ * Takes in what the upstream said. Nothing left: closed until the reset, and of several such words the latest deadline
+ * holds. Something left: a budget, less what others have under way, since the answer may not hold their cost yet. An
+ * answer to an earlier question than the one already heard tells nothing new.
  */
 export function applyQuotaSignal(window: WindowState, observed: ObservedSignal): WindowState {
-  const { signal, at, askedAt } = observed
+  const { signal, at, askedAt, dayResets = 'UTC' } = observed
   const next = mutableWindow(window)
   if (signal.limit !== undefined) {
     next.learnedLimit = signal.limit
     next.learnedUntil = at.now + LEARNED_MS
   }
   if (signal.remaining === undefined) return next
-  const resetAt = at.now + (signal.resetMs ?? defaultResetMs(observed))
+  // Where no reset was named, a calendar day ends at midnight, anything else a span from now.
+  const isByDay = signal.window === 'day' || signal.window === 'month'
+  const spanEnd = isByDay ? observed.dayEndsAt(dayResets, at) : at.now + SPAN_MS[signal.window]
+  const resetAt = signal.resetMs === undefined ? spanEnd : at.now + signal.resetMs
   const closedUntil = window.closedUntil ?? 0
   if (signal.remaining === 0) {
     next.left = 0
@@ -312,12 +304,6 @@ export function applyQuotaSignal(window: WindowState, observed: ObservedSignal):
   next.leftUntil = resetAt
   next.leftAsOf = askedAt
   return next
-}
-
-/** Where no reset was named: a calendar day ends at midnight, anything else a span from now. */
-function defaultResetMs({ signal, at, dayResets, dayEndsAt }: ObservedSignal): number {
-  if (signal.window !== 'day' && signal.window !== 'month') return SPAN_MS[signal.window]
-  return dayEndsAt(dayResets ?? 'UTC', at) - at.now
 }
 
 /** The part of a list of buckets that has run out: so many of the first ones, with so much in them. */

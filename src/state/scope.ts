@@ -93,7 +93,5 @@ export function recordOutput(state: Mutable<ScopeState>, tokens: number): void {
 }
 
 /** Whether a state holds anything that should outlive its process. */
-export function isWorthKeeping(state: ScopeState | undefined): boolean {
-  if (state === undefined) return false
-  return state.breaker !== undefined || state.tooLarge !== undefined || hasWindows(state)
-}
+export const isWorthKeeping = (state: ScopeState | undefined): boolean =>
+  state !== undefined && (state.breaker !== undefined || state.tooLarge !== undefined || hasWindows(state))

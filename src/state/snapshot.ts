@@ -16,14 +16,12 @@ export interface KeptState {
   readonly affinity: readonly (readonly [key: string, upstream: string, until: number])[]
 }
 
-/** What nobody touched for this long is dropped, at the latest when its deadlines are over. */
-const FORGET_AFTER_MS = SPAN_MS.day
 /** No deadline of ours is further away. */
 const FURTHEST_MS = 32 * SPAN_MS.day
 
 /** Whether nothing has happened to a state for a day and nothing is under way, whatever deadline it may hold. */
 export function isUntouched(state: ScopeState, now: number): boolean {
-  return state.inFlight === 0 && state.touched <= now - FORGET_AFTER_MS
+  return state.inFlight === 0 && state.touched <= now - SPAN_MS.day
 }
 
 /** Whether a state tells nothing any more: untouched for a day, nothing under way, no deadline to come. */
@@ -35,12 +33,10 @@ export function isStale(state: ScopeState, now: number): boolean {
 }
 
 /**
- * Moves kept state onto this process's clock. What was under way when it was written counts as seen by the
- * upstream; nothing is in flight and nobody probes.
- *
- * A wall clock that was set back between the two processes counts as no time passed, so that no deadline is
- * put off; one that was set forward ends them early: there is no other clock that both could read.
- *
+ * Moves kept state onto this process's clock. What was under way when it was written counts as seen by the upstream;
+ * nothing is in flight and nobody probes. A wall clock that was set back between the two processes counts as no time
+ * passed, so that no deadline is put off; one that was set forward ends them early: there is no other clock that both
+ * could read.
  * @param kept anything: what none of ours wrote, or parts of it that none of ours wrote, are left out
  */
 export function restored(kept: unknown, { now, wall }: Instant) {

@@ -22,7 +22,6 @@ import {
   mutableCopyOf,
   recordLatency,
   recordOutput,
-  UNKNOWN_SCOPE,
   type ScopeState,
 } from './scope.ts'
 import type { AnswerStart, Lease } from './store.ts'
@@ -56,7 +55,7 @@ export interface Transaction {
 /** The state of a scope to be changed in this transaction; a copy of what it was before, the first time. */
 function mutableScope({ changes, stateOf, at }: Transaction, scope: string): Mutable<ScopeState> {
   for (const change of changes) if (change.scope === scope) return change.state
-  const state = mutableCopyOf(stateOf(scope) ?? UNKNOWN_SCOPE)
+  const state = mutableCopyOf(stateOf(scope) ?? {})
   state.touched = at.now
   changes.push({ scope, state })
   return state
@@ -77,7 +76,13 @@ export function grantLease(transaction: Transaction, probeMs: number): void {
     const state = mutableScope(transaction, scope)
     if (isCounted) {
       counted.push(scope)
-      countIn(state, limitScope, lease.tokens)
+      const windows = { ...state.windows }
+      for (const name of windowNamesIn(limitScope.limits, windows))
+        windows[name] = reserve(windows[name] ?? EMPTY_WINDOW, amountOf(name, lease.tokens))
+      state.windows = windows
+      state.inFlight += 1
+      state.unanswered += 1
+      state.reserved += lease.tokens
     }
     if (isProbed && state.breaker !== undefined)
       state.breaker = startProbe(state.breaker, { lease: lease.id, until: at.now + probeMs, now: at.now })
@@ -88,16 +93,6 @@ export function grantLease(transaction: Transaction, probeMs: number): void {
 function countsUnderWay({ role, limits }: LimitScope, state: ScopeState | undefined): boolean {
   if (role === 'upstream' || limits !== undefined) return true
   return state !== undefined && (state.learnedConcurrency !== undefined || hasWindows(state))
-}
-
-function countIn(state: Mutable<ScopeState>, { limits }: LimitScope, tokens: number): void {
-  const windows = { ...state.windows }
-  for (const name of windowNamesIn(limits, windows))
-    windows[name] = reserve(windows[name] ?? EMPTY_WINDOW, amountOf(name, tokens))
-  state.windows = windows
-  state.inFlight += 1
-  state.unanswered += 1
-  state.reserved += tokens
 }
 
 /** The upstream answers: probes end well, the request counts as seen, limits it told of are learned. */
@@ -143,13 +138,15 @@ export function settleLease(transaction: Transaction, outcome: Outcome): void {
   applyFailure(outcome, transaction)
 }
 
-const roleIn = ({ scope }: LimitScope, { probing }: LeaseRecord): BreakerFailure['role'] =>
-  probing.includes(scope) ? 'probe' : 'ordinary'
+/** A request as the breaker of a scope sees it. */
+const sentTo = ({ scope }: LimitScope, { lease, probing }: LeaseRecord) => ({
+  sentAt: lease.since,
+  isProbe: probing.includes(scope),
+})
 
 /** A success closes the breakers of what it went through, and ends the suspicion of its origin. */
 function recordSuccessIn(state: Mutable<ScopeState>, limitScope: LimitScope, record: LeaseRecord): void {
-  const success = { sentAt: record.lease.since, role: roleIn(limitScope, record) }
-  state.breaker = recordSuccess(state.breaker, success)
+  state.breaker = recordSuccess(state.breaker, sentTo(limitScope, record))
   state.limitedKeys = undefined
 }
 
@@ -230,13 +227,8 @@ type Fault = Pick<BreakerFailure, 'cause' | 'hintMs' | 'unpaid'>
 function openBreaker(limitScope: LimitScope, fault: Fault, transaction: Transaction): void {
   const { record, at, random } = transaction
   const state = mutableScope(transaction, limitScope.scope)
-  state.breaker = recordFailure(state.breaker, {
-    ...fault,
-    sentAt: record.lease.since,
-    role: roleIn(limitScope, record),
-    now: at.now,
-    random,
-  })
+  const sent = sentTo(limitScope, record)
+  state.breaker = recordFailure(state.breaker, { ...fault, ...sent, now: at.now, random })
 }
 
 /** A spent day without a named reset ends at the configured midnight: that of a limit by the day, if there is one. */

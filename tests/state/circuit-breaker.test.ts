@@ -20,7 +20,7 @@ const failure = (cause: Cause, now: number, more: Partial<BreakerFailure> = {}):
   cause,
   now,
   sentAt: now,
-  role: 'ordinary',
+  isProbe: false,
   random: () => 0.5,
   ...more,
 })
@@ -30,7 +30,7 @@ function pauses(cause: Cause, times: number, random = () => 0.5): number[] {
   let state: CircuitBreakerState | undefined
   let now = 1
   return Array.from({ length: times }, () => {
-    state = recordFailure(state, failure(cause, now, { random, role: 'probe' }))
+    state = recordFailure(state, failure(cause, now, { random, isProbe: true }))
     const pause = state.openUntil - now
     now = state.openUntil
     return pause
@@ -79,7 +79,7 @@ test.each([
 
 test('a hint is no back-off of our own: the first pause after it is the shortest', () => {
   const hinted = recordFailure(undefined, failure('rate-limited', 0, { hintMs: 2_000 }))
-  const own = recordFailure(hinted, failure('rate-limited', 3_000, { role: 'probe' }))
+  const own = recordFailure(hinted, failure('rate-limited', 3_000, { isProbe: true }))
   expect(own.openUntil).toBe(8_000)
 })
 
@@ -116,9 +116,9 @@ test('no order of failures ever brings a deadline forward', () => {
 
 test('a success lifts only what began before it was sent', () => {
   const breaker = recordFailure(undefined, failure('failure', 1_000))
-  expect(recordSuccess(breaker, { sentAt: 1_000, role: 'ordinary' })).toBe(breaker)
-  expect(recordSuccess(breaker, { sentAt: 1_001, role: 'ordinary' })).toBeUndefined()
-  expect(recordSuccess(breaker, { sentAt: 1_000, role: 'probe' })).toBeUndefined()
+  expect(recordSuccess(breaker, { sentAt: 1_000, isProbe: false })).toBe(breaker)
+  expect(recordSuccess(breaker, { sentAt: 1_001, isProbe: false })).toBeUndefined()
+  expect(recordSuccess(breaker, { sentAt: 1_000, isProbe: true })).toBeUndefined()
 })
 
 test('open, then half-open for one, then open for the others until the probe runs out', () => {

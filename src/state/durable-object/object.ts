@@ -11,18 +11,12 @@ import {
 } from './protocol.ts'
 
 /** The state of a whole deployment, in one object that all isolates ask. */
-export interface StateObject {
-  /** One step: nothing else happens in between. */
-  answer(call: StateCall): StateReply
-}
+export type StateObject = ReturnType<typeof createStateObject>
 
 /** What the object is given. */
 interface StateObjectOptions {
   readonly rows: Rows
-  /**
-   * The object's own clock. It stamps every step, so that what the isolates' clocks differ by never
-   * widens a window.
-   */
+  /** The object's own clock stamps every step: what the isolates' clocks differ by never widens a window. */
   readonly at: () => Instant
   /** Uniform in [0, 1). */
   readonly random: () => number
@@ -44,7 +38,7 @@ const OLDEST_MS = 3_600_000
 const passed = (ms: number): number => Math.min(OLDEST_MS, Math.max(0, ms))
 
 /** Keeps the same store as a single process does, and writes down what is worth keeping. */
-export function createStateObject({ rows, at, random, after, life }: StateObjectOptions): StateObject {
+export function createStateObject({ rows, at, random, after, life }: StateObjectOptions) {
   const store = createMemoryStore({ random })
   const writeRows = keepRows(rows, store, at())
   /** Ids of the usage elsewhere that is counted: a message that seemed lost may have arrived. */
@@ -82,7 +76,8 @@ export function createStateObject({ rows, at, random, after, life }: StateObject
   }
 
   return {
-    answer({ events, scopes, keys = [], acquire, now: sentAt }) {
+    /** One step: nothing else happens in between. */
+    answer({ events, scopes, keys = [], acquire, now: sentAt }: StateCall): StateReply {
       const present = at()
       for (const event of events) {
         const ago = passed(sentAt - event.at)
@@ -136,11 +131,9 @@ function keepRows(rows: Rows, store: MemoryStore, at: Instant): (at: Instant) =>
 
   return (instant) => {
     const { scopes, affinity } = store.keep(instant)
+    const keys = affinity.map(([key, upstream, until]) => [key, [upstream, Math.round(until)]] as const)
     update('scope', scopes)
-    update(
-      'key',
-      affinity.map(([key, upstream, until]) => [key, [upstream, Math.round(until)]]),
-    )
+    update('key', keys)
   }
 }
 

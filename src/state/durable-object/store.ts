@@ -8,6 +8,7 @@
  *
  * A message carries everything that has ended meanwhile, then the question: one round trip before an attempt at most.
  */
+import type { Clock } from '../../lib/clock.ts'
 import type { Claim } from '../../pool/upstream.ts'
 import type { RemoteStore } from '../fallback-store.ts'
 import { claimSnapshotOf } from '../headroom.ts'
@@ -22,15 +23,11 @@ import {
 } from './protocol.ts'
 
 /** What a store over an object is given. */
-interface ObjectStoreOptions {
+interface ObjectStoreOptions extends Pick<Clock, 'now' | 'after'> {
   /** Tells this isolate from all others, those of the past too. */
   readonly isolate: string
   /** One round trip. Rejects when the object can't be reached. */
   readonly call: (call: StateCall) => Promise<StateReply>
-  /** Ms on the clock. */
-  readonly now: () => number
-  /** Calls `task` once after `ms`. */
-  readonly after: (ms: number, task: () => void) => unknown
   /** Keeps the request's context alive until the work is done: an answer must not wait for it. */
   readonly defer: (work: Promise<unknown>) => void
   /** What this isolate itself has under way: of all isolates together it is at least that. */
@@ -38,11 +35,9 @@ interface ObjectStoreOptions {
 }
 
 /**
- * The store of a deployment, kept in a Durable Object.
- *
- * Before an attempt, one round trip acquires; it takes along whatever has ended in the meantime, and the keys
- * that this isolate has not heard of within a second. It brings back who served them, and the present states of
- * everybody it asked for, which serve as snapshots for at most a second.
+ * The store of a deployment, kept in a Durable Object. Before an attempt, one round trip acquires; it takes along
+ * whatever has ended in the meantime, and the keys that this isolate has not heard of within a second. It brings back
+ * who served them, and the present states of everybody it asked for, which serve as snapshots for at most a second.
  */
 export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
   const { isolate, call, now } = options
@@ -76,7 +71,7 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
       const { stickTo, pinKeys = [] } = question
       const keys = stickTo === undefined ? pinKeys : [...pinKeys, stickTo]
       const { lease, upstreams } = await ask({ acquire: { order, ask: toWireAsk(question) }, keys })
-      for (const [at, key] of keys.entries()) cache.keepUpstream(key, upstreams[at] ?? null)
+      for (const [at, key] of keys.entries()) cache.keepUpstream(key, upstreams[at] ?? undefined)
       return lease ?? undefined
     },
     // The object does so before each lease that it gives.
@@ -91,10 +86,7 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
     },
     reportUsage: (usage) =>
       outbox.put({ kind: 'spent', at: usage.endedAt, id: `${isolate}.${reported++}`, spent: usage }),
-    recall(key) {
-      const known = cache.upstream(key)
-      return known === undefined ? null : (known ?? undefined)
-    },
+    recall: cache.upstream,
     remember(key, upstream, { ttlMs, at }) {
       cache.keepUpstream(key, upstream)
       outbox.put({ kind: 'remember', at: at.now, key, upstream, ttlMs })
@@ -116,15 +108,13 @@ interface Heard<T> {
 }
 
 /**
- * What this isolate has lately heard from the object.
- *
- * A state is exact for a moment. Up to a second old it still tells who rests, and who is quick or busy, but
- * not that a limit is reached: others may have freed it since, and the object, which is asked anyway before
- * anything is sent, says so if not. Older still, it is only good for comparing.
+ * What this isolate has lately heard from the object. A state is exact for a moment. Up to a second old it still tells
+ * who rests, and who is quick or busy, but not that a limit is reached: others may have freed it since, and the
+ * object, which is asked anyway before anything is sent, says so if not. Older still, it is only good for comparing.
  */
 function createStateCache({ now, ownInFlight }: Pick<ObjectStoreOptions, 'now' | 'ownInFlight'>) {
   const states = new Map<string, Heard<ScopeState | undefined>>()
-  const upstreams = new Map<string, Heard<string | null>>()
+  const upstreams = new Map<string, Heard<string | undefined>>()
 
   function stateOf(scope: string): ScopeState | undefined {
     const { value, at } = states.get(scope) ?? NOT_HEARD
@@ -154,12 +144,12 @@ function createStateCache({ now, ownInFlight }: Pick<ObjectStoreOptions, 'now' |
         if (heard !== undefined) states.set(scope, { ...heard, at: -Infinity })
       }
     },
-    /** Who served a key; null = nobody did; undefined = not known here. */
+    /** Who served a key; undefined = nobody did; null = not known here. */
     upstream(key: string): string | null | undefined {
       const heard = upstreams.get(key)
-      return heard === undefined || now() - heard.at > BELIEVED_MS ? undefined : heard.value
+      return heard !== undefined && now() - heard.at <= BELIEVED_MS ? heard.value : null
     },
-    keepUpstream: (key: string, upstream: string | null) =>
+    keepUpstream: (key: string, upstream: string | undefined) =>
       put(upstreams, key, { value: upstream, at: now() }),
   }
 }
