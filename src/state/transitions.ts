@@ -154,11 +154,8 @@ function recordSuccessIn(state: Mutable<ScopeState>, limitScope: LimitScope, rec
 type Settlements = Record<QuotaSignal['counts'], number | 'given back' | 'held'>
 
 /** Moves what a lease holds in every window of a scope. */
-function moveWindows(
-  { scope, limits }: LimitScope,
-  settlements: Settlements,
-  transaction: Transaction,
-): void {
+function moveWindows(limitScope: LimitScope, settlements: Settlements, transaction: Transaction): void {
+  const { scope, limits } = limitScope
   const { at, dayEndsAt, record } = transaction
   const state = mutableScope(transaction, scope)
   if (!hasWindows(state)) return
