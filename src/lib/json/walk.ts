@@ -135,15 +135,17 @@ export function afterString(bytes: Uint8Array, open: number): number {
  */
 export function closingQuote(bytes: Uint8Array, from: number): number {
   let at = from
-  const pause = Math.min(bytes.length, at + HAND_BYTES)
-  while (at < pause) {
-    const byte = bytes[at]
-    if (byte === QUOTE) return at
-    at += byte === BACKSLASH ? 2 : 1
+  for (;;) {
+    const pause = Math.min(bytes.length, at + HAND_BYTES)
+    while (at < pause) {
+      const byte = bytes[at]
+      if (byte === QUOTE) return at
+      at += byte === BACKSLASH ? 2 : 1
+    }
+    const quote = bytes.indexOf(QUOTE, at)
+    if (quote < 0 || !isEscaped(bytes, from, quote)) return quote
+    at = quote + 1
   }
-  let quote = bytes.indexOf(QUOTE, at)
-  while (quote >= 0 && isEscaped(bytes, from, quote)) quote = bytes.indexOf(QUOTE, quote + 1)
-  return quote
 }
 
 /** Keys and words are mostly shorter; to call the native search costs as much as reading this many bytes. */
@@ -185,8 +187,8 @@ function endOfWord(bytes: Uint8Array, from: number, word: string): number {
     const code = word.charCodeAt(index)
     if (bytes[at] === code) at += 1
     else if (bytes[at] !== BACKSLASH) return -1
-    else if (isHexEscape(bytes, at, code)) at += LONGEST_ESCAPE
-    else if (bytes[at + 1] === code && !Object.hasOwn(CONTROL, word.charAt(index))) at += 2
+    else if (bytes[at + 1] === 0x75 && isHexEscape(bytes, at, code)) at += LONGEST_ESCAPE
+    else if (bytes[at + 1] === code && CONTROL[word.charAt(index)] === undefined) at += 2
     else return -1
   }
   return at
