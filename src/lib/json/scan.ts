@@ -402,21 +402,18 @@ export function replaceField(scan: JsonScan, name: string, jsonValue: Uint8Array
 }
 
 /** The text of a field that a scan has found; undefined where it is absent or no string. The last occurrence counts. */
-export const stringField = (scan: JsonScan, name: string): string | undefined =>
-  readField(scan, name, 'string', stringValue)
+export function stringField(scan: JsonScan, name: string): string | undefined {
+  const bytes = fieldBytes(scan, name, 'string')
+  return bytes && stringValue(bytes, { start: 0, end: bytes.length })
+}
 
 /** The same for a number. */
-export const numberField = (scan: JsonScan, name: string): number | undefined =>
-  readField(scan, name, 'number', numberValue)
+export function numberField(scan: JsonScan, name: string): number | undefined {
+  const bytes = fieldBytes(scan, name, 'number')
+  return bytes && numberValue(bytes, { start: 0, end: bytes.length })
+}
 
-function readField<Value>(
-  { fields, pieces }: JsonScan,
-  name: string,
-  kind: FieldSpan['kind'],
-  valueAt: (bytes: Uint8Array, span: ByteSpan) => Value,
-): Value | undefined {
+function fieldBytes({ fields, pieces }: JsonScan, name: string, kind: FieldSpan['kind']) {
   const span = fields.get(name)?.at(-1)
-  if (span?.kind !== kind) return undefined
-  const bytes = bytesBetween(pieces, span.start, span.end)
-  return valueAt(bytes, { start: 0, end: bytes.length })
+  return span?.kind === kind ? bytesBetween(pieces, span.start, span.end) : undefined
 }
