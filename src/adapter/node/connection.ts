@@ -3,6 +3,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import type { Dispatcher } from 'undici'
 import Client from 'undici/lib/dispatcher/client.js'
+import { systemCodeOf } from '../../errors.ts'
 import { TransportError } from '../../transport/transport.ts'
 
 const TLS_SESSION_LIMIT = 200
@@ -79,7 +80,12 @@ export class UpstreamConnection extends Client {
     this.isErrored = false
     this.#isHeld = false
     const read = socket.read.bind(socket)
-    socket.read = (size) => (socket.readableLength === 0 ? (this.#taken() ?? read(size)) : read(size))
+    socket.read = (size) => {
+      const bytes = socket.readableLength === 0 ? this.#arrived : null
+      if (bytes === null) return read(size)
+      this.#arrived = null
+      return bytes
+    }
 
     let isOpening = true
     let isHandshake = false
@@ -122,12 +128,6 @@ export class UpstreamConnection extends Client {
     socket.emit('readable')
     this.#arrived = null
     return !this.#isHeld
-  }
-
-  #taken(): Buffer | null {
-    const bytes = this.#arrived
-    this.#arrived = null
-    return bytes
   }
 
   /**
@@ -223,16 +223,12 @@ export const aborted = (): TransportError => new TransportError('aborted', 'the 
 /** What ended a request, as its caller is told. */
 export function transportErrorOf(error: unknown): TransportError {
   if (error instanceof TransportError) return error
-  switch (transportCodeOf(error)) {
-    case 'UND_ERR_INVALID_ARG':
-    case 'UND_ERR_NOT_SUPPORTED':
-      return new TransportError('not-sent', 'the request cannot be written as HTTP/1.1')
-    case 'UND_ERR_CLOSED':
-    case 'UND_ERR_DESTROYED':
-      return new TransportError('not-sent', 'the transport is closed')
-    default:
-      return new TransportError('broken', `the connection broke: ${causeOf(error)}`)
-  }
+  const code = transportCodeOf(error)
+  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED')
+    return new TransportError('not-sent', 'the request cannot be written as HTTP/1.1')
+  if (code === 'UND_ERR_CLOSED' || code === 'UND_ERR_DESTROYED')
+    return new TransportError('not-sent', 'the transport is closed')
+  return new TransportError('broken', `the connection broke: ${causeOf(error)}`)
 }
 
 /** System errors in words. */
@@ -255,8 +251,5 @@ function causeOf(error: unknown): string {
 }
 
 /** The code of a system, TLS or undici error: all of it that may be shown, since messages quote addresses. */
-function transportCodeOf(error: unknown): string {
-  if (!(error instanceof Error)) return 'unknown'
-  const { code } = error as { code?: unknown }
-  return typeof code === 'string' ? code : error.name
-}
+const transportCodeOf = (error: unknown): string =>
+  systemCodeOf(error) ?? (error instanceof Error ? error.name : 'unknown')

@@ -16,12 +16,7 @@ import { isWhole, type ServerMessages } from './messages.ts'
  */
 
 /** A server that listens. */
-export interface NodeServer {
-  /** The port that was really taken. */
-  readonly port: number
-  /** Stops listening, lets what is under way finish for so long, then cuts it. Resolves when all is closed. */
-  drain(atMostMs: number): Promise<{ cut: number }>
-}
+export type NodeServer = Awaited<ReturnType<typeof listen>>
 
 /** What one connection may take, in ms but for the last. Nothing limits a body that makes progress, or an answer. */
 export type ServerLimits = typeof defaultServerLimits
@@ -43,7 +38,6 @@ const defaultServerLimits = {
 }
 const MOST_HEAD_BYTES = 32_768
 const MOST_HEADERS = 1_000
-const CHECK_EVERY_MS = 1_000
 
 /** What is known of a client's connection. */
 class ClientConnection {
@@ -73,7 +67,7 @@ export async function listen(
   app: App,
   { host, port }: { readonly host: string; readonly port: number },
   given: Partial<ServerLimits> = {},
-): Promise<NodeServer> {
+) {
   const limits = { ...defaultServerLimits, ...given }
   const connections = new Map<Socket, ClientConnection>()
   let open = 0
@@ -194,7 +188,7 @@ export async function listen(
   const server = createServer({
     headersTimeout: limits.headMs,
     keepAliveTimeout: limits.idleMs,
-    connectionsCheckingInterval: Math.min(CHECK_EVERY_MS, limits.headMs),
+    connectionsCheckingInterval: Math.min(1_000, limits.headMs),
     requestTimeout: 0,
     maxHeaderSize: MOST_HEAD_BYTES,
     // Those without are told so in the words of the API, below.
@@ -218,10 +212,8 @@ export async function listen(
     })
     socket.on('close', () => void connections.delete(socket))
   })
-  server.on('request', serveInTurn)
   // A client that waits to be asked for its body is asked when somebody reads it (RFC 9110 §10.1.1).
-  server.on('checkContinue', serveInTurn)
-  server.on('checkExpectation', serveInTurn)
+  for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, serveInTurn)
   server.on('connect', (_incoming: IncomingMessage, socket: Socket) => {
     const connection = connections.get(socket)
     if (connection === undefined) return
@@ -236,8 +228,10 @@ export async function listen(
   await once(server, 'listening')
 
   return {
+    /** The port that was really taken. */
     port: (server.address() as AddressInfo).port,
-    async drain(atMostMs) {
+    /** Stops listening, lets what is under way finish for so long, then cuts it. Resolves when all is closed. */
+    async drain(atMostMs: number): Promise<{ readonly cut: number }> {
       isDraining = true
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()))
       for (const { socket, active } of connections.values()) {
@@ -252,11 +246,11 @@ export async function listen(
         }
         if (open === 0) onEmpty()
       })
-      const left = open
+      const left = { cut: open }
       server.closeAllConnections()
       for (const connection of connections.values()) cut(connection)
       await closed
-      return { cut: left }
+      return left
     },
   }
 }

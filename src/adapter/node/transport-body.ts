@@ -22,10 +22,8 @@ export interface BodySource {
 export interface BodySink {
   data(chunk: Uint8Array): void
   end(): void
-  /** The body broke off: what came before stays readable. */
+  /** The body broke off: what came before stays readable, unless it was aborted. */
   fail(error: TransportError): void
-  /** Nothing more is to be read, not even what has come. */
-  abort(error: TransportError): void
 }
 
 /** An answer whose headers have come, and who waits for it. */
@@ -139,6 +137,10 @@ function createBodyBuffer(answer: StartedAnswer, gatherBytes: number): BodySink 
     if (isOver) return
     isOver = true
     failure = error
+    if (error.failure === 'aborted') {
+      unread.take()
+      isFull = false
+    }
     if (isOpen) tellEnd()
     else reject(error)
   }
@@ -167,12 +169,6 @@ function createBodyBuffer(answer: StartedAnswer, gatherBytes: number): BodySink 
       else resolve({ status, headers, body: concatBytes(unread.take()) })
     },
     fail,
-    abort(error) {
-      if (isOver) return
-      unread.take()
-      isFull = false
-      fail(error)
-    },
   }
 }
 
@@ -235,10 +231,6 @@ function createDecoder(coding: string, source: BodySource, to: (source: BodySour
     fail(error) {
       decoder?.destroy()
       sink.fail(error)
-    },
-    abort(error) {
-      decoder?.destroy()
-      sink.abort(error)
     },
   }
 }

@@ -148,11 +148,7 @@ function exchange(
       if (sink === undefined) reject(error)
       else sink.fail(error)
     }
-    function onAbort(): void {
-      cut()
-      if (sink === undefined) reject(aborted())
-      else sink.abort(aborted())
-    }
+    const onAbort = (): void => fail(aborted())
     const source: BodySource = {
       pause: () => call.isOver || call.connection?.hold(),
       resume: () => call.isOver || call.connection?.resume(),
@@ -231,16 +227,12 @@ function outgoing({ method, headers, body = [] }: UpstreamRequest, path: string,
   if (first === undefined || bytes === 0) return { method, path, headers, body: null, call }
   if (body.length === 1 && bytes <= SLICE_BYTES) return { method, path, headers, body: first, call }
   if (bytes <= COPY_LIMIT_BYTES) return { method, path, headers, body: Buffer.concat(body, bytes), call }
+  const slices: Uint8Array[] = []
+  for (const part of body)
+    for (let at = 0; at < part.byteLength; at += SLICE_BYTES) slices.push(part.subarray(at, at + SLICE_BYTES))
   // Undici knows the length of a single array of bytes only.
   const sized = { ...headers, 'content-length': String(bytes) }
-  return { method, path, headers: sized, body: body.flatMap(slicesOf) as never, call }
-}
-
-function slicesOf(part: Uint8Array): Uint8Array[] {
-  if (part.byteLength <= SLICE_BYTES) return part.byteLength === 0 ? [] : [part]
-  return Array.from({ length: Math.ceil(part.byteLength / SLICE_BYTES) }, (_, index) =>
-    part.subarray(index * SLICE_BYTES, (index + 1) * SLICE_BYTES),
-  )
+  return { method, path, headers: sized, body: slices as never, call }
 }
 
 function headerBagFrom(headers: IncomingHttpHeaders): HeaderBag {

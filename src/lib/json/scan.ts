@@ -62,11 +62,7 @@ const EXPECTED: Readonly<Record<number, string>> = {
   [NOTHING]: 'nothing more',
 }
 /** The values that are words, and all kinds but numbers, by their first byte. */
-const WORDS: Readonly<Record<number, 'true' | 'false' | 'null'>> = {
-  0x74: 'true',
-  0x66: 'false',
-  0x6e: 'null',
-}
+const WORDS: Readonly<Record<number, FieldSpan['kind']>> = { 0x74: 'true', 0x66: 'false', 0x6e: 'null' }
 const KINDS: Readonly<Record<number, FieldSpan['kind']>> = {
   ...WORDS,
   [QUOTE]: 'string',

@@ -9,22 +9,25 @@ export interface ByteSpan {
 
 /**
  * The offset just behind the value that begins at `at`. Strings and brackets have to close, and nothing else is checked:
- * what clients send has been, by a `JsonScanner`, and of answers only what is read counts.
+ * what clients send has been, by a `JsonScanner`, and of answers only what is read counts. No recursion.
  *
- * No recursion.
  * @throws JsonSyntaxError where no value begins, or it does not end
  */
 export function afterValue(bytes: Uint8Array, at: number): number {
   const first = bytes[at]
   if (first === QUOTE) return afterString(bytes, at)
-  return first === OPEN_BRACE || first === OPEN_BRACKET ? afterContainer(bytes, at) : afterScalar(bytes, at)
+  const isContainer = first === OPEN_BRACE || first === OPEN_BRACKET
+  let end = isContainer ? closingBracket(bytes, at) + 1 : at
+  if (!isContainer) while (isScalar(bytes[end])) end++
+  if (end <= at) throw malformed(at)
+  return end
 }
 
-function afterContainer(bytes: Uint8Array, open: number): number {
-  const close = closingBracket(bytes, open)
-  if (close < 0) throw malformed(open)
-  return close + 1
-}
+/** Letters, digits, signs and points: numbers and words. */
+const isScalar = (byte = 0): boolean =>
+  byte > COMMA
+    ? byte !== COLON && byte !== OPEN_BRACKET && byte !== CLOSE_BRACKET && byte < OPEN_BRACE
+    : byte === 0x2b
 
 /** The offset of the bracket that closes the one at `open`; −1 when none does. */
 function closingBracket(bytes: Uint8Array, open: number): number {
@@ -40,20 +43,6 @@ function closingBracket(bytes: Uint8Array, open: number): number {
   }
   return -1
 }
-
-/** A number or a word. */
-function afterScalar(bytes: Uint8Array, from: number): number {
-  let at = from
-  while (at < bytes.length && isScalar(bytes[at] ?? 0)) at++
-  if (at === from) throw malformed(at)
-  return at
-}
-
-/** Letters, digits, signs and points. */
-const isScalar = (byte: number): boolean =>
-  byte > 0x2c
-    ? byte !== COLON && byte !== OPEN_BRACKET && byte !== CLOSE_BRACKET && byte < OPEN_BRACE
-    : byte === 0x2b
 
 /**
  * Calls `visit` with each key (quotes included) and value of the object that opens at `open`; gives the offset behind it.
