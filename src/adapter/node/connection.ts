@@ -1,7 +1,7 @@
 /** One connection to an upstream: how it comes about, what it carries, and what its end means. */
 import net from 'node:net'
 import tls from 'node:tls'
-import type { Dispatcher } from 'undici'
+import type { buildConnector, Dispatcher } from 'undici'
 import Client from 'undici/lib/dispatcher/client.js'
 import { systemCodeOf } from '../../errors.ts'
 import { TransportError } from '../../transport/transport.ts'
@@ -50,7 +50,7 @@ export class UpstreamConnection extends Client {
   #arrived: Buffer | null = null
 
   constructor(origin: string, openSocket: OpenSocket) {
-    const connect: Connector = (address, done) => this.#open(openSocket, address, done)
+    const connect: buildConnector.connector = (address, done) => this.#open(openSocket, address, done)
     super(origin, { ...CLIENT_OPTIONS, connect })
   }
 
@@ -70,7 +70,7 @@ export class UpstreamConnection extends Client {
   }
 
   /** One deadline stands over name look-up, TCP and TLS handshake. */
-  #open(openSocket: OpenSocket, address: Address, done: Parameters<Connector>[1]): void {
+  #open(openSocket: OpenSocket, address: buildConnector.Options, done: buildConnector.Callback): void {
     const call = this.#call
     if (call === undefined || call.isOver) return done(aborted(), null)
     const { connectTimeoutMs } = call
@@ -168,18 +168,8 @@ export class UpstreamConnection extends Client {
   }
 }
 
-/** How undici's client asks for a socket. */
-type Connector = (address: Address, done: (...result: [null, net.Socket] | [Error, null]) => void) => void
-
-/** Where to connect, as undici's client says it; the port is empty where it is the scheme's own. */
-interface Address {
-  readonly protocol: string
-  readonly hostname: string
-  readonly port: string
-}
-
 /** Starts to connect; `received` takes the bytes of each read, and false = no more until the socket's `resume`. */
-export type OpenSocket = (address: Address, received: (bytes: Buffer) => boolean) => net.Socket
+type OpenSocket = (address: buildConnector.Options, received: (bytes: Buffer) => boolean) => net.Socket
 
 /**
  * Opens TCP and TLS connections. TLS sessions are resumed, which saves a round trip and most of the CPU of a handshake.

@@ -65,7 +65,7 @@ class ClientConnection {
  */
 export async function listen(
   app: App,
-  { host, port }: { readonly host: string; readonly port: number },
+  at: { host: string; port: number },
   given: Partial<ServerLimits> = {},
 ) {
   const limits = { ...defaultServerLimits, ...given }
@@ -224,7 +224,7 @@ export async function listen(
   })
   server.on('clientError', onFault)
   server.on('timeout', onStalled)
-  server.listen(port, host)
+  server.listen(at.port, at.host)
   await once(server, 'listening')
 
   return {

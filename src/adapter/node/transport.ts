@@ -118,7 +118,7 @@ function exchange(
   { path, pool, fresh, timers }: Target,
 ): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
-    const { timeoutMs } = request
+    const { connectTimeoutMs, timeoutMs } = request
     let sink: BodySink | undefined
     /** How it was when the request went out over a socket that had served before. */
     let reuse: { readonly socket: Socket; readonly bytesRead: number; readonly at: number } | undefined
@@ -126,12 +126,7 @@ function exchange(
     const idleTimeout = createIdleTimeout(timers, timeoutMs, () =>
       fail(new TransportError('timeout', `silence for ${timeoutMs} ms`)),
     )
-    const call: Call = {
-      connectTimeoutMs: request.connectTimeoutMs,
-      taken: idleTimeout.refresh,
-      connection: undefined,
-      isOver: false,
-    }
+    const call: Call = { connectTimeoutMs, taken: idleTimeout.refresh, connection: undefined, isOver: false }
 
     function finish(): void {
       call.isOver = true

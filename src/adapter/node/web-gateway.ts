@@ -42,14 +42,8 @@ export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>)
   const state = keepState(stateFileOf(file, directory), store, { clock, report: log })
   let reloader: Reloader | undefined
   const lastReload = () => reloader?.last()
-  const gateway = createEdgeGateway(config, {
-    clock,
-    store,
-    log,
-    lastReload,
-    expect: store.expect,
-    ...brought,
-  })
+  const own = { clock, store, log, lastReload, expect: store.expect }
+  const gateway = createEdgeGateway(config, { ...own, ...brought })
   reloader = watchConfig({
     ...opened,
     env: process.env,
