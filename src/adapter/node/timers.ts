@@ -8,6 +8,9 @@ interface WheelTimer {
   readonly task: () => void
   /** Its own timer, where the wait is a short one or nearly over. */
   timeout: NodeJS.Timeout | undefined
+  /** Its neighbours in the ring of long waits; undefined where it is not in it. */
+  before: WheelTimer | undefined
+  after: WheelTimer | undefined
 }
 
 /** From here on a wait is a long one. */
@@ -17,21 +20,24 @@ const TICK_MS = 250
 /**
  * Timers for waits that nearly always end before their time, such as those for an answer. All long ones hang on one
  * timer of the runtime that walks along them four times a second and gives those a timer of their own that are nearly
- * over: to enter and leave a set costs next to nothing, where the runtime makes, sorts and drops a timer for each.
+ * over: to enter and leave a ring costs next to nothing, where the runtime makes, sorts and drops a timer for each.
  * While none is set there is no timer. Long ones keep no process alive.
  */
 export function createTimerWheel() {
-  const long = new Set<WheelTimer>()
+  const wheel = timerOf(Infinity, () => {})
+  wheel.before = wheel.after = wheel
   let ticking: NodeJS.Timeout | undefined
 
   function tick(): void {
     const now = performance.now()
-    for (const timer of long) {
+    for (let at = wheel.after; at !== undefined && at !== wheel;) {
+      const timer = at
+      at = at.after
       if (timer.due >= now + 2 * TICK_MS) continue
-      long.delete(timer)
+      unlink(timer)
       timer.timeout = setTimeout(timer.task, timer.due - now)
     }
-    if (long.size > 0) return
+    if (wheel.after !== wheel) return
     clearInterval(ticking)
     ticking = undefined
   }
@@ -39,10 +45,10 @@ export function createTimerWheel() {
   return {
     /** Calls `task` once after `ms`. */
     set(ms: number, task: () => void): WheelTimer {
-      const timer: WheelTimer = { due: performance.now() + ms, task, timeout: undefined }
+      const timer = timerOf(performance.now() + ms, task)
       if (ms < LONG_MS) timer.timeout = setTimeout(task, ms)
       else {
-        long.add(timer)
+        link(timer, wheel)
         ticking ??= setInterval(tick, TICK_MS).unref()
       }
       return timer
@@ -50,9 +56,34 @@ export function createTimerWheel() {
     /** Its task is not called any more. */
     clear(timer: WheelTimer): void {
       if (timer.timeout !== undefined) clearTimeout(timer.timeout)
-      long.delete(timer)
+      unlink(timer)
     },
   }
+}
+
+const timerOf = (due: number, task: () => void): WheelTimer => ({
+  due,
+  task,
+  timeout: undefined,
+  before: undefined,
+  after: undefined,
+})
+
+function link(timer: WheelTimer, wheel: WheelTimer): void {
+  const last = wheel.before ?? wheel
+  timer.before = last
+  timer.after = wheel
+  last.after = timer
+  wheel.before = timer
+}
+
+/** What has left holds on to nobody, or old garbage (such as the tables of a `Set`) would keep young garbage. */
+function unlink(timer: WheelTimer): void {
+  const { before, after } = timer
+  if (before === undefined || after === undefined) return
+  before.after = after
+  after.before = before
+  timer.before = timer.after = undefined
 }
 
 /** Watches for silence while somebody waits. */
