@@ -116,8 +116,6 @@ export interface EdgePlatform extends Omit<GatewayPlatform, 'send' | 'receive' |
   readonly toResponse?: ToResponse
 }
 
-export type EdgeGateway = ReturnType<typeof createEdgeGateway>
-
 /** A gateway on a fetch runtime, whose own fetch asks the upstreams. */
 export function createEdgeGateway(config: Config, platform: EdgePlatform) {
   const { clock, peerOf, fetch, toResponse = toWebResponse } = platform

@@ -7,9 +7,9 @@ import {
   JsonSyntaxError,
   OPEN_BRACE,
   OPEN_BRACKET,
+  stringValue,
 } from '../lib/json/walk.ts'
 import { scanTopLevel } from '../lib/json/scan.ts'
-import { stringValue } from '../lib/json/values.ts'
 import { DEEPEST, positionsIn, withoutByteOrderMark, type Path } from './problem.ts'
 import type { Source } from './source.ts'
 

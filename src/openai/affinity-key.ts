@@ -1,8 +1,7 @@
 import { bytesBetween, utf8Text } from '../lib/bytes.ts'
 import { digestOf, hash01 } from '../lib/hash.ts'
 import type { HeaderBag } from '../lib/headers.ts'
-import type { JsonScan } from '../lib/json/scan.ts'
-import { stringField } from '../lib/json/values.ts'
+import { stringField, type JsonScan } from '../lib/json/scan.ts'
 import {
   afterSpace,
   afterValue,

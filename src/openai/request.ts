@@ -9,9 +9,8 @@
  */
 import { GatewayError } from '../errors.ts'
 import { concatBytes, utf8Bytes } from '../lib/bytes.ts'
-import { type JsonScan, JsonScanner, replaceField } from '../lib/json/scan.ts'
+import { type JsonScan, JsonScanner, numberField, replaceField, stringField } from '../lib/json/scan.ts'
 import type { IsUtf8 } from '../lib/json/utf8.ts'
-import { numberField, stringField } from '../lib/json/values.ts'
 import { JsonSyntaxError } from '../lib/json/walk.ts'
 import { findFormField, MultipartError, replaceFormField } from '../lib/multipart.ts'
 import type { Endpoint } from '../pool/upstream.ts'

@@ -1,7 +1,5 @@
-import { afterSpace, COLON, eachMember, oneSpelt, OPEN_BRACE, QUOTE } from '../lib/json/walk.ts'
-import type { ByteSpan } from '../lib/json/walk.ts'
-import { isSpelt } from '../lib/json/shape.ts'
-import { numberValue } from '../lib/json/values.ts'
+import { afterSpace, COLON, eachMember, isSpelt, numberValue, oneSpelt } from '../lib/json/walk.ts'
+import { OPEN_BRACE, QUOTE, type ByteSpan } from '../lib/json/walk.ts'
 
 /** OpenAI's rule of thumb for English text; other languages use more tokens, `usage` corrects it afterwards. */
 export const BYTES_PER_TOKEN = 4

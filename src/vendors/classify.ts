@@ -11,7 +11,7 @@
  * Nothing here throws, and nothing that comes out quotes what went in.
  */
 import type { HeaderBag } from '../lib/headers.ts'
-import { isSpelt, jsonShape } from '../lib/json/shape.ts'
+import { isSpelt, jsonShape } from '../lib/json/walk.ts'
 import type { SseEvent } from '../lib/sse.ts'
 import { midnightAfter } from '../lib/time.ts'
 import { type Failure, type QuotaSignal, SPAN_MS } from '../pool/outcome.ts'

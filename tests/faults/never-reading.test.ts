@@ -124,8 +124,7 @@ describe('a write that makes no progress', () => {
     app.get('/whole', () => new Response(new Uint8Array(WHOLE_BYTES).fill(0x61)))
     app.get('/stream', () => new Response(endless(), { headers: type }))
     app.get('/silent', () => new Response(silent(), { headers: type }))
-    const options = { app, host: '127.0.0.1', port: 0, limits }
-    server = await listen(options)
+    server = await listen(app, { host: '127.0.0.1', port: 0 }, limits)
   })
 
   afterAll(async () => void (await server.drain(0)))

@@ -30,8 +30,8 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file,
-    search: "if (countOf(rawHeaders, 'host') > 1)",
-    replace: "if (countOf(rawHeaders, 'host') > 2)",
+    search: 'if (hostsIn(rawHeaders) > 1)',
+    replace: 'if (hostsIn(rawHeaders) > 2)',
     because: 'two hosts are refused',
     tests: shapes,
   },
@@ -58,7 +58,7 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file,
-    search: 'if (!isWhole(incoming)) await nextLoopTurn()',
+    search: 'if (!isWhole(incoming)) await setImmediate()',
     replace: '',
     because: 'a body that has come leaves the connection open, though nobody read it',
     tests,

@@ -135,7 +135,7 @@ export async function startServerBed(limits: Partial<ServerLimits> = {}): Promis
   app.get('/fetch-api', (c) => c.text(`${c.req.header('x-a')} ${c.req.raw.headers.get('host')}`))
   app.onError((error) => errorResponse(asGatewayError(error), {}))
 
-  const server = await listen({ app, host: '127.0.0.1', port: 0, limits })
+  const server = await listen(app, { host: '127.0.0.1', port: 0 }, limits)
   onTestFinished(async () => void (await server.drain(0)))
   return {
     ...server,

@@ -1,8 +1,9 @@
 /** One connection to an upstream: how it comes about, what it carries, and what its end means. */
 import net from 'node:net'
 import tls from 'node:tls'
-import type { Dispatcher } from 'undici'
+import type { buildConnector, Dispatcher } from 'undici'
 import Client from 'undici/lib/dispatcher/client.js'
+import { systemCodeOf } from '../../errors.ts'
 import { TransportError } from '../../transport/transport.ts'
 
 const TLS_SESSION_LIMIT = 200
@@ -34,9 +35,7 @@ export interface Call {
 }
 
 /** What undici is told of a request. */
-export interface CallOptions extends Dispatcher.DispatchOptions {
-  readonly call: Call
-}
+export type CallOptions = Dispatcher.DispatchOptions & { readonly call: Call }
 
 /** One connection to one origin, for one request at a time; connects with the first, and again where it was closed. */
 export class UpstreamConnection extends Client {
@@ -49,6 +48,11 @@ export class UpstreamConnection extends Client {
   #isHeld = false
   /** What has been read this moment, until undici takes it. */
   #arrived: Buffer | null = null
+
+  constructor(origin: string, openSocket: OpenSocket) {
+    const connect: buildConnector.connector = (address, done) => this.#open(openSocket, address, done)
+    super(origin, { ...CLIENT_OPTIONS, connect })
+  }
 
   /** There is no socket, and nobody waits for one. */
   get isUnused(): boolean {
@@ -65,27 +69,51 @@ export class UpstreamConnection extends Client {
     return call.isOver
   }
 
-  open(
-    connect: Connect,
-    address: Address,
-    done: (...result: [null, net.Socket] | [Error, null]) => void,
-  ): void {
+  /** One deadline stands over name look-up, TCP and TLS handshake. */
+  #open(openSocket: OpenSocket, address: buildConnector.Options, done: buildConnector.Callback): void {
     const call = this.#call
     if (call === undefined || call.isOver) return done(aborted(), null)
-    const socket = connect(address, {
-      timeoutMs: call.connectTimeoutMs,
-      received: (bytes) => this.#received(bytes),
-      connected: () => done(null, socket),
-      failed: (error) => done(error, null),
-    })
+    const { connectTimeoutMs } = call
+    const isSecure = address.protocol === 'https:'
+    const socket = openSocket(address, (bytes) => this.#received(bytes))
     this.socket = socket
     this.isErrored = false
     this.#isHeld = false
     const read = socket.read.bind(socket)
-    socket.read = (size) => (socket.readableLength === 0 ? (this.#taken() ?? read(size)) : read(size))
-    socket.on('error', () => (this.isErrored = true))
+    socket.read = (size) => {
+      const bytes = socket.readableLength === 0 ? this.#arrived : null
+      if (bytes === null) return read(size)
+      this.#arrived = null
+      return bytes
+    }
+
+    let isOpening = true
+    let isHandshake = false
+    const opened = (error?: TransportError): void => {
+      if (!isOpening) return
+      isOpening = false
+      clearTimeout(timer)
+      if (error === undefined) return done(null, socket)
+      socket.destroy()
+      done(error, null)
+    }
+    const timer = setTimeout(
+      () => opened(new TransportError('connect-timeout', `no connection within ${connectTimeoutMs} ms`)),
+      connectTimeoutMs,
+    )
+    // Dead peers of idle and waiting connections are noticed by the operating system after a minute or so.
+    socket.setNoDelay(true).setKeepAlive(true, 60_000)
+    if (isSecure) socket.once('connect', () => (isHandshake = true))
+    socket.once(isSecure ? 'secureConnect' : 'connect', () => opened())
+    // The listener stays for the socket's life: an error without a listener would end the process.
+    socket.on('error', (error) => {
+      this.isErrored = true
+      const cause = isHandshake ? `TLS failed (${transportCodeOf(error)})` : causeOf(error)
+      opened(new TransportError('not-sent', `no connection: ${cause}`))
+    })
     socket.on('drain', () => this.#call?.taken())
     socket.once('close', () => {
+      opened(new TransportError('not-sent', 'no connection: closed'))
       this.socket = undefined
       this.isReused = false
     })
@@ -100,12 +128,6 @@ export class UpstreamConnection extends Client {
     socket.emit('readable')
     this.#arrived = null
     return !this.#isHeld
-  }
-
-  #taken(): Buffer | null {
-    const bytes = this.#arrived
-    this.#arrived = null
-    return bytes
   }
 
   /**
@@ -146,45 +168,25 @@ export class UpstreamConnection extends Client {
   }
 }
 
-/** A connection that opens with its first request. */
-export function createConnection(origin: string, connect: Connect): UpstreamConnection {
-  const connection: UpstreamConnection = new UpstreamConnection(origin, {
-    ...CLIENT_OPTIONS,
-    connect: (address, done) => connection.open(connect, address, done),
-  })
-  return connection
-}
-
-/** Where to connect, as undici's client says it; the port is empty where it is the scheme's own. */
-export interface Address {
-  readonly protocol: string
-  readonly hostname: string
-  readonly port: string
-}
-
-/** What a connection may take, and what comes of it: exactly one of the two callbacks is called, once. */
-export interface ConnectTask {
-  readonly timeoutMs: number
-  /** Takes the bytes of each read; false = no more until the socket's `resume`. */
-  readonly received: (bytes: Buffer) => boolean
-  readonly connected: () => void
-  readonly failed: (error: TransportError) => void
-}
-
-/** Starts to connect and returns the socket at once; to destroy it ends the attempt as `not-sent`. */
-export type Connect = (address: Address, task: ConnectTask) => net.Socket
+/** Starts to connect; `received` takes the bytes of each read, and false = no more until the socket's `resume`. */
+type OpenSocket = (address: buildConnector.Options, received: (bytes: Buffer) => boolean) => net.Socket
 
 /**
- * TCP and TLS connections with one deadline over name look-up, TCP and TLS handshake.
- *
- * TLS sessions are resumed, which saves a round trip and most of the CPU of a handshake.
+ * Opens TCP and TLS connections. TLS sessions are resumed, which saves a round trip and most of the CPU of a handshake.
  *
  * @param ca trusted certificates in place of the runtime's own (which `NODE_EXTRA_CA_CERTS` extends)
  */
-export function createConnect(ca: string | undefined): Connect {
+export function createSockets(ca: string | undefined): OpenSocket {
   const sessions = new Map<string, Buffer>()
-
-  function connectTls({ hostname, port }: Address, onread: net.OnReadOpts): net.Socket {
+  return ({ protocol, hostname, port }, received) => {
+    // A copy of a small chunk costs less than a buffer of its own for each read.
+    const callback = (length: number): boolean => received(Buffer.from(readBuffer.subarray(0, length)))
+    const onread = { buffer: readBuffer, callback }
+    if (protocol === 'http:') {
+      // Node's types do not know that the options of a stream are options of a socket.
+      const options = { host: hostname, port: Number(port || 80), writableHighWaterMark: 512 * 1024, onread }
+      return net.connect(options)
+    }
     const key = `${hostname}:${port}`
     const session = sessions.get(key)
     // Node's types do not know that the options of a socket are options of TLS.
@@ -203,57 +205,6 @@ export function createConnect(ca: string | undefined): Connect {
       sessions.set(key, fresh)
     })
   }
-
-  function connectTcp({ hostname, port }: Address, onread: net.OnReadOpts): net.Socket {
-    // Node's types do not know that the options of a stream are options of a socket.
-    const options: net.TcpNetConnectOpts & { writableHighWaterMark: number } = {
-      host: hostname,
-      port: Number(port || 80),
-      writableHighWaterMark: 512 * 1024,
-      onread,
-    }
-    return net.connect(options)
-  }
-
-  return (address, { timeoutMs, received, connected, failed }) => {
-    const isSecure = address.protocol === 'https:'
-    const onread = {
-      buffer: readBuffer,
-      // A copy of a small chunk costs less than a buffer of its own for each read.
-      callback: (length: number) => received(Buffer.from(readBuffer.subarray(0, length))),
-    }
-    const socket = isSecure ? connectTls(address, onread) : connectTcp(address, onread)
-    let isOpening = true
-    let isHandshake = false
-
-    const fail = (error: TransportError): void => {
-      if (!isOpening) return
-      isOpening = false
-      clearTimeout(timer)
-      socket.destroy()
-      failed(error)
-    }
-    const timer = setTimeout(
-      () => fail(new TransportError('connect-timeout', `no connection within ${timeoutMs} ms`)),
-      timeoutMs,
-    )
-    // Dead peers of idle and waiting connections are noticed by the operating system after a minute or so.
-    socket.setNoDelay(true).setKeepAlive(true, 60_000)
-    if (isSecure) socket.once('connect', () => (isHandshake = true))
-    // The listener stays for the socket's life: an error without a listener would end the process.
-    socket.on('error', (error) => {
-      const cause = isHandshake ? `TLS failed (${transportCodeOf(error)})` : causeOf(error)
-      fail(new TransportError('not-sent', `no connection: ${cause}`))
-    })
-    socket.once('close', () => fail(new TransportError('not-sent', 'no connection: closed')))
-    socket.once(isSecure ? 'secureConnect' : 'connect', () => {
-      if (!isOpening) return
-      isOpening = false
-      clearTimeout(timer)
-      connected()
-    })
-    return socket
-  }
 }
 
 /** What a request that nobody waits for ends with. */
@@ -262,16 +213,12 @@ export const aborted = (): TransportError => new TransportError('aborted', 'the 
 /** What ended a request, as its caller is told. */
 export function transportErrorOf(error: unknown): TransportError {
   if (error instanceof TransportError) return error
-  switch (transportCodeOf(error)) {
-    case 'UND_ERR_INVALID_ARG':
-    case 'UND_ERR_NOT_SUPPORTED':
-      return new TransportError('not-sent', 'the request cannot be written as HTTP/1.1')
-    case 'UND_ERR_CLOSED':
-    case 'UND_ERR_DESTROYED':
-      return new TransportError('not-sent', 'the transport is closed')
-    default:
-      return new TransportError('broken', `the connection broke: ${causeOf(error)}`)
-  }
+  const code = transportCodeOf(error)
+  if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED')
+    return new TransportError('not-sent', 'the request cannot be written as HTTP/1.1')
+  if (code === 'UND_ERR_CLOSED' || code === 'UND_ERR_DESTROYED')
+    return new TransportError('not-sent', 'the transport is closed')
+  return new TransportError('broken', `the connection broke: ${causeOf(error)}`)
 }
 
 /** System errors in words. */
@@ -294,9 +241,5 @@ function causeOf(error: unknown): string {
 }
 
 /** The code of a system, TLS or undici error: all of it that may be shown, since messages quote addresses. */
-function transportCodeOf(error: unknown): string {
-  if (typeof error !== 'object' || error === null) return 'unknown'
-  const { code } = error as { code?: unknown }
-  if (typeof code === 'string') return code
-  return error instanceof Error ? error.name : 'unknown'
-}
+const transportCodeOf = (error: unknown): string =>
+  systemCodeOf(error) ?? (error instanceof Error ? error.name : 'unknown')

@@ -49,8 +49,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     expect: store.expect,
     ...told,
   })
-  const { host, port } = config.server
-  const server = await listen({ app: gateway.app, host, port })
+  const server = await listen(gateway.app, config.server)
   let { drainTimeoutMs } = config.settings
 
   return {

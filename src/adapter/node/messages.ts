@@ -4,13 +4,10 @@ import { GatewayError } from '../../errors.ts'
 import {
   BODY_IDLE_TIMEOUT_MS,
   bodyTimeout,
-  incompleteRequest,
   createBodyCollector,
-  type IncomingRequest,
-  type Receive,
-  type BodyLimits,
-  type LookAtChunk,
+  incompleteRequest,
 } from '../../http/incoming.ts'
+import type { BodyLimits, LookAtChunk, Receive } from '../../http/incoming.ts'
 import type { ToResponse } from '../../http/response.ts'
 import { createAbort } from '../../lib/abort.ts'
 import { flowTo, type ByteReader } from '../../lib/bytes.ts'
@@ -40,8 +37,53 @@ function hasBody({ headers }: IncomingMessage): boolean {
 
 /** How a request arrives on Node: straight from its message. */
 export function createNodeReceive(timers: TimerWheel): Receive {
-  return (_request, env): IncomingRequest => {
-    const { incoming, outgoing } = env as ServerMessages
+  function readBody({ incoming, outgoing }: ServerMessages, limits: BodyLimits, look?: LookAtChunk) {
+    return new Promise<readonly Uint8Array[]>((resolve, reject) => {
+      const { expect, 'content-length': declared } = incoming.headers
+      const body = createBodyCollector(limits, declared, look)
+      // Only a client that waits to be asked for its body.
+      if (expect !== undefined && incoming.httpVersionMinor === 1 && hasBody(incoming))
+        outgoing.writeContinue()
+      let isOver = false
+      const idleTimeout = createIdleTimeout(timers, BODY_IDLE_TIMEOUT_MS, () => fail(bodyTimeout()))
+      idleTimeout.arm()
+
+      /** What still comes is not kept; the server closes the connection behind the answer. */
+      function fail(error: unknown): void {
+        if (isOver) return
+        isOver = true
+        idleTimeout.stop()
+        body.drop()
+        reject(error)
+      }
+      function onData(chunk: Uint8Array): void {
+        if (isOver) return
+        idleTimeout.refresh()
+        try {
+          body.add(chunk)
+        } catch (error) {
+          fail(error)
+        }
+      }
+      function onEnd(): void {
+        if (isOver) return
+        isOver = true
+        idleTimeout.stop()
+        resolve(body.take())
+      }
+      function onBroken(error?: Error): void {
+        // Every message is closed in the end, and an error is not made for nothing.
+        if (!isOver) fail(error instanceof GatewayError ? error : incompleteRequest())
+      }
+      // The listeners go with the message: a client may reset its connection later, and an error that nobody listens to
+      // ends the process.
+      incoming.on('data', onData).on('end', onEnd).on('close', onBroken).on('error', onBroken)
+    })
+  }
+
+  return (_request, env) => {
+    const messages = env as ServerMessages
+    const { incoming, outgoing } = messages
     const clientAbort = createAbort()
     // A message is closed too when it has come to its end.
     const onClose = (): void => {
@@ -56,63 +98,10 @@ export function createNodeReceive(timers: TimerWheel): Receive {
       readBody(limits, look) {
         // Before what is answered to a client that has left.
         incoming.on('close', onClose)
-        return readBody({ incoming, outgoing }, { limits, look, timers })
+        return readBody(messages, limits, look)
       },
     }
   }
-}
-
-/** Whether the client sends its body only when it is asked to. */
-function isAwaited(incoming: IncomingMessage): boolean {
-  return incoming.headers.expect !== undefined && incoming.httpVersionMinor === 1 && hasBody(incoming)
-}
-
-function readBody(
-  { incoming, outgoing }: ServerMessages,
-  { limits, look, timers }: { limits: BodyLimits; look: LookAtChunk | undefined; timers: TimerWheel },
-): Promise<readonly Uint8Array[]> {
-  return new Promise((resolve, reject) => {
-    const body = createBodyCollector(limits, incoming.headers['content-length'], look)
-    if (isAwaited(incoming)) outgoing.writeContinue()
-    let isOver = false
-    const idleTimeout = createIdleTimeout({
-      timers,
-      limitMs: BODY_IDLE_TIMEOUT_MS,
-      onSilent: () => fail(bodyTimeout()),
-    })
-    idleTimeout.arm()
-
-    /** What still comes is not kept; the server closes the connection behind the answer. */
-    function fail(error: GatewayError): void {
-      if (isOver) return
-      isOver = true
-      idleTimeout.stop()
-      body.drop()
-      reject(error)
-    }
-    function onData(chunk: Uint8Array): void {
-      if (isOver) return
-      idleTimeout.refresh()
-      try {
-        body.add(chunk)
-      } catch (error) {
-        fail(error as GatewayError)
-      }
-    }
-    function onEnd(): void {
-      if (isOver) return
-      isOver = true
-      idleTimeout.stop()
-      resolve(body.take())
-    }
-    function onBroken(error?: Error): void {
-      // Every message is closed in the end, and an error is not made for nothing.
-      if (!isOver) fail(error instanceof GatewayError ? error : incompleteRequest())
-    }
-    // The listeners go with the message: a client may reset its connection later, and an error that nobody listens to
-    // ends the process.
-    incoming.on('data', onData).on('end', onEnd).on('close', onBroken).on('error', onBroken)
-  })
 }
 
 /** Up to here an answer goes out as one text with its head: a copy costs less than a second piece. */
@@ -123,23 +112,19 @@ export const toNodeResponse: ToResponse = ({ status, headers, body }, env) => {
   const { incoming, outgoing } = env as ServerMessages
   if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
   outgoing.shouldKeepAlive &&= isWhole(incoming)
-  if (body instanceof Uint8Array) {
-    outgoing.writeHead(status, Object.assign(headers, { 'content-length': body.length }))
-    if (body.length > TEXT_LIMIT_BYTES) outgoing.end(body)
-    else outgoing.end(latin1Of(body), 'latin1')
-    return RESPONSE_ALREADY_SENT
-  }
-  outgoing.writeHead(status, headers)
-  if (body === null || incoming.method === 'HEAD') {
+  const isBytes = body instanceof Uint8Array
+  outgoing.writeHead(status, isBytes ? Object.assign(headers, { 'content-length': body.length }) : headers)
+  if (isBytes && body.length > TEXT_LIMIT_BYTES) outgoing.end(body)
+  // One character for each byte, which Node writes back as the same bytes.
+  else if (isBytes)
+    outgoing.end(Buffer.from(body.buffer, body.byteOffset, body.length).toString('latin1'), 'latin1')
+  else if (body !== null && incoming.method !== 'HEAD') pump(body, outgoing)
+  else {
     outgoing.end()
     body?.cancel().catch(() => {})
-  } else pump(body, outgoing)
+  }
   return RESPONSE_ALREADY_SENT
 }
-
-/** Bytes as a text of one character each, which Node writes back as the same bytes. */
-const latin1Of = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')
 
 /** A broken stream cuts the connection: a client must not take the part for the whole. */
 function pump(reader: ByteReader, outgoing: ServerResponse): void {
@@ -156,7 +141,12 @@ function pump(reader: ByteReader, outgoing: ServerResponse): void {
     },
     fail() {
       isDone = true
-      cutBehindAnswer(outgoing)
+      // What was written leaves before the connection is cut, without the end that would make it whole.
+      outgoing.write('', () => {
+        // HTTP/1.0 ends a body with its connection: only a reset tells that this is not the end.
+        if (outgoing.chunkedEncoding) outgoing.destroy()
+        else outgoing.socket?.resetAndDestroy()
+      })
     },
   })
   outgoing.on('drain', () => {
@@ -169,13 +159,4 @@ function pump(reader: ByteReader, outgoing: ServerResponse): void {
   })
   // The head goes with what is there already; where nothing is, it does not wait.
   process.nextTick(() => outgoing.flushHeaders())
-}
-
-/** What arrived stays: what was written leaves before the connection is cut, without the end that would make it whole. */
-function cutBehindAnswer(outgoing: ServerResponse): void {
-  outgoing.write('', () => {
-    // HTTP/1.0 ends a body with its connection: only a reset tells that this is not the end.
-    if (outgoing.chunkedEncoding) outgoing.destroy()
-    else outgoing.socket?.resetAndDestroy()
-  })
 }

@@ -1,5 +1,7 @@
-import { createServer, IncomingMessage, ServerResponse, type Server } from 'node:http'
-import type { Socket } from 'node:net'
+import { once } from 'node:events'
+import { createServer, IncomingMessage, ServerResponse } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { App } from '../../app.ts'
@@ -14,65 +16,46 @@ import { isWhole, type ServerMessages } from './messages.ts'
  */
 
 /** A server that listens. */
-export interface NodeServer {
-  /** The port that was really taken. */
-  readonly port: number
-  /** Stops listening, lets what is under way finish for so long, then cuts it. Resolves when all is closed. */
-  drain(atMostMs: number): Promise<{ cut: number }>
-}
-
-/** Where and what to serve. */
-interface NodeServerOptions {
-  readonly app: App
-  readonly host: string
-  readonly port: number
-  /** `defaultServerLimits` unless given. */
-  readonly limits?: Partial<ServerLimits>
-}
+export type NodeServer = Awaited<ReturnType<typeof listen>>
 
 /** What one connection may take, in ms but for the last. Nothing limits a body that makes progress, or an answer. */
-export interface ServerLimits {
-  /** A whole head, from the connection's beginning or the head's first byte on; looked at every second. */
-  readonly headMs: number
-  /** Until the next request of a connection that is kept. Longer than the 60 s of usual proxies in front. */
-  readonly idleMs: number
-  /** An answer of which the client takes nothing. */
-  readonly stalledWriteMs: number
-  /** The same in a stream. */
-  readonly stalledStreamMs: number
-  /** The silence of a client that is still sending though it has its last answer, and all of that time. */
-  readonly lingerMs: number
-  readonly longestLingerMs: number
-  /** Requests of one connection that wait for the answers before them. */
-  readonly mostWaiting: number
-}
+export type ServerLimits = typeof defaultServerLimits
 
-const defaultServerLimits: ServerLimits = {
+const defaultServerLimits = {
+  /** A whole head, from the connection's beginning or the head's first byte on; looked at every second. */
   headMs: 10_000,
+  /** Until the next request of a connection that is kept. Longer than the 60 s of usual proxies in front. */
   idleMs: 65_000,
+  /** An answer of which the client takes nothing. */
   stalledWriteMs: 60_000,
+  /** The same in a stream. */
   stalledStreamMs: 120_000,
+  /** The silence of a client that is still sending though it has its last answer, and all of that time. */
   lingerMs: 2_000,
   longestLingerMs: 30_000,
+  /** Requests of one connection that wait for the answers before them. */
   mostWaiting: 16,
 }
 const MOST_HEAD_BYTES = 32_768
 const MOST_HEADERS = 1_000
-const CHECK_EVERY_MS = 1_000
 
 /** What is known of a client's connection. */
-interface ClientConnection {
+class ClientConnection {
   readonly socket: Socket
   /** The request that is being answered. */
   active: ServerMessages | undefined
   /** Those that were sent ahead, in order. */
-  waiting: ServerMessages[]
+  readonly waiting: ServerMessages[] = []
   /** What came behind them and is no HTTP: it is answered when they are. */
   fault: GatewayError | undefined
   /** Bytes that had been written when a stream was found to stand still. */
   stalledAt: number | undefined
   /** The last answer is on its way, or the connection was cut: nothing that still comes counts. */
-  isOver: boolean
+  isOver = false
+
+  constructor(socket: Socket) {
+    this.socket = socket
+  }
 }
 
 /**
@@ -80,18 +63,17 @@ interface ClientConnection {
  *
  * @throws Error with a `code` such as EADDRINUSE when the address can't be had
  */
-export async function listen({ app, host, port, limits: given }: NodeServerOptions): Promise<NodeServer> {
+export async function listen(
+  app: App,
+  at: { host: string; port: number },
+  given: Partial<ServerLimits> = {},
+) {
   const limits = { ...defaultServerLimits, ...given }
   const connections = new Map<Socket, ClientConnection>()
   let open = 0
   let isDraining = false
+  /** Called when no answer is under way. */
   let onEmpty = (): void => {}
-  /** When no answer is under way. */
-  const empty = (): Promise<void> =>
-    new Promise((resolve) => {
-      onEmpty = resolve
-      if (open === 0) resolve()
-    })
 
   const listener = getRequestListener(
     async (request, env) => {
@@ -100,7 +82,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
       // Hono makes a response of its own of every answer to HEAD.
       if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
       // A body that came with its head is whole a moment later, though nobody read it.
-      if (!isWhole(incoming)) await nextLoopTurn()
+      if (!isWhole(incoming)) await setImmediate()
       outgoing.shouldKeepAlive &&= isWhole(incoming)
       return response
     },
@@ -148,7 +130,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   }
 
   /** What came is no request, or no longer one. */
-  function onFault(error: NodeJS.ErrnoException & { reason?: string }, socket: Socket): void {
+  function onFault(error: ParserError, socket: Socket): void {
     const connection = connections.get(socket)
     if (connection === undefined || connection.isOver || connection.fault !== undefined) return
     const fault = parserFault(error)
@@ -206,7 +188,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   const server = createServer({
     headersTimeout: limits.headMs,
     keepAliveTimeout: limits.idleMs,
-    connectionsCheckingInterval: Math.min(CHECK_EVERY_MS, limits.headMs),
+    connectionsCheckingInterval: Math.min(1_000, limits.headMs),
     requestTimeout: 0,
     maxHeaderSize: MOST_HEAD_BYTES,
     // Those without are told so in the words of the API, below.
@@ -219,14 +201,7 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   server.maxHeadersCount = 0
   server.timeout = limits.stalledWriteMs
   server.on('connection', (socket: Socket) => {
-    const connection: ClientConnection = {
-      socket,
-      active: undefined,
-      waiting: [],
-      fault: undefined,
-      stalledAt: undefined,
-      isOver: false,
-    }
+    const connection = new ClientConnection(socket)
     connections.set(socket, connection)
     // This is how Node's server ends a connection behind its last answer.
     socket.destroySoon = () => end(connection)
@@ -237,10 +212,8 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
     })
     socket.on('close', () => void connections.delete(socket))
   })
-  server.on('request', serveInTurn)
   // A client that waits to be asked for its body is asked when somebody reads it (RFC 9110 §10.1.1).
-  server.on('checkContinue', serveInTurn)
-  server.on('checkExpectation', serveInTurn)
+  for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, serveInTurn)
   server.on('connect', (_incoming: IncomingMessage, socket: Socket) => {
     const connection = connections.get(socket)
     if (connection === undefined) return
@@ -251,28 +224,36 @@ export async function listen({ app, host, port, limits: given }: NodeServerOptio
   })
   server.on('clientError', onFault)
   server.on('timeout', onStalled)
-  await listening(server, port, host)
+  server.listen(at.port, at.host)
+  await once(server, 'listening')
 
   return {
-    port: portOf(server, port),
-    async drain(atMostMs) {
+    /** The port that was really taken. */
+    port: (server.address() as AddressInfo).port,
+    /** Stops listening, lets what is under way finish for so long, then cuts it. Resolves when all is closed. */
+    async drain(atMostMs: number): Promise<{ readonly cut: number }> {
       isDraining = true
       const closed = new Promise<void>((resolve) => void server.close(() => resolve()))
       for (const { socket, active } of connections.values()) {
         if (socket.bytesRead === 0) socket.destroy()
         if (active !== undefined) active.outgoing.shouldKeepAlive = false
       }
-      const isInTime = await inTime(empty(), atMostMs)
-      const left = isInTime ? 0 : open
+      await new Promise<void>((resolve) => {
+        const late = setTimeout(resolve, atMostMs)
+        onEmpty = () => {
+          clearTimeout(late)
+          resolve()
+        }
+        if (open === 0) onEmpty()
+      })
+      const left = { cut: open }
       server.closeAllConnections()
       for (const connection of connections.values()) cut(connection)
       await closed
-      return { cut: left }
+      return left
     },
   }
 }
-
-const nextLoopTurn = (): Promise<void> => new Promise((go) => void setImmediate(go))
 
 /** What Node lets pass and another server could take for another request. */
 function requestFault(incoming: IncomingMessage): GatewayError | undefined {
@@ -285,53 +266,45 @@ function requestFault(incoming: IncomingMessage): GatewayError | undefined {
   if (headers.host === undefined && httpVersionMinor === 1) return malformed('the Host header is missing')
   if (headers.host !== undefined && !IS_HOST.test(headers.host))
     return malformed('the Host header is not a name or an address with an optional port')
-  if (countOf(rawHeaders, 'host') > 1) return malformed('the Host header is repeated')
-  return incoming.url === '*' && incoming.method !== 'OPTIONS'
-    ? malformed('the target "*" is for OPTIONS only')
-    : undefined
+  if (hostsIn(rawHeaders) > 1) return malformed('the Host header is repeated')
+  const isMisaddressed = incoming.url === '*' && incoming.method !== 'OPTIONS'
+  return isMisaddressed ? malformed('the target "*" is for OPTIONS only') : undefined
 }
 
 /** RFC 3986 §3.2.2 and §3.2.3. */
 const IS_HOST = /^(?:[A-Za-z0-9\-._~%!$&'()*+;=]*|\[[0-9A-Fa-f:.]+\])(?::\d*)?$/
 
 /** @param rawHeaders names and values in turn */
-function countOf(rawHeaders: readonly string[], name: string): number {
+function hostsIn(rawHeaders: readonly string[]): number {
   let count = 0
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    const raw = rawHeaders[at]
-    if (raw?.length === name.length && raw.toLowerCase() === name) count += 1
-  }
+  for (let at = 0; at < rawHeaders.length; at += 2)
+    if (rawHeaders[at]?.length === 4 && rawHeaders[at]?.toLowerCase() === 'host') count += 1
   return count
 }
 
+/** What Node's parser says, or its connection. */
+type ParserError = NodeJS.ErrnoException & { readonly reason?: string }
+
 /** Undefined where it is the connection that broke. */
-function parserFault({
-  code,
-  reason,
-}: NodeJS.ErrnoException & { reason?: string }): GatewayError | undefined {
+function parserFault({ code, reason }: ParserError): GatewayError | undefined {
   if (code === 'HPE_HEADER_OVERFLOW') return tooManyHeaders()
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
-    return new GatewayError('request_timeout', 'The headers did not arrive in time.', {
-      headers: { connection: 'close' },
-    })
+    return new GatewayError('request_timeout', 'The headers did not arrive in time.', CLOSING)
   // The connection ended in the middle of a request: there is nobody to tell.
   if (code === 'HPE_INVALID_EOF_STATE') return undefined
   return code?.startsWith('HPE_') === true ? malformed(reason ?? 'this is not HTTP/1.1') : undefined
 }
 
+const CLOSING = { headers: { connection: 'close' } }
+
 /** The error for a request that breaks the rules of HTTP; `what` ends the sentence. */
-function malformed(what: string): GatewayError {
-  return new GatewayError('bad_request', `The request is malformed: ${what}.`, {
-    headers: { connection: 'close' },
-  })
-}
+const malformed = (what: string): GatewayError =>
+  new GatewayError('bad_request', `The request is malformed: ${what}.`, CLOSING)
 
 /** RFC 6585 §5. */
 function tooManyHeaders(): GatewayError {
   const most = `${MOST_HEAD_BYTES} bytes or ${MOST_HEADERS} headers`
-  return new GatewayError('headers_too_large', `The request headers exceed ${most}.`, {
-    headers: { connection: 'close' },
-  })
+  return new GatewayError('headers_too_large', `The request headers exceed ${most}.`, CLOSING)
 }
 
 function answerFault(outgoing: ServerResponse, { status, code, message }: GatewayError): void {
@@ -342,29 +315,4 @@ function answerFault(outgoing: ServerResponse, { status, code, message }: Gatewa
     connection: 'close',
   })
   outgoing.end(body)
-}
-
-function listening(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-function portOf(server: Server, wanted: number): number {
-  const address = server.address()
-  return typeof address === 'object' && address !== null ? address.port : wanted
-}
-
-async function inTime(done: Promise<void>, ms: number): Promise<boolean> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<boolean>((resolve) => {
-    timer = setTimeout(() => resolve(false), ms)
-  })
-  const isInTime = await Promise.race([done.then(() => true), late])
-  clearTimeout(timer)
-  return isInTime
 }

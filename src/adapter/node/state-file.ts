@@ -7,8 +7,6 @@ import type { Report } from '../../relay/deps.ts'
 import type { MemoryStore } from '../../state/memory.ts'
 import type { KeptState } from '../../state/snapshot.ts'
 
-export type StateFile = ReturnType<typeof keepState>
-
 /**
  * Where state is kept across restarts: `data/state.json` when the configuration is in its usual place below
  * `directory`, else beside the file that was named.

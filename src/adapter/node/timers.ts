@@ -1,4 +1,7 @@
-/** A timer in the wheel: something to be done later, unless it is cleared first. */
+/** Sets and clears timers. */
+export type TimerWheel = ReturnType<typeof createTimerWheel>
+
+/** Something to be done later, unless it is cleared first. */
 interface WheelTimer {
   /** On `performance.now`. */
   readonly due: number
@@ -8,14 +11,6 @@ interface WheelTimer {
   /** Its neighbours in the ring of long waits; undefined where it is not in it. */
   before: WheelTimer | undefined
   after: WheelTimer | undefined
-}
-
-/** Sets and clears timers. */
-export interface TimerWheel {
-  /** Calls `task` once after `ms`. */
-  set(ms: number, task: () => void): WheelTimer
-  /** Its task is not called any more. */
-  clear(timer: WheelTimer): void
 }
 
 /** From here on a wait is a long one. */
@@ -28,7 +23,7 @@ const TICK_MS = 250
  * over: to enter and leave a ring costs next to nothing, where the runtime makes, sorts and drops a timer for each.
  * While none is set there is no timer. Long ones keep no process alive.
  */
-export function createTimerWheel(): TimerWheel {
+export function createTimerWheel() {
   const wheel = timerOf(Infinity, () => {})
   wheel.before = wheel.after = wheel
   let ticking: NodeJS.Timeout | undefined
@@ -48,7 +43,8 @@ export function createTimerWheel(): TimerWheel {
   }
 
   return {
-    set(ms, task) {
+    /** Calls `task` once after `ms`. */
+    set(ms: number, task: () => void): WheelTimer {
       const timer = timerOf(performance.now() + ms, task)
       if (ms < LONG_MS) timer.timeout = setTimeout(task, ms)
       else {
@@ -57,7 +53,8 @@ export function createTimerWheel(): TimerWheel {
       }
       return timer
     },
-    clear(timer) {
+    /** Its task is not called any more. */
+    clear(timer: WheelTimer): void {
       if (timer.timeout !== undefined) clearTimeout(timer.timeout)
       unlink(timer)
     },
@@ -80,7 +77,7 @@ function link(timer: WheelTimer, wheel: WheelTimer): void {
   wheel.before = timer
 }
 
-/** What has left holds on to nobody, or old garbage would keep young garbage. */
+/** What has left holds on to nobody, or old garbage (such as the tables of a `Set`) would keep young garbage. */
 function unlink(timer: WheelTimer): void {
   const { before, after } = timer
   if (before === undefined || after === undefined) return
@@ -89,24 +86,8 @@ function unlink(timer: WheelTimer): void {
   timer.before = timer.after = undefined
 }
 
-/** What is watched, and how. */
-interface IdleTimeoutOptions {
-  readonly timers: TimerWheel
-  readonly limitMs: number
-  readonly onSilent: () => void
-}
-
 /** Watches for silence while somebody waits. */
-export interface IdleTimeout {
-  /** Somebody waits from now on: the silence begins anew. */
-  arm(): void
-  /** Something came (or the upstream took something): the silence begins anew. */
-  refresh(): void
-  /** Nobody waits: no silence is counted until the next `arm`. */
-  disarm(): void
-  /** The end: `onSilent` is never called after it. */
-  stop(): void
-}
+export type IdleTimeout = ReturnType<typeof createIdleTimeout>
 
 /**
  * Calls `onSilent` once when `limitMs` pass between an `arm` and the next sign of life.
@@ -114,36 +95,39 @@ export interface IdleTimeout {
  * One alarm serves a whole stream: a sign of life is only a time stamp, and an alarm that finds itself
  * early is set for what is left. `performance.now` does not jump when somebody sets the clock.
  */
-export function createIdleTimeout({ timers, limitMs, onSilent }: IdleTimeoutOptions): IdleTimeout {
+export function createIdleTimeout(timers: TimerWheel, limitMs: number, onSilent: () => void) {
   let timer: WheelTimer | undefined
   let since = 0
   let waiting = false
 
-  const tick = () => {
+  function tick(): void {
     timer = undefined
     if (!waiting) return
     const leftMs = since + limitMs - performance.now()
-    if (leftMs > 0) {
-      timer = timers.set(Math.max(1, leftMs), tick)
-      return
+    if (leftMs > 0) timer = timers.set(Math.max(1, leftMs), tick)
+    else {
+      waiting = false
+      onSilent()
     }
-    waiting = false
-    onSilent()
   }
 
   return {
-    arm() {
+    /** Somebody waits from now on: the silence begins anew. */
+    arm(): void {
       since = performance.now()
       waiting = true
       timer ??= timers.set(limitMs, tick)
     },
-    refresh() {
+    /** Something came (or the upstream took something): the silence begins anew. */
+    refresh(): void {
       since = performance.now()
     },
-    disarm() {
+    /** Nobody waits: no silence is counted until the next `arm`. */
+    disarm(): void {
       waiting = false
     },
-    stop() {
+    /** The end: `onSilent` is never called after it. */
+    stop(): void {
       waiting = false
       if (timer !== undefined) timers.clear(timer)
       timer = undefined

@@ -4,15 +4,8 @@
  */
 import type { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
-import {
-  Chunks,
-  concatBytes,
-  END,
-  type ByteChunk,
-  type ByteReader,
-  type ByteSink,
-  type Flow,
-} from '../../lib/bytes.ts'
+import { Chunks, concatBytes, END } from '../../lib/bytes.ts'
+import type { ByteChunk, ByteReader, ByteSink, Flow } from '../../lib/bytes.ts'
 import { type HeaderBag, withoutCoding } from '../../lib/headers.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../../transport/transport.ts'
 import type { IdleTimeout } from './timers.ts'
@@ -29,10 +22,8 @@ export interface BodySource {
 export interface BodySink {
   data(chunk: Uint8Array): void
   end(): void
-  /** The body broke off: what came before stays readable. */
+  /** The body broke off: what came before stays readable, unless it was aborted. */
   fail(error: TransportError): void
-  /** Nothing more is to be read, not even what has come. */
-  abort(error: TransportError): void
 }
 
 /** An answer whose headers have come, and who waits for it. */
@@ -49,44 +40,34 @@ interface StartedAnswer {
 
 /** With this much unread the upstream has to wait; one read of the socket (64 KB) may come on top. */
 const UNREAD_LIMIT_BYTES = 16 * 1024
+
 /**
  * The sink for the body of an answer. It resolves the answer when its body is there or worth streaming.
  *
  * @throws TransportError where the coding is unknown
  */
 export function receiveBody(answer: StartedAnswer): BodySink {
-  const { request, status, headers, source } = answer
+  const { request, status, headers } = answer
   const gatherBytes = request.gatherBytes(status, headers)
-  const coding = codingOf(headers['content-encoding'])
-  if (coding === undefined) {
-    const announced = Number(headers['content-length'])
-    return createBodyBuffer(answer, { source, gatherBytes: announced > gatherBytes ? 0 : gatherBytes })
-  }
-  const decoded = { ...answer, headers: withoutCoding(headers) }
-  return createDecoder(coding, source, (source) => createBodyBuffer(decoded, { source, gatherBytes }))
-}
-
-interface BodyBufferOptions {
-  readonly source: BodySource
-  /** How many bytes may be collected before the body is handed over to be read. */
-  readonly gatherBytes: number
+  const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
+  if (coding !== '' && coding !== 'identity')
+    return createDecoder(coding, answer.source, (source) =>
+      createBodyBuffer({ ...answer, headers: withoutCoding(headers), source }, gatherBytes),
+    )
+  return createBodyBuffer(answer, Number(headers['content-length']) > gatherBytes ? 0 : gatherBytes)
 }
 
 /**
  * Collects a body up to `gatherBytes`, and hands a longer one over to be read chunk by chunk.
  *
- * A chunk goes straight to a reader that waits or to where the body flows, and without one it waits here, until the
- * source is told to pause.
+ * A chunk goes straight to where the body flows or to who reads it, and without one it waits here, until the source is
+ * told to pause.
  */
-function createBodyBuffer(
-  { status, headers, idleTimeout, resolve, reject }: StartedAnswer,
-  { source, gatherBytes }: BodyBufferOptions,
-): BodySink {
+function createBodyBuffer(answer: StartedAnswer, gatherBytes: number): BodySink {
+  const { status, headers, source, idleTimeout, resolve, reject } = answer
   const unread = new Chunks()
   let isOpen = false
-  /** Who waits for the next chunk. */
-  let waiting: { resolve: (chunk: ByteChunk) => void; reject: (error: TransportError) => void } | undefined
-  /** Where everything goes once it flows, until it has heard of the end. */
+  /** Where everything goes, until it has heard of the end. */
   let sink: ByteSink | undefined
   /** Whether the sink takes no more for now. */
   let isFull = false
@@ -100,43 +81,38 @@ function createBodyBuffer(
     resolve({ status, headers, body: { read, cancel, flow } satisfies ByteReader })
   }
 
+  /** Flows for one chunk. */
   function read(): Promise<ByteChunk> {
-    const value = unread.shift()
-    if (value !== undefined) {
-      if (unread.bytes === 0 && !isOver) source.resume()
-      return Promise.resolve({ done: false, value })
-    }
-    if (failure !== undefined) return Promise.reject(failure)
-    if (isOver) return Promise.resolve(END)
-    idleTimeout.arm()
     return new Promise((resolve, reject) => {
-      waiting = { resolve, reject }
+      flow({
+        chunk(value) {
+          resolve({ done: false, value })
+          return false
+        },
+        end: () => resolve(END),
+        fail: reject,
+      })
     })
   }
 
   function flow(to: ByteSink): Flow {
     sink = to
-    drain(to)
-    return {
-      resume() {
-        isFull = false
-        drain(to)
-      },
+    const resume = (): void => {
+      isFull = false
+      drain()
     }
+    resume()
+    return { resume }
   }
 
-  /** What has waited longest; undefined while `to` takes none. */
-  const nextFor = (to: ByteSink): Uint8Array | undefined =>
-    sink === to && !isFull ? unread.shift() : undefined
-
   /** What waits here goes on, and then whatever comes. */
-  function drain(to: ByteSink): void {
-    for (let value = nextFor(to); value !== undefined; value = nextFor(to)) isFull = !to.chunk(value)
-    if (isOver) tellEnd()
-    else if (!isFull) {
-      idleTimeout.arm()
-      source.resume()
-    }
+  function drain(): void {
+    const next = () => (isFull ? undefined : unread.shift())
+    for (let value = next(); value !== undefined; value = next()) isFull = sink?.chunk(value) === false
+    if (isOver) return tellEnd()
+    if (isFull) return
+    idleTimeout.arm()
+    source.resume()
   }
 
   /** Once, and behind everything that waits here. */
@@ -148,28 +124,25 @@ function createBodyBuffer(
     else receiver.fail(failure)
   }
 
-  function pass(to: ByteSink, chunk: Uint8Array): void {
-    if (to.chunk(chunk)) return
-    isFull = true
-    idleTimeout.disarm()
-    source.pause()
-  }
-
   async function cancel(): Promise<void> {
     if (isOver) return
     isOver = true
     unread.take()
-    sink = undefined
     source.cut()
-    waiting?.resolve(END)
+    isFull = false
+    tellEnd()
   }
 
   function fail(error: TransportError): void {
+    if (isOver) return
     isOver = true
     failure = error
-    if (!isOpen) reject(error)
-    else if (sink === undefined) waiting?.reject(error)
-    else tellEnd()
+    if (error.failure === 'aborted') {
+      unread.take()
+      isFull = false
+    }
+    if (isOpen) tellEnd()
+    else reject(error)
   }
 
   if (gatherBytes <= 0) open()
@@ -177,12 +150,12 @@ function createBodyBuffer(
   return {
     data(chunk) {
       if (isOver || chunk.byteLength === 0) return
-      if (sink !== undefined && !isFull) return pass(sink, chunk)
-      if (waiting !== undefined) {
-        const { resolve } = waiting
-        waiting = undefined
+      if (sink !== undefined && !isFull) {
+        if (sink.chunk(chunk)) return
+        isFull = true
         idleTimeout.disarm()
-        return resolve({ done: false, value: chunk })
+        source.pause()
+        return
       }
       unread.push(chunk)
       if (!isOpen && unread.bytes > gatherBytes) open()
@@ -192,48 +165,26 @@ function createBodyBuffer(
       if (isOver) return
       isOver = true
       idleTimeout.disarm()
-      if (!isOpen) resolve({ status, headers, body: concatBytes(unread.take()) })
-      else if (sink === undefined) waiting?.resolve(END)
-      else tellEnd()
+      if (isOpen) tellEnd()
+      else resolve({ status, headers, body: concatBytes(unread.take()) })
     },
-    fail(error) {
-      if (!isOver) fail(error)
-    },
-    abort(error) {
-      if (isOver) return
-      unread.take()
-      isFull = false
-      fail(error)
-    },
+    fail,
   }
 }
 
-/** Makes a decoder; the first bytes tell the two things apart that are sent as `deflate`. */
+/** The first bytes tell the two things apart that are sent as `deflate`. */
 type MakeDecoder = (first: Uint8Array) => Transform
 
-/** RFC 9110 §8.4.1.2 means zlib by `deflate`; some servers send it without zlib's header. */
-const inflater: MakeDecoder = (first) =>
-  ((first[0] ?? 0) & 0x0f) === 8 ? zlib.createInflate() : zlib.createInflateRaw()
+/** Node has it from 22.15 on, and the types of Node 20 do not know it. */
+const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform }
 
 const DECODERS: Readonly<Record<string, MakeDecoder>> = {
   gzip: () => zlib.createGunzip(),
   'x-gzip': () => zlib.createGunzip(),
-  deflate: inflater,
+  // RFC 9110 §8.4.1.2 means zlib by it; some servers send it without zlib's header.
+  deflate: (first) => (((first[0] ?? 0) & 0x0f) === 8 ? zlib.createInflate() : zlib.createInflateRaw()),
   br: () => zlib.createBrotliDecompress(),
-  ...zstd(),
-}
-
-/** Node has it from 22.15 on, and the types of Node 20 do not know it. */
-function zstd(): Record<string, MakeDecoder> {
-  const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform }
-  return createZstdDecompress ? { zstd: () => createZstdDecompress() } : {}
-}
-
-/** The coding that a `content-encoding` header asks to undo; undefined where there is none. */
-function codingOf(contentEncoding: string | undefined): string | undefined {
-  if (contentEncoding === undefined) return undefined
-  const coding = contentEncoding.trim().toLowerCase()
-  return coding === '' || coding === 'identity' ? undefined : coding
+  ...(createZstdDecompress && { zstd: () => createZstdDecompress() }),
 }
 
 /**
@@ -280,10 +231,6 @@ function createDecoder(coding: string, source: BodySource, to: (source: BodySour
     fail(error) {
       decoder?.destroy()
       sink.fail(error)
-    },
-    abort(error) {
-      decoder?.destroy()
-      sink.abort(error)
     },
   }
 }

@@ -11,31 +11,12 @@ import Pool from 'undici/lib/dispatcher/pool.js'
 import { parseUrl } from '../../config/rules.ts'
 import type { AbortSignalLike } from '../../lib/abort.ts'
 import { emptyBag, isBodiless, type HeaderBag } from '../../lib/headers.ts'
-import {
-  type Send,
-  TransportError,
-  type UpstreamRequest,
-  type UpstreamResponse,
-} from '../../transport/transport.ts'
+import { type Send, TransportError, type UpstreamRequest } from '../../transport/transport.ts'
+import type { UpstreamResponse } from '../../transport/transport.ts'
+import { aborted, createSockets, transportErrorOf, UpstreamConnection } from './connection.ts'
+import type { Call, CallOptions } from './connection.ts'
 import { createTimerWheel, createIdleTimeout, type TimerWheel } from './timers.ts'
 import { type BodySink, type BodySource, receiveBody } from './transport-body.ts'
-import {
-  aborted,
-  createConnect,
-  createConnection,
-  transportErrorOf,
-  type Call,
-  type CallOptions,
-  type UpstreamConnection,
-} from './connection.ts'
-
-/** All have defaults that suit a gateway. */
-export interface NodeTransportOptions {
-  /** Trusted certificates (PEM) in place of the runtime's own. */
-  readonly ca?: string
-  /** Those of the process, where it has some already. */
-  readonly timers?: TimerWheel
-}
 
 /** `Send` over the connections that it keeps. */
 export type NodeTransport = Send & {
@@ -59,17 +40,20 @@ const TARGET_LIMIT = 1_000
  *
  * Any number of requests at once, each with a connection of its own. Informational answers are skipped. A pool is
  * forgotten with its last connection.
+ *
+ * @param options.ca trusted certificates (PEM) in place of the runtime's own
+ * @param options.timers those of the process, where it has some already
  */
-export function createNodeTransport(options: NodeTransportOptions = {}): NodeTransport {
+export function createNodeTransport(options: { ca?: string; timers?: TimerWheel } = {}): NodeTransport {
   const { ca, timers = createTimerWheel() } = options
-  const connect = createConnect(ca)
-  const targetOf = createTargets()
+  const openSocket = createSockets(ca)
+  const targets = new Map<string, Target>()
   const pools = new Map<string, Pool>()
 
   function poolOf(origin: string): Pool {
     const known = pools.get(origin)
     if (known !== undefined) return known
-    const pool = new Pool(origin, { factory: () => createConnection(origin, connect) })
+    const pool = new Pool(origin, { factory: () => new UpstreamConnection(origin, openSocket) })
     const clients = (pool as unknown as { readonly [kClients]: UpstreamConnection[] })[kClients]
     const forgetUnused = (): void => {
       if (clients.every(({ isUnused }) => isUnused) && pools.get(origin) === pool) pools.delete(origin)
@@ -85,14 +69,28 @@ export function createNodeTransport(options: NodeTransportOptions = {}): NodeTra
     return pool
   }
 
+  /** Splits URLs and remembers the last thousand or so, since a gateway calls the same few again and again. */
+  function targetOf(url: string): Target | undefined {
+    const known = targets.get(url)
+    if (known !== undefined) return known
+    const parsed = parseUrl(url)
+    if (parsed === undefined || !/^https?:$/.test(parsed.protocol)) return undefined
+    const { origin, pathname, search } = parsed
+    const target: Target = {
+      path: pathname + search,
+      pool: () => poolOf(origin),
+      fresh: () => new UpstreamConnection(origin, openSocket),
+      timers,
+    }
+    if (targets.size >= TARGET_LIMIT) targets.clear()
+    targets.set(url, target)
+    return target
+  }
+
   const send: Send = (request, signal) => {
     const target = targetOf(request.url)
     if (target === undefined) return Promise.reject(new TransportError('not-sent', 'no http or https URL'))
-    if (signal.aborted) return Promise.reject(aborted())
-    const { origin, path } = target
-    const pool = (): Pool => poolOf(origin)
-    const fresh = (): UpstreamConnection => createConnection(origin, connect)
-    return exchange({ request, path, signal, timers, pool, fresh })
+    return signal.aborted ? Promise.reject(aborted()) : exchange(request, signal, target)
   }
 
   return Object.assign(send, {
@@ -103,70 +101,64 @@ export function createNodeTransport(options: NodeTransportOptions = {}): NodeTra
   })
 }
 
-interface ExchangeTask {
-  readonly request: UpstreamRequest
+/** Where a request goes, and what it goes with. */
+interface Target {
   /** With the query. */
   readonly path: string
-  readonly signal: AbortSignalLike
-  readonly timers: TimerWheel
   readonly pool: () => Pool
   /** A connection beside the pool. */
   readonly fresh: () => UpstreamConnection
+  readonly timers: TimerWheel
 }
 
 /** Sends a request and settles as `Send` says. */
-function exchange({ request, path, signal, timers, pool, fresh }: ExchangeTask): Promise<UpstreamResponse> {
+function exchange(
+  request: UpstreamRequest,
+  signal: AbortSignalLike,
+  { path, pool, fresh, timers }: Target,
+): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
-    const { timeoutMs } = request
+    const { connectTimeoutMs, timeoutMs } = request
     let sink: BodySink | undefined
     /** How it was when the request went out over a socket that had served before. */
     let reuse: { readonly socket: Socket; readonly bytesRead: number; readonly at: number } | undefined
     let isWritten = false
-    const idleTimeout = createIdleTimeout({
-      timers,
-      limitMs: timeoutMs,
-      onSilent: () => fail(new TransportError('timeout', `silence for ${timeoutMs} ms`)),
-    })
-    const call: Call = {
-      connectTimeoutMs: request.connectTimeoutMs,
-      taken: idleTimeout.refresh,
-      connection: undefined,
-      isOver: false,
-    }
+    const idleTimeout = createIdleTimeout(timers, timeoutMs, () =>
+      fail(new TransportError('timeout', `silence for ${timeoutMs} ms`)),
+    )
+    const call: Call = { connectTimeoutMs, taken: idleTimeout.refresh, connection: undefined, isOver: false }
 
-    const finish = (): void => {
+    function finish(): void {
       call.isOver = true
       idleTimeout.stop()
       signal.removeEventListener('abort', onAbort)
     }
-    const cut = (): void => {
+    function cut(): void {
       if (call.isOver) return
       finish()
       call.connection?.cut()
     }
-    const fail = (error: TransportError): void => {
+    function fail(error: TransportError): void {
       cut()
       if (sink === undefined) reject(error)
       else sink.fail(error)
     }
-    const onAbort = (): void => {
-      cut()
-      if (sink === undefined) reject(aborted())
-      else sink.abort(aborted())
-    }
+    const onAbort = (): void => fail(aborted())
     const source: BodySource = {
       pause: () => call.isOver || call.connection?.hold(),
       resume: () => call.isOver || call.connection?.resume(),
       cut,
     }
-    const isStale = (): boolean =>
-      reuse !== undefined &&
-      request.mayResend !== false &&
-      reuse.socket.bytesRead === reuse.bytesRead &&
-      performance.now() - reuse.at < STALE_WITHIN_MS
-
-    /** A kept connection broke before the request was written. */
-    const isUnsent = (): boolean => !isWritten && call.connection?.isReused === true
+    /** A kept connection broke before the request was written, or turns out to have been dead by then. */
+    function isUnsent(): boolean {
+      if (!isWritten) return call.connection?.isReused === true
+      return (
+        reuse !== undefined &&
+        request.mayResend !== false &&
+        reuse.socket.bytesRead === reuse.bytesRead &&
+        performance.now() - reuse.at < STALE_WITHIN_MS
+      )
+    }
 
     const options = outgoing(request, path, call)
     const handler: Dispatcher.DispatchHandler = {
@@ -208,7 +200,7 @@ function exchange({ request, path, signal, timers, pool, fresh }: ExchangeTask):
       },
       onResponseError(_controller, error) {
         if (call.isOver) return
-        if (!isUnsent() && !isStale()) return fail(transportErrorOf(error))
+        if (!isUnsent()) return fail(transportErrorOf(error))
         reuse = undefined
         const connection = fresh()
         connection.dispatch(options, handler)
@@ -230,16 +222,12 @@ function outgoing({ method, headers, body = [] }: UpstreamRequest, path: string,
   if (first === undefined || bytes === 0) return { method, path, headers, body: null, call }
   if (body.length === 1 && bytes <= SLICE_BYTES) return { method, path, headers, body: first, call }
   if (bytes <= COPY_LIMIT_BYTES) return { method, path, headers, body: Buffer.concat(body, bytes), call }
+  const slices: Uint8Array[] = []
+  for (const part of body)
+    for (let at = 0; at < part.byteLength; at += SLICE_BYTES) slices.push(part.subarray(at, at + SLICE_BYTES))
   // Undici knows the length of a single array of bytes only.
   const sized = { ...headers, 'content-length': String(bytes) }
-  return { method, path, headers: sized, body: body.flatMap(slicesOf) as never, call }
-}
-
-function slicesOf(part: Uint8Array): Uint8Array[] {
-  if (part.byteLength <= SLICE_BYTES) return part.byteLength === 0 ? [] : [part]
-  return Array.from({ length: Math.ceil(part.byteLength / SLICE_BYTES) }, (_, index) =>
-    part.subarray(index * SLICE_BYTES, (index + 1) * SLICE_BYTES),
-  )
+  return { method, path, headers: sized, body: slices as never, call }
 }
 
 function headerBagFrom(headers: IncomingHttpHeaders): HeaderBag {
@@ -249,31 +237,4 @@ function headerBagFrom(headers: IncomingHttpHeaders): HeaderBag {
     if (value !== undefined) bag[name] = typeof value === 'string' ? value : value.join(', ')
   }
   return bag
-}
-
-/** Where a request goes. */
-interface Target {
-  readonly origin: string
-  /** With the query. */
-  readonly path: string
-}
-
-/**
- * Splits URLs and remembers the last thousand or so, since a gateway calls the same few again and again.
- * Undefined for what is no http(s) URL.
- */
-function createTargets(): (url: string) => Target | undefined {
-  const known = new Map<string, Target>()
-  return (url) => {
-    const before = known.get(url)
-    if (before !== undefined) return before
-    const parsed = parseUrl(url)
-    if (parsed === undefined) return undefined
-    const { protocol, origin, pathname, search } = parsed
-    if (protocol !== 'http:' && protocol !== 'https:') return undefined
-    const target = { origin, path: pathname + search }
-    if (known.size >= TARGET_LIMIT) known.clear()
-    known.set(url, target)
-    return target
-  }
 }

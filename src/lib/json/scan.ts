@@ -2,28 +2,15 @@
  * lib/json: JSON as the bytes that it came in. Bodies of many megabytes are checked and have a field replaced
  * without being parsed, joined, copied or converted, and without recursion.
  *
- * scan    checks a document piece by piece, finds fields of its top-level object and replaces them
- * walk    from value to value in JSON that lies in one piece; what is wrong with a text
- * values  the text or the number at a place that a scan has found
- * shape   what bytes look like from above, also where they are cut: for answers and their usage
- * utf8    where bytes stop being UTF-8
+ * scan  checks a document piece by piece, finds fields of its top-level object, reads and replaces them
+ * walk  from value to value in JSON that lies in one piece, whole or cut; what is wrong with a text
+ * utf8  where bytes stop being UTF-8
  */
-import { bytesBetween, viewsOf } from '../bytes.ts'
-import { createUtf8Check, type IsUtf8, type Utf8Check } from './utf8.ts'
-import {
-  type ByteSpan,
-  CLOSE_BRACE,
-  CLOSE_BRACKET,
-  closingQuote,
-  COLON,
-  COMMA,
-  isEscaped,
-  JsonSyntaxError,
-  oneSpelt,
-  OPEN_BRACE,
-  OPEN_BRACKET,
-  QUOTE,
-} from './walk.ts'
+import { bytesBetween, utf8Bytes, viewsOf } from '../bytes.ts'
+import { type IsUtf8, Utf8Check } from './utf8.ts'
+import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './walk.ts'
+import { closingQuote, isEscaped, JsonSyntaxError, numberValue, oneSpelt, stringValue } from './walk.ts'
+import type { ByteSpan } from './walk.ts'
 
 /** What one scan of a JSON object found; every offset counts from the first byte of the first piece. */
 export interface JsonScan {
@@ -66,7 +53,22 @@ const STRING = 7
 const NUMBER = 8
 const WORD = 9
 const NOTHING = 10
-const WORDS: Readonly<Record<number, string>> = { 0x74: 'true', 0x66: 'false', 0x6e: 'null' }
+/** What is missing in the other states is a value, a word, or depends on the container. */
+const EXPECTED: Readonly<Record<number, string>> = {
+  [KEY]: 'a string in double quotes',
+  [KEY_OR_END]: 'a string in double quotes',
+  [KEY_COLON]: 'a colon',
+  [NUMBER]: 'a digit',
+  [NOTHING]: 'nothing more',
+}
+/** The values that are words, and all kinds but numbers, by their first byte. */
+const WORDS: Readonly<Record<number, FieldSpan['kind']>> = { 0x74: 'true', 0x66: 'false', 0x6e: 'null' }
+const KINDS: Readonly<Record<number, FieldSpan['kind']>> = {
+  ...WORDS,
+  [QUOTE]: 'string',
+  [OPEN_BRACE]: 'object',
+  [OPEN_BRACKET]: 'array',
+}
 
 /**
  * Checks a JSON document that comes in pieces, cut anywhere, and finds the wanted fields of its top-level object.
@@ -84,7 +86,7 @@ export class JsonScanner {
   private readonly utf8: Utf8Check
   private readonly fields = new Map<string, FieldSpan[]>()
   private readonly dataUrls = { count: 0, bytes: 0 }
-  private failure: JsonSyntaxError | undefined
+  private failure: unknown
   private state = START
   /** Offset of the piece that is looked at. */
   private base = 0
@@ -108,13 +110,13 @@ export class JsonScanner {
   private isInEscape = false
   /** How much of `data:` the string has begun with. */
   private dataPrefix = NO_DATA
-  private part: NumberPart = 0
+  private part = 0
   private word = ''
   private wordAt = 0
 
   constructor(wanted: readonly string[], isUtf8?: IsUtf8) {
     this.wanted = wanted
-    this.utf8 = createUtf8Check(isUtf8)
+    this.utf8 = new Utf8Check(isUtf8)
   }
 
   /** Looks at the next piece. Throws nothing: what is wrong is told at the end. */
@@ -123,7 +125,6 @@ export class JsonScanner {
     try {
       if (this.failure === undefined) this.scan(bytes)
     } catch (error) {
-      if (!(error instanceof JsonSyntaxError)) throw error
       this.failure = error
     }
     this.base += bytes.length
@@ -165,12 +166,13 @@ export class JsonScanner {
   /** One byte that is neither white space nor inside a string, a number or a word. */
   private step(offset: number, byte: number): void {
     switch (this.state) {
-      case COMMA_OR_END:
-        if (byte === COMMA) this.state = (this.kinds & 1) === 1 ? KEY : VALUE
-        else if (byte === ((this.kinds & 1) === 1 ? CLOSE_BRACE : CLOSE_BRACKET))
-          this.closeContainer(offset + 1)
+      case COMMA_OR_END: {
+        const isObject = (this.kinds & 1) === 1
+        if (byte === COMMA) this.state = isObject ? KEY : VALUE
+        else if (byte === (isObject ? CLOSE_BRACE : CLOSE_BRACKET)) this.closeContainer(offset + 1)
         else this.fail(offset)
         return
+      }
       case KEY:
         return byte === QUOTE ? this.beginString(offset, true) : this.fail(offset)
       case KEY_COLON:
@@ -198,27 +200,10 @@ export class JsonScanner {
   }
 
   private fail(offset: number, found = 'something else'): never {
-    throw new JsonSyntaxError('syntax', `expected ${this.expected()}, found ${found}`, offset)
-  }
-
-  private expected(): string {
-    switch (this.state) {
-      case KEY:
-      case KEY_OR_END:
-        return 'a string in double quotes'
-      case KEY_COLON:
-        return 'a colon'
-      case COMMA_OR_END:
-        return (this.kinds & 1) === 1 ? 'a comma or }' : 'a comma or ]'
-      case NUMBER:
-        return 'a digit'
-      case WORD:
-        return `the word ${this.word}`
-      case NOTHING:
-        return 'nothing more'
-      default:
-        return 'a value'
-    }
+    let expected = EXPECTED[this.state] ?? 'a value'
+    if (this.state === WORD) expected = `the word ${this.word}`
+    if (this.state === COMMA_OR_END) expected = (this.kinds & 1) === 1 ? 'a comma or }' : 'a comma or ]'
+    throw new JsonSyntaxError('syntax', `expected ${expected}, found ${found}`, offset)
   }
 
   /** @param byte its first */
@@ -246,7 +231,7 @@ export class JsonScanner {
 
   private endValue(end: number): void {
     if (this.spans !== undefined && this.depth === 1) {
-      this.spans.push({ start: this.valueStart, end, kind: valueKindOf(this.valueByte) })
+      this.spans.push({ start: this.valueStart, end, kind: KINDS[this.valueByte] ?? 'number' })
       this.spans = undefined
     }
     this.state = this.depth === 0 ? NOTHING : COMMA_OR_END
@@ -254,8 +239,7 @@ export class JsonScanner {
 
   private openContainer(isObject: boolean): void {
     if (this.kinds >= FULL) {
-      this.outer ??= []
-      this.outer.push(this.kinds)
+      ;(this.outer ??= []).push(this.kinds)
       this.kinds = 1
     }
     this.kinds = (this.kinds << 1) | (isObject ? 1 : 0)
@@ -303,10 +287,7 @@ export class JsonScanner {
 
   private matchData(bytes: Uint8Array, from: number): void {
     for (let at = from; at < bytes.length && this.dataPrefix < DATA.length; at++) {
-      if (bytes[at] !== DATA[this.dataPrefix]) {
-        this.dataPrefix = NO_DATA
-        return
-      }
+      if (bytes[at] !== DATA[this.dataPrefix]) return void (this.dataPrefix = NO_DATA)
       this.dataPrefix += 1
     }
   }
@@ -359,25 +340,22 @@ export class JsonScanner {
   }
 }
 
-/**
- * The same for a document that is there in one piece.
- *
- * @throws JsonSyntaxError; kind `not-an-object` for well-formed JSON of another kind
- */
+/** The same for a document that is there in one piece. @throws JsonSyntaxError */
 export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[], isUtf8?: IsUtf8): JsonScan {
   const scanner = new JsonScanner(wanted, isUtf8)
   scanner.push(bytes)
   return scanner.end([bytes])
 }
 
-/** How much of a number has been read; 0 = none, or what comes is no part of it. */
-type NumberPart = 0 | 1 | 2 | 3 | 4 | 5 | 6 | 7 | 8 | 9
-
-const FIRST: NumberPart = 1
+/** How much of a number has been read is a row of `PARTS`. */
+const FIRST = 1
 /** Parts behind which a number may end, as bits: a zero, digits, those behind the point, those of the exponent. */
 const COMPLETE = (1 << 3) | (1 << 4) | (1 << 6) | (1 << 9)
-/** RFC 8259 §6. By what has been read, and by what comes: zero, another digit, a minus, a plus, a point, an e. */
-const PARTS: readonly (readonly NumberPart[])[] = [
+/**
+ * RFC 8259 §6. By what has been read, and by what comes: zero, another digit, a minus, a plus, a point, an e. 0 = what
+ * comes is no part of the number.
+ */
+const PARTS: readonly (readonly number[])[] = [
   [0, 0, 0, 0, 0, 0],
   /* 1: nothing */ [3, 4, 2, 0, 0, 0],
   /* 2: a minus */ [3, 4, 0, 0, 0, 0],
@@ -395,17 +373,7 @@ const COLUMNS = new Uint8Array(256).fill(6)
 for (const [column, bytes] of ['0', '123456789', '-', '+', '.', 'eE'].entries())
   for (const byte of new TextEncoder().encode(bytes)) COLUMNS[byte] = column
 
-const nextPart = (part: NumberPart, byte: number): NumberPart => PARTS[part]?.[COLUMNS[byte] ?? 6] ?? 0
-
-/** Of a well-formed value by its first byte. */
-function valueKindOf(first: number): FieldSpan['kind'] {
-  if (first === QUOTE) return 'string'
-  if (first === OPEN_BRACE) return 'object'
-  if (first === OPEN_BRACKET) return 'array'
-  if (first === 0x74) return 'true'
-  if (first === 0x66) return 'false'
-  return first === 0x6e ? 'null' : 'number'
-}
+const nextPart = (part: number, byte: number): number => PARTS[part]?.[COLUMNS[byte] ?? 6] ?? 0
 
 /**
  * The document with `jsonValue` as the value of every top-level `name`, in parts to be sent one after the other.
@@ -416,20 +384,32 @@ function valueKindOf(first: number): FieldSpan['kind'] {
 export function replaceField(scan: JsonScan, name: string, jsonValue: Uint8Array): Uint8Array[] {
   const { pieces, length, fields, objectStart, isEmptyObject } = scan
   const spans = fields.get(name)
-  if (spans === undefined) {
-    const key = encoder.encode(`${JSON.stringify(name)}:`)
-    const inserted = isEmptyObject ? [key, jsonValue] : [key, jsonValue, encoder.encode(',')]
-    const from = objectStart + 1
-    return [...viewsOf(pieces, 0, from), ...inserted, ...viewsOf(pieces, from, length)]
-  }
+  const first = objectStart + 1
+  const inserted = spans ? [] : [utf8Bytes(`${JSON.stringify(name)}:`)]
+  const behind = spans || isEmptyObject ? [] : [utf8Bytes(',')]
   const parts: Uint8Array[] = []
   let at = 0
-  for (const { start, end } of spans) {
-    parts.push(...viewsOf(pieces, at, start), jsonValue)
+  for (const { start, end } of spans ?? [{ start: first, end: first }]) {
+    parts.push(...viewsOf(pieces, at, start), ...inserted, jsonValue, ...behind)
     at = end
   }
   parts.push(...viewsOf(pieces, at, length))
   return parts
 }
 
-const encoder = new TextEncoder()
+/** The text of a field that a scan has found; undefined where it is absent or no string. The last occurrence counts. */
+export function stringField(scan: JsonScan, name: string): string | undefined {
+  const bytes = fieldBytes(scan, name, 'string')
+  return bytes && stringValue(bytes, { start: 0, end: bytes.length })
+}
+
+/** The same for a number. */
+export function numberField(scan: JsonScan, name: string): number | undefined {
+  const bytes = fieldBytes(scan, name, 'number')
+  return bytes && numberValue(bytes, { start: 0, end: bytes.length })
+}
+
+function fieldBytes({ fields, pieces }: JsonScan, name: string, kind: FieldSpan['kind']) {
+  const span = fields.get(name)?.at(-1)
+  return span?.kind === kind ? bytesBetween(pieces, span.start, span.end) : undefined
+}

@@ -1,8 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { JsonScanner, replaceField, scanTopLevel } from '../../../src/lib/json/scan.ts'
-import { JsonSyntaxError } from '../../../src/lib/json/walk.ts'
-import { stringValue } from '../../../src/lib/json/values.ts'
+import { JsonSyntaxError, stringValue } from '../../../src/lib/json/walk.ts'
 
 const bytesOf = (text: string) => new TextEncoder().encode(text)
 const value = bytesOf('"NEW"')

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { replaceField, scanTopLevel } from '../../../src/lib/json/scan.ts'
-import { JsonSyntaxError } from '../../../src/lib/json/walk.ts'
-import { numberValue, stringValue } from '../../../src/lib/json/values.ts'
+import { JsonSyntaxError, numberValue, stringValue } from '../../../src/lib/json/walk.ts'
 
 const bytesOf = (text: string) => new TextEncoder().encode(text)
 

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { isSpelt, jsonShape } from '../../../src/lib/json/shape.ts'
+import { isSpelt, jsonShape } from '../../../src/lib/json/walk.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 const shape = (text: string, wanted: string[] = []): ReturnType<typeof jsonShape> =>

@@ -1,7 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { oneSpelt } from '../../../src/lib/json/walk.ts'
-import { stringValue } from '../../../src/lib/json/values.ts'
+import { oneSpelt, stringValue } from '../../../src/lib/json/walk.ts'
 
 const words = ['model', 'mode', 'n', 'user', 'stub']
 
