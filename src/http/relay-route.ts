@@ -27,7 +27,7 @@ export async function relayRoute(context: RequestContext, relayed: RelayedPath):
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const request = relayRequestOf(context, relayed, body)
     context.logged = true
-    return relay({ request, settings: runtimeConfig.config.settings, traffic: deps.traffic, deps })
+    return relay(request, runtimeConfig.config.settings, deps)
   })
 }
 
@@ -159,8 +159,19 @@ export async function passthroughRoute(context: RequestContext, upstream: Upstre
     const headers = forwardedHeaders(incoming.headers)
     context.logged = true
     return passthrough(
-      { id, method: request.method, path, query, headers, body, clientSignal: incoming.clientSignal, since },
-      { upstream, settings: runtimeConfig.config.settings, traffic: deps.traffic, deps },
+      {
+        id,
+        upstream,
+        method: request.method,
+        path,
+        query,
+        headers,
+        body,
+        clientSignal: incoming.clientSignal,
+        since,
+      },
+      runtimeConfig.config.settings,
+      deps,
     )
   })
 }

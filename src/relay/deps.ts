@@ -2,6 +2,8 @@ import type { Clock } from '../lib/clock.ts'
 import type { Cause } from '../pool/outcome.ts'
 import type { StateStore } from '../state/store.ts'
 import type { Send } from '../transport/transport.ts'
+import type { Queue } from './queue.ts'
+import type { RetryBudget } from './retry-budget.ts'
 
 /** Everything impure that the relay uses. Made in exactly one file for each runtime. */
 export interface RelayDeps {
@@ -11,6 +13,15 @@ export interface RelayDeps {
   /** Uniform in [0, 1). */
   readonly random: () => number
   readonly report: Report
+  readonly traffic: Traffic
+}
+
+/** What all requests of a process share and no configuration changes. */
+interface Traffic {
+  /** Credits of smooth round robin, by upstream id. */
+  readonly credits: Map<string, number>
+  readonly budget: RetryBudget
+  readonly queue: Queue
 }
 
 /** How an attempt ended, as logs and metrics name it. */

@@ -1,8 +1,11 @@
+import type { Settings } from '../config/config.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
-import type { ByteReader } from '../lib/bytes.ts'
 import type { HeaderBag } from '../lib/headers.ts'
+import type { Failure } from '../pool/outcome.ts'
 import type { Pool } from '../pool/pool.ts'
-import type { Endpoint, Upstream } from '../pool/upstream.ts'
+import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
+import type { UpstreamResponse } from '../transport/transport.ts'
+import type { AttemptRecord, GatewayEvent, RelayDeps } from './deps.ts'
 
 /** A request as the relay takes it: read, checked, its pool found. */
 export interface RelayRequest {
@@ -37,10 +40,114 @@ export interface RelayRequest {
 }
 
 /** What the relay gives back; its body ends the request. */
-export interface RelayAnswer {
-  readonly status: number
-  readonly headers: HeaderBag
-  readonly body: Uint8Array | ByteReader
+export interface RelayAnswer extends UpstreamResponse {
   readonly upstream: Upstream
   readonly attempts: number
+}
+
+/** What log and metrics are told of a request when it ends. */
+export interface RequestRecord {
+  readonly request: Pick<RelayRequest, 'id' | 'requestedModel' | 'stream' | 'since'> & {
+    readonly endpoint: string
+  }
+  readonly deps: RelayDeps
+  readonly attempts: AttemptRecord[]
+  /** Waiting in the queue in all. */
+  queuedMs: number
+  /** From arrival to the commit point. */
+  firstByteMs: number | undefined
+}
+
+/** One request on its way over the upstreams: what it may use, and what it has been through. */
+export interface RelayState extends RequestRecord {
+  readonly request: RelayRequest
+  readonly settings: Settings
+  /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
+  upstreams: readonly Upstream[]
+  /** Keys of earlier answers whose upstream only the next `acquire` finds out; see `Ask.pinKeys`. */
+  unresolvedPins: readonly string[]
+  /** The rest of the present order. */
+  order: readonly Claim[]
+  /** Ids that were tried since the last wait. */
+  readonly tried: Set<string>
+  /** Ids that refused this one request and took no harm: to wait for them is of no use. */
+  refusedBy: ReadonlySet<string>
+  readonly failures: Failure[]
+  ambiguousFailures: number
+  /** When the first attempt began. */
+  firstSentAt: number | undefined
+  /** The last moment for a first byte, over all attempts; ms on the clock. */
+  deadline: number
+  /** Models that refused what another may accept. */
+  refusingModels: ReadonlySet<string>
+  /** The answer of the first such model; what the client gets when the other one fails too. */
+  fallbackResponse: RelayAnswer | undefined
+}
+
+/** Most requests never have any. */
+const NONE: ReadonlySet<string> = new Set()
+
+/** A request that was not tried anywhere yet. */
+export function createRelayState(request: RelayRequest, settings: Settings, deps: RelayDeps): RelayState {
+  return {
+    request,
+    settings,
+    deps,
+    upstreams: request.pool.upstreams,
+    unresolvedPins: [],
+    order: [],
+    tried: new Set(),
+    refusedBy: NONE,
+    attempts: [],
+    failures: [],
+    ambiguousFailures: 0,
+    firstSentAt: undefined,
+    deadline: Infinity,
+    queuedMs: 0,
+    firstByteMs: undefined,
+    refusingModels: NONE,
+    fallbackResponse: undefined,
+  }
+}
+
+/** The answer has begun to reach the client. */
+export function recordFirstByte(record: RequestRecord): void {
+  record.firstByteMs = record.deps.clock.now() - record.request.since
+}
+
+export function recordAttempt(record: RequestRecord, upstreamId: string, attempt: AttemptRecord): void {
+  const { id, endpoint } = record.request
+  record.attempts.push(attempt)
+  record.deps.report({ ...attempt, kind: 'attempt', requestId: id, upstreamId, endpoint })
+}
+
+/** How a request ended. */
+interface RequestEnd extends Pick<
+  Extract<GatewayEvent, { kind: 'request' }>,
+  'status' | 'code' | 'inputTokens' | 'outputTokens'
+> {
+  readonly upstream?: Upstream
+}
+
+/** Tells of the end of a request. Called once. */
+export function recordEnd(record: RequestRecord, end: RequestEnd): void {
+  const { request, deps, attempts, queuedMs, firstByteMs } = record
+  const { upstream } = end
+  deps.report({
+    kind: 'request',
+    id: request.id,
+    endpoint: request.endpoint,
+    requestedModel: request.requestedModel,
+    attempts,
+    durationMs: deps.clock.now() - request.since,
+    stream: request.stream,
+    queuedMs,
+    status: end.status,
+    code: end.code,
+    upstream: upstream?.name,
+    model: upstream?.model,
+    firstByteMs,
+    inputTokens: end.inputTokens,
+    outputTokens: end.outputTokens,
+  })
 }
