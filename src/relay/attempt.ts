@@ -1,6 +1,5 @@
 import { GatewayError } from '../errors.ts'
 import { createAbort, type AbortControllerLike } from '../lib/abort.ts'
-import type { ByteReader } from '../lib/bytes.ts'
 import { instantOf } from '../lib/clock.ts'
 import { BYTES_PER_TOKEN, type Usage, usageOf } from '../openai/usage.ts'
 import type { Failure, Outcome } from '../pool/outcome.ts'
@@ -22,9 +21,9 @@ import {
 import type { AttemptOutcome } from './deps.ts'
 import { clientClosedRequest } from './exhausted.ts'
 import { relayedHeaders, urlFor } from './headers.ts'
-import { recordAttempt, recordEnd, recordFirstByte, type RelayAnswer, type RelayState } from './request.ts'
+import { recordAttempt, recordEnd, type RelayAnswer, type RelayRequest, type RelayState } from './request.ts'
 import { endLease, wakeAfter } from './select.ts'
-import { createBodyObserver, createTap, type TapEnd } from './stream.ts'
+import { createBodyObserver, createTap, type BodyEnd } from './stream.ts'
 
 /** Errors are read this far: their text tells whose limit it is. */
 const ERROR_BYTES = 65_536
@@ -191,21 +190,17 @@ function fail(attempt: Attempt, failure: Failure): FailedAttempt {
 /** From here on the client gets this answer. */
 function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswer {
   const { state, upstream, lease, startedAt } = attempt
-  const { deps } = state
+  const { request, deps } = state
   const { headers } = commit
   const at = instantOf(deps.clock)
   const firstByteMs = at.now - startedAt
   attempt.firstByteMs = firstByteMs
-  recordFirstByte(state)
+  state.firstByteMs = at.now - request.since
   wakeAfter(deps.store.confirm(lease, { firstByteMs, signals: quotaSignals(headers, at.wall) }, at), deps)
   rememberUpstream(attempt, commit)
-  // The attempt itself is counted when its body has ended, which a whole one has at once.
+  // Its record is written when its body has ended, which a whole one has at once.
   const attempts = state.attempts.length + 1
-  const body =
-    commit.kind === 'bytes'
-      ? completeBytes(attempt, status, commit.bytes)
-      : completeStream(attempt, status, commit)
-  return { status, headers, body, upstream, attempts }
+  return { status, headers, body: bodyOf(attempt, status, commit), upstream, attempts }
 }
 
 function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
@@ -221,60 +216,52 @@ function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
     void deps.store.remember(answerKey(id), upstream.id, { ttlMs: ANSWER_TTL_MS, at })
 }
 
-/** A complete answer: from the upstream's side the request is over. */
-function completeBytes(attempt: Attempt, status: number, bytes: Uint8Array): Uint8Array {
-  const usage = attempt.state.request.inputTokens === undefined ? undefined : usageOf(bytes)
-  complete(attempt, { ...spentBy(attempt, usage, bytes.length), kind: 'ok' }, { status, usage })
-  return bytes
-}
-
-/** A streamed answer: the request is over when its body is. */
-function completeStream(
-  attempt: Attempt,
-  status: number,
-  { reader, head, isEvents }: Extract<Commit, { kind: 'stream' }>,
-): ByteReader {
-  const { endpoint, clientSignal } = attempt.state.request
-  const observer = createBodyObserver(endpoint, isEvents)
-  const onEnd = (end: TapEnd): void => {
-    const usage = observer.usage()
-    const spent = spentBy(attempt, usage, observer.bytes)
-    if (end === 'ok') complete(attempt, { ...spent, kind: 'ok' }, { status, usage })
-    else if (end === 'aborted')
-      complete(attempt, { ...spent, kind: 'aborted', sent: true }, { status, usage })
-    else complete(attempt, { ...spent, kind: 'broken', code: end }, { status, usage })
+/** The body, with which the request ends: one that is whole has ended from the upstream's side. */
+function bodyOf(attempt: Attempt, status: number, commit: Commit): RelayAnswer['body'] {
+  const { endpoint, inputTokens, clientSignal } = attempt.state.request
+  if (commit.kind === 'bytes') {
+    const { bytes } = commit
+    const usage = inputTokens === undefined ? undefined : usageOf(bytes)
+    complete(attempt, { kind: 'ok' }, { status, usage, bytes: bytes.length })
+    return bytes
   }
+  const { reader, head, isEvents } = commit
+  const observer = createBodyObserver(endpoint, isEvents)
+  const onEnd = (end: BodyEnd): void =>
+    complete(attempt, end, { status, usage: observer.usage(), bytes: observer.bytes })
   return createTap({ reader, head, onEnd, observer, clientSignal })
 }
 
-/** What the answer has cost: by `usage` where it has one, else by its bytes. */
-function spentBy(
-  { state }: Attempt,
+interface PassedBody {
+  readonly status: number
+  readonly usage: Usage | undefined
+  readonly bytes: number
+}
+
+/** Ends an attempt and its request with the body of the answer. */
+function complete(attempt: Attempt, end: BodyEnd, { status, usage, bytes }: PassedBody): void {
+  const { state, upstream } = attempt
+  endAttempt(attempt, { ...spentOn(state.request, usage, bytes), ...end }, status)
+  recordEnd(state, {
+    status: end.kind === 'aborted' ? 499 : status,
+    upstream,
+    code: end.kind === 'broken' ? end.code : undefined,
+    inputTokens: usage?.input,
+    outputTokens: usage?.output,
+  })
+}
+
+/** By `usage` where the answer has it, else by its bytes; nothing where the endpoint counts no tokens. */
+function spentOn(
+  { inputTokens, outputTokens, choices }: RelayRequest,
   usage: Usage | undefined,
   bytes: number,
-): { readonly tokens?: number; readonly outputTokens?: number | undefined } {
-  const { inputTokens, outputTokens, choices } = state.request
+): Pick<Extract<Outcome, { kind: 'ok' }>, 'tokens' | 'outputTokens'> {
   if (inputTokens === undefined) return {}
   // What writes no text (embeddings) has no output tokens, however long its answer is.
   const output = usage?.output ?? (outputTokens === 0 ? 0 : Math.ceil(bytes / BYTES_PER_TOKEN))
   const tokens = usage?.total ?? (usage?.input ?? inputTokens) + output
   return { tokens, outputTokens: usage?.output && usage.output / choices }
-}
-
-/** Ends an attempt and its request with the body of the answer. */
-function complete(
-  attempt: Attempt,
-  outcome: Outcome,
-  { status, usage }: { readonly status: number; readonly usage: Usage | undefined },
-): void {
-  endAttempt(attempt, outcome, status)
-  recordEnd(attempt.state, {
-    status: outcome.kind === 'aborted' ? 499 : status,
-    upstream: attempt.upstream,
-    code: outcome.kind === 'broken' ? outcome.code : undefined,
-    inputTokens: usage?.input,
-    outputTokens: usage?.output,
-  })
 }
 
 function endAttempt(attempt: Attempt, outcome: Outcome, status?: number): void {
@@ -283,15 +270,7 @@ function endAttempt(attempt: Attempt, outcome: Outcome, status?: number): void {
   request.clientSignal.removeEventListener('abort', attempt.onClientAbort)
   const durationMs = deps.clock.now() - startedAt
   endLease(lease, outcome, deps)
-  const { id, name, model } = upstream
-  recordAttempt(state, id, {
-    upstream: name,
-    model,
-    outcome: labelOf(outcome),
-    status,
-    firstByteMs,
-    durationMs,
-  })
+  recordAttempt(state, upstream, { outcome: labelOf(outcome), status, firstByteMs, durationMs })
 }
 
 /** The word for an outcome in logs and metrics. */

@@ -1,8 +1,7 @@
 import type { Settings } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
-import type { AbortSignalLike } from '../lib/abort.ts'
 import { instantOf } from '../lib/clock.ts'
-import { isBodiless, type HeaderBag } from '../lib/headers.ts'
+import { isBodiless } from '../lib/headers.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import type { Lease } from '../state/store.ts'
@@ -12,23 +11,25 @@ import { discard, readPrefix } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps } from './deps.ts'
 import { clientClosedRequest, exhausted } from './exhausted.ts'
 import { headersFor, urlFor } from './headers.ts'
-import { recordAttempt, recordEnd, recordFirstByte, type RelayAnswer, type RequestRecord } from './request.ts'
+import {
+  recordAttempt,
+  recordEnd,
+  type RelayAnswer,
+  type RelayRequest,
+  type RequestRecord,
+} from './request.ts'
 import { endLease } from './select.ts'
 import { createTap } from './stream.ts'
 
 /** A request that goes to one upstream as it is. */
-interface PassthroughRequest {
-  readonly id: string
+interface PassthroughRequest extends Pick<
+  RelayRequest,
+  'id' | 'path' | 'query' | 'headers' | 'clientSignal' | 'since'
+> {
   readonly upstream: Upstream
   readonly method: string
-  /** Below the root, as sent. */
-  readonly path: string
-  readonly query: string
-  readonly headers: HeaderBag
   /** In pieces; empty = none. */
   readonly body: readonly Uint8Array[]
-  readonly clientSignal: AbortSignalLike
-  readonly since: number
 }
 
 /** Such a request under way. */
@@ -133,7 +134,7 @@ async function relayAnswerOf(
     if (failure !== undefined) outcome = broken = failure
   }
   state.head = { status, firstByteMs: deps.clock.now() - startedAt }
-  recordFirstByte(state)
+  state.firstByteMs = deps.clock.now() - state.request.since
   if (isBodiless(method, status)) {
     discard(body)
     if (!(body instanceof Uint8Array)) body = new Uint8Array(0)
@@ -145,9 +146,9 @@ async function relayAnswerOf(
       head: [],
       clientSignal,
       onEnd: (how) => {
-        if (how === 'ok') end(state, outcome, { status, label: labelOf(outcome, status) })
-        else if (how === 'aborted') end(state, broken, { status: 499, label: 'aborted' })
-        else end(state, broken, { status, label: 'broken', code: how })
+        if (how.kind === 'ok') end(state, outcome, { status, label: labelOf(outcome, status) })
+        else if (how.kind === 'aborted') end(state, broken, { status: 499, label: 'aborted' })
+        else end(state, broken, { status, label: 'broken', code: how.code })
       },
     })
   return { status, headers, body, upstream, attempts: 1 }
@@ -193,7 +194,6 @@ function end(
   const { upstream, lease, deps, startedAt, head } = state
   const durationMs = deps.clock.now() - startedAt
   if (lease !== undefined) endLease(lease, outcome, deps)
-  const { id, name, model } = upstream
-  recordAttempt(state, id, { upstream: name, model, outcome: how.label, ...head, durationMs })
+  recordAttempt(state, upstream, { ...head, outcome: how.label, durationMs })
   recordEnd(state, { status: how.status, upstream, code: how.code })
 }

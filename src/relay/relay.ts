@@ -28,7 +28,6 @@ import { clientClosedRequest, exhausted, queueFull } from './exhausted.ts'
 import {
   createRelayState,
   recordEnd,
-  recordFirstByte,
   type RelayAnswer,
   type RelayRequest,
   type RelayState,
@@ -87,7 +86,7 @@ function fallbackOrThrow(
 
 /** Ends the request with an upstream's own answer, handed on as it came. */
 function lastAnswer(state: RelayState, answer: RelayAnswer): RelayAnswer {
-  recordFirstByte(state)
+  state.firstByteMs = state.deps.clock.now() - state.request.since
   recordEnd(state, answer)
   return { ...answer, attempts: state.attempts.length }
 }

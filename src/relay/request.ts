@@ -110,15 +110,15 @@ export function createRelayState(request: RelayRequest, settings: Settings, deps
   }
 }
 
-/** The answer has begun to reach the client. */
-export function recordFirstByte(record: RequestRecord): void {
-  record.firstByteMs = record.deps.clock.now() - record.request.since
-}
-
-export function recordAttempt(record: RequestRecord, upstreamId: string, attempt: AttemptRecord): void {
+export function recordAttempt(
+  record: RequestRecord,
+  upstream: Upstream,
+  end: Omit<AttemptRecord, 'upstream' | 'model'>,
+): void {
   const { id, endpoint } = record.request
+  const attempt = { ...end, upstream: upstream.name, model: upstream.model }
   record.attempts.push(attempt)
-  record.deps.report({ ...attempt, kind: 'attempt', requestId: id, upstreamId, endpoint })
+  record.deps.report({ ...attempt, kind: 'attempt', requestId: id, upstreamId: upstream.id, endpoint })
 }
 
 /** How a request ended. */

@@ -28,13 +28,8 @@ export function createRetryBudget(): RetryBudget {
   }
 }
 
-interface Slots {
-  add(now: number): void
-  sum(now: number): number
-}
-
 /** Counts what happened in the present second and those before it, `size` in all. */
-function createSlots(size: number): Slots {
+function createSlots(size: number) {
   const counts = Array.from({ length: size }, () => 0)
   let last = -Infinity
 
@@ -47,11 +42,11 @@ function createSlots(size: number): Slots {
   }
 
   return {
-    add(now) {
+    add(now: number): void {
       const slot = slotAt(now)
       counts[slot] = (counts[slot] ?? 0) + 1
     },
-    sum(now) {
+    sum(now: number): number {
       slotAt(now)
       return counts.reduce((total, count) => total + count, 0)
     },

@@ -10,15 +10,16 @@ import {
   type Flow,
 } from '../lib/bytes.ts'
 import { createBoundaryTracker, createOpeningTracker } from '../lib/sse.ts'
-import { usageOf, type Usage } from '../openai/usage.ts'
+import { usageOf } from '../openai/usage.ts'
+import type { Outcome } from '../pool/outcome.ts'
 import type { Endpoint } from '../pool/upstream.ts'
 import { TransportError } from '../transport/transport.ts'
 
-/** How an upstream broke off in the middle of a body. */
-type Break = 'upstream_disconnected' | 'upstream_timeout'
-
 /** How a streamed body ended. */
-export type TapEnd = 'ok' | 'aborted' | Break
+export type BodyEnd = Exclude<Outcome, { kind: 'failed' }>
+
+/** How an upstream broke off in the middle of one. */
+type Break = Extract<Outcome, { kind: 'broken' }>['code']
 
 /** A body to be passed on. */
 interface TapSource {
@@ -30,8 +31,10 @@ interface TapSource {
   /** Aborted when the client leaves: that ends the body, also when nobody reads it any more. */
   readonly clientSignal: AbortSignalLike
   /** Called once, when the body has ended in any way. */
-  readonly onEnd: (end: TapEnd) => void
+  readonly onEnd: (end: BodyEnd) => void
 }
+
+const ABORTED: BodyEnd = { kind: 'aborted', sent: true }
 
 /**
  * The same bytes, chunk by chunk, and one call at the end.
@@ -45,13 +48,13 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
   let hasEnded = false
   let isOver = false
 
-  function end(how: TapEnd): void {
+  function end(how: BodyEnd): void {
     if (hasEnded) return
     hasEnded = true
     clientSignal.removeEventListener('abort', onClientAbort)
     onEnd(how)
   }
-  const onClientAbort = (): void => end('aborted')
+  const onClientAbort = (): void => end(ABORTED)
   clientSignal.addEventListener('abort', onClientAbort)
 
   function passed(value: Uint8Array): Uint8Array {
@@ -61,7 +64,7 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
 
   /** @throws TransportError where no event can tell of it */
   function breakOff(code: Break): Uint8Array {
-    end(code)
+    end({ kind: 'broken', code })
     if (observer?.atBoundary() !== true) throw new TransportError('broken', 'the upstream broke off')
     return observer.errorEvent(code)
   }
@@ -70,7 +73,7 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
   function ended(): Uint8Array | undefined {
     isOver = true
     if (observer?.isCutShort() === true) return breakOff('upstream_disconnected')
-    end('ok')
+    end({ kind: 'ok' })
     return undefined
   }
 
@@ -80,7 +83,7 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
     const failure = error instanceof TransportError ? error.failure : 'broken'
     if (!clientSignal.aborted && failure !== 'aborted')
       return breakOff(failure === 'timeout' ? 'upstream_timeout' : 'upstream_disconnected')
-    end('aborted')
+    end(ABORTED)
     throw new TransportError('aborted', 'the client left')
   }
 
@@ -128,7 +131,7 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
     },
     async cancel(reason) {
       isOver = true
-      end('aborted')
+      end(ABORTED)
       await reader.cancel(reason).catch(() => {})
     },
     flow,
@@ -137,21 +140,6 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
 
 const chunkOf = (value: Uint8Array | undefined): ByteChunk =>
   value === undefined ? END : { done: false, value }
-
-/** Looks at a passing body, and changes none of it: where its events end, how it ends, what it has cost. */
-interface BodyObserver {
-  push(chunk: Uint8Array): void
-  /** Whether what passed so far ends between two events. */
-  atBoundary(): boolean
-  /** Asked at a clean end: whether the stream stopped before it was done. */
-  isCutShort(): boolean
-  /** The event that tells a client of a break, as bytes. */
-  errorEvent(code: Break): Uint8Array
-  /** From the last events; undefined when they did not say. */
-  usage(): Usage | undefined
-  /** All bytes that passed. */
-  readonly bytes: number
-}
 
 const CHUNKS_END = /^data:\s*\[DONE\]|"finish_reason"\s*:\s*"|"error"\s*:\s*[{"]/m
 /**
@@ -175,12 +163,15 @@ const BREAK_MESSAGES: Readonly<Record<Break, string>> = {
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
+type BodyObserver = ReturnType<typeof createBodyObserver>
+
 /**
- * A stream of chat chunks or Responses events says that it is done; a clean end without that word is a break
- * that a proxy, or a runtime that hides resets, has made look clean. Where a body that is no event stream is cut is
- * not for us to tell.
+ * Looks at a passing body, and changes none of it: where its events end, how it ends, what it has cost.
+ *
+ * A stream of chat chunks or Responses events says that it is done; a clean end without that word is a break that a
+ * proxy, or a runtime that hides resets, has made look clean. Where another body is cut is not for us to tell.
  */
-export function createBodyObserver(endpoint: Endpoint, isEvents: boolean): BodyObserver {
+export function createBodyObserver(endpoint: Endpoint, isEvents: boolean) {
   const tail = createTail()
   const boundary = isEvents ? createBoundaryTracker() : undefined
   // The last event of a response repeats all of it, and its type stands at its beginning.
@@ -190,14 +181,16 @@ export function createBodyObserver(endpoint: Endpoint, isEvents: boolean): BodyO
     get bytes() {
       return bytes
     },
-    push(chunk) {
+    push(chunk: Uint8Array): void {
       bytes += chunk.length
       tail.push(chunk)
       boundary?.push(chunk)
       openings?.push(chunk)
     },
+    /** Whether what passed so far ends between two events. */
     atBoundary: () => boundary?.atBoundary() === true,
-    isCutShort() {
+    /** Asked at a clean end: whether the stream stopped before it was done. */
+    isCutShort(): boolean {
       if (boundary === undefined) return false
       const end = decoder.decode(tail.bytes())
       if (!boundary.atBoundary()) return !LAST_WORD.test(end)
@@ -205,11 +198,13 @@ export function createBodyObserver(endpoint: Endpoint, isEvents: boolean): BodyO
       if (finished === undefined || finished.test(end)) return false
       return openings === undefined || !finished.test(decoder.decode(openings.opening()))
     },
-    errorEvent(code) {
+    /** The event that tells a client of a break. */
+    errorEvent(code: Break): Uint8Array {
       const body = errorBody(code, BREAK_MESSAGES[code])
       const named = endpoint === 'responses' ? 'event: error\n' : ''
       return encoder.encode(`${named}data: ${JSON.stringify(body)}\n\n`)
     },
+    /** From the last bytes; undefined when they did not say. */
     usage: () => usageOf(tail.bytes()),
   }
 }

@@ -202,9 +202,9 @@ const relayMutations: readonly Mutation[] = [
     tests: tests('leaving'),
   },
   {
-    file: relay('attempt'),
-    search: "{ ...spent, kind: 'broken', code: end }",
-    replace: "{ ...spent, kind: 'aborted', sent: true }",
+    file: relay('stream'),
+    search: "end({ kind: 'broken', code })",
+    replace: "end({ kind: 'aborted', sent: true })",
     because: 'an upstream that breaks off cools',
     tests: tests('broken-streams'),
   },
