@@ -67,26 +67,39 @@ const HEARTBEAT_MS = 1_000
 const HEARTBEAT_TIMEOUT_MS = 1_000
 /** A deadline that has passed is looked after again so soon, while a round is under way. */
 const LAST_MOMENT_MS = 20
+/** Pauses between polls: what is found late is found after half as long again as the queue has stood still. */
+const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 1_000
+const GROWTH = 1.5
 
 /**
  * @param limits.size the most requests that wait at once; one more is told `full`
  * @param limits.onSize called with the number of the waiting whenever it changes
- * @param limits.pollSchedule given where capacity is also released in other processes, which can't wake anybody here, and
- *   where a request may end without a word
+ * @param limits.isShared capacity is also released in other processes, which can't wake anybody here: the waiters poll for
+ *   it. And a request may end without a word
  */
 export function createQueue(
   clock: Clock,
-  limits: { size: () => number; onSize: (waiting: number) => void; pollSchedule?: PollSchedule },
+  limits: { size: () => number; onSize: (waiting: number) => void; isShared?: boolean | undefined },
 ): Queue {
-  const { pollSchedule } = limits
+  const { isShared = false } = limits
   const waiters: Waiter[] = []
   /** How many wait for each id. */
   const wanted = new Map<string, number>()
   let round: DispatchRound | undefined
   let isRoundDue = false
+  /** When to poll next, ms on the clock. */
+  let pollAt = isShared ? -Infinity : Infinity
+  let pauseMs = FIRST_PAUSE_MS
+
+  /** Somebody begins to wait, or got a place: things move. */
+  function pollSoon(): void {
+    pauseMs = FIRST_PAUSE_MS
+    if (isShared) pollAt = clock.now() + pauseMs
+  }
 
   function join(waiter: Waiter): void {
-    if (waiters.length === 0) pollSchedule?.restart(clock.now())
+    if (waiters.length === 0) pollSoon()
     waiters.push(waiter)
     for (const id of waiter.wants) wanted.set(id, (wanted.get(id) ?? 0) + 1)
     limits.onSize(waiters.length)
@@ -104,8 +117,7 @@ export function createQueue(
   /** Begins a round, or has the present one followed by another. */
   function startRound(): void {
     const now = clock.now()
-    const isRoundLost =
-      round !== undefined && pollSchedule !== undefined && now >= round.since + HEARTBEAT_TIMEOUT_MS
+    const isRoundLost = isShared && round !== undefined && now >= round.since + HEARTBEAT_TIMEOUT_MS
     if (round !== undefined && !isRoundLost) {
       isRoundDue = true
       return
@@ -113,7 +125,10 @@ export function createQueue(
     const lost = round?.current
     round = { pending: waiters.slice(), taken: new Set(), current: undefined, since: now }
     isRoundDue = false
-    pollSchedule?.polled(now)
+    if (now >= pollAt) {
+      pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * GROWTH)
+      pollAt = now + pauseMs
+    }
     lost?.end('too-late')
     continueRound(round)
   }
@@ -128,8 +143,7 @@ export function createQueue(
         return
       }
       if (waiter.isOver) continue
-      const isLost =
-        pollSchedule !== undefined && clock.now() > waiter.lastHeartbeat + HEARTBEAT_MS + HEARTBEAT_TIMEOUT_MS
+      const isLost = isShared && clock.now() > waiter.lastHeartbeat + HEARTBEAT_MS + HEARTBEAT_TIMEOUT_MS
       if (isLost) waiter.end('too-late')
       else if ([...waiter.wants].every((id) => mine.taken.has(id))) holdWants(waiter, mine)
       else {
@@ -184,7 +198,7 @@ export function createQueue(
     function end(how: WaitEnd<T>): void {
       if (!waiter.isOver) {
         leave(waiter)
-        if (typeof how === 'object') pollSchedule?.restart(clock.now())
+        if (typeof how === 'object') pollSoon()
         resolveWait(how)
       } else if (typeof how === 'object') request.release(how.got)
     }
@@ -194,14 +208,11 @@ export function createQueue(
       if (waiter.isOver) return
       const now = clock.now()
       const due = Math.min(deadline, waiter.until > now ? waiter.until : Infinity)
-      const next =
-        pollSchedule === undefined
-          ? due
-          : Math.min(due, Math.max(pollSchedule.at, now + 1), now + HEARTBEAT_MS)
+      const next = isShared ? Math.min(due, Math.max(pollAt, now + 1), now + HEARTBEAT_MS) : due
       disarm = clock.after(next > now ? next - now : LAST_MOMENT_MS, () => {
         if (waiter.isOver) return
         waiter.lastHeartbeat = clock.now()
-        if (waiter.lastHeartbeat >= Math.min(due, pollSchedule?.at ?? Infinity)) startRound()
+        if (waiter.lastHeartbeat >= Math.min(due, pollAt)) startRound()
         arm()
       })
     }
@@ -256,44 +267,6 @@ export function createQueue(
       if (request.clientSignal.aborted) return Promise.resolve('gone')
       if (waiters.length >= limits.size()) return Promise.resolve('full')
       return enqueue(request)
-    },
-  }
-}
-
-/**
- * When the waiters poll for what nobody here tells them of: capacity that was released in another process.
- *
- * Soon at first, then ever more rarely: what is found late is found after half as long again as the queue has
- * stood still, and at most a second after it became free.
- */
-export interface PollSchedule {
-  /** When to poll next, ms on the clock. */
-  readonly at: number
-  /** Somebody begins to wait, or got a place: things move. */
-  restart(now: number): void
-  /** Everybody tries now, for whatever reason. */
-  polled(now: number): void
-}
-
-const FIRST_MS = 100
-const MOST_MS = 1_000
-const GROWTH = 1.5
-
-export function createPollSchedule(): PollSchedule {
-  let pauseMs = FIRST_MS
-  let at = -Infinity
-  return {
-    get at() {
-      return at
-    },
-    restart(now) {
-      pauseMs = FIRST_MS
-      at = now + pauseMs
-    },
-    polled(now) {
-      if (now < at) return
-      pauseMs = Math.min(MOST_MS, pauseMs * GROWTH)
-      at = now + pauseMs
     },
   }
 }

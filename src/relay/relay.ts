@@ -25,13 +25,7 @@ import { resolvePins } from './candidates.ts'
 import { discard } from './commit.ts'
 import type { RelayDeps } from './deps.ts'
 import { clientClosedRequest, exhausted, queueFull } from './exhausted.ts'
-import {
-  createRelayState,
-  recordEnd,
-  type RelayAnswer,
-  type RelayRequest,
-  type RelayState,
-} from './request.ts'
+import { recordEnd, type RelayAnswer, type RelayRequest, RelayState } from './request.ts'
 import { evaluateFor, select, suitableUpstreams, type Selection } from './select.ts'
 
 /** Further attempts after failures that may have cost the upstream work. */
@@ -49,7 +43,7 @@ export async function relay(
   settings: Settings,
   deps: RelayDeps,
 ): Promise<RelayAnswer> {
-  const state = createRelayState(request, settings, deps)
+  const state = new RelayState(request, settings, deps)
   if (request.answerIds.length > 0) await resolvePins(state)
   deps.traffic.budget.recordRequest(deps.clock.now())
   try {

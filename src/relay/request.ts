@@ -58,55 +58,43 @@ export interface RequestRecord {
   firstByteMs: number | undefined
 }
 
-/** One request on its way over the upstreams: what it may use, and what it has been through. */
-export interface RelayState extends RequestRecord {
-  readonly request: RelayRequest
-  readonly settings: Settings
-  /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
-  upstreams: readonly Upstream[]
-  /** Keys of earlier answers whose upstream only the next `acquire` finds out; see `Ask.pinKeys`. */
-  unresolvedPins: readonly string[]
-  /** The rest of the present order. */
-  order: readonly Claim[]
-  /** Ids that were tried since the last wait. */
-  readonly tried: Set<string>
-  /** Ids that refused this one request and took no harm: to wait for them is of no use. */
-  refusedBy: ReadonlySet<string>
-  readonly failures: Failure[]
-  ambiguousFailures: number
-  /** When the first attempt began. */
-  firstSentAt: number | undefined
-  /** The last moment for a first byte, over all attempts; ms on the clock. */
-  deadline: number
-  /** Models that refused what another may accept. */
-  refusingModels: ReadonlySet<string>
-  /** The answer of the first such model; what the client gets when the other one fails too. */
-  fallbackResponse: RelayAnswer | undefined
-}
-
 /** Most requests never have any. */
 const NONE: ReadonlySet<string> = new Set()
 
-/** A request that was not tried anywhere yet. */
-export function createRelayState(request: RelayRequest, settings: Settings, deps: RelayDeps): RelayState {
-  return {
-    request,
-    settings,
-    deps,
-    upstreams: request.pool.upstreams,
-    unresolvedPins: [],
-    order: [],
-    tried: new Set(),
-    refusedBy: NONE,
-    attempts: [],
-    failures: [],
-    ambiguousFailures: 0,
-    firstSentAt: undefined,
-    deadline: Infinity,
-    queuedMs: 0,
-    firstByteMs: undefined,
-    refusingModels: NONE,
-    fallbackResponse: undefined,
+/** One request on its way over the upstreams: what it may use, and what it has been through. */
+export class RelayState implements RequestRecord {
+  readonly request: RelayRequest
+  readonly settings: Settings
+  readonly deps: RelayDeps
+  /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
+  upstreams: readonly Upstream[]
+  /** Keys of earlier answers whose upstream only the next `acquire` finds out; see `Ask.pinKeys`. */
+  unresolvedPins: readonly string[] = []
+  /** The rest of the present order. */
+  order: readonly Claim[] = []
+  /** Ids that were tried since the last wait. */
+  readonly tried = new Set<string>()
+  /** Ids that refused this one request and took no harm: to wait for them is of no use. */
+  refusedBy = NONE
+  readonly attempts: AttemptRecord[] = []
+  readonly failures: Failure[] = []
+  ambiguousFailures = 0
+  /** When the first attempt began. */
+  firstSentAt: number | undefined
+  /** The last moment for a first byte, over all attempts; ms on the clock. */
+  deadline = Infinity
+  queuedMs = 0
+  firstByteMs: number | undefined
+  /** Models that refused what another may accept. */
+  refusingModels = NONE
+  /** The answer of the first such model; what the client gets when the other one fails too. */
+  fallbackResponse: RelayAnswer | undefined
+
+  constructor(request: RelayRequest, settings: Settings, deps: RelayDeps) {
+    this.request = request
+    this.settings = settings
+    this.deps = deps
+    this.upstreams = request.pool.upstreams
   }
 }
 

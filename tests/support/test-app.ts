@@ -6,7 +6,7 @@ import { createRuntimeConfig, type AppDeps } from '../../src/http/deps.ts'
 import { createBufferedBytes, createWebReceive, type BufferedBytes } from '../../src/http/incoming.ts'
 import { toWebResponse } from '../../src/http/response.ts'
 import type { GatewayEvent } from '../../src/relay/deps.ts'
-import { createQueue, type PollSchedule } from '../../src/relay/queue.ts'
+import { createQueue } from '../../src/relay/queue.ts'
 import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../src/transport/transport.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
@@ -114,13 +114,13 @@ export interface TestAppOptions {
   readonly around?: (store: MemoryStore) => StateStore
   readonly clock?: FakeClock
   /** As where the store is shared. */
-  readonly pollSchedule?: PollSchedule
+  readonly isShared?: boolean
 }
 
 export function createTestApp(
   config: object,
   upstream: FakeUpstream,
-  { seed = 1, around = (store) => store, clock = createFakeClock(), pollSchedule }: TestAppOptions = {},
+  { seed = 1, around = (store) => store, clock = createFakeClock(), isShared }: TestAppOptions = {},
 ): TestApp {
   const random = createDice(seed)
   const leases = new Set<string>()
@@ -156,7 +156,7 @@ export function createTestApp(
       queue: createQueue(clock, {
         size: () => runtimeConfig.config.settings.queueSize,
         onSize: (waiting) => report({ kind: 'queue', waiting }),
-        ...(pollSchedule && { pollSchedule }),
+        isShared,
       }),
     },
     receive: (request, env) => {
