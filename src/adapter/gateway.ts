@@ -121,7 +121,7 @@ export type EdgeGateway = ReturnType<typeof createEdgeGateway>
 /** A gateway on a fetch runtime, whose own fetch asks the upstreams. */
 export function createEdgeGateway(config: Config, platform: EdgePlatform) {
   const { clock, peerOf, fetch, toResponse = toWebResponse } = platform
-  const send = createFetchTransport({ after: clock.after, ...(fetch && { fetch }) })
+  const send = createFetchTransport(clock.after, fetch)
   const receive = createWebReceive(clock, peerOf)
   const { app, ...gateway } = createGateway(config, { ...platform, send, receive, toResponse })
   return {
