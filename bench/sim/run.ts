@@ -67,7 +67,7 @@ function relayClient({ scenario, clock, vendors }: Bed, strategy: string): Clien
   let ids = 0
   return async () => {
     const request = requestOf({ scenario, runtimeConfig, clock, id: String(ids++) })
-    await relay(request, runtimeConfig.config.settings, deps).catch(() => undefined)
+    await relay(request, deps).catch(() => undefined)
     const event = ended.get(request.id)
     ended.delete(request.id)
     return event?.status === 200 ? waitOf(event) : undefined
@@ -103,6 +103,7 @@ function requestOf(one: {
     path: 'chat/completions',
     query: '',
     pool,
+    settings: runtimeConfig.config.settings,
     requestedModel: 'auto',
     headers: {},
     bodyFor: ({ model }) => [encoder.encode(JSON.stringify({ model, input, output } satisfies SimBody))],

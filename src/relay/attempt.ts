@@ -91,14 +91,14 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
 
 /** Begins an attempt: its clock runs, and it ends when the client leaves. */
 function startAttempt(state: RelayState, lease: Lease): Attempt {
-  const { request, settings, deps } = state
+  const { request, deps } = state
   const upstream = state.upstreams.find(({ id }) => id === lease.claim.id)
   if (upstream === undefined)
     throw new GatewayError('internal_error', 'The choice named an unknown upstream.')
   const startedAt = deps.clock.now()
   state.tried.add(upstream.id)
   state.firstSentAt ??= startedAt
-  state.deadline = state.firstSentAt + 2 * Math.max(settings.timeoutMs, upstream.timeoutMs)
+  state.deadline = state.firstSentAt + 2 * Math.max(request.settings.timeoutMs, upstream.timeoutMs)
   const controller = createAbort()
   const attempt: Attempt = {
     state,
@@ -124,14 +124,14 @@ const isSuccess = (status: number): boolean => status >= 200 && status <= 299
 
 /** The request as this upstream gets it. */
 function upstreamRequestFor(attempt: Attempt): UpstreamRequest {
-  const { upstream } = attempt
-  const { request, settings } = attempt.state
+  const { upstream, state } = attempt
+  const { request } = state
   return {
     method: 'POST',
     url: urlFor(upstream, request.path, request.query),
     headers: relayedHeaders(upstream, request.headers),
     body: request.bodyFor(upstream),
-    connectTimeoutMs: settings.connectTimeoutMs,
+    connectTimeoutMs: request.settings.connectTimeoutMs,
     timeoutMs: upstream.timeoutMs,
     gatherBytes: (status, headers) => {
       attempt.head = { status, headers }
@@ -204,8 +204,8 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
 }
 
 function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
-  const { request, settings, deps } = state
-  const { affinityKey, endpoint, answerIds } = request
+  const { request, deps } = state
+  const { settings, affinityKey, endpoint, answerIds } = request
   if (affinityKey === '' && endpoint !== 'responses') return
   const at = instantOf(deps.clock)
   if (affinityKey !== '')

@@ -20,18 +20,33 @@ export function exhausted(
   unavailable: readonly Unavailable[],
   now: number,
 ): GatewayError {
-  if (isTooLarge(failures, unavailable)) return tooLargeError()
+  if (failures.length + unavailable.length === 0)
+    return new GatewayError('no_upstream', 'No upstream is enabled for this model on this endpoint.')
+  // A limit that rests nobody was about this one request.
+  const isTooLarge =
+    failures.every((failure) => isLimit(failure) && failure.scope === 'none') &&
+    unavailable.every(({ reason }) => remedyOf(reason) === 'never')
+  if (isTooLarge) {
+    return new GatewayError(
+      'rate_limit_exceeded',
+      'The request is estimated to be larger than the token limit of every upstream; send a shorter one, or ask for fewer output tokens.',
+      { headers: { 'x-should-retry': 'false' } },
+    )
+  }
   const limited = failures.filter(isLimit)
   const waiting = unavailable.filter(({ reason }) => remedyOf(reason) === 'wait')
   if (waiting.length > 0 || limited.length > 0) {
-    const isOverload = failures.length > 0 && failures.every(isOverloaded)
     const isQuota =
       waiting.every(({ reason }) => reason.unpaid === true) &&
       limited.every(({ code }) => code === 'insufficient_quota')
-    const limitCode = isQuota ? 'insufficient_quota' : 'rate_limit_exceeded'
-    return limitError(isOverload ? 'upstream_overloaded' : limitCode, soonestMs(waiting, limited, now))
+    const code = isQuota ? 'insufficient_quota' : 'rate_limit_exceeded'
+    return limitError(isOverload(failures) ? 'upstream_overloaded' : code, soonestMs(waiting, limited, now))
   }
-  return failures.length > 0 ? lastFailureError(failures) : neverTriedError(unavailable)
+  if (failures.length > 0) return lastFailureError(failures)
+  // Nobody was even asked: all rest for a key or a model that does not work.
+  const isAuth = unavailable.some(({ reason }) => reason.cause === 'auth')
+  const code = isAuth ? 'upstream_auth_failed' : 'upstream_model_not_found'
+  return new GatewayError(code, messageOf(code))
 }
 
 /** The client left before its answer began; the status is for the log. */
@@ -48,24 +63,8 @@ export function queueFull(): GatewayError {
 
 const isLimit = ({ code }: Failure): boolean =>
   code === 'rate_limit_exceeded' || code === 'insufficient_quota'
-const isOverloaded = ({ code }: Failure): boolean => code === 'upstream_overloaded'
-
-/** A limit that rests nobody was about this one request. */
-function isTooLarge(failures: readonly Failure[], unavailable: readonly Unavailable[]): boolean {
-  return (
-    failures.length + unavailable.length > 0 &&
-    failures.every((failure) => isLimit(failure) && failure.scope === 'none') &&
-    unavailable.every(({ reason }) => remedyOf(reason) === 'never')
-  )
-}
-
-function tooLargeError(): GatewayError {
-  return new GatewayError(
-    'rate_limit_exceeded',
-    'The request is estimated to be larger than the token limit of every upstream; send a shorter one, or ask for fewer output tokens.',
-    { headers: { 'x-should-retry': 'false' } },
-  )
-}
+const isOverload = (failures: readonly Failure[]): boolean =>
+  failures.length > 0 && failures.every(({ code }) => code === 'upstream_overloaded')
 
 function limitError(code: ErrorCode, retryMs: number): GatewayError {
   const what =
@@ -113,23 +112,13 @@ const messageOf = (code: ErrorCode): string => FAILURE_MESSAGES[code] ?? 'The up
 /** The row of the last failure; 503 only when all said so, since it means "come back", and one did not. */
 function lastFailureError(failures: readonly Failure[]): GatewayError {
   const last = failures.at(-1)
-  const isOverload = failures.every(isOverloaded)
+  const isAllOverload = isOverload(failures)
   const lastCode = last?.code ?? 'upstream_error'
-  const code = lastCode === 'upstream_overloaded' && !isOverload ? 'upstream_error' : lastCode
+  const code = lastCode === 'upstream_overloaded' && !isAllOverload ? 'upstream_error' : lastCode
   const status = last?.status === undefined ? '' : ` It said ${last.status}.`
   const tries = failures.length === 1 ? '' : ` ${failures.length} attempts were made.`
-  const hintMs = isOverload ? shortestHintMs(failures) : undefined
+  const hintMs = isAllOverload ? shortestHintMs(failures) : undefined
   return new GatewayError(code, `${messageOf(code)}${status}${tries}`, {
     headers: hintMs === undefined ? {} : retryHeaders(hintMs),
   })
-}
-
-/** Nobody was even asked: all rest for a key or a model that does not work. */
-function neverTriedError(unavailable: readonly Unavailable[]): GatewayError {
-  if (unavailable.length === 0)
-    return new GatewayError('no_upstream', 'No upstream is enabled for this model on this endpoint.')
-  const code = unavailable.some(({ reason }) => reason.cause === 'auth')
-    ? 'upstream_auth_failed'
-    : 'upstream_model_not_found'
-  return new GatewayError(code, messageOf(code))
 }

@@ -1,4 +1,3 @@
-import type { Settings } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import { instantOf } from '../lib/clock.ts'
 import { isBodiless } from '../lib/headers.ts'
@@ -24,7 +23,7 @@ import { createTap } from './stream.ts'
 /** A request that goes to one upstream as it is. */
 interface PassthroughRequest extends Pick<
   RelayRequest,
-  'id' | 'path' | 'query' | 'headers' | 'clientSignal' | 'since'
+  'id' | 'settings' | 'path' | 'query' | 'headers' | 'clientSignal' | 'since'
 > {
   readonly upstream: Upstream
   readonly method: string
@@ -57,12 +56,8 @@ const WHOLE_ANSWER_BYTES = 65_536
  *
  * @throws GatewayError when there is no answer, or the client left before it began
  */
-export async function passthrough(
-  request: PassthroughRequest,
-  settings: Settings,
-  deps: RelayDeps,
-): Promise<RelayAnswer> {
-  const { upstream, clientSignal } = request
+export async function passthrough(request: PassthroughRequest, deps: RelayDeps): Promise<RelayAnswer> {
+  const { upstream, settings, clientSignal } = request
   const probeMs = settings.connectTimeoutMs + settings.timeoutMs
   const ask = { inputTokens: undefined, outputTokens: undefined, lastResort: true, probeMs }
   const lease = await deps.store.acquire([passthroughClaim(upstream)], ask, instantOf(deps.clock))
@@ -78,7 +73,7 @@ export async function passthrough(
     head: undefined,
   }
   try {
-    const response = await deps.send(upstreamRequestOf(request, settings), clientSignal)
+    const response = await deps.send(upstreamRequestOf(request), clientSignal)
     return await relayAnswerOf(response, request, state)
   } catch (error) {
     throw clientSignal.aborted ? clientLeft(state) : errorOf(error, state)
@@ -91,14 +86,14 @@ function passthroughClaim({ claims }: Upstream): Claim {
   return { ...rest, draws: draws.filter(({ role }) => role !== 'endpoint') }
 }
 
-function upstreamRequestOf(request: PassthroughRequest, settings: Settings): UpstreamRequest {
+function upstreamRequestOf(request: PassthroughRequest): UpstreamRequest {
   const { upstream, method, body } = request
   return {
     method,
     url: urlFor(upstream, request.path, request.query),
     headers: headersFor(upstream, request.headers),
     ...(body.length > 0 && { body }),
-    connectTimeoutMs: settings.connectTimeoutMs,
+    connectTimeoutMs: request.settings.connectTimeoutMs,
     timeoutMs: upstream.timeoutMs,
     gatherBytes: (status, headers) => {
       const isSmall = isBodiless(method, status) || headers['content-type']?.includes('json') === true

@@ -16,7 +16,6 @@
  * headers       what of a request an upstream may see
  * retry-budget  keeps retries from multiplying the load
  */
-import type { Settings } from '../config/config.ts'
 import { GatewayError } from '../errors.ts'
 import type { Failure } from '../pool/outcome.ts'
 import type { Lease } from '../state/store.ts'
@@ -38,12 +37,8 @@ const AMBIGUOUS_RETRIES = 2
  *
  * @throws GatewayError when nothing is left, or the client has left
  */
-export async function relay(
-  request: RelayRequest,
-  settings: Settings,
-  deps: RelayDeps,
-): Promise<RelayAnswer> {
-  const state = new RelayState(request, settings, deps)
+export async function relay(request: RelayRequest, deps: RelayDeps): Promise<RelayAnswer> {
+  const state = new RelayState(request, deps)
   if (request.answerIds.length > 0) await resolvePins(state)
   deps.traffic.budget.recordRequest(deps.clock.now())
   try {
@@ -125,9 +120,10 @@ const isLimited = ({ cause }: Failure): boolean =>
 
 /** The failures that the client is told of, where a rule forbids another attempt; undefined where none does. */
 function lastFailures(state: RelayState, failure: Failure): readonly Failure[] | undefined {
-  const { settings, deps, failures, attempts, deadline, upstreams, tried } = state
+  const { deps, failures, attempts, deadline, upstreams, tried } = state
+  const { maxAttempts } = state.request.settings
   const now = deps.clock.now()
-  if (settings.maxAttempts !== undefined && attempts.length >= settings.maxAttempts) return failures
+  if (maxAttempts !== undefined && attempts.length >= maxAttempts) return failures
   if (now >= deadline) return failures
   if (failure.class !== 'ambiguous') return undefined
   state.ambiguousFailures += 1

@@ -16,6 +16,7 @@ export interface RelayRequest {
   /** The client's own query, without `?`; empty = none. */
   readonly query: string
   readonly pool: Pool
+  readonly settings: Settings
   /** The model that the client named; empty = none. */
   readonly requestedModel: string
   /** Allow-listed already; without the upstream's own key. */
@@ -64,7 +65,6 @@ const NONE: ReadonlySet<string> = new Set()
 /** One request on its way over the upstreams: what it may use, and what it has been through. */
 export class RelayState implements RequestRecord {
   readonly request: RelayRequest
-  readonly settings: Settings
   readonly deps: RelayDeps
   /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
   upstreams: readonly Upstream[]
@@ -90,9 +90,8 @@ export class RelayState implements RequestRecord {
   /** The answer of the first such model; what the client gets when the other one fails too. */
   fallbackResponse: RelayAnswer | undefined
 
-  constructor(request: RelayRequest, settings: Settings, deps: RelayDeps) {
+  constructor(request: RelayRequest, deps: RelayDeps) {
     this.request = request
-    this.settings = settings
     this.deps = deps
     this.upstreams = request.pool.upstreams
   }

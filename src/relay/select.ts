@@ -101,8 +101,8 @@ function acquireInOrder(
 
 /** The first candidate of `upstreams` with room, in an order made now. */
 async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): Promise<Lease | undefined> {
-  const { settings, deps, unresolvedPins } = state
-  const { affinityKey, endpoint } = state.request
+  const { deps, unresolvedPins } = state
+  const { settings, affinityKey, endpoint } = state.request
   for (let left = upstreams; left.length > 0;) {
     const evaluating = evaluateFor(state, left)
     const { candidates } = evaluating instanceof Promise ? await evaluating : evaluating
@@ -176,8 +176,8 @@ function mayOpen({ tried }: RelayState, { candidates, unavailable }: Evaluation,
   return reopening !== undefined && (reopening.onRelease || reopening.at <= deadline)
 }
 
-function queueDeadlineOf({ settings, deps, queuedMs, deadline }: RelayState): number {
-  return Math.min(deadline, deps.clock.now() + Math.max(0, settings.queueTimeoutMs - queuedMs))
+function queueDeadlineOf({ request, deps, queuedMs, deadline }: RelayState): number {
+  return Math.min(deadline, deps.clock.now() + Math.max(0, request.settings.queueTimeoutMs - queuedMs))
 }
 
 /** Waits in the queue, first come, first served, until one of all that fit can be acquired. */
@@ -244,11 +244,8 @@ async function pinsResolved(
   return acquired
 }
 
-function askOf(
-  { request, settings, unresolvedPins }: RelayState,
-  { lastResort = false, stickTo }: AskOptions,
-): Ask {
-  const { inputTokens, outputTokens, choices } = request
+function askOf({ request, unresolvedPins }: RelayState, { lastResort = false, stickTo }: AskOptions): Ask {
+  const { settings, inputTokens, outputTokens, choices } = request
   return {
     inputTokens,
     outputTokens,

@@ -48,8 +48,8 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('relay'),
-    search: 'attempts.length >= settings.maxAttempts',
-    replace: 'attempts.length > settings.maxAttempts',
+    search: 'attempts.length >= maxAttempts',
+    replace: 'attempts.length > maxAttempts',
     because: 'settings.max_attempts is a cap',
     tests: tests('classes'),
   },
@@ -294,7 +294,7 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('exhausted'),
-    search: "lastCode === 'upstream_overloaded' && !isOverload",
+    search: "lastCode === 'upstream_overloaded' && !isAllOverload",
     replace: "lastCode === 'upstream_overloaded' && lastCode === undefined",
     because: '503 only when all said so',
     tests: tests('exhausted'),
