@@ -1,9 +1,8 @@
 import { GatewayError } from '../errors.ts'
 import { instantOf } from '../lib/clock.ts'
 import { isBodiless } from '../lib/headers.ts'
-import type { Outcome } from '../pool/outcome.ts'
+import type { Failure, Outcome } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
-import type { Lease } from '../state/store.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
 import { classifyAnswer, classifyTransport } from '../vendors/classify.ts'
 import { discard, readPrefix } from './commit.ts'
@@ -18,7 +17,7 @@ import {
   type RequestRecord,
 } from './request.ts'
 import { endLease } from './select.ts'
-import { createTap } from './stream.ts'
+import { createTap, type BodyEnd } from './stream.ts'
 
 /** A request that goes to one upstream as it is. */
 interface PassthroughRequest extends Pick<
@@ -29,16 +28,6 @@ interface PassthroughRequest extends Pick<
   readonly method: string
   /** In pieces; empty = none. */
   readonly body: readonly Uint8Array[]
-}
-
-/** Such a request under way. */
-interface PassthroughState extends RequestRecord {
-  readonly upstream: Upstream
-  /** Undefined where the upstream is resting: then nobody counts it. */
-  readonly lease: Lease | undefined
-  readonly startedAt: number
-  /** Of its answer, as soon as that is there. */
-  head: Pick<AttemptRecord, 'status' | 'firstByteMs'> | undefined
 }
 
 /** Statuses that say something of the key or its limits, and not of the request. */
@@ -57,26 +46,66 @@ const WHOLE_ANSWER_BYTES = 65_536
  * @throws GatewayError when there is no answer, or the client left before it began
  */
 export async function passthrough(request: PassthroughRequest, deps: RelayDeps): Promise<RelayAnswer> {
-  const { upstream, settings, clientSignal } = request
+  const { upstream, settings, method, clientSignal } = request
   const probeMs = settings.connectTimeoutMs + settings.timeoutMs
   const ask = { inputTokens: undefined, outputTokens: undefined, lastResort: true, probeMs }
+  // Undefined where the upstream is resting: then nobody counts the request.
   const lease = await deps.store.acquire([passthroughClaim(upstream)], ask, instantOf(deps.clock))
-  const state: PassthroughState = {
+  const startedAt = deps.clock.now()
+  const record: RequestRecord = {
     request: { ...request, endpoint: 'passthrough', requestedModel: '', stream: false },
     deps,
-    upstream,
-    lease,
-    startedAt: deps.clock.now(),
     attempts: [],
     queuedMs: 0,
     firstByteMs: undefined,
-    head: undefined,
   }
+  let head: Pick<AttemptRecord, 'status' | 'firstByteMs'> | undefined
+
+  /** Settles the lease and reports an attempt and a request. Called once. */
+  function end(outcome: Outcome, status: number, told: { label: AttemptOutcome; code?: string }): void {
+    const durationMs = deps.clock.now() - startedAt
+    if (lease !== undefined) endLease(lease, outcome, deps)
+    recordAttempt(record, upstream, { ...head, outcome: told.label, durationMs })
+    recordEnd(record, { status, upstream, code: told.code })
+  }
+
   try {
     const response = await deps.send(upstreamRequestOf(request), clientSignal)
-    return await relayAnswerOf(response, request, state)
+    const { status, headers } = response
+    const { body, failure } = await judged(response, deps)
+    head = { status, firstByteMs: deps.clock.now() - startedAt }
+    record.firstByteMs = deps.clock.now() - request.since
+    const onEnd = (how: BodyEnd): void => {
+      // An answer shows an upstream at work, unless it says that it is not.
+      const outcome = failure ?? (how.kind === 'ok' && status < 500 ? how : NEUTRAL_OUTCOME)
+      if (how.kind === 'ok') end(outcome, status, { label: failure?.cause ?? labelOf(status) })
+      else if (how.kind === 'aborted') end(outcome, 499, { label: 'aborted' })
+      else end(outcome, status, { label: 'broken', code: how.code })
+    }
+    const answer = { status, headers, upstream, attempts: 1 }
+    const isEmpty = isBodiless(method, status)
+    if (!isEmpty && !(body instanceof Uint8Array))
+      return { ...answer, body: createTap({ reader: body, head: [], clientSignal, onEnd }) }
+    discard(body)
+    onEnd({ kind: 'ok' })
+    return { ...answer, body: body instanceof Uint8Array ? body : new Uint8Array(0) }
   } catch (error) {
-    throw clientSignal.aborted ? clientLeft(state) : errorOf(error, state)
+    if (clientSignal.aborted) {
+      end(NEUTRAL_OUTCOME, 499, { label: 'aborted', code: 'client_closed_request' })
+      throw clientClosedRequest()
+    }
+    if (error instanceof TransportError) {
+      const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure)
+      const clientError = exhausted([failure], [], deps.clock.now())
+      const { status, code } = clientError
+      // Only what never left here says that the upstream is away; the rest may be this one request's doing.
+      end(failure.class === 'not-sent' ? failure : NEUTRAL_OUTCOME, status, { label: failure.cause, code })
+      throw clientError
+    }
+    // Our own mistakes stay what they are.
+    const { status, code } = error instanceof GatewayError ? error : { status: 500, code: 'internal_error' }
+    end(NEUTRAL_OUTCOME, status, { label: 'failure', code })
+    throw error
   }
 }
 
@@ -103,92 +132,27 @@ function upstreamRequestOf(request: PassthroughRequest): UpstreamRequest {
   }
 }
 
-async function relayAnswerOf(
-  response: UpstreamResponse,
-  { method, clientSignal }: PassthroughRequest,
-  state: PassthroughState,
-): Promise<RelayAnswer> {
-  const { upstream, deps, startedAt } = state
-  const { status, headers } = response
+/** The body, and what a refusal means: its text tells whose limit it is, and for how long. */
+async function judged(
+  { status, headers, body }: UpstreamResponse,
+  { clock }: RelayDeps,
+): Promise<{ body: RelayAnswer['body']; failure?: Failure | undefined }> {
   if (status < 200 || status > 599) {
-    discard(response.body)
-    throw new GatewayError(
-      'upstream_bad_response',
-      `The upstream answered with an invalid status (${status}).`,
-    )
-  }
-  let { body } = response
-  // An answer shows an upstream at work, unless it says that it is not.
-  let outcome: Outcome = status < 500 ? { kind: 'ok' } : NEUTRAL_OUTCOME
-  let broken = NEUTRAL_OUTCOME
-  if (COOLING_STATUSES.has(status)) {
-    // The text of a refusal tells whose limit it is, and for how long.
-    const prefix = await readPrefix(body, WHOLE_ANSWER_BYTES)
-    body = prefix.body
-    const failure = classifyAnswer({ status, headers, body: prefix.bytes, wallNow: deps.clock.wall() })
-    if (failure !== undefined) outcome = broken = failure
-  }
-  state.head = { status, firstByteMs: deps.clock.now() - startedAt }
-  state.firstByteMs = deps.clock.now() - state.request.since
-  if (isBodiless(method, status)) {
     discard(body)
-    if (!(body instanceof Uint8Array)) body = new Uint8Array(0)
+    const message = `The upstream answered with an invalid status (${status}).`
+    throw new GatewayError('upstream_bad_response', message)
   }
-  if (body instanceof Uint8Array) end(state, outcome, { status, label: labelOf(outcome, status) })
-  else
-    body = createTap({
-      reader: body,
-      head: [],
-      clientSignal,
-      onEnd: (how) => {
-        if (how.kind === 'ok') end(state, outcome, { status, label: labelOf(outcome, status) })
-        else if (how.kind === 'aborted') end(state, broken, { status: 499, label: 'aborted' })
-        else end(state, broken, { status, label: 'broken', code: how.code })
-      },
-    })
-  return { status, headers, body, upstream, attempts: 1 }
+  if (!COOLING_STATUSES.has(status)) return { body }
+  const prefix = await readPrefix(body, WHOLE_ANSWER_BYTES)
+  const failure = classifyAnswer({ status, headers, body: prefix.bytes, wallNow: clock.wall() })
+  return { body: prefix.body, failure }
 }
 
 /** Blames nobody: it may be this one request's doing. */
 const NEUTRAL_OUTCOME: Outcome = { kind: 'aborted', sent: true }
 
 /** What is passed on unjudged is told by its status. */
-function labelOf(outcome: Outcome, status: number): AttemptOutcome {
-  if (outcome.kind === 'failed') return outcome.cause
+function labelOf(status: number): AttemptOutcome {
   if (status < 400) return 'ok'
   return status < 500 ? 'client-error' : 'failure'
-}
-
-function clientLeft(state: PassthroughState): GatewayError {
-  end(state, NEUTRAL_OUTCOME, { status: 499, label: 'aborted', code: 'client_closed_request' })
-  return clientClosedRequest()
-}
-
-/** What the client is told when there is no answer. Our own mistakes stay what they are. */
-function errorOf(error: unknown, state: PassthroughState): unknown {
-  if (error instanceof TransportError) {
-    const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure)
-    const clientError = exhausted([failure], [], state.deps.clock.now())
-    const { status, code } = clientError
-    // Only what never left here says that the upstream is away; the rest may be this one request's doing.
-    const outcome = failure.class === 'not-sent' ? failure : NEUTRAL_OUTCOME
-    end(state, outcome, { status, label: failure.cause, code })
-    return clientError
-  }
-  const { status, code } = error instanceof GatewayError ? error : { status: 500, code: 'internal_error' }
-  end(state, NEUTRAL_OUTCOME, { status, label: 'failure', code })
-  return error
-}
-
-/** Settles the lease and reports an attempt and a request. Called once. */
-function end(
-  state: PassthroughState,
-  outcome: Outcome,
-  how: { readonly status: number; readonly label: AttemptOutcome; readonly code?: string },
-): void {
-  const { upstream, lease, deps, startedAt, head } = state
-  const durationMs = deps.clock.now() - startedAt
-  if (lease !== undefined) endLease(lease, outcome, deps)
-  recordAttempt(state, upstream, { ...head, outcome: how.label, durationMs })
-  recordEnd(state, { status: how.status, upstream, code: how.code })
 }

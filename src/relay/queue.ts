@@ -2,16 +2,7 @@ import type { AbortSignalLike } from '../lib/abort.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { MaybePromise } from '../state/store.ts'
 
-/** First come, first served, bounded in number and time. */
-export interface Queue {
-  /** Waits for a place. Rejects only when `tryNow` does. */
-  wait<T>(request: WaitRequest<T>): Promise<WaitEnd<T>>
-  /** Something was released: lets the waiting try, in order. */
-  wake(): void
-  /** Whether somebody waits for this already, who goes first. */
-  isAwaited(id: string): boolean
-  readonly size: number
-}
+export type Queue = ReturnType<typeof createQueue>
 
 /** What a waiting request found when it tried again: its place, or when to try next. */
 export type TryOutcome<T> = { readonly got: T } | { readonly until: number; readonly onRelease: boolean }
@@ -22,11 +13,7 @@ type WaitEnd<T> = { readonly got: T } | 'full' | 'too-late' | 'gone'
 interface WaitRequest<T> {
   /** Ids of all that it could take. Who comes later leaves these to it. */
   readonly wants: ReadonlySet<string>
-  /**
-   * Tries to take a place, called in order of arrival, whenever there may be one.
-   *
-   * @param taken ids that those in front wait for
-   */
+  /** Tries to take a place whenever there may be one, but none of those `taken`, which others in front wait for. */
   readonly tryNow: (taken: ReadonlySet<string>) => MaybePromise<TryOutcome<T>>
   /** Takes back what `tryNow` got too late: the wait has ended in the meantime. */
   readonly release: (got: T) => void
@@ -36,9 +23,7 @@ interface WaitRequest<T> {
 }
 
 /** A request in the queue. */
-interface Waiter {
-  readonly wants: ReadonlySet<string>
-  readonly deadline: number
+interface Waiter extends Pick<WaitRequest<unknown>, 'wants' | 'deadline'> {
   /** What its last attempt said; see `TryOutcome`. */
   until: number
   onRelease: boolean
@@ -52,7 +37,6 @@ interface Waiter {
 
 /** Everybody is asked once, in order of arrival. */
 interface DispatchRound {
-  /** Those who are still to be asked. */
   readonly pending: Waiter[]
   /** Ids that those in front wait for. */
   readonly taken: Set<string>
@@ -73,6 +57,8 @@ const LONGEST_PAUSE_MS = 1_000
 const GROWTH = 1.5
 
 /**
+ * First come, first served, bounded in number and time.
+ *
  * @param limits.size the most requests that wait at once; one more is told `full`
  * @param limits.onSize called with the number of the waiting whenever it changes
  * @param limits.isShared capacity is also released in other processes, which can't wake anybody here: the waiters poll for
@@ -81,7 +67,7 @@ const GROWTH = 1.5
 export function createQueue(
   clock: Clock,
   limits: { size: () => number; onSize: (waiting: number) => void; isShared?: boolean | undefined },
-): Queue {
+) {
   const { isShared = false } = limits
   const waiters: Waiter[] = []
   /** How many wait for each id. */
@@ -170,9 +156,9 @@ export function createQueue(
   }
 
   /**
-   * Joins the queue. Where each request has a context of its own, which ends with it, all that concerns a request runs in its own: its
-   * timer, which keeps it alive, and its attempts, whose leases it would else not live to use. Others only resolve its
-   * promises.
+   * Joins the queue. Where each request has a context of its own, which ends with it, all that concerns a request runs
+   * in its own: its timer, which keeps it alive, and its attempts, whose leases it would else not live to use. Others
+   * only resolve its promises.
    */
   function enqueue<T>(request: WaitRequest<T>): Promise<WaitEnd<T>> {
     const { wants, deadline, clientSignal } = request
@@ -261,9 +247,12 @@ export function createQueue(
     get size() {
       return waiters.length
     },
-    isAwaited: (id) => (wanted.get(id) ?? 0) > 0,
-    wake: () => void (waiters.length > 0 && startRound()),
-    wait(request) {
+    /** Whether somebody waits for this already, who goes first. */
+    isAwaited: (id: string): boolean => (wanted.get(id) ?? 0) > 0,
+    /** Something was released: lets the waiting try, in order. */
+    wake: (): void => void (waiters.length > 0 && startRound()),
+    /** Waits for a place. Rejects only when `tryNow` does. */
+    wait<T>(request: WaitRequest<T>): Promise<WaitEnd<T>> {
       if (request.clientSignal.aborted) return Promise.resolve('gone')
       if (waiters.length >= limits.size()) return Promise.resolve('full')
       return enqueue(request)
