@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import { createAbort, type AbortControllerLike } from '../lib/abort.ts'
+import { createAbort } from '../lib/abort.ts'
 import { instantOf } from '../lib/clock.ts'
 import { BYTES_PER_TOKEN, type Usage, usageOf } from '../openai/usage.ts'
 import type { Failure, Outcome } from '../pool/outcome.ts'
@@ -32,21 +32,41 @@ const WHOLE_BYTES = 8_388_608
 /** A day at least: an answer's id is of use only on the account that gave it. */
 const ANSWER_TTL_MS = 48 * 3_600_000
 
-/** One request to one upstream, from its lease to the end of its body. */
-interface Attempt {
+/** One request to one upstream, from its lease to the end of its body. Its clock runs from the start. */
+class Attempt {
   readonly state: RelayState
-  readonly upstream: Upstream
   readonly lease: Lease
+  readonly upstream: Upstream
   readonly startedAt: number
-  readonly controller: AbortControllerLike
-  readonly onClientAbort: () => void
+  readonly controller = createAbort()
+  readonly onClientAbort = (): void => this.controller.abort()
   /** Ends the wait for the first byte. */
-  stopClock: () => void
-  isLate: boolean
+  readonly stopClock: () => void
+  isLate = false
   /** What is known of an answer whose body is not there yet. */
   head: Pick<UpstreamResponse, 'status' | 'headers'> | undefined
   /** From sending to the commit point. */
   firstByteMs: number | undefined
+
+  constructor(state: RelayState, lease: Lease) {
+    const { request, deps } = state
+    const upstream = state.upstreams.find(({ id }) => id === lease.claim.id)
+    if (upstream === undefined)
+      throw new GatewayError('internal_error', 'The choice named an unknown upstream.')
+    this.state = state
+    this.lease = lease
+    this.upstream = upstream
+    this.startedAt = deps.clock.now()
+    state.tried.add(upstream.id)
+    state.firstSentAt ??= this.startedAt
+    state.deadline = state.firstSentAt + 2 * Math.max(request.settings.timeoutMs, upstream.timeoutMs)
+    const waitMs = Math.min(upstream.timeoutMs, state.deadline - this.startedAt)
+    this.stopClock = deps.clock.after(waitMs, () => {
+      this.isLate = true
+      this.controller.abort()
+    })
+    request.clientSignal.addEventListener('abort', this.onClientAbort)
+  }
 }
 
 /** An attempt before whose commit point something failed. */
@@ -71,7 +91,7 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
     endLease(lease, { kind: 'aborted', sent: false }, deps)
     throw clientClosedRequest()
   }
-  const attempt = startAttempt(state, lease)
+  const attempt = new Attempt(state, lease)
   try {
     const response = await deps.send(upstreamRequestFor(attempt), attempt.controller.signal)
     if (!isSuccess(response.status)) return await failByStatus(attempt, response)
@@ -87,36 +107,6 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
   } finally {
     attempt.stopClock()
   }
-}
-
-/** Begins an attempt: its clock runs, and it ends when the client leaves. */
-function startAttempt(state: RelayState, lease: Lease): Attempt {
-  const { request, deps } = state
-  const upstream = state.upstreams.find(({ id }) => id === lease.claim.id)
-  if (upstream === undefined)
-    throw new GatewayError('internal_error', 'The choice named an unknown upstream.')
-  const startedAt = deps.clock.now()
-  state.tried.add(upstream.id)
-  state.firstSentAt ??= startedAt
-  state.deadline = state.firstSentAt + 2 * Math.max(request.settings.timeoutMs, upstream.timeoutMs)
-  const controller = createAbort()
-  const attempt: Attempt = {
-    state,
-    upstream,
-    lease,
-    startedAt,
-    controller,
-    onClientAbort: () => controller.abort(),
-    stopClock: deps.clock.after(Math.min(upstream.timeoutMs, state.deadline - startedAt), () => {
-      attempt.isLate = true
-      controller.abort()
-    }),
-    isLate: false,
-    head: undefined,
-    firstByteMs: undefined,
-  }
-  request.clientSignal.addEventListener('abort', attempt.onClientAbort)
-  return attempt
 }
 
 /** A status that promises an answer. */

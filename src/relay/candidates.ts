@@ -23,12 +23,7 @@ export interface Evaluation {
 export function evaluate(
   upstreams: readonly Upstream[],
   ask: Ask,
-  given: {
-    readonly endpoint: Endpoint
-    readonly now: number
-    readonly credits: ReadonlyMap<string, number>
-    readonly store: StateStore
-  },
+  given: { endpoint: Endpoint; now: number; credits: ReadonlyMap<string, number>; store: StateStore },
 ): MaybePromise<Evaluation> {
   const { endpoint, now, credits, store } = given
   const known = store.claimSnapshots(upstreams.map(({ claims }) => claims[endpoint]))
@@ -81,16 +76,12 @@ export async function resolvePins(state: RelayState): Promise<void> {
   }
 }
 
-/** When limits reopen. */
-interface RetryAt {
-  /** The soonest known moment, ms on the clock; Infinity = none is known. */
-  readonly at: number
-  /** It may be any moment: with the end of somebody else's request. */
-  readonly onRelease: boolean
-}
-
-/** When the first of those reopens that a wait is the remedy for; undefined when no limit stands in the way. */
-export function retryAt(unavailable: readonly Unavailable[]): RetryAt | undefined {
+/**
+ * When the first of those limits reopens that a wait is the remedy for; undefined when none stands in the way. `at` is
+ * the soonest known moment, ms on the clock, Infinity where none is known; `onRelease`: it may also be any moment, with
+ * the end of somebody else's request.
+ */
+export function retryAt(unavailable: readonly Unavailable[]) {
   const limits = unavailable.map(({ reason }) => reason).filter((reason) => remedyOf(reason) === 'wait')
   if (limits.length === 0) return undefined
   const times = limits.filter((reason) => !reason.onRelease).map(({ until }) => until)

@@ -70,24 +70,17 @@ function withoutAwaited({ attempts, deps }: RelayState, upstreams: readonly Upst
 
 /** Who of `upstreams` may take the request now, and what keeps the others. */
 export function evaluateFor(state: RelayState, upstreams: readonly Upstream[]): MaybePromise<Evaluation> {
-  const { request, deps } = state
-  return evaluate(upstreams, askOf(state, {}), {
-    endpoint: request.endpoint,
-    now: deps.clock.now(),
-    credits: deps.traffic.credits,
-    store: deps.store,
-  })
+  const { store, clock, traffic } = state.deps
+  const { endpoint } = state.request
+  const { credits } = traffic
+  return evaluate(upstreams, askOf(state, {}), { endpoint, now: clock.now(), credits, store })
 }
 
 /** As many are put in order at once: mostly the first serves, and the rest would be judged by old news. */
 export const MOST_IN_ORDER = 8
 
 /** Has the store give a lease for the first of `order` that has room, and remembers the rest for the next attempt. */
-function acquireInOrder(
-  state: RelayState,
-  order: readonly Claim[],
-  stickTo?: string,
-): MaybePromise<Lease | undefined> {
+function acquireInOrder(state: RelayState, order: readonly Claim[], stickTo?: string): MaybeLease {
   if (order.length === 0) return undefined
   const acquiring = acquire(state, order, { stickTo })
   const withRemainingOrder = (lease: Lease | undefined): Lease | undefined => {
@@ -136,14 +129,10 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
 }
 
 /** A pick of the top tier is paid for by smooth round robin's rule; one further down was nobody's turn. */
-function chargeTopTier(
-  credits: Map<string, number>,
-  candidates: readonly Candidate[],
-  { claim }: Lease,
-): void {
+function chargeTopTier(credits: Map<string, number>, candidates: readonly Candidate[], lease: Lease): void {
   const top = Math.min(...candidates.map(({ upstream }) => upstream.priority))
   const tier = candidates.filter(({ upstream }) => upstream.priority === top)
-  const picked = tier.find(({ upstream }) => upstream.id === claim.id)
+  const picked = tier.find(({ upstream }) => upstream.id === lease.claim.id)
   if (picked !== undefined) chargeRoundRobin(credits, tier, picked.upstream)
 }
 
@@ -220,41 +209,29 @@ async function selectAfterWait(
   return { until: reopening?.at ?? Infinity, onRelease: isNews || reopening?.onRelease === true }
 }
 
+type MaybeLease = MaybePromise<Lease | undefined>
 /** What an acquire may ask for besides the request's own needs. */
 type AskOptions = Partial<Pick<Ask, 'lastResort' | 'stickTo'>>
 
-function acquire(
-  state: RelayState,
-  order: readonly Claim[],
-  options: AskOptions,
-): MaybePromise<Lease | undefined> {
+function acquire(state: RelayState, order: readonly Claim[], options: AskOptions): MaybeLease {
   const { store, clock } = state.deps
   const lease = store.acquire(order, askOf(state, options), instantOf(clock))
   return state.unresolvedPins.length === 0 ? lease : pinsResolved(state, lease)
 }
 
 /** What was not known of earlier answers before an acquire is known after it. */
-async function pinsResolved(
-  state: RelayState,
-  lease: MaybePromise<Lease | undefined>,
-): Promise<Lease | undefined> {
-  const acquired = await lease
+async function pinsResolved(state: RelayState, acquiring: MaybeLease): Promise<Lease | undefined> {
+  const lease = await acquiring
   await resolvePins(state)
   state.unresolvedPins = []
-  return acquired
+  return lease
 }
 
 function askOf({ request, unresolvedPins }: RelayState, { lastResort = false, stickTo }: AskOptions): Ask {
   const { settings, inputTokens, outputTokens, choices } = request
-  return {
-    inputTokens,
-    outputTokens,
-    choices,
-    probeMs: settings.connectTimeoutMs + settings.timeoutMs,
-    lastResort,
-    stickTo,
-    pinKeys: unresolvedPins.length === 0 ? undefined : unresolvedPins,
-  }
+  const probeMs = settings.connectTimeoutMs + settings.timeoutMs
+  const pinKeys = unresolvedPins.length === 0 ? undefined : unresolvedPins
+  return { inputTokens, outputTokens, choices, probeMs, lastResort, stickTo, pinKeys }
 }
 
 /** Ends a lease; then the waiting try for its place. */

@@ -139,7 +139,7 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('attempt'),
-    search: 'Math.min(upstream.timeoutMs, state.deadline - startedAt)',
+    search: 'Math.min(upstream.timeoutMs, state.deadline - this.startedAt)',
     replace: 'upstream.timeoutMs',
     because: 'the first byte comes within twice the timeout',
     tests: tests('clocks'),
