@@ -1,6 +1,6 @@
 import { loadConfig } from '../../src/config/load.ts'
 import { createRuntimeConfig, type RuntimeConfig } from '../../src/http/deps.ts'
-import type { GatewayEvent, RelayDeps } from '../../src/relay/deps.ts'
+import type { RelayDeps, RequestEvent } from '../../src/relay/deps.ts'
 import { createQueue } from '../../src/relay/queue.ts'
 import { relay } from '../../src/relay/relay.ts'
 import type { RelayRequest } from '../../src/relay/request.ts'
@@ -54,7 +54,7 @@ export async function runWith(scenario: Scenario, clientOf: (bed: Bed) => Client
 function relayClient({ scenario, clock, vendors }: Bed, strategy: string): Client {
   const runtimeConfig = runtimeConfigOf(scenario, strategy)
   const random = createDice(scenario.seed + 1)
-  const ended = new Map<string, GatewayEvent & { kind: 'request' }>()
+  const ended = new Map<string, RequestEvent>()
   const queue = createQueue(clock, { size: () => runtimeConfig.config.settings.queueSize, onSize: () => {} })
   const deps: RelayDeps = {
     send: sendTo(vendors),
@@ -75,7 +75,7 @@ function relayClient({ scenario, clock, vendors }: Bed, strategy: string): Clien
 }
 
 /** The last attempt is the one that was answered. */
-function waitOf({ attempts, durationMs }: GatewayEvent & { kind: 'request' }): number {
+function waitOf({ attempts, durationMs }: RequestEvent): number {
   return Math.max(0, durationMs - (attempts.at(-1)?.durationMs ?? 0))
 }
 

@@ -196,14 +196,12 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
 function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
   const { request, deps } = state
   const { settings, affinityKey, endpoint, answerIds } = request
-  if (affinityKey === '' && endpoint !== 'responses') return
-  const at = instantOf(deps.clock)
-  if (affinityKey !== '')
-    void deps.store.remember(affinityKey, upstream.id, { ttlMs: settings.affinityTtlMs, at })
+  const remember = (key: string, ttlMs: number): void =>
+    void deps.store.remember(key, upstream.id, { ttlMs, at: instantOf(deps.clock) })
+  if (affinityKey !== '') remember(affinityKey, settings.affinityTtlMs)
   if (endpoint !== 'responses') return
   const own = answerIdOf(commit)
-  for (const id of own === undefined ? answerIds : [own, ...answerIds])
-    void deps.store.remember(answerKey(id), upstream.id, { ttlMs: ANSWER_TTL_MS, at })
+  for (const id of own === undefined ? answerIds : [own, ...answerIds]) remember(answerKey(id), ANSWER_TTL_MS)
 }
 
 /** The body, with which the request ends: one that is whole has ended from the upstream's side. */

@@ -39,37 +39,41 @@ export interface AttemptRecord {
   readonly durationMs: number
 }
 
+/** A request has ended with its body. */
+export interface RequestEvent {
+  readonly kind: 'request'
+  readonly id: string
+  readonly endpoint: string
+  /** The model that the client named; empty = none. */
+  readonly requestedModel: string
+  /** Who answered; absent when nobody did. */
+  readonly upstream?: string | undefined
+  readonly model?: string | undefined
+  /** What the client got; 499 when it left. */
+  readonly status: number
+  /** Our error code, where we answered ourselves. */
+  readonly code?: string | undefined
+  readonly attempts: readonly AttemptRecord[]
+  /** From arrival to the commit point. */
+  readonly firstByteMs?: number | undefined
+  readonly durationMs: number
+  readonly stream: boolean
+  readonly queuedMs: number
+  readonly inputTokens?: number | undefined
+  readonly outputTokens?: number | undefined
+}
+
+export interface AttemptEvent extends AttemptRecord {
+  readonly kind: 'attempt'
+  readonly requestId: string
+  readonly upstreamId: string
+  readonly endpoint: string
+}
+
 /** Everything that happened, as the relay tells it. Logs, metrics and the status page are made of these. */
 export type GatewayEvent =
-  | ({
-      readonly kind: 'attempt'
-      readonly requestId: string
-      readonly upstreamId: string
-      readonly endpoint: string
-    } & AttemptRecord)
-  | {
-      /** A request has ended with its body. */
-      readonly kind: 'request'
-      readonly id: string
-      readonly endpoint: string
-      /** The model that the client named; empty = none. */
-      readonly requestedModel: string
-      /** Who answered; absent when nobody did. */
-      readonly upstream?: string | undefined
-      readonly model?: string | undefined
-      /** What the client got; 499 when it left. */
-      readonly status: number
-      /** Our error code, where we answered ourselves. */
-      readonly code?: string | undefined
-      readonly attempts: readonly AttemptRecord[]
-      /** From arrival to the commit point. */
-      readonly firstByteMs?: number | undefined
-      readonly durationMs: number
-      readonly stream: boolean
-      readonly queuedMs: number
-      readonly inputTokens?: number | undefined
-      readonly outputTokens?: number | undefined
-    }
+  | AttemptEvent
+  | RequestEvent
   /** Requests waiting for an upstream, after one joined or left. */
   | { readonly kind: 'queue'; readonly waiting: number }
   /** Something the operator should read. Never holds a secret. */

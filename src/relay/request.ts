@@ -5,7 +5,7 @@ import type { Failure } from '../pool/outcome.ts'
 import type { Pool } from '../pool/pool.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { UpstreamResponse } from '../transport/transport.ts'
-import type { AttemptRecord, GatewayEvent, RelayDeps } from './deps.ts'
+import type { AttemptRecord, RelayDeps, RequestEvent } from './deps.ts'
 
 /** A request as the relay takes it: read, checked, its pool found. */
 export interface RelayRequest {
@@ -108,16 +108,10 @@ export function recordAttempt(
   record.deps.report({ ...attempt, kind: 'attempt', requestId: id, upstreamId: upstream.id, endpoint })
 }
 
-/** How a request ended. */
-interface RequestEnd extends Pick<
-  Extract<GatewayEvent, { kind: 'request' }>,
-  'status' | 'code' | 'inputTokens' | 'outputTokens'
-> {
-  readonly upstream?: Upstream
-}
+type RequestEnd = Pick<RequestEvent, 'status' | 'code' | 'inputTokens' | 'outputTokens'>
 
 /** Tells of the end of a request. Called once. */
-export function recordEnd(record: RequestRecord, end: RequestEnd): void {
+export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: Upstream }): void {
   const { request, deps, attempts, queuedMs, firstByteMs } = record
   const { upstream } = end
   deps.report({

@@ -1,14 +1,6 @@
 import { errorBody } from '../errors.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
-import {
-  createTail,
-  END,
-  flowTo,
-  type ByteChunk,
-  type ByteReader,
-  type ByteSink,
-  type Flow,
-} from '../lib/bytes.ts'
+import { createTail, END, flowTo, type ByteChunk, type ByteReader } from '../lib/bytes.ts'
 import { createBoundaryTracker, createOpeningTracker } from '../lib/sse.ts'
 import { usageOf } from '../openai/usage.ts'
 import type { Outcome } from '../pool/outcome.ts'
@@ -87,35 +79,6 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
     throw new TransportError('aborted', 'the client left')
   }
 
-  function flow(sink: ByteSink): Flow {
-    const endWith = (lastWord: () => Uint8Array | undefined): void => {
-      if (isOver) return
-      try {
-        const word = lastWord()
-        if (word !== undefined) sink.chunk(word)
-      } catch (error) {
-        return sink.fail(error)
-      }
-      sink.end()
-    }
-    const start = (): Flow | undefined => {
-      for (let first = waiting.shift(); first !== undefined; first = waiting.shift())
-        if (!sink.chunk(passed(first))) return undefined
-      return flowTo(reader, {
-        chunk: (value) => sink.chunk(passed(value)),
-        end: () => endWith(ended),
-        fail: (error) => endWith(() => broke(error)),
-      })
-    }
-    let inner = start()
-    return {
-      resume() {
-        if (inner === undefined) inner = start()
-        else inner.resume()
-      },
-    }
-  }
-
   return {
     async read() {
       if (isOver) return END
@@ -134,7 +97,34 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
       end(ABORTED)
       await reader.cancel(reason).catch(() => {})
     },
-    flow,
+    flow(sink) {
+      const endWith = (lastWord: () => Uint8Array | undefined): void => {
+        if (isOver) return
+        try {
+          const word = lastWord()
+          if (word !== undefined) sink.chunk(word)
+        } catch (error) {
+          return sink.fail(error)
+        }
+        sink.end()
+      }
+      const start = () => {
+        for (let first = waiting.shift(); first !== undefined; first = waiting.shift())
+          if (!sink.chunk(passed(first))) return undefined
+        return flowTo(reader, {
+          chunk: (value) => sink.chunk(passed(value)),
+          end: () => endWith(ended),
+          fail: (error) => endWith(() => broke(error)),
+        })
+      }
+      let inner = start()
+      return {
+        resume() {
+          if (inner === undefined) inner = start()
+          else inner.resume()
+        },
+      }
+    },
   }
 }
 

@@ -5,7 +5,7 @@ import { loadConfig } from '../../src/config/load.ts'
 import { createRuntimeConfig, type AppDeps } from '../../src/http/deps.ts'
 import { createBufferedBytes, createWebReceive, type BufferedBytes } from '../../src/http/incoming.ts'
 import { toWebResponse } from '../../src/http/response.ts'
-import type { GatewayEvent } from '../../src/relay/deps.ts'
+import type { AttemptEvent, GatewayEvent, RequestEvent } from '../../src/relay/deps.ts'
 import { createQueue } from '../../src/relay/queue.ts'
 import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../src/transport/transport.ts'
@@ -47,9 +47,6 @@ export interface ClientInit {
   readonly path?: string
   readonly body?: string | Uint8Array
 }
-
-export type RequestEvent = Extract<GatewayEvent, { kind: 'request' }>
-export type AttemptEvent = Extract<GatewayEvent, { kind: 'attempt' }>
 
 /** The whole app in this process, with a clock, dice and upstreams that the test holds. */
 export interface TestApp {
