@@ -1,8 +1,8 @@
 import { loadConfig } from '../../src/config/load.ts'
 import { createRuntimeConfig, type RuntimeConfig } from '../../src/http/deps.ts'
-import type { GatewayEvent } from '../../src/relay/deps.ts'
+import type { RelayDeps, RequestEvent } from '../../src/relay/deps.ts'
 import { createQueue } from '../../src/relay/queue.ts'
-import { relay, type RelayTask } from '../../src/relay/relay.ts'
+import { relay } from '../../src/relay/relay.ts'
 import type { RelayRequest } from '../../src/relay/request.ts'
 import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import { createMemoryStore } from '../../src/state/memory.ts'
@@ -54,20 +54,20 @@ export async function runWith(scenario: Scenario, clientOf: (bed: Bed) => Client
 function relayClient({ scenario, clock, vendors }: Bed, strategy: string): Client {
   const runtimeConfig = runtimeConfigOf(scenario, strategy)
   const random = createDice(scenario.seed + 1)
-  const ended = new Map<string, GatewayEvent & { kind: 'request' }>()
-  const deps: RelayTask['deps'] = {
+  const ended = new Map<string, RequestEvent>()
+  const queue = createQueue(clock, { size: () => runtimeConfig.config.settings.queueSize, onSize: () => {} })
+  const deps: RelayDeps = {
     send: sendTo(vendors),
     store: createMemoryStore({ random }),
     clock,
     random,
     report: (event) => void (event.kind === 'request' && ended.set(event.id, event)),
+    traffic: { credits: new Map(), budget: createRetryBudget(), queue },
   }
-  const queue = createQueue(clock, { size: () => runtimeConfig.config.settings.queueSize, onSize: () => {} })
-  const traffic = { credits: new Map<string, number>(), budget: createRetryBudget(), queue }
   let ids = 0
   return async () => {
     const request = requestOf({ scenario, runtimeConfig, clock, id: String(ids++) })
-    await relay({ request, settings: runtimeConfig.config.settings, traffic, deps }).catch(() => undefined)
+    await relay(request, deps).catch(() => undefined)
     const event = ended.get(request.id)
     ended.delete(request.id)
     return event?.status === 200 ? waitOf(event) : undefined
@@ -75,7 +75,7 @@ function relayClient({ scenario, clock, vendors }: Bed, strategy: string): Clien
 }
 
 /** The last attempt is the one that was answered. */
-function waitOf({ attempts, durationMs }: GatewayEvent & { kind: 'request' }): number {
+function waitOf({ attempts, durationMs }: RequestEvent): number {
   return Math.max(0, durationMs - (attempts.at(-1)?.durationMs ?? 0))
 }
 
@@ -103,6 +103,7 @@ function requestOf(one: {
     path: 'chat/completions',
     query: '',
     pool,
+    settings: runtimeConfig.config.settings,
     requestedModel: 'auto',
     headers: {},
     bodyFor: ({ model }) => [encoder.encode(JSON.stringify({ model, input, output } satisfies SimBody))],

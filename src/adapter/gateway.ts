@@ -17,7 +17,7 @@ import { toWebResponse, type ToResponse } from '../http/response.ts'
 import { instantOf, type Clock } from '../lib/clock.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import type { Report } from '../relay/deps.ts'
-import { createQueue, type PollSchedule } from '../relay/queue.ts'
+import { createQueue } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
 import type { MemoryStore } from '../state/memory.ts'
 import type { StateStore } from '../state/store.ts'
@@ -38,8 +38,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly log: Report
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
   readonly look?: StateStore['snapshot']
-  /** Given where the store is shared: capacity is released that nobody here tells of. */
-  readonly pollSchedule?: PollSchedule
+  /** Whether capacity is released that nobody here tells of. */
+  readonly isStoreShared?: boolean
   /** Told the upstreams of each configuration. */
   readonly expect?: (upstreams: readonly Upstream[]) => void
   /** `VERSION` unless given. */
@@ -50,7 +50,7 @@ export interface GatewayPlatform extends CommonDeps {
 
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform) {
-  const { clock, store, look = store.snapshot, version = VERSION, pollSchedule } = platform
+  const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const report = fanOut([platform.log, metrics.report, recent.report])
@@ -60,7 +60,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   const queue = createQueue(clock, {
     size: () => runtimeConfig.config.settings.queueSize,
     onSize: (waiting) => report({ kind: 'queue', waiting }),
-    ...(pollSchedule && { pollSchedule }),
+    isShared: isStoreShared,
   })
   const startedAt = clock.wall()
   let isDraining = false
@@ -119,7 +119,7 @@ export interface EdgePlatform extends Omit<GatewayPlatform, 'send' | 'receive' |
 /** A gateway on a fetch runtime, whose own fetch asks the upstreams. */
 export function createEdgeGateway(config: Config, platform: EdgePlatform) {
   const { clock, peerOf, fetch, toResponse = toWebResponse } = platform
-  const send = createFetchTransport({ after: clock.after, ...(fetch && { fetch }) })
+  const send = createFetchTransport(clock.after, fetch)
   const receive = createWebReceive(clock, peerOf)
   const { app, ...gateway } = createGateway(config, { ...platform, send, receive, toResponse })
   return {

@@ -4,7 +4,6 @@ import { secretMatcher } from '../lib/hash.ts'
 import { parseTrusted } from '../lib/ip.ts'
 import { createPools } from '../pool/pool.ts'
 import type { RelayDeps } from '../relay/deps.ts'
-import type { Traffic } from '../relay/select.ts'
 import type { MaybePromise } from '../state/store.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
@@ -13,7 +12,6 @@ import type { ToResponse } from './response.ts'
 export interface AppDeps extends RelayDeps {
   /** The configuration in force; asked once for each request. */
   readonly runtimeConfig: () => RuntimeConfig
-  readonly traffic: Traffic
   readonly receive: Receive
   readonly toResponse: ToResponse
   readonly memory: BufferedBytes

@@ -21,13 +21,12 @@ type RelayedPath = Pick<RelayRequest, 'path' | 'endpoint'>
  * affinity key follow from them, the relay chooses and tries, and its body goes to the client as it comes.
  */
 export async function relayRoute(context: RequestContext, relayed: RelayedPath): Promise<Response> {
-  const { deps, runtimeConfig } = context
   const { body, size } = await receiveBody(context)
   return respond(context, size, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const request = relayRequestOf(context, relayed, body)
     context.logged = true
-    return relay({ request, settings: runtimeConfig.config.settings, traffic: deps.traffic, deps })
+    return relay(request, context.deps)
   })
 }
 
@@ -79,7 +78,8 @@ function relayRequestOf(context: RequestContext, relayed: RelayedPath, body: Par
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
   const estimate = body.scan && estimateOf(body.scan, endpoint)
-  const rule = runtimeConfig.config.settings.affinity
+  const { settings } = runtimeConfig.config
+  const rule = settings.affinity
   const address = rule.kind === 'ip' ? addressOf(context) : ''
   return {
     id,
@@ -87,6 +87,7 @@ function relayRequestOf(context: RequestContext, relayed: RelayedPath, body: Par
     path,
     query,
     pool,
+    settings,
     requestedModel,
     headers: forwardedHeaders(headers),
     bodyFor: (upstream) => body.withModel(upstream.model),
@@ -159,8 +160,19 @@ export async function passthroughRoute(context: RequestContext, upstream: Upstre
     const headers = forwardedHeaders(incoming.headers)
     context.logged = true
     return passthrough(
-      { id, method: request.method, path, query, headers, body, clientSignal: incoming.clientSignal, since },
-      { upstream, settings: runtimeConfig.config.settings, traffic: deps.traffic, deps },
+      {
+        id,
+        upstream,
+        settings: runtimeConfig.config.settings,
+        method: request.method,
+        path,
+        query,
+        headers,
+        body,
+        clientSignal: incoming.clientSignal,
+        since,
+      },
+      deps,
     )
   })
 }

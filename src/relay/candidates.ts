@@ -5,8 +5,7 @@ import { remedyOf, claimAvailability, type UnavailableReason } from '../state/av
 import type { ClaimSnapshot } from '../state/headroom.ts'
 import { latencyOf } from '../state/scope.ts'
 import type { Ask, MaybePromise, StateStore } from '../state/store.ts'
-import type { RelayDeps } from './deps.ts'
-import type { RelayRequest } from './request.ts'
+import type { RelayState } from './request.ts'
 
 /** An upstream that may not take the request now, and why. */
 export interface Unavailable {
@@ -24,12 +23,7 @@ export interface Evaluation {
 export function evaluate(
   upstreams: readonly Upstream[],
   ask: Ask,
-  given: {
-    readonly endpoint: Endpoint
-    readonly now: number
-    readonly credits: ReadonlyMap<string, number>
-    readonly store: StateStore
-  },
+  given: { endpoint: Endpoint; now: number; credits: ReadonlyMap<string, number>; store: StateStore },
 ): MaybePromise<Evaluation> {
   const { endpoint, now, credits, store } = given
   const known = store.claimSnapshots(upstreams.map(({ claims }) => claims[endpoint]))
@@ -60,44 +54,34 @@ export function evaluate(
   }
 }
 
-/** Who may answer a request, as far as that is known here. */
-export interface PinResolution {
-  readonly upstreams: readonly Upstream[]
-  /** Keys whose upstream only the next `acquire` finds out; empty = all is known. */
-  readonly unresolvedPins: readonly string[]
-}
-
-/** No key; the same list each time. */
-export const NO_KEYS: readonly string[] = []
-
 /** The key under which the upstream of an answer is remembered. */
 export const answerKey = (id: string): string => `answer ${id}`
 
 /** An answer exists on one account: a request that builds on it goes there alone. */
-export async function pinnedUpstreams(
-  { pool, answerIds }: Pick<RelayRequest, 'pool' | 'answerIds'>,
-  { store, clock }: RelayDeps,
-): Promise<PinResolution> {
-  const keys = answerIds.map(answerKey)
+export async function resolvePins(state: RelayState): Promise<void> {
+  const { request, deps } = state
+  const keys = request.answerIds.map(answerKey)
+  state.unresolvedPins = []
   for (const [at, key] of keys.entries()) {
-    const pinnedUpstream = await store.recall(key, instantOf(clock))
-    if (pinnedUpstream === null) return { upstreams: pool.upstreams, unresolvedPins: keys.slice(at) }
-    const upstream = pool.upstreams.find(({ id }) => id === pinnedUpstream)
-    if (upstream !== undefined) return { upstreams: [upstream], unresolvedPins: NO_KEYS }
+    const pinned = await deps.store.recall(key, instantOf(deps.clock))
+    if (pinned === null) {
+      state.unresolvedPins = keys.slice(at)
+      return
+    }
+    const upstream = request.pool.upstreams.find(({ id }) => id === pinned)
+    if (upstream !== undefined) {
+      state.upstreams = [upstream]
+      return
+    }
   }
-  return { upstreams: pool.upstreams, unresolvedPins: NO_KEYS }
 }
 
-/** When limits reopen. */
-interface RetryAt {
-  /** The soonest known moment, ms on the clock; Infinity = none is known. */
-  readonly at: number
-  /** It may be any moment: with the end of somebody else's request. */
-  readonly onRelease: boolean
-}
-
-/** When the first of those reopens that a wait is the remedy for; undefined when no limit stands in the way. */
-export function retryAt(unavailable: readonly Unavailable[]): RetryAt | undefined {
+/**
+ * When the first of those limits reopens that a wait is the remedy for; undefined when none stands in the way. `at` is
+ * the soonest known moment, ms on the clock, Infinity where none is known; `onRelease`: it may also be any moment, with
+ * the end of somebody else's request.
+ */
+export function retryAt(unavailable: readonly Unavailable[]) {
   const limits = unavailable.map(({ reason }) => reason).filter((reason) => remedyOf(reason) === 'wait')
   if (limits.length === 0) return undefined
   const times = limits.filter((reason) => !reason.onRelease).map(({ until }) => until)

@@ -3,23 +3,17 @@ import { type ByteReader, concatBytes, readerOf } from '../lib/bytes.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { createEventScanner, type EventScanner, type SseEvent } from '../lib/sse.ts'
 import type { Failure } from '../pool/outcome.ts'
-import type { Upstream } from '../pool/upstream.ts'
 import type { MaybePromise } from '../state/store.ts'
 import { TransportError, type UpstreamResponse } from '../transport/transport.ts'
 import { classifyAnswer, classifyStreamError } from '../vendors/classify.ts'
-import type { RelayAnswer } from './request.ts'
 
-/** A success that turned out to be one, or not. */
+/** A success that turned out to be one: from here on the client gets it. */
 export type Commit =
-  | { readonly kind: 'failed'; readonly failure: Failure }
-  | {
-      readonly kind: 'bytes'
-      readonly headers: HeaderBag
-      readonly bytes: Uint8Array
-    }
+  | { readonly kind: 'bytes'; readonly headers: HeaderBag; readonly bytes: Uint8Array }
   | {
       readonly kind: 'stream'
       readonly headers: HeaderBag
+      /** What was read already. */
       readonly head: readonly Uint8Array[]
       readonly reader: ByteReader
       readonly isEvents: boolean
@@ -27,61 +21,74 @@ export type Commit =
       readonly opening: string
     }
 
-interface CommitOptions {
-  readonly stream: boolean
-  readonly wallNow: number
-}
-
 /** Bounds of what is held back while a stream shows nothing but comments. */
 const PEEK_CHUNKS = 64
 const PEEK_BYTES = 262_144
 
 /**
- * Waits until an answer with a success status has shown that it is one. Until then nothing has reached the
- * client, and the next upstream can be tried.
+ * Waits until an answer with a success status has shown that it is one, or how it failed. Until then nothing has
+ * reached the client, and the next upstream can be tried.
  *
+ * @param stream whether the client has asked for one
  * @throws TransportError when the upstream breaks off before that
  */
-export function commitAnswer(response: UpstreamResponse, options: CommitOptions): MaybePromise<Commit> {
+export function commitAnswer(
+  response: UpstreamResponse,
+  stream: boolean,
+  wallNow: number,
+): MaybePromise<Commit | Failure> {
   const { status, headers, body } = response
-  const early = classifyAnswer({ status, headers, body: undefined, wallNow: options.wallNow })
-  if (early !== undefined) return failedCommit(readerOf(body), early)
-  const kind = answerKindOf(headers, options.stream)
-  if (kind === 'events') return commitEvents(response, options)
-  if (!(body instanceof Uint8Array)) return commitFirstByte(response, options, body)
+  const early = classifyAnswer({ status, headers, body: undefined, wallNow })
+  if (early !== undefined) {
+    discard(body)
+    return early
+  }
+  const kind = answerKindOf(headers, stream)
+  if (kind === 'events') return commitEvents(response, wallNow)
+  if (!(body instanceof Uint8Array)) return commitFirstByte(response, body, wallNow)
   return kind === 'json' && isEventForm(body)
-    ? commitEvents(response, options)
-    : commitWhole(response, body, options)
+    ? commitEvents(response, wallNow)
+    : commitWhole(response, body, wallNow)
 }
 
-function commitWhole(response: UpstreamResponse, bytes: Uint8Array, { wallNow }: CommitOptions): Commit {
-  const { status, headers } = response
+/** How an answer is judged: whole, by its first event, or by its first byte. A missing type is what the client asked for. */
+export function answerKindOf(headers: HeaderBag, isStreamAsked: boolean): 'json' | 'events' | 'other' {
+  const type = headers['content-type']?.toLowerCase().trim() ?? ''
+  if (type === '') return isStreamAsked ? 'events' : 'json'
+  if (type.includes('event-stream')) return 'events'
+  return /[/+]json\b/.test(type) ? 'json' : 'other'
+}
+
+function commitWhole(
+  { status, headers }: UpstreamResponse,
+  bytes: Uint8Array,
+  wallNow: number,
+): Commit | Failure {
   const failure = classifyAnswer({ status, headers, body: bytes, wallNow })
-  if (failure !== undefined) return { kind: 'failed', failure }
-  return { kind: 'bytes', headers: withContentType(headers, 'application/json'), bytes }
+  return failure ?? { kind: 'bytes', headers: withContentType(headers), bytes }
+}
+
+/** JSON where the upstream forgot the type: without one, SDKs hand out a raw string. */
+function withContentType(headers: HeaderBag): HeaderBag {
+  return headers['content-type']?.trim() ? headers : { ...headers, 'content-type': 'application/json' }
 }
 
 /** JSON larger than what is held whole, and everything that is neither JSON nor events. */
 async function commitFirstByte(
   response: UpstreamResponse,
-  options: CommitOptions,
   reader: ByteReader,
-): Promise<Commit> {
-  const headers = withContentType(response.headers, 'application/json')
+  wallNow: number,
+): Promise<Commit | Failure> {
+  const headers = withContentType(response.headers)
   for (;;) {
     const { done, value } = await reader.read()
-    if (done) return commitWhole(response, new Uint8Array(0), options)
+    if (done) return commitWhole(response, new Uint8Array(0), wallNow)
     if (value.length > 0)
       return { kind: 'stream', headers, head: [value], reader, isEvents: false, opening: '' }
   }
 }
 
-function failedCommit(reader: ByteReader, failure: Failure): Commit {
-  void reader.cancel().catch(() => {})
-  return { kind: 'failed', failure }
-}
-
-async function commitEvents(response: UpstreamResponse, options: CommitOptions): Promise<Commit> {
+async function commitEvents(response: UpstreamResponse, wallNow: number): Promise<Commit | Failure> {
   const { status } = response
   const headers = { ...response.headers, 'content-type': eventType(response.headers) }
   const reader = readerOf(response.body)
@@ -89,28 +96,25 @@ async function commitEvents(response: UpstreamResponse, options: CommitOptions):
   const head: Uint8Array[] = []
   let size = 0
   let opening = ''
-  for (;;) {
+  let isBegun = false
+  while (!isBegun && head.length < PEEK_CHUNKS && size < PEEK_BYTES) {
     const { done, value } = await reader.read()
-    if (done) return endedEarly(response, options, { scanner, bytes: concatBytes(head) })
+    if (done) return endedEarly(response, { scanner, bytes: concatBytes(head), wallNow })
     head.push(value)
     size += value.length
     for (const event of scanner.push(value)) {
-      const failure = failureIn(event, response, options)
-      if (failure !== undefined) return failedCommit(reader, { ...failure, status })
+      const failure = classifyStreamError(event, response.headers, wallNow)
+      if (failure !== undefined) {
+        discard(reader)
+        return { ...failure, status }
+      }
       if (opening === '') opening = event.data
-      if (isPreamble(event)) continue
-      return { kind: 'stream', headers, head, reader, isEvents: true, opening }
-    }
-    if (head.length < PEEK_CHUNKS && size < PEEK_BYTES) continue
-    return {
-      kind: 'stream',
-      headers,
-      head,
-      reader,
-      isEvents: isEventForm(concatBytes(head)),
-      opening,
+      isBegun = !isPreamble(event)
+      if (isBegun) break
     }
   }
+  const isEvents = isBegun || isEventForm(concatBytes(head))
+  return { kind: 'stream', headers, head, reader, isEvents, opening }
 }
 
 /** What the upstream called it, where that is right; JSON's label on events would make clients parse them as JSON. */
@@ -119,90 +123,28 @@ function eventType(headers: HeaderBag): string {
   return type.toLowerCase().includes('event-stream') ? type : 'text/event-stream; charset=utf-8'
 }
 
-function failureIn(
-  { event, data }: SseEvent,
-  { headers }: UpstreamResponse,
-  { wallNow }: CommitOptions,
-): Failure | undefined {
-  return classifyStreamError({ event, data }, headers, wallNow)
-}
-
 /**
  * The stream held no event: it may be JSON under a wrong label, or comments and nothing else, or cut in the middle
  * of its first event.
  */
 function endedEarly(
   response: UpstreamResponse,
-  options: CommitOptions,
-  { scanner, bytes }: { scanner: EventScanner; bytes: Uint8Array },
-): Commit {
+  read: { readonly scanner: EventScanner; readonly bytes: Uint8Array; readonly wallNow: number },
+): Commit | Failure {
+  const { scanner, bytes, wallNow } = read
   const { 'content-type': _, ...headers } = response.headers
-  if (!isEventForm(bytes)) return commitWhole({ ...response, headers }, bytes, options)
-  if (scanner.atBoundary()) return commitWhole({ ...response, headers }, new Uint8Array(0), options)
+  if (!isEventForm(bytes)) return commitWhole({ ...response, headers }, bytes, wallNow)
+  if (scanner.atBoundary()) return commitWhole({ ...response, headers }, new Uint8Array(0), wallNow)
   for (const event of scanner.push(EVENT_END)) {
-    const failure = failureIn(event, response, options)
-    if (failure !== undefined) return { kind: 'failed', failure: { ...failure, status: response.status } }
+    const failure = classifyStreamError(event, response.headers, wallNow)
+    if (failure !== undefined) return { ...failure, status: response.status }
   }
   throw new TransportError('broken', 'the stream ended inside its first event')
 }
 
-const EVENT_END = new TextEncoder().encode('\n\n')
-
-/** The beginning of a body, and what can be done with the rest. */
-interface Prefix {
-  readonly bytes: Uint8Array
-  /** The whole body again, prefix included; undefined when the prefix is the whole body. */
-  readonly rest: (() => ByteReader) | undefined
-  /** Gives the rest up, so that it pins no connection. */
-  readonly cancel: () => void
-}
-
-/** Reads up to `atMost` bytes of a body (a little more when the last chunk passes them). */
-export async function readPrefix(reader: Uint8Array | ByteReader, atMost: number): Promise<Prefix> {
-  if (reader instanceof Uint8Array) return { bytes: reader, rest: undefined, cancel: () => {} }
-  const chunks: Uint8Array[] = []
-  let size = 0
-  while (size < atMost) {
-    const { done, value } = await reader.read()
-    if (done) return { bytes: concatBytes(chunks), rest: undefined, cancel: () => {} }
-    chunks.push(value)
-    size += value.length
-  }
-  return {
-    bytes: concatBytes(chunks),
-    rest: () => chained(chunks, reader),
-    cancel: () => void reader.cancel().catch(() => {}),
-  }
-}
-
-function chained(head: readonly Uint8Array[], reader: ByteReader): ByteReader {
-  const waiting = [...head]
-  return {
-    async read() {
-      const value = waiting.shift()
-      return value === undefined ? reader.read() : { done: false, value }
-    },
-    cancel: (reason) => reader.cancel(reason),
-  }
-}
-
-/** How an answer is judged: whole, by its first event, or by its first byte. */
-type AnswerKind = 'json' | 'events' | 'other'
-
-/** A missing type is what the client asked for. */
-export function answerKindOf(headers: HeaderBag, isStreamAsked: boolean): AnswerKind {
-  const type = headers['content-type']?.toLowerCase().trim() ?? ''
-  if (type === '') return isStreamAsked ? 'events' : 'json'
-  if (type.includes('event-stream')) return 'events'
-  return /[/+]json\b/.test(type) ? 'json' : 'other'
-}
-
-/** A type where the upstream forgot it: without one, SDKs hand out a raw string. */
-function withContentType(headers: HeaderBag, type: string): HeaderBag {
-  return headers['content-type']?.trim() ? headers : { ...headers, 'content-type': type }
-}
-
+const encoder = new TextEncoder()
 const decoder = new TextDecoder()
+const EVENT_END = encoder.encode('\n\n')
 const OPENING_BRACE = 0x7b
 
 /** Whether bytes begin as a server-sent event stream does, whatever their label says. */
@@ -225,54 +167,69 @@ function isPreamble({ event, data }: SseEvent): boolean {
 
 const ID = /"id"\s*:\s*"([^"\\]{1,256})"/
 
-/** The id of a Responses answer is among its first keys. */
-export function idInAnswer(bytes: Uint8Array): string | undefined {
-  return idInEvent(decoder.decode(bytes.subarray(0, 512)))
+/** The id of a Responses answer: among its first keys, or among those of its first event. */
+export function answerIdOf(commit: Commit): string | undefined {
+  const start =
+    commit.kind === 'bytes' ? decoder.decode(commit.bytes.subarray(0, 512)) : commit.opening.slice(0, 1024)
+  return ID.exec(start)?.[1]
 }
 
-/** The first event of a Responses stream holds the answer's beginning. */
-export function idInEvent(data: string): string | undefined {
-  return ID.exec(data.slice(0, 1024))?.[1]
+/** The beginning of a body that has been looked at. */
+interface Prefix {
+  readonly bytes: Uint8Array
+  /** The whole body again, prefix included. */
+  readonly body: Uint8Array | ByteReader
 }
 
-/** An upstream's own words about a request, for the client. */
-export interface UpstreamErrorResponse {
-  readonly answer: Omit<RelayAnswer, 'attempts'>
-  /** Gives it up, so that it pins no connection. */
-  readonly discard: () => void
+/** Reads up to `atMost` bytes of a body (a little more when the last chunk passes them). */
+export async function readPrefix(body: Uint8Array | ByteReader, atMost: number): Promise<Prefix> {
+  if (body instanceof Uint8Array) return { bytes: body, body }
+  const chunks: Uint8Array[] = []
+  let size = 0
+  while (size < atMost) {
+    const { done, value } = await body.read()
+    if (done) {
+      const bytes = concatBytes(chunks)
+      return { bytes, body: bytes }
+    }
+    chunks.push(value)
+    size += value.length
+  }
+  return { bytes: concatBytes(chunks), body: chained(chunks, body) }
+}
+
+/** `waiting` and then the rest. */
+function chained(waiting: Uint8Array[], reader: ByteReader): ByteReader {
+  return {
+    async read() {
+      const value = waiting.shift()
+      return value === undefined ? reader.read() : { done: false, value }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }
+}
+
+/** A body that nobody reads must not pin its connection. */
+export function discard(body: UpstreamResponse['body']): void {
+  if (!(body instanceof Uint8Array)) void body.cancel().catch(() => {})
 }
 
 /**
- * The answer as it came: status, type and body. Of a page only the status is handed on, in an envelope: clients
- * read JSON, and a page shows whose it is.
+ * An upstream's own words about a request, for the client: status, type and body as they came. Of a page only the
+ * status is handed on, in an envelope: clients read JSON, and a page shows whose it is.
  */
-export function upstreamErrorResponseOf(
-  response: UpstreamResponse,
-  prefix: Prefix,
-  upstream: Upstream,
-): UpstreamErrorResponse {
-  const { status, headers } = response
-  const start = new TextDecoder().decode(prefix.bytes.subarray(0, 256)).trimStart()
+export function upstreamErrorOf(
+  { status, headers }: UpstreamResponse,
+  { bytes, body }: Prefix,
+): UpstreamResponse {
+  const start = decoder.decode(bytes.subarray(0, 256)).trimStart()
+  const asJson = { ...headers, 'content-type': 'application/json' }
   if (start.startsWith('<') || headers['content-type']?.includes('html') === true) {
-    prefix.cancel()
-    return {
-      answer: { status, headers: asJson(headers), body: insteadOfPage(status), upstream },
-      discard: () => {},
-    }
+    discard(body)
+    const message = `The upstream refused the request with status ${status} and no usable error message.`
+    const envelope = JSON.stringify(errorBody('upstream_error', message))
+    return { status, headers: asJson, body: encoder.encode(envelope) }
   }
   const isUntypedJson = !headers['content-type'] && start.startsWith('{')
-  const body = prefix.rest === undefined ? prefix.bytes : prefix.rest()
-  return {
-    answer: { status, headers: isUntypedJson ? asJson(headers) : headers, body, upstream },
-    discard: prefix.cancel,
-  }
-}
-
-function asJson(headers: UpstreamResponse['headers']): UpstreamResponse['headers'] {
-  return { ...headers, 'content-type': 'application/json' }
-}
-
-function insteadOfPage(status: number): Uint8Array {
-  const message = `The upstream refused the request with status ${status} and no usable error message.`
-  return new TextEncoder().encode(JSON.stringify(errorBody('upstream_error', message)))
+  return { status, headers: isUntypedJson ? asJson : headers, body }
 }

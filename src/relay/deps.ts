@@ -2,6 +2,8 @@ import type { Clock } from '../lib/clock.ts'
 import type { Cause } from '../pool/outcome.ts'
 import type { StateStore } from '../state/store.ts'
 import type { Send } from '../transport/transport.ts'
+import type { Queue } from './queue.ts'
+import type { RetryBudget } from './retry-budget.ts'
 
 /** Everything impure that the relay uses. Made in exactly one file for each runtime. */
 export interface RelayDeps {
@@ -11,6 +13,15 @@ export interface RelayDeps {
   /** Uniform in [0, 1). */
   readonly random: () => number
   readonly report: Report
+  readonly traffic: Traffic
+}
+
+/** What all requests of a process share and no configuration changes. */
+interface Traffic {
+  /** Credits of smooth round robin, by upstream id. */
+  readonly credits: Map<string, number>
+  readonly budget: RetryBudget
+  readonly queue: Queue
 }
 
 /** How an attempt ended, as logs and metrics name it. */
@@ -28,37 +39,41 @@ export interface AttemptRecord {
   readonly durationMs: number
 }
 
+/** A request has ended with its body. */
+export interface RequestEvent {
+  readonly kind: 'request'
+  readonly id: string
+  readonly endpoint: string
+  /** The model that the client named; empty = none. */
+  readonly requestedModel: string
+  /** Who answered; absent when nobody did. */
+  readonly upstream?: string | undefined
+  readonly model?: string | undefined
+  /** What the client got; 499 when it left. */
+  readonly status: number
+  /** Our error code, where we answered ourselves. */
+  readonly code?: string | undefined
+  readonly attempts: readonly AttemptRecord[]
+  /** From arrival to the commit point. */
+  readonly firstByteMs?: number | undefined
+  readonly durationMs: number
+  readonly stream: boolean
+  readonly queuedMs: number
+  readonly inputTokens?: number | undefined
+  readonly outputTokens?: number | undefined
+}
+
+export interface AttemptEvent extends AttemptRecord {
+  readonly kind: 'attempt'
+  readonly requestId: string
+  readonly upstreamId: string
+  readonly endpoint: string
+}
+
 /** Everything that happened, as the relay tells it. Logs, metrics and the status page are made of these. */
 export type GatewayEvent =
-  | ({
-      readonly kind: 'attempt'
-      readonly requestId: string
-      readonly upstreamId: string
-      readonly endpoint: string
-    } & AttemptRecord)
-  | {
-      /** A request has ended with its body. */
-      readonly kind: 'request'
-      readonly id: string
-      readonly endpoint: string
-      /** The model that the client named; empty = none. */
-      readonly requestedModel: string
-      /** Who answered; absent when nobody did. */
-      readonly upstream?: string | undefined
-      readonly model?: string | undefined
-      /** What the client got; 499 when it left. */
-      readonly status: number
-      /** Our error code, where we answered ourselves. */
-      readonly code?: string | undefined
-      readonly attempts: readonly AttemptRecord[]
-      /** From arrival to the commit point. */
-      readonly firstByteMs?: number | undefined
-      readonly durationMs: number
-      readonly stream: boolean
-      readonly queuedMs: number
-      readonly inputTokens?: number | undefined
-      readonly outputTokens?: number | undefined
-    }
+  | AttemptEvent
+  | RequestEvent
   /** Requests waiting for an upstream, after one joined or left. */
   | { readonly kind: 'queue'; readonly waiting: number }
   /** Something the operator should read. Never holds a secret. */

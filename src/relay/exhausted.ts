@@ -8,26 +8,45 @@ const LONGEST_RETRY_MS = 60_000
 /** Where nobody knows how long it takes: others hold the places, and a second sees many of them end. */
 const UNKNOWN_RETRY_MS = 1_000
 
-/** What is known when no upstream is left. */
-interface Exhaustion {
-  /** Of this request, in order. */
-  readonly failures: readonly Failure[]
-  readonly unavailable: readonly Unavailable[]
-  /** Ms on the clock. */
-  readonly now: number
-}
-
 /**
  * The error that a client gets when nothing is left: 429 with the soonest time when a limit stands in the
  * way anywhere, else what the last failure says.
+ *
+ * @param failures of this request, in order
+ * @param now ms on the clock
  */
-export function exhausted(exhaustion: Exhaustion): GatewayError {
-  const { failures, unavailable } = exhaustion
-  if (isTooLarge(exhaustion)) return tooLargeError()
+export function exhausted(
+  failures: readonly Failure[],
+  unavailable: readonly Unavailable[],
+  now: number,
+): GatewayError {
+  if (failures.length + unavailable.length === 0)
+    return new GatewayError('no_upstream', 'No upstream is enabled for this model on this endpoint.')
+  // A limit that rests nobody was about this one request.
+  const isTooLarge =
+    failures.every((failure) => isLimit(failure) && failure.scope === 'none') &&
+    unavailable.every(({ reason }) => remedyOf(reason) === 'never')
+  if (isTooLarge) {
+    return new GatewayError(
+      'rate_limit_exceeded',
+      'The request is estimated to be larger than the token limit of every upstream; send a shorter one, or ask for fewer output tokens.',
+      { headers: { 'x-should-retry': 'false' } },
+    )
+  }
   const limited = failures.filter(isLimit)
   const waiting = unavailable.filter(({ reason }) => remedyOf(reason) === 'wait')
-  if (waiting.length > 0 || limited.length > 0) return rateLimitedError(exhaustion, { waiting, limited })
-  return failures.length > 0 ? lastFailureError(exhaustion) : neverTriedError(unavailable)
+  if (waiting.length > 0 || limited.length > 0) {
+    const isQuota =
+      waiting.every(({ reason }) => reason.unpaid === true) &&
+      limited.every(({ code }) => code === 'insufficient_quota')
+    const code = isQuota ? 'insufficient_quota' : 'rate_limit_exceeded'
+    return limitError(isOverload(failures) ? 'upstream_overloaded' : code, soonestMs(waiting, limited, now))
+  }
+  if (failures.length > 0) return lastFailureError(failures)
+  // Nobody was even asked: all rest for a key or a model that does not work.
+  const isAuth = unavailable.some(({ reason }) => reason.cause === 'auth')
+  const code = isAuth ? 'upstream_auth_failed' : 'upstream_model_not_found'
+  return new GatewayError(code, messageOf(code))
 }
 
 /** The client left before its answer began; the status is for the log. */
@@ -44,23 +63,10 @@ export function queueFull(): GatewayError {
 
 const isLimit = ({ code }: Failure): boolean =>
   code === 'rate_limit_exceeded' || code === 'insufficient_quota'
+const isOverload = (failures: readonly Failure[]): boolean =>
+  failures.length > 0 && failures.every(({ code }) => code === 'upstream_overloaded')
 
-/** A limit that rests nobody was about this one request. */
-const isAboutSize = (failure: Failure): boolean => isLimit(failure) && failure.scope === 'none'
-
-function isTooLarge({ failures, unavailable }: Exhaustion): boolean {
-  const isKnown = failures.length > 0 || unavailable.length > 0
-  return (
-    isKnown && failures.every(isAboutSize) && unavailable.every(({ reason }) => remedyOf(reason) === 'never')
-  )
-}
-
-function rateLimitedError(
-  { failures, unavailable, now }: Exhaustion,
-  { waiting, limited }: { waiting: readonly Unavailable[]; limited: readonly Failure[] },
-): GatewayError {
-  const retryMs = soonestMs(unavailable, limited, now)
-  const code = codeOfLimit({ failures, waiting, limited })
+function limitError(code: ErrorCode, retryMs: number): GatewayError {
   const what =
     code === 'insufficient_quota' ? 'The quota of the upstreams is spent' : 'Every upstream is at its limit'
   return new GatewayError(code, `${what}; the soonest may be available in ${wholeSeconds(retryMs)} s.`, {
@@ -68,26 +74,16 @@ function rateLimitedError(
   })
 }
 
-function soonestMs(unavailable: readonly Unavailable[], limited: readonly Failure[], now: number): number {
-  const retry = retryAt(unavailable)
-  if (retry !== undefined)
-    return retry.onRelease ? Math.min(UNKNOWN_RETRY_MS, retry.at - now) : retry.at - now
-  const hints = limited.map(({ hintMs }) => hintMs).filter((hint) => hint !== undefined)
-  return hints.length > 0 ? Math.min(...hints) : UNKNOWN_RETRY_MS
+function soonestMs(waiting: readonly Unavailable[], limited: readonly Failure[], now: number): number {
+  const retry = retryAt(waiting)
+  if (retry === undefined) return shortestHintMs(limited) ?? UNKNOWN_RETRY_MS
+  return retry.onRelease ? Math.min(UNKNOWN_RETRY_MS, retry.at - now) : retry.at - now
 }
 
-function codeOfLimit(known: {
-  failures: readonly Failure[]
-  waiting: readonly Unavailable[]
-  limited: readonly Failure[]
-}): ErrorCode {
-  const { failures, waiting, limited } = known
-  const isOverload = failures.length > 0 && failures.every(({ code }) => code === 'upstream_overloaded')
-  if (isOverload) return 'upstream_overloaded'
-  const isQuota =
-    waiting.every(({ reason }) => reason.unpaid === true) &&
-    limited.every(({ code }) => code === 'insufficient_quota')
-  return isQuota ? 'insufficient_quota' : 'rate_limit_exceeded'
+/** What upstreams have asked for; undefined when none did. */
+function shortestHintMs(failures: readonly Failure[]): number | undefined {
+  const hints = failures.map(({ hintMs }) => hintMs).filter((hint) => hint !== undefined)
+  return hints.length > 0 ? Math.min(...hints) : undefined
 }
 
 const wholeSeconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000))
@@ -101,46 +97,28 @@ function retryHeaders(ms: number): Record<string, string> {
   }
 }
 
-function tooLargeError(): GatewayError {
-  return new GatewayError(
-    'rate_limit_exceeded',
-    'The request is estimated to be larger than the token limit of every upstream; send a shorter one, or ask for fewer output tokens.',
-    { headers: { 'x-should-retry': 'false' } },
-  )
-}
-
 const FAILURE_MESSAGES: Readonly<Record<string, string>> = {
   upstream_unavailable: 'No upstream could be reached.',
   upstream_timeout: 'No upstream answered in time.',
   upstream_auth_failed:
     'The upstream refused the key that AILoad holds for it. The operator finds it marked in /admin/status.',
   upstream_model_not_found: 'The upstream does not have the model or the endpoint that it is configured for.',
-  upstream_error: 'The upstream failed.',
   upstream_overloaded: 'Every upstream is overloaded.',
   upstream_bad_response: 'The upstream sent an invalid response.',
 }
 
-const messageOf = (code: string): string => FAILURE_MESSAGES[code] ?? 'The upstream failed.'
+const messageOf = (code: ErrorCode): string => FAILURE_MESSAGES[code] ?? 'The upstream failed.'
 
 /** The row of the last failure; 503 only when all said so, since it means "come back", and one did not. */
-function lastFailureError({ failures }: Exhaustion): GatewayError {
+function lastFailureError(failures: readonly Failure[]): GatewayError {
   const last = failures.at(-1)
-  const isOverload = failures.every(({ code }) => code === 'upstream_overloaded')
+  const isAllOverload = isOverload(failures)
   const lastCode = last?.code ?? 'upstream_error'
-  const code = lastCode === 'upstream_overloaded' && !isOverload ? 'upstream_error' : lastCode
+  const code = lastCode === 'upstream_overloaded' && !isAllOverload ? 'upstream_error' : lastCode
   const status = last?.status === undefined ? '' : ` It said ${last.status}.`
   const tries = failures.length === 1 ? '' : ` ${failures.length} attempts were made.`
-  const hints = failures.map(({ hintMs }) => hintMs).filter((hint) => hint !== undefined)
-  const headers = isOverload && hints.length > 0 ? retryHeaders(Math.min(...hints)) : {}
-  return new GatewayError(code, `${messageOf(code)}${status}${tries}`, { headers })
-}
-
-/** Nobody was even asked: all rest for a key or a model that does not work. */
-function neverTriedError(unavailable: readonly Unavailable[]): GatewayError {
-  if (unavailable.length === 0)
-    return new GatewayError('no_upstream', 'No upstream is enabled for this model on this endpoint.')
-  const code = unavailable.some(({ reason }) => reason.cause === 'auth')
-    ? 'upstream_auth_failed'
-    : 'upstream_model_not_found'
-  return new GatewayError(code, messageOf(code))
+  const hintMs = isAllOverload ? shortestHintMs(failures) : undefined
+  return new GatewayError(code, `${messageOf(code)}${status}${tries}`, {
+    headers: hintMs === undefined ? {} : retryHeaders(hintMs),
+  })
 }

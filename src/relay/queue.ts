@@ -2,63 +2,108 @@ import type { AbortSignalLike } from '../lib/abort.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { MaybePromise } from '../state/store.ts'
 
-/** First come, first served, bounded in number and time. */
-export interface Queue {
-  /** Waits for a place. Rejects only when `tryNow` does. */
-  wait<T>(request: WaitRequest<T>): Promise<{ readonly got: T } | WaitOutcome>
-  /** Something was released: lets the waiting try, in order. */
-  wake(): void
-  /** Whether somebody waits for this already, who goes first. */
-  isAwaited(id: string): boolean
-  readonly size: number
+export type Queue = ReturnType<typeof createQueue>
+
+/** What a waiting request found when it tried again: its place, or when to try next. */
+export type TryOutcome<T> = { readonly got: T } | { readonly until: number; readonly onRelease: boolean }
+
+type WaitEnd<T> = { readonly got: T } | 'full' | 'too-late' | 'gone'
+
+/** A request that waits. */
+interface WaitRequest<T> {
+  /** Ids of all that it could take. Who comes later leaves these to it. */
+  readonly wants: ReadonlySet<string>
+  /** Tries to take a place whenever there may be one, but none of those `taken`, which others in front wait for. */
+  readonly tryNow: (taken: ReadonlySet<string>) => MaybePromise<TryOutcome<T>>
+  /** Takes back what `tryNow` got too late: the wait has ended in the meantime. */
+  readonly release: (got: T) => void
+  /** The latest moment to get a place, ms on the clock. */
+  readonly deadline: number
+  readonly clientSignal: AbortSignalLike
 }
 
-/** Where the queue is shared: whoever is asked and gives no sign for so long has ended with its request. */
+/** A request in the queue. */
+interface Waiter extends Pick<WaitRequest<unknown>, 'wants' | 'deadline'> {
+  /** What its last attempt said; see `TryOutcome`. */
+  until: number
+  onRelease: boolean
+  isOver: boolean
+  /** When something of its request last ran. */
+  lastHeartbeat: number
+  /** Has it try; the round goes on when it has. */
+  call: (round: DispatchRound) => void
+  readonly end: (how: 'too-late' | 'gone') => void
+}
+
+/** Everybody is asked once, in order of arrival. */
+interface DispatchRound {
+  readonly pending: Waiter[]
+  /** Ids that those in front wait for. */
+  readonly taken: Set<string>
+  /** Who is being asked, and since when. */
+  current: Waiter | undefined
+  since: number
+}
+
+/** Where the queue is shared, every request gives a sign at least that often. */
+const HEARTBEAT_MS = 1_000
+/** Whoever is asked there and gives no sign for so long has ended with its request. */
 const HEARTBEAT_TIMEOUT_MS = 1_000
+/** A deadline that has passed is looked after again so soon, while a round is under way. */
+const LAST_MOMENT_MS = 20
+/** Pauses between polls: what is found late is found after half as long again as the queue has stood still. */
+const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 1_000
+const GROWTH = 1.5
 
 /**
+ * First come, first served, bounded in number and time.
+ *
  * @param limits.size the most requests that wait at once; one more is told `full`
  * @param limits.onSize called with the number of the waiting whenever it changes
- * @param limits.pollSchedule given where capacity is also released in other processes, which can't wake anybody here, and
- *   where a request may end without a word
+ * @param limits.isShared capacity is also released in other processes, which can't wake anybody here: the waiters poll for
+ *   it. And a request may end without a word
  */
 export function createQueue(
   clock: Clock,
-  limits: { size: () => number; onSize: (waiting: number) => void; pollSchedule?: PollSchedule },
-): Queue {
-  const { pollSchedule } = limits
+  limits: { size: () => number; onSize: (waiting: number) => void; isShared?: boolean | undefined },
+) {
+  const { isShared = false } = limits
   const waiters: Waiter[] = []
+  /** How many wait for each id. */
   const wanted = new Map<string, number>()
   let round: DispatchRound | undefined
   let isRoundDue = false
+  /** When to poll next, ms on the clock. */
+  let pollAt = isShared ? -Infinity : Infinity
+  let pauseMs = FIRST_PAUSE_MS
 
-  function countWants(wants: ReadonlySet<string>, by: 1 | -1): void {
-    for (const id of wants) {
-      const count = (wanted.get(id) ?? 0) + by
-      if (count > 0) wanted.set(id, count)
-      else wanted.delete(id)
-    }
+  /** Somebody begins to wait, or got a place: things move. */
+  function pollSoon(): void {
+    pauseMs = FIRST_PAUSE_MS
+    if (isShared) pollAt = clock.now() + pauseMs
   }
 
   function join(waiter: Waiter): void {
-    if (waiters.length === 0) pollSchedule?.restart(clock.now())
+    if (waiters.length === 0) pollSoon()
     waiters.push(waiter)
-    countWants(waiter.wants, 1)
+    for (const id of waiter.wants) wanted.set(id, (wanted.get(id) ?? 0) + 1)
     limits.onSize(waiters.length)
     startRound()
   }
 
   function leave(waiter: Waiter): void {
+    waiter.isOver = true
     waiters.splice(waiters.indexOf(waiter), 1)
-    countWants(waiter.wants, -1)
+    for (const id of waiter.wants) wanted.set(id, (wanted.get(id) ?? 0) - 1)
+    if (waiters.length === 0) wanted.clear()
     limits.onSize(waiters.length)
   }
 
   /** Begins a round, or has the present one followed by another. */
   function startRound(): void {
     const now = clock.now()
-    const isRoundLost =
-      round !== undefined && pollSchedule !== undefined && now >= round.since + HEARTBEAT_TIMEOUT_MS
+    const isRoundLost = isShared && round !== undefined && now >= round.since + HEARTBEAT_TIMEOUT_MS
     if (round !== undefined && !isRoundLost) {
       isRoundDue = true
       return
@@ -66,7 +111,10 @@ export function createQueue(
     const lost = round?.current
     round = { pending: waiters.slice(), taken: new Set(), current: undefined, since: now }
     isRoundDue = false
-    pollSchedule?.polled(now)
+    if (now >= pollAt) {
+      pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * GROWTH)
+      pollAt = now + pauseMs
+    }
     lost?.end('too-late')
     continueRound(round)
   }
@@ -81,8 +129,9 @@ export function createQueue(
         return
       }
       if (waiter.isOver) continue
-      if (isLost(waiter)) waiter.end('too-late')
-      else if (isBehind(waiter, mine)) holdWants(waiter, mine)
+      const isLost = isShared && clock.now() > waiter.lastHeartbeat + HEARTBEAT_MS + HEARTBEAT_TIMEOUT_MS
+      if (isLost) waiter.end('too-late')
+      else if ([...waiter.wants].every((id) => mine.taken.has(id))) holdWants(waiter, mine)
       else {
         mine.current = waiter
         mine.since = clock.now()
@@ -90,9 +139,6 @@ export function createQueue(
       }
     }
   }
-
-  const isLost = ({ lastHeartbeat }: Waiter): boolean =>
-    pollSchedule !== undefined && clock.now() > lastHeartbeat + HEARTBEAT_MS + HEARTBEAT_TIMEOUT_MS
 
   function holdWants(waiter: Waiter, { taken }: DispatchRound): void {
     if (waiter.deadline <= clock.now()) waiter.end('too-late')
@@ -102,231 +148,114 @@ export function createQueue(
   function waiterTried(waiter: Waiter, mine: DispatchRound): void {
     if (mine !== round || waiter !== mine.current) return
     mine.current = undefined
-    if (!waiter.isOver && isHopeless(waiter)) waiter.end('too-late')
+    // Nothing opens in time, and nobody's release can change that.
+    const isHopeless = waiter.until > waiter.deadline && !waiter.onRelease
+    if (!waiter.isOver && isHopeless) waiter.end('too-late')
     if (!waiter.isOver) holdWants(waiter, mine)
     continueRound(mine)
+  }
+
+  /**
+   * Joins the queue. Where each request has a context of its own, which ends with it, all that concerns a request runs
+   * in its own: its timer, which keeps it alive, and its attempts, whose leases it would else not live to use. Others
+   * only resolve its promises.
+   */
+  function enqueue<T>(request: WaitRequest<T>): Promise<WaitEnd<T>> {
+    const { wants, deadline, clientSignal } = request
+    let disarm = (): void => {}
+    let resolveWait: (how: WaitEnd<T>) => void = () => {}
+    let rejectWait: (error: unknown) => void = () => {}
+    const ended = new Promise<WaitEnd<T>>((resolve, reject) => {
+      resolveWait = resolve
+      rejectWait = reject
+    })
+    const waiter: Waiter = {
+      wants,
+      deadline,
+      until: deadline,
+      onRelease: true,
+      isOver: false,
+      lastHeartbeat: clock.now(),
+      call: () => {},
+      end,
+    }
+    const nextCall = (): Promise<DispatchRound> => new Promise((resolve) => (waiter.call = resolve))
+
+    function end(how: WaitEnd<T>): void {
+      if (!waiter.isOver) {
+        leave(waiter)
+        if (typeof how === 'object') pollSoon()
+        resolveWait(how)
+      } else if (typeof how === 'object') request.release(how.got)
+    }
+
+    function arm(): void {
+      disarm()
+      if (waiter.isOver) return
+      const now = clock.now()
+      const due = Math.min(deadline, waiter.until > now ? waiter.until : Infinity)
+      const next = isShared ? Math.min(due, Math.max(pollAt, now + 1), now + HEARTBEAT_MS) : due
+      disarm = clock.after(next > now ? next - now : LAST_MOMENT_MS, () => {
+        if (waiter.isOver) return
+        waiter.lastHeartbeat = clock.now()
+        if (waiter.lastHeartbeat >= Math.min(due, pollAt)) startRound()
+        arm()
+      })
+    }
+
+    async function tryWhenCalled(): Promise<void> {
+      for (let called = nextCall(); ;) {
+        const mine = await called
+        called = nextCall()
+        waiter.lastHeartbeat = clock.now()
+        try {
+          const outcome = await request.tryNow(mine.taken)
+          if ('got' in outcome) end(outcome)
+          else {
+            waiter.until = outcome.until
+            waiter.onRelease = outcome.onRelease
+            arm()
+          }
+        } catch (error) {
+          if (!waiter.isOver) {
+            leave(waiter)
+            rejectWait(error)
+          }
+        }
+        waiterTried(waiter, mine)
+      }
+    }
+
+    const onClientAbort = (): void => {
+      end('gone')
+      // Those behind may have waited for what this one wanted.
+      startRound()
+    }
+    clientSignal.addEventListener('abort', onClientAbort)
+    void tryWhenCalled()
+    arm()
+    join(waiter)
+    const tidy = (): void => {
+      disarm()
+      clientSignal.removeEventListener('abort', onClientAbort)
+    }
+    void ended.then(tidy, tidy)
+    return ended
   }
 
   return {
     get size() {
       return waiters.length
     },
-    isAwaited: (id) => wanted.has(id),
-    wake: () => void (waiters.length > 0 && startRound()),
-    wait(request) {
+    /** Whether somebody waits for this already, who goes first. */
+    isAwaited: (id: string): boolean => (wanted.get(id) ?? 0) > 0,
+    /** Something was released: lets the waiting try, in order. */
+    wake: (): void => void (waiters.length > 0 && startRound()),
+    /** Waits for a place. Rejects only when `tryNow` does. */
+    wait<T>(request: WaitRequest<T>): Promise<WaitEnd<T>> {
       if (request.clientSignal.aborted) return Promise.resolve('gone')
       if (waiters.length >= limits.size()) return Promise.resolve('full')
-      return enqueue({ clock, pollSchedule, leave, startRound, waiterTried }, request, join)
-    },
-  }
-}
-
-const isBehind = ({ wants }: Waiter, { taken }: DispatchRound): boolean =>
-  [...wants].every((id) => taken.has(id))
-
-/** Nothing opens in time, and nobody's release can change that. */
-const isHopeless = ({ until, deadline, onRelease }: Waiter): boolean => until > deadline && !onRelease
-
-/** What a waiting request found when it tried again: its place, or when to try next. */
-export type TryOutcome<T> = { readonly got: T } | { readonly until: number; readonly onRelease: boolean }
-
-/** How a wait ended without a place. */
-type WaitOutcome = 'full' | 'too-late' | 'gone'
-
-/** A request that waits. */
-interface WaitRequest<T> {
-  /** Ids of all that it could take. Who comes later leaves these to it. */
-  readonly wants: ReadonlySet<string>
-  /**
-   * Tries to take a place, called in order of arrival, whenever there may be one.
-   *
-   * @param taken ids that those in front wait for
-   */
-  readonly tryNow: (taken: ReadonlySet<string>) => MaybePromise<TryOutcome<T>>
-  /** Takes back what `tryNow` got too late: the wait has ended in the meantime. */
-  readonly release: (got: T) => void
-  /** The latest moment to get a place, ms on the clock. */
-  readonly deadline: number
-  readonly clientSignal: AbortSignalLike
-}
-
-/** Everybody is asked once, in order of arrival. */
-interface DispatchRound {
-  /** Those who are still to be asked. */
-  readonly pending: Waiter[]
-  /** Ids that those in front wait for. */
-  readonly taken: Set<string>
-  /** Who is being asked, and since when. */
-  current: Waiter | undefined
-  since: number
-}
-
-/** A request in the queue. */
-interface Waiter {
-  readonly wants: ReadonlySet<string>
-  readonly deadline: number
-  /** What its last attempt said; see `TryOutcome`. */
-  until: number
-  onRelease: boolean
-  isOver: boolean
-  /** When something of its request last ran. */
-  lastHeartbeat: number
-  /** Has it try; the round goes on when it has. */
-  call(round: DispatchRound): void
-  end(how: WaitOutcome): void
-}
-
-/** What a waiter does to its queue. */
-interface WaiterQueue {
-  readonly clock: Clock
-  readonly pollSchedule: PollSchedule | undefined
-  leave(waiter: Waiter): void
-  startRound(): void
-  /** The waiter has tried. */
-  waiterTried(waiter: Waiter, round: DispatchRound): void
-}
-
-/** Where the queue is shared, every request gives a sign at least that often. */
-const HEARTBEAT_MS = 1_000
-/** A deadline that has passed is looked after again so soon, while a round is under way. */
-const LAST_MOMENT_MS = 20
-
-/**
- * Joins the queue. Where each request has a context of its own, which ends with it, all that concerns a request runs in
- * its own: its timer, which keeps it alive, and its attempts, whose leases it would else not live to use. Others only
- * resolve its promises.
- */
-function enqueue<T>(
-  queue: WaiterQueue,
-  request: WaitRequest<T>,
-  join: (waiter: Waiter) => void,
-): Promise<{ readonly got: T } | WaitOutcome> {
-  const { clock, pollSchedule } = queue
-  let disarm = (): void => {}
-  let begin = (_round: DispatchRound): void => {}
-  const nextCall = (): Promise<DispatchRound> => new Promise((resolve) => (begin = resolve))
-  let called = nextCall()
-  let resolveWait: (outcome: { readonly got: T } | WaitOutcome) => void = () => {}
-  let rejectWait: (error: unknown) => void = () => {}
-
-  const waiter: Waiter = {
-    wants: request.wants,
-    deadline: request.deadline,
-    until: request.deadline,
-    onRelease: true,
-    isOver: false,
-    lastHeartbeat: clock.now(),
-    call: (round) => begin(round),
-    end: (how) => endWait(how),
-  }
-
-  /** True for the first to end the wait. */
-  function leaveQueue(): boolean {
-    if (waiter.isOver) return false
-    waiter.isOver = true
-    queue.leave(waiter)
-    return true
-  }
-
-  function endWait(how: { readonly got: T } | WaitOutcome): void {
-    if (leaveQueue()) {
-      if (typeof how === 'object') pollSchedule?.restart(clock.now())
-      resolveWait(how)
-    } else if (typeof how === 'object') request.release(how.got)
-  }
-
-  function arm(): void {
-    disarm()
-    if (waiter.isOver) return
-    const now = clock.now()
-    const due = Math.min(waiter.deadline, waiter.until > now ? waiter.until : Infinity)
-    const next =
-      pollSchedule === undefined ? due : Math.min(due, Math.max(pollSchedule.at, now + 1), now + HEARTBEAT_MS)
-    disarm = clock.after(next > now ? next - now : LAST_MOMENT_MS, () => {
-      if (waiter.isOver) return
-      waiter.lastHeartbeat = clock.now()
-      if (waiter.lastHeartbeat >= due || waiter.lastHeartbeat >= (pollSchedule?.at ?? Infinity))
-        queue.startRound()
-      arm()
-    })
-  }
-
-  function accept(outcome: TryOutcome<T>): void {
-    if ('got' in outcome) return endWait(outcome)
-    waiter.until = outcome.until
-    waiter.onRelease = outcome.onRelease
-    arm()
-  }
-
-  async function run(): Promise<void> {
-    for (;;) {
-      const round = await called
-      called = nextCall()
-      waiter.lastHeartbeat = clock.now()
-      try {
-        accept(await request.tryNow(round.taken))
-      } catch (error) {
-        if (leaveQueue()) rejectWait(error)
-      }
-      queue.waiterTried(waiter, round)
-    }
-  }
-
-  const onClientAbort = (): void => {
-    waiter.end('gone')
-    // Those behind may have waited for what this one wanted.
-    queue.startRound()
-  }
-  request.clientSignal.addEventListener('abort', onClientAbort)
-  const ended = new Promise<{ readonly got: T } | WaitOutcome>((resolve, reject) => {
-    resolveWait = resolve
-    rejectWait = reject
-  })
-  void run()
-  arm()
-  join(waiter)
-  const tidy = (): void => {
-    disarm()
-    request.clientSignal.removeEventListener('abort', onClientAbort)
-  }
-  void ended.then(tidy, tidy)
-  return ended
-}
-
-/**
- * When the waiters poll for what nobody here tells them of: capacity that was released in another process.
- *
- * Soon at first, then ever more rarely: what is found late is found after half as long again as the queue has
- * stood still, and at most a second after it became free.
- */
-export interface PollSchedule {
-  /** When to poll next, ms on the clock. */
-  readonly at: number
-  /** Somebody begins to wait, or got a place: things move. */
-  restart(now: number): void
-  /** Everybody tries now, for whatever reason. */
-  polled(now: number): void
-}
-
-const FIRST_MS = 100
-const MOST_MS = 1_000
-const GROWTH = 1.5
-
-export function createPollSchedule(): PollSchedule {
-  let pauseMs = FIRST_MS
-  let at = -Infinity
-  return {
-    get at() {
-      return at
-    },
-    restart(now) {
-      pauseMs = FIRST_MS
-      at = now + pauseMs
-    },
-    polled(now) {
-      if (now < at) return
-      pauseMs = Math.min(MOST_MS, pauseMs * GROWTH)
-      at = now + pauseMs
+      return enqueue(request)
     },
   }
 }

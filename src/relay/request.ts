@@ -1,8 +1,11 @@
+import type { Settings } from '../config/config.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
-import type { ByteReader } from '../lib/bytes.ts'
 import type { HeaderBag } from '../lib/headers.ts'
+import type { Failure } from '../pool/outcome.ts'
 import type { Pool } from '../pool/pool.ts'
-import type { Endpoint, Upstream } from '../pool/upstream.ts'
+import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
+import type { UpstreamResponse } from '../transport/transport.ts'
+import type { AttemptRecord, RelayDeps, RequestEvent } from './deps.ts'
 
 /** A request as the relay takes it: read, checked, its pool found. */
 export interface RelayRequest {
@@ -13,6 +16,7 @@ export interface RelayRequest {
   /** The client's own query, without `?`; empty = none. */
   readonly query: string
   readonly pool: Pool
+  readonly settings: Settings
   /** The model that the client named; empty = none. */
   readonly requestedModel: string
   /** Allow-listed already; without the upstream's own key. */
@@ -37,10 +41,94 @@ export interface RelayRequest {
 }
 
 /** What the relay gives back; its body ends the request. */
-export interface RelayAnswer {
-  readonly status: number
-  readonly headers: HeaderBag
-  readonly body: Uint8Array | ByteReader
+export interface RelayAnswer extends UpstreamResponse {
   readonly upstream: Upstream
   readonly attempts: number
+}
+
+/** What log and metrics are told of a request when it ends. */
+export interface RequestRecord {
+  readonly request: Pick<RelayRequest, 'id' | 'requestedModel' | 'stream' | 'since'> & {
+    readonly endpoint: string
+  }
+  readonly deps: RelayDeps
+  readonly attempts: AttemptRecord[]
+  /** Waiting in the queue in all. */
+  queuedMs: number
+  /** From arrival to the commit point. */
+  firstByteMs: number | undefined
+}
+
+/** Most requests never have any. */
+const NONE: ReadonlySet<string> = new Set()
+
+/** One request on its way over the upstreams: what it may use, and what it has been through. */
+export class RelayState implements RequestRecord {
+  readonly request: RelayRequest
+  readonly deps: RelayDeps
+  /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
+  upstreams: readonly Upstream[]
+  /** Keys of earlier answers whose upstream only the next `acquire` finds out; see `Ask.pinKeys`. */
+  unresolvedPins: readonly string[] = []
+  /** The rest of the present order. */
+  order: readonly Claim[] = []
+  /** Ids that were tried since the last wait. */
+  readonly tried = new Set<string>()
+  /** Ids that refused this one request and took no harm: to wait for them is of no use. */
+  refusedBy = NONE
+  readonly attempts: AttemptRecord[] = []
+  readonly failures: Failure[] = []
+  ambiguousFailures = 0
+  /** When the first attempt began. */
+  firstSentAt: number | undefined
+  /** The last moment for a first byte, over all attempts; ms on the clock. */
+  deadline = Infinity
+  queuedMs = 0
+  firstByteMs: number | undefined
+  /** Models that refused what another may accept. */
+  refusingModels = NONE
+  /** The answer of the first such model; what the client gets when the other one fails too. */
+  fallbackResponse: RelayAnswer | undefined
+
+  constructor(request: RelayRequest, deps: RelayDeps) {
+    this.request = request
+    this.deps = deps
+    this.upstreams = request.pool.upstreams
+  }
+}
+
+export function recordAttempt(
+  record: RequestRecord,
+  upstream: Upstream,
+  end: Omit<AttemptRecord, 'upstream' | 'model'>,
+): void {
+  const { id, endpoint } = record.request
+  const attempt = { ...end, upstream: upstream.name, model: upstream.model }
+  record.attempts.push(attempt)
+  record.deps.report({ ...attempt, kind: 'attempt', requestId: id, upstreamId: upstream.id, endpoint })
+}
+
+type RequestEnd = Pick<RequestEvent, 'status' | 'code' | 'inputTokens' | 'outputTokens'>
+
+/** Tells of the end of a request. Called once. */
+export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: Upstream }): void {
+  const { request, deps, attempts, queuedMs, firstByteMs } = record
+  const { upstream } = end
+  deps.report({
+    kind: 'request',
+    id: request.id,
+    endpoint: request.endpoint,
+    requestedModel: request.requestedModel,
+    attempts,
+    durationMs: deps.clock.now() - request.since,
+    stream: request.stream,
+    queuedMs,
+    status: end.status,
+    code: end.code,
+    upstream: upstream?.name,
+    model: upstream?.model,
+    firstByteMs,
+    inputTokens: end.inputTokens,
+    outputTokens: end.outputTokens,
+  })
 }

@@ -1,10 +1,4 @@
-/** Keeps retries of ambiguous failures from multiplying the load of upstreams that are in trouble. */
-export interface RetryBudget {
-  /** Tells of a request that begins. */
-  recordRequest(now: number): void
-  /** Takes one retry; false when the budget is spent. */
-  spend(now: number): boolean
-}
+export type RetryBudget = ReturnType<typeof createRetryBudget>
 
 const SLOT_MS = 1_000
 /** Requests of the last 9 to 10 s are counted, and retries of the last 10 to 11: no 10 s ever hold more. */
@@ -14,13 +8,18 @@ const SPENT_SLOTS = 11
 const BASE = 100
 const SHARE = 0.2
 
-/** In any 10 s: 100 retries and a fifth of the requests begun in them. Counted in slots of a second. */
-export function createRetryBudget(): RetryBudget {
+/**
+ * Keeps retries of ambiguous failures from multiplying the load of upstreams that are in trouble: in any 10 s 100 retries
+ * and a fifth of the requests begun in them. Counted in slots of a second.
+ */
+export function createRetryBudget() {
   const begun = createSlots(BEGUN_SLOTS)
   const spent = createSlots(SPENT_SLOTS)
   return {
-    recordRequest: (now) => begun.add(now),
-    spend(now) {
+    /** Tells of a request that begins. */
+    recordRequest: (now: number): void => begun.add(now),
+    /** Takes one retry; false when the budget is spent. */
+    spend(now: number): boolean {
       if (spent.sum(now) + 1 > BASE + SHARE * begun.sum(now)) return false
       spent.add(now)
       return true
@@ -28,13 +27,8 @@ export function createRetryBudget(): RetryBudget {
   }
 }
 
-interface Slots {
-  add(now: number): void
-  sum(now: number): number
-}
-
 /** Counts what happened in the present second and those before it, `size` in all. */
-function createSlots(size: number): Slots {
+function createSlots(size: number) {
   const counts = Array.from({ length: size }, () => 0)
   let last = -Infinity
 
@@ -47,11 +41,11 @@ function createSlots(size: number): Slots {
   }
 
   return {
-    add(now) {
+    add(now: number): void {
       const slot = slotAt(now)
       counts[slot] = (counts[slot] ?? 0) + 1
     },
-    sum(now) {
+    sum(now: number): number {
       slotAt(now)
       return counts.reduce((total, count) => total + count, 0)
     },

@@ -1,4 +1,3 @@
-import type { Settings } from '../config/config.ts'
 import { instantOf } from '../lib/clock.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import { orderOf, chargeRoundRobin, strategies, type Candidate } from '../pool/strategy.ts'
@@ -6,27 +5,10 @@ import type { Claim, Upstream } from '../pool/upstream.ts'
 import type { UnavailableReason } from '../state/availability.ts'
 import { lastResortOf } from '../state/circuit-breaker.ts'
 import type { Ask, Lease, MaybePromise } from '../state/store.ts'
-import { pinnedUpstreams, retryAt, evaluate, type Unavailable, type Evaluation } from './candidates.ts'
-import { suitableUpstreams, untriedUpstreams, type RelayState } from './context.ts'
+import { evaluate, resolvePins, retryAt, type Evaluation, type Unavailable } from './candidates.ts'
 import type { RelayDeps } from './deps.ts'
-import type { Queue, TryOutcome } from './queue.ts'
-import type { RetryBudget } from './retry-budget.ts'
-
-/** What all requests of a process share and no configuration changes. */
-export interface Traffic {
-  /** Credits of smooth round robin, by upstream id. */
-  readonly credits: Map<string, number>
-  readonly budget: RetryBudget
-  readonly queue: Queue
-}
-
-/** One request, and everything that choosing its next upstream needs. */
-export interface SelectTask {
-  readonly state: RelayState
-  readonly settings: Settings
-  readonly traffic: Traffic
-  readonly deps: RelayDeps
-}
+import type { TryOutcome } from './queue.ts'
+import type { RelayState } from './request.ts'
 
 /**
  * The right to send the request to one upstream, or why there is none. `not-admitted`: the queue was full, or the wait
@@ -46,69 +28,76 @@ export type Selection =
  * A request that builds on an earlier answer (`previous_response_id`) is pinned to the upstream that made it. A remote
  * store tells which one that is only with an acquire; until then the pin is unresolved.
  */
-export async function select(task: SelectTask): Promise<Selection> {
-  const { state, deps } = task
-  const { unresolvedPins } = state
+export async function select(state: RelayState): Promise<Selection> {
+  const { unresolvedPins, deps } = state
   const untried = untriedUpstreams(state)
-  const eligible = withoutAwaited(task, untried)
-  if (eligible.length === 0 && untried.length > 0) return waitInQueue(task)
+  const eligible = withoutAwaited(state, untried)
+  if (eligible.length === 0 && untried.length > 0) return waitInQueue(state)
 
   const lease =
-    (await acquireFromRemainingOrder(task)) ??
-    (await acquireNext(task, eligible)) ??
-    (await acquireLastResort(task, await unavailableOf(task, eligible)))
+    (await acquireInOrder(state, state.order)) ??
+    (await acquireNext(state, eligible)) ??
+    (await acquireLastResort(state, eligible))
   if (lease !== undefined) return { lease }
   // Others may take it than it seemed, now that it is known who holds the answer that it builds on.
-  if (state.unresolvedPins !== unresolvedPins) return select(task)
+  if (state.unresolvedPins !== unresolvedPins) return select(state)
 
-  const known = await evaluateFor(task, suitableUpstreams(state))
-  const deadline = queueDeadlineOf(task)
-  const isWorthIt = mayOpen(state, known, deadline) && deps.clock.now() < deadline
-  return isWorthIt ? waitInQueue(task) : { unavailable: known.unavailable, why: 'exhausted' }
+  const evaluation = await evaluateFor(state, suitableUpstreams(state))
+  const deadline = queueDeadlineOf(state)
+  const isWorthIt = mayOpen(state, evaluation, deadline) && deps.clock.now() < deadline
+  return isWorthIt ? waitInQueue(state) : { unavailable: evaluation.unavailable, why: 'exhausted' }
+}
+
+/** Who may be tried at all, now or after a wait. */
+export function suitableUpstreams({ upstreams, refusedBy, refusingModels }: RelayState): readonly Upstream[] {
+  if (refusedBy.size === 0 && refusingModels.size === 0) return upstreams
+  return upstreams.filter(({ id, model }) => !refusedBy.has(id) && !refusingModels.has(model))
+}
+
+/** Who may be tried now: not the same twice. */
+function untriedUpstreams(state: RelayState): readonly Upstream[] {
+  const { tried } = state
+  const suitable = suitableUpstreams(state)
+  return tried.size === 0 ? suitable : suitable.filter(({ id }) => !tried.has(id))
 }
 
 /** A newcomer leaves to the waiting what they wait for. */
-function withoutAwaited({ state, traffic }: SelectTask, open: readonly Upstream[]): readonly Upstream[] {
-  const { queue } = traffic
-  if (queue.size === 0 || state.attempts.length > 0) return open
-  return open.filter(({ id }) => !queue.isAwaited(id))
+function withoutAwaited({ attempts, deps }: RelayState, upstreams: readonly Upstream[]): readonly Upstream[] {
+  const { queue } = deps.traffic
+  if (queue.size === 0 || attempts.length > 0) return upstreams
+  return upstreams.filter(({ id }) => !queue.isAwaited(id))
 }
 
 /** Who of `upstreams` may take the request now, and what keeps the others. */
-export function evaluateFor(task: SelectTask, upstreams: readonly Upstream[]): MaybePromise<Evaluation> {
-  const { state, traffic, deps } = task
-  return evaluate(upstreams, askOf(task, NORMAL), {
-    endpoint: state.request.endpoint,
-    now: deps.clock.now(),
-    credits: traffic.credits,
-    store: deps.store,
-  })
-}
-
-async function unavailableOf(
-  task: SelectTask,
-  upstreams: readonly Upstream[],
-): Promise<readonly Unavailable[]> {
-  const { unavailable } = await evaluateFor(task, upstreams)
-  return unavailable
+export function evaluateFor(state: RelayState, upstreams: readonly Upstream[]): MaybePromise<Evaluation> {
+  const { store, clock, traffic } = state.deps
+  const { endpoint } = state.request
+  const { credits } = traffic
+  return evaluate(upstreams, askOf(state, {}), { endpoint, now: clock.now(), credits, store })
 }
 
 /** As many are put in order at once: mostly the first serves, and the rest would be judged by old news. */
 export const MOST_IN_ORDER = 8
 
-/** The first of the present order that still has room. */
-function acquireFromRemainingOrder(task: SelectTask): MaybePromise<Lease | undefined> {
-  const { order } = task.state
-  return order.length === 0 ? undefined : acquireInOrder(task, order, NORMAL)
+/** Has the store give a lease for the first of `order` that has room, and remembers the rest for the next attempt. */
+function acquireInOrder(state: RelayState, order: readonly Claim[], stickTo?: string): MaybeLease {
+  if (order.length === 0) return undefined
+  const acquiring = acquire(state, order, { stickTo })
+  const withRemainingOrder = (lease: Lease | undefined): Lease | undefined => {
+    // It may have turned out meanwhile that one alone may answer.
+    const hasOthers = lease !== undefined && state.upstreams.length > 1
+    state.order = hasOthers ? order.filter(({ id }) => id !== lease.claim.id).slice(0, MOST_IN_ORDER) : []
+    return lease
+  }
+  return acquiring instanceof Promise ? acquiring.then(withRemainingOrder) : withRemainingOrder(acquiring)
 }
 
 /** The first candidate of `upstreams` with room, in an order made now. */
-async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Promise<Lease | undefined> {
-  const { state, settings, traffic, deps } = task
-  const { unresolvedPins } = state
-  const { affinityKey, endpoint } = state.request
+async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): Promise<Lease | undefined> {
+  const { deps, unresolvedPins } = state
+  const { settings, affinityKey, endpoint } = state.request
   for (let left = upstreams; left.length > 0;) {
-    const evaluating = evaluateFor(task, left)
+    const evaluating = evaluateFor(state, left)
     const { candidates } = evaluating instanceof Promise ? await evaluating : evaluating
     if (candidates.length === 0) {
       // Perhaps those who hold the room are gone.
@@ -125,69 +114,42 @@ async function acquireNext(task: SelectTask, upstreams: readonly Upstream[]): Pr
       stickTo: remembered ?? undefined,
     })
     const claims = order.map(({ upstream }) => upstream.claims[endpoint])
-    const how = remembered === null ? { lastResort: false, stickTo: affinityKey } : NORMAL
-    const acquiring = acquireInOrder(task, claims, how)
+    const acquiring = acquireInOrder(state, claims, remembered === null ? affinityKey : undefined)
     const lease = acquiring instanceof Promise ? await acquiring : acquiring
     if (lease !== undefined) {
-      if (settings.strategy === 'round_robin') chargeTopTier(traffic.credits, candidates, lease)
+      if (settings.strategy === 'round_robin') chargeTopTier(deps.traffic.credits, candidates, lease)
       return lease
     }
     if (state.unresolvedPins !== unresolvedPins) return undefined
     // A store that is elsewhere may know better than the evaluation did: then it is the others' turn.
-    left = without(left, order)
+    const ordered = new Set(order.map(({ upstream }) => upstream))
+    left = left.filter((upstream) => !ordered.has(upstream))
   }
   return undefined
 }
 
-function without(upstreams: readonly Upstream[], order: readonly Candidate[]): readonly Upstream[] {
-  const ordered = new Set(order.map(({ upstream }) => upstream))
-  return upstreams.filter((upstream) => !ordered.has(upstream))
-}
-
 /** A pick of the top tier is paid for by smooth round robin's rule; one further down was nobody's turn. */
-function chargeTopTier(
-  credits: Map<string, number>,
-  candidates: readonly Candidate[],
-  { claim }: Lease,
-): void {
+function chargeTopTier(credits: Map<string, number>, candidates: readonly Candidate[], lease: Lease): void {
   const top = Math.min(...candidates.map(({ upstream }) => upstream.priority))
   const tier = candidates.filter(({ upstream }) => upstream.priority === top)
-  const picked = tier.find(({ upstream }) => upstream.id === claim.id)
+  const picked = tier.find(({ upstream }) => upstream.id === lease.claim.id)
   if (picked !== undefined) chargeRoundRobin(credits, tier, picked.upstream)
-}
-
-/** Has the store give a lease for the first of `order` that has room, and remembers the rest for the next attempt. */
-function acquireInOrder(
-  task: SelectTask,
-  order: readonly Claim[],
-  how: Pick<Ask, 'lastResort' | 'stickTo'>,
-): MaybePromise<Lease | undefined> {
-  const acquiring = acquire(task, order, how)
-  const withRemainingOrder = (lease: Lease | undefined): Lease | undefined => {
-    const { state } = task
-    // It may have turned out meanwhile that one alone may answer.
-    const hasOthers = lease !== undefined && state.upstreams.length > 1
-    const rest = hasOthers ? order.filter(({ id }) => id !== lease.claim.id) : []
-    state.order = rest.length > MOST_IN_ORDER ? rest.slice(0, MOST_IN_ORDER) : rest
-    return lease
-  }
-  return acquiring instanceof Promise ? acquiring.then(withRemainingOrder) : withRemainingOrder(acquiring)
 }
 
 /** The failing ones by the end of their cooldowns, then those that wait for an operator or for credit. */
 async function acquireLastResort(
-  task: SelectTask,
-  unavailable: readonly Unavailable[],
+  state: RelayState,
+  upstreams: readonly Upstream[],
 ): Promise<Lease | undefined> {
-  const { state } = task
   const { unresolvedPins, request } = state
+  const { unavailable } = await evaluateFor(state, upstreams)
   for (const often of ['always', 'sometimes'] as const) {
     const claims = unavailable
       .filter(({ reason }) => lastResortOf(reason) === often)
       .sort((a, b) => reopensAt(a.reason) - reopensAt(b.reason))
       .map(({ upstream }) => upstream.claims[request.endpoint])
     if (claims.length === 0) continue
-    const lease = await acquire(task, claims, LAST_RESORT)
+    const lease = await acquire(state, claims, { lastResort: true })
     if (lease !== undefined || state.unresolvedPins !== unresolvedPins) return lease
   }
   return undefined
@@ -203,109 +165,83 @@ function mayOpen({ tried }: RelayState, { candidates, unavailable }: Evaluation,
   return reopening !== undefined && (reopening.onRelease || reopening.at <= deadline)
 }
 
-function queueDeadlineOf({ state, settings, deps }: SelectTask): number {
-  const left = Math.max(0, settings.queueTimeoutMs - state.queuedMs)
-  return Math.min(state.deadline, deps.clock.now() + left)
+function queueDeadlineOf({ request, deps, queuedMs, deadline }: RelayState): number {
+  return Math.min(deadline, deps.clock.now() + Math.max(0, request.settings.queueTimeoutMs - queuedMs))
 }
 
 /** Waits in the queue, first come, first served, until one of all that fit can be acquired. */
-async function waitInQueue(task: SelectTask): Promise<Selection> {
-  const { state, traffic, deps } = task
+async function waitInQueue(state: RelayState): Promise<Selection> {
+  const { deps } = state
   const since = deps.clock.now()
-  const waited = await traffic.queue.wait<Lease>({
+  const waited = await deps.traffic.queue.wait<Lease>({
     wants: new Set(suitableUpstreams(state).map(({ id }) => id)),
-    tryNow: (taken) => selectAfterWait(task, taken, since),
-    release: (lease) => endLease({ lease, deps, traffic }, { kind: 'aborted', sent: false }),
-    deadline: queueDeadlineOf(task),
+    tryNow: (taken) => selectAfterWait(state, taken, since),
+    release: (lease) => endLease(lease, { kind: 'aborted', sent: false }, deps),
+    deadline: queueDeadlineOf(state),
     clientSignal: state.request.clientSignal,
   })
   state.queuedMs += deps.clock.now() - since
   if (typeof waited === 'object') return { lease: waited.got }
-  const unavailable = await unavailableOf(task, suitableUpstreams(state))
+  const { unavailable } = await evaluateFor(state, suitableUpstreams(state))
   return { unavailable, why: waited === 'gone' ? 'gone' : 'not-admitted' }
 }
 
 /** After a wait the order is made anew, of everybody but those that others wait for. */
 async function selectAfterWait(
-  task: SelectTask,
+  state: RelayState,
   taken: ReadonlySet<string>,
   since: number,
 ): Promise<TryOutcome<Lease>> {
-  const { state, deps } = task
   const isFree = ({ id }: Upstream): boolean => !taken.has(id)
   // If no time has passed, an upstream that has just failed must not be tried again.
-  const hasWaited = deps.clock.now() > since
+  const hasWaited = state.deps.clock.now() > since
   const untried = untriedUpstreams(state).filter(isFree)
   const eligible = hasWaited ? suitableUpstreams(state).filter(isFree) : untried
-  const lease =
-    (await acquireNext(task, eligible)) ?? (await acquireLastResort(task, await unavailableOf(task, untried)))
+  const lease = (await acquireNext(state, eligible)) ?? (await acquireLastResort(state, untried))
   if (lease !== undefined) {
     if (hasWaited) state.tried.clear()
     return { got: lease }
   }
-  const { candidates, unavailable } = await evaluateFor(task, suitableUpstreams(state))
+  const { candidates, unavailable } = await evaluateFor(state, suitableUpstreams(state))
   const reopening = retryAt(unavailable)
   // Somebody may have become free while this was found out: then the queue is walked once more.
   const isNews = taken.size > 0 || candidates.length > 0
   return { until: reopening?.at ?? Infinity, onRelease: isNews || reopening?.onRelease === true }
 }
 
-const NORMAL = { lastResort: false }
-const LAST_RESORT = { lastResort: true }
+type MaybeLease = MaybePromise<Lease | undefined>
+/** What an acquire may ask for besides the request's own needs. */
+type AskOptions = Partial<Pick<Ask, 'lastResort' | 'stickTo'>>
 
-function acquire(
-  task: SelectTask,
-  order: readonly Claim[],
-  how: Pick<Ask, 'lastResort' | 'stickTo'>,
-): MaybePromise<Lease | undefined> {
-  const { state, deps } = task
-  const lease = deps.store.acquire(order, askOf(task, how), instantOf(deps.clock))
-  return state.unresolvedPins.length === 0 ? lease : resolvePins(task, lease)
-}
-
-function askOf(
-  { state, settings }: SelectTask,
-  { lastResort, stickTo }: Pick<Ask, 'lastResort' | 'stickTo'>,
-): Ask {
-  const { inputTokens, outputTokens, choices } = state.request
-  return {
-    inputTokens,
-    outputTokens,
-    choices,
-    probeMs: settings.connectTimeoutMs + settings.timeoutMs,
-    lastResort,
-    stickTo,
-    pinKeys: state.unresolvedPins.length === 0 ? undefined : state.unresolvedPins,
-  }
+function acquire(state: RelayState, order: readonly Claim[], options: AskOptions): MaybeLease {
+  const { store, clock } = state.deps
+  const lease = store.acquire(order, askOf(state, options), instantOf(clock))
+  return state.unresolvedPins.length === 0 ? lease : pinsResolved(state, lease)
 }
 
 /** What was not known of earlier answers before an acquire is known after it. */
-async function resolvePins(
-  { state, deps }: SelectTask,
-  lease: MaybePromise<Lease | undefined>,
-): Promise<Lease | undefined> {
-  const got = await lease
-  const { upstreams } = await pinnedUpstreams(state.request, deps)
-  state.upstreams = upstreams
+async function pinsResolved(state: RelayState, acquiring: MaybeLease): Promise<Lease | undefined> {
+  const lease = await acquiring
+  await resolvePins(state)
   state.unresolvedPins = []
-  return got
+  return lease
 }
 
-/** A lease, and who has to hear of its end. */
-interface HeldLease {
-  readonly lease: Lease
-  readonly deps: RelayDeps
-  readonly traffic: Traffic
+function askOf({ request, unresolvedPins }: RelayState, { lastResort = false, stickTo }: AskOptions): Ask {
+  const { settings, inputTokens, outputTokens, choices } = request
+  const probeMs = settings.connectTimeoutMs + settings.timeoutMs
+  const pinKeys = unresolvedPins.length === 0 ? undefined : unresolvedPins
+  return { inputTokens, outputTokens, choices, probeMs, lastResort, stickTo, pinKeys }
 }
 
 /** Ends a lease; then the waiting try for its place. */
-export function endLease({ lease, deps, traffic }: HeldLease, outcome: Outcome): void {
-  wakeAfter(deps.store.settle(lease, outcome, instantOf(deps.clock)), traffic)
+export function endLease(lease: Lease, outcome: Outcome, deps: RelayDeps): void {
+  wakeAfter(deps.store.settle(lease, outcome, instantOf(deps.clock)), deps)
 }
 
 /** Lets the waiting try, as soon as the store knows what has changed. */
-export function wakeAfter(step: MaybePromise<void>, { queue }: Traffic): void {
-  const wake = (): void => queue.wake()
+export function wakeAfter(step: MaybePromise<void>, { traffic }: RelayDeps): void {
+  const { wake } = traffic.queue
   if (step instanceof Promise) void step.then(wake, wake)
   else wake()
 }

@@ -1,36 +1,17 @@
-import { errorBody, type ErrorCode } from '../errors.ts'
+import { errorBody } from '../errors.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
-import {
-  createTail,
-  END,
-  flowTo,
-  type ByteChunk,
-  type ByteReader,
-  type ByteSink,
-  type Flow,
-} from '../lib/bytes.ts'
+import { createTail, END, flowTo, type ByteChunk, type ByteReader } from '../lib/bytes.ts'
 import { createBoundaryTracker, createOpeningTracker } from '../lib/sse.ts'
-import { usageOf, type Usage } from '../openai/usage.ts'
+import { usageOf } from '../openai/usage.ts'
+import type { Outcome } from '../pool/outcome.ts'
 import type { Endpoint } from '../pool/upstream.ts'
 import { TransportError } from '../transport/transport.ts'
 
 /** How a streamed body ended. */
-export type TapEnd =
-  | { readonly kind: 'ok' }
-  | { readonly kind: 'aborted' }
-  | { readonly kind: 'broken'; readonly code: 'upstream_disconnected' | 'upstream_timeout' }
+export type BodyEnd = Exclude<Outcome, { kind: 'failed' }>
 
-/** What a tap looks at while the bytes pass. */
-interface TapObserver {
-  /** Sees every chunk, and changes none. */
-  push(chunk: Uint8Array): void
-  /** Whether what passed so far ends between two events. */
-  atBoundary(): boolean
-  /** Asked at a clean end: whether the stream stopped before it was done. */
-  isCutShort(): boolean
-  /** The event that tells a client of a break, as bytes. */
-  errorEvent(code: 'upstream_disconnected' | 'upstream_timeout'): Uint8Array
-}
+/** How an upstream broke off in the middle of one. */
+type Break = Extract<Outcome, { kind: 'broken' }>['code']
 
 /** A body to be passed on. */
 interface TapSource {
@@ -38,12 +19,14 @@ interface TapSource {
   /** What was read before the commit point. */
   readonly head: readonly Uint8Array[]
   /** Absent where nobody asks what passes: every break then resets the connection. */
-  readonly observer?: TapObserver
+  readonly observer?: BodyObserver
   /** Aborted when the client leaves: that ends the body, also when nobody reads it any more. */
   readonly clientSignal: AbortSignalLike
   /** Called once, when the body has ended in any way. */
-  readonly onEnd: (end: TapEnd) => void
+  readonly onEnd: (end: BodyEnd) => void
 }
+
+const ABORTED: BodyEnd = { kind: 'aborted', sent: true }
 
 /**
  * The same bytes, chunk by chunk, and one call at the end.
@@ -57,13 +40,13 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
   let hasEnded = false
   let isOver = false
 
-  function end(how: TapEnd): void {
+  function end(how: BodyEnd): void {
     if (hasEnded) return
     hasEnded = true
     clientSignal.removeEventListener('abort', onClientAbort)
     onEnd(how)
   }
-  const onClientAbort = (): void => end({ kind: 'aborted' })
+  const onClientAbort = (): void => end(ABORTED)
   clientSignal.addEventListener('abort', onClientAbort)
 
   function passed(value: Uint8Array): Uint8Array {
@@ -72,7 +55,7 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
   }
 
   /** @throws TransportError where no event can tell of it */
-  function breakOff(code: 'upstream_disconnected' | 'upstream_timeout'): Uint8Array {
+  function breakOff(code: Break): Uint8Array {
     end({ kind: 'broken', code })
     if (observer?.atBoundary() !== true) throw new TransportError('broken', 'the upstream broke off')
     return observer.errorEvent(code)
@@ -89,39 +72,11 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
   /** The same where the upstream broke off. */
   function broke(error: unknown): Uint8Array {
     isOver = true
-    if (!clientSignal.aborted && !isAbort(error))
-      return breakOff(isTimeout(error) ? 'upstream_timeout' : 'upstream_disconnected')
-    end({ kind: 'aborted' })
+    const failure = error instanceof TransportError ? error.failure : 'broken'
+    if (!clientSignal.aborted && failure !== 'aborted')
+      return breakOff(failure === 'timeout' ? 'upstream_timeout' : 'upstream_disconnected')
+    end(ABORTED)
     throw new TransportError('aborted', 'the client left')
-  }
-
-  function flow(sink: ByteSink): Flow {
-    const endWith = (lastWord: () => Uint8Array | undefined): void => {
-      if (isOver) return
-      try {
-        const word = lastWord()
-        if (word !== undefined) sink.chunk(word)
-      } catch (error) {
-        return sink.fail(error)
-      }
-      sink.end()
-    }
-    const start = (): Flow | undefined => {
-      for (let first = waiting.shift(); first !== undefined; first = waiting.shift())
-        if (!sink.chunk(passed(first))) return undefined
-      return flowTo(reader, {
-        chunk: (value) => sink.chunk(passed(value)),
-        end: () => endWith(ended),
-        fail: (error) => endWith(() => broke(error)),
-      })
-    }
-    let inner = start()
-    return {
-      resume() {
-        if (inner === undefined) inner = start()
-        else inner.resume()
-      },
-    }
   }
 
   return {
@@ -139,26 +94,42 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
     },
     async cancel(reason) {
       isOver = true
-      end({ kind: 'aborted' })
+      end(ABORTED)
       await reader.cancel(reason).catch(() => {})
     },
-    flow,
+    flow(sink) {
+      const endWith = (lastWord: () => Uint8Array | undefined): void => {
+        if (isOver) return
+        try {
+          const word = lastWord()
+          if (word !== undefined) sink.chunk(word)
+        } catch (error) {
+          return sink.fail(error)
+        }
+        sink.end()
+      }
+      const start = () => {
+        for (let first = waiting.shift(); first !== undefined; first = waiting.shift())
+          if (!sink.chunk(passed(first))) return undefined
+        return flowTo(reader, {
+          chunk: (value) => sink.chunk(passed(value)),
+          end: () => endWith(ended),
+          fail: (error) => endWith(() => broke(error)),
+        })
+      }
+      let inner = start()
+      return {
+        resume() {
+          if (inner === undefined) inner = start()
+          else inner.resume()
+        },
+      }
+    },
   }
 }
 
 const chunkOf = (value: Uint8Array | undefined): ByteChunk =>
   value === undefined ? END : { done: false, value }
-
-const isAbort = (error: unknown): boolean => error instanceof TransportError && error.failure === 'aborted'
-const isTimeout = (error: unknown): boolean => error instanceof TransportError && error.failure === 'timeout'
-
-/** Looks at a passing event stream: where its events end, how it ends, what it has cost. */
-interface BodyObserver extends TapObserver {
-  /** From the last events; undefined when they did not say. */
-  usage(): Usage | undefined
-  /** All bytes that passed. */
-  readonly bytes: number
-}
 
 const CHUNKS_END = /^data:\s*\[DONE\]|"finish_reason"\s*:\s*"|"error"\s*:\s*[{"]/m
 /**
@@ -174,66 +145,56 @@ const FINISHED: Readonly<Partial<Record<Endpoint, RegExp>>> = {
 /** Some upstreams leave out the blank line behind their last word. */
 const LAST_WORD = /^data:\s*\[DONE\]\s*$(?![^])/m
 
-const BREAK_MESSAGES = {
+const BREAK_MESSAGES: Readonly<Record<Break, string>> = {
   upstream_disconnected: 'The upstream disconnected in the middle of its answer.',
   upstream_timeout: 'The upstream stopped sending in the middle of its answer.',
-} as const satisfies Partial<Record<ErrorCode, string>>
+}
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
+type BodyObserver = ReturnType<typeof createBodyObserver>
+
 /**
- * A stream of chat chunks or Responses events says that it is done; a clean end without that word is a break
- * that a proxy, or a runtime that hides resets, has made look clean.
+ * Looks at a passing body, and changes none of it: where its events end, how it ends, what it has cost.
+ *
+ * A stream of chat chunks or Responses events says that it is done; a clean end without that word is a break that a
+ * proxy, or a runtime that hides resets, has made look clean. Where another body is cut is not for us to tell.
  */
-export function createEventObserver(endpoint: Endpoint): BodyObserver {
-  const boundary = createBoundaryTracker()
+export function createBodyObserver(endpoint: Endpoint, isEvents: boolean) {
   const tail = createTail()
+  const boundary = isEvents ? createBoundaryTracker() : undefined
   // The last event of a response repeats all of it, and its type stands at its beginning.
-  const openings = endpoint === 'responses' ? createOpeningTracker() : undefined
+  const openings = isEvents && endpoint === 'responses' ? createOpeningTracker() : undefined
   let bytes = 0
   return {
     get bytes() {
       return bytes
     },
-    push(chunk) {
+    push(chunk: Uint8Array): void {
       bytes += chunk.length
-      boundary.push(chunk)
       tail.push(chunk)
+      boundary?.push(chunk)
       openings?.push(chunk)
     },
-    atBoundary: boundary.atBoundary,
-    isCutShort() {
+    /** Whether what passed so far ends between two events. */
+    atBoundary: () => boundary?.atBoundary() === true,
+    /** Asked at a clean end: whether the stream stopped before it was done. */
+    isCutShort(): boolean {
+      if (boundary === undefined) return false
       const end = decoder.decode(tail.bytes())
       if (!boundary.atBoundary()) return !LAST_WORD.test(end)
       const finished = FINISHED[endpoint]
       if (finished === undefined || finished.test(end)) return false
       return openings === undefined || !finished.test(decoder.decode(openings.opening()))
     },
-    usage: () => usageOf(tail.bytes()),
-    errorEvent(code) {
+    /** The event that tells a client of a break. */
+    errorEvent(code: Break): Uint8Array {
       const body = errorBody(code, BREAK_MESSAGES[code])
       const named = endpoint === 'responses' ? 'event: error\n' : ''
       return encoder.encode(`${named}data: ${JSON.stringify(body)}\n\n`)
     },
-  }
-}
-
-/** Looks at a passing body that is no event stream: what it has cost. Where it is cut is not for us to tell. */
-export function createBodyObserver(): BodyObserver {
-  const tail = createTail()
-  let bytes = 0
-  return {
-    get bytes() {
-      return bytes
-    },
-    push(chunk) {
-      bytes += chunk.length
-      tail.push(chunk)
-    },
-    atBoundary: () => false,
-    isCutShort: () => false,
+    /** From the last bytes; undefined when they did not say. */
     usage: () => usageOf(tail.bytes()),
-    errorEvent: () => new Uint8Array(0),
   }
 }

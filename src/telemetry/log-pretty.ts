@@ -1,5 +1,5 @@
-import type { AttemptRecord } from '../relay/deps.ts'
-import { createSecondText, lineText, type LogLevel, type LogLines, type RequestEvent } from './log.ts'
+import type { AttemptRecord, RequestEvent } from '../relay/deps.ts'
+import { createSecondText, lineText, type LogLevel, type LogLines } from './log.ts'
 
 const NAME_LENGTH = 60
 const MESSAGE_LENGTH = 2_000

@@ -10,7 +10,7 @@
  * status      what `GET /admin/status` answers
  */
 import type { ServerConfig } from '../config/config.ts'
-import type { GatewayEvent, Report } from '../relay/deps.ts'
+import type { AttemptEvent, Report, RequestEvent } from '../relay/deps.ts'
 
 /**
  * A report that writes a line for each request and notice; `debug` adds one for each attempt, and the notices of that
@@ -36,9 +36,6 @@ function levelOf({ status, code }: RequestEvent): LogLevel {
 type LogMode = ServerConfig['mode']
 /** How loud a line is. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
-
-export type RequestEvent = Extract<GatewayEvent, { kind: 'request' }>
-export type AttemptEvent = Extract<GatewayEvent, { kind: 'attempt' }>
 
 /** Makes one line, without its end, of an event. Called on the hot path. */
 export interface LogLines {

@@ -1,5 +1,5 @@
 import type { AbortSignalLike } from '../lib/abort.ts'
-import { type ByteReader, concatBytes, END } from '../lib/bytes.ts'
+import { type ByteChunk, concatBytes, END } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type HeaderBag, headerBagOf, withoutCoding } from '../lib/headers.ts'
 import {
@@ -22,26 +22,20 @@ interface FetchInit {
   readonly signal: AbortSignal
 }
 
-interface FetchTransportOptions {
-  /** The runtime's own unless given. */
-  readonly fetch?: Fetch
-  readonly after: Clock['after']
-}
-
 /**
- * The transport for every runtime that has fetch.
+ * The transport for every runtime that has fetch; `call` is the runtime's own unless given.
  *
- * What fetch hides stays hidden: connecting has no deadline of its own (`timeoutMs` covers it), dead
- * connections are the runtime's to replace, and a runtime that takes a reset for an orderly end of a body
- * without a length can't be caught at it. Statuses are those that the runtime's fetch lets through.
- *
- * Fetch decodes gzip, deflate and br by itself and leaves the headers in place: both are dropped here.
+ * What fetch hides stays hidden: connecting has no deadline of its own (`timeoutMs` covers it), dead connections are
+ * the runtime's to replace, and a runtime that takes a reset for an orderly end of a body without a length can't be
+ * caught at it. Statuses are those that it lets through. It decodes gzip, deflate and br by itself and leaves their headers
+ * in place: they are dropped here.
  */
-export function createFetchTransport({ fetch: given, after }: FetchTransportOptions): Send {
-  const call: Fetch = given ?? ((url, init) => fetch(url, init))
-
+export function createFetchTransport(
+  after: Clock['after'],
+  call: Fetch = (url, init) => fetch(url, init),
+): Send {
   return async (request, signal) => {
-    const guard = createFetchGuard({ timeoutMs: request.timeoutMs, signal, after })
+    const guard = createFetchGuard(request.timeoutMs, signal, after)
     const response = await guard.within(openResponse(call, request, guard.signal))
     try {
       return await responseOf(request, response, guard)
@@ -70,9 +64,8 @@ async function openResponse(call: Fetch, request: UpstreamRequest, signal: Abort
     if (signal.aborted) response.body?.cancel().catch(() => {})
     return response
   } catch (error) {
-    throw canBeWritten(request.url, init)
-      ? error
-      : new TransportError('not-sent', 'fetch refuses the request')
+    if (canBeWritten(request.url, init)) throw error
+    throw new TransportError('not-sent', 'fetch refuses the request')
   }
 }
 
@@ -86,119 +79,99 @@ function canBeWritten(url: string, init: FetchInit): boolean {
 }
 
 async function responseOf(
-  request: UpstreamRequest,
+  { gatherBytes }: UpstreamRequest,
   response: Response,
   guard: FetchGuard,
 ): Promise<UpstreamResponse> {
-  const headers = headerBagOf(response.headers)
   const { status, body } = response
   if (status === 0 || response.type === 'opaqueredirect') {
     // Where fetch hides what a redirect was, it is still one, and its target is of no interest.
     guard.cut()
-    return { status: 302, headers: {}, body: new Uint8Array(0) }
+    return { status: 302, headers: {}, body: NOTHING }
   }
+  const given = headerBagOf(response.headers)
   if (body === null) {
     guard.end()
-    return { status, headers, body: new Uint8Array(0) }
+    return { status, headers: given, body: NOTHING }
   }
-  const decoded = decodedHeaders(headers)
-  const limit = request.gatherBytes(status, decoded)
-  const announced = Number(decoded['content-length'] ?? Number.NaN)
-  const reader = body.getReader()
-  const gathered = await gather(reader, announced > limit ? 0 : limit, guard)
-  if (gathered.done) {
-    guard.end()
-    if (gathered.bytes.byteLength < announced) throw new TransportError('broken', 'the body is too short')
-    return { status, headers: decoded, body: gathered.bytes }
-  }
-  return { status, headers: decoded, body: bodyOf({ reader, first: gathered.bytes, announced, guard }) }
+  const headers = decodedHeaders(given)
+  const limit = gatherBytes(status, headers)
+  const announced = Number(headers['content-length'])
+  const reader = createBody(body.getReader(), announced, guard)
+  const whole = limit === 0 || announced > limit ? undefined : await reader.gather(limit)
+  return { status, headers, body: whole ?? reader }
 }
 
-/** Reads until the end or until more than `limit` bytes are there. */
-async function gather(
-  reader: ReadableStreamDefaultReader<Uint8Array>,
-  limit: number,
-  guard: FetchGuard,
-): Promise<{ bytes: Uint8Array; done: boolean }> {
-  const chunks: Uint8Array[] = []
-  if (limit <= 0) return { bytes: concatBytes(chunks), done: false }
-  for (let bytes = 0; bytes <= limit;) {
-    const { done, value } = await guard.within(reader.read())
-    if (done) return { bytes: concatBytes(chunks), done }
-    chunks.push(value)
-    bytes += value.byteLength
-  }
-  return { bytes: concatBytes(chunks), done: false }
-}
+const NOTHING: Uint8Array = new Uint8Array(0)
+const DECODED_BY_FETCH: ReadonlySet<string> = new Set(['gzip', 'x-gzip', 'deflate', 'br'])
 
-/**
- * The headers of the decoded body.
- *
- * @throws TransportError for a coding that not every fetch undoes
- */
+/** The headers of the decoded body. @throws TransportError for a coding that not every fetch undoes */
 function decodedHeaders(headers: HeaderBag): HeaderBag {
   const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
   if (coding === '' || coding === 'identity') return headers
-  if (!decodedByFetch.has(coding)) throw new TransportError('undecodable', 'the content encoding is unknown')
+  if (!DECODED_BY_FETCH.has(coding))
+    throw new TransportError('undecodable', 'the content encoding is unknown')
   return withoutCoding(headers)
 }
 
-const decodedByFetch: ReadonlySet<string> = new Set(['gzip', 'x-gzip', 'deflate', 'br'])
-
-/** A body of which the first bytes may have been read. */
-interface OpenBody {
-  readonly reader: ReadableStreamDefaultReader<Uint8Array>
-  /** Read already, and the first to be handed on; may be empty. */
-  readonly first: Uint8Array
-  /** The content-length; NaN where none counts. */
-  readonly announced: number
-  readonly guard: FetchGuard
-}
-
 /**
- * The body as a reader that reads one chunk for each that is taken from it, and none before.
- *
- * It rejects when fewer bytes come than were announced: not every runtime's fetch does.
+ * The body as a reader that reads one chunk for each that is taken from it, and none before. It rejects when fewer bytes
+ * come than were `announced` (NaN where none were): not every runtime's fetch does.
  */
-function bodyOf({ reader, first, announced, guard }: OpenBody): ByteReader {
-  let received = first.byteLength
-  let unread = first
-  let failure: TransportError | undefined
+function createBody(source: ReadableStreamDefaultReader<Uint8Array>, announced: number, guard: FetchGuard) {
+  let received = 0
+  let unread = NOTHING
   let isOver = false
-  guard.onFailure = (error) => void (failure = error)
+
+  async function next(): Promise<Uint8Array | undefined> {
+    const { done, value } = await guard.within(source.read())
+    if (!done) {
+      received += value.byteLength
+      return value
+    }
+    isOver = true
+    guard.end()
+    if (received < announced) throw new TransportError('broken', 'the body is too short')
+    return undefined
+  }
 
   return {
-    async read() {
+    /** The whole body where it ends within `limit` bytes; of a longer one nothing is lost. */
+    async gather(limit: number): Promise<Uint8Array | undefined> {
+      const chunks: Uint8Array[] = []
+      while (received <= limit) {
+        const chunk = await next()
+        if (chunk === undefined) return concatBytes(chunks)
+        chunks.push(chunk)
+      }
+      unread = concatBytes(chunks)
+      return undefined
+    },
+    async read(): Promise<ByteChunk> {
+      const failure = guard.failure()
       if (failure !== undefined) throw failure
       if (isOver) return END
-      if (unread.byteLength > 0) {
-        const value = unread
-        unread = new Uint8Array(0)
-        return { done: false, value }
-      }
-      const { done, value } = await guard.within(reader.read())
-      if (!done) {
-        received += value.byteLength
-        return { done, value }
-      }
-      isOver = true
-      guard.end()
-      if (received < announced) throw new TransportError('broken', 'the body is too short')
-      return END
+      const value = unread.byteLength > 0 ? unread : await next()
+      unread = NOTHING
+      return value === undefined ? END : { done: false, value }
     },
-    async cancel() {
+    async cancel(): Promise<void> {
       isOver = true
       guard.cut()
-      reader.cancel().catch(() => {})
+      source.cancel().catch(() => {})
     },
   }
 }
 
-/**
- * How the runtimes' fetch tells what went wrong: error codes of Node and Bun, sentences of Deno and workerd.
- * The first that fits counts.
- */
-const signs: readonly (readonly [TransportFailure, RegExp])[] = [
+const MESSAGES = {
+  'not-sent': 'no connection',
+  'connect-timeout': 'no connection in time',
+  undecodable: 'the body cannot be decoded',
+  broken: 'the connection broke',
+} as const satisfies Partial<Record<TransportFailure, string>>
+
+/** How fetch tells what went wrong: error codes of Node and Bun, sentences of Deno and workerd. The first counts. */
+const SIGNS: readonly (readonly [keyof typeof MESSAGES, RegExp])[] = [
   ['connect-timeout', /CONNECT_TIMEOUT|connect ETIMEDOUT|connect timed? ?out/i],
   ['undecodable', /\bZ_[A-Z]+_ERROR|ERR__ERROR_|BROTLI|ZLIB|zlib|decompress|incorrect header check/i],
   ['not-sent', /ECONNREFUSED|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|EPROTO|ERR_TLS|ERR_SSL|_CERT\b|CERT_/],
@@ -213,17 +186,8 @@ const signs: readonly (readonly [TransportFailure, RegExp])[] = [
 function fetchFailure(error: unknown): TransportError {
   if (error instanceof TransportError) return error
   const text = errorText(error)
-  const sign = signs.find(([, pattern]) => pattern.test(text))
-  return sign ? new TransportError(sign[0], messages[sign[0]]) : new TransportError('broken', messages.broken)
-}
-
-const messages: Readonly<Record<TransportFailure, string>> = {
-  'not-sent': 'no connection',
-  'connect-timeout': 'no connection in time',
-  timeout: 'silence',
-  broken: 'the connection broke',
-  undecodable: 'the body cannot be decoded',
-  aborted: 'the caller has left',
+  const failure = SIGNS.find(([, pattern]) => pattern.test(text))?.[0] ?? 'broken'
+  return new TransportError(failure, MESSAGES[failure])
 }
 
 /** Codes and messages of an error and of the causes below it. */
@@ -235,58 +199,36 @@ function errorText(error: unknown, depth = 0): string {
   return `${own} ${errorText(cause, depth + 1)} ${errorText(first, depth + 1)}`
 }
 
+type FetchGuard = ReturnType<typeof createFetchGuard>
+
 /** Ends one fetch when its caller leaves or its upstream is silent, whether or not the runtime obeys. */
-interface FetchGuard {
-  /** For fetch: aborted when the request has failed or nobody wants it any longer. */
-  readonly signal: AbortSignal
-  /**
-   * Waits for the upstream: the result of `work`, or its failure, the caller's abort or a silence, whichever
-   * comes first. One at a time.
-   *
-   * @throws TransportError
-   */
-  within<T>(work: Promise<T>): Promise<T>
-  /** Called when the request fails while nobody waits. */
-  onFailure: (error: TransportError) => void
-  /** All is read. */
-  end(): void
-  /** Nobody wants the rest. */
-  cut(): void
-}
-
-interface FetchGuardOptions {
-  readonly timeoutMs: number
-  /** The caller's. */
-  readonly signal: AbortSignalLike
-  readonly after: Clock['after']
-}
-
-function createFetchGuard({ timeoutMs, signal, after }: FetchGuardOptions): FetchGuard {
+function createFetchGuard(timeoutMs: number, callerSignal: AbortSignalLike, after: Clock['after']) {
   const controller = new AbortController()
   let failure: TransportError | undefined
-  let rejectWaiting: ((error: TransportError) => void) | undefined
+  let rejectWaiting: (error: TransportError) => void = () => {}
 
-  const end = () => signal.removeEventListener('abort', onAbort)
-  const cut = () => {
+  /** All is read. */
+  const end = (): void => callerSignal.removeEventListener('abort', onAbort)
+  /** Nobody wants the rest. */
+  const cut = (): void => {
     end()
     controller.abort()
   }
-  const fail = (error: TransportError) => {
+  const fail = (error: TransportError): void => {
     failure = error
     cut()
-    if (rejectWaiting) rejectWaiting(error)
-    else guard.onFailure(error)
+    rejectWaiting(error)
   }
-  const onAbort = () => fail(new TransportError('aborted', 'the caller has left'))
+  const onAbort = (): void => fail(new TransportError('aborted', 'the caller has left'))
+  const onSilence = (): void => fail(new TransportError('timeout', `silence for ${timeoutMs} ms`))
 
+  /** Waits for `work`, the caller's abort or a silence, whichever comes first. One at a time. @throws TransportError */
   const within = async <T>(work: Promise<T>): Promise<T> => {
     const failing = new Promise<never>((_resolve, reject) => {
       rejectWaiting = reject
       if (failure) reject(failure)
     })
-    const forgetTimer = after(timeoutMs, () =>
-      fail(new TransportError('timeout', `silence for ${timeoutMs} ms`)),
-    )
+    const forgetTimer = after(timeoutMs, onSilence)
     try {
       // The race also listens to the loser, whose failure would go unhandled otherwise.
       return await Promise.race([work, failing])
@@ -295,13 +237,12 @@ function createFetchGuard({ timeoutMs, signal, after }: FetchGuardOptions): Fetc
       cut()
       throw failure
     } finally {
-      rejectWaiting = undefined
       forgetTimer()
     }
   }
 
-  const guard: FetchGuard = { signal: controller.signal, within, onFailure: () => {}, end, cut }
-  if (signal.aborted) onAbort()
-  else signal.addEventListener('abort', onAbort)
-  return guard
+  if (callerSignal.aborted) onAbort()
+  else callerSignal.addEventListener('abort', onAbort)
+  // `signal` is for fetch: aborted when the request has failed or nobody wants it any longer.
+  return { signal: controller.signal, failure: () => failure, within, end, cut }
 }

@@ -1,6 +1,5 @@
 /*
  * transport: how a request gets to an upstream and its answer back, below everything that knows models or limits.
- * No redirects, no cookies, and no retry but that of a connection which turns out to be dead.
  *
  * transport  the contract: request, response, what can fail, and `Send`
  * fetch      the transport for every runtime that has fetch
@@ -22,21 +21,14 @@ export interface UpstreamRequest {
   readonly body?: readonly Uint8Array[]
   /** Ms for name look-up, TCP and TLS together. A transport that can't tell them apart leaves it out. */
   readonly connectTimeoutMs: number
-  /**
-   * Longest silence in ms, for the headers and then between two chunks. It runs only while somebody
-   * waits for the upstream: a consumer that does not read is not the upstream's silence.
-   */
+  /** Longest silence in ms while somebody waits for the headers or a chunk; who does not read, does not wait. */
   readonly timeoutMs: number
   /**
-   * How many body bytes are worth waiting for before `send` resolves, asked once when the headers are
-   * there. A body that ends within them arrives as bytes; a longer one as a reader from its first byte.
-   * 0: resolve with the headers.
+   * How many body bytes are worth waiting for before `send` resolves, asked once when the headers are there; 0 = none.
+   * A body that ends within them arrives as bytes; a longer one as a reader from its first byte.
    */
   readonly gatherBytes: (status: number, headers: HeaderBag) => number
-  /**
-   * False where the request must go out only once (RFC 9110 §9.2.2): a kept connection that dies under it is then its
-   * failure, and is not replaced. Absent where it may be sent again.
-   */
+  /** Given where the request must go out only once (RFC 9110 §9.2.2): then a kept connection that is dead is its failure. */
   readonly mayResend?: false
 }
 
@@ -53,21 +45,19 @@ export interface UpstreamResponse {
   readonly body: Uint8Array | ByteReader
 }
 
-/**
- * How a request to an upstream can fail below HTTP.
- * - `not-sent`: the request certainly did not reach the upstream (DNS, refused, unreachable, TLS);
- * - `connect-timeout`: no connection within `connectTimeoutMs`; not sent either;
- * - `timeout`: silence for `timeoutMs` after sending;
- * - `broken`: the connection ended or spoke junk after sending, or the body was truncated;
- * - `undecodable`: the content encoding is unknown or damaged;
- * - `aborted`: the caller's signal.
- */
+/** How a request to an upstream can fail below HTTP. */
 export type TransportFailure =
+  /** The request certainly did not reach the upstream (DNS, refused, unreachable, TLS). */
   | 'not-sent'
+  /** No connection within `connectTimeoutMs`; not sent either. */
   | 'connect-timeout'
+  /** Silence for `timeoutMs` after sending. */
   | 'timeout'
+  /** The connection ended or spoke junk after sending, or the body was truncated. */
   | 'broken'
+  /** The content encoding is unknown or damaged. */
   | 'undecodable'
+  /** The caller's signal. */
   | 'aborted'
 
 /** The only thing a transport throws or errors a body with. The message never quotes a header or a URL. */
@@ -84,9 +74,6 @@ export class TransportError extends Error {
  * A narrow fetch: no redirects, no cookies, no retries but one. A reused connection that breaks within 200 ms of the
  * write, with nothing received, was dead: it is replaced by a fresh one, once, without the caller's notice (3 to 11 %
  * of the requests sent in the moment an upstream closes its idle connections meet one), unless `mayResend` forbids it.
- *
- * Aborting the signal closes the connection at once, before the headers as after them.
- *
- * @throws TransportError and nothing else
+ * Aborting the signal closes the connection at once. @throws TransportError and nothing else
  */
 export type Send = (request: UpstreamRequest, signal: AbortSignalLike) => Promise<UpstreamResponse>

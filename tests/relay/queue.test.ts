@@ -1,15 +1,15 @@
 import { expect, test } from 'vitest'
-import { createPollSchedule, createQueue, type PollSchedule, type TryOutcome } from '../../src/relay/queue.ts'
+import { createQueue, type TryOutcome } from '../../src/relay/queue.ts'
 import { createFakeClock, settle } from '../support/fake-clock.ts'
 
 /** Places that are handed out one by one. */
-function bed({ size = 10, pollSchedule }: { size?: number; pollSchedule?: PollSchedule } = {}) {
+function bed({ size = 10, isShared = false } = {}) {
   const clock = createFakeClock()
   const sizes: number[] = []
   const queue = createQueue(clock, {
     size: () => size,
     onSize: (waiting) => void sizes.push(waiting),
-    ...(pollSchedule && { pollSchedule }),
+    isShared,
   })
   const start = clock.now()
   const log: string[] = []
@@ -191,7 +191,7 @@ test('a wake in the middle of a round is not lost', async () => {
 })
 
 test('where a request may end without a word, one that gives no sign holds up the others for a second', async () => {
-  const { join, clock, log, free } = bed({ pollSchedule: createPollSchedule() })
+  const { join, clock, log, free } = bed({ isShared: true })
   void join('lost', { attempt: () => new Promise(() => {}) })
   void join('next')
   free.set('a', 1)
@@ -202,7 +202,7 @@ test('where a request may end without a word, one that gives no sign holds up th
 })
 
 test('who waits long and gives signs is not taken for lost', async () => {
-  const { join, clock, log, release } = bed({ pollSchedule: createPollSchedule() })
+  const { join, clock, log, release } = bed({ isShared: true })
   for (const name of ['one', 'two', 'three']) void join(name, { inMs: 60_000 })
   await clock.advance(50_000)
   await release('a', 3)

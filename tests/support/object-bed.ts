@@ -2,7 +2,6 @@ import type { StateCall, StateReply } from '../../src/state/durable-object/proto
 import { createObjectStore } from '../../src/state/durable-object/store.ts'
 import { createStateObject } from '../../src/state/durable-object/object.ts'
 import { createFallbackStore } from '../../src/state/fallback-store.ts'
-import { createPollSchedule } from '../../src/relay/queue.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 import { createTestApp, type FakeUpstream, type TestApp } from './test-app.ts'
 
@@ -34,7 +33,7 @@ export function createObjectBed(): ObjectBed {
     isolate: (config, upstream) =>
       createTestApp(config, upstream, {
         clock,
-        pollSchedule: createPollSchedule(),
+        isShared: true,
         around(local) {
           const remote = createObjectStore({
             isolate: String(isolates++),

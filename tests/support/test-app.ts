@@ -5,8 +5,8 @@ import { loadConfig } from '../../src/config/load.ts'
 import { createRuntimeConfig, type AppDeps } from '../../src/http/deps.ts'
 import { createBufferedBytes, createWebReceive, type BufferedBytes } from '../../src/http/incoming.ts'
 import { toWebResponse } from '../../src/http/response.ts'
-import type { GatewayEvent } from '../../src/relay/deps.ts'
-import { createQueue, type PollSchedule } from '../../src/relay/queue.ts'
+import type { AttemptEvent, GatewayEvent, RequestEvent } from '../../src/relay/deps.ts'
+import { createQueue } from '../../src/relay/queue.ts'
 import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../src/transport/transport.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
@@ -47,9 +47,6 @@ export interface ClientInit {
   readonly path?: string
   readonly body?: string | Uint8Array
 }
-
-export type RequestEvent = Extract<GatewayEvent, { kind: 'request' }>
-export type AttemptEvent = Extract<GatewayEvent, { kind: 'attempt' }>
 
 /** The whole app in this process, with a clock, dice and upstreams that the test holds. */
 export interface TestApp {
@@ -114,13 +111,13 @@ export interface TestAppOptions {
   readonly around?: (store: MemoryStore) => StateStore
   readonly clock?: FakeClock
   /** As where the store is shared. */
-  readonly pollSchedule?: PollSchedule
+  readonly isShared?: boolean
 }
 
 export function createTestApp(
   config: object,
   upstream: FakeUpstream,
-  { seed = 1, around = (store) => store, clock = createFakeClock(), pollSchedule }: TestAppOptions = {},
+  { seed = 1, around = (store) => store, clock = createFakeClock(), isShared }: TestAppOptions = {},
 ): TestApp {
   const random = createDice(seed)
   const leases = new Set<string>()
@@ -156,7 +153,7 @@ export function createTestApp(
       queue: createQueue(clock, {
         size: () => runtimeConfig.config.settings.queueSize,
         onSize: (waiting) => report({ kind: 'queue', waiting }),
-        ...(pollSchedule && { pollSchedule }),
+        isShared,
       }),
     },
     receive: (request, env) => {

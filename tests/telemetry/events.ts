@@ -1,4 +1,4 @@
-import type { AttemptEvent, RequestEvent } from '../../src/telemetry/log.ts'
+import type { AttemptEvent, RequestEvent } from '../../src/relay/deps.ts'
 
 /** A request that went well, but for what a test says. */
 export function requestEvent(more: Partial<RequestEvent> = {}): RequestEvent {

@@ -9,7 +9,7 @@ const after = (ms: number, act: () => void) => {
 // On Node's built-in fetch; what it can't do is written in the capabilities.
 transportContract(
   'the fetch transport',
-  () => ({ send: createFetchTransport({ after }), close: async () => {} }),
+  () => ({ send: createFetchTransport(after), close: async () => {} }),
   {
     ownConnections: false,
     highestStatus: 599,

@@ -1,5 +1,4 @@
 import type { Environment } from '../../config/problem.ts'
-import { createPollSchedule } from '../../relay/queue.ts'
 import type { StateReply } from '../../state/durable-object/protocol.ts'
 import { createObjectStore } from '../../state/durable-object/store.ts'
 import { createFallbackStore } from '../../state/fallback-store.ts'
@@ -26,7 +25,7 @@ function textsOf(env: WorkerEnv): Environment {
 function storeOf(
   namespace: ObjectNamespace | undefined,
   { clock, defer, log }: Pick<EdgePlatform, 'clock' | 'log'> & { defer(work: Promise<unknown>): void },
-): Pick<EdgePlatform, 'store' | 'look' | 'pollSchedule'> {
+): Pick<EdgePlatform, 'store' | 'look' | 'isStoreShared'> {
   const local = createMemoryStore({ random: Math.random })
   if (namespace === undefined) return { store: local }
   const { now, after } = clock
@@ -49,7 +48,7 @@ function storeOf(
     log({ kind: 'notice', level: 'warning', message })
   }
   const store = createFallbackStore({ remote, local, now, after, defer, onLost })
-  return { store, look: store.look, pollSchedule: createPollSchedule() }
+  return { store, look: store.look, isStoreShared: true }
 }
 
 /** What a Worker is bound to, by the names in wrangler.toml. All of it may be missing. */
