@@ -240,11 +240,8 @@ function complete(attempt: Attempt, end: BodyEnd, { status, usage, bytes }: Pass
 }
 
 /** By `usage` where the answer has it, else by its bytes; nothing where the endpoint counts no tokens. */
-function spentOn(
-  { inputTokens, outputTokens, choices }: RelayRequest,
-  usage: Usage | undefined,
-  bytes: number,
-): Pick<Extract<Outcome, { kind: 'ok' }>, 'tokens' | 'outputTokens'> {
+function spentOn(request: RelayRequest, usage: Usage | undefined, bytes: number) {
+  const { inputTokens, outputTokens, choices } = request
   if (inputTokens === undefined) return {}
   // What writes no text (embeddings) has no output tokens, however long its answer is.
   const output = usage?.output ?? (outputTokens === 0 ? 0 : Math.ceil(bytes / BYTES_PER_TOKEN))

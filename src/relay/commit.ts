@@ -59,11 +59,8 @@ export function answerKindOf(headers: HeaderBag, isStreamAsked: boolean): 'json'
   return /[/+]json\b/.test(type) ? 'json' : 'other'
 }
 
-function commitWhole(
-  { status, headers }: UpstreamResponse,
-  bytes: Uint8Array,
-  wallNow: number,
-): Commit | Failure {
+function commitWhole(response: UpstreamResponse, bytes: Uint8Array, wallNow: number): Commit | Failure {
+  const { status, headers } = response
   const failure = classifyAnswer({ status, headers, body: bytes, wallNow })
   return failure ?? { kind: 'bytes', headers: withContentType(headers), bytes }
 }
@@ -174,15 +171,10 @@ export function answerIdOf(commit: Commit): string | undefined {
   return ID.exec(start)?.[1]
 }
 
-/** The beginning of a body that has been looked at. */
-interface Prefix {
-  readonly bytes: Uint8Array
-  /** The whole body again, prefix included. */
-  readonly body: Uint8Array | ByteReader
-}
+type Prefix = Awaited<ReturnType<typeof readPrefix>>
 
-/** Reads up to `atMost` bytes of a body (a little more when the last chunk passes them). */
-export async function readPrefix(body: Uint8Array | ByteReader, atMost: number): Promise<Prefix> {
+/** Up to `atMost` bytes of a body (a little more when the last chunk passes them), and the whole body again. */
+export async function readPrefix(body: Uint8Array | ByteReader, atMost: number) {
   if (body instanceof Uint8Array) return { bytes: body, body }
   const chunks: Uint8Array[] = []
   let size = 0
@@ -210,8 +202,8 @@ function chained(waiting: Uint8Array[], reader: ByteReader): ByteReader {
 }
 
 /** A body that nobody reads must not pin its connection. */
-export function discard(body: UpstreamResponse['body']): void {
-  if (!(body instanceof Uint8Array)) void body.cancel().catch(() => {})
+export function discard(body: UpstreamResponse['body'] | undefined): void {
+  if (!(body instanceof Uint8Array)) void body?.cancel().catch(() => {})
 }
 
 /**

@@ -9,17 +9,10 @@ const LONGEST_RETRY_MS = 60_000
 const UNKNOWN_RETRY_MS = 1_000
 
 /**
- * The error that a client gets when nothing is left: 429 with the soonest time when a limit stands in the
- * way anywhere, else what the last failure says.
- *
- * @param failures of this request, in order
- * @param now ms on the clock
+ * The error that a client gets when nothing is left: 429 with the soonest time when a limit stands in the way anywhere,
+ * else what the last of `failures` says, which are in order. `now` is ms on the clock.
  */
-export function exhausted(
-  failures: readonly Failure[],
-  unavailable: readonly Unavailable[],
-  now: number,
-): GatewayError {
+export function exhausted(failures: readonly Failure[], unavailable: readonly Unavailable[], now: number) {
   if (failures.length + unavailable.length === 0)
     return new GatewayError('no_upstream', 'No upstream is enabled for this model on this endpoint.')
   // A limit that rests nobody was about this one request.

@@ -7,20 +7,18 @@ import type { RelayAnswer } from './request.ts'
  * answer the client gets to see. Both are lists of what may pass; everything else is kept.
  */
 
+type Passes = (name: string, value: string) => boolean
+
 /** In a loop: to spread objects of this kind costs ten times as much. */
-function copy(
-  from: HeaderBag,
-  to: Record<string, string>,
-  passes: (name: string, value: string) => boolean,
-): Record<string, string> {
-  for (const name in from) {
-    const value = from[name]
+function copy(headers: HeaderBag, to: Record<string, string>, passes: Passes): Record<string, string> {
+  for (const name in headers) {
+    const value = headers[name]
     if (value !== undefined && passes(name, value)) to[name] = value
   }
   return to
 }
 
-const always = (): boolean => true
+const always: Passes = () => true
 
 /** What of a client's request an upstream may see. Everything else stays here: tokens, cookies, addresses. */
 const REQUEST_HEADERS = new Set(['content-type', 'accept', 'user-agent', 'idempotency-key', 'traceparent'])

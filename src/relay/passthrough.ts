@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { instantOf } from '../lib/clock.ts'
 import { isBodiless } from '../lib/headers.ts'
-import type { Failure, Outcome } from '../pool/outcome.ts'
+import type { Outcome } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
 import { classifyAnswer, classifyTransport } from '../vendors/classify.ts'
@@ -133,10 +133,7 @@ function upstreamRequestOf(request: PassthroughRequest): UpstreamRequest {
 }
 
 /** The body, and what a refusal means: its text tells whose limit it is, and for how long. */
-async function judged(
-  { status, headers, body }: UpstreamResponse,
-  { clock }: RelayDeps,
-): Promise<{ body: RelayAnswer['body']; failure?: Failure | undefined }> {
+async function judged({ status, headers, body }: UpstreamResponse, { clock }: RelayDeps) {
   if (status < 200 || status > 599) {
     discard(body)
     const message = `The upstream answered with an invalid status (${status}).`

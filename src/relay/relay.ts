@@ -48,14 +48,14 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
       if (!('lease' in selection)) return lastAnswer(state, fallbackOrThrow(state, selection))
       const end = await runAttempt(state, selection.lease)
       if (!('failure' in end)) {
-        discardFallback(state)
+        discard(state.fallbackResponse?.body)
         return end
       }
       const last = await answerAfter(state, end)
       if (last !== undefined) return lastAnswer(state, last)
     }
   } catch (error) {
-    discardFallback(state)
+    discard(state.fallbackResponse?.body)
     const isOurs = error instanceof GatewayError
     recordEnd(state, { status: isOurs ? error.status : 500, code: isOurs ? error.code : 'internal_error' })
     throw error
@@ -80,14 +80,9 @@ function lastAnswer(state: RelayState, answer: RelayAnswer): RelayAnswer {
   return { ...answer, attempts: state.attempts.length }
 }
 
-function discardFallback({ fallbackResponse }: RelayState): void {
-  if (fallbackResponse !== undefined) discard(fallbackResponse.body)
-}
-
 /**
- * The answer with which a failure ends the request; undefined when the next upstream is tried.
- *
- * @throws GatewayError where a rule forbids another attempt
+ * The answer with which a failure ends the request; undefined when the next upstream is tried. @throws GatewayError
+ * where a rule forbids another attempt
  */
 async function answerAfter(
   state: RelayState,
@@ -97,7 +92,7 @@ async function answerAfter(
   failures.push(failure)
   if (failure.scope === 'none') state.refusedBy = new Set([...state.refusedBy, upstream.id])
   if (fallbackResponse !== undefined) {
-    if (upstreamErrorResponse !== undefined) discard(upstreamErrorResponse.body)
+    discard(upstreamErrorResponse?.body)
     return fallbackResponse
   }
   if (failure.class === 'client' && upstreamErrorResponse !== undefined) return upstreamErrorResponse

@@ -48,9 +48,7 @@ export interface RelayAnswer extends UpstreamResponse {
 
 /** What log and metrics are told of a request when it ends. */
 export interface RequestRecord {
-  readonly request: Pick<RelayRequest, 'id' | 'requestedModel' | 'stream' | 'since'> & {
-    readonly endpoint: string
-  }
+  readonly request: Pick<RelayRequest, 'id' | 'requestedModel' | 'stream' | 'since'> & { endpoint: string }
   readonly deps: RelayDeps
   readonly attempts: AttemptRecord[]
   /** Waiting in the queue in all. */
@@ -97,11 +95,9 @@ export class RelayState implements RequestRecord {
   }
 }
 
-export function recordAttempt(
-  record: RequestRecord,
-  upstream: Upstream,
-  end: Omit<AttemptRecord, 'upstream' | 'model'>,
-): void {
+type AttemptEnd = Omit<AttemptRecord, 'upstream' | 'model'>
+
+export function recordAttempt(record: RequestRecord, upstream: Upstream, end: AttemptEnd): void {
   const { id, endpoint } = record.request
   const attempt = { ...end, upstream: upstream.name, model: upstream.model }
   record.attempts.push(attempt)

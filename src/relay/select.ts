@@ -7,7 +7,6 @@ import { lastResortOf } from '../state/circuit-breaker.ts'
 import type { Ask, Lease, MaybePromise } from '../state/store.ts'
 import { evaluate, resolvePins, retryAt, type Evaluation, type Unavailable } from './candidates.ts'
 import type { RelayDeps } from './deps.ts'
-import type { TryOutcome } from './queue.ts'
 import type { RelayState } from './request.ts'
 
 /**
@@ -137,10 +136,7 @@ function chargeTopTier(credits: Map<string, number>, candidates: readonly Candid
 }
 
 /** The failing ones by the end of their cooldowns, then those that wait for an operator or for credit. */
-async function acquireLastResort(
-  state: RelayState,
-  upstreams: readonly Upstream[],
-): Promise<Lease | undefined> {
+async function acquireLastResort(state: RelayState, upstreams: readonly Upstream[]) {
   const { unresolvedPins, request } = state
   const { unavailable } = await evaluateFor(state, upstreams)
   for (const often of ['always', 'sometimes'] as const) {
@@ -187,11 +183,7 @@ async function waitInQueue(state: RelayState): Promise<Selection> {
 }
 
 /** After a wait the order is made anew, of everybody but those that others wait for. */
-async function selectAfterWait(
-  state: RelayState,
-  taken: ReadonlySet<string>,
-  since: number,
-): Promise<TryOutcome<Lease>> {
+async function selectAfterWait(state: RelayState, taken: ReadonlySet<string>, since: number) {
   const isFree = ({ id }: Upstream): boolean => !taken.has(id)
   // If no time has passed, an upstream that has just failed must not be tried again.
   const hasWaited = state.deps.clock.now() > since
