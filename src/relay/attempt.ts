@@ -59,7 +59,8 @@ class Attempt {
     this.startedAt = deps.clock.now()
     state.tried.add(upstream.id)
     state.firstSentAt ??= this.startedAt
-    state.deadline = state.firstSentAt + 2 * Math.max(request.settings.timeoutMs, upstream.timeoutMs)
+    state.longestTimeoutMs = Math.max(state.longestTimeoutMs, upstream.timeoutMs)
+    state.deadline = state.firstSentAt + 2 * state.longestTimeoutMs
     const waitMs = Math.min(upstream.timeoutMs, state.deadline - this.startedAt)
     this.stopClock = deps.clock.after(waitMs, () => {
       this.isLate = true

@@ -13,7 +13,7 @@
  * stream        the tap that a streamed body passes
  * exhausted     the error when nothing is left
  * passthrough   requests that only one upstream can mean: no loop and no rewriting
- * headers       what of a request an upstream may see
+ * headers       what of a request an upstream may see, and of its answer the client
  * retry-budget  keeps retries from multiplying the load
  */
 import { GatewayError } from '../errors.ts'
@@ -39,9 +39,9 @@ const AMBIGUOUS_RETRIES = 2
  */
 export async function relay(request: RelayRequest, deps: RelayDeps): Promise<RelayAnswer> {
   const state = new RelayState(request, deps)
-  if (request.answerIds.length > 0) await resolvePins(state)
   deps.traffic.budget.recordRequest(deps.clock.now())
   try {
+    if (request.answerIds.length > 0) await resolvePins(state)
     for (;;) {
       if (request.clientSignal.aborted) throw clientClosedRequest()
       const selection = await select(state)
@@ -115,7 +115,7 @@ const isLimited = ({ cause }: Failure): boolean =>
 
 /** The failures that the client is told of, where a rule forbids another attempt; undefined where none does. */
 function lastFailures(state: RelayState, failure: Failure): readonly Failure[] | undefined {
-  const { deps, failures, attempts, deadline, upstreams, tried } = state
+  const { deps, failures, attempts, deadline, tried } = state
   const { maxAttempts } = state.request.settings
   const now = deps.clock.now()
   if (maxAttempts !== undefined && attempts.length >= maxAttempts) return failures
@@ -124,6 +124,6 @@ function lastFailures(state: RelayState, failure: Failure): readonly Failure[] |
   state.ambiguousFailures += 1
   if (state.ambiguousFailures > AMBIGUOUS_RETRIES) return failures
   // A retry that has nowhere to go costs no budget.
-  const hasOthers = upstreams.some(({ id }) => !tried.has(id))
+  const hasOthers = suitableUpstreams(state).some(({ id }) => !tried.has(id))
   return hasOthers && !deps.traffic.budget.spend(now) ? failures.slice(0, 1) : undefined
 }

@@ -79,7 +79,9 @@ export class RelayState implements RequestRecord {
   ambiguousFailures = 0
   /** When the first attempt began. */
   firstSentAt: number | undefined
-  /** The last moment for a first byte, over all attempts; ms on the clock. */
+  /** Of the settings and of all upstreams that were asked. */
+  longestTimeoutMs: number
+  /** The last moment for a first byte, over all attempts: twice the longest timeout; ms on the clock. */
   deadline = Infinity
   queuedMs = 0
   firstByteMs: number | undefined
@@ -92,6 +94,7 @@ export class RelayState implements RequestRecord {
     this.request = request
     this.deps = deps
     this.upstreams = request.pool.upstreams
+    this.longestTimeoutMs = request.settings.timeoutMs
   }
 }
 

@@ -136,8 +136,10 @@ function chargeTopTier(credits: Map<string, number>, candidates: readonly Candid
 }
 
 /** The failing ones by the end of their cooldowns, then those that wait for an operator or for credit. */
-async function acquireLastResort(state: RelayState, upstreams: readonly Upstream[]) {
+async function acquireLastResort(state: RelayState, eligible: readonly Upstream[]) {
   const { unresolvedPins, request } = state
+  // It may have turned out meanwhile that one alone may answer.
+  const upstreams = eligible.filter((upstream) => state.upstreams.includes(upstream))
   const { unavailable } = await evaluateFor(state, upstreams)
   for (const often of ['always', 'sometimes'] as const) {
     const claims = unavailable

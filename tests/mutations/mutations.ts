@@ -62,8 +62,8 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('attempt'),
-    search: '2 * Math.max(',
-    replace: '3 * Math.max(',
+    search: '+ 2 * state.longestTimeoutMs',
+    replace: '+ 3 * state.longestTimeoutMs',
     because: 'the first byte comes within twice the timeout',
     tests: tests('clocks'),
   },

@@ -81,6 +81,16 @@ test("an upstream's own timeout counts for it in place of the settings'", async 
   expect((await pending).status).toBe(200)
 })
 
+test('an upstream that is asked after a slower one has its whole time', async () => {
+  const config = configOf(['slow.test', 'quick.test'], { settings }) as { models: object[] }
+  config.models[0] = { ...config.models[0], timeout: 60 }
+  const later = { afterMs: 9_000, ...chatAnswer() }
+  const app = createTestApp(config, stagedBy({ 'slow.test': silence, 'quick.test': later }))
+  const pending = app.chat()
+  await app.clock.advance(69_000)
+  expect((await pending).headers.get('x-aiload-upstream')).toBe('quick.test')
+})
+
 test('no timer outlives its request', async () => {
   const app = createTestApp(
     configOf(HOSTS, { settings }),

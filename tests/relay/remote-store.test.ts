@@ -83,3 +83,31 @@ test('a store that knows better is asked of everybody, and not of the first few 
   expect(answer.headers.get('x-aiload-upstream')).toBe('u16.test')
   expect(asked).toEqual([8, 8, 4])
 })
+
+test('who alone may answer is found out with a lease that was refused, and nobody else is asked as a last resort', async () => {
+  const config = configOf(['failing.test', 'holder.test'], { settings: { ...settings, affinity: 'off' } })
+  const response = JSON.stringify({ id: 'resp_1', object: 'response', output: [] })
+  let isKnown = true
+  const app = createTestApp(
+    config,
+    stagedBy({ 'failing.test': refusal(503), 'holder.test': { body: [response] } }),
+    {
+      around: (store) => ({
+        ...remote(store),
+        recall: (key, at) => (isKnown ? remote(store).recall(key, at) : null),
+        acquire(order, ask, at) {
+          if (isKnown) return remote(store).acquire(order, ask, at)
+          isKnown = true
+          return undefined
+        },
+      }),
+    },
+  )
+  const ask = async (body: object): Promise<string | null> =>
+    (await app.chat({ input: 'x', ...body }, { path: 'responses' })).headers.get('x-aiload-upstream')
+  expect(await ask({})).toBe('holder.test')
+  isKnown = false
+  expect(await ask({ previous_response_id: 'resp_1' })).toBe('holder.test')
+  await settle()
+  expect(app.openLeases).toBe(0)
+})
