@@ -156,6 +156,9 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
 /** Who served a key, as `createAffinityTable` makes it. */
 export type AffinityTable = ReturnType<typeof createAffinityTable>
 
+/** Keys that may be remembered, and none forgotten, before a walk along the oldest is given up. */
+const ITERATOR_TURNS = 1_000
+
 /**
  * Remembers who served a key; bounded, the longest unused go first.
  * @param capacity the most keys kept; at 100,000 keys of 15 characters about 20 MB
@@ -163,8 +166,10 @@ export type AffinityTable = ReturnType<typeof createAffinityTable>
 export function createAffinityTable(capacity = 100_000) {
   // A Map keeps insertion order: re-inserting on use makes the first key the longest unused one.
   const kept = new Map<string, { upstream: string; until: number }>()
-  // One walk for the table's whole life: each new one would pass all places of keys that are gone already.
-  const oldest = kept.keys()
+  // One walk for many: each new one would pass all places of keys that are gone already, and one that stands still would
+  // hold every table that the Map has outgrown since.
+  let oldest: MapIterator<string> | undefined
+  let sinceForgotten = 0
   return {
     get size() {
       return kept.size
@@ -178,7 +183,11 @@ export function createAffinityTable(capacity = 100_000) {
     remember(key: string, upstream: string, { ttlMs, now }: { ttlMs: number; now: number }): void {
       kept.delete(key)
       kept.set(key, { upstream, until: now + ttlMs })
-      if (kept.size > capacity) kept.delete(oldest.next().value ?? key)
+      if (kept.size > capacity) {
+        oldest ??= kept.keys()
+        kept.delete(oldest.next().value ?? key)
+        sinceForgotten = 0
+      } else if (++sinceForgotten > ITERATOR_TURNS) oldest = undefined
     },
     /** The `most` newest that are not forgotten yet, oldest first, for keeping across a restart. */
     newest(most: number, now: number): [key: string, upstream: string, until: number][] {

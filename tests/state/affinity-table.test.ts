@@ -47,3 +47,15 @@ test('a key costs about the same in a full table as in an empty one', () => {
   // A walk from the table's beginning for each key made it some 30 to 100 times as much.
   expect(full / empty).toBeLessThan(8)
 })
+
+test.each([100_000, 2])(
+  'a few keys that come again millions of times leave nothing behind (capacity %i)',
+  (capacity) => {
+    const table = createAffinityTable(capacity)
+    for (const key of ['a', 'b', 'c']) table.remember(key, 'x', life)
+    const before = process.memoryUsage().heapUsed
+    for (let nth = 0; nth < 3_000_000; nth++) table.remember(nth % 2 === 0 ? 'b' : 'c', 'x', life)
+    // What was outgrown took 155 bytes a time.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(100_000_000)
+  },
+)
