@@ -172,7 +172,7 @@ export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
 }
 
 /** Chunks below this size are copied together while they wait: as objects they would take more than their bytes. */
-const SMALL_CHUNK_BYTES = 256
+const SMALL_CHUNK_BYTES = 1024
 /** How many bytes of small chunks become one. */
 const BLOCK_BYTES = 4096
 

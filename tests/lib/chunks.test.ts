@@ -18,7 +18,7 @@ test('many small chunks become few, in their order', () => {
 
 test('large chunks are kept as they are, and small ones between them stay where they were', () => {
   const chunks = new Chunks()
-  const large = bytesOf('x'.repeat(1_000))
+  const large = bytesOf('x'.repeat(2_000))
   for (const chunk of [large, bytesOf('a'), bytesOf('b'), large, bytesOf('c')]) chunks.push(chunk)
   const taken = chunks.take()
   expect(textOf(taken)).toBe(`${textOf([large])}ab${textOf([large])}c`)
@@ -28,7 +28,7 @@ test('large chunks are kept as they are, and small ones between them stay where 
 
 test('a chunk that was taken out before others came is not changed by them', () => {
   const chunks = new Chunks()
-  chunks.push(bytesOf('x'.repeat(300)))
+  chunks.push(bytesOf('x'.repeat(2_000)))
   chunks.push(bytesOf('one'))
   chunks.shift()
   const one = chunks.shift()

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { lengthOf } from '../../src/lib/bytes.ts'
 import type { AffinityRule } from '../../src/pool/upstream.ts'
 import { affinityKeyOf, answerIdsOf } from '../../src/openai/affinity-key.ts'
 import { createBodyParser, estimateOf } from '../../src/openai/request.ts'
@@ -42,4 +43,12 @@ function readIn(size: number): object {
 test.each([1, 7, 64, 1_000, 5_100])('a body in pieces of %i bytes reads like the whole', (size) => {
   expect(readIn(size)).toEqual(readIn(body.length))
   expect(readIn(size)).toMatchObject({ sent: body.replace('"auto"', '"other"'), ids: ['resp_2', 'conv_1'] })
+})
+
+test('a body in as many pieces as it has bytes is sent on, however long it is', () => {
+  const bytes = Buffer.from(JSON.stringify({ model: 'auto', input: 'x'.repeat(1_000_000) }))
+  const pieces = Array.from({ length: bytes.length }, (_, at) => bytes.subarray(at, at + 1))
+  const parser = createBodyParser('application/json')
+  for (const piece of pieces) parser.push(piece)
+  expect(lengthOf(parser.end(pieces).withModel('other'))).toBe(bytes.length + 1)
 })

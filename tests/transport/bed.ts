@@ -133,3 +133,18 @@ export async function settled(read: () => number): Promise<number> {
     await new Promise((resolve) => setTimeout(resolve, 200))
   }
 }
+
+/** Nobody reads the flood of `upstream`: it stands still, and goes on when somebody reads. */
+export async function expectBackPressure(
+  upstream: ScriptedUpstream,
+  response: UpstreamResponse,
+): Promise<void> {
+  const sent = await settled(() => upstream.bytesSent)
+  // What the kernel's buffers of both ends may hold, and not a hundred times as much.
+  expect(sent).toBeLessThan(16 * 2 ** 20)
+
+  const reader = streamOf(response).getReader()
+  for (let read = 0; read < 2 * sent; read += (await reader.read()).value?.length ?? 0);
+  await until(() => upstream.bytesSent > sent)
+  await reader.cancel()
+}

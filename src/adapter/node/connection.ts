@@ -114,6 +114,8 @@ export class UpstreamConnection extends Client {
     socket.on('drain', () => this.#call?.taken())
     socket.once('close', () => {
       opened(new TransportError('not-sent', 'no connection: closed'))
+      // The next one may be opening already.
+      if (this.socket !== socket) return
       this.socket = undefined
       this.isReused = false
     })

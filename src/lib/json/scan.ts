@@ -33,7 +33,7 @@ export interface FieldSpan extends ByteSpan {
 
 /** So many occurrences of one field are no mistake, and each costs memory that the client does not pay. */
 const MAX_OCCURRENCES = 1000
-/** Of a key that is cut this much is kept: more than a wanted one can have, escapes and all. */
+/** Bytes that are kept of a key that goes on in the next piece; a wanted one is shorter, escapes and all. */
 const LONGEST_KEY = 512
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
 const DATA = [0x64, 0x61, 0x74, 0x61, 0x3a]
@@ -52,14 +52,14 @@ const COMMA_OR_END = 6
 const STRING = 7
 const NUMBER = 8
 const WORD = 9
-const NOTHING = 10
+const END = 10
 /** What is missing in the other states is a value, a word, or depends on the container. */
 const EXPECTED: Readonly<Record<number, string>> = {
   [KEY]: 'a string in double quotes',
   [KEY_OR_END]: 'a string in double quotes',
   [KEY_COLON]: 'a colon',
   [NUMBER]: 'a digit',
-  [NOTHING]: 'nothing more',
+  [END]: 'nothing more',
 }
 /** The values that are words, and all kinds but numbers, by their first byte. */
 const WORDS: Readonly<Record<number, FieldSpan['kind']>> = { 0x74: 'true', 0x66: 'false', 0x6e: 'null' }
@@ -141,7 +141,7 @@ export class JsonScanner {
     const { base, fields, objectStart, isEmptyObject, dataUrls } = this
     if (this.state === NUMBER) this.endNumber(base, 'the end')
     if (this.state === STRING) throw new JsonSyntaxError('syntax', 'a string never ends', this.openedAt)
-    if (this.state !== NOTHING) this.fail(base, 'the end')
+    if (this.state !== END) this.fail(base, 'the end')
     if (!this.isObject) throw new JsonSyntaxError('not-an-object', 'not a JSON object', objectStart)
     return { pieces, length: base, fields, objectStart, isEmptyObject, dataUrls }
   }
@@ -234,7 +234,7 @@ export class JsonScanner {
       this.spans.push({ start: this.valueStart, end, kind: KINDS[this.valueByte] ?? 'number' })
       this.spans = undefined
     }
-    this.state = this.depth === 0 ? NOTHING : COMMA_OR_END
+    this.state = this.depth === 0 ? END : COMMA_OR_END
   }
 
   private openContainer(isObject: boolean): void {
@@ -347,7 +347,7 @@ export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[], isUtf
   return scanner.end([bytes])
 }
 
-/** How much of a number has been read is a row of `PARTS`. */
+/** How much of a number has been read is told by a row of `PARTS`; this one is that of its first byte. */
 const FIRST = 1
 /** Parts behind which a number may end, as bits: a zero, digits, those behind the point, those of the exponent. */
 const COMPLETE = (1 << 3) | (1 << 4) | (1 << 6) | (1 << 9)
@@ -388,12 +388,19 @@ export function replaceField(scan: JsonScan, name: string, jsonValue: Uint8Array
   const inserted = spans ? [] : [utf8Bytes(`${JSON.stringify(name)}:`)]
   const behind = spans || isEmptyObject ? [] : [utf8Bytes(',')]
   const parts: Uint8Array[] = []
+  // One by one: there may be more pieces than a call takes arguments.
+  const add = (views: readonly Uint8Array[]): void => {
+    for (const view of views) parts.push(view)
+  }
   let at = 0
   for (const { start, end } of spans ?? [{ start: first, end: first }]) {
-    parts.push(...viewsOf(pieces, at, start), ...inserted, jsonValue, ...behind)
+    add(viewsOf(pieces, at, start))
+    add(inserted)
+    parts.push(jsonValue)
+    add(behind)
     at = end
   }
-  parts.push(...viewsOf(pieces, at, length))
+  add(viewsOf(pieces, at, length))
   return parts
 }
 

@@ -55,7 +55,7 @@ function sequenceSize(bytes: Uint8Array, at: number): number {
 /** Whether all bytes are valid UTF-8; some runtimes have it in native code, ten times as quick as it can be written here. */
 export type IsUtf8 = (bytes: Uint8Array) => boolean
 
-const NOTHING = new Uint8Array(0)
+const EMPTY = new Uint8Array(0)
 
 /** Checks bytes that come in pieces, cut anywhere. */
 export class Utf8Check {
@@ -64,7 +64,7 @@ export class Utf8Check {
   private checked = 0
   private brokenAt = -1
   /** The beginning of a character whose rest is in the next piece. */
-  private cut: Uint8Array = NOTHING
+  private cut: Uint8Array = EMPTY
 
   /** @param isUtf8 that of the runtime, where it has one */
   constructor(isUtf8: IsUtf8 = (bytes) => invalidUtf8At(bytes) < 0) {
