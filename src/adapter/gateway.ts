@@ -19,6 +19,7 @@ import type { Upstream } from '../pool/upstream.ts'
 import type { Report } from '../relay/deps.ts'
 import { createQueue } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
+import { createAbilities, type Abilities } from '../state/abilities.ts'
 import type { MemoryStore } from '../state/memory.ts'
 import type { StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
@@ -38,6 +39,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly log: Report
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
   readonly look?: StateStore['snapshot']
+  /** What upstreams can do, where that is kept; forgotten with the process unless given. */
+  readonly abilities?: Abilities
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
   /** Told the upstreams of each configuration. */
@@ -51,6 +54,7 @@ export interface GatewayPlatform extends CommonDeps {
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
+  const { abilities = createAbilities() } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const report = fanOut([platform.log, metrics.report, recent.report])
@@ -85,10 +89,11 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
 
   const app = createApp({
     ...platform,
+    abilities,
     random: Math.random,
     report,
     runtimeConfig: () => runtimeConfig,
-    traffic: { credits: new Map(), budget: createRetryBudget(), queue },
+    traffic: { credits: new Map(), budget: createRetryBudget(), queue, emptyRuns: new Map() },
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,

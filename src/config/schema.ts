@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { parseRange } from '../lib/ip.ts'
+import type { Ability } from '../pool/outcome.ts'
 import { strategyNames } from '../pool/strategy.ts'
 import { endpoints, type AffinityRule, type Limits } from '../pool/upstream.ts'
 import {
@@ -143,6 +144,16 @@ const weight = v.pipe(
   v.finite(message('must be a finite number', 'write a number such as 1')),
 )
 
+const flag = optional(booleanFlag())
+const canSchema = section(
+  { tools: flag, images: flag, audio: flag, json_schema: flag, stream: flag },
+  objectMessage('write for example { "tools": true, "images": false }'),
+  ({ jsonSchema, ...can }): Readonly<Partial<Record<Ability, boolean>>> => ({
+    ...can,
+    ...(jsonSchema !== undefined && { json_schema: jsonSchema }),
+  }),
+)
+
 const modelSchema = section(
   {
     // Becomes `root` and `query`, see `parseBaseUrl`.
@@ -166,6 +177,10 @@ const modelSchema = section(
     headers: optional(headers, {}),
     // Absent = that of `settings`.
     timeout: renamed('timeoutMs', optional(positiveSeconds(120))),
+    // Tokens of input and output together. Absent = learned.
+    context: renamed('contextTokens', optional(wholeNumber('write a number of tokens such as 128000', 1))),
+    // What the model can do; what is not said is learned.
+    can: optional(canSchema),
     enabled: optional(booleanFlag(), true),
   },
   objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }', {

@@ -1,8 +1,8 @@
 import { GatewayError } from '../errors.ts'
 import { clientAddress } from '../lib/ip.ts'
-import { affinityKeyOf, answerIdsOf } from '../openai/affinity-key.ts'
+import { affinityKeyOf, answerIdsOf, ownerKeyOf } from '../openai/affinity-key.ts'
 import { lengthOf } from '../lib/bytes.ts'
-import { createBodyParser, estimateOf, type ParsedBody } from '../openai/request.ts'
+import { abilitiesNeeded, createBodyParser, estimateOf, type ParsedBody } from '../openai/request.ts'
 import type { Pool, Pools } from '../pool/pool.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import { answerHeaders, forwardedHeaders } from '../relay/headers.ts'
@@ -24,7 +24,7 @@ export async function relayRoute(context: RequestContext, relayed: RelayedPath):
   const { body, size } = await receiveBody(context)
   return respond(context, size, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
-    const request = relayRequestOf(context, relayed, body)
+    const request = relayRequestOf(context, relayed, { ...body, size })
     context.logged = true
     return relay(request, context.deps)
   })
@@ -72,8 +72,13 @@ async function respond(
 /** Longer than any model's name; what a client sends instead is not kept for the log. */
 const MAX_LOGGED_MODEL_LENGTH = 256
 
-function relayRequestOf(context: RequestContext, relayed: RelayedPath, body: ParsedBody): RelayRequest {
+function relayRequestOf(
+  context: RequestContext,
+  relayed: RelayedPath,
+  body: ParsedBody & { readonly size: number },
+): RelayRequest {
   const { path, endpoint } = relayed
+  const { size } = body
   const { incoming, runtimeConfig, id, query, since, requestedModel } = context
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
@@ -92,11 +97,19 @@ function relayRequestOf(context: RequestContext, relayed: RelayedPath, body: Par
     headers: forwardedHeaders(headers),
     bodyFor: (upstream) => body.withModel(upstream.model),
     stream: body.stream,
+    isForm: body.scan === undefined,
     inputTokens: estimate?.inputTokens,
     outputTokens: estimate?.outputTokens,
     choices: estimate?.choices ?? 1,
     affinityKey: affinityKeyOf({ rule, poolId: pool.id, address, headers, scan: body.scan }),
     answerIds: endpoint === 'responses' ? answerIdsOf(body.scan) : [],
+    ownerKey: endpoint === 'responses' ? ownerKeyOf(body.scan) : '',
+    needs: {
+      abilities: abilitiesNeeded(body),
+      context: (estimate?.inputTokens ?? 0) + (estimate?.outputTokens ?? 0),
+      output: estimate?.outputTokens ?? 0,
+      body: size,
+    },
     clientSignal: incoming.clientSignal,
     since,
   }

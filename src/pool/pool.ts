@@ -56,9 +56,5 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
   }
 }
 
-/** Vectors of two models do not mix, so an embedding stays with the model that is listed first. */
-function serving(upstreams: readonly Upstream[], endpoint: Endpoint): Upstream[] {
-  const able = upstreams.filter((upstream) => upstream.enabled && upstream.endpoints.has(endpoint))
-  if (endpoint !== 'embeddings') return able
-  return able.filter(({ model }) => model === able[0]?.model)
-}
+const serving = (upstreams: readonly Upstream[], endpoint: Endpoint): Upstream[] =>
+  upstreams.filter((upstream) => upstream.enabled && upstream.endpoints.has(endpoint))

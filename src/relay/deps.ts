@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Cause } from '../pool/outcome.ts'
+import type { Abilities } from '../state/abilities.ts'
 import type { StateStore } from '../state/store.ts'
 import type { Send } from '../transport/transport.ts'
 import type { Queue } from './queue.ts'
@@ -14,6 +15,8 @@ export interface RelayDeps {
   readonly random: () => number
   readonly report: Report
   readonly traffic: Traffic
+  /** What upstreams can do, as far as this process knows. */
+  readonly abilities: Abilities
 }
 
 /** What all requests of a process share and no configuration changes. */
@@ -22,10 +25,12 @@ interface Traffic {
   readonly credits: Map<string, number>
   readonly budget: RetryBudget
   readonly queue: Queue
+  /** Answers without content in a row, by upstream id. */
+  readonly emptyRuns: Map<string, number>
 }
 
 /** How an attempt ended, as logs and metrics name it. */
-export type AttemptOutcome = 'ok' | Cause | 'client-error' | 'other-model' | 'broken' | 'aborted'
+export type AttemptOutcome = 'ok' | Cause | 'client-error' | 'other-model' | 'unfit' | 'broken' | 'aborted'
 
 /** One attempt in the record of a request. */
 export interface AttemptRecord {

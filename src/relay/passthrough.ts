@@ -4,7 +4,7 @@ import { isBodiless } from '../lib/headers.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
-import { classifyAnswer, classifyTransport } from '../vendors/classify.ts'
+import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
 import { discard, readPrefix } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps } from './deps.ts'
 import { clientClosedRequest, exhausted } from './exhausted.ts'
@@ -85,7 +85,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     const answer = { status, headers, upstream, attempts: 1 }
     const isEmpty = isBodiless(method, status)
     if (!isEmpty && !(body instanceof Uint8Array))
-      return { ...answer, body: createTap({ reader: body, head: [], clientSignal, onEnd }) }
+      return { ...answer, body: createTap({ reader: body, head: [], clientSignal, onEnd, after: deps.clock.after }) }
     discard(body)
     onEnd({ kind: 'ok' })
     return { ...answer, body: body instanceof Uint8Array ? body : new Uint8Array(0) }
@@ -96,7 +96,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     }
     if (error instanceof TransportError) {
       const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure)
-      const clientError = exhausted([failure], [], deps.clock.now())
+      const clientError = exhausted({ failures: [failure], unavailable: [], now: deps.clock.now(), request: { path: request.path, requestedModel: '' } })
       const { status, code } = clientError
       // Only what never left here says that the upstream is away; the rest may be this one request's doing.
       end(failure.class === 'not-sent' ? failure : NEUTRAL_OUTCOME, status, { label: failure.cause, code })
@@ -141,7 +141,7 @@ async function judged({ status, headers, body }: UpstreamResponse, { clock }: Re
   }
   if (!COOLING_STATUSES.has(status)) return { body }
   const prefix = await readPrefix(body, WHOLE_ANSWER_BYTES)
-  const failure = classifyAnswer({ status, headers, body: prefix.bytes, wallNow: clock.wall() })
+  const failure = classifyStatus({ status, headers, body: prefix.bytes, wallNow: clock.wall() })
   return { body: prefix.body, failure }
 }
 

@@ -198,7 +198,6 @@ const WORDS: Readonly<Record<string, string>> = {
   auth: 'needs attention: key refused',
   'not-found': 'needs attention: model or endpoint not found',
   concurrency: 'concurrency limit reached',
-  'too-large': 'token limit of a single request',
 }
 
 function whyText({ cause, onRelease }: UnavailableReason): string {

@@ -79,7 +79,7 @@ function canBeWritten(url: string, init: FetchInit): boolean {
 }
 
 async function responseOf(
-  { gatherBytes }: UpstreamRequest,
+  { gatherBytes, onGathered }: UpstreamRequest,
   response: Response,
   guard: FetchGuard,
 ): Promise<UpstreamResponse> {
@@ -98,20 +98,26 @@ async function responseOf(
   const limit = gatherBytes(status, headers)
   const announced = Number(headers['content-length'])
   const reader = createBody(body.getReader(), announced, guard)
-  const whole = limit === 0 || announced > limit ? undefined : await reader.gather(limit)
-  return { status, headers, body: whole ?? reader }
+  const whole = limit === 0 || announced > limit ? undefined : await reader.gather(limit, onGathered)
+  return { status, headers, isEndSure: announced >= 0, body: whole ?? reader }
 }
 
 const NOTHING: Uint8Array = new Uint8Array(0)
 const DECODED_BY_FETCH: ReadonlySet<string> = new Set(['gzip', 'x-gzip', 'deflate', 'br'])
 
+/** Codings that no fetch undoes everywhere. A word that is no coding (`utf-8`) is a slip: the bytes are what they are. */
+const UNDECODED: ReadonlySet<string> = new Set(['zstd', 'compress', 'x-compress', 'dcb', 'dcz'])
+
 /** The headers of the decoded body. @throws TransportError for a coding that not every fetch undoes */
 function decodedHeaders(headers: HeaderBag): HeaderBag {
   const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
   if (coding === '' || coding === 'identity') return headers
-  if (!DECODED_BY_FETCH.has(coding))
-    throw new TransportError('undecodable', 'the content encoding is unknown')
-  return withoutCoding(headers)
+  if (UNDECODED.has(coding)) throw new TransportError('undecodable', 'the content encoding is unknown')
+  return DECODED_BY_FETCH.has(coding) ? withoutCoding(headers) : withoutLabel(headers)
+}
+
+function withoutLabel({ 'content-encoding': _, ...headers }: HeaderBag): HeaderBag {
+  return headers
 }
 
 /**
@@ -137,12 +143,13 @@ function createBody(source: ReadableStreamDefaultReader<Uint8Array>, announced: 
 
   return {
     /** The whole body where it ends within `limit` bytes; of a longer one nothing is lost. */
-    async gather(limit: number): Promise<Uint8Array | undefined> {
+    async gather(limit: number, onGathered: UpstreamRequest['onGathered']): Promise<Uint8Array | undefined> {
       const chunks: Uint8Array[] = []
       while (received <= limit) {
         const chunk = await next()
         if (chunk === undefined) return concatBytes(chunks)
         chunks.push(chunk)
+        if (onGathered?.(chunk) === false) break
       }
       unread = concatBytes(chunks)
       return undefined

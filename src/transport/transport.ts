@@ -28,6 +28,11 @@ export interface UpstreamRequest {
    * A body that ends within them arrives as bytes; a longer one as a reader from its first byte.
    */
   readonly gatherBytes: (status: number, headers: HeaderBag) => number
+  /**
+   * Told each chunk, decoded, of a body that is being gathered, as it comes. False = the rest is not worth waiting for:
+   * it arrives as a reader from its first byte.
+   */
+  readonly onGathered?: (chunk: Uint8Array) => boolean
   /** Given where the request must go out only once (RFC 9110 §9.2.2): then a kept connection that is dead is its failure. */
   readonly mayResend?: false
 }
@@ -43,6 +48,8 @@ export interface UpstreamResponse {
    * a `TransportError`, also when the body is shorter than announced.
    */
   readonly body: Uint8Array | ByteReader
+  /** Whether the end of the body is told by its framing: then a body that ends well is whole. Absent where nobody knows. */
+  readonly isEndSure?: boolean
 }
 
 /** How a request to an upstream can fail below HTTP. */

@@ -47,6 +47,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     toResponse: toNodeResponse,
     isUtf8,
     expect: store.expect,
+    abilities: store.abilities,
     ...told,
   })
   const server = await listen(gateway.app, config.server)

@@ -179,7 +179,8 @@ function exchange(
           return resolve({ status, headers, body: new Uint8Array(0) })
         }
         try {
-          sink = receiveBody({ request, status, headers, source, idleTimeout, resolve, reject })
+          const isEndSure = 'content-length' in headers || 'transfer-encoding' in headers
+          sink = receiveBody({ request, status, headers, isEndSure, source, idleTimeout, resolve, reject })
         } catch (error) {
           fail(transportErrorOf(error))
         }

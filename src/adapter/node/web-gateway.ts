@@ -42,7 +42,7 @@ export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>)
   const state = keepState(stateFileOf(file, directory), store, { clock, report: log })
   let reloader: Reloader | undefined
   const lastReload = () => reloader?.last()
-  const own = { clock, store, log, lastReload, expect: store.expect }
+  const own = { clock, store, log, lastReload, expect: store.expect, abilities: store.abilities }
   const gateway = createEdgeGateway(config, { ...own, ...brought })
   reloader = watchConfig({
     ...opened,
