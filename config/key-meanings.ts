@@ -30,6 +30,10 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'models[].quota': 'Shared limits that it draws on, defined in quotas.',
   'models[].headers': 'Extra request headers.',
   'models[].timeout': 'Seconds; overrides settings.timeout.',
+  'models[].context':
+    'Tokens of input and output together that the model takes. Longer requests go to others first. Default: learned.',
+  'models[].can':
+    'What the model can do: tools, images, audio, json_schema, stream. Requests that need what is false go to others first. Default: learned.',
   'models[].enabled': 'false: takes no requests.',
   quotas: 'Limits that several upstreams share, by name.',
   ...limits('quotas[]'),

@@ -84,7 +84,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
     const lastReload = platform.lastReload?.()
     const moment = { at: instantOf(clock), waiting: queue.size, isDraining }
-    return statusOf({ runtimeConfig, version, startedAt, lastReload, stateOf, recent, ...moment })
+    return statusOf({ runtimeConfig, version, startedAt, lastReload, stateOf, recent, abilities, ...moment })
   }
 
   const app = createApp({

@@ -1,6 +1,6 @@
 import * as v from 'valibot'
 import { parseRange } from '../lib/ip.ts'
-import type { Ability } from '../pool/outcome.ts'
+import { abilities, type Ability } from '../pool/outcome.ts'
 import { strategyNames } from '../pool/strategy.ts'
 import { endpoints, type AffinityRule, type Limits } from '../pool/upstream.ts'
 import {
@@ -144,14 +144,10 @@ const weight = v.pipe(
   v.finite(message('must be a finite number', 'write a number such as 1')),
 )
 
-const flag = optional(booleanFlag())
-const canSchema = section(
-  { tools: flag, images: flag, audio: flag, json_schema: flag, stream: flag },
-  objectMessage('write for example { "tools": true, "images": false }'),
-  ({ jsonSchema, ...can }): Readonly<Partial<Record<Ability, boolean>>> => ({
-    ...can,
-    ...(jsonSchema !== undefined && { json_schema: jsonSchema }),
-  }),
+const canHint = 'write for example { "tools": true, "images": false }'
+const canSchema = v.pipe(
+  v.record(oneOf(abilities), booleanFlag(), objectMessage(canHint)),
+  v.transform((written): Readonly<Partial<Record<Ability, boolean>>> => written),
 )
 
 const modelSchema = section(

@@ -158,8 +158,8 @@ export function createTail(limit = 16_384) {
   }
 
   function bytesOf(length: number): Uint8Array {
-      const start = end - length
-      return start >= 0 ? ring.slice(start, end) : concatBytes([ring.subarray(start), ring.subarray(0, end)])
+    const start = end - length
+    return start >= 0 ? ring.slice(start, end) : concatBytes([ring.subarray(start), ring.subarray(0, end)])
   }
 }
 

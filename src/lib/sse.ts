@@ -22,8 +22,8 @@ const fieldLine = /^([^:]*):? ?(.*)$/s
  * Splits a server-sent-event stream from its first byte, after the WHATWG's "event stream interpretation": comments,
  * `id:`, `retry:` and unknown fields give nothing, nor does an event without data. Invalid UTF-8 becomes U+FFFD.
  *
- * As loose as the readers of the world: where the blank line between two events is missing, a line of data begins a new
- * one when what stands before it is JSON, or `[DONE]`, as a whole.
+ * As loose as the readers of the world: where the blank line between two events is missing, a line of data, or a name,
+ * begins a new one when what stands before it is JSON, or `[DONE]`, as a whole.
  *
  * An event of more than `limit` characters is passed over, so that memory stays bounded on an endless one.
  */
@@ -48,7 +48,8 @@ export function createEventScanner(limit = 1_048_576): EventScanner {
   function readField(line: string, events: SseEvent[]): void {
     if (line.startsWith(':')) return
     const [, name, value = ''] = fieldLine.exec(line) ?? []
-    if ((name === 'event' && data.length > 0) || (name === 'data' && isWholeValue(data.join('\n')))) dispatch(events)
+    if ((name === 'event' || name === 'data') && data.length > 0 && isWholeValue(data.join('\n')))
+      dispatch(events)
     if (name === 'event') event = value
     if (name === 'data') data.push(value)
     length += line.length

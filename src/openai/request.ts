@@ -176,7 +176,8 @@ export function abilitiesNeeded({ stream, scan }: ParsedBody): readonly Ability[
     return span?.kind === 'array' && span.end - span.start > 2
   }
   if (isList('tools') || isList('functions')) needs.push('tools')
-  for (const [word, ability] of PART_ABILITIES) if (words.has(word) && !needs.includes(ability)) needs.push(ability)
+  for (const [word, ability] of PART_ABILITIES)
+    if (words.has(word) && !needs.includes(ability)) needs.push(ability)
   const format = spanOf('response_format') ?? spanOf('text')
   if (format?.kind === 'object') {
     const bytes = bytesBetween(pieces, format.start, Math.min(format.end, format.start + MOST_FORMAT_BYTES))

@@ -159,7 +159,8 @@ export function orderOf(candidates: readonly Candidate[], rule: OrderRule): Cand
   const strategy = rule.strategy === weightedRandom && context.key !== '' ? rendezvous : rule.strategy
   const { most = Infinity } = context
   const order: Candidate[] = []
-  const owner = rule.owner === undefined ? undefined : candidates.find(({ upstream }) => upstream.id === rule.owner)
+  const owner =
+    rule.owner === undefined ? undefined : candidates.find(({ upstream }) => upstream.id === rule.owner)
   if (owner !== undefined) order.push(owner)
   for (const group of groupsOf(candidates)) {
     if (order.length >= most) break

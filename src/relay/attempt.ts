@@ -190,7 +190,12 @@ async function failByStatus(attempt: Attempt, response: UpstreamResponse): Promi
   const { status, headers } = response
   attempt.head = response
   const prefix = await readPrefix(response.body, ERROR_BYTES)
-  const failure = classifyStatus({ status, headers, body: prefix.bytes, wallNow: attempt.state.deps.clock.wall() })
+  const failure = classifyStatus({
+    status,
+    headers,
+    body: prefix.bytes,
+    wallNow: attempt.state.deps.clock.wall(),
+  })
   if (failure.words === true) return fail(attempt, failure, upstreamErrorOf(response, prefix, failure))
   discard(prefix.body)
   return fail(attempt, failure)
@@ -266,7 +271,8 @@ function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
 /** What only this account can read again: see `ownerKeyOf`. */
 function rememberItems({ state, upstream }: Attempt, keys: readonly string[]): void {
   const { store, clock } = state.deps
-  for (const key of new Set(keys)) void store.remember(key, upstream.id, { ttlMs: ANSWER_TTL_MS, at: instantOf(clock) })
+  for (const key of new Set(keys))
+    void store.remember(key, upstream.id, { ttlMs: ANSWER_TTL_MS, at: instantOf(clock) })
 }
 
 /** The body, with which the request ends: one that is whole has ended from the upstream's side. */

@@ -55,7 +55,9 @@ export function evaluate(
         latencyMs: latencyOf(state, now),
         headroom: availability.headroom,
         credit: credits.size === 0 ? 0 : (credits.get(upstream.id) ?? 0),
-        standing: (standingOf === undefined ? 0 : standingOf(upstream)) + (availability.isDoubtful ? standings.last : 0),
+        standing:
+          (standingOf === undefined ? 0 : standingOf(upstream)) +
+          (availability.isDoubtful ? standings.last : 0),
       })
     }
     return { candidates, unavailable }

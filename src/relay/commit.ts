@@ -5,7 +5,7 @@ import { createEventScanner, type SseEvent } from '../lib/sse.ts'
 import type { Failure } from '../pool/outcome.ts'
 import type { Endpoint } from '../pool/upstream.ts'
 import type { MaybePromise } from '../state/store.ts'
-import { TransportError, type UpstreamResponse } from '../transport/transport.ts'
+import type { UpstreamResponse } from '../transport/transport.ts'
 import { bareFailure, classifyEvent, classifyWhole } from '../vendors/classify.ts'
 import { judgeEvent } from '../vendors/judge.ts'
 
@@ -80,7 +80,11 @@ export function formOf(bytes: Uint8Array, isAll = false): Form | undefined {
 const MEDIA = /^\s*(audio|image|video)\/|octet-stream|zip/i
 const isMedia = ({ headers }: UpstreamResponse): boolean => MEDIA.test(headers['content-type'] ?? '')
 
-function commitBytes(response: UpstreamResponse, bytes: Uint8Array, asked: Asked): MaybePromise<Commit | Rejected> {
+function commitBytes(
+  response: UpstreamResponse,
+  bytes: Uint8Array,
+  asked: Asked,
+): MaybePromise<Commit | Rejected> {
   const { status, headers } = response
   const form = formOf(bytes, true)
   const whole: Commit = { kind: 'bytes', headers: withType(headers, form), bytes }
@@ -109,7 +113,8 @@ const isSpoken = (endpoint: Endpoint): boolean =>
   endpoint === 'chat' || endpoint === 'completions' || endpoint === 'responses'
 
 /** Whether a failure is told by the answer itself, and no guess of ours at what it lacks. */
-const isSaid = ({ class: kind, code }: Failure): boolean => kind !== 'unfit' && code !== 'upstream_bad_response'
+const isSaid = ({ class: kind, code }: Failure): boolean =>
+  kind !== 'unfit' && code !== 'upstream_bad_response'
 
 /** The label that is right for what came: without one, SDKs hand out a raw string. */
 function withType(headers: HeaderBag, form: Form | undefined): HeaderBag {
@@ -121,7 +126,11 @@ function withType(headers: HeaderBag, form: Form | undefined): HeaderBag {
 }
 
 /** A body that is not there yet: its first bytes tell how it goes on. */
-async function commitReader(response: UpstreamResponse, reader: ByteReader, asked: Asked): Promise<Commit | Rejected> {
+async function commitReader(
+  response: UpstreamResponse,
+  reader: ByteReader,
+  asked: Asked,
+): Promise<Commit | Rejected> {
   const { status } = response
   const head: Uint8Array[] = []
   let form: Form | undefined = 'blank'
@@ -133,7 +142,8 @@ async function commitReader(response: UpstreamResponse, reader: ByteReader, aske
     form = asked.endpoint === 'audio' && isMedia(response) ? 'other' : formOf(concatBytes(head))
   }
   if (form === 'events' && asked.endpoint !== 'audio') return commitEvents({ response, reader, head }, asked)
-  const isPage = form === 'page' && (asked.endpoint !== 'audio' || /html/i.test(response.headers['content-type'] ?? ''))
+  const isPage =
+    form === 'page' && (asked.endpoint !== 'audio' || /html/i.test(response.headers['content-type'] ?? ''))
   if (isPage || (form === 'other' && asked.endpoint !== 'audio' && !isMedia(response))) {
     discard(reader)
     return rejected(response, bareFailure('badAnswer', status))
@@ -174,7 +184,7 @@ async function commitEvents(reading: Reading, asked: Asked): Promise<Commit | Re
     if (what !== 'error') return undefined
     discard(reader)
     const failure = classifyEvent(data, { headers: response.headers, wallNow: asked.wallNow })
-    return rejectedEvent(reading, failure, data, asked)
+    return rejectedEvent(reading, { failure, data }, asked)
   }
   for (let at = 0; size < MOST_PREAMBLE_BYTES; at++) {
     let chunk = head[at]
@@ -200,8 +210,7 @@ async function commitEvents(reading: Reading, asked: Asked): Promise<Commit | Re
     const decided = decide(event)
     if (decided !== undefined) return decided
   }
-  if (!hasStopped) throw new TransportError('broken', 'the stream ended before it had any content')
-  return emptyStream(reading)
+  return hasStopped ? emptyStream(reading) : rejected(response, bareFailure('brokenAnswer', response.status))
 }
 
 /** Behind a reason to stop it does not matter how a stream ends. */
@@ -245,11 +254,19 @@ function rejected(response: UpstreamResponse, failure: Failure, bytes?: Uint8Arr
 }
 
 /** An error as an event: who asked for a stream gets it as the stream that it was, anybody else as an answer. */
-function rejectedEvent({ response, head }: Reading, failure: Failure, data: unknown, { stream }: Asked): Rejected {
+function rejectedEvent(
+  { response, head }: Reading,
+  { failure, data }: { readonly failure: Failure; readonly data: unknown },
+  { stream }: Asked,
+): Rejected {
   if (failure.words !== true) return { kind: 'rejected', failure, answer: undefined }
   if (stream === true) {
     const headers = withType(response.headers, 'events')
-    return { kind: 'rejected', failure, answer: { status: response.status, headers, body: concatBytes(head) } }
+    return {
+      kind: 'rejected',
+      failure,
+      answer: { status: response.status, headers, body: concatBytes(head) },
+    }
   }
   const body = encoder.encode(typeof data === 'string' ? data : JSON.stringify(data))
   return { kind: 'rejected', failure, answer: { status: statusFor(failure), headers: JSON_TYPE, body } }

@@ -25,10 +25,14 @@ interface ExhaustedRequest {
 export function exhausted({ failures, unavailable, now, request }: ExhaustedRequest): GatewayError {
   if (failures.length + unavailable.length === 0)
     return new GatewayError('no_upstream', 'No upstream is enabled for this model on this endpoint.')
-  if (failures.length === 0 && unavailable.every(({ reason }) => remedyOf(reason) === 'never')) {
+  // A limit that rests nobody was about this one request.
+  const isTooLarge =
+    failures.every((failure) => isLimit(failure) && failure.scope === 'none') &&
+    unavailable.every(({ reason }) => remedyOf(reason) === 'never')
+  if (isTooLarge) {
     return new GatewayError(
       'rate_limit_exceeded',
-      'The request is estimated to be larger than the configured token limit of every upstream; send a shorter one, or ask for fewer output tokens.',
+      'The request is estimated to be larger than the token limit of every upstream; send a shorter one, or ask for fewer output tokens.',
       { headers: { 'x-should-retry': 'false' } },
     )
   }
@@ -51,7 +55,9 @@ export function exhausted({ failures, unavailable, now, request }: ExhaustedRequ
 
 /** What lasts until an operator mends it: when the first of those rests ends, and that to retry sooner is of no use. */
 function lastingHeaders(unavailable: readonly Unavailable[], now: number): Record<string, string> {
-  const ends = unavailable.filter(({ reason }) => remedyOf(reason) === 'operator').map(({ reason }) => reason.until)
+  const ends = unavailable
+    .filter(({ reason }) => remedyOf(reason) === 'operator')
+    .map(({ reason }) => reason.until)
   return ends.length === 0 ? {} : { ...retryHeaders(Math.min(...ends) - now), 'x-should-retry': 'false' }
 }
 

@@ -17,7 +17,8 @@ export function learnFromFailure(state: RelayState, upstream: Upstream, failure:
   if (kind === 'refused-body') state.lessons.push({ upstream, lesson })
   else if (lesson !== undefined)
     deps.abilities.refused(upstream.id, request.needs, { lesson, now: deps.clock.now() })
-  if (kind === 'too-long' || (kind === 'refused-body' && lesson !== undefined)) readModelListLater(upstream, state)
+  if (kind === 'too-long' || (kind === 'refused-body' && lesson !== undefined))
+    readModelListLater(upstream, state)
 }
 
 /** An upstream has answered: so it can, and what others refused was no fault of the request. */
@@ -42,7 +43,11 @@ function readModelListLater(upstream: Upstream, { deps, request }: RelayState): 
   clock.after(LIST_DELAY_MS, () => readModelList(upstream, request.settings.connectTimeoutMs, deps))
 }
 
-function readModelList(upstream: Upstream, connectTimeoutMs: number, { clock, abilities, send }: RelayDeps): void {
+function readModelList(
+  upstream: Upstream,
+  connectTimeoutMs: number,
+  { clock, abilities, send }: RelayDeps,
+): void {
   const { signal, abort } = createAbort()
   const stopClock = clock.after(LIST_TIMEOUT_MS, abort)
   const asked = send(
@@ -72,7 +77,13 @@ const wordsOf = (value: unknown): string[] | undefined =>
   Array.isArray(value) ? value.filter((word) => typeof word === 'string') : undefined
 
 /** Names of the size of a context, by vendors and servers. */
-const CONTEXT_NAMES = ['context_length', 'context_window', 'max_model_len', 'max_context_length', 'max_context_window']
+const CONTEXT_NAMES = [
+  'context_length',
+  'context_window',
+  'max_model_len',
+  'max_context_length',
+  'max_context_window',
+]
 /** What `supported_parameters` has for an ability, as OpenRouter spells it. */
 const PARAMETERS: readonly (readonly [Ability, readonly string[]])[] = [
   ['tools', ['tools', 'tool_choice']],
@@ -81,7 +92,9 @@ const PARAMETERS: readonly (readonly [Ability, readonly string[]])[] = [
 
 /** What a list of models says of one; undefined where the model is not in it. */
 export function toldOf(list: unknown, model: string) {
-  const models: unknown[] = Array.isArray(list) ? list : [objectOf(list)['data'], objectOf(list)['models']].flat()
+  const models: unknown[] = Array.isArray(list)
+    ? list
+    : [objectOf(list)['data'], objectOf(list)['models']].flat()
   const entry = models.map(objectOf).find(({ id, name }) => id === model || name === model)
   if (entry === undefined) return undefined
   const can: Partial<Record<Ability, boolean>> = {}
@@ -93,6 +106,6 @@ export function toldOf(list: unknown, model: string) {
   const parameters = wordsOf(entry['supported_parameters'])
   if (parameters !== undefined)
     for (const [ability, names] of PARAMETERS) can[ability] = names.some((name) => parameters.includes(name))
-  const sizes = CONTEXT_NAMES.map((name) => entry[name]).filter((size) => typeof size === 'number' && size > 0)
-  return { can, context: sizes[0] as number | undefined }
+  const context = CONTEXT_NAMES.map((name) => Number(entry[name])).find((size) => size > 0)
+  return { can, context }
 }

@@ -85,7 +85,10 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     const answer = { status, headers, upstream, attempts: 1 }
     const isEmpty = isBodiless(method, status)
     if (!isEmpty && !(body instanceof Uint8Array))
-      return { ...answer, body: createTap({ reader: body, head: [], clientSignal, onEnd, after: deps.clock.after }) }
+      return {
+        ...answer,
+        body: createTap({ reader: body, head: [], clientSignal, onEnd, after: deps.clock.after }),
+      }
     discard(body)
     onEnd({ kind: 'ok' })
     return { ...answer, body: body instanceof Uint8Array ? body : new Uint8Array(0) }
@@ -96,7 +99,12 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     }
     if (error instanceof TransportError) {
       const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure)
-      const clientError = exhausted({ failures: [failure], unavailable: [], now: deps.clock.now(), request: { path: request.path, requestedModel: '' } })
+      const clientError = exhausted({
+        failures: [failure],
+        unavailable: [],
+        now: deps.clock.now(),
+        request: { path: request.path, requestedModel: '' },
+      })
       const { status, code } = clientError
       // Only what never left here says that the upstream is away; the rest may be this one request's doing.
       end(failure.class === 'not-sent' ? failure : NEUTRAL_OUTCOME, status, { label: failure.cause, code })

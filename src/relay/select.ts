@@ -5,7 +5,14 @@ import type { Claim, Upstream } from '../pool/upstream.ts'
 import type { UnavailableReason } from '../state/availability.ts'
 import { lastResortOf } from '../state/circuit-breaker.ts'
 import type { Ask, Lease, MaybePromise } from '../state/store.ts'
-import { evaluate, resolvePins, retryAt, standingFor, type Evaluation, type Unavailable } from './candidates.ts'
+import {
+  evaluate,
+  resolvePins,
+  retryAt,
+  standingFor,
+  type Evaluation,
+  type Unavailable,
+} from './candidates.ts'
 import type { RelayDeps } from './deps.ts'
 import type { RelayState } from './request.ts'
 
@@ -44,7 +51,8 @@ export async function select(state: RelayState): Promise<Selection> {
   const evaluation = await evaluateFor(state, suitableUpstreams(state))
   const deadline = queueDeadlineOf(state)
   // Whose body was refused has an answer; only where a limit of size or an ability is missing another may be worth a wait.
-  if (state.refusal !== undefined && !state.isAboutAbility) return { unavailable: evaluation.unavailable, why: 'exhausted' }
+  if (state.refusal !== undefined && !state.isAboutAbility)
+    return { unavailable: evaluation.unavailable, why: 'exhausted' }
   const isWorthIt = mayOpen(state, evaluation, deadline) && deps.clock.now() < deadline
   return isWorthIt ? waitInQueue(state) : { unavailable: evaluation.unavailable, why: 'exhausted' }
 }
@@ -91,7 +99,9 @@ export async function withoutStrangers(state: RelayState): Promise<void> {
   const { upstreams } = state.request.pool
   if (upstreams.every(({ model }) => model === upstreams[0]?.model)) return
   const { unavailable } = await evaluateFor(state, upstreams)
-  const lacking = new Set(unavailable.filter(({ reason }) => reason.cause === 'not-found').map(({ upstream }) => upstream))
+  const lacking = new Set(
+    unavailable.filter(({ reason }) => reason.cause === 'not-found').map(({ upstream }) => upstream),
+  )
   const first = upstreams.find((upstream) => !lacking.has(upstream)) ?? upstreams[0]
   state.upstreams = upstreams.filter(({ model }) => model === first?.model)
   state.order = []

@@ -182,6 +182,8 @@ const FINISHED: Readonly<Partial<Record<Endpoint, RegExp>>> = {
   responses:
     /^data:\s*\[DONE\]|^event:\s*(error|response\.(completed|incomplete|failed|cancelled))|"type"\s*:\s*"(error|response\.(completed|incomplete|failed|cancelled))"/m,
 }
+/** A chunk that is not the last says so, where the last one says why it ends. */
+const END_PROMISED = /"finish_reason"\s*:\s*null/
 /** Behind these nothing follows that anybody waits for, however the body ends. */
 const DONE = /^data:\s*\[DONE\]\s*$(?![^])/m
 const COMPLETED = /^event:\s*response\.completed|"type"\s*:\s*"response\.completed"/m
@@ -218,9 +220,9 @@ interface BodyForm {
 /**
  * Looks at a passing body, and changes none of it: where its events end, how it ends, what it has cost.
  *
- * A stream of chat chunks or Responses events says that it is done. Where its framing does not tell the end, a clean one
- * without that word is a break that a proxy, or a runtime that hides resets, has made look clean. Where another body is
- * cut is not for us to tell.
+ * A stream of chat chunks or Responses events says that it is done; a clean end without that word is a break that a
+ * proxy, or a runtime that hides resets, has made look clean. Only where no chunk speaks of an end, and the framing tells
+ * it, it is one. Where another body is cut is not for us to tell.
  */
 export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure }: BodyForm) {
   const tail = createTail()
@@ -233,7 +235,11 @@ export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure }: 
   const itemKeys: string[] = []
   const isDone = (): boolean => {
     if (!isEvents || finished === undefined) return false
-    if (openings !== undefined && boundary?.atBoundary() === true && COMPLETED.test(decoder.decode(openings.opening())))
+    if (
+      openings !== undefined &&
+      boundary?.atBoundary() === true &&
+      COMPLETED.test(decoder.decode(openings.opening()))
+    )
       return true
     return DONE.test(decoder.decode(tail.last(LAST_WORD_BYTES)))
   }
@@ -266,7 +272,9 @@ export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure }: 
       if (boundary === undefined) return false
       const end = decoder.decode(tail.bytes())
       if (!boundary.atBoundary() && !isWholeLine(LAST_LINE.exec(end)?.[1])) return true
-      if (finished === undefined || isEndSure || finished.test(end)) return false
+      if (finished === undefined || finished.test(end)) return false
+      // Who sends chunks without a word of how they end, ends like that.
+      if (openings === undefined && isEndSure && !END_PROMISED.test(end)) return false
       return openings === undefined || !finished.test(decoder.decode(openings.opening()))
     },
     /** The event that tells a client of a break. */

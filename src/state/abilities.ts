@@ -19,8 +19,18 @@ export type Fit = 'yes' | 'unknown' | 'no'
 /** Where a piece of knowledge comes from. The configuration stands above all of them and is kept by itself. */
 type Source = 'models' | 'refused' | 'worked'
 /** Times are ms on the clock. */
-type Known = { readonly can: boolean; readonly source: Source; readonly since: number; readonly until: number }
-type Limit = { readonly most: number; readonly source: Source; readonly since: number; readonly until: number }
+type Known = {
+  readonly can: boolean
+  readonly source: Source
+  readonly since: number
+  readonly until: number
+}
+type Limit = {
+  readonly most: number
+  readonly source: Source
+  readonly since: number
+  readonly until: number
+}
 interface Knowledge {
   readonly can: Partial<Record<Ability, Known>>
   readonly sizes: Partial<Record<Size, Limit>>
@@ -50,7 +60,8 @@ export function createAbilities() {
 
   function put(id: string, knowledge: Knowledge): void {
     known.set(id, knowledge)
-    const isLimited = Object.values(knowledge.can).some(({ can }) => !can) || Object.keys(knowledge.sizes).length > 0
+    const isLimited =
+      Object.values(knowledge.can).some(({ can }) => !can) || Object.keys(knowledge.sizes).length > 0
     if (isLimited) limited.add(id)
     else limited.delete(id)
     changeCount += 1
@@ -68,13 +79,16 @@ export function createAbilities() {
     },
     /** Whether anything is known that may tell upstreams apart. */
     isTelling: (upstreams: readonly Upstream[]): boolean =>
-      upstreams.some(({ id, can, contextTokens }) => limited.has(id) || can !== undefined || contextTokens !== undefined),
+      upstreams.some(
+        ({ id, can, contextTokens }) => limited.has(id) || can !== undefined || contextTokens !== undefined,
+      ),
     fit(upstream: Upstream, needs: Needs, now: number): Fit {
       const { can, sizes: limits } = known.get(upstream.id) ?? NOTHING
       let fit: Fit = 'yes'
       for (const ability of needs.abilities) {
         const entry = can[ability]
-        const answer = upstream.can?.[ability] ?? (entry !== undefined && entry.until > now ? entry.can : undefined)
+        const answer =
+          upstream.can?.[ability] ?? (entry !== undefined && entry.until > now ? entry.can : undefined)
         if (answer === false) return 'no'
         if (answer === undefined) fit = 'unknown'
       }
@@ -98,14 +112,26 @@ export function createAbilities() {
         const common = refusals === 0 ? needs.abilities : seen.filter((one) => needs.abilities.includes(one))
         const isEnough = refusals + 1 >= REFUSALS_ENOUGH
         if (isEnough) teach(id, Object.fromEntries(common.map((one) => [one, { ...entry, can: false }])))
-        known.set(id, { ...(known.get(id) ?? NOTHING), suspects: { abilities: common, refusals: refusals + 1 } })
+        known.set(id, {
+          ...(known.get(id) ?? NOTHING),
+          suspects: { abilities: common, refusals: refusals + 1 },
+        })
         return
       }
       const { about, limit } = lesson
       if (about === 'context' || about === 'output' || about === 'body') {
         // Our estimates and a vendor's tokens differ: what was refused is too much, whatever the limit is called.
         const refused = Math.max(0, needs[about] - 1)
-        teach(id, {}, { [about]: { ...entry, most: limit === undefined || needs[about] === 0 ? refused : Math.min(limit, refused) } })
+        teach(
+          id,
+          {},
+          {
+            [about]: {
+              ...entry,
+              most: limit === undefined || needs[about] === 0 ? refused : Math.min(limit, refused),
+            },
+          },
+        )
       } else if (needs.abilities.includes(about)) teach(id, { [about]: { ...entry, can: false } })
     },
     /** An upstream answered a request: what it was held to be unable to do, it can. */
@@ -115,8 +141,7 @@ export function createAbilities() {
       const { can, sizes: limits, suspects } = before ?? NOTHING
       const news = needs.abilities.filter((one) => can[one]?.can !== true)
       const wider = sizes.filter((size) => needs[size] > (limits[size]?.most ?? Infinity))
-      if (suspects.refusals > 0)
-        known.set(id, { ...(before ?? NOTHING), suspects: NOTHING.suspects })
+      if (suspects.refusals > 0) known.set(id, { ...(before ?? NOTHING), suspects: NOTHING.suspects })
       if (news.length === 0 && wider.length === 0) return
       const entry = { can: true, source: 'worked', since: now, until: Infinity } as const
       teach(id, Object.fromEntries(news.map((one) => [one, entry])))
@@ -130,11 +155,20 @@ export function createAbilities() {
       return true
     },
     /** What an upstream's own list of models says. A refusal and a success are newer. */
-    read(id: string, told: { can: Partial<Record<Ability, boolean>>; context: number | undefined }, now: number): void {
+    read(
+      id: string,
+      told: { can: Partial<Record<Ability, boolean>>; context: number | undefined },
+      now: number,
+    ): void {
       const before = known.get(id) ?? NOTHING
       const entry = { source: 'models', since: now, until: now + BELIEVED_MS } as const
-      const news = Object.entries(told.can).filter(([name]) => (before.can[name as Ability]?.source ?? 'models') === 'models')
-      const limits = told.context === undefined || before.sizes.context?.source === 'refused' ? {} : { context: { ...entry, most: told.context } }
+      const news = Object.entries(told.can).filter(
+        ([name]) => (before.can[name as Ability]?.source ?? 'models') === 'models',
+      )
+      const limits =
+        told.context === undefined || before.sizes.context?.source === 'refused'
+          ? {}
+          : { context: { ...entry, most: told.context } }
       teach(id, Object.fromEntries(news.map(([name, can]) => [name, { ...entry, can }])), limits)
     },
     /** What is known of one upstream, but for its configuration. */
@@ -142,10 +176,14 @@ export function createAbilities() {
     /** Forgets all but `ids`; for after a reload. */
     prune(ids: Iterable<string>): void {
       const kept = new Set(ids)
-      for (const id of known.keys()) if (!kept.has(id)) (known.delete(id), limited.delete(id), readAt.delete(id))
+      for (const id of known.keys())
+        if (!kept.has(id)) for (const table of [known, limited, readAt]) table.delete(id)
     },
     keep: (): KeptAbilities =>
-      [...known].map(([id, { can, sizes: limits }]) => [id, { can: finiteTimes(can), sizes: finiteTimes(limits) }]),
+      [...known].map(([id, { can, sizes: limits }]) => [
+        id,
+        { can: finiteTimes(can), sizes: finiteTimes(limits) },
+      ]),
     /** Takes back what was kept, moved by `shiftMs` onto this clock; what none of ours wrote is left out. */
     restore(kept: unknown, shiftMs: number): void {
       for (const row of Array.isArray(kept) ? (kept as unknown[]) : []) {
@@ -168,13 +206,22 @@ function withoutKeys<T extends object>(from: T, names: readonly (keyof T)[]): T 
 
 /** JSON has no word for the infinities: what is known for good ends where no clock gets to. */
 const finiteTimes = <T extends Dated>(entries: Readonly<Record<string, T>>): Record<string, T> =>
-  Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, { ...entry, until: Math.min(entry.until, 8.64e15) }]))
+  Object.fromEntries(
+    Object.entries(entries).map(([name, entry]) => [
+      name,
+      { ...entry, until: Math.min(entry.until, 8.64e15) },
+    ]),
+  )
 
 const moved = <T extends Dated>(entries: Readonly<Record<string, T>>, shiftMs: number): Record<string, T> =>
   Object.fromEntries(
     Object.entries(entries).map(([name, entry]) => [
       name,
-      { ...entry, since: entry.since + shiftMs, until: entry.until >= 8.64e15 ? Infinity : entry.until + shiftMs },
+      {
+        ...entry,
+        since: entry.since + shiftMs,
+        until: entry.until >= 8.64e15 ? Infinity : entry.until + shiftMs,
+      },
     ]),
   )
 

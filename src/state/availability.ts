@@ -58,7 +58,13 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
   const all = claimHeadroomOf(claim, claimSnapshot, now)
   // Most claims are free and have nothing about them.
   if (all.isPlain && fits(tokens, all))
-    return { free: true as const, probing: NO_SCOPES, tokens, headroom: shareFor(tokens, all), isDoubtful: false }
+    return {
+      free: true as const,
+      probing: NO_SCOPES,
+      tokens,
+      headroom: shareFor(tokens, all),
+      isDoubtful: false,
+    }
 
   let headroom = 1
   const probing: string[] = []
@@ -86,9 +92,9 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
       const limit = limitOf(window, configuredLimit(limits, name), now) ?? Infinity
       // A request that spends no tokens passes by windows that count them.
       if (amount === 0 || amount <= freeIn(window, limit, now)) continue
-      if (isEstimateAlone(window, { name, amount, configured: configuredLimit(limits, name), now })) isDoubtful = true
-      else
-        reasons.push({ scope, cause: name, ...windowOpensAt(window, { name, amount, limit, now }) })
+      if (isEstimateAlone(window, { name, amount, configured: configuredLimit(limits, name), now }))
+        isDoubtful = true
+      else reasons.push({ scope, cause: name, ...windowOpensAt(window, { name, amount, limit, now }) })
     }
   }
   return reasons.length === 0
@@ -102,7 +108,12 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
  */
 function isEstimateAlone(
   window: WindowState,
-  { name, amount, configured, now }: { name: WindowName; amount: number; configured: number | undefined; now: number },
+  {
+    name,
+    amount,
+    configured,
+    now,
+  }: { name: WindowName; amount: number; configured: number | undefined; now: number },
 ): boolean {
   if (countsRequests(name) || (window.closedUntil ?? 0) > now) return false
   return configured === undefined || amount <= configured - usedOf(window, now)

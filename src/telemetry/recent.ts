@@ -3,7 +3,13 @@ import type { AttemptOutcome, AttemptRecord, GatewayEvent } from '../relay/deps.
 const LAST_OUTCOMES = 20
 const FIRST_BYTES = 200
 /** Outcomes that do not speak against the upstream: the client's faults, and departures. */
-const BLAMELESS: ReadonlySet<AttemptOutcome> = new Set(['ok', 'aborted', 'client-error', 'other-model', 'unfit'])
+const BLAMELESS: ReadonlySet<AttemptOutcome> = new Set([
+  'ok',
+  'aborted',
+  'client-error',
+  'other-model',
+  'unfit',
+])
 
 export type Recent = ReturnType<typeof createRecent>
 

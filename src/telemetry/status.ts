@@ -2,6 +2,7 @@ import type { Config } from '../config/config.ts'
 import type { Instant } from '../lib/clock.ts'
 import type { Pools } from '../pool/pool.ts'
 import type { Claim, Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
+import type { Abilities } from '../state/abilities.ts'
 import { availabilityOf, type StateOf, type UnavailableReason } from '../state/availability.ts'
 import {
   budgetOf,
@@ -33,6 +34,7 @@ export interface StatusTask {
   readonly lastReload: Reload | undefined
   readonly stateOf: StateOf
   readonly recent: Pick<Recent, 'of'>
+  readonly abilities: Pick<Abilities, 'of'>
   readonly at: Instant
 }
 type KnownStates = Pick<StatusTask, 'stateOf' | 'at'>
@@ -103,6 +105,8 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
     /** Requests under way, streams included. */
     in_flight: stateOf(claim.id)?.inFlight ?? 0,
     windows: claim.draws.flatMap((limitScope) => windowStatuses(limitScope, task)),
+    /** What it can do by its configuration, its list of models, what it refused and what worked; with the source. */
+    abilities: abilityStatuses(upstream, task),
     /** Newest first; at most 20. `status` is null when it never answered. */
     last_outcomes: (past?.last ?? []).map(({ at, outcome, status, durationMs }) => ({
       at: isoOf(at),
@@ -118,6 +122,33 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
     failures: past?.failures ?? 0,
   }
 }
+
+/** What is known; `most` of a size is in tokens, of a body in bytes. Nothing is listed of what nobody knows. */
+function abilityStatuses({ id, can = {}, contextTokens }: Upstream, { abilities, at }: StatusTask) {
+  const learned = abilities.of(id)
+  const isKnown = ({ until }: { until: number }): boolean => until > at.now
+  const since = (moment: number): string | null => isoOf(at.wall + (moment - at.now))
+  return {
+    can: Object.fromEntries([
+      ...Object.entries(learned.can)
+        .filter(([, entry]) => isKnown(entry))
+        .map(([name, entry]) => [name, { can: entry.can, source: entry.source, since: since(entry.since) }]),
+      ...Object.entries(can).map(([name, is]) => [name, { can: is, source: 'configured', since: null }]),
+    ]) as Record<string, AbilityStatus>,
+    most: Object.fromEntries([
+      ...Object.entries(learned.sizes)
+        .filter(([, entry]) => isKnown(entry))
+        .map(([name, { most, source, since: from }]) => [name, { most, source, since: since(from) }]),
+      ...(contextTokens === undefined
+        ? []
+        : [['context', { most: contextTokens, source: 'configured', since: null }]]),
+    ]) as Record<string, SizeStatus>,
+  }
+}
+
+type Told = { readonly source: string; readonly since: string | null }
+type AbilityStatus = Told & { readonly can: boolean }
+type SizeStatus = Told & { readonly most: number }
 
 function restingEndpoints({ endpoints, claims }: Upstream, known: KnownStates) {
   return [...endpoints].flatMap((endpoint) => {

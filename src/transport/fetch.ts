@@ -113,11 +113,9 @@ function decodedHeaders(headers: HeaderBag): HeaderBag {
   const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
   if (coding === '' || coding === 'identity') return headers
   if (UNDECODED.has(coding)) throw new TransportError('undecodable', 'the content encoding is unknown')
-  return DECODED_BY_FETCH.has(coding) ? withoutCoding(headers) : withoutLabel(headers)
-}
-
-function withoutLabel({ 'content-encoding': _, ...headers }: HeaderBag): HeaderBag {
-  return headers
+  if (DECODED_BY_FETCH.has(coding)) return withoutCoding(headers)
+  const length = headers['content-length']
+  return { ...withoutCoding(headers), ...(length !== undefined && { 'content-length': length }) }
 }
 
 /**

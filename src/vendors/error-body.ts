@@ -108,7 +108,9 @@ function innerOf(outer: JsonObject): JsonObject {
 
 /** Where an error has its sentence, and where its code, vendor by vendor. */
 const SENTENCES =
-  'message Message msg detail title error_msg errmsg error_message errorMessage status_msg reason error'.split(' ')
+  'message Message msg detail title error_msg errmsg error_message errorMessage status_msg reason error'.split(
+    ' ',
+  )
 const CODES = 'code Code error_code errcode errorCode error_type status_code'.split(' ')
 
 const sayingOf = (fields: JsonObject): string => firstOf(SENTENCES.map((name) => stringOf(fields[name])))

@@ -109,7 +109,17 @@ function isStopped(choice: unknown): boolean {
 }
 
 /** Fields in which the endpoints answer, but for those that are written word by word. */
-const ANSWERS = ['data', 'results', 'text', 'output', 'choices', 'input_tokens', 'embeddings', 'images', 'segments']
+const ANSWERS = [
+  'data',
+  'results',
+  'text',
+  'output',
+  'choices',
+  'input_tokens',
+  'embeddings',
+  'images',
+  'segments',
+]
 const UNFINISHED = /^(queued|in_progress|incomplete)$/
 
 function hasWholeContent(fields: JsonObject, endpoint: Endpoint): boolean {
@@ -133,7 +143,17 @@ function listedError(value: unknown): boolean {
 }
 
 /** Names under which a flat error has its sentence, and its code. */
-const SENTENCES = ['message', 'msg', 'detail', 'title', 'error_msg', 'errmsg', 'error_message', 'errorMessage', 'reason']
+const SENTENCES = [
+  'message',
+  'msg',
+  'detail',
+  'title',
+  'error_msg',
+  'errmsg',
+  'error_message',
+  'errorMessage',
+  'reason',
+]
 const CODES = ['code', 'error_code', 'errcode', 'errorCode', 'status_code', 'statusCode']
 const FINE = /^(0|200|ok|success)?$/i
 
@@ -156,7 +176,11 @@ function isError(fields: JsonObject): boolean {
 }
 
 const hasBadCode = (fields: JsonObject): boolean =>
-  CODES.some((name) => (typeof fields[name] === 'number' || typeof fields[name] === 'string') && !FINE.test(String(fields[name])))
+  CODES.some(
+    (name) =>
+      (typeof fields[name] === 'number' || typeof fields[name] === 'string') &&
+      !FINE.test(String(fields[name])),
+  )
 
 /** Where some vendors put the state of an answer. */
 const innerStates = (fields: JsonObject): JsonObject[] =>

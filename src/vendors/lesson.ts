@@ -15,7 +15,11 @@ const ABILITY_WORDS: readonly (readonly [Ability, RegExp])[] = [
  * What a refusal of one request says of the upstream; undefined where its words name nothing.
  * @param verdict of the refusal
  */
-export function lessonIn({ message, code }: UpstreamErrorText, verdict: VerdictName, status: number): Lesson | undefined {
+export function lessonIn(
+  { message, code }: UpstreamErrorText,
+  verdict: VerdictName,
+  status: number,
+): Lesson | undefined {
   if (verdict === 'tooLong') {
     const about = outputWords.test(message) ? 'output' : 'context'
     return { about, limit: limitIn(message) }

@@ -178,7 +178,10 @@ export const statusOfCode: readonly (readonly [code: RegExp, status: number])[] 
   [/^(130[2-9]|131\d|132[01]|4006|3036|3040|1002|1008|2045|2056|4|17|18|19|336501|336502)$/, 429],
   [/^(1004|2049)$/, 401],
   [/context_length|too_?(long|large)|unsupported|unknown_parameter|content_?filter|encrypted_content/i, 400],
-  [/invalid_(request|prompt|argument|parameter|value)|bad_?request|moderation|^(1026|1027|1039|1261|1301|2013|3051)$/i, 400],
+  [
+    /invalid_(request|prompt|argument|parameter|value)|bad_?request|moderation|^(1026|1027|1039|1261|1301|2013|3051)$/i,
+    400,
+  ],
   [/api_?key|authenticat|unauthorized/i, 401],
   [/permission|forbidden/i, 403],
   [/not_?found/i, 404],
@@ -264,7 +267,13 @@ export const verdicts = {
   otherAccounts: { ...failed, class: 'refused', scope: 'none', words: true },
   /** A 200 without a word in it, or as JSON where a stream was asked, or the other way round. */
   empty: { ...failed, class: 'unfit', scope: 'none', code: 'upstream_bad_response' },
-  otherForm: { ...failed, class: 'unfit', scope: 'none', code: 'upstream_bad_response', lesson: { about: 'stream' } },
+  otherForm: {
+    ...failed,
+    class: 'unfit',
+    scope: 'none',
+    code: 'upstream_bad_response',
+    lesson: { about: 'stream' },
+  },
 } as const satisfies Record<string, Verdict>
 
 export type VerdictName = keyof typeof verdicts

@@ -32,8 +32,8 @@ test('who does not serve the endpoint is not in the pool', () => {
   expect(members('llama', 'audio')).toEqual([])
 })
 
-test('an embedding stays with the model that is listed first', () => {
-  expect(members('auto', 'embeddings')).toEqual(['a', 'b'])
+test('a pool for embeddings has every model, since one may lack the endpoint', () => {
+  expect(members('auto', 'embeddings')).toEqual(['a', 'b', 'e'])
   expect(members('small', 'embeddings')).toEqual(['e'])
 })
 

@@ -52,7 +52,8 @@ export function receiveBody(answer: StartedAnswer): BodySink {
   const { request, status, headers } = answer
   const gatherBytes = request.gatherBytes(status, headers)
   const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
-  if (coding === '') return createBodyBuffer(answer, Number(headers['content-length']) > gatherBytes ? 0 : gatherBytes)
+  if (coding === '')
+    return createBodyBuffer(answer, Number(headers['content-length']) > gatherBytes ? 0 : gatherBytes)
   const plain = { ...answer, headers: withoutCoding(headers) }
   // A word that is no coding (`utf-8`, `aws-chunked`) is a slip: the bytes are what they are.
   if (!CODINGS.has(coding)) return createBodyBuffer(plain, gatherBytes)
@@ -194,7 +195,14 @@ const DECODERS: Readonly<Record<string, MakeDecoder>> = {
 const GZIP_MAGIC = 0x1f
 
 /** Codings there are (RFC 9110 §18.6), known here or not. */
-const CODINGS: ReadonlySet<string> = new Set([...Object.keys(DECODERS), 'zstd', 'compress', 'x-compress', 'dcb', 'dcz'])
+const CODINGS: ReadonlySet<string> = new Set([
+  ...Object.keys(DECODERS),
+  'zstd',
+  'compress',
+  'x-compress',
+  'dcb',
+  'dcz',
+])
 
 /**
  * A sink that decodes what it gets; `to` makes the sink behind it from the source that it has to steer.

@@ -9,7 +9,15 @@
 import { bytesBetween, utf8Bytes, viewsOf } from '../bytes.ts'
 import { type IsUtf8, Utf8Check } from './utf8.ts'
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './walk.ts'
-import { closingQuote, isEscaped, isSpelt, JsonSyntaxError, numberValue, oneSpelt, stringValue } from './walk.ts'
+import {
+  closingQuote,
+  isEscaped,
+  isSpelt,
+  JsonSyntaxError,
+  numberValue,
+  oneSpelt,
+  stringValue,
+} from './walk.ts'
 import type { ByteSpan } from './walk.ts'
 
 /** What one scan of a JSON object found; every offset counts from the first byte of the first piece. */
@@ -330,7 +338,8 @@ export class JsonScanner {
   /** @param end behind the value's closing quote */
   private findWord(bytes: Uint8Array, end: number): void {
     const start = this.openedAt - this.base
-    const text = start < 0 ? bytesBetween([...(this.earlier ?? []), bytes], 0, end - start) : bytes.subarray(start, end)
+    const text =
+      start < 0 ? bytesBetween([...(this.earlier ?? []), bytes], 0, end - start) : bytes.subarray(start, end)
     this.earlier = undefined
     for (const word of this.wantedWords)
       if (text.length === word.length + 2 && isSpelt(text, 1, word)) this.words.add(word)

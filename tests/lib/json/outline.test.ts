@@ -53,7 +53,9 @@ test('what is small is the value itself, and every part of it is cut short', () 
 
 test('long texts, long lists and deep places are cut, and still not empty', () => {
   const deep = '[['.repeat(6) + '1' + ']]'.repeat(6)
-  const value = outline(`{"text":"${'x'.repeat(100_000)}","list":[${'1,'.repeat(999)}1],"deep":${deep},"end":1}`)
+  const value = outline(
+    `{"text":"${'x'.repeat(100_000)}","list":[${'1,'.repeat(999)}1],"deep":${deep},"end":1}`,
+  )
   if (value.kind !== 'value') throw new Error(value.kind)
   const { text, list, deep: cut, end } = value.value as Record<string, unknown>
   expect((text as string).length).toBeLessThan(3_000)
