@@ -113,6 +113,7 @@ function requestOf(one: {
     choices: 1,
     affinityKey: '',
     answerIds: [],
+    isStored: false,
     clientSignal: new AbortController().signal,
     since: clock.now(),
   }

@@ -196,11 +196,11 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
 
 function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
   const { request, deps } = state
-  const { settings, affinityKey, endpoint, answerIds } = request
+  const { settings, affinityKey, isStored, answerIds } = request
   const remember = (key: string, ttlMs: number): void =>
     void deps.store.remember(key, upstream.id, { ttlMs, at: instantOf(deps.clock) })
   if (affinityKey !== '') remember(affinityKey, settings.affinityTtlMs)
-  if (endpoint !== 'responses') return
+  if (!isStored) return
   const own = answerIdOf(commit)
   for (const id of own === undefined ? answerIds : [own, ...answerIds]) remember(answerKey(id), ANSWER_TTL_MS)
 }

@@ -34,6 +34,8 @@ export interface RelayRequest {
   readonly affinityKey: string
   /** Remembered ids of earlier answers that the request builds on; it goes where they are, alone. */
   readonly answerIds: readonly string[]
+  /** Whether its answer is kept where it is made: by its id, clients ask for it later. */
+  readonly isStored: boolean
   /** Aborted when the client leaves. */
   readonly clientSignal: AbortSignalLike
   /** Arrival, ms on the clock. */
