@@ -308,6 +308,8 @@ describe('what is passed on', () => {
     '/v1/files/./x',
     '/v1/../v1/files',
     '/x/../v1/files',
+    '/../v1/files',
+    '/./v1/files',
     '/v1/files/..',
     '/v1/responses/%2e%2e',
     '/v1/chat/../chat/completions',
