@@ -57,6 +57,8 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'settings.queue_timeout': 'Seconds that a request may wait for an upstream; 0 = never.',
   'settings.queue_size': 'Requests that may wait at once.',
   'settings.passthrough': 'Upstream that other /v1/* paths go to. Default: none.',
+  'settings.passthrough_paths':
+    'Paths that go there or to the only upstream, with all below them; "all": clients reach every path of its account.',
   'settings.unknown_model': 'What any other model name means.',
   'settings.state': 'Where cooldowns, quotas and affinity are kept.',
   'settings.max_attempts': 'Cap on attempts for a request. Default: none.',

@@ -118,6 +118,7 @@ function requestOf(one: {
     answerIds: [],
     ownerKey: '',
     needs: { abilities: [], context: input, output: 0, body: 0 },
+    isStored: false,
     clientSignal: new AbortController().signal,
     since: clock.now(),
   }

@@ -77,6 +77,10 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     recent.prune(ids)
+    const { passthroughUpstream } = runtimeConfig
+    if (passthroughUpstream === undefined || next.settings.passthroughPaths !== 'all') return
+    const message = `with settings.passthrough_paths "all" clients reach every path of the account of "${passthroughUpstream.name}" with its key`
+    report({ kind: 'notice', level: 'warning', message })
   }
   apply(config)
 

@@ -262,6 +262,42 @@ const stateMessage = ({ input }: { readonly input: unknown }): string =>
     'write "memory" or leave it out',
   )
 
+const pathsHint = 'write "all" or a list such as ["files", "batches"]'
+/** What administers an account or hands out its keys. */
+const IS_ADMINISTRATION = /^(?:organization|realtime|keys?|users?|admin)(?:\/|$)/
+const accountPath = v.pipe(
+  text(pathsHint),
+  v.regex(/^[\da-z_-]+(?:\/[\da-z_-]+)*$/, message('is not a path below /v1/ in lower case', pathsHint)),
+  check(
+    (path) => !IS_ADMINISTRATION.test(path),
+    'administers the account, which no list opens',
+    'take it out, or write "all"',
+  ),
+)
+/** What clients of an account use besides the endpoints that are relayed; ids of those are below `responses` and so on. */
+const ACCOUNT_PATHS = [
+  'files',
+  'uploads',
+  'batches',
+  'vector_stores',
+  'assistants',
+  'threads',
+  'fine_tuning',
+  'responses',
+  'conversations',
+  'containers',
+  'evals',
+  'videos',
+  'chatkit',
+  'skills',
+  'chat/completions',
+  'models',
+]
+const passthroughPaths = v.union(
+  [v.literal('all'), v.pipe(listOf(accountPath, pathsHint), v.readonly())],
+  message('must be "all" or a list of paths', pathsHint),
+)
+
 const settingsSchema = section(
   {
     // Longest silence that is accepted from an upstream; never a limit on a live stream.
@@ -279,6 +315,8 @@ const settingsSchema = section(
     queue_size: optional(wholeNumber('write for example 256', 0, 1_000_000), 256),
     // The name of an upstream that exists.
     passthrough: optional(trimmedName("write an upstream's name")),
+    // Each with everything below it.
+    passthrough_paths: optional(passthroughPaths, ACCOUNT_PATHS),
     unknown_model: optional(oneOf(['reject', 'auto']), 'reject'),
     state: optional(v.picklist(['memory'], stateMessage), 'memory'),
     // Absent = no cap but those of the classes of failure.

@@ -7,7 +7,7 @@ import type { Pool, Pools } from '../pool/pool.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import { answerHeaders, forwardedHeaders } from '../relay/headers.ts'
 import { isBodiless } from '../lib/headers.ts'
-import { passthrough } from '../relay/passthrough.ts'
+import { passthrough, passthroughTarget } from '../relay/passthrough.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
 import type { RequestContext } from './context.ts'
@@ -110,6 +110,7 @@ function relayRequestOf(
       output: estimate?.outputTokens ?? 0,
       body: size,
     },
+    isStored: endpoint === 'responses' || (endpoint === 'chat' && body.store),
     clientSignal: incoming.clientSignal,
     since,
   }
@@ -158,33 +159,42 @@ function nobodyServes(upstreams: readonly Upstream[], requested: string, endpoin
   return new GatewayError('unsupported_endpoint', message, { param: 'model' })
 }
 
-/** Segments that climb, also spelt with escapes or backslashes, would leave the upstream's root. */
-const DOTS = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\]|%2f|%5c)/i
+const DISABLED = 'The upstream that this path is passed on to is disabled.'
 
-/** One attempt at one upstream with method, path, query and body as they came; its answer goes back as it is. */
-export async function passthroughRoute(context: RequestContext, upstream: Upstream, path: string) {
+/** What is passed on, below `/v1/`, and where to. */
+interface PassedPath {
+  readonly path: string
+  /** An answer that is stored where it was made. */
+  readonly storedAnswerId: string | undefined
+  /** Why it does not go to the account that clients may use; undefined = it does. */
+  readonly refusal: GatewayError | undefined
+}
+
+/**
+ * One attempt with method, path, query and body as they came; its answer goes back as it is. A stored answer is asked of
+ * the upstream that made it, where that is known.
+ *
+ * @throws the refusal, where it is not
+ */
+export async function passthroughRoute(
+  context: RequestContext,
+  { path, storedAnswerId, refusal }: PassedPath,
+) {
   const { deps, incoming, runtimeConfig, request, query, id, since } = context
-  if (DOTS.test(path))
-    throw new GatewayError('not_found', 'The path has dot segments, which are not passed on.')
-  if (!upstream.enabled)
-    throw new GatewayError('no_upstream', 'The upstream that this path is passed on to is disabled.')
+  const { pools, passthroughUpstream, config } = runtimeConfig
+  const { settings } = config
   const body = await incoming.readBody(bodyLimitsOf(context))
-  return respond(context, lengthOf(body), () => {
+  return respond(context, lengthOf(body), async () => {
+    const upstreams = pools.upstreams.filter((upstream) => upstream.enabled)
+    const otherwise = refusal === undefined ? passthroughUpstream : undefined
+    const target = await passthroughTarget({ storedAnswerId, upstreams, otherwise, settings }, deps)
+    if (target === undefined) throw refusal ?? new GatewayError('no_upstream', DISABLED)
     const headers = forwardedHeaders(incoming.headers)
     context.logged = true
+    const { method } = request
+    const { clientSignal } = incoming
     return passthrough(
-      {
-        id,
-        upstream,
-        settings: runtimeConfig.config.settings,
-        method: request.method,
-        path,
-        query,
-        headers,
-        body,
-        clientSignal: incoming.clientSignal,
-        since,
-      },
+      { ...target, id, settings, method, path, query, headers, body, clientSignal, since },
       deps,
     )
   })

@@ -23,6 +23,8 @@ export interface ParsedBody {
   /** The model that the client named; empty = none. */
   readonly model: string
   readonly stream: boolean
+  /** Whether the answer is to be kept, to be asked for by its id later. */
+  readonly store: boolean
   /** Undefined for multipart. */
   readonly scan: JsonScan | undefined
   /** The same bytes with another model name, in parts to be sent one after the other. */
@@ -34,7 +36,7 @@ export const ESTIMATE_FIELDS = ['max_tokens', 'max_completion_tokens', 'max_outp
 
 /** The top-level fields that tell what a request needs. */
 const NEED_FIELDS = ['tools', 'functions', 'response_format', 'text'] as const
-const WANTED = ['model', 'stream', ...ESTIMATE_FIELDS, ...NEED_FIELDS, ...AFFINITY_FIELDS]
+const WANTED = ['model', 'stream', 'store', ...ESTIMATE_FIELDS, ...NEED_FIELDS, ...AFFINITY_FIELDS]
 /** Types of parts that not every model takes. */
 const PART_ABILITIES: readonly (readonly [word: string, ability: Ability])[] = [
   ['image_url', 'images'],
@@ -68,11 +70,14 @@ function parseJson(scanner: JsonScanner, pieces: readonly Uint8Array[]): ParsedB
   const scan = scanned(scanner, pieces)
   return {
     model: modelOf(scan),
-    stream: scan.fields.get('stream')?.at(-1)?.kind === 'true',
+    stream: isTrue(scan, 'stream'),
+    store: isTrue(scan, 'store'),
     scan,
     withModel: (model) => replaceField(scan, 'model', utf8Bytes(JSON.stringify(model))),
   }
 }
+
+const isTrue = ({ fields }: JsonScan, name: string): boolean => fields.get(name)?.at(-1)?.kind === 'true'
 
 function scanned(scanner: JsonScanner, pieces: readonly Uint8Array[]): JsonScan {
   try {
@@ -111,6 +116,7 @@ function parseMultipart(bytes: Uint8Array, contentType: string): ParsedBody {
       model: field.value ?? '',
       // What comes back says by its type whether it is a stream; a form is not searched twice for that.
       stream: false,
+      store: false,
       scan: undefined,
       withModel: (model) => replaceFormField(field, model),
     }

@@ -258,12 +258,12 @@ function dropKept({ refusal, firstWords }: RelayState): void {
 
 function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
   const { request, deps } = state
-  const { settings, affinityKey, endpoint, answerIds, ownerKey } = request
+  const { settings, affinityKey, isStored, answerIds, ownerKey } = request
   const remember = (key: string, ttlMs: number): void =>
     void deps.store.remember(key, upstream.id, { ttlMs, at: instantOf(deps.clock) })
   if (affinityKey !== '') remember(affinityKey, settings.affinityTtlMs)
   if (ownerKey !== '') remember(ownerKey, ANSWER_TTL_MS)
-  if (endpoint !== 'responses') return
+  if (!isStored) return
   const own = answerIdOf(commit)
   for (const id of own === undefined ? answerIds : [own, ...answerIds]) remember(answerKey(id), ANSWER_TTL_MS)
 }

@@ -283,7 +283,7 @@ const decoder = new TextDecoder()
 
 const ID = /"id"\s*:\s*"([^"\\]{1,256})"/
 
-/** The id of a Responses answer: among its first keys, or among those of its first event. */
+/** The id of a stored answer: among its first keys, or among those of its first event. */
 export function answerIdOf(commit: Commit): string | undefined {
   const start =
     commit.kind === 'bytes' ? decoder.decode(commit.bytes.subarray(0, 512)) : commit.opening.slice(0, 1024)

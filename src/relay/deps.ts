@@ -66,6 +66,10 @@ export interface RequestEvent {
   readonly queuedMs: number
   readonly inputTokens?: number | undefined
   readonly outputTokens?: number | undefined
+  /** Of a request that was refused before an upstream was chosen: what was asked with. */
+  readonly method?: string | undefined
+  /** The same: what was asked for, without the query; 200 characters at most. */
+  readonly path?: string | undefined
 }
 
 export interface AttemptEvent extends AttemptRecord {

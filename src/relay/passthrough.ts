@@ -3,8 +3,10 @@ import { instantOf } from '../lib/clock.ts'
 import { isBodiless } from '../lib/headers.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
+import type { Lease } from '../state/store.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
 import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
+import { answerKey } from './candidates.ts'
 import { discard, readPrefix } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps } from './deps.ts'
 import { clientClosedRequest, exhausted } from './exhausted.ts'
@@ -19,12 +21,54 @@ import {
 import { endLease } from './select.ts'
 import { createTap, type BodyEnd } from './stream.ts'
 
-/** A request that goes to one upstream as it is. */
-interface PassthroughRequest extends Pick<
-  RelayRequest,
-  'id' | 'settings' | 'path' | 'query' | 'headers' | 'clientSignal' | 'since'
-> {
+/** Who a request is passed on to, and its lease; undefined where the upstream is resting: then nobody counts it. */
+interface PassthroughTarget {
   readonly upstream: Upstream
+  readonly lease: Lease | undefined
+}
+
+interface PassthroughChoice extends Pick<RelayRequest, 'settings'> {
+  /** An answer that its upstream keeps; it exists nowhere else. */
+  readonly storedAnswerId: string | undefined
+  /** Who may have made it: all that are enabled. */
+  readonly upstreams: readonly Upstream[]
+  /** Who is asked where that is not known, unless disabled. */
+  readonly otherwise: Upstream | undefined
+}
+
+/**
+ * The upstream that made a stored answer, else `otherwise`; undefined where there is neither. A remote store that does
+ * not know it on this side tells with the acquire, for which all are put in order.
+ */
+export async function passthroughTarget(
+  { storedAnswerId, upstreams, otherwise, settings }: PassthroughChoice,
+  deps: RelayDeps,
+): Promise<PassthroughTarget | undefined> {
+  const { store, clock } = deps
+  const key = storedAnswerId === undefined ? undefined : answerKey(storedAnswerId)
+  const targetOf = (id: string | null | undefined): Upstream | undefined =>
+    upstreams.find((upstream) => upstream.id === id) ?? upstreams.find((upstream) => upstream === otherwise)
+  const known = key === undefined ? undefined : await store.recall(key, instantOf(clock))
+  const isAsked = key !== undefined && known === null
+  const first = targetOf(known)
+  const others = isAsked ? upstreams.filter((upstream) => upstream !== first) : []
+  const order = first === undefined ? others : [first, ...others]
+  if (order.length === 0) return undefined
+  const probeMs = settings.connectTimeoutMs + settings.timeoutMs
+  const ask = { inputTokens: undefined, outputTokens: undefined, lastResort: true, probeMs }
+  const pinKeys = isAsked ? [key] : undefined
+  const lease = await store.acquire(order.map(passthroughClaim), { ...ask, pinKeys }, instantOf(clock))
+  const upstream = isAsked ? targetOf(await store.recall(key, instantOf(clock))) : first
+  if (lease === undefined || lease.claim.id === upstream?.id) return upstream && { upstream, lease }
+  endLease(lease, { kind: 'aborted', sent: false }, deps)
+  return upstream && { upstream, lease: undefined }
+}
+
+/** A request that goes to one upstream as it is. */
+interface PassthroughRequest
+  extends
+    PassthroughTarget,
+    Pick<RelayRequest, 'id' | 'settings' | 'path' | 'query' | 'headers' | 'clientSignal' | 'since'> {
   readonly method: string
   /** In pieces; empty = none. */
   readonly body: readonly Uint8Array[]
@@ -46,11 +90,7 @@ const WHOLE_ANSWER_BYTES = 65_536
  * @throws GatewayError when there is no answer, or the client left before it began
  */
 export async function passthrough(request: PassthroughRequest, deps: RelayDeps): Promise<RelayAnswer> {
-  const { upstream, settings, method, clientSignal } = request
-  const probeMs = settings.connectTimeoutMs + settings.timeoutMs
-  const ask = { inputTokens: undefined, outputTokens: undefined, lastResort: true, probeMs }
-  // Undefined where the upstream is resting: then nobody counts the request.
-  const lease = await deps.store.acquire([passthroughClaim(upstream)], ask, instantOf(deps.clock))
+  const { upstream, lease, method, clientSignal } = request
   const startedAt = deps.clock.now()
   const record: RequestRecord = {
     request: { ...request, endpoint: 'passthrough', requestedModel: '', stream: false },

@@ -41,6 +41,8 @@ export interface RelayRequest {
   readonly ownerKey: string
   /** What whoever answers it has to be able to do. */
   readonly needs: Needs
+  /** Whether its answer is kept where it is made: by its id, clients ask for it later. */
+  readonly isStored: boolean
   /** Aborted when the client leaves. */
   readonly clientSignal: AbortSignalLike
   /** Arrival, ms on the clock. */

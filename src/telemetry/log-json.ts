@@ -18,6 +18,8 @@ export function createJsonLines(wall: () => number): LogLines {
   return {
     request(event, level) {
       let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${name(event.endpoint)},"asked":${name(event.requestedModel)}`
+      if (event.method !== undefined) line += `,"method":${name(event.method)}`
+      if (event.path !== undefined) line += `,"path":${name(event.path)}`
       if (event.upstream !== undefined) line += `,"upstream":${name(event.upstream)}`
       if (event.model !== undefined) line += `,"model":${name(event.model)}`
       line += `,"status":${event.status}`

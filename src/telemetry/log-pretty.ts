@@ -2,6 +2,8 @@ import type { AttemptRecord, RequestEvent } from '../relay/deps.ts'
 import { createSecondText, lineText, type LogLevel, type LogLines } from './log.ts'
 
 const NAME_LENGTH = 60
+/** A method, a path and a model. */
+const LINE_LENGTH = 300
 const MESSAGE_LENGTH = 2_000
 const MOST_ATTEMPTS = 8
 /** Widths of the columns; what is longer pushes the rest of its line to the right. */
@@ -41,8 +43,9 @@ export function createPrettyLines(wall: () => number): LogLines {
   }
 }
 
-function targetText({ requestedModel, upstream, code }: RequestEvent): string {
-  const from = requestedModel === '' ? '-' : lineText(requestedModel, NAME_LENGTH)
+function targetText({ requestedModel, upstream, code, method = '', path }: RequestEvent): string {
+  const asked = path === undefined ? requestedModel || '-' : `${method} ${path} ${requestedModel}`.trimEnd()
+  const from = lineText(asked, path === undefined ? NAME_LENGTH : LINE_LENGTH)
   return `${from} → ${upstream === undefined ? (code ?? 'nobody') : lineText(upstream, NAME_LENGTH)}`
 }
 

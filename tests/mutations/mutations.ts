@@ -322,5 +322,63 @@ const relayMutations: readonly Mutation[] = [
   },
 ]
 
+/** The rules of paths that are not relayed. */
+const pathMutations: readonly Mutation[] = [
+  {
+    file: 'src/http/paths.ts',
+    search: "segment.replace(/;.*/s, '').trim()",
+    replace: 'segment.trim()',
+    because: 'a relayed path with parameters goes to the pool',
+    tests: ['tests/http/relayed-routes.test.ts'],
+  },
+  {
+    file: 'src/http/paths.ts',
+    search: '|7f|25|5c|',
+    replace: '|7f|5c|',
+    because: 'a path with escaped escapes is not passed on',
+    tests: ['tests/http/passthrough.test.ts'],
+  },
+  {
+    file: 'src/http/routes.ts',
+    search: '!isBelow || !isSafePath(path)',
+    replace: '!isSafePath(path)',
+    because: 'a path that climbs to /v1/ is not passed on',
+    tests: ['tests/http/passthrough.test.ts'],
+  },
+  {
+    file: 'src/http/routes.ts',
+    search: '(!isForeign && isAtOrBelow(passthroughPaths, path))',
+    replace: 'isAtOrBelow(passthroughPaths, path)',
+    because: 'other protocols are passed on only where everything is',
+    tests: ['tests/http/protocols.test.ts'],
+  },
+  {
+    file: 'src/http/routes.ts',
+    search: '/v\\d[\\d.]*(?:[a-z]+\\d*)?$/i',
+    replace: '/',
+    because: 'nothing is passed on below a root without a version',
+    tests: ['tests/http/passthrough.test.ts'],
+  },
+  {
+    file: relay('passthrough'),
+    search: 'const pinKeys = isAsked ? [key] : undefined',
+    replace: 'const pinKeys = undefined',
+    because: 'a shared store tells who made an answer with the acquire',
+    tests: ['tests/http/stored-answers.test.ts'],
+  },
+  {
+    file: relay('passthrough'),
+    search: "endLease(lease, { kind: 'aborted', sent: false }, deps)",
+    replace: '',
+    because: 'a lease of somebody else than made the answer is given back',
+    tests: ['tests/http/stored-answers.test.ts'],
+  },
+]
+
 /** All of them. */
-export const mutations: readonly Mutation[] = [...relayMutations, ...serverMutations, ...transportMutations]
+export const mutations: readonly Mutation[] = [
+  ...relayMutations,
+  ...pathMutations,
+  ...serverMutations,
+  ...transportMutations,
+]

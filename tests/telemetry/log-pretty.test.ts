@@ -28,6 +28,23 @@ test('a good answer is one short line', () => {
   expect(plain(requestEvent())).toBe('12:00:01 200 chat auto → a 312 ms (first byte 80 ms) req-1')
 })
 
+test('a request that was refused is told by its method and path, and its model where it has one', () => {
+  const {
+    upstream: _,
+    model: __,
+    firstByteMs: ___,
+    ...refused
+  } = requestEvent({ stream: false, attempts: [] })
+  const event = { ...refused, endpoint: 'other', status: 404, code: 'not_found', method: 'POST' }
+  const path = `/v1beta/models/${'x'.repeat(180)}`
+  expect(plain({ ...event, requestedModel: '', path })).toBe(
+    `12:00:01 404 other POST ${path} → not_found 312 ms req-1`,
+  )
+  expect(plain({ ...event, path: '/v1/\u001b[2J' })).toBe(
+    '12:00:01 404 other POST /v1/\\u001b[2J auto → not_found 312 ms req-1',
+  )
+})
+
 test('attempts are told when one did not go well', () => {
   const attempts = [
     { upstream: 'a', model: 'm', outcome: 'rate-limited', status: 429, durationMs: 12 },

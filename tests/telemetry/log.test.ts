@@ -60,6 +60,16 @@ test('a request is one line with who answered, how each attempt went, and how lo
   })
 })
 
+test('a request that was refused has its method and path, on one line whatever they hold', () => {
+  const path = `/v2/\u001b[31m"%0a\u2028${'x'.repeat(300)}`
+  const event = requestEvent({ status: 404, code: 'not_found', attempts: [], method: 'POST', path })
+  const [line = ''] = linesOf([event])
+  // oxlint-disable-next-line no-control-regex
+  expect(line).not.toMatch(/[\u0000-\u001f\u2028]/)
+  expect(JSON.parse(line)).toMatchObject({ method: 'POST', path: `${path.slice(0, 200)}…` })
+  expect(readLine(requestEvent())).not.toHaveProperty('method')
+})
+
 test('a request that nobody answered has a code and no upstream', () => {
   const { upstream: _, model: __, firstByteMs: ___, ...nobody } = requestEvent()
   const line = readLine({ ...nobody, status: 429, code: 'rate_limit_exceeded', attempts: [] })

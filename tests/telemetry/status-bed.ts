@@ -55,6 +55,7 @@ export function createBed(models: readonly object[], more: object = {}) {
         waiting: 0,
         isDraining: false,
         lastReload: undefined,
+        abilities: store.abilities,
       }
       return statusOf({ runtimeConfig: { config, pools }, recent, at, ...gateway, ...more })
     },

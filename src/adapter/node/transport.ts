@@ -76,8 +76,10 @@ export function createNodeTransport(options: { ca?: string; timers?: TimerWheel 
     const parsed = parseUrl(url)
     if (parsed === undefined || !/^https?:$/.test(parsed.protocol)) return undefined
     const { origin, pathname, search } = parsed
+    const written = url.slice(origin.length)
     const target: Target = {
-      path: pathname + search,
+      // As it was written, where HTTP can carry that: parsed, `'` and some others become escapes.
+      path: url.startsWith(`${origin}/`) && IS_TARGET.test(written) ? written : pathname + search,
       pool: () => poolOf(origin),
       fresh: () => new UpstreamConnection(origin, openSocket),
       timers,
@@ -100,6 +102,8 @@ export function createNodeTransport(options: { ca?: string; timers?: TimerWheel 
     },
   })
 }
+
+const IS_TARGET = /^[\x21\x22\x24-\x7e\x80-\xff]+$/
 
 /** Where a request goes, and what it goes with. */
 interface Target {
