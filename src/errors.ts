@@ -46,6 +46,8 @@ export class GatewayError extends Error {
   readonly param: string | null
   /** Further response headers, lower-case. */
   readonly headers: Readonly<Record<string, string>>
+  /** How many upstreams were asked before. */
+  attempts = 0
 
   constructor(
     code: ErrorCode,
