@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { createApp } from '../../src/app.ts'
+import type { ByteReader, Flow } from '../../src/lib/bytes.ts'
 import { settle } from '../support/fake-clock.ts'
 import {
   chatAnswer,
@@ -14,7 +16,7 @@ import {
   stagedBy,
   type Play,
 } from '../support/played.ts'
-import { configOf, createTestApp, type TestApp } from '../support/test-app.ts'
+import { configOf, createTestApp, TOKEN, type TestApp } from '../support/test-app.ts'
 
 const COMMENT = ': waiting\n\n'
 const base = { strategy: 'in_order', timeout: 100, queue_timeout: 0, heartbeat: 5 }
@@ -295,6 +297,82 @@ describe('a client that does not read', () => {
     const asked = stream(app)
     await app.clock.advance(60_000)
     expect((await readAll(await asked)).text).toBe(words('one'))
+  })
+})
+
+describe('a connection that takes the body as it flows', () => {
+  /** Answers straight to a connection, which takes so many chunks at a time. */
+  async function flowing(script: Play, takes: number) {
+    const app = createTestApp(one(), play(script))
+    const chunks: string[] = []
+    let room = takes
+    let hasEnded = false
+    let flow: Flow | undefined
+    let reader: ByteReader | undefined
+    const direct = createApp({
+      ...app.deps,
+      toResponse({ body }) {
+        reader = body as ByteReader
+        flow = reader.flow?.({
+          chunk(value) {
+            chunks.push(new TextDecoder().decode(value))
+            room -= 1
+            return room > 0
+          },
+          end: () => void (hasEnded = true),
+          fail: () => {},
+        })
+        return new Response()
+      },
+    })
+    const body = JSON.stringify({ stream: true, messages: [] })
+    const headers = { authorization: `Bearer ${TOKEN}` }
+    const request = new Request('http://gateway.test/v1/chat/completions', { method: 'POST', headers, body })
+    const asked = direct.fetch(request, {})
+    await app.clock.advance(5_000)
+    await asked
+    return {
+      app,
+      chunks,
+      leave: () => reader?.cancel(),
+      hasEnded: () => hasEnded,
+      async resume() {
+        room = takes
+        flow?.resume()
+        await settle()
+      },
+    }
+  }
+
+  test('gets no comment while it is full, and the next one its time after it has room', async () => {
+    const { app, chunks, resume } = await flowing(silence, 1)
+    await app.clock.advance(50_000)
+    expect(chunks).toEqual([COMMENT])
+    await resume()
+    await app.clock.advance(4_999)
+    expect(chunks).toEqual([COMMENT])
+    await app.clock.advance(1)
+    expect(chunks).toEqual([COMMENT, COMMENT])
+  })
+
+  test('gets the answer as it has room for it, and its end', async () => {
+    const { app, chunks, resume, hasEnded } = await flowing(late(8_000, chatStream('one', 'two')), 1)
+    await app.clock.advance(20_000)
+    expect(chunks).toEqual([COMMENT])
+    for (let piece = 1; piece <= 4; piece++) {
+      expect([chunks.length, hasEnded()]).toEqual([piece, false])
+      await resume()
+    }
+    await resume()
+    expect([chunks.join(''), hasEnded()]).toEqual([COMMENT + words('one', 'two'), true])
+  })
+
+  test('that has left gets nothing any more', async () => {
+    const { app, chunks, leave, hasEnded } = await flowing(late(8_000, chatStream('one')), 9)
+    await leave()
+    await app.clock.advance(60_000)
+    expect([chunks, hasEnded(), app.clock.timers]).toEqual([[COMMENT], false, 0])
+    expect(app.calls[0]?.exchange.isAborted).toBe(true)
   })
 })
 
