@@ -161,12 +161,13 @@ function errorObject(words: ErrorObject, refusal: Refusal, wallNow: number): Err
   return { ...words, status, retry_after_ms: retryAfterMs(headers, wallNow) ?? null, attempts }
 }
 
-/** The last event of a request that failed, in the form that OpenAI's SDKs raise as an error. */
+/** The last event of a request that failed, in a form that clients raise as an error. */
 function errorEvent(error: ErrorObject, isNamed: boolean): ByteReader {
   if (!isNamed) return readerOf(utf8Bytes(`data: ${JSON.stringify({ error })}\n\n`))
-  // The Responses API has the parts of its error beside `type`; the SDKs look for an `error`.
-  const { code, message, param } = error
-  const event = { type: 'error', sequence_number: 0, code, message, param, error }
+  // OpenAI's SDKs go by `error`, others by the name of the event, Codex by `type` and `response.error`.
+  const { code, message } = error
+  const response = { object: 'response', status: 'failed', error: { code, message }, output: [] }
+  const event = { type: 'response.failed', sequence_number: 0, response, error }
   return readerOf(utf8Bytes(`event: error\ndata: ${JSON.stringify(event)}\n\n`))
 }
 

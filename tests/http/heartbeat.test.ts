@@ -185,19 +185,22 @@ describe('after a comment', () => {
     expect(app.clock.timers).toBe(0)
   })
 
-  test('a failure of the Responses API is an event of its own type', async () => {
+  test('a failure of the Responses API is a failed response, with the error for those who look for that', async () => {
     const app = createTestApp(one(), play(late(6_000, refusal(500))))
     const { text } = await textAfter(app, 6_000, stream(app, { path: 'responses' }, { input: 'hi' }))
     expect(text).toContain('\n\nevent: error\ndata: ')
     const { error, beside } = errorIn(text)
-    expect(error).toMatchObject({ code: 'upstream_error', status: 502, retry_after_ms: null, attempts: 1 })
     const { message } = error
+    expect(error).toMatchObject({ code: 'upstream_error', status: 502, retry_after_ms: null, attempts: 1 })
     expect(beside).toEqual({
-      type: 'error',
+      type: 'response.failed',
       sequence_number: 0,
-      code: 'upstream_error',
-      message,
-      param: null,
+      response: {
+        object: 'response',
+        status: 'failed',
+        error: { code: 'upstream_error', message },
+        output: [],
+      },
     })
   })
 
