@@ -56,6 +56,8 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'settings.affinity_ttl': 'Seconds since the last request for which affinity holds.',
   'settings.queue_timeout': 'Seconds that a request may wait for an upstream; 0 = never.',
   'settings.queue_size': 'Requests that may wait at once.',
+  'settings.heartbeat':
+    'Seconds after which a client that waits for a stream gets a comment, again and again until the answer; 0 = none.',
   'settings.passthrough': 'Upstream that other /v1/* paths go to. Default: none.',
   'settings.passthrough_paths':
     'Paths that go there or to the only upstream, with all below them; "all": clients reach every path of its account.',

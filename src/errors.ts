@@ -48,6 +48,8 @@ export class GatewayError extends Error {
   readonly headers: Readonly<Record<string, string>>
   /** Takes the place of OpenAI's envelope where a client speaks another protocol. */
   readonly body: object | undefined
+  /** How many upstreams were asked before. */
+  attempts = 0
 
   constructor(
     code: ErrorCode,

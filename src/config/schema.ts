@@ -313,6 +313,8 @@ const settingsSchema = section(
     queue_timeout: renamed('queueTimeoutMs', optional(seconds(5), 5)),
     // Requests that may wait at once.
     queue_size: optional(wholeNumber('write for example 256', 0, 1_000_000), 256),
+    // Silence towards a client that waits for a stream; 0 = nothing is sent before the answer.
+    heartbeat: renamed('heartbeatMs', optional(seconds(15), 15)),
     // The name of an upstream that exists.
     passthrough: optional(trimmedName("write an upstream's name")),
     // Each with everything below it.

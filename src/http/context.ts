@@ -60,13 +60,18 @@ export const withContext =
     }
   }
 
-/** The answer for an error. One that is none of ours is our mistake: the client is told nothing, the operator where. */
-export function respondToError(deps: AppDeps, thrown: unknown, context?: RequestContext): Response {
+/** The error that the client reads. One that is none of ours is our mistake: the operator is told where. */
+export function gatewayErrorOf(deps: AppDeps, thrown: unknown, context?: RequestContext): GatewayError {
   if (!(thrown instanceof GatewayError)) {
     const message = `internal error in request ${context?.id ?? '-'}: ${errorTrace(thrown)}`
     deps.report({ kind: 'notice', level: 'error', message })
   }
-  const error = asGatewayError(thrown)
+  return asGatewayError(thrown)
+}
+
+/** The answer for an error. */
+export function respondToError(deps: AppDeps, thrown: unknown, context?: RequestContext): Response {
+  const error = gatewayErrorOf(deps, thrown, context)
   if (context?.logged === false) logRequest(context, error)
   return errorResponse(error, context?.ownHeaders ?? {})
 }

@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.ts'
+import { createAbort } from '../lib/abort.ts'
 import { clientAddress } from '../lib/ip.ts'
 import { affinityKeyOf, answerIdsOf, ownerKeyOf } from '../openai/affinity-key.ts'
 import { lengthOf } from '../lib/bytes.ts'
@@ -11,6 +12,7 @@ import { passthrough, passthroughTarget } from '../relay/passthrough.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
 import type { RequestContext } from './context.ts'
+import { beforeFirstBeat, heartbeatMsOf, heartbeatResponse } from './heartbeat.ts'
 import type { BodyLimits } from './incoming.ts'
 
 /** A relayed path in its plain spelling, and what it asks for. */
@@ -20,14 +22,25 @@ type RelayedPath = Pick<RelayRequest, 'path' | 'endpoint'>
  * The flow of a relayed request, top to bottom: the body is read and its model found, the pool and the
  * affinity key follow from them, the relay chooses and tries, and its body goes to the client as it comes.
  */
-export async function relayRoute(context: RequestContext, relayed: RelayedPath): Promise<Response> {
+export async function relayRoute(
+  context: RequestContext,
+  { path, endpoint }: RelayedPath,
+): Promise<Response> {
   const { body, size } = await receiveBody(context)
-  return respond(context, size, () => {
+  const { deps, runtimeConfig, incoming } = context
+  const everyMs = heartbeatMsOf(body.stream, endpoint, runtimeConfig.config.settings.heartbeatMs)
+  const client = everyMs > 0 ? createAbort(incoming.clientSignal) : undefined
+  const answering = holding(context, size, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
-    const request = relayRequestOf(context, relayed, { ...body, size })
+    const clientSignal = client?.signal ?? incoming.clientSignal
+    const request = relayRequestOf(context, { path, endpoint, clientSignal }, { ...body, size })
     context.logged = true
-    return relay(request, context.deps)
+    return relay(request, deps)
   })
+  if (client === undefined) return respond(context, await answering)
+  const heartbeat = { everyMs, endpoint, client }
+  const answer = await beforeFirstBeat(answering, heartbeat, deps.clock)
+  return answer === undefined ? heartbeatResponse(context, answering, heartbeat) : respond(context, answer)
 }
 
 /** The body, and how many bytes are held for it. The pieces that it came in are held by nobody else. */
@@ -50,23 +63,26 @@ const bodyLimitsOf = ({ runtimeConfig, deps }: RequestContext): BodyLimits => ({
   memory: deps.memory,
 })
 
-/** The upstream's answer with allow-listed headers, and ours. The body's `size` counts as held until then. */
-async function respond(
-  context: RequestContext,
+/** The answer to a request whose body of `size` bytes counts as held until then. */
+async function holding(
+  { deps }: RequestContext,
   size: number,
   answerTo: () => Promise<RelayAnswer>,
-): Promise<Response> {
-  const { memory, toResponse } = context.deps
+): Promise<RelayAnswer> {
   try {
-    const answer = await answerTo()
-    const { status } = answer
-    const headers = Object.assign(answerHeaders(answer), context.ownHeaders)
-    // Runtimes refuse even an empty body where HTTP allows none.
-    const body = isBodiless(context.request.method, status) ? null : answer.body
-    return toResponse({ status, headers, body }, context.env)
+    return await answerTo()
   } finally {
-    memory.release(size)
+    deps.memory.release(size)
   }
+}
+
+/** The upstream's answer with allow-listed headers, and ours. */
+function respond({ deps, env, request, ownHeaders }: RequestContext, answer: RelayAnswer): Response {
+  const { status } = answer
+  const headers = Object.assign(answerHeaders(answer), ownHeaders)
+  // Runtimes refuse even an empty body where HTTP allows none.
+  const body = isBodiless(request.method, status) ? null : answer.body
+  return deps.toResponse({ status, headers, body }, env)
 }
 
 /** Longer than any model's name; what a client sends instead is not kept for the log. */
@@ -74,10 +90,9 @@ const MAX_LOGGED_MODEL_LENGTH = 256
 
 function relayRequestOf(
   context: RequestContext,
-  relayed: RelayedPath,
+  { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { path, endpoint } = relayed
   const { size } = body
   const { incoming, runtimeConfig, id, query, since, requestedModel } = context
   const { headers } = incoming
@@ -111,7 +126,7 @@ function relayRequestOf(
       body: size,
     },
     isStored: endpoint === 'responses' || (endpoint === 'chat' && body.store),
-    clientSignal: incoming.clientSignal,
+    clientSignal,
     since,
   }
 }
@@ -184,7 +199,7 @@ export async function passthroughRoute(
   const { pools, passthroughUpstream, config } = runtimeConfig
   const { settings } = config
   const body = await incoming.readBody(bodyLimitsOf(context))
-  return respond(context, lengthOf(body), async () => {
+  const answer = await holding(context, lengthOf(body), async () => {
     const upstreams = pools.upstreams.filter((upstream) => upstream.enabled)
     const otherwise = refusal === undefined ? passthroughUpstream : undefined
     const target = await passthroughTarget({ storedAnswerId, upstreams, otherwise, settings }, deps)
@@ -198,4 +213,5 @@ export async function passthroughRoute(
       deps,
     )
   })
+  return respond(context, answer)
 }

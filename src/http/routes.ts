@@ -6,6 +6,7 @@
  * routes       the paths below `/v1/`, the list of models, and what is told of other paths
  * paths        OpenAI's paths in any spelling, and paths and queries of URLs
  * relay-route  a relayed request from its body to its answer, and what is passed on as it is
+ * heartbeat    signs of life for a client that waits for its stream
  * incoming     what a runtime knows of a request; its body within limits
  * response     answers of our own, and errors in the envelope of OpenAI
  * auth         the token

@@ -72,6 +72,7 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
     }
   } catch (error) {
     const isOurs = error instanceof GatewayError
+    if (isOurs) error.attempts = state.attempts.length
     recordEnd(state, { status: isOurs ? error.status : 500, code: isOurs ? error.code : 'internal_error' })
     throw error
   }

@@ -375,10 +375,53 @@ const pathMutations: readonly Mutation[] = [
   },
 ]
 
+const heartbeat = { file: 'src/http/heartbeat.ts', tests: ['tests/http/heartbeat.test.ts'] } as const
+
+/** The rules of signs of life. */
+const heartbeatMutations: readonly Mutation[] = [
+  {
+    ...heartbeat,
+    search: 'answer.finally(stop).then(resolve, reject)',
+    replace: 'answer.then(resolve, reject)',
+    because: 'a fast answer leaves no timer',
+  },
+  {
+    ...heartbeat,
+    search: 'isStream && STREAMED.has(endpoint) ?',
+    replace: 'isStream ?',
+    because: 'only three endpoints have streams',
+  },
+  {
+    ...heartbeat,
+    search: 'else if (sink.chunk(utf8Bytes(COMMENT))) beat()',
+    replace: 'else void sink.chunk(utf8Bytes(COMMENT)), beat()',
+    because: 'comments do not pile up',
+  },
+  {
+    ...heartbeat,
+    search: 'client.abort()',
+    replace: '',
+    because: 'a client that leaves ends its request',
+  },
+  {
+    ...heartbeat,
+    search: 'byte === LF || byte === CR ? SPACE : byte',
+    replace: 'byte',
+    because: 'an event is one line',
+  },
+  {
+    ...heartbeat,
+    search: 'retry_after_ms: retryAfterMs(headers, wallNow) ?? null',
+    replace: 'retry_after_ms: null',
+    because: 'a failure tells when to come back',
+  },
+]
+
 /** All of them. */
 export const mutations: readonly Mutation[] = [
   ...relayMutations,
   ...pathMutations,
+  ...heartbeatMutations,
   ...serverMutations,
   ...transportMutations,
 ]

@@ -220,6 +220,28 @@ export function behavesAsEverywhere(runtime: Runtime): void {
       },
     )
 
+    test('a client that waits for a stream reads comments, and then the bytes of the answer', async () => {
+      const gate = createGate()
+      bed.play('solo', answer({ headers: STREAM, body: [gate.opened, chunk('one'), LAST] }))
+      const got = await bed.chat({ model: 'solo-of-ROUND', stream: true })
+      expect(got.headers.get('content-type')).toMatch(/^text\/event-stream/)
+      const reader = createTextReader(got)
+      await reader.until(': waiting\n\n')
+      gate.open()
+      expect((await reader.rest()).replaceAll(': waiting\n\n', '')).toBe(chunk('one') + LAST)
+    })
+
+    test('a client that leaves between comments ends the upstream request', async () => {
+      bed.play('solo', stall())
+      const leaving = new AbortController()
+      const asked = { model: 'solo-of-ROUND', stream: true }
+      const got = await bed.chat(asked, { signal: leaving.signal })
+      await createTextReader(got).until(': waiting\n\n')
+      leaving.abort()
+      // With the next comment at the latest, and long before its time is over.
+      await ended(bed.seen('solo')[0]?.closed, 1_200)
+    })
+
     test('an upstream that says nothing is given up after the timeout', async () => {
       bed.play('pair-a', stall())
       bed.play('pair-b', answer({ body: completion('from b') }))
