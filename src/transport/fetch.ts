@@ -3,7 +3,9 @@ import { type ByteChunk, concatBytes, END } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type HeaderBag, headerBagOf, withoutCoding } from '../lib/headers.ts'
 import {
+  reasonIn,
   TransportError,
+  UNDECODABLE,
   type Send,
   type TransportFailure,
   type UpstreamRequest,
@@ -110,7 +112,7 @@ function decodedHeaders(headers: HeaderBag): HeaderBag {
   const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
   if (coding === '' || coding === 'identity') return headers
   if (!DECODED_BY_FETCH.has(coding))
-    throw new TransportError('undecodable', 'the content encoding is unknown')
+    throw new TransportError('undecodable', 'the content encoding is unknown', UNDECODABLE)
   return withoutCoding(headers)
 }
 
@@ -131,7 +133,8 @@ function createBody(source: ReadableStreamDefaultReader<Uint8Array>, announced: 
     }
     isOver = true
     guard.end()
-    if (received < announced) throw new TransportError('broken', 'the body is too short')
+    if (received < announced)
+      throw new TransportError('broken', 'the body is too short', 'closed in the middle of its answer')
     return undefined
   }
 
@@ -176,7 +179,10 @@ const SIGNS: readonly (readonly [keyof typeof MESSAGES, RegExp])[] = [
   ['undecodable', /\bZ_[A-Z]+_ERROR|ERR__ERROR_|BROTLI|ZLIB|zlib|decompress|incorrect header check/i],
   ['not-sent', /ECONNREFUSED|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|EPROTO|ERR_TLS|ERR_SSL|_CERT\b|CERT_/],
   ['not-sent', /UNABLE_TO_|ConnectionRefused|FailedToOpenSocket|client error \(Connect\)/],
-  ['not-sent', /refused|unreachable|getaddrinfo|lookup address|dns error|certificate|name or service/i],
+  [
+    'not-sent',
+    /refused|unreachable|getaddrinfo|lookup address|dns error|certificate|name or service|secure TLS|tls handshake/i,
+  ],
 ]
 
 /**
@@ -187,7 +193,8 @@ function fetchFailure(error: unknown): TransportError {
   if (error instanceof TransportError) return error
   const text = errorText(error)
   const failure = SIGNS.find(([, pattern]) => pattern.test(text))?.[0] ?? 'broken'
-  return new TransportError(failure, MESSAGES[failure])
+  const reason = failure === 'undecodable' ? UNDECODABLE : reasonIn(text)
+  return new TransportError(failure, MESSAGES[failure], reason)
 }
 
 /** Codes and messages of an error and of the causes below it. */
@@ -220,7 +227,8 @@ function createFetchGuard(timeoutMs: number, callerSignal: AbortSignalLike, afte
     rejectWaiting(error)
   }
   const onAbort = (): void => fail(new TransportError('aborted', 'the caller has left'))
-  const onSilence = (): void => fail(new TransportError('timeout', `silence for ${timeoutMs} ms`))
+  const onSilence = (): void =>
+    fail(new TransportError('timeout', `silence for ${timeoutMs} ms`, `silent for ${timeoutMs / 1000} s`))
 
   /** Waits for `work`, the caller's abort or a silence, whichever comes first. One at a time. @throws TransportError */
   const within = async <T>(work: Promise<T>): Promise<T> => {

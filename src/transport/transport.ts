@@ -63,12 +63,45 @@ export type TransportFailure =
 /** The only thing a transport throws or errors a body with. The message never quotes a header or a URL. */
 export class TransportError extends Error {
   readonly failure: TransportFailure
-  constructor(failure: TransportFailure, message: string) {
+  /** Why, in a few words that operators and clients may read, such as `connection refused`: no address, no value. */
+  readonly reason: string | undefined
+  constructor(failure: TransportFailure, message: string, reason?: string) {
     super(message)
     this.name = 'TransportError'
     this.failure = failure
+    this.reason = reason
   }
 }
+
+/** Signs of why, in codes and messages of Node, Bun, Deno and workerd. The first that fits counts. */
+const REASONS: readonly (readonly [RegExp, string])[] = [
+  [/EMFILE|ENFILE/, 'no file descriptors left here'],
+  [/EADDRNOTAVAIL|ENOBUFS|ENOMEM/, 'no ports or memory left here'],
+  [/EAI_AGAIN|temporary failure in name/i, 'host name look-up failed'],
+  [/ENOTFOUND|EAI_|getaddrinfo|dns error|lookup address|name or service/i, 'host name not found'],
+  [/refused/i, 'connection refused'],
+  [/EHOST|host (?:is )?unreachable|no route to host/i, 'host unreachable'],
+  [/ENETUNREACH|network (?:is )?unreachable/i, 'network unreachable'],
+  [/ETIMEDOUT|CONNECT_TIMEOUT|timed? ?out/i, 'no connection in time'],
+  [/SELF_SIGNED|self[- ]signed|CaUsedAsEndEntity/i, 'TLS certificate is self-signed'],
+  [/UNABLE_TO_(?:VERIFY|GET)|UnknownIssuer/i, 'TLS certificate of an unknown authority'],
+  [/CERT_HAS_EXPIRED|certificate (?:has )?expired/i, 'TLS certificate has expired'],
+  [/ALTNAME|HOSTNAME_MISMATCH|valid ?for ?name/i, 'wrong host name in the TLS certificate'],
+  [/WRONG_VERSION|PACKET_LENGTH|InvalidContentType|wrong version number/i, 'speaks no TLS'],
+  [/CERT_|certificate/i, 'TLS certificate not accepted'],
+  [/ERR_SSL|ERR_TLS|EPROTO|SSL routines|tls handshake|secure TLS/i, 'TLS handshake failed'],
+  [/HEADERS_OVERFLOW/, 'headers of the answer too large'],
+  [/HPE_|HTTPParser|HTTP version|chunk size|CONTENT_LENGTH/i, 'sent no valid HTTP'],
+  [/ECONNRESET|EPIPE|\breset\b/i, 'connection reset'],
+  [/UND_ERR_SOCKET|closed|connection lost|reading a body/i, 'connection closed'],
+]
+
+/** The reason where an answer's content coding is unknown or damaged. */
+export const UNDECODABLE = 'answer in a damaged or unknown content coding'
+
+/** Why, from what a runtime says of an error: always words of our own, since its own quote addresses and headers. */
+export const reasonIn = (signs: string): string | undefined =>
+  REASONS.find(([pattern]) => pattern.test(signs))?.[1]
 
 /**
  * A narrow fetch: no redirects, no cookies, no retries but one. A reused connection that breaks within 200 ms of the
