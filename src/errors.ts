@@ -46,6 +46,8 @@ export class GatewayError extends Error {
   readonly param: string | null
   /** Further response headers, lower-case. */
   readonly headers: Readonly<Record<string, string>>
+  /** Requests that were sent to upstreams before it. */
+  attempts = 0
 
   constructor(
     code: ErrorCode,

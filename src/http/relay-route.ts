@@ -10,6 +10,7 @@ import { isBodiless } from '../lib/headers.ts'
 import { passthrough } from '../relay/passthrough.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
+import { maskedBytes } from '../relay/secrets.ts'
 import type { RequestContext } from './context.ts'
 import type { BodyLimits } from './incoming.ts'
 
@@ -62,11 +63,16 @@ async function respond(
     const { status } = answer
     const headers = Object.assign(answerHeaders(answer), context.ownHeaders)
     // Runtimes refuse even an empty body where HTTP allows none.
-    const body = isBodiless(context.request.method, status) ? null : answer.body
+    const body = isBodiless(context.request.method, status) ? null : bodyFor(answer)
     return toResponse({ status, headers, body }, context.env)
   } finally {
     memory.release(size)
   }
+}
+
+/** An upstream's error may quote the key that it was asked with. */
+function bodyFor({ status, body, upstream }: RelayAnswer): RelayAnswer['body'] {
+  return status >= 400 && body instanceof Uint8Array ? maskedBytes(body, upstream) : body
 }
 
 /** Longer than any model's name; what a client sends instead is not kept for the log. */

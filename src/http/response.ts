@@ -31,8 +31,9 @@ export const asGatewayError = (thrown: unknown): GatewayError =>
     ? thrown
     : new GatewayError('internal_error', 'AILoad hit an internal error; its log has the details.')
 
-/** An error as OpenAI's envelope. */
+/** An error as OpenAI's envelope; it tells how many upstreams were asked, as answers do. */
 export function errorResponse(error: GatewayError, headers: Record<string, string>): Response {
-  const { code, message, param, status } = error
-  return jsonResponse(errorBody(code, message, param), status, { ...headers, ...error.headers })
+  const { code, message, param, status, attempts } = error
+  const ownHeaders = { 'x-aiload-attempts': String(attempts), ...headers, ...error.headers }
+  return jsonResponse(errorBody(code, message, param), status, ownHeaders)
 }

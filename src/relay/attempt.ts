@@ -21,6 +21,7 @@ import {
 import type { AttemptOutcome } from './deps.ts'
 import { clientClosedRequest } from './exhausted.ts'
 import { relayedHeaders, urlFor } from './headers.ts'
+import { attemptFailureOf } from './secrets.ts'
 import { recordAttempt, recordEnd, type RelayAnswer, type RelayRequest, type RelayState } from './request.ts'
 import { endLease, wakeAfter } from './select.ts'
 import { createBodyObserver, createTap, type BodyEnd } from './stream.ts'
@@ -168,9 +169,9 @@ function failureFrom({ state, isLate, head }: Attempt, error: unknown): Failure 
     const failure = classifyAnswer({ ...head, body: undefined, wallNow: state.deps.clock.wall() })
     if (failure !== undefined && !isForClient(failure)) return failure
   }
-  if (isLate) return classifyTransport('timeout')
+  if (isLate) return classifyTransport('timeout', 'no answer in time')
   const isOwn = error instanceof TransportError && error.failure !== 'aborted'
-  return classifyTransport(isOwn ? error.failure : 'broken')
+  return isOwn ? classifyTransport(error.failure, error.reason) : classifyTransport('broken')
 }
 
 function fail(attempt: Attempt, failure: Failure): FailedAttempt {
@@ -256,7 +257,8 @@ function endAttempt(attempt: Attempt, outcome: Outcome, status?: number): void {
   request.clientSignal.removeEventListener('abort', attempt.onClientAbort)
   const durationMs = deps.clock.now() - startedAt
   endLease(lease, outcome, deps)
-  recordAttempt(state, upstream, { outcome: labelOf(outcome), status, firstByteMs, durationMs })
+  const failure = attemptFailureOf(outcome, upstream, request.path)
+  recordAttempt(state, upstream, { outcome: labelOf(outcome), status, firstByteMs, durationMs, failure })
 }
 
 /** The word for an outcome in logs and metrics. */

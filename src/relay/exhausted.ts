@@ -109,9 +109,11 @@ function lastFailureError(failures: readonly Failure[]): GatewayError {
   const lastCode = last?.code ?? 'upstream_error'
   const code = lastCode === 'upstream_overloaded' && !isAllOverload ? 'upstream_error' : lastCode
   const status = last?.status === undefined ? '' : ` It said ${last.status}.`
+  const what =
+    last?.reason === undefined ? messageOf(code) : messageOf(code).replace(/\.$/, `: ${last.reason}.`)
   const tries = failures.length === 1 ? '' : ` ${failures.length} attempts were made.`
   const hintMs = isAllOverload ? shortestHintMs(failures) : undefined
-  return new GatewayError(code, `${messageOf(code)}${status}${tries}`, {
+  return new GatewayError(code, `${what}${status}${tries}`, {
     headers: hintMs === undefined ? {} : retryHeaders(hintMs),
   })
 }

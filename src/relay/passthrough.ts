@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { instantOf } from '../lib/clock.ts'
 import { isBodiless } from '../lib/headers.ts'
-import type { Outcome } from '../pool/outcome.ts'
+import type { Failure, Outcome } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
 import { classifyAnswer, classifyTransport } from '../vendors/classify.ts'
@@ -16,8 +16,12 @@ import {
   type RelayRequest,
   type RequestRecord,
 } from './request.ts'
+import { attemptFailureOf } from './secrets.ts'
 import { endLease } from './select.ts'
 import { createTap, type BodyEnd } from './stream.ts'
+
+/** What is told of an attempt besides what it meant for the upstream. */
+type Told = { label: AttemptOutcome; code?: string; failure?: Failure }
 
 /** A request that goes to one upstream as it is. */
 interface PassthroughRequest extends Pick<
@@ -34,7 +38,7 @@ interface PassthroughRequest extends Pick<
 const COOLING_STATUSES = new Set([401, 402, 429])
 /** RFC 9110 §9.2.2. Any other may have done its work over a connection that died, and is not sent twice. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
-/** Small JSON arrives whole; of what cools this much is read for its hint. */
+/** Small JSON and errors arrive whole; of what cools this much is read for its hint. */
 const WHOLE_ANSWER_BYTES = 65_536
 
 /**
@@ -62,10 +66,11 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
   let head: Pick<AttemptRecord, 'status' | 'firstByteMs'> | undefined
 
   /** Settles the lease and reports an attempt and a request. Called once. */
-  function end(outcome: Outcome, status: number, told: { label: AttemptOutcome; code?: string }): void {
+  function end(outcome: Outcome, status: number, told: Told): void {
     const durationMs = deps.clock.now() - startedAt
     if (lease !== undefined) endLease(lease, outcome, deps)
-    recordAttempt(record, upstream, { ...head, outcome: told.label, durationMs })
+    const failure = attemptFailureOf(told.failure ?? outcome, upstream, request.path)
+    recordAttempt(record, upstream, { ...head, outcome: told.label, durationMs, failure })
     recordEnd(record, { status, upstream, code: told.code })
   }
 
@@ -95,14 +100,17 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
       throw clientClosedRequest()
     }
     if (error instanceof TransportError) {
-      const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure)
+      const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure, error.reason)
       const clientError = exhausted([failure], [], deps.clock.now())
       const { status, code } = clientError
+      clientError.attempts = 1
       // Only what never left here says that the upstream is away; the rest may be this one request's doing.
-      end(failure.class === 'not-sent' ? failure : NEUTRAL_OUTCOME, status, { label: failure.cause, code })
+      const told = { label: failure.cause, code, failure }
+      end(failure.class === 'not-sent' ? failure : NEUTRAL_OUTCOME, status, told)
       throw clientError
     }
     // Our own mistakes stay what they are.
+    if (error instanceof GatewayError) error.attempts = 1
     const { status, code } = error instanceof GatewayError ? error : { status: 500, code: 'internal_error' }
     end(NEUTRAL_OUTCOME, status, { label: 'failure', code })
     throw error
@@ -125,7 +133,8 @@ function upstreamRequestOf(request: PassthroughRequest): UpstreamRequest {
     connectTimeoutMs: request.settings.connectTimeoutMs,
     timeoutMs: upstream.timeoutMs,
     gatherBytes: (status, headers) => {
-      const isSmall = isBodiless(method, status) || headers['content-type']?.includes('json') === true
+      const isSmall =
+        status >= 400 || isBodiless(method, status) || headers['content-type']?.includes('json') === true
       return isSmall ? WHOLE_ANSWER_BYTES : 0
     },
     ...(!IDEMPOTENT.has(request.method) && { mayResend: false }),

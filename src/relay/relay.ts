@@ -14,6 +14,7 @@
  * exhausted     the error when nothing is left
  * passthrough   requests that only one upstream can mean: no loop and no rewriting
  * headers       what of a request an upstream may see, and of its answer the client
+ * secrets       keys that come back in answers: masked before anybody reads them
  * retry-budget  keeps retries from multiplying the load
  */
 import { GatewayError } from '../errors.ts'
@@ -57,6 +58,7 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
   } catch (error) {
     discard(state.fallbackResponse?.body)
     const isOurs = error instanceof GatewayError
+    if (isOurs) error.attempts = state.attempts.length
     recordEnd(state, { status: isOurs ? error.status : 500, code: isOurs ? error.code : 'internal_error' })
     throw error
   }

@@ -8,7 +8,7 @@
  * rate-limits  counted limits, in headers vendor by vendor, and in the words of an error
  * retry-after  how long to wait, in headers and in prose
  *
- * Nothing here throws, and nothing that comes out quotes what went in.
+ * Nothing here throws, and nothing that comes out quotes what went in, but for the `words` of an upstream.
  */
 import type { HeaderBag } from '../lib/headers.ts'
 import { isSpelt, jsonShape } from '../lib/json/walk.ts'
@@ -57,8 +57,8 @@ export function classifyStreamError(
 }
 
 /** How an attempt failed that never got a whole answer. An abort is no failure. */
-export function classifyTransport(failure: Exclude<TransportFailure, 'aborted'>): Failure {
-  return bareFailure(failure)
+export function classifyTransport(failure: Exclude<TransportFailure, 'aborted'>, reason?: string): Failure {
+  return { ...bareFailure(failure), ...(reason !== undefined && { reason }) }
 }
 
 /** Of a verdict that needs no word of the vendor's. */
@@ -91,6 +91,7 @@ function failureOf(answer: ErrorAnswer): Failure {
     status,
     // A refusal for another reason may quote the client, who could otherwise talk limits into the pool.
     signals: verdict.cause === 'failure' ? fromHeaders : signals,
+    ...(text.message !== '' && { words: text.message }),
     ...(hintMs !== undefined && { hintMs }),
     ...(maxTokens !== undefined && name === 'tooLarge' && { maxTokensPerRequest: maxTokens }),
   }
