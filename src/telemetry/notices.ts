@@ -1,5 +1,5 @@
 import type { AttemptEvent, GatewayEvent, Report } from '../relay/deps.ts'
-import { BLAMELESS } from './recent.ts'
+import { BLAMELESS, failureText } from './recent.ts'
 
 /** The same trouble of the same upstream is told once in this time, however often it comes and goes. */
 const QUIET_MS = 60_000
@@ -87,7 +87,7 @@ function whatHappened(kind: Trouble, event: Told, more: { failures: number; wall
       failure?.hintMs === undefined ? '' : ` until ${new Date(more.wallNow + failure.hintMs).toISOString()}`
     return `its quota is spent${until}${said}`
   }
-  const why = failure?.reason ?? (status === undefined ? 'no answer' : `status ${status}`)
+  const why = failureText(status, failure?.reason)
   return failure?.isUnsent
     ? `out of reach: ${why}${where}`
     : `fails: ${why}, ${more.failures} in a row${where}`

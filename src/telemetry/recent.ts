@@ -71,6 +71,13 @@ const createHistory = () => ({
   answers: 0,
 })
 
+/** Why something failed, in a few words: `connection refused`, `status 503`. */
+export function failureText(status: number | undefined, reason: string | undefined): string {
+  if (reason !== undefined) return reason
+  if (status === undefined) return 'no answer'
+  return status >= 400 ? `status ${status}` : 'no valid answer'
+}
+
 /** Nearest rank: always a value that was measured. */
 function percentile(sorted: Float64Array, percent: number): number {
   return sorted[Math.ceil((percent / 100) * sorted.length) - 1] ?? 0

@@ -17,7 +17,7 @@ import {
 } from '../state/rate-window.ts'
 import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
 import type { StateStore } from '../state/store.ts'
-import type { Recent } from './recent.ts'
+import { failureText, type Recent } from './recent.ts'
 
 /** All that is known of a gateway, at one moment. Wall-clock times are epoch ms. */
 export interface StatusTask {
@@ -252,15 +252,15 @@ function whyText(
 ): string {
   if (cause.includes(':')) return `${cause.replace(':', ' per ')} used up`
   const inARow = cause === 'failure' ? (stateOf(scope)?.breaker?.consecutiveBackoffs ?? 0) : 0
-  const what = cause === 'failure' && lastError?.outcome === cause ? failureText(lastError) : undefined
+  const what =
+    cause === 'failure' && lastError?.outcome === cause
+      ? failureText(lastError.status, lastError.reason)
+      : undefined
   const words = (what ?? WORDS[cause] ?? cause) + (inARow > 1 ? `, ${inARow} in a row` : '')
   if (until === undefined) return `${words}; the next request tries it`
   // A cause that waits for a release has sat out its time: somebody's request finds out whether it is over.
   return onRelease && cause !== 'concurrency' ? `${words}, being tried again` : words
 }
-
-const failureText = ({ reason, status = 0 }: LastError): string | undefined =>
-  reason ?? (status >= 400 ? `status ${status}` : undefined)
 
 /** Everything known of the upstreams on all their endpoints, with one question to the store. */
 export async function knownStates(upstreams: readonly Upstream[], snapshot: StateStore['snapshot']) {

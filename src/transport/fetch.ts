@@ -3,11 +3,10 @@ import { type ByteChunk, concatBytes, END } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type HeaderBag, headerBagOf, withoutCoding } from '../lib/headers.ts'
 import {
-  reasonIn,
+  signIn,
   TransportError,
   UNDECODABLE,
   type Send,
-  type TransportFailure,
   type UpstreamRequest,
   type UpstreamResponse,
 } from './transport.ts'
@@ -166,35 +165,11 @@ function createBody(source: ReadableStreamDefaultReader<Uint8Array>, announced: 
   }
 }
 
-const MESSAGES = {
-  'not-sent': 'no connection',
-  'connect-timeout': 'no connection in time',
-  undecodable: 'the body cannot be decoded',
-  broken: 'the connection broke',
-} as const satisfies Partial<Record<TransportFailure, string>>
-
-/** How fetch tells what went wrong: error codes of Node and Bun, sentences of Deno and workerd. The first counts. */
-const SIGNS: readonly (readonly [keyof typeof MESSAGES, RegExp])[] = [
-  ['connect-timeout', /CONNECT_TIMEOUT|connect ETIMEDOUT|connect timed? ?out/i],
-  ['undecodable', /\bZ_[A-Z]+_ERROR|ERR__ERROR_|BROTLI|ZLIB|zlib|decompress|incorrect header check/i],
-  ['not-sent', /ECONNREFUSED|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|EPROTO|ERR_TLS|ERR_SSL|_CERT\b|CERT_/],
-  ['not-sent', /UNABLE_TO_|ConnectionRefused|FailedToOpenSocket|client error \(Connect\)/],
-  [
-    'not-sent',
-    /refused|unreachable|getaddrinfo|lookup address|dns error|certificate|name or service|secure TLS|tls handshake/i,
-  ],
-]
-
-/**
- * What fetch, or the body of its answer, threw as one of ours; `broken` where nothing tells better, since
- * then the request may have been sent. Its own message is dropped: runtimes quote header values and URLs.
- */
+/** What fetch, or the body of its answer, threw as one of ours. */
 function fetchFailure(error: unknown): TransportError {
   if (error instanceof TransportError) return error
-  const text = errorText(error)
-  const failure = SIGNS.find(([, pattern]) => pattern.test(text))?.[0] ?? 'broken'
-  const reason = failure === 'undecodable' ? UNDECODABLE : reasonIn(text)
-  return new TransportError(failure, MESSAGES[failure], reason)
+  const { failure, reason } = signIn(errorText(error))
+  return new TransportError(failure, reason, reason)
 }
 
 /** Codes and messages of an error and of the causes below it. */

@@ -4,7 +4,7 @@ import tls, { type TlsOptions } from 'node:tls'
 import { afterEach, describe, expect, test } from 'vitest'
 import { createNodeTransport } from '../../src/adapter/node/transport.ts'
 import { createFetchTransport, type Fetch } from '../../src/transport/fetch.ts'
-import { reasonIn, TransportError, type Send } from '../../src/transport/transport.ts'
+import { signIn, TransportError, type Send } from '../../src/transport/transport.ts'
 import { refusedUrl, startBlackhole } from '../support/dead-ends.ts'
 import { expiredCertificate, strangeCertificate, testCertificate } from '../support/test-certificate.ts'
 
@@ -196,7 +196,7 @@ describe('fetch tells what its runtime tells', () => {
     ['not-sent', 'TLS handshake failed', 'client error (Connect): tls handshake eof'],
     ['broken', 'connection reset', 'Connection reset by peer (os error 104)'],
     ['broken', 'connection closed', 'client error (SendRequest): connection closed before message completed'],
-    ['broken', 'connection closed', 'Network connection lost.'],
+    ['broken', 'connection lost', 'Network connection lost.'],
   ])('%s, %s: %s', async (failure, reason, message) => {
     const error = await failureAt('http://a.test', { send: throwing(message) })
     expect(error).toMatchObject({ failure, reason })
@@ -206,6 +206,8 @@ describe('fetch tells what its runtime tells', () => {
   test.each([
     ['host name not found', 'ENOTFOUND'],
     ['host unreachable', 'EHOSTUNREACH'],
+    ['no connection', 'FailedToOpenSocket'],
+    ['no sockets or memory left here', 'EMFILE'],
     ['connection refused', 'ConnectionRefused'],
     ['no connection in time', 'UND_ERR_CONNECT_TIMEOUT'],
     ['wrong host name in the TLS certificate', 'ERR_TLS_CERT_ALTNAME_INVALID'],
@@ -215,6 +217,6 @@ describe('fetch tells what its runtime tells', () => {
   })
 })
 
-test('what says nothing has no reason', () => {
-  expect(reasonIn('TypeError fetch failed')).toBeUndefined()
+test('what says nothing may have been sent', () => {
+  expect(signIn('TypeError fetch failed')).toEqual({ failure: 'broken', reason: 'connection lost' })
 })

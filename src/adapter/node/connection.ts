@@ -4,7 +4,7 @@ import tls from 'node:tls'
 import type { buildConnector, Dispatcher } from 'undici'
 import Client from 'undici/lib/dispatcher/client.js'
 import { systemCodeOf } from '../../errors.ts'
-import { reasonIn, TransportError } from '../../transport/transport.ts'
+import { signIn, TransportError } from '../../transport/transport.ts'
 
 const TLS_SESSION_LIMIT = 200
 /** All sockets read into it, one after the other: what is read is taken at once. */
@@ -108,7 +108,7 @@ export class UpstreamConnection extends Client {
     // The listener stays for the socket's life: an error without a listener would end the process.
     socket.on('error', (error) => {
       this.isErrored = true
-      const reason = reasonIn(signsOf(error)) ?? 'no connection'
+      const { reason } = signIn(signsOf(error))
       const isTls = !isHandshake || reason.includes('TLS')
       opened(notSent(isTls ? reason : 'TLS handshake broken off', transportCodeOf(error)))
     })
@@ -243,7 +243,7 @@ export function transportErrorOf(error: unknown, sent?: Sent): TransportError {
 function breakOf(error: unknown, sent: Sent | undefined): string {
   const received = sent?.connection?.received
   if (received === 'alert') return 'speaks TLS'
-  const reason = reasonIn(signsOf(error)) ?? 'connection lost'
+  const { reason } = signIn(signsOf(error))
   if (reason !== 'connection closed') return reason
   if (received === 'bytes') return 'closed in the middle of its answer'
   // Many servers of TLS say nothing to who speaks none.
