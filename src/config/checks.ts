@@ -305,7 +305,7 @@ interface Shape {
 
 // A schema in `v.pipe` or with a default keeps its own fields; only optional ones are wrapped.
 const shapeOf = (schema: GenericSchema): Shape =>
-  'wrapped' in schema ? shapeOf(schema.wrapped as GenericSchema) : (schema as Shape)
+  'wrapped' in schema ? shapeOf(schema.wrapped as GenericSchema) : schema
 
 const isObjectShape = ({ entries, value }: Shape): boolean => entries !== undefined || value !== undefined
 
