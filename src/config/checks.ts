@@ -135,7 +135,7 @@ const TOKEN_SLIPS: Slips = [
     PLACEHOLDER_SLIP,
   ],
   [/\.{3}|…|\*{3}/, PLACEHOLDER_SLIP],
-  [/^bearer\b/i, ['begins with the word Bearer', 'write it alone; Bearer is put before it']],
+  [/^bearer\b/i, ['begins with the word Bearer', 'leave that word out; it is added']],
   [/^["'`]|["'`]$/, ['stands in quotes of its own', 'take the inner quotes out']],
 ]
 const KEY_SLIPS: Slips = [
@@ -162,8 +162,9 @@ function baseUrlSlip(written: string): Slip | undefined {
   if (FOREIGN_ENDPOINT.test(url.pathname))
     return ['looks like the address of one endpoint', 'write the root, such as https://host/v1']
   if (VERSIONED_PATH.test(url.pathname)) return undefined
-  const hint = 'write the root with its version, or the full address …/chat/completions where it has none'
-  return ['has no version such as /v1 in it, as in https://host/v1', hint]
+  const hint =
+    'write the root with it, such as https://host/v1, or the full address …/chat/completions where there is none'
+  return ['has no version segment such as /v1', hint]
 }
 
 function* upstreamWarnings({ models }: Config): Generator<Finding> {

@@ -40,8 +40,7 @@ function slipIn(value: string): string {
   const other = OTHER_SCHEME.exec(value)?.[1]
   if (other !== undefined) return `The scheme of the authorization header is "${other}" instead of "Bearer".`
   if (/^bearer$/i.test(value)) return 'There is no token after the word "Bearer".'
-  if (/^bearer\W/i.test(value))
-    return 'Between the word "Bearer" and the token stands something else than a blank.'
+  if (/^bearer\W/i.test(value)) return 'Only a blank may stand between the word "Bearer" and the token.'
   return 'The word "Bearer" is missing before the token in the authorization header.'
 }
 

@@ -1,7 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import { instantOf } from '../lib/clock.ts'
 import { isBodiless } from '../lib/headers.ts'
-import type { Failure, Outcome } from '../pool/outcome.ts'
+import type { Outcome } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
 import { classifyAnswer, classifyTransport } from '../vendors/classify.ts'
@@ -21,7 +21,7 @@ import { endLease } from './select.ts'
 import { createTap, type BodyEnd } from './stream.ts'
 
 /** What is told of an attempt besides what it meant for the upstream. */
-type Told = { label: AttemptOutcome; code?: string; failure?: Failure }
+type Told = { label: AttemptOutcome; code?: string; failure?: Outcome | undefined }
 
 /** A request that goes to one upstream as it is. */
 interface PassthroughRequest extends Pick<
@@ -83,9 +83,11 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     const onEnd = (how: BodyEnd): void => {
       // An answer shows an upstream at work, unless it says that it is not.
       const outcome = failure ?? (how.kind === 'ok' && status < 500 ? how : NEUTRAL_OUTCOME)
-      if (how.kind === 'ok') end(outcome, status, { label: failure?.cause ?? labelOf(status) })
-      else if (how.kind === 'aborted') end(outcome, 499, { label: 'aborted' })
-      else end(outcome, status, { label: 'broken', code: how.code })
+      if (how.kind === 'ok') {
+        const label = failure?.cause ?? labelOf(status)
+        end(outcome, status, { label, failure: label === 'failure' ? unjudged(response, deps) : undefined })
+      } else if (how.kind === 'aborted') end(outcome, 499, { label: 'aborted' })
+      else end(outcome, status, { label: 'broken', code: how.code, failure: how })
     }
     const answer = { status, headers, upstream, attempts: 1 }
     const isEmpty = isBodiless(method, status)
@@ -153,6 +155,15 @@ async function judged({ status, headers, body }: UpstreamResponse, { clock }: Re
   const failure = classifyAnswer({ status, headers, body: prefix.bytes, wallNow: clock.wall() })
   return { body: prefix.body, failure }
 }
+
+/** What is told of a failure that blames nobody. */
+const unjudged = ({ status, headers, body }: UpstreamResponse, { clock }: RelayDeps): Outcome | undefined =>
+  classifyAnswer({
+    status,
+    headers,
+    body: body instanceof Uint8Array ? body : undefined,
+    wallNow: clock.wall(),
+  })
 
 /** Blames nobody: it may be this one request's doing. */
 const NEUTRAL_OUTCOME: Outcome = { kind: 'aborted', sent: true }

@@ -87,6 +87,11 @@ export function attemptFailureOf(
   upstream: Upstream,
   path: string,
 ): AttemptFailure | undefined {
+  const url = `${upstream.root}/${path}`.slice(0, LONGEST_URL)
+  if (outcome.kind === 'broken') {
+    const how = outcome.code === 'upstream_timeout' ? 'silent' : 'connection lost'
+    return { url, isUnsent: false, reason: `${how} in the middle of its answer` }
+  }
   if (outcome.kind !== 'failed') return undefined
   const { reason, hintMs, words, class: failureClass } = outcome
   const line =
@@ -95,7 +100,7 @@ export function attemptFailureOf(
       .replaceAll(/[\s\p{Cc}\p{Cf}]+/gu, ' ')
       .trim()
   return {
-    url: `${upstream.root}/${path}`.slice(0, LONGEST_URL),
+    url,
     isUnsent: failureClass === 'not-sent',
     ...(reason !== undefined && { reason }),
     ...(hintMs !== undefined && { hintMs }),

@@ -253,7 +253,7 @@ function whyText(
   if (cause.includes(':')) return `${cause.replace(':', ' per ')} used up`
   const inARow = cause === 'failure' ? (stateOf(scope)?.breaker?.consecutiveBackoffs ?? 0) : 0
   const what =
-    cause === 'failure' && lastError?.outcome === cause
+    cause === 'failure' && (lastError?.outcome === cause || lastError?.outcome === 'broken')
       ? failureText(lastError.status, lastError.reason)
       : undefined
   const words = (what ?? WORDS[cause] ?? cause) + (inARow > 1 ? `, ${inARow} in a row` : '')

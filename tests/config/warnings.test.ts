@@ -29,7 +29,7 @@ test('unknown keys are told together with problems', () => {
 
 const PLACEHOLDER = 'is still a placeholder; put the real one here'
 const VARIABLE = 'looks like the name of a variable; write ${NAME} for an environment variable'
-const BEARER = 'begins with the word Bearer; write it alone; Bearer is put before it'
+const BEARER = 'begins with the word Bearer; leave that word out; it is added'
 const QUOTES = 'stands in quotes of its own; take the inner quotes out'
 
 test.each([
@@ -116,7 +116,7 @@ test('a variable without braces in a header is warned of', () => {
 })
 
 const ENDPOINT = 'looks like the address of one endpoint; write the root, such as https://host/v1'
-const VERSION = 'has no version such as /v1 in it, as in https://host/v1'
+const VERSION = 'has no version segment such as /v1; write the root with it, such as https://host/v1, or'
 test.each([
   ['https://api.example.com', VERSION],
   ['https://api.example.com/', VERSION],

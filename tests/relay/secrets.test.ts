@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { JSON_TYPE, play, readAll, refusal, type Play } from '../support/played.ts'
+import { chunk, events, JSON_TYPE, play, readAll, refusal, SSE, type Play } from '../support/played.ts'
 import { configOf, createTestApp } from '../support/test-app.ts'
 
 const KEY = 'sk-up/AB+cd"0123456789'
@@ -77,6 +77,27 @@ test('of a failed attempt are told the address without its query, and the words 
   const told = attempt?.failure?.words ?? ''
   expect(told).toMatch(/^Invalid URL \(POST \/x\) for \*\*\* long long/)
   expect(told.length).toBeLessThanOrEqual(300)
+})
+
+test('a passed on failure blames nobody and is told all the same', async () => {
+  const said = saying(502, JSON.stringify({ error: { message: `no for ${KEY}` } }))
+  const { attempt } = await asked(said, {}, 'files/file-1')
+  expect(attempt).toMatchObject({
+    outcome: 'failure',
+    status: 502,
+    failure: { url: 'https://a.test/v1/files/file-1', words: 'no for ***' },
+  })
+})
+
+test.each([
+  { end: 'reset', reason: 'connection lost in the middle of its answer' },
+  { end: 'stall', reason: 'silent in the middle of its answer' },
+] as const)('a stream that broke by a $end says so', async ({ end, reason }) => {
+  const app = createTestApp(configOf(['a.test']), play({ headers: SSE, body: [events(chunk('hello'))], end }))
+  const answered = app.chat({ stream: true }).then(readAll)
+  await app.clock.advance(1_000_000)
+  await answered
+  expect(app.attempts()).toMatchObject([{ outcome: 'broken', failure: { reason, isUnsent: false } }])
 })
 
 test('a key that the cut would have halved is masked whole', async () => {
