@@ -87,12 +87,12 @@ export function attemptFailureOf(
   upstream: Upstream,
   path: string,
 ): AttemptFailure | undefined {
+  if (outcome.kind !== 'failed' && outcome.kind !== 'broken') return undefined
   const url = `${upstream.root}/${path}`.slice(0, LONGEST_URL)
   if (outcome.kind === 'broken') {
     const how = outcome.code === 'upstream_timeout' ? 'silent' : 'connection lost'
     return { url, isUnsent: false, reason: `${how} in the middle of its answer` }
   }
-  if (outcome.kind !== 'failed') return undefined
   const { reason, hintMs, words, class: failureClass } = outcome
   const line =
     words &&

@@ -34,11 +34,22 @@ interface ReceivedAnswer {
 
 /** How an answer failed; undefined when it is a success, as far as its status, its type and its body tell. */
 export function classifyAnswer({ status, headers, body, wallNow }: ReceivedAnswer): Failure | undefined {
+  if (status === 400 && body !== undefined && asksForTls(body))
+    return { ...bareFailure('not-sent'), status, reason: 'speaks TLS' }
   const isSuccess = status >= 200 && status <= 299 && status !== 204 && status !== 205
   const flaw = isSuccess ? flawOf(headers, body) : 'error'
   if (flaw !== 'error') return flaw && { ...bareFailure(flaw), status }
   const answer = { status, headers, text: readErrorText(body, wallNow), wallNow }
   return isSuccess ? failureInsideSuccess(answer) : failureOf(answer)
+}
+
+/** What servers of TLS say to who speaks plain HTTP: Go and those built with it a line, nginx and Apache a page. */
+function asksForTls(body: Uint8Array): boolean {
+  const text = new TextDecoder().decode(body.subarray(0, 2_000)).trimStart()
+  const page = /plain HTTP request was sent to HTTPS port|speaking plain HTTP to an SSL-enabled server/
+  return (
+    /^Client sent an HTTP request to an HTTPS server/.test(text) || (text.startsWith('<') && page.test(text))
+  )
 }
 
 /**
