@@ -48,7 +48,8 @@ function asksForTls(body: Uint8Array): boolean {
   const text = new TextDecoder().decode(body.subarray(0, 2_000)).trimStart()
   const page = /plain HTTP request was sent to HTTPS port|speaking plain HTTP to an SSL-enabled server/
   return (
-    /^Client sent an HTTP request to an HTTPS server/.test(text) || (text.startsWith('<') && page.test(text))
+    text.startsWith('Client sent an HTTP request to an HTTPS server') ||
+    (text.startsWith('<') && page.test(text))
   )
 }
 
