@@ -69,6 +69,7 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/relay/relay.ts': 'the loop, where reading begins',
   'src/state/durable-object/object.ts': 'the state of a deployment, whatever brings its clock and its rows',
   'src/telemetry/log-pretty.ts': 'the log for people',
+  'src/telemetry/notices.ts': 'what changes are worth a word to the operator',
 }
 
 test('a file that one neighbour alone imports is long, or has its reason here', () => {

@@ -25,8 +25,9 @@ import type { StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createLog, fanOut } from '../telemetry/log.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
+import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
-import { knownStates, statusOf, type GatewayStatus, type StatusTask } from '../telemetry/status.ts'
+import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 
 /** As in package.json; an edge has no file to read it from. */
@@ -47,8 +48,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly expect?: (upstreams: readonly Upstream[]) => void
   /** `VERSION` unless given. */
   readonly version?: string
-  /** What came of the last reload, where there are any. */
-  readonly lastReload?: () => StatusTask['lastReload']
+  /** What became of the configuration; nothing unless given. */
+  readonly configState?: () => ConfigState
 }
 
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
@@ -57,7 +58,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   const { abilities = createAbilities() } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
-  const report = fanOut([platform.log, metrics.report, recent.report])
+  const notices = createNotices(platform.log, clock)
+  const report = fanOut([platform.log, notices.report, metrics.report, recent.report])
   let runtimeConfig = createRuntimeConfig(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
@@ -77,6 +79,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     recent.prune(ids)
+    notices.prune(ids)
     const { passthroughUpstream } = runtimeConfig
     if (passthroughUpstream === undefined || next.settings.passthroughPaths !== 'all') return
     const message = `with settings.passthrough_paths "all" clients reach every path of the account of "${passthroughUpstream.name}" with its key`
@@ -86,9 +89,9 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
 
   async function status(): Promise<GatewayStatus> {
     const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
-    const lastReload = platform.lastReload?.()
+    const configState = platform.configState?.() ?? { warnings: [] }
     const moment = { at: instantOf(clock), waiting: queue.size, isDraining }
-    return statusOf({ runtimeConfig, version, startedAt, lastReload, stateOf, recent, abilities, ...moment })
+    return statusOf({ runtimeConfig, version, startedAt, configState, stateOf, recent, abilities, ...moment })
   }
 
   const app = createApp({

@@ -11,6 +11,7 @@ import { isBodiless } from '../lib/headers.ts'
 import { passthrough, passthroughTarget } from '../relay/passthrough.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
+import { maskedBytes } from '../relay/secrets.ts'
 import type { RequestContext } from './context.ts'
 import { beforeFirstBeat, heartbeatMsOf, heartbeatResponse } from './heartbeat.ts'
 import type { BodyLimits } from './incoming.ts'
@@ -81,8 +82,13 @@ function respond({ deps, env, request, ownHeaders }: RequestContext, answer: Rel
   const { status } = answer
   const headers = Object.assign(answerHeaders(answer), ownHeaders)
   // Runtimes refuse even an empty body where HTTP allows none.
-  const body = isBodiless(request.method, status) ? null : answer.body
+  const body = isBodiless(request.method, status) ? null : bodyFor(answer)
   return deps.toResponse({ status, headers, body }, env)
+}
+
+/** An upstream's error may quote the key that it was asked with. */
+function bodyFor({ status, body, upstream }: RelayAnswer): RelayAnswer['body'] {
+  return status >= 400 && body instanceof Uint8Array ? maskedBytes(body, upstream) : body
 }
 
 /** Longer than any model's name; what a client sends instead is not kept for the log. */

@@ -105,12 +105,11 @@ function listModels(context: RequestContext): Response {
 
 /** One model; upstream names are found too, although the list leaves them out. @throws `model_not_found` */
 function retrieveModel(context: RequestContext, path: string): Response {
-  const { pools, config } = context.runtimeConfig
+  const { pools } = context.runtimeConfig
   const id = decodedPath(path)
     .replace(/^\/*models\/+/i, '')
     .replace(/\/+$/, '')
-  const isKnown = pools.listedNames.includes(id) || pools.upstreams.some(({ name }) => name === id)
-  if (!isKnown && config.settings.unknownModel === 'reject') throw unknownModel(pools.listedNames, id)
+  if (pools.poolFor(id, 'chat') === undefined) throw unknownModel(pools.listedNames, id)
   return found(context, modelObject(id))
 }
 

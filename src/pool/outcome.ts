@@ -79,9 +79,13 @@ export interface Failure {
   /** What the answer says that this upstream can't do. */
   readonly lesson?: Lesson | undefined
   /** The client may have to read the upstream's own words. */
-  readonly words?: true | undefined
+  readonly isForClient?: true | undefined
   /** The status the upstream answered with; absent when there was no answer. */
   readonly status?: number
+  /** Why, in a few words of our own that anybody may read, such as `connection refused`. */
+  readonly reason?: string
+  /** What the upstream said, in its own words; may quote its key and the client. Absent where it said nothing. */
+  readonly words?: string
   /** The code of the error that a client gets when this was the last word. */
   readonly code: ErrorCode
   readonly signals: readonly QuotaSignal[]
@@ -100,3 +104,10 @@ export type Outcome =
     }
   /** The client left; blames nobody. `sent`: whether the upstream had got the request. */
   | { readonly kind: 'aborted'; readonly sent: boolean; readonly tokens?: number | undefined }
+
+/** The same without what an upstream said in its own words, which state has no use for. */
+export function withoutWords(outcome: Outcome): Outcome {
+  if (outcome.kind !== 'failed' || outcome.words === undefined) return outcome
+  const { words: _, ...rest } = outcome
+  return rest
+}

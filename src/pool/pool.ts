@@ -38,14 +38,15 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
     /** `auto`, the groups and the model names, each once, in the order of the configuration. */
     listedNames: listedNames as readonly string[],
     /**
-     * The pool of a requested name: for `auto` and the empty name all upstreams that serve the endpoint; then come
+     * The pool of a requested name: for `auto` in any case and the empty name all upstreams that serve the endpoint; then come
      * groups, model names and upstream names, in this order. Undefined when nobody has that name; without upstreams
      * when nobody who has it serves the endpoint.
      */
     poolFor(requestedModel: string, endpoint: Endpoint): Pool | undefined {
-      const known = members.has(requestedModel)
-      if (!known && requestedModel !== '' && unknownModel === 'reject') return undefined
-      const name = known ? requestedModel : 'auto'
+      const requested = isAuto(requestedModel) ? 'auto' : requestedModel
+      const known = members.has(requested)
+      if (!known && requested !== '' && unknownModel === 'reject') return undefined
+      const name = known ? requested : 'auto'
       const id = `${endpoint} ${name}`
       const cached = made.get(id)
       if (cached !== undefined) return cached
@@ -55,6 +56,9 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
     },
   }
 }
+
+/** In any case: some clients write names with a capital. */
+const isAuto = (name: string): boolean => name.length === 4 && name.toLowerCase() === 'auto'
 
 const serving = (upstreams: readonly Upstream[], endpoint: Endpoint): Upstream[] =>
   upstreams.filter((upstream) => upstream.enabled && upstream.endpoints.has(endpoint))

@@ -25,6 +25,7 @@ import type { AttemptOutcome } from './deps.ts'
 import { clientClosedRequest } from './exhausted.ts'
 import { relayedHeaders, urlFor } from './headers.ts'
 import { learnFromAnswer } from './lessons.ts'
+import { attemptFailureOf } from './secrets.ts'
 import { recordAttempt, recordEnd, type RelayAnswer, type RelayRequest, type RelayState } from './request.ts'
 import { endLease, hasOthersNow, untriedUpstreams, wakeAfter } from './select.ts'
 import { createBodyObserver, createTap, type BodyEnd } from './stream.ts'
@@ -196,7 +197,7 @@ async function failByStatus(attempt: Attempt, response: UpstreamResponse): Promi
     body: prefix.bytes,
     wallNow: attempt.state.deps.clock.wall(),
   })
-  if (failure.words === true) return fail(attempt, failure, upstreamErrorOf(response, prefix, failure))
+  if (failure.isForClient === true) return fail(attempt, failure, upstreamErrorOf(response, prefix, failure))
   discard(prefix.body)
   return fail(attempt, failure)
 }
@@ -205,11 +206,11 @@ async function failByStatus(attempt: Attempt, response: UpstreamResponse): Promi
 function failureFrom({ state, isLate, head }: Attempt, error: unknown): Failure {
   if (head !== undefined && !isSuccess(head.status)) {
     const failure = classifyStatus({ ...head, body: undefined, wallNow: state.deps.clock.wall() })
-    if (failure.words !== true) return failure
+    if (failure.isForClient !== true) return failure
   }
-  if (isLate) return classifyTransport('timeout')
+  if (isLate) return classifyTransport('timeout', 'no answer in time')
   const isOwn = error instanceof TransportError && error.failure !== 'aborted'
-  return classifyTransport(isOwn ? error.failure : 'broken')
+  return isOwn ? classifyTransport(error.failure, error.reason) : classifyTransport('broken')
 }
 
 function fail(attempt: Attempt, said: Failure, answer?: UpstreamResponse): FailedAttempt {
@@ -329,7 +330,8 @@ function endAttempt(attempt: Attempt, outcome: Outcome, status?: number): void {
   request.clientSignal.removeEventListener('abort', attempt.onClientAbort)
   const durationMs = deps.clock.now() - startedAt
   endLease(lease, outcome, deps)
-  recordAttempt(state, upstream, { outcome: labelOf(outcome), status, firstByteMs, durationMs })
+  const failure = attemptFailureOf(outcome, upstream, request.path)
+  recordAttempt(state, upstream, { outcome: labelOf(outcome), status, firstByteMs, durationMs, failure })
 }
 
 /** The word for an outcome in logs and metrics. */

@@ -247,7 +247,7 @@ async function begun(reading: Reading, asked: Asked, opening: string): Promise<C
 function rejected(response: UpstreamResponse, failure: Failure, bytes?: Uint8Array): Rejected {
   if (bytes === undefined) discard(response.body)
   const { headers } = response
-  const isKept = bytes !== undefined && (failure.words === true || failure.class === 'unfit')
+  const isKept = bytes !== undefined && (failure.isForClient === true || failure.class === 'unfit')
   const status = failure.class === 'unfit' ? response.status : statusFor(failure)
   const answer = isKept ? { status, headers: withType(headers, formOf(bytes, true)), body: bytes } : undefined
   return { kind: 'rejected', failure, answer }
@@ -259,7 +259,7 @@ function rejectedEvent(
   { failure, data }: { readonly failure: Failure; readonly data: unknown },
   { stream }: Asked,
 ): Rejected {
-  if (failure.words !== true) return { kind: 'rejected', failure, answer: undefined }
+  if (failure.isForClient !== true) return { kind: 'rejected', failure, answer: undefined }
   if (stream === true) {
     const headers = withType(response.headers, 'events')
     return {

@@ -138,6 +138,8 @@ function lastFailureError(
   const lastCode = last?.code ?? 'upstream_error'
   const code = lastCode === 'upstream_overloaded' && !isAllOverload ? 'upstream_error' : lastCode
   const status = last?.status === undefined ? '' : ` It said ${last.status}.`
+  const what =
+    last?.reason === undefined ? messageOf(code) : messageOf(code).replace(/\.$/, `: ${last.reason}.`)
   const tries = failures.length === 1 ? '' : ` ${failures.length} attempts were made.`
   if (code === 'unsupported_endpoint') {
     const asked = requestedModel === '' ? 'auto' : requestedModel.slice(0, 100)
@@ -145,5 +147,5 @@ function lastFailureError(
   }
   const hintMs = isAllOverload ? shortestHintMs(failures) : undefined
   const headers = hintMs === undefined ? (LASTING.has(code) ? lasting : {}) : retryHeaders(hintMs)
-  return new GatewayError(code, `${messageOf(code)}${status}${tries}`, { headers })
+  return new GatewayError(code, `${what}${status}${tries}`, { headers })
 }

@@ -18,8 +18,12 @@ import {
   type RelayRequest,
   type RequestRecord,
 } from './request.ts'
+import { attemptFailureOf } from './secrets.ts'
 import { endLease } from './select.ts'
 import { createTap, type BodyEnd } from './stream.ts'
+
+/** What is told of an attempt besides what it meant for the upstream. */
+type Told = { label: AttemptOutcome; code?: string; failure?: Outcome | undefined }
 
 /** Who a request is passed on to, and its lease; undefined where the upstream is resting: then nobody counts it. */
 interface PassthroughTarget {
@@ -78,7 +82,7 @@ interface PassthroughRequest
 const COOLING_STATUSES = new Set([401, 402, 429])
 /** RFC 9110 §9.2.2. Any other may have done its work over a connection that died, and is not sent twice. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
-/** Small JSON arrives whole; of what cools this much is read for its hint. */
+/** Small JSON and errors arrive whole; of what cools this much is read for its hint. */
 const WHOLE_ANSWER_BYTES = 65_536
 
 /**
@@ -102,10 +106,11 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
   let head: Pick<AttemptRecord, 'status' | 'firstByteMs'> | undefined
 
   /** Settles the lease and reports an attempt and a request. Called once. */
-  function end(outcome: Outcome, status: number, told: { label: AttemptOutcome; code?: string }): void {
+  function end(outcome: Outcome, status: number, told: Told): void {
     const durationMs = deps.clock.now() - startedAt
     if (lease !== undefined) endLease(lease, outcome, deps)
-    recordAttempt(record, upstream, { ...head, outcome: told.label, durationMs })
+    const failure = attemptFailureOf(told.failure ?? outcome, upstream, request.path)
+    recordAttempt(record, upstream, { ...head, outcome: told.label, durationMs, failure })
     recordEnd(record, { status, upstream, code: told.code })
   }
 
@@ -118,9 +123,11 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     const onEnd = (how: BodyEnd): void => {
       // An answer shows an upstream at work, unless it says that it is not.
       const outcome = failure ?? (how.kind === 'ok' && status < 500 ? how : NEUTRAL_OUTCOME)
-      if (how.kind === 'ok') end(outcome, status, { label: failure?.cause ?? labelOf(status) })
-      else if (how.kind === 'aborted') end(outcome, 499, { label: 'aborted' })
-      else end(outcome, status, { label: 'broken', code: how.code })
+      if (how.kind === 'ok') {
+        const label = failure?.cause ?? labelOf(status)
+        end(outcome, status, { label, failure: label === 'failure' ? unjudged(response, deps) : undefined })
+      } else if (how.kind === 'aborted') end(outcome, 499, { label: 'aborted' })
+      else end(outcome, status, { label: 'broken', code: how.code, failure: how })
     }
     const answer = { status, headers, upstream, attempts: 1 }
     const isEmpty = isBodiless(method, status)
@@ -138,7 +145,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
       throw clientClosedRequest()
     }
     if (error instanceof TransportError) {
-      const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure)
+      const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure, error.reason)
       const clientError = exhausted({
         failures: [failure],
         unavailable: [],
@@ -146,11 +153,14 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
         request: { path: request.path, requestedModel: '' },
       })
       const { status, code } = clientError
+      clientError.attempts = 1
       // Only what never left here says that the upstream is away; the rest may be this one request's doing.
-      end(failure.class === 'not-sent' ? failure : NEUTRAL_OUTCOME, status, { label: failure.cause, code })
+      const told = { label: failure.cause, code, failure }
+      end(failure.class === 'not-sent' ? failure : NEUTRAL_OUTCOME, status, told)
       throw clientError
     }
     // Our own mistakes stay what they are.
+    if (error instanceof GatewayError) error.attempts = 1
     const { status, code } = error instanceof GatewayError ? error : { status: 500, code: 'internal_error' }
     end(NEUTRAL_OUTCOME, status, { label: 'failure', code })
     throw error
@@ -173,7 +183,8 @@ function upstreamRequestOf(request: PassthroughRequest): UpstreamRequest {
     connectTimeoutMs: request.settings.connectTimeoutMs,
     timeoutMs: upstream.timeoutMs,
     gatherBytes: (status, headers) => {
-      const isSmall = isBodiless(method, status) || headers['content-type']?.includes('json') === true
+      const isSmall =
+        status >= 400 || isBodiless(method, status) || headers['content-type']?.includes('json') === true
       return isSmall ? WHOLE_ANSWER_BYTES : 0
     },
     ...(!IDEMPOTENT.has(request.method) && { mayResend: false }),
@@ -192,6 +203,17 @@ async function judged({ status, headers, body }: UpstreamResponse, { clock }: Re
   const failure = classifyStatus({ status, headers, body: prefix.bytes, wallNow: clock.wall() })
   return { body: prefix.body, failure }
 }
+
+/** What is told of a failure that blames nobody. */
+const unjudged = ({ status, headers, body }: UpstreamResponse, { clock }: RelayDeps): Outcome | undefined =>
+  status < 400
+    ? undefined
+    : classifyStatus({
+        status,
+        headers,
+        body: body instanceof Uint8Array ? body : undefined,
+        wallNow: clock.wall(),
+      })
 
 /** Blames nobody: it may be this one request's doing. */
 const NEUTRAL_OUTCOME: Outcome = { kind: 'aborted', sent: true }

@@ -15,6 +15,7 @@
  * lessons       what refusals and successes teach, and what an upstream's list of models says
  * passthrough   requests that only one upstream can mean: no loop and no rewriting
  * headers       what of a request an upstream may see, and of its answer the client
+ * secrets       keys that come back in answers: masked before anybody reads them
  * retry-budget  keeps retries from multiplying the load
  */
 import { GatewayError } from '../errors.ts'
@@ -99,7 +100,7 @@ function endOrThrow(state: RelayState, { unavailable, why }: Exhausted): RelayAn
   const isLimited = failures.some(isLimit) || unavailable.some(isWaitedFor)
   if (refusal !== undefined && !(state.isAboutAbility && mightHaveTaken(state, unavailable))) return refusal
   const last = failures.at(-1)
-  if (!isLimited && firstWords !== undefined && last?.words === true) return firstWords
+  if (!isLimited && firstWords !== undefined && last?.isForClient === true) return firstWords
   if (why === 'not-admitted' && failures.length === 0 && unavailable.length === 0) throw queueFull()
   throw exhausted({ failures, unavailable, now: deps.clock.now(), request })
 }

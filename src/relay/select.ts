@@ -1,5 +1,5 @@
 import { instantOf } from '../lib/clock.ts'
-import type { Outcome } from '../pool/outcome.ts'
+import { withoutWords, type Outcome } from '../pool/outcome.ts'
 import { orderOf, chargeRoundRobin, strategies, type Candidate } from '../pool/strategy.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import type { UnavailableReason } from '../state/availability.ts'
@@ -264,7 +264,7 @@ function askOf(state: RelayState, { lastResort = false, stickTo }: AskOptions): 
 
 /** Ends a lease; then the waiting try for its place. */
 export function endLease(lease: Lease, outcome: Outcome, deps: RelayDeps): void {
-  wakeAfter(deps.store.settle(lease, outcome, instantOf(deps.clock)), deps)
+  wakeAfter(deps.store.settle(lease, withoutWords(outcome), instantOf(deps.clock)), deps)
 }
 
 /** Lets the waiting try, as soon as the store knows what has changed. */

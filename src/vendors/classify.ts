@@ -10,7 +10,7 @@
  * rate-limits  counted limits, in headers vendor by vendor, and in the words of an error
  * retry-after  how long to wait, in headers and in prose
  *
- * Nothing here throws, and nothing that comes out quotes what went in.
+ * Nothing here throws, and nothing that comes out quotes what went in, but for the `words` of an upstream.
  */
 import type { HeaderBag } from '../lib/headers.ts'
 import { outlineOf } from '../lib/json/walk.ts'
@@ -38,7 +38,19 @@ interface ReceivedAnswer {
 
 /** How an answer failed whose status is no success. */
 export function classifyStatus({ status, headers, body, wallNow }: ReceivedAnswer): Failure {
+  if (status === 400 && body !== undefined && asksForTls(body))
+    return { ...bareFailure('not-sent'), status, reason: 'speaks TLS' }
   return failureOf({ status, headers, text: readErrorText(body, wallNow), wallNow })
+}
+
+/** What servers of TLS say to who speaks plain HTTP: Go and those built with it a line, nginx and Apache a page. */
+function asksForTls(body: Uint8Array): boolean {
+  const text = new TextDecoder().decode(body.subarray(0, 2_000)).trimStart()
+  const page = /plain HTTP request was sent to HTTPS port|speaking plain HTTP to an SSL-enabled server/
+  return (
+    text.startsWith('Client sent an HTTP request to an HTTPS server') ||
+    (text.startsWith('<') && page.test(text))
+  )
 }
 
 /**
@@ -73,8 +85,8 @@ export const bareFailure = (name: VerdictName, status?: number): Failure => ({
 })
 
 /** How an attempt failed that never got a whole answer. An abort is no failure. */
-export function classifyTransport(failure: Exclude<TransportFailure, 'aborted'>): Failure {
-  return bareFailure(failure)
+export function classifyTransport(failure: Exclude<TransportFailure, 'aborted'>, reason?: string): Failure {
+  return { ...bareFailure(failure), ...(reason !== undefined && { reason }) }
 }
 
 /** Everything that a rule may look at. */
@@ -107,6 +119,7 @@ function failureOf(answer: ErrorAnswer): Failure {
     ...(lesson && { lesson }),
     // A refusal for another reason may quote the client, who could otherwise talk limits into the pool.
     signals: verdict.cause === 'failure' ? fromHeaders : signals,
+    ...(text.message !== '' && { words: text.message }),
     ...(hintMs !== undefined && { hintMs }),
     ...(maxTokens !== undefined && name === 'tooLarge' && { maxTokensPerRequest: maxTokens }),
   }

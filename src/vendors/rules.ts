@@ -201,7 +201,10 @@ export const statusOfWords: readonly (readonly [words: RegExp, status: number])[
 ]
 
 /** What a kind of failure means, before the numbers of the single answer are added. */
-export interface Verdict extends Pick<Failure, 'class' | 'scope' | 'cause' | 'code' | 'words' | 'lesson'> {
+export interface Verdict extends Pick<
+  Failure,
+  'class' | 'scope' | 'cause' | 'code' | 'isForClient' | 'lesson'
+> {
   /**
    * Where the time to stay away comes from. `minutes`: what was asked for, 1 s to 1 h. `days`: the same, up to
    * 31 days. A zone: the next midnight there, whatever was asked for. Absent: nothing is believed.
@@ -216,7 +219,7 @@ const concurrencyLimited: Verdict = { ...limited, cause: 'overloaded' }
 const failed: Verdict = { class: 'ambiguous', scope: 'upstream', cause: 'failure', code: 'upstream_error' }
 const goneModel: Verdict = { ...refused, cause: 'not-found', code: 'upstream_model_not_found' }
 const noEntry: Verdict = { ...refused, cause: 'auth', code: 'upstream_auth_failed' }
-const ofTheRequest: Verdict = { ...failed, class: 'refused-body', scope: 'none', words: true }
+const ofTheRequest: Verdict = { ...failed, class: 'refused-body', scope: 'none', isForClient: true }
 
 /** Every kind of failure there is, by name. */
 export const verdicts = {
@@ -262,9 +265,9 @@ export const verdicts = {
   /** One vendor's opinion of a body that is sound. */
   refusedBody: ofTheRequest,
   /** A 4xx that says nothing of the request: not here, or not now. */
-  oddRefusal: { ...failed, class: 'refused', words: true },
-  pageOrNothing: { ...failed, class: 'refused', scope: 'none', words: true },
-  otherAccounts: { ...failed, class: 'refused', scope: 'none', words: true },
+  oddRefusal: { ...failed, class: 'refused', isForClient: true },
+  pageOrNothing: { ...failed, class: 'refused', scope: 'none', isForClient: true },
+  otherAccounts: { ...failed, class: 'refused', scope: 'none', isForClient: true },
   /** A 200 without a word in it, or as JSON where a stream was asked, or the other way round. */
   empty: { ...failed, class: 'unfit', scope: 'none', code: 'upstream_bad_response' },
   otherForm: {

@@ -45,7 +45,7 @@ test('the five-key file of the first users works unchanged, with one warning abo
     },
   })
   expect(warningsOf(fiveKeys)).toEqual([
-    'c.json:4:18: models[0].api_key: is still a placeholder; put the key of the vendor here',
+    'c.json:4:18: models[0].api_key: is still a placeholder; put the real one here',
   ])
 })
 

@@ -33,6 +33,7 @@ test('the list is auto, the groups and the models, each once, and asks no upstre
 
 test.each([
   ['auto', 'auto'],
+  ['AUTO', 'AUTO'],
   ['fast', 'fast'],
   ['openai/gpt-4o', 'openai/gpt-4o'],
   ['openai%2Fgpt-4o', 'openai/gpt-4o'],

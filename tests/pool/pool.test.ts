@@ -16,6 +16,9 @@ const members = (name: string, endpoint: (typeof endpoints)[number] = 'chat', fr
 
 test.each([
   { name: 'auto', expected: ['a', 'b', 'c'], because: 'everybody who serves the endpoint' },
+  { name: 'Auto', expected: ['a', 'b', 'c'], because: 'auto has no case' },
+  { name: 'AUTO', expected: ['a', 'b', 'c'], because: 'auto has no case' },
+  { name: 'FAST', expected: undefined, because: 'other names have one' },
   { name: '', expected: ['a', 'b', 'c'], because: 'no name is auto' },
   { name: 'fast', expected: ['a', 'c'], because: 'a group' },
   { name: 'gpt', expected: ['a', 'b'], because: 'a model name' },

@@ -101,3 +101,33 @@ test('notices and attempts are lines too', () => {
   expect(plain({ kind: 'notice', level: 'info', message: 'reloaded' })).toBe('12:00:01 reloaded')
   expect(plain(attemptEvent({ outcome: 'auth', status: 401 }))).toBe('12:00:01 try req-1 a: 401 312 ms')
 })
+
+test('a failed attempt says why, and where it was if that was not found', () => {
+  const url = 'https://a.test/v1/chat/completions'
+  const attempts = [
+    {
+      upstream: 'a',
+      model: 'm',
+      outcome: 'failure',
+      durationMs: 1,
+      failure: { url, reason: 'connection refused', isUnsent: true },
+    },
+    {
+      upstream: 'b',
+      model: 'm',
+      outcome: 'not-found',
+      status: 404,
+      durationMs: 1,
+      failure: { url, isUnsent: false },
+    },
+    {
+      upstream: 'c',
+      model: 'm',
+      outcome: 'failure',
+      status: 500,
+      durationMs: 1,
+      failure: { url, isUnsent: false },
+    },
+  ] as const
+  expect(plain(requestEvent({ attempts }))).toContain(`[a: connection refused, b: 404 at ${url}, c: 500]`)
+})

@@ -163,3 +163,28 @@ test('times go on over the end of a second, and a clock that is set back is foll
     '2025-12-31T22:59:59.999Z',
   ])
 })
+
+test('a failed attempt says why and at which address, and nothing of what the upstream said', () => {
+  const failure = {
+    url: 'https://a.test/v1/chat/completions',
+    reason: 'connection refused',
+    words: 'your prompt was: …',
+    isUnsent: true,
+  }
+  const attempt = { upstream: 'a', model: 'm', outcome: 'failure', durationMs: 3, failure } as const
+  const { url, reason } = failure
+  expect(readLine(requestEvent({ attempts: [attempt] }))).toMatchObject({
+    attempts: [{ upstream: 'a', outcome: 'failure', reason, url, ms: 3 }],
+  })
+  expect(linesOf([requestEvent({ attempts: [attempt] })])[0]).not.toContain('prompt')
+})
+
+test('a notice about an upstream has its name in a field', () => {
+  const message = 'upstream a: works again'
+  expect(readLine({ kind: 'notice', level: 'warning', message, upstream: 'a' })).toMatchObject({
+    level: 'warn',
+    event: 'notice',
+    upstream: 'a',
+    message,
+  })
+})

@@ -24,7 +24,7 @@ import { keepState } from './state-file.ts'
 import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
-interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'lastReload'> {
+interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState'> {
   /** Where state is kept across restarts; absent = nowhere. */
   readonly stateFile?: string
 }

@@ -7,7 +7,12 @@ import * as zlib from 'node:zlib'
 import { Chunks, concatBytes, END } from '../../lib/bytes.ts'
 import type { ByteChunk, ByteReader, ByteSink, Flow } from '../../lib/bytes.ts'
 import { type HeaderBag, withoutCoding } from '../../lib/headers.ts'
-import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../../transport/transport.ts'
+import {
+  TransportError,
+  UNDECODABLE,
+  type UpstreamRequest,
+  type UpstreamResponse,
+} from '../../transport/transport.ts'
 import type { IdleTimeout } from './timers.ts'
 
 /** What a receiver of body bytes can do to their source. */
@@ -215,7 +220,8 @@ const CODINGS: ReadonlySet<string> = new Set([
  */
 function createDecoder(coding: string, source: BodySource, to: (source: BodySource) => BodySink): BodySink {
   const make = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
-  if (make === undefined) throw new TransportError('undecodable', 'the content encoding is unknown')
+  if (make === undefined)
+    throw new TransportError('undecodable', 'the content encoding is unknown', UNDECODABLE)
   let decoder: Transform | undefined
   let isPlain = false
 
@@ -234,7 +240,7 @@ function createDecoder(coding: string, source: BodySource, to: (source: BodySour
       .on('drain', () => source.resume())
       .on('end', () => sink.end())
       .on('error', () => {
-        sink.fail(new TransportError('undecodable', `the body is not valid ${coding}`))
+        sink.fail(new TransportError('undecodable', `the body is not valid ${coding}`, UNDECODABLE))
         source.cut()
       })
 
