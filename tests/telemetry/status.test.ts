@@ -44,6 +44,7 @@ test('an upstream without a past is available and has nothing to tell', () => {
     resting_endpoints: [],
     in_flight: 0,
     windows: [],
+    abilities: { can: {}, most: {} },
     last_outcomes: [],
     last_error: null,
     first_byte_ms: null,

@@ -135,7 +135,7 @@ describe('why there is no answer is told in words', () => {
     },
     {
       what: 'what is no gzip',
-      treat: says('HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\nok'),
+      treat: says('HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 3\r\n\r\n\u001fno'),
       reason: 'answer in a damaged or unknown content coding',
     },
   ])('$what', async ({ treat, reason }) => {
