@@ -174,10 +174,9 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('commit'),
-    search:
-      'if (scanner.atBoundary()) return commitWhole({ ...response, headers }, new Uint8Array(0), wallNow)',
-    replace: 'if (scanner.atBoundary()) return commitWhole({ ...response, headers }, bytes, wallNow)',
-    because: 'comments alone are no answer',
+    search: 'return hasStopped ? emptyStream(reading)',
+    replace: 'return size > 0 ? emptyStream(reading)',
+    because: 'a stream that ends without a word of its end is cut',
     tests: tests('commit'),
   },
   {
