@@ -14,6 +14,8 @@ export interface Pool {
   /** Tells this pool from others: endpoint and name. Part of the affinity key. */
   readonly id: string
   readonly upstreams: readonly Upstream[]
+  /** The longest of their timeouts, ms. */
+  readonly longestTimeoutMs: number
 }
 
 export type Pools = ReturnType<typeof createPools>
@@ -50,7 +52,9 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
       const id = `${endpoint} ${name}`
       const cached = made.get(id)
       if (cached !== undefined) return cached
-      const pool = { id, upstreams: serving(members.get(name) ?? [], endpoint) }
+      const upstreams = serving(members.get(name) ?? [], endpoint)
+      const longestTimeoutMs = Math.max(0, ...upstreams.map(({ timeoutMs }) => timeoutMs))
+      const pool = { id, upstreams, longestTimeoutMs }
       made.set(id, pool)
       return pool
     },

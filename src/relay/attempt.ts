@@ -1,4 +1,4 @@
-import { GatewayError } from '../errors.ts'
+import { errorTrace, GatewayError } from '../errors.ts'
 import { createAbort } from '../lib/abort.ts'
 import { concatBytes } from '../lib/bytes.ts'
 import { instantOf } from '../lib/clock.ts'
@@ -152,7 +152,10 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
     if (commit.kind === 'rejected') return fail(attempt, commit.failure, commit.answer)
     return committed(attempt, response.status, commit)
   } catch (error) {
-    if (!clientSignal.aborted) return fail(attempt, failureFrom(attempt, error))
+    if (!clientSignal.aborted) {
+      if (!(error instanceof TransportError)) reportMistake(state, error)
+      return fail(attempt, failureFrom(attempt, error))
+    }
     endAttempt(attempt, { kind: 'aborted', sent: true })
     throw clientClosedRequest()
   } finally {
@@ -200,6 +203,12 @@ async function failByStatus(attempt: Attempt, response: UpstreamResponse): Promi
   if (failure.isForClient === true) return fail(attempt, failure, upstreamErrorOf(response, prefix, failure))
   discard(prefix.body)
   return fail(attempt, failure)
+}
+
+/** Nothing but a transport's failure should be thrown. What is, costs an attempt and not the request; the operator reads where. */
+function reportMistake({ request, deps }: RelayState, error: unknown): void {
+  const message = `internal error in an attempt of request ${request.id}: ${errorTrace(error)}`
+  deps.report({ kind: 'notice', level: 'error', message })
 }
 
 /** What a thrown error means. A body that breaks or stalls hides less than it shows: an error status says what the failure is. */

@@ -255,9 +255,9 @@ async function pinsResolved(state: RelayState, acquiring: MaybeLease): Promise<L
 }
 
 function askOf(state: RelayState, { lastResort = false, stickTo }: AskOptions): Ask {
-  const { request, unresolvedPins, longestTimeoutMs } = state
+  const { request, unresolvedPins } = state
   const { settings, inputTokens, outputTokens, choices } = request
-  const probeMs = settings.connectTimeoutMs + longestTimeoutMs
+  const probeMs = settings.connectTimeoutMs + request.pool.longestTimeoutMs
   const pinKeys = unresolvedPins.length === 0 ? undefined : unresolvedPins
   return { inputTokens, outputTokens, choices, probeMs, lastResort, stickTo, pinKeys }
 }

@@ -118,7 +118,9 @@ export function createAbilities() {
         })
         return
       }
-      const { about, limit } = lesson
+      const { about: named, limit } = lesson
+      // Who did not say how much it may be at most has sent too much.
+      const about = named === 'output' && needs.output === 0 ? 'context' : named
       if (about === 'context' || about === 'output' || about === 'body') {
         // Our estimates and a vendor's tokens differ: what was refused is too much, whatever the limit is called.
         const refused = Math.max(0, needs[about] - 1)
