@@ -77,13 +77,27 @@ class Attempt {
     this.cancelClock = () => {}
   }
 
-  readonly heard = (): void => void (this.heardAt = this.state.deps.clock.now())
+  /** A chunk has come that is held back. @returns whether there is memory to hold more */
+  readonly heard = (chunk: Uint8Array): boolean => {
+    const { clock, memory } = this.state.deps
+    this.heardAt = clock.now()
+    if (!memory.reserve(chunk.byteLength)) return false
+    this.heldBytes += chunk.byteLength
+    return true
+  }
+  private heldBytes = 0
+
+  /** Nothing is held back any more. */
+  letGo(): void {
+    this.state.deps.memory.release(this.heldBytes)
+    this.heldBytes = 0
+  }
 
   /** Looks at a body that is being gathered: JSON is worth all of it, and is not late as long as it goes on. */
   readonly onGathered = (chunk: Uint8Array): boolean => {
-    this.heard()
+    const hasRoom = this.heard(chunk)
     if (this.head !== undefined && !isSuccess(this.head.status)) return true
-    if (this.form === 'json') return true
+    if (this.form === 'json' || !hasRoom) return hasRoom
     this.start = this.start === undefined ? chunk : concatBytes([this.start, chunk])
     this.form = formOf(this.start)
     if (this.form === 'json') this.stopClock()
@@ -160,6 +174,7 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
     throw clientClosedRequest()
   } finally {
     attempt.stopClock()
+    attempt.letGo()
   }
 }
 
