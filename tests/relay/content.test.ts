@@ -295,3 +295,30 @@ test('where no memory is left to hold an answer back, it is committed as it is',
   await response.body!.cancel()
   expect(stream.memory.held).toBe(0)
 })
+
+test('behind content any event is life, and comments alone are for four timeouts', async () => {
+  const hello = events(chunk('a'))
+  const comments = (count: number): (string | number)[] =>
+    Array.from({ length: count }, () => [': alive\n\n', 5_000]).flat()
+  const patient = createTestApp(
+    one,
+    stagedBy({
+      'a.test': {
+        headers: SSE,
+        body: [hello, ...comments(7), events(chunk('b', 'stop')), ...comments(7), DONE],
+      },
+    }),
+  )
+  const whole = readAll(await patient.chat({ stream: true }))
+  await patient.clock.advance(90_000)
+  expect((await whole).text.endsWith(DONE)).toBe(true)
+  const stalled = createTestApp(
+    one,
+    stagedBy({ 'a.test': { headers: SSE, body: [hello, ...comments(20)], end: 'stall' } }),
+  )
+  const cut = readAll(await stalled.chat({ stream: true }))
+  await stalled.clock.advance(60_000)
+  const { text, broke } = await cut
+  expect([text.includes('upstream_timeout'), broke]).toEqual([true, false])
+  expect(stalled.calls[0]!.exchange.isAborted).toBe(true)
+})
