@@ -1,7 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import { clientAddress } from '../lib/ip.ts'
 import { affinityKeyOf, answerIdsOf } from '../openai/affinity-key.ts'
-import { lengthOf } from '../lib/bytes.ts'
 import { createBodyParser, estimateOf, type ParsedBody } from '../openai/request.ts'
 import type { Pool, Pools } from '../pool/pool.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
@@ -11,7 +10,7 @@ import { passthrough } from '../relay/passthrough.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
 import type { RequestContext } from './context.ts'
-import type { BodyLimits } from './incoming.ts'
+import { codingsOf } from './content-coding.ts'
 
 /** A relayed path in its plain spelling, and what it asks for. */
 type RelayedPath = Pick<RelayRequest, 'path' | 'endpoint'>
@@ -21,8 +20,8 @@ type RelayedPath = Pick<RelayRequest, 'path' | 'endpoint'>
  * affinity key follow from them, the relay chooses and tries, and its body goes to the client as it comes.
  */
 export async function relayRoute(context: RequestContext, relayed: RelayedPath): Promise<Response> {
-  const { body, size } = await receiveBody(context)
-  return respond(context, size, () => {
+  const { body, heldBytes } = await receiveBody(context)
+  return respond(context, heldBytes, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const request = relayRequestOf(context, relayed, body)
     context.logged = true
@@ -30,30 +29,33 @@ export async function relayRoute(context: RequestContext, relayed: RelayedPath):
   })
 }
 
-/** The body, and how many bytes are held for it. The pieces that it came in are held by nobody else. */
+/** The body, and the memory that is held for it. The pieces that it came in are held by nobody else. */
 async function receiveBody(context: RequestContext) {
-  const { headers, readBody } = context.incoming
+  const { headers, codings, readBody } = context.incoming
   const { isUtf8, memory } = context.deps
   const parser = createBodyParser(headers['content-type'] ?? '', isUtf8)
-  const pieces = await readBody(bodyLimitsOf(context), parser.push)
-  const size = lengthOf(pieces)
+  const { pieces, heldBytes } = await readBody({
+    ...bodyLimitsOf(context),
+    codings: codingsOf(headers['content-encoding'], codings),
+    look: parser.push,
+  })
   try {
-    return { body: parser.end(pieces), size }
+    return { body: parser.end(pieces), heldBytes }
   } catch (error) {
-    memory.release(size)
+    memory.release(heldBytes)
     throw error
   }
 }
 
-const bodyLimitsOf = ({ runtimeConfig, deps }: RequestContext): BodyLimits => ({
+const bodyLimitsOf = ({ runtimeConfig, deps }: RequestContext) => ({
   maxBytes: runtimeConfig.config.server.maxBodyBytes,
   memory: deps.memory,
 })
 
-/** The upstream's answer with allow-listed headers, and ours. The body's `size` counts as held until then. */
+/** The upstream's answer with allow-listed headers, and ours. The body's `heldBytes` are released then. */
 async function respond(
   context: RequestContext,
-  size: number,
+  heldBytes: number,
   answerTo: () => Promise<RelayAnswer>,
 ): Promise<Response> {
   const { memory, toResponse } = context.deps
@@ -65,7 +67,7 @@ async function respond(
     const body = isBodiless(context.request.method, status) ? null : answer.body
     return toResponse({ status, headers, body }, context.env)
   } finally {
-    memory.release(size)
+    memory.release(heldBytes)
   }
 }
 
@@ -155,8 +157,10 @@ export async function passthroughRoute(context: RequestContext, upstream: Upstre
     throw new GatewayError('not_found', 'The path has dot segments, which are not passed on.')
   if (!upstream.enabled)
     throw new GatewayError('no_upstream', 'The upstream that this path is passed on to is disabled.')
-  const body = await incoming.readBody(bodyLimitsOf(context))
-  return respond(context, lengthOf(body), () => {
+  // As it came, its coding too.
+  const { pieces, heldBytes } = await incoming.readBody({ ...bodyLimitsOf(context), codings: [] })
+  return respond(context, heldBytes, () => {
+    const coding = incoming.headers['content-encoding']
     const headers = forwardedHeaders(incoming.headers)
     context.logged = true
     return passthrough(
@@ -167,8 +171,8 @@ export async function passthroughRoute(context: RequestContext, upstream: Upstre
         method: request.method,
         path,
         query,
-        headers,
-        body,
+        headers: coding === undefined ? headers : { ...headers, 'content-encoding': coding },
+        body: pieces,
         clientSignal: incoming.clientSignal,
         since,
       },

@@ -70,7 +70,7 @@ test('garbage throws nothing but a MultipartError', () => {
       try {
         const field = findFormField(new TextEncoder().encode(body), contentType, 'model')
         found++
-        expect(replaceFormField(field, 'NEW').length).toBe(3)
+        expect(Buffer.concat(replaceFormField(field, 'NEW')).includes('NEW')).toBe(true)
       } catch (error) {
         expect(error).toBeInstanceOf(MultipartError)
       }

@@ -6,6 +6,7 @@
  * messages        a body's way in and an answer's way out, between Node's messages and the app
  * transport       the upstreams' side: undici's pools behind the contract of `transport/transport.ts`
  * transport-body  the body of an answer: decoded, gathered, or handed over to be read
+ * decoder         content codings, of answers and of requests
  * connection      one connection to an upstream, and what its errors mean
  * timers          timers for many long waits
  * web-gateway     the gateway on Bun and Deno, which have fetch and files
