@@ -19,7 +19,7 @@ import {
   type Commit,
 } from './commit.ts'
 import type { AttemptOutcome } from './deps.ts'
-import { clientClosedRequest } from './exhausted.ts'
+import { clientClosedRequest, outOfResources } from './exhausted.ts'
 import { relayedHeaders, urlFor } from './headers.ts'
 import { recordAttempt, recordEnd, type RelayAnswer, type RelayRequest, type RelayState } from './request.ts'
 import { endLease, wakeAfter } from './select.ts'
@@ -82,7 +82,7 @@ export interface FailedAttempt {
  * Sends the request to the upstream of a lease and waits for the commit point; then the attempt goes on with its body.
  * The lease is settled on every way out.
  *
- * @throws GatewayError when the client has left
+ * @throws GatewayError when the client has left, or nothing can be sent from here
  */
 export async function runAttempt(state: RelayState, lease: Lease): Promise<RelayAnswer | FailedAttempt> {
   const { request, deps } = state
@@ -102,9 +102,10 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
     if (commit.kind === 'failed') return fail(attempt, asBadResponse(commit))
     return committed(attempt, response.status, commit)
   } catch (error) {
-    if (!clientSignal.aborted) return fail(attempt, failureFrom(attempt, error))
-    endAttempt(attempt, { kind: 'aborted', sent: true })
-    throw clientClosedRequest()
+    const isShort = error instanceof TransportError && error.failure === 'shortage'
+    if (!clientSignal.aborted && !isShort) return fail(attempt, failureFrom(attempt, error))
+    endAttempt(attempt, { kind: 'aborted', sent: !isShort })
+    throw isShort ? outOfResources() : clientClosedRequest()
   } finally {
     attempt.stopClock()
   }
@@ -169,8 +170,8 @@ function failureFrom({ state, isLate, head }: Attempt, error: unknown): Failure 
     if (failure !== undefined && !isForClient(failure)) return failure
   }
   if (isLate) return classifyTransport('timeout')
-  const isOwn = error instanceof TransportError && error.failure !== 'aborted'
-  return classifyTransport(isOwn ? error.failure : 'broken')
+  const failure = error instanceof TransportError ? error.failure : 'aborted'
+  return classifyTransport(failure === 'aborted' || failure === 'shortage' ? 'broken' : failure)
 }
 
 function fail(attempt: Attempt, failure: Failure): FailedAttempt {

@@ -7,7 +7,7 @@ import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../
 import { classifyAnswer, classifyTransport } from '../vendors/classify.ts'
 import { discard, readPrefix } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps } from './deps.ts'
-import { clientClosedRequest, exhausted } from './exhausted.ts'
+import { clientClosedRequest, exhausted, outOfResources } from './exhausted.ts'
 import { headersFor, urlFor } from './headers.ts'
 import {
   recordAttempt,
@@ -95,7 +95,12 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
       throw clientClosedRequest()
     }
     if (error instanceof TransportError) {
-      const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure)
+      const { failure: how } = error
+      if (how === 'shortage') {
+        end(NOTHING_SENT, 503, { label: 'aborted', code: 'overloaded' })
+        throw outOfResources()
+      }
+      const failure = classifyTransport(how === 'aborted' ? 'broken' : how)
       const clientError = exhausted([failure], [], deps.clock.now())
       const { status, code } = clientError
       // Only what never left here says that the upstream is away; the rest may be this one request's doing.
@@ -147,6 +152,8 @@ async function judged({ status, headers, body }: UpstreamResponse, { clock }: Re
 
 /** Blames nobody: it may be this one request's doing. */
 const NEUTRAL_OUTCOME: Outcome = { kind: 'aborted', sent: true }
+
+const NOTHING_SENT: Outcome = { kind: 'aborted', sent: false }
 
 /** What is passed on unjudged is told by its status. */
 function labelOf(status: number): AttemptOutcome {

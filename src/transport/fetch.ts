@@ -165,6 +165,7 @@ function createBody(source: ReadableStreamDefaultReader<Uint8Array>, announced: 
 
 const MESSAGES = {
   'not-sent': 'no connection',
+  shortage: 'no descriptor, port or memory left here',
   'connect-timeout': 'no connection in time',
   undecodable: 'the body cannot be decoded',
   broken: 'the connection broke',
@@ -172,6 +173,7 @@ const MESSAGES = {
 
 /** How fetch tells what went wrong: error codes of Node and Bun, sentences of Deno and workerd. The first counts. */
 const SIGNS: readonly (readonly [keyof typeof MESSAGES, RegExp])[] = [
+  ['shortage', /\b(?:EMFILE|ENFILE|ENOBUFS|ENOMEM|EADDRNOTAVAIL)\b|too many open files/i],
   ['connect-timeout', /CONNECT_TIMEOUT|connect ETIMEDOUT|connect timed? ?out/i],
   ['undecodable', /\bZ_[A-Z]+_ERROR|ERR__ERROR_|BROTLI|ZLIB|zlib|decompress|incorrect header check/i],
   ['not-sent', /ECONNREFUSED|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|EPROTO|ERR_TLS|ERR_SSL|_CERT\b|CERT_/],

@@ -51,6 +51,8 @@ export type TransportFailure =
   | 'not-sent'
   /** No connection within `connectTimeoutMs`; not sent either. */
   | 'connect-timeout'
+  /** No connection, for want of descriptors, ports or memory here: no other upstream could be reached either. Not sent. */
+  | 'shortage'
   /** Silence for `timeoutMs` after sending. */
   | 'timeout'
   /** The connection ended or spoke junk after sending, or the body was truncated. */

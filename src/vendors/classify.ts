@@ -56,8 +56,8 @@ export function classifyStreamError(
   return failureInsideSuccess({ status: 200, headers, text: errorTextOf(error, wallNow), wallNow })
 }
 
-/** How an attempt failed that never got a whole answer. An abort is no failure. */
-export function classifyTransport(failure: Exclude<TransportFailure, 'aborted'>): Failure {
+/** How an attempt failed that never got a whole answer. An abort is no failure, and a shortage is ours. */
+export function classifyTransport(failure: Exclude<TransportFailure, 'aborted' | 'shortage'>): Failure {
   return bareFailure(failure)
 }
 

@@ -1,5 +1,7 @@
 /** One connection to an upstream: how it comes about, what it carries, and what its end means. */
+import { closeSync, openSync } from 'node:fs'
 import net from 'node:net'
+import { devNull } from 'node:os'
 import tls from 'node:tls'
 import type { buildConnector, Dispatcher } from 'undici'
 import Client from 'undici/lib/dispatcher/client.js'
@@ -108,6 +110,7 @@ export class UpstreamConnection extends Client {
     // The listener stays for the socket's life: an error without a listener would end the process.
     socket.on('error', (error) => {
       this.isErrored = true
+      if (isShortage(error)) return opened(new TransportError('shortage', `no connection: ${causeOf(error)}`))
       const cause = isHandshake ? `TLS failed (${transportCodeOf(error)})` : causeOf(error)
       opened(new TransportError('not-sent', `no connection: ${cause}`))
     })
@@ -234,6 +237,26 @@ const CAUSES: Readonly<Record<string, string>> = {
   ECONNRESET: 'reset',
   EPIPE: 'reset',
   UND_ERR_SOCKET: 'closed',
+}
+
+/** What this process or machine has run out of: descriptors, buffers, memory, ports. */
+const SHORTAGES = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EADDRNOTAVAIL'])
+
+/** Of a host with several addresses, where that goes for each: one may have none of its kind here, such as IPv6. */
+function isShortage(error: unknown): boolean {
+  const causes: unknown[] = error instanceof AggregateError ? error.errors : [error]
+  return causes.every((cause) => SHORTAGES.has(transportCodeOf(cause))) || isNameLookupShort(error)
+}
+
+/** A look-up needs descriptors too, and without one it tells that there is no such name. */
+function isNameLookupShort(error: unknown): boolean {
+  if (!['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL'].includes(transportCodeOf(error))) return false
+  try {
+    closeSync(openSync(devNull, 'r'))
+    return false
+  } catch (shortage) {
+    return SHORTAGES.has(transportCodeOf(shortage))
+  }
 }
 
 function causeOf(error: unknown): string {
