@@ -67,6 +67,7 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/health.ts': 'what probes and browsers ask',
   'src/http/routes.ts': 'the paths below /v1',
+  'src/lib/json/string-sample.ts': 'what of strings is no text, beside the grammar',
   'src/relay/relay.ts': 'the loop, where reading begins',
   'src/state/durable-object/object.ts': 'the state of a deployment, whatever brings its clock and its rows',
   'src/telemetry/log-pretty.ts': 'the log for people',

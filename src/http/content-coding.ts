@@ -53,11 +53,16 @@ export const hasZlibHeader = (first: Uint8Array): boolean => ((first[0] ?? 0) & 
 /** Undoes one coding of a body; reading fails where it is not valid. */
 export type DecodeBody = (body: ByteReader) => ByteReader
 
-type Format = ConstructorParameters<typeof DecompressionStream>[0]
-/** The runtimes' types disagree on whose bytes a stream takes. */
-type ByteTransform = {
+/** The runtimes' types disagree on whose bytes a stream takes, and on which formats there are. */
+interface ByteTransform {
   readonly readable: ReadableStream<Uint8Array>
   readonly writable: WritableStream<Uint8Array>
+}
+
+/** @throws where the runtime does not know the format, or has no `DecompressionStream` at all */
+function createDecompression(format: string): ByteTransform {
+  const Decompression = DecompressionStream as unknown as new (format: string) => ByteTransform
+  return new Decompression(format)
 }
 
 /** The decoders of a runtime with `DecompressionStream`, by the names of the codings; not all know all formats. */
@@ -70,7 +75,7 @@ export function webDecoders(): ReadonlyMap<string, DecodeBody> {
   ]
   const isKnown = (format: string): boolean => {
     try {
-      return new DecompressionStream(format as Format) instanceof DecompressionStream
+      return createDecompression(format) !== undefined
     } catch {
       return false
     }
@@ -92,8 +97,7 @@ const decodeAs =
         // Nothing at all is a body without a coding.
         if (first.done || first.value.length === 0) return first
         const found = format === 'deflate' && !hasZlibHeader(first.value) ? 'deflate-raw' : format
-        const stream = new DecompressionStream(found as Format) as unknown as ByteTransform
-        decoded = streamOf(readAgain(first, body)).pipeThrough(stream).getReader()
+        decoded = streamOf(readAgain(first, body)).pipeThrough(createDecompression(found)).getReader()
         isOpen = true
         return decoded.read()
       },

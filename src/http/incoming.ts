@@ -133,14 +133,14 @@ const TURN_BYTES = 512 * 1024
 
 /**
  * How a request arrives on any fetch runtime; `peerOf` is the one thing that each knows in its own way. `nextTurn` lets
- * others have the event loop while a large body is looked at; `decoders` are those of the runtime unless given.
+ * others have the event loop while a large body is looked at.
  */
 export function createWebReceive(
   clock: Clock,
   peerOf: (request: Request, env: unknown) => string,
   nextTurn: () => Promise<void> = () => Promise.resolve(),
-  decoders = webDecoders(),
 ): Receive {
+  const decoders = webDecoders()
   const codings = [...decoders.keys()]
   return (request, env) => {
     const headers = headerBagOf(request.headers)
@@ -154,22 +154,13 @@ export function createWebReceive(
         if (request.body === null) return body.take()
         const source = request.body.getReader()
         const reader = decodedBody(inTime(source, clock), rules, decoders)
-        /** Since the last turn: chunks may come without one between them, and be as large as the body. */
-        let looked = 0
+        const look = rules.look && createPatientLook(rules.look, nextTurn)
         try {
           for (;;) {
             const { done, value } = await reader.read()
             if (done) return body.take()
             body.add(value)
-            for (let at = 0; at < value.length; at += TURN_BYTES) {
-              const piece = value.subarray(at, at + TURN_BYTES)
-              looked += piece.length
-              if (looked > TURN_BYTES) {
-                await nextTurn()
-                looked = piece.length
-              }
-              rules.look?.(piece)
-            }
+            await look?.(value)
           }
         } catch (error) {
           body.drop()
@@ -177,6 +168,22 @@ export function createWebReceive(
           throw error instanceof GatewayError ? error : incompleteRequest()
         }
       },
+    }
+  }
+}
+
+/** Looks at no more than `TURN_BYTES` in a turn: chunks may come without one between them, and be as large as the body. */
+function createPatientLook(look: (piece: Uint8Array) => void, nextTurn: () => Promise<void>) {
+  let inTurn = 0
+  return async (chunk: Uint8Array): Promise<void> => {
+    for (let at = 0; at < chunk.length; at += TURN_BYTES) {
+      const piece = chunk.subarray(at, at + TURN_BYTES)
+      inTurn += piece.length
+      if (inTurn > TURN_BYTES) {
+        await nextTurn()
+        inTurn = piece.length
+      }
+      look(piece)
     }
   }
 }

@@ -112,7 +112,7 @@ export function createByteSearch(needle: Uint8Array): (bytes: Uint8Array, from: 
 }
 
 /** Whether `needle` stands at `at`. */
-export function matchesAt(bytes: Uint8Array, at: number, needle: Uint8Array): boolean {
+function matchesAt(bytes: Uint8Array, at: number, needle: Uint8Array): boolean {
   for (let index = 0; index < needle.length; index++) {
     if (bytes[at + index] !== needle[index]) return false
   }

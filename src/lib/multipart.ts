@@ -42,6 +42,8 @@ export class FormScanner {
   /** In the text before the first delimiter, the headers or the content of a part, or behind the last delimiter. */
   private place: 'preamble' | 'headers' | 'content' | 'epilogue' = 'preamble'
   private parts = 0
+  /** Nothing more comes. */
+  private isLast = false
   private formStart = 0
   /** Offset of the value, while it is read. */
   private valueStart: number | undefined
@@ -62,7 +64,7 @@ export class FormScanner {
   push(bytes: Uint8Array): void {
     if (this.place === 'epilogue' || this.failure !== undefined) return
     this.unseen.push(bytes)
-    if (this.unseen.bytes >= LOOK_BYTES) this.look(false)
+    if (this.unseen.bytes >= LOOK_BYTES) this.look()
   }
 
   /**
@@ -72,7 +74,8 @@ export class FormScanner {
    * read it)
    */
   end(pieces: readonly Uint8Array[]): FormField {
-    if (this.place !== 'epilogue' && this.failure === undefined) this.look(true)
+    this.isLast = true
+    if (this.place !== 'epilogue' && this.failure === undefined) this.look()
     if (this.failure !== undefined) throw this.failure
     if (this.place !== 'epilogue')
       throw new MultipartError('the body does not begin and end with its boundary')
@@ -80,10 +83,10 @@ export class FormScanner {
     return { pieces, name, boundary, span, formStart }
   }
 
-  private look(isLast: boolean): void {
+  private look(): void {
     const bytes = concatBytes([this.kept, ...this.unseen.take()])
     try {
-      const from = this.scan(bytes, isLast)
+      const from = this.scan(bytes)
       this.kept = new Uint8Array(bytes.subarray(from))
       this.base += from
     } catch (error) {
@@ -92,20 +95,19 @@ export class FormScanner {
   }
 
   /** The offset in the bytes from which on they have to be seen again, with what comes next. */
-  private scan(bytes: Uint8Array, isLast: boolean): number {
+  private scan(bytes: Uint8Array): number {
     for (let at = 0; ;) {
-      const next =
-        this.place === 'headers' ? this.afterHeaders(bytes, at, isLast) : this.atDelimiter(bytes, at, isLast)
+      const next = this.place === 'headers' ? this.afterHeaders(bytes, at) : this.atDelimiter(bytes, at)
       if (next.needsMore || this.place === 'epilogue') return next.at
       at = next.at
     }
   }
 
   /** Passes content up to the line break behind the next delimiter, which may be that of a blank line too. */
-  private atDelimiter(bytes: Uint8Array, from: number, isLast: boolean): Step {
+  private atDelimiter(bytes: Uint8Array, from: number): Step {
     const { line } = this
     for (let at = this.search(bytes, from); at >= 0; at = this.search(bytes, at + 2)) {
-      const found = delimiterAt(bytes, at + line.length, isLast)
+      const found = delimiterAt(bytes, at + line.length, this.isLast)
       if (found === MORE) return { at, needsMore: true }
       if (found === undefined) continue
       if (this.place === 'preamble') this.formStart = this.base + at + 2
@@ -120,13 +122,13 @@ export class FormScanner {
   }
 
   /** @param from the line break of the delimiter, since a part may have no headers at all */
-  private afterHeaders(bytes: Uint8Array, from: number, isLast: boolean): Step {
+  private afterHeaders(bytes: Uint8Array, from: number): Step {
     const { line, name } = this
     const blank = findBlankLine(bytes.subarray(from, from + 2 + MAX_HEADER_BYTES), 0)
     const content = from + blank + BLANK_LINE.length
     const needed = blank < 0 ? from + 2 + MAX_HEADER_BYTES : content + line.length
-    const delimiter = this.delimiterBefore(bytes, from, content, isLast)
-    if (!isLast && (bytes.length < needed || delimiter === MORE)) return { at: from, needsMore: true }
+    const delimiter = this.delimiterBefore(bytes, from, content)
+    if (!this.isLast && (bytes.length < needed || delimiter === MORE)) return { at: from, needsMore: true }
     if (blank < 0 || delimiter !== undefined)
       throw new MultipartError('a part has no blank line behind its headers')
     const headers = headerLines(bytes.subarray(from + 2, from + blank))
@@ -143,9 +145,9 @@ export class FormScanner {
   }
 
   /** A delimiter that begins at `from` or behind, and before `to`. */
-  private delimiterBefore(bytes: Uint8Array, from: number, to: number, isLast: boolean) {
+  private delimiterBefore(bytes: Uint8Array, from: number, to: number) {
     for (let at = this.search(bytes, from); at >= 0 && at < to; at = this.search(bytes, at + 2)) {
-      const found = delimiterAt(bytes, at + this.line.length, isLast)
+      const found = delimiterAt(bytes, at + this.line.length, this.isLast)
       if (found !== undefined) return found
     }
     return undefined

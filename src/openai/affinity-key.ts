@@ -136,8 +136,8 @@ function idInside({ fields, pieces }: JsonScan): string | undefined {
 
 /** Raw bytes of JSON values (a string with its quotes), as they stand in the request. */
 interface FirstMessages {
-  readonly system?: Uint8Array
-  readonly user?: Uint8Array
+  system?: Uint8Array
+  user?: Uint8Array
 }
 
 /**
@@ -149,29 +149,31 @@ interface FirstMessages {
  */
 export function firstMessages(value: Uint8Array): FirstMessages {
   if (value[0] === QUOTE) return { user: value }
-  let found: FirstMessages = {}
+  const found: FirstMessages = {}
   if (value[0] !== OPEN_BRACKET) return found
   let at = afterSpace(value, 1)
   try {
-    while (value[at] !== CLOSE_BRACKET) {
-      if (value[at] !== OPEN_BRACE) {
-        const isPrompt = value[at] === QUOTE || value[at] === OPEN_BRACKET
-        return { ...found, user: isPrompt ? value.subarray(at, afterValue(value, at)) : value }
-      }
-      const { role, content, end } = messageAt(value, at)
-      if (content !== undefined) {
-        const text = value.subarray(content.start, content.end)
-        if (role === 'user') return { ...found, user: text }
-        if (role !== undefined) found = { system: found.system ?? text }
-      }
-      at = afterSpace(value, end)
-      if (value[at] === COMMA) at = afterSpace(value, at + 1)
-    }
+    while (value[at] !== CLOSE_BRACKET && found.user === undefined) at = passMessage(value, at, found)
   } catch (error) {
     if (!(error instanceof JsonSyntaxError)) throw error
-    return { ...found, user: value.subarray(at) }
+    found.user = value.subarray(at)
   }
   return found
+}
+
+/** Gives the offset of what follows the item at `at`. @throws JsonSyntaxError where it is cut off */
+function passMessage(value: Uint8Array, at: number, found: FirstMessages): number {
+  if (value[at] !== OPEN_BRACE) {
+    const isPrompt = value[at] === QUOTE || value[at] === OPEN_BRACKET
+    found.user = isPrompt ? value.subarray(at, afterValue(value, at)) : value
+    return at
+  }
+  const { role, content, end } = messageAt(value, at)
+  const text = content && value.subarray(content.start, content.end)
+  if (role === 'user' && text !== undefined) found.user = text
+  else if (role !== undefined && text !== undefined) found.system ??= text
+  const next = afterSpace(value, end)
+  return value[next] === COMMA ? afterSpace(value, next + 1) : next
 }
 
 const MESSAGE_KEYS = ['role', 'content']

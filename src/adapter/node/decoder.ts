@@ -43,17 +43,23 @@ const DECODERS: Readonly<Record<string, MakeDecoder>> = {
 /** The codings that this version of Node undoes. */
 export const nodeCodings: readonly string[] = Object.keys(DECODERS).filter((name) => name !== 'x-gzip')
 
+/** What becomes of a decoded body. */
+interface Decoding<Failure> {
+  /** Makes the sink behind the decoder from the source that it has to steer. */
+  readonly to: (source: BodySource) => BodySink<Failure>
+  /** What the sink fails with where the bytes are not valid. */
+  readonly invalid: () => Failure
+}
+
 /**
- * A sink that decodes what it gets; `to` makes the sink behind it from the source that it has to steer. Undefined where
- * the coding is not known.
+ * A sink that decodes what it gets. Undefined where the coding is not known.
  *
  * Memory stays bounded: the decoder waits for the sink behind it, and the source for the decoder.
  */
 export function createDecoder<Failure>(
   coding: string,
   source: BodySource,
-  to: (source: BodySource) => BodySink<Failure>,
-  invalid: () => Failure,
+  { to, invalid }: Decoding<Failure>,
 ): BodySink<Failure> | undefined {
   const make = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
   if (make === undefined) return undefined

@@ -53,7 +53,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     expect: store.expect,
     ...told,
   })
-  const server = await listen(gateway.app, config.server, {}, createRefusalNotice(clock, told.log))
+  const server = await listen(gateway.app, config.server, { onRefused: createRefusalNotice(clock, told.log) })
   server.limitConnections(config.server.maxConnections ?? mostClients())
   let { drainTimeoutMs } = config.settings
 

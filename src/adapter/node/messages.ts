@@ -141,8 +141,11 @@ function decodedBody(incoming: IncomingMessage, to: BodySink<unknown>, rules: Bo
   }
   function undo([coding, ...inner]: readonly string[], source: BodySource): BodySink<unknown> {
     if (coding === undefined) return to
-    const next = (decoded: BodySource): BodySink<unknown> => bounded(undo(inner, decoded), rules.maxBytes)
-    return createDecoder(coding, source, next, () => invalidEncoding(coding)) ?? to
+    const decoding = {
+      to: (decoded: BodySource) => bounded(undo(inner, decoded), rules.maxBytes),
+      invalid: (): unknown => invalidEncoding(coding),
+    }
+    return createDecoder(coding, source, decoding) ?? to
   }
   const resume = (): void => void incoming.resume()
   const source = { pause: () => void incoming.pause(), resume, cut: resume }

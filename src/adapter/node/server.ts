@@ -56,8 +56,10 @@ class ClientConnection {
   /** The time for a head ran out meanwhile, which is not the client's doing: from then on it has as much again. */
   isHeadLate = false
   lateHead: NodeJS.Timeout | undefined
-  /** Bytes that had been written when a stream was found to stand still. */
-  stalledAt: number | undefined
+  /** Bytes that had been written when an answer was last found to stand still, when that was, and since when. */
+  stalledAt = -1
+  lookedAt = 0
+  stalledSince = 0
   /** The last answer is on its way, or the connection was cut: nothing that still comes counts. */
   isOver = false
 
@@ -74,9 +76,9 @@ class ClientConnection {
 export async function listen(
   app: App,
   at: { host: string; port: number },
-  given: Partial<ServerLimits> = {},
-  onRefused: (mostConnections: number) => void = () => {},
+  given: Partial<ServerLimits> & { readonly onRefused?: (mostConnections: number) => void } = {},
 ) {
+  const { onRefused = () => {} } = given
   const limits = { ...defaultServerLimits, ...given }
   const connections = new Map<Socket, ClientConnection>()
   let open = 0
@@ -110,6 +112,7 @@ export async function listen(
     if (connection === undefined) return
     const { active, isOver, waiting } = connection
     clearTimeout(connection.lateHead)
+    connection.lateHead = undefined
     if (active === undefined && !isOver) return serve(connection, { incoming, outgoing })
     waiting.push({ incoming, outgoing })
     if (waiting.length < limits.mostWaiting) return
@@ -132,7 +135,9 @@ export async function listen(
     connection.isHeadLate = false
   }
 
-  function onLateHead({ socket }: ClientConnection): void {
+  function onLateHead(connection: ClientConnection): void {
+    const { socket } = connection
+    connection.lateHead = undefined
     onFault(Object.assign(new Error(), { code: HEAD_TIMEOUT }), socket)
   }
 
@@ -167,7 +172,11 @@ export async function listen(
   function onFault(error: ParserError, socket: Socket): void {
     const connection = connections.get(socket)
     if (connection === undefined || connection.isOver || connection.fault !== undefined) return
-    if (connection.isHeld && error.code === HEAD_TIMEOUT) return void (connection.isHeadLate = true)
+    if (error.code === HEAD_TIMEOUT) {
+      // Node says it again and again.
+      if (connection.lateHead !== undefined) return
+      if (connection.isHeld) return void (connection.isHeadLate = true)
+    }
     const fault = parserFault(error)
     if (fault === undefined || socket.bytesRead === 0) return cut(connection)
     connection.fault = fault
@@ -213,14 +222,20 @@ export async function listen(
   function onStalled(socket: Socket): void {
     const connection = connections.get(socket)
     if (connection?.active === undefined) return void socket.destroy()
+    socket.setTimeout(checkMs)
     // It is the upstream that is waited for.
-    if (socket.writableLength === 0) return void socket.setTimeout(limits.stalledWriteMs)
-    const isStream = connection.active.outgoing.chunkedEncoding
-    const moreMs = isStream ? limits.stalledStreamMs - limits.stalledWriteMs : 0
-    if (moreMs <= 0 || connection.stalledAt === socket.bytesWritten) return void socket.destroy()
+    if (socket.writableLength === 0) return
+    const now = performance.now()
+    const hasMoved = connection.stalledAt !== socket.bytesWritten || now - connection.lookedAt > 2 * checkMs
+    if (hasMoved) connection.stalledSince = now - checkMs
     connection.stalledAt = socket.bytesWritten
-    socket.setTimeout(moreMs)
+    connection.lookedAt = now
+    const isStream = connection.active.outgoing.chunkedEncoding
+    const longestMs = isStream ? limits.stalledStreamMs : limits.stalledWriteMs
+    if (now - connection.stalledSince >= longestMs) socket.destroy()
   }
+  /** Often, since Node passes over one time that is up while a part of what was written has left. */
+  const checkMs = limits.stalledWriteMs / 4
 
   const server = createServer({
     headersTimeout: limits.headMs,
@@ -236,7 +251,7 @@ export async function listen(
   })
   // Above it Node would drop headers in silence.
   server.maxHeadersCount = 0
-  server.timeout = limits.stalledWriteMs
+  server.timeout = checkMs
   server.on('connection', (socket: Socket) => {
     const connection = new ClientConnection(socket)
     connections.set(socket, connection)

@@ -38,12 +38,11 @@ export function receiveBody(answer: StartedAnswer): BodySink {
 }
 
 function decodedBody(coding: string, answer: StartedAnswer, gatherBytes: number): BodySink {
-  const decoder = createDecoder(
-    coding,
-    answer.source,
-    (source) => createBodyBuffer({ ...answer, headers: withoutCoding(answer.headers), source }, gatherBytes),
-    () => new TransportError('undecodable', `the body is not valid ${coding}`),
-  )
+  const decoder = createDecoder(coding, answer.source, {
+    to: (source) =>
+      createBodyBuffer({ ...answer, headers: withoutCoding(answer.headers), source }, gatherBytes),
+    invalid: () => new TransportError('undecodable', `the body is not valid ${coding}`),
+  })
   // Several on top of each other are not known either: nobody sends that.
   if (decoder === undefined) throw new TransportError('undecodable', 'the content encoding is unknown')
   return decoder
