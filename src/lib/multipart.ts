@@ -12,7 +12,7 @@ interface FormField {
 }
 
 /** More parts than any form has; each costs the reading of its headers. */
-const MAX_PARTS = 10_000
+const MAX_PARTS = 1_000
 const MAX_HEADER_BYTES = 16_384
 /** So much is looked at at once: what is kept between two looks is copied each time. */
 const LOOK_BYTES = 64 * 1024

@@ -153,7 +153,8 @@ export function firstMessages(value: Uint8Array): FirstMessages {
   if (value[0] !== OPEN_BRACKET) return found
   let at = afterSpace(value, 1)
   try {
-    while (value[at] !== CLOSE_BRACKET && found.user === undefined) at = passMessage(value, at, found)
+    for (let nth = 0; nth < MOST_MESSAGES && value[at] !== CLOSE_BRACKET && found.user === undefined; nth++)
+      at = passMessage(value, at, found)
   } catch (error) {
     if (!(error instanceof JsonSyntaxError)) throw error
     found.user = value.subarray(at)
@@ -175,6 +176,9 @@ function passMessage(value: Uint8Array, at: number, found: FirstMessages): numbe
   const next = afterSpace(value, end)
   return value[next] === COMMA ? afterSpace(value, next + 1) : next
 }
+
+/** Nobody begins a talk with more before the user's first word. */
+const MOST_MESSAGES = 1_000
 
 const MESSAGE_KEYS = ['role', 'content']
 const ROLES = ['system', 'developer', 'user']

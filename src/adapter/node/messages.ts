@@ -39,8 +39,23 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
+/** So much of all bodies is looked at in one turn of the event loop, and what one read brings on top (64 KB). */
+const TURN_BYTES = 128 * 1024
+
 /** How a request arrives on Node: straight from its message. */
 export function createNodeReceive(timers: TimerWheel): Receive {
+  /** Of all bodies, since one had to wait. */
+  let lookedAtBytes = 0
+
+  /** Node reads up to 2 MB of a connection in one turn of the event loop, and others have to wait meanwhile. */
+  function waitForTurn(incoming: IncomingMessage): void {
+    incoming.pause()
+    setImmediate(() => {
+      lookedAtBytes = 0
+      incoming.resume()
+    })
+  }
+
   function readBody({ incoming, outgoing }: ServerMessages, rules: BodyRules) {
     return new Promise<HeldBody>((resolve, reject) => {
       const { expect, 'content-length': declared } = incoming.headers
@@ -86,6 +101,9 @@ export function createNodeReceive(timers: TimerWheel): Receive {
         if (isOver) return
         idleTimeout.refresh()
         sink.data(chunk)
+        if (sink !== collected || rules.look === undefined) return
+        lookedAtBytes += chunk.length
+        if (lookedAtBytes > TURN_BYTES) waitForTurn(incoming)
       }
       function onEnd(): void {
         idleTimeout.stop()
