@@ -102,10 +102,13 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
     if (commit.kind === 'failed') return fail(attempt, asBadResponse(commit))
     return committed(attempt, response.status, commit)
   } catch (error) {
-    const isShort = error instanceof TransportError && error.failure === 'shortage'
-    if (!clientSignal.aborted && !isShort) return fail(attempt, failureFrom(attempt, error))
-    endAttempt(attempt, { kind: 'aborted', sent: !isShort })
-    throw isShort ? outOfResources() : clientClosedRequest()
+    if (error instanceof TransportError && error.failure === 'shortage') {
+      endAttempt(attempt, { kind: 'aborted', sent: false })
+      throw outOfResources()
+    }
+    if (!clientSignal.aborted) return fail(attempt, failureFrom(attempt, error))
+    endAttempt(attempt, { kind: 'aborted', sent: true })
+    throw clientClosedRequest()
   } finally {
     attempt.stopClock()
   }
