@@ -44,8 +44,8 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file,
-    search: 'if (active === undefined && !isOver) serve(',
-    replace: 'if (!isOver) serve(',
+    search: 'if (active === undefined && !isOver) return serve(',
+    replace: 'if (!isOver) return serve(',
     because: 'a request that is sent ahead waits',
     tests,
   },
