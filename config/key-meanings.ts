@@ -45,6 +45,8 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'server.trusted_proxies': 'Peers whose X-Forwarded-For or X-Real-IP is believed; [] = nobody.',
   'server.max_body': 'Bytes; larger requests get 413.',
   'server.max_buffered': 'Bytes of all buffered bodies together; above it 503.',
+  'server.max_connections':
+    'Clients that are connected at once; above it 503, then no connection. Node only. By default half of what the descriptor limit leaves, the other half being for upstreams.',
   'server.cors': 'Origins whose pages may call the gateway.',
   'server.metrics_public': '/metrics without the token.',
   settings: 'How it chooses, waits and gives up.',

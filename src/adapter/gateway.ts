@@ -132,7 +132,8 @@ export interface EdgePlatform extends Omit<GatewayPlatform, 'send' | 'receive' |
 export function createEdgeGateway(config: Config, platform: EdgePlatform) {
   const { clock, peerOf, fetch, toResponse = toWebResponse } = platform
   const send = createFetchTransport(clock.after, fetch)
-  const receive = createWebReceive(clock, peerOf)
+  const nextTurn = () => new Promise<void>((resolve) => void clock.after(0, resolve))
+  const receive = createWebReceive(clock, peerOf, nextTurn)
   const { app, ...gateway } = createGateway(config, { ...platform, send, receive, toResponse })
   return {
     ...gateway,

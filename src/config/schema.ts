@@ -226,6 +226,10 @@ const serverSchema = section(
     trusted_proxies: optional(v.pipe(listOf(proxy, proxiesHint), v.transform(unique)), ['private']),
     max_body: renamed('maxBodyBytes', optional(bytes, 32 * 2 ** 20)),
     max_buffered: renamed('maxBufferedBytes', optional(bytes, 256 * 2 ** 20)),
+    // Absent = what the descriptor limit allows.
+    max_connections: optional(
+      wholeNumber('write for example 1000; leave it out for what the system allows', 1),
+    ),
     // Origins as browsers write them.
     cors: optional(cors, '*'),
     metrics_public: optional(booleanFlag(), false),

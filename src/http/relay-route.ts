@@ -13,8 +13,8 @@ import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
 import { maskedBytes } from '../relay/secrets.ts'
 import type { RequestContext } from './context.ts'
+import { codingsOf } from './content-coding.ts'
 import { beforeFirstBeat, heartbeatMsOf, heartbeatResponse } from './heartbeat.ts'
-import type { BodyLimits } from './incoming.ts'
 
 /** A relayed path in its plain spelling, and what it asks for. */
 type RelayedPath = Pick<RelayRequest, 'path' | 'endpoint'>
@@ -27,11 +27,11 @@ export async function relayRoute(
   context: RequestContext,
   { path, endpoint }: RelayedPath,
 ): Promise<Response> {
-  const { body, size } = await receiveBody(context)
+  const { body, size, heldBytes } = await receiveBody(context)
   const { deps, runtimeConfig, incoming } = context
   const everyMs = heartbeatMsOf(body.stream, endpoint, runtimeConfig.config.settings.heartbeatMs)
   const client = everyMs > 0 ? createAbort(incoming.clientSignal) : undefined
-  const answering = holding(context, size, () => {
+  const answering = holding(context, heldBytes, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const clientSignal = client?.signal ?? incoming.clientSignal
     const request = relayRequestOf(context, { path, endpoint, clientSignal }, { ...body, size })
@@ -44,36 +44,39 @@ export async function relayRoute(
   return answer === undefined ? heartbeatResponse(context, answering, heartbeat) : respond(context, answer)
 }
 
-/** The body, and how many bytes are held for it. The pieces that it came in are held by nobody else. */
+/** The body, its size, and the memory that is held for it. The pieces that it came in are held by nobody else. */
 async function receiveBody(context: RequestContext) {
-  const { headers, readBody } = context.incoming
+  const { headers, codings, readBody } = context.incoming
   const { isUtf8, memory } = context.deps
   const parser = createBodyParser(headers['content-type'] ?? '', isUtf8)
-  const pieces = await readBody(bodyLimitsOf(context), parser.push)
-  const size = lengthOf(pieces)
+  const { pieces, heldBytes } = await readBody({
+    ...bodyLimitsOf(context),
+    codings: codingsOf(headers['content-encoding'], codings),
+    look: parser.push,
+  })
   try {
-    return { body: parser.end(pieces), size }
+    return { body: parser.end(pieces), size: lengthOf(pieces), heldBytes }
   } catch (error) {
-    memory.release(size)
+    memory.release(heldBytes)
     throw error
   }
 }
 
-const bodyLimitsOf = ({ runtimeConfig, deps }: RequestContext): BodyLimits => ({
+const bodyLimitsOf = ({ runtimeConfig, deps }: RequestContext) => ({
   maxBytes: runtimeConfig.config.server.maxBodyBytes,
   memory: deps.memory,
 })
 
-/** The answer to a request whose body of `size` bytes counts as held until then. */
+/** The answer to a request whose body counts as held until then. */
 async function holding(
   { deps }: RequestContext,
-  size: number,
+  heldBytes: number,
   answerTo: () => Promise<RelayAnswer>,
 ): Promise<RelayAnswer> {
   try {
     return await answerTo()
   } finally {
-    deps.memory.release(size)
+    deps.memory.release(heldBytes)
   }
 }
 
@@ -204,18 +207,21 @@ export async function passthroughRoute(
   const { deps, incoming, runtimeConfig, request, query, id, since } = context
   const { pools, passthroughUpstream, config } = runtimeConfig
   const { settings } = config
-  const body = await incoming.readBody(bodyLimitsOf(context))
-  const answer = await holding(context, lengthOf(body), async () => {
+  // As it came, its coding too.
+  const { pieces, heldBytes } = await incoming.readBody({ ...bodyLimitsOf(context), codings: [] })
+  const answer = await holding(context, heldBytes, async () => {
     const upstreams = pools.upstreams.filter((upstream) => upstream.enabled)
     const otherwise = refusal === undefined ? passthroughUpstream : undefined
     const target = await passthroughTarget({ storedAnswerId, upstreams, otherwise, settings }, deps)
     if (target === undefined) throw refusal ?? new GatewayError('no_upstream', DISABLED)
-    const headers = forwardedHeaders(incoming.headers)
+    const coding = incoming.headers['content-encoding']
+    const forwarded = forwardedHeaders(incoming.headers)
+    const headers = coding === undefined ? forwarded : { ...forwarded, 'content-encoding': coding }
     context.logged = true
     const { method } = request
     const { clientSignal } = incoming
     return passthrough(
-      { ...target, id, settings, method, path, query, headers, body, clientSignal, since },
+      { ...target, id, settings, method, path, query, headers, body: pieces, clientSignal, since },
       deps,
     )
   })

@@ -1,16 +1,17 @@
 /*
  * http: the only room that knows requests and responses. `app.ts` says which path does what; `/v1/` is split up here.
  *
- * context      one request on its way: its id, its CORS headers, and what wraps every route
- * deps         what the app is given, and the configuration made ready for requests
- * routes       the paths below `/v1/`, the list of models, and what is told of other paths
- * paths        OpenAI's paths in any spelling, and paths and queries of URLs
- * relay-route  a relayed request from its body to its answer, and what is passed on as it is
- * heartbeat    signs of life for a client that waits for its stream
- * incoming     what a runtime knows of a request; its body within limits
- * response     answers of our own, and errors in the envelope of OpenAI
- * auth         the token
- * health       `GET /readyz` and the page at `/`
+ * context         one request on its way: its id, its CORS headers, and what wraps every route
+ * deps            what the app is given, and the configuration made ready for requests
+ * routes          the paths below `/v1/`, the list of models, and what is told of other paths
+ * paths           OpenAI's paths in any spelling, and paths and queries of URLs
+ * relay-route     a relayed request from its body to its answer, and what is passed on as it is
+ * heartbeat       signs of life for a client that waits for its stream
+ * incoming        what a runtime knows of a request; its body within limits
+ * content-coding  bodies that come compressed
+ * response        answers of our own, and errors in the envelope of OpenAI
+ * auth            the token
+ * health          `GET /readyz` and the page at `/`
  */
 import { GatewayError } from '../errors.ts'
 import { logRequest, type RequestContext } from './context.ts'

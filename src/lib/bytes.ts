@@ -112,7 +112,7 @@ export function createByteSearch(needle: Uint8Array): (bytes: Uint8Array, from: 
 }
 
 /** Whether `needle` stands at `at`. */
-export function matchesAt(bytes: Uint8Array, at: number, needle: Uint8Array): boolean {
+function matchesAt(bytes: Uint8Array, at: number, needle: Uint8Array): boolean {
   for (let index = 0; index < needle.length; index++) {
     if (bytes[at + index] !== needle[index]) return false
   }
@@ -177,37 +177,72 @@ export function concatBytes(chunks: readonly Uint8Array[]): Uint8Array {
 
 /** Chunks below this size are copied together while they wait: as objects they would take more than their bytes. */
 const SMALL_CHUNK_BYTES = 1024
-/** How many bytes of small chunks become one. */
-const BLOCK_BYTES = 4096
+/** What small chunks are copied into: it grows with what has come. */
+const LEAST_BLOCK_BYTES = 1024
+const MOST_BLOCK_BYTES = 64 * 1024
 
-/** Chunks that wait, in their order. */
+/** Chunks that wait, in their order. They keep no memory alive that is much larger than they are. */
 export class Chunks {
   /** In all of them. */
   bytes = 0
+  /** Of the memory that they keep: of a view the whole buffer, of small chunks what they are copied into. */
+  heldBytes = 0
   #chunks: Uint8Array[] = []
   /** The small chunks at the end are copied into it. */
   #block: Uint8Array | undefined
   #used = 0
 
   push(chunk: Uint8Array): void {
-    this.bytes += chunk.byteLength
-    if (this.#chunks.length === 0 || chunk.byteLength >= SMALL_CHUNK_BYTES) {
-      this.#block = undefined
+    const size = chunk.byteLength
+    const isDense = chunk.buffer.byteLength <= 2 * size
+    if (isDense && (this.#chunks.length === 0 || size >= SMALL_CHUNK_BYTES)) {
+      this.#seal()
       this.#chunks.push(chunk)
-      return
-    }
-    if (this.#block === undefined || this.#used + chunk.byteLength > BLOCK_BYTES) {
-      this.#block = new Uint8Array(BLOCK_BYTES)
-      this.#used = 0
+      this.heldBytes += chunk.buffer.byteLength
+    } else if (size >= SMALL_CHUNK_BYTES) {
+      this.#seal()
+      // A `slice` of Node's buffers is no copy.
+      this.#chunks.push(new Uint8Array(chunk))
+      this.heldBytes += size
+    } else this.#copy(chunk)
+    this.bytes += size
+  }
+
+  #copy(chunk: Uint8Array): void {
+    let block = this.#block
+    if (block === undefined || this.#used + chunk.byteLength > block.byteLength) {
+      this.#seal()
+      const grown = Math.min(MOST_BLOCK_BYTES, Math.max(LEAST_BLOCK_BYTES, this.bytes))
+      block = new Uint8Array(Math.max(chunk.byteLength, grown))
+      this.#block = block
+      this.heldBytes += block.byteLength
     } else this.#chunks.pop()
-    this.#block.set(chunk, this.#used)
+    block.set(chunk, this.#used)
     this.#used += chunk.byteLength
-    this.#chunks.push(this.#block.subarray(0, this.#used))
+    this.#chunks.push(block.subarray(0, this.#used))
+  }
+
+  /** Nothing more is copied into the block; one that is mostly empty becomes smaller. */
+  #seal(): void {
+    const block = this.#block
+    if (block !== undefined && 2 * this.#used < block.byteLength) {
+      this.#chunks.pop()
+      this.#chunks.push(block.slice(0, this.#used))
+      this.heldBytes -= block.byteLength - this.#used
+    }
+    this.#block = undefined
+    this.#used = 0
   }
 
   shift(): Uint8Array | undefined {
     const chunk = this.#chunks.shift()
-    this.bytes -= chunk?.byteLength ?? 0
+    if (chunk === undefined) return undefined
+    if (this.#chunks.length === 0) {
+      this.#block = undefined
+      this.#used = 0
+    }
+    this.bytes -= chunk.byteLength
+    this.heldBytes -= chunk.buffer.byteLength
     return chunk
   }
 
@@ -216,7 +251,9 @@ export class Chunks {
     const chunks = this.#chunks
     this.#chunks = []
     this.#block = undefined
+    this.#used = 0
     this.bytes = 0
+    this.heldBytes = 0
     return chunks
   }
 }

@@ -1,4 +1,5 @@
-import { bytesBetween, createByteSearch, utf8Bytes, utf8Text } from '../lib/bytes.ts'
+import { GatewayError } from '../errors.ts'
+import { bytesBetween, createByteSearch, utf8Bytes } from '../lib/bytes.ts'
 import { digestOf, hash01 } from '../lib/hash.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { stringField, type JsonScan } from '../lib/json/scan.ts'
@@ -9,7 +10,9 @@ import {
   COLON,
   COMMA,
   eachMember,
+  JsonSyntaxError,
   oneSpelt,
+  stringValue,
   OPEN_BRACE,
   OPEN_BRACKET,
   QUOTE,
@@ -29,6 +32,31 @@ export const AFFINITY_FIELDS = [
   'conversation',
 ] as const
 
+/** A name or an id is not longer, as it is sent: longer ones are refused before they are decoded or hashed. */
+export const MOST_NAME_BYTES = 4096
+
+/** The top-level fields that become a name or a key. */
+const NAME_FIELDS = ['model', 'user', 'prompt_cache_key', 'previous_response_id', 'conversation'] as const
+
+/** @throws GatewayError `invalid_model` or `bad_request` for a name that is too long */
+export function checkNames({ fields }: JsonScan): void {
+  for (const name of NAME_FIELDS) {
+    const { kind, start, end } = fields.get(name)?.at(-1) ?? NO_FIELD
+    const isName = kind === 'string' || (kind === 'object' && name === 'conversation')
+    if (isName && end - start > MOST_NAME_BYTES + QUOTES) throw nameTooLong(name)
+  }
+}
+
+const QUOTES = 2
+const NO_FIELD = { kind: undefined, start: 0, end: 0 }
+
+export function nameTooLong(name: string): GatewayError {
+  const code = name === 'model' ? 'invalid_model' : 'bad_request'
+  return new GatewayError(code, `\`${name}\` must not be longer than ${MOST_NAME_BYTES} bytes.`, {
+    param: name,
+  })
+}
+
 /** What of a request can make it stick. */
 interface AffinitySource {
   readonly rule: AffinityRule
@@ -44,6 +72,8 @@ interface AffinitySource {
 /**
  * The key under which a request sticks to its upstream; empty = it does not stick. A hash, so that neither the table nor
  * the state file holds an address, a user or a piece of a prompt; the same in every process, so that replicas agree.
+ *
+ * @throws GatewayError `bad_request` for a header that is too long to be a key
  */
 export function affinityKeyOf(source: AffinitySource): string {
   const value = affinityValue(source)
@@ -60,7 +90,9 @@ function affinityValue({ rule, address, headers, scan }: AffinitySource): string
   // One client token: everybody shares the key until there are more.
   if (rule.kind === 'token') return 'token'
   if (rule.kind === 'user') return prefixed('user', scan && stringField(scan, 'user'))
-  const named = rule.kind === 'header' ? prefixed('header', headers[rule.name]) : undefined
+  const header = rule.kind === 'header' ? headers[rule.name] : undefined
+  if (rule.kind === 'header' && (header?.length ?? 0) > MOST_NAME_BYTES) throw nameTooLong(rule.name)
+  const named = prefixed('header', header)
   // `prompt_cache_key` is the client's own word for what belongs together; else the beginning of the talk is.
   return named ?? (scan && (prefixed('cache', stringField(scan, 'prompt_cache_key')) ?? talkOf(scan)))
 }
@@ -68,12 +100,17 @@ function affinityValue({ rule, address, headers, scan }: AffinitySource): string
 const prefixed = (label: string, value = ''): string | undefined =>
   value === '' ? undefined : `${label} ${value}`
 
+/** So much of a conversation tells it from others; a vendor's cache knows it by its beginning too. */
+const MOST_TALK_BYTES = 512 * 1024
+
 function talkOf({ fields, pieces }: JsonScan): string | undefined {
   const span = (fields.get('messages') ?? fields.get('input') ?? fields.get('prompt'))?.at(-1)
   if (span === undefined) return undefined
-  const { system, user } = firstMessages(bytesBetween(pieces, span.start, span.end))
+  const openingOf = ({ start, end }: ByteSpan): Uint8Array =>
+    bytesBetween(pieces, start, Math.min(end, start + MOST_TALK_BYTES))
+  const { system, user } = firstMessages(openingOf(span))
   const instructions = fields.get('instructions')?.at(-1)
-  const opening = instructions ? bytesBetween(pieces, instructions.start, instructions.end) : system
+  const opening = instructions ? openingOf(instructions) : system
   if (opening === undefined && user === undefined) return undefined
   return `talk ${opening === undefined ? '-' : digestOf(opening)} ${user === undefined ? '-' : digestOf(user)}`
 }
@@ -114,15 +151,20 @@ export function encryptedKeys(bytes: Uint8Array): string[] {
 /** `conversation` may also be an object with an `id`. */
 function idInside({ fields, pieces }: JsonScan): string | undefined {
   const span = fields.get('conversation')?.at(-1)
-  if (span?.kind !== 'object' || span.end - span.start > 1024) return undefined
+  if (span?.kind !== 'object') return undefined
   const object = bytesBetween(pieces, span.start, span.end)
-  return /"id"\s*:\s*"([^"\\]{1,256})"/.exec(utf8Text(object, 0, object.length))?.[1]
+  let id: string | undefined
+  eachMember(object, 0, (key, value) => {
+    if (object[value.start] === QUOTE && oneSpelt(object, key, ['id']) !== undefined)
+      id = stringValue(object, value)
+  })
+  return id
 }
 
 /** Raw bytes of JSON values (a string with its quotes), as they stand in the request. */
 interface FirstMessages {
-  readonly system?: Uint8Array
-  readonly user?: Uint8Array
+  system?: Uint8Array
+  user?: Uint8Array
 }
 
 /**
@@ -130,29 +172,40 @@ interface FirstMessages {
  *
  * `value` is that of `messages`, `input` or `prompt`, and has been checked. Of messages it gives the bytes of their
  * `content`; a string is the user's text itself, in a list of strings the first one, in a list of token lists the first
- * list; a list of tokens counts as a whole.
+ * list; a list of tokens counts as a whole. Where `value` is cut off in a message, what is there of it is the user's.
  */
 export function firstMessages(value: Uint8Array): FirstMessages {
   if (value[0] === QUOTE) return { user: value }
-  let found: FirstMessages = {}
+  const found: FirstMessages = {}
   if (value[0] !== OPEN_BRACKET) return found
   let at = afterSpace(value, 1)
-  while (value[at] !== CLOSE_BRACKET) {
-    if (value[at] !== OPEN_BRACE) {
-      const isPrompt = value[at] === QUOTE || value[at] === OPEN_BRACKET
-      return { ...found, user: isPrompt ? value.subarray(at, afterValue(value, at)) : value }
-    }
-    const { role, content, end } = messageAt(value, at)
-    if (content !== undefined) {
-      const text = value.subarray(content.start, content.end)
-      if (role === 'user') return { ...found, user: text }
-      if (role !== undefined) found = { system: found.system ?? text }
-    }
-    at = afterSpace(value, end)
-    if (value[at] === COMMA) at = afterSpace(value, at + 1)
+  try {
+    for (let nth = 0; nth < MOST_MESSAGES && value[at] !== CLOSE_BRACKET && found.user === undefined; nth++)
+      at = passMessage(value, at, found)
+  } catch (error) {
+    if (!(error instanceof JsonSyntaxError)) throw error
+    found.user = value.subarray(at)
   }
   return found
 }
+
+/** Gives the offset of what follows the item at `at`. @throws JsonSyntaxError where it is cut off */
+function passMessage(value: Uint8Array, at: number, found: FirstMessages): number {
+  if (value[at] !== OPEN_BRACE) {
+    const isPrompt = value[at] === QUOTE || value[at] === OPEN_BRACKET
+    found.user = isPrompt ? value.subarray(at, afterValue(value, at)) : value
+    return at
+  }
+  const { role, content, end } = messageAt(value, at)
+  const text = content && value.subarray(content.start, content.end)
+  if (role === 'user' && text !== undefined) found.user = text
+  else if (role !== undefined && text !== undefined) found.system ??= text
+  const next = afterSpace(value, end)
+  return value[next] === COMMA ? afterSpace(value, next + 1) : next
+}
+
+/** Nobody begins a talk with more before the user's first word. */
+const MOST_MESSAGES = 1_000
 
 const MESSAGE_KEYS = ['role', 'content']
 const ROLES = ['system', 'developer', 'user']

@@ -8,14 +8,14 @@
  * usage         the tokens that an answer says it has cost
  */
 import { GatewayError } from '../errors.ts'
-import { bytesBetween, concatBytes, createByteSearch, utf8Bytes } from '../lib/bytes.ts'
+import { bytesBetween, createByteSearch, utf8Bytes, utf8Text } from '../lib/bytes.ts'
 import { type JsonScan, JsonScanner, numberField, replaceField, stringField } from '../lib/json/scan.ts'
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import { JsonSyntaxError } from '../lib/json/walk.ts'
-import { findFormField, MultipartError, replaceFormField } from '../lib/multipart.ts'
+import { FormScanner, MultipartError, replaceFormField } from '../lib/multipart.ts'
 import type { Ability } from '../pool/outcome.ts'
 import type { Endpoint } from '../pool/upstream.ts'
-import { AFFINITY_FIELDS } from './affinity-key.ts'
+import { AFFINITY_FIELDS, checkNames, MOST_NAME_BYTES, nameTooLong } from './affinity-key.ts'
 import { BYTES_PER_TOKEN } from './usage.ts'
 
 /** A request body, read once. */
@@ -60,14 +60,17 @@ export interface BodyParser {
 
 /** Anything that is not multipart is read as JSON. */
 export function createBodyParser(contentType: string, isUtf8?: IsUtf8): BodyParser {
-  if (/^\s*multipart\//i.test(contentType))
-    return { push() {}, end: (pieces) => parseMultipart(concatBytes(pieces), contentType) }
+  if (/^\s*multipart\//i.test(contentType)) {
+    const scanner = new FormScanner(contentType, 'model')
+    return { push: (chunk) => scanner.push(chunk), end: (pieces) => parseMultipart(scanner, pieces) }
+  }
   const scanner = new JsonScanner(WANTED, isUtf8, PART_WORDS)
   return { push: (chunk) => scanner.push(chunk), end: (pieces) => parseJson(scanner, pieces) }
 }
 
 function parseJson(scanner: JsonScanner, pieces: readonly Uint8Array[]): ParsedBody {
   const scan = scanned(scanner, pieces)
+  checkNames(scan)
   return {
     model: modelOf(scan),
     stream: isTrue(scan, 'stream'),
@@ -109,11 +112,13 @@ function kindName(kind: string): string {
   return kind === 'object' || kind === 'array' ? `an ${kind}` : `a ${kind}`
 }
 
-function parseMultipart(bytes: Uint8Array, contentType: string): ParsedBody {
+function parseMultipart(scanner: FormScanner, pieces: readonly Uint8Array[]): ParsedBody {
   try {
-    const field = findFormField(bytes, contentType, 'model')
+    const field = scanner.end(pieces)
+    const { span } = field
+    if (span !== undefined && span.end - span.start > MOST_NAME_BYTES) throw nameTooLong('model')
     return {
-      model: field.value ?? '',
+      model: span === undefined ? '' : utf8TextOf(bytesBetween(pieces, span.start, span.end)),
       // What comes back says by its type whether it is a stream; a form is not searched twice for that.
       stream: false,
       store: false,
@@ -125,6 +130,8 @@ function parseMultipart(bytes: Uint8Array, contentType: string): ParsedBody {
     throw new GatewayError('invalid_multipart', `The multipart body is not usable: ${error.message}.`)
   }
 }
+
+const utf8TextOf = (bytes: Uint8Array): string => utf8Text(bytes, 0, bytes.length)
 
 /** What a request will use of a token quota, estimated from its bytes. */
 interface TokenEstimate {
@@ -193,6 +200,6 @@ export function abilitiesNeeded({ stream, scan }: ParsedBody): readonly Ability[
   return needs
 }
 
-/** Text by its bytes; a file (a `data:` URL) by its number, since its bytes say nothing of its tokens. */
-const inputOf = ({ length, dataUrls }: JsonScan): number =>
-  Math.ceil((length - dataUrls.bytes) / BYTES_PER_TOKEN) + dataUrls.count * IMAGE_TOKENS
+/** Text by its bytes, unescaped; a file by its number, since its bytes say nothing of its tokens. */
+const inputOf = ({ length, files, escapedBytes }: JsonScan): number =>
+  Math.ceil(Math.max(0, length - files.bytes - escapedBytes) / BYTES_PER_TOKEN) + files.count * IMAGE_TOKENS

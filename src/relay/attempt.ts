@@ -22,7 +22,7 @@ import {
   type Commit,
 } from './commit.ts'
 import type { AttemptOutcome } from './deps.ts'
-import { clientClosedRequest } from './exhausted.ts'
+import { clientClosedRequest, outOfResources } from './exhausted.ts'
 import { relayedHeaders, urlFor } from './headers.ts'
 import { learnFromAnswer } from './lessons.ts'
 import { attemptFailureOf } from './secrets.ts'
@@ -150,7 +150,7 @@ export interface FailedAttempt {
  * Sends the request to the upstream of a lease and waits for the commit point; then the attempt goes on with its body.
  * The lease is settled on every way out.
  *
- * @throws GatewayError when the client has left
+ * @throws GatewayError when the client has left, or nothing can be sent from here
  */
 export async function runAttempt(state: RelayState, lease: Lease): Promise<RelayAnswer | FailedAttempt> {
   const { request, deps } = state
@@ -176,6 +176,10 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
     if (commit.kind === 'rejected') return fail(attempt, commit.failure, commit.answer)
     return committed(attempt, response.status, commit)
   } catch (error) {
+    if (error instanceof TransportError && error.failure === 'shortage') {
+      endAttempt(attempt, { kind: 'aborted', sent: false })
+      throw outOfResources()
+    }
     if (!clientSignal.aborted) {
       if (!(error instanceof TransportError)) reportMistake(state, error)
       return fail(attempt, failureFrom(attempt, error))
@@ -243,8 +247,11 @@ function failureFrom({ state, isLate, head }: Attempt, error: unknown): Failure 
     if (failure.isForClient !== true) return failure
   }
   if (isLate) return classifyTransport('timeout', 'no answer in time')
-  const isOwn = error instanceof TransportError && error.failure !== 'aborted'
-  return isOwn ? classifyTransport(error.failure, error.reason) : classifyTransport('broken')
+  if (!(error instanceof TransportError)) return classifyTransport('broken')
+  const { failure, reason } = error
+  return failure === 'aborted' || failure === 'shortage'
+    ? classifyTransport('broken')
+    : classifyTransport(failure, reason)
 }
 
 function fail(attempt: Attempt, said: Failure, answer?: UpstreamResponse): FailedAttempt {

@@ -69,6 +69,13 @@ export function clientClosedRequest(): GatewayError {
   return new GatewayError('client_closed_request', 'The client left before the answer began.')
 }
 
+/** This process can't open a connection to anybody: the client's next request, in a second, may find it otherwise. */
+export function outOfResources(): GatewayError {
+  const message =
+    'AILoad has no descriptor, port or memory left for another connection; try again in a second.'
+  return new GatewayError('overloaded', message, { headers: { 'retry-after': '1' } })
+}
+
 /** Every place that a request could get is waited for already: to come back in a second is better than to wait here. */
 export function queueFull(): GatewayError {
   return new GatewayError('rate_limit_exceeded', 'Too many requests wait for an upstream already.', {

@@ -9,7 +9,7 @@ import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
 import { answerKey } from './candidates.ts'
 import { discard, readPrefix } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps } from './deps.ts'
-import { clientClosedRequest, exhausted } from './exhausted.ts'
+import { clientClosedRequest, exhausted, outOfResources } from './exhausted.ts'
 import { headersFor, urlFor } from './headers.ts'
 import {
   recordAttempt,
@@ -145,7 +145,12 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
       throw clientClosedRequest()
     }
     if (error instanceof TransportError) {
-      const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure, error.reason)
+      const { failure: how } = error
+      if (how === 'shortage') {
+        end(NOTHING_SENT, 503, { label: 'aborted', code: 'overloaded' })
+        throw outOfResources()
+      }
+      const failure = classifyTransport(how === 'aborted' ? 'broken' : how, error.reason)
       const clientError = exhausted({
         failures: [failure],
         unavailable: [],
@@ -217,6 +222,8 @@ const unjudged = ({ status, headers, body }: UpstreamResponse, { clock }: RelayD
 
 /** Blames nobody: it may be this one request's doing. */
 const NEUTRAL_OUTCOME: Outcome = { kind: 'aborted', sent: true }
+
+const NOTHING_SENT: Outcome = { kind: 'aborted', sent: false }
 
 /** What is passed on unjudged is told by its status. */
 function labelOf(status: number): AttemptOutcome {

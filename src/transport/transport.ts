@@ -58,6 +58,8 @@ export type TransportFailure =
   | 'not-sent'
   /** No connection within `connectTimeoutMs`; not sent either. */
   | 'connect-timeout'
+  /** No connection, for want of descriptors, ports or memory here: no other upstream could be reached either. Not sent. */
+  | 'shortage'
   /** Silence for `timeoutMs` after sending. */
   | 'timeout'
   /** The connection ended or spoke junk after sending, or the body was truncated. */
@@ -85,9 +87,13 @@ export const UNDECODABLE = 'answer in a damaged or unknown content coding'
 
 /** What codes and messages of Node, Bun, Deno and workerd say of a failure. The first that fits counts. */
 const SIGNS: readonly (readonly [RegExp, Exclude<TransportFailure, 'timeout' | 'aborted'>, string])[] = [
+  [
+    /EMFILE|ENFILE|EADDRNOTAVAIL|ENOBUFS|ENOMEM|too many open files/i,
+    'shortage',
+    'no sockets or memory left here',
+  ],
   [/CONNECT_TIMEOUT|connect ETIMEDOUT|connect timed? ?out/i, 'connect-timeout', 'no connection in time'],
   [/\bZ_[A-Z]+_ERROR|ERR__ERROR_|brotli|zlib|decompress|header check/i, 'undecodable', UNDECODABLE],
-  [/EMFILE|ENFILE|EADDRNOTAVAIL|ENOBUFS|ENOMEM/, 'not-sent', 'no sockets or memory left here'],
   [/EAI_AGAIN|temporary failure in name/i, 'not-sent', 'host name look-up failed'],
   [/ENOTFOUND|EAI_|getaddrinfo|dns error|lookup address|name or service/i, 'not-sent', 'host name not found'],
   [/refused/i, 'not-sent', 'connection refused'],

@@ -84,8 +84,11 @@ export const bareFailure = (name: VerdictName, status?: number): Failure => ({
   ...(status !== undefined && { status }),
 })
 
-/** How an attempt failed that never got a whole answer. An abort is no failure. */
-export function classifyTransport(failure: Exclude<TransportFailure, 'aborted'>, reason?: string): Failure {
+/** How an attempt failed that never got a whole answer. An abort is no failure, and a shortage is ours. */
+export function classifyTransport(
+  failure: Exclude<TransportFailure, 'aborted' | 'shortage'>,
+  reason?: string,
+): Failure {
   return { ...bareFailure(failure), ...(reason !== undefined && { reason }) }
 }
 

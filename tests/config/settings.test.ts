@@ -82,8 +82,12 @@ describe('config.full.json', () => {
   test('every key of it has its default or says that it has none', () => {
     const { settings, server } = configOf(text)
     const { passthrough: _, maxAttempts: __, ...defaulted } = settings
+    const { maxConnections: ___, ...limited } = server
     const plain = configOf('{ "models": [{ "base_url": "https://a.example", "model": "m" }] }')
-    expect({ settings: defaulted, server }).toEqual({ settings: plain.settings, server: plain.server })
+    expect({ settings: defaulted, server: limited }).toEqual({
+      settings: plain.settings,
+      server: plain.server,
+    })
   })
 })
 
@@ -119,6 +123,7 @@ describe.each([
       'models[].name': '`model@host`',
       'models[].endpoints': 'all',
       'models[].timeout': '`settings.timeout`',
+      'server.max_connections': 'from the descriptor limit',
     } as Readonly<Record<string, string>>,
   },
   {
@@ -133,6 +138,7 @@ describe.each([
       'models[].name': '`model@host`',
       'models[].endpoints': '全部',
       'models[].timeout': '`settings.timeout`',
+      'server.max_connections': '取自描述符上限',
     } as Readonly<Record<string, string>>,
   },
 ])('the table of $file', ({ file, heading, none, asDefault, computed }) => {

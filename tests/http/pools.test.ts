@@ -58,9 +58,9 @@ test('with unknown_model auto an unknown name goes to all', async () => {
   expect(await hostsFor('gpt-9', { unknown_model: 'auto' })).toEqual(['a.test', 'b.test', 'c.test'])
 })
 
-test('a name of a hundred thousand characters is not kept for the log', async () => {
+test('a name of four thousand characters is not kept for the log', async () => {
   const gateway = create({ unknown_model: 'auto' })
-  await gateway.chat({ model: 'x'.repeat(100_000) })
+  await gateway.chat({ model: 'x'.repeat(4_000) })
   expect(gateway.requests()[0]!.requestedModel).toHaveLength(256)
 })
 

@@ -57,3 +57,49 @@ test('what lies in one piece is not copied', () => {
   expect(bytesBetween([bytesOf('x'), piece], 1, 4)).toBe(piece)
   expect(bytesBetween([bytesOf('x'), piece], 2, 3).buffer).toBe(piece.buffer)
 })
+
+test.each([1, 7, 100, 256, 1_023])(
+  'what %s bytes at a time are held in is hardly more than they are',
+  (size) => {
+    const chunks = new Chunks()
+    const count = Math.ceil(2_000_000 / size)
+    for (let nth = 0; nth < count; nth++) chunks.push(new Uint8Array(size).fill(nth % 251))
+    expect(chunks.bytes).toBe(count * size)
+    expect(chunks.heldBytes).toBeGreaterThanOrEqual(chunks.bytes)
+    expect(chunks.heldBytes).toBeLessThan(1.1 * chunks.bytes)
+    const { bytes } = chunks
+    const taken = chunks.take()
+    expect(taken.length).toBeLessThan(60)
+    expect(lengthOf(taken)).toBe(bytes)
+    expect(chunks.heldBytes).toBe(0)
+  },
+)
+
+test('small chunks between large ones do not keep a block each', () => {
+  const chunks = new Chunks()
+  for (let nth = 0; nth < 1_000; nth++) {
+    chunks.push(new Uint8Array(4_000))
+    chunks.push(new Uint8Array(1))
+  }
+  expect(chunks.heldBytes).toBeLessThan(1.3 * chunks.bytes)
+  expect(lengthOf(chunks.take())).toBe(4_001_000)
+})
+
+test.each([1, 5_000, 20_000])('%s bytes of a large buffer do not keep all of it', (size) => {
+  for (const bufferOf of [(bytes: number) => new Uint8Array(bytes), (bytes: number) => Buffer.alloc(bytes)]) {
+    const chunks = new Chunks()
+    const slab = bufferOf(64 * 1024).fill(7)
+    chunks.push(slab.subarray(10, 10 + size))
+    expect(chunks.heldBytes).toBeLessThan(size + 1_100)
+    const [chunk] = chunks.take()
+    expect(chunk!.buffer.byteLength).toBeLessThan(size + 1_100)
+    expect(chunk!.every((byte) => byte === 7)).toBe(true)
+  }
+})
+
+test('what is shifted out is no longer held', () => {
+  const chunks = new Chunks()
+  for (const size of [2_000, 10, 10, 3_000, 10]) chunks.push(new Uint8Array(size))
+  while (chunks.shift() !== undefined);
+  expect([chunks.bytes, chunks.heldBytes]).toEqual([0, 0])
+})

@@ -196,7 +196,7 @@ describe('findFormField', () => {
       text: form(model, part('name="model"; filename="x"', 'y')),
       because: 'the second counts in some servers',
     },
-    { text: form(...Array.from({ length: 10_001 }, () => '\r\n')), because: 'no form has so many parts' },
+    { text: form(...Array.from({ length: 1_001 }, () => '\r\n')), because: 'no form has so many parts' },
   ])('a form is refused, since $because', ({ text }) => {
     expect(() => find(text)).toThrow(MultipartError)
   })

@@ -44,16 +44,16 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file,
-    search: 'if (active === undefined && !isOver) serve(',
-    replace: 'if (!isOver) serve(',
+    search: 'if (active === undefined && !isOver) return serve(',
+    replace: 'if (!isOver) return serve(',
     because: 'a request that is sent ahead waits',
     tests,
   },
   {
     file,
-    search: '> limits.mostWaiting) cut(connection)',
-    replace: '> 100 * limits.mostWaiting) cut(connection)',
-    because: 'a client that sends too much ahead is cut',
+    search: 'else hold(connection)',
+    replace: '',
+    because: 'a client that sends too much ahead is not read on',
     tests,
   },
   {

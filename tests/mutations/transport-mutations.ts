@@ -2,7 +2,7 @@ import type { Mutation } from './mutations.ts'
 
 const transport = 'src/adapter/node/transport.ts'
 const connection = 'src/adapter/node/connection.ts'
-const body = 'src/adapter/node/transport-body.ts'
+const decoder = 'src/adapter/node/decoder.ts'
 const contract = ['tests/adapter/node/transport.test.ts']
 const connections = ['tests/adapter/node/transport-connections.test.ts']
 
@@ -107,7 +107,7 @@ export const transportMutations: readonly Mutation[] = [
     tests: ['tests/lib/chunks.test.ts'],
   },
   {
-    file: body,
+    file: decoder,
     search: 'if (!decoder.destroyed && !decoder.write(chunk)) source.pause()',
     replace: 'if (!decoder.destroyed) decoder.write(chunk)',
     because: 'a coded body that nobody reads stops the upstream',

@@ -78,3 +78,72 @@ test('24 MB of what looks like pictures take little time', () => {
   estimateOf(scan, 'chat')
   expect(performance.now() - since).toBeLessThan(5_000)
 })
+
+const BASE64 = Buffer.from(Array.from({ length: 300_000 }, (_, at) => (at * 7919) % 251)).toString('base64')
+const withBreaks = BASE64.replaceAll(/.{76}/g, '$&\n')
+const inMessage = (part: object) => ({
+  messages: [{ role: 'user', content: [{ type: 'text', text: 'x' }, part] }],
+})
+
+test.each([
+  { body: inMessage({ input_audio: { data: BASE64, format: 'wav' } }), because: 'it is sound' },
+  { body: inMessage({ image_url: { url: BASE64 } }), because: 'it is a picture without `data:`' },
+  { body: inMessage({ file: { file_data: BASE64, filename: 'a.pdf' } }), because: 'it is a file' },
+  { body: { image: { b64_json: BASE64 } }, because: 'it is in no message' },
+  { body: inMessage({ source: { data: withBreaks } }), because: 'it has line breaks' },
+  {
+    body: JSON.stringify(inMessage({ data: BASE64 })).replaceAll('/', '\\/'),
+    because: 'its slashes are escaped',
+  },
+  { body: inMessage({ data: BASE64.replaceAll('+', '-').replaceAll('/', '_') }), because: 'it is base64url' },
+  { body: { input: BASE64 }, because: 'it is all there is' },
+])('a long run of base64 counts as one file, since $because', ({ body }) => {
+  const tokens = estimate(body).inputTokens ?? 0
+  expect(tokens).toBeGreaterThan(500)
+  expect(tokens).toBeLessThan(3_000)
+})
+
+test('base64 within a text counts as a file, and the text as a text', () => {
+  const text = 'some words of a text '.repeat(4_000)
+  const tokens = estimate({ input: `${text} ![](data:image/png;base64,${BASE64}) ${text}` }).inputTokens ?? 0
+  expect(tokens).toBeGreaterThan((2 * text.length) / 4 - 4_000)
+  expect(tokens).toBeLessThan((2 * text.length) / 4 + 8_000)
+})
+
+test.each([
+  { text: 'words of a text '.repeat(50_000), because: 'blanks stand between words' },
+  { text: '中文没有空格也是文字'.repeat(10_000), because: 'it is no ASCII' },
+  { text: '{"a":[1,2,{"b":null}]}'.repeat(10_000), because: 'it is JSON' },
+  { text: 'f(x){return x*x;}'.repeat(10_000), because: 'it is code' },
+  { text: '/usr/lib/a.so\n'.repeat(20_000), because: 'it is a list' },
+])('a long text counts as text, since $because', ({ text }) => {
+  const bytes = Buffer.byteLength(text)
+  const tokens = estimate({ input: text }).inputTokens ?? 0
+  expect(tokens).toBeGreaterThan(bytes / 4)
+  expect(tokens).toBeLessThan(bytes / 3)
+})
+
+const escapedUnits = (text: string): string =>
+  text.replaceAll(/[^ -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
+
+test.each([
+  '中文没有空格也是文字',
+  'Größenänderung',
+  'مرحبا بالعالم',
+  '😀🎉🚀',
+  'half 中文 half plain text, and on',
+])('escapes count as the characters that they are: %s', (words) => {
+  for (const times of [1, 20, 300, 20_000]) {
+    const text = words.repeat(times)
+    const plain = estimate(JSON.stringify({ input: text })).inputTokens ?? 0
+    const escaped = estimate(escapedUnits(JSON.stringify({ input: text }))).inputTokens ?? 0
+    // A long text is sampled.
+    expect(Math.abs(escaped - plain)).toBeLessThanOrEqual(times > 20 ? plain / 10 : 1)
+  }
+})
+
+test('a backslash that is escaped begins no escape', () => {
+  const text = '\\u4e2d'.repeat(100)
+  const plain = estimate({ input: text }).inputTokens
+  expect(plain).toBe(Math.ceil(JSON.stringify({ input: text }).length / 4))
+})

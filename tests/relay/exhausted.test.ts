@@ -187,7 +187,7 @@ test('a request that is too large for every upstream is told so, now and later',
     ],
   }
   const app = createTestApp(two, both(tooLargeError))
-  const prompt = { messages: [{ role: 'user', content: 'x'.repeat(36_000) }] }
+  const prompt = { messages: [{ role: 'user', content: 'word '.repeat(7_200) }] }
   // What was learned orders and never refuses: each is asked again.
   for (const calls of [2, 4]) {
     const response = await app.chat(prompt)

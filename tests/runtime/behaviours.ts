@@ -1,5 +1,5 @@
 import net from 'node:net'
-import { gzipSync } from 'node:zlib'
+import { deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { answer, createGate, reset, stall } from '../support/scripted-scenes.ts'
 import { createBed } from './bed.ts'
@@ -160,6 +160,40 @@ export function behavesAsEverywhere(runtime: Runtime): void {
       expect(await got.text()).toBe(completion('packed'))
       expect(got.headers.get('content-encoding')).toBeNull()
       expect(bed.seen('solo')[0]?.headers['accept-encoding']).toMatch(/identity/)
+    })
+
+    test('a body that is packed goes up plain, and one that is damaged, too large or unknown is refused', async () => {
+      bed.play('solo', answer({ body: completion('hi') }))
+      const sent = bed.inRound('{"model":"solo-of-ROUND","messages":[]}')
+      const ask = async (coding: string, body: Uint8Array) => {
+        const got = await fetch(`${bed.gateway.url}/v1/chat/completions`, {
+          method: 'POST',
+          headers: { authorization: `Bearer ${TOKEN}`, 'content-encoding': coding },
+          body,
+        })
+        return [got.status, /"code":"(\w+)"/.exec(await got.text())?.[1]]
+      }
+      const packed = {
+        gzip: gzipSync(sent),
+        deflate: deflateSync(sent),
+        'deflate, gzip': gzipSync(deflateRawSync(sent)),
+      }
+      if (!runtime.limits.decodes) {
+        expect(await ask('gzip', packed.gzip)).toEqual([415, 'unsupported_encoding'])
+        return
+      }
+      for (const [coding, body] of Object.entries(packed)) {
+        expect([coding, ...(await ask(coding, body))]).toEqual([coding, 200, undefined])
+        const seen = bed.seen('solo').at(-1)
+        expect(text(seen?.body)).toBe(sent.replace(/solo-of-(\d+)/, 'solo-$1'))
+        expect(seen?.headers['content-encoding']).toBeUndefined()
+      }
+      const calls = bed.seen('solo').length
+      expect(await ask('gzip', gzipSync(sent).subarray(0, -9))).toEqual([400, 'invalid_encoding'])
+      expect(await ask('deflate', Buffer.from(sent))).toEqual([400, 'invalid_encoding'])
+      expect(await ask('compress', Buffer.from(sent))).toEqual([415, 'unsupported_encoding'])
+      expect(await ask('gzip', gzipSync(Buffer.alloc(200_000_000, 0x20)))).toEqual([413, 'request_too_large'])
+      expect(bed.seen('solo')).toHaveLength(calls)
     })
 
     test('a redirect is not followed', async () => {

@@ -26,6 +26,8 @@ export interface Limits {
   readonly tellsEarlyAbort: boolean
   /** An answer that breaks off breaks the connection; else streams are handed on in whole events. */
   readonly breaksConnection: boolean
+  /** It has `DecompressionStream`, or codings of its own; else a packed body is 415. */
+  readonly decodes: boolean
 }
 
 /** A runtime and how a gateway is started in it. */
@@ -35,7 +37,7 @@ export interface Runtime {
   start(config: object, more?: { directory?: string }): Promise<Running>
 }
 
-const ABLE: Limits = { tellsEarlyAbort: true, breaksConnection: true }
+const ABLE: Limits = { tellsEarlyAbort: true, breaksConnection: true, decodes: true }
 
 /** A configuration with the token, on a port of the loopback address. */
 export const configured = (config: object, port: number): object => ({
@@ -87,7 +89,7 @@ export const deno: Runtime = {
 
 export const edgeRuntime: Runtime = {
   name: `edge-runtime ${versions.edgeRuntime}`,
-  limits: { tellsEarlyAbort: false, breaksConnection: false },
+  limits: { tellsEarlyAbort: false, breaksConnection: false, decodes: false },
   async start(config) {
     const port = await freePort()
     const directory = temporaryDirectory()
@@ -105,7 +107,7 @@ export const edgeRuntime: Runtime = {
 
 export const worker: Runtime = {
   name: `workerd ${workerdVersion()}`,
-  limits: { tellsEarlyAbort: false, breaksConnection: false },
+  limits: { tellsEarlyAbort: false, breaksConnection: false, decodes: true },
   start: (config, { directory } = {}) =>
     startWorkers(config, { directory, sockets: 1 }).then(([only]) => only!),
 }

@@ -37,6 +37,8 @@ export interface ProcessOptions {
   readonly uid?: number
   /** Starts from the sources, as `npm start` does, and not from what was built of them for the test run. */
   readonly from?: 'sources'
+  /** How many descriptors it may have open. */
+  readonly descriptors?: number
   /** Puts a shell between it and us, as npm does; the pid and signals are those of the shell then. */
   readonly parent?: 'sh'
 }
@@ -97,7 +99,7 @@ export function temporaryDirectory(): string {
 /** Starts a command. */
 export function spawnAiload(
   args: readonly string[],
-  { directory, env = {}, uid, parent, from }: ProcessOptions,
+  { directory, env = {}, uid, parent, from, descriptors }: ProcessOptions,
 ): AiloadProcess {
   const isBuilt = build !== undefined && from !== 'sources'
   const command = [
@@ -106,8 +108,9 @@ export function spawnAiload(
     ...args,
   ] as const
   // The second command keeps the shell from becoming the first one.
-  const [program, ...words] =
-    parent === 'sh' ? (['sh', '-c', '"$@"; true', 'sh', ...command] as const) : command
+  const shell = descriptors === undefined ? '"$@"; true' : `ulimit -n ${descriptors}; exec "$@"`
+  const isShell = parent === 'sh' || descriptors !== undefined
+  const [program, ...words] = isShell ? (['sh', '-c', shell, 'sh', ...command] as const) : command
   const child = spawn(program, words, {
     cwd: directory,
     env: { ...inheritedEnvironment(), ...env },

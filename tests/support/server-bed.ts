@@ -71,9 +71,9 @@ export async function startServerBed(limits: Partial<ServerLimits> = {}): Promis
     toNodeResponse({ status, headers: { 'x-route': 'a' }, body }, env)
 
   answering('/echo', async ({ readBody }, env) => {
-    const body = await readBody({ maxBytes: 10_000_000, memory })
-    const whole = Buffer.concat(body)
-    memory.release(whole.length)
+    const { pieces, heldBytes } = await readBody({ maxBytes: 10_000_000, memory, codings: [] })
+    const whole = Buffer.concat(pieces)
+    memory.release(heldBytes)
     return giving(200, bytesOf(`${whole.length} ${whole.subarray(0, 20).toString()}`), env)
   })
   // As the gateway's app does, it answers a moment later.

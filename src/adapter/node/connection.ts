@@ -1,5 +1,7 @@
 /** One connection to an upstream: how it comes about, what it carries, and what its end means. */
+import { closeSync, openSync } from 'node:fs'
 import net from 'node:net'
+import { devNull } from 'node:os'
 import tls from 'node:tls'
 import type { buildConnector, Dispatcher } from 'undici'
 import Client from 'undici/lib/dispatcher/client.js'
@@ -109,6 +111,7 @@ export class UpstreamConnection extends Client {
     socket.on('error', (error) => {
       this.isErrored = true
       const { reason } = signIn(signsOf(error))
+      if (isShortage(error)) return opened(new TransportError('shortage', `no connection: ${reason}`, reason))
       const isTls = !isHandshake || reason.includes('TLS')
       opened(notSent(isTls ? reason : 'TLS handshake broken off', transportCodeOf(error)))
     })
@@ -252,6 +255,26 @@ function breakOf(error: unknown, sent: Sent | undefined): string {
 
 const signsOf = (error: unknown): string =>
   error instanceof Error ? `${systemCodeOf(error) ?? ''} ${error.name} ${error.message}` : ''
+
+/** Of a host with several addresses, where that goes for each: one may have none of its kind here, such as IPv6. */
+function isShortage(error: unknown): boolean {
+  const causes: unknown[] = error instanceof AggregateError ? error.errors : [error]
+  return causes.every(isShort) || isNameLookupShort(error)
+}
+
+/** Whether this process or machine has run out of something: descriptors, buffers, memory, ports. */
+const isShort = (error: unknown): boolean => signIn(transportCodeOf(error)).failure === 'shortage'
+
+/** A look-up needs descriptors too, and without one it tells that there is no such name. */
+function isNameLookupShort(error: unknown): boolean {
+  if (!['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL'].includes(transportCodeOf(error))) return false
+  try {
+    closeSync(openSync(devNull, 'r'))
+    return false
+  } catch (shortage) {
+    return isShort(shortage)
+  }
+}
 
 /** The code of a system, TLS or undici error: all of it that may be shown, since messages quote addresses. */
 const transportCodeOf = (error: unknown): string =>

@@ -6,6 +6,7 @@
  * messages        a body's way in and an answer's way out, between Node's messages and the app
  * transport       the upstreams' side: undici's pools behind the contract of `transport/transport.ts`
  * transport-body  the body of an answer: decoded, gathered, or handed over to be read
+ * decoder         content codings, of answers and of requests
  * connection      one connection to an upstream, and what its errors mean
  * timers          timers for many long waits
  * web-gateway     the gateway on Bun and Deno, which have fetch and files
@@ -15,7 +16,10 @@
  * signals         the signals of the process
  */
 import { isUtf8 } from 'node:buffer'
+import { readFileSync } from 'node:fs'
 import type { Config } from '../../config/config.ts'
+import type { Clock } from '../../lib/clock.ts'
+import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { createClock, createGateway, type GatewayPlatform } from '../gateway.ts'
 import { createNodeReceive, toNodeResponse } from './messages.ts'
@@ -50,7 +54,8 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     abilities: store.abilities,
     ...told,
   })
-  const server = await listen(gateway.app, config.server)
+  const server = await listen(gateway.app, config.server, { onRefused: createRefusalNotice(clock, told.log) })
+  server.limitConnections(config.server.maxConnections ?? mostClients())
   let { drainTimeoutMs } = config.settings
 
   return {
@@ -58,6 +63,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     /** Serves another configuration from the next request on; those under way finish on the old one. */
     apply(next: Config): void {
       gateway.apply(next)
+      server.limitConnections(next.server.maxConnections ?? mostClients())
       drainTimeoutMs = next.settings.drainTimeoutMs
     },
     /** Ends as told by a signal: open streams finish within `settings.drain_timeout`, then everything closes. */
@@ -68,5 +74,41 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
       await send.close()
       return drained
     },
+  }
+}
+
+const NOTICE_EVERY_MS = 60_000
+
+/** Counts refused connections, and tells of them once a minute at most. */
+function createRefusalNotice({ now }: Clock, report: Report): (mostConnections: number) => void {
+  let refused = 0
+  let toldAt = -Infinity
+  return (mostConnections) => {
+    refused += 1
+    if (now() - toldAt < NOTICE_EVERY_MS) return
+    const message = `server.max_connections (${mostConnections}) is reached; connections refused: ${refused}`
+    report({ kind: 'notice', level: 'warning', message })
+    refused = 0
+    toldAt = now()
+  }
+}
+
+/** What the process needs for files, pipes and clients that are told to come back. */
+const OWN_DESCRIPTORS = 48
+/** Where the system does not tell: macOS by default; Windows knows no limit. */
+const USUAL_DESCRIPTORS = 10_240
+
+/** As many clients as may all have a connection to an upstream of their own. */
+function mostClients(): number {
+  return Math.max(1, Math.floor((descriptorLimit() - OWN_DESCRIPTORS) / 2))
+}
+
+/** Node raises the soft limit to the hard one when it starts. */
+function descriptorLimit(): number {
+  try {
+    const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? []
+    return Number(soft ?? USUAL_DESCRIPTORS)
+  } catch {
+    return USUAL_DESCRIPTORS
   }
 }

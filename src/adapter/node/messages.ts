@@ -1,17 +1,21 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import { GatewayError } from '../../errors.ts'
+import { invalidEncoding } from '../../http/content-coding.ts'
 import {
   BODY_IDLE_TIMEOUT_MS,
   bodyTimeout,
   createBodyCollector,
   incompleteRequest,
+  mostSent,
+  tooLarge,
 } from '../../http/incoming.ts'
-import type { BodyLimits, LookAtChunk, Receive } from '../../http/incoming.ts'
+import type { BodyRules, HeldBody, Receive } from '../../http/incoming.ts'
 import type { ToResponse } from '../../http/response.ts'
 import { createAbort } from '../../lib/abort.ts'
 import { flowTo, type ByteReader } from '../../lib/bytes.ts'
 import type { HeaderBag } from '../../lib/headers.ts'
+import { createDecoder, nodeCodings, type BodySink, type BodySource } from './decoder.ts'
 import { createIdleTimeout, type TimerWheel } from './timers.ts'
 
 /*
@@ -35,45 +39,80 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
+/** So much of all bodies is looked at in one turn of the event loop, and what one read brings on top (64 KB). */
+const TURN_BYTES = 128 * 1024
+
 /** How a request arrives on Node: straight from its message. */
 export function createNodeReceive(timers: TimerWheel): Receive {
-  function readBody({ incoming, outgoing }: ServerMessages, limits: BodyLimits, look?: LookAtChunk) {
-    return new Promise<readonly Uint8Array[]>((resolve, reject) => {
+  /** Of all bodies, since one had to wait. */
+  let lookedAtBytes = 0
+
+  /** Node reads up to 2 MB of a connection in one turn of the event loop, and others have to wait meanwhile. */
+  function waitForTurn(incoming: IncomingMessage): void {
+    incoming.pause()
+    setImmediate(() => {
+      lookedAtBytes = 0
+      incoming.resume()
+    })
+  }
+
+  function readBody({ incoming, outgoing }: ServerMessages, rules: BodyRules) {
+    return new Promise<HeldBody>((resolve, reject) => {
       const { expect, 'content-length': declared } = incoming.headers
-      const body = createBodyCollector(limits, declared, look)
+      const body = createBodyCollector(rules, declared)
       // Only a client that waits to be asked for its body.
       if (expect !== undefined && incoming.httpVersionMinor === 1 && hasBody(incoming))
         outgoing.writeContinue()
       let isOver = false
-      const idleTimeout = createIdleTimeout(timers, BODY_IDLE_TIMEOUT_MS, () => fail(bodyTimeout()))
+      const idleTimeout = createIdleTimeout(timers, BODY_IDLE_TIMEOUT_MS, () => stop(bodyTimeout()))
       idleTimeout.arm()
 
       /** What still comes is not kept; the server closes the connection behind the answer. */
-      function fail(error: unknown): void {
+      function stop(error: unknown): void {
         if (isOver) return
         isOver = true
         idleTimeout.stop()
         body.drop()
         reject(error)
+        sink.fail(error)
+        incoming.resume()
       }
+      const collected: BodySink<unknown> = {
+        data(chunk) {
+          if (isOver) return
+          try {
+            body.add(chunk)
+            rules.look?.(chunk)
+          } catch (error) {
+            stop(error)
+          }
+        },
+        end() {
+          if (isOver) return
+          isOver = true
+          idleTimeout.stop()
+          resolve(body.take())
+        },
+        fail: stop,
+      }
+      const sink = rules.codings.length === 0 ? collected : decodedBody(incoming, collected, rules)
+
       function onData(chunk: Uint8Array): void {
         if (isOver) return
         idleTimeout.refresh()
-        try {
-          body.add(chunk)
-        } catch (error) {
-          fail(error)
-        }
+        sink.data(chunk)
+        if (sink !== collected || rules.look === undefined) return
+        lookedAtBytes += chunk.length
+        if (lookedAtBytes > TURN_BYTES) waitForTurn(incoming)
       }
       function onEnd(): void {
-        if (isOver) return
-        isOver = true
         idleTimeout.stop()
-        resolve(body.take())
+        if (!isOver) sink.end()
       }
       function onBroken(error?: Error): void {
-        // Every message is closed in the end, and an error is not made for nothing.
-        if (!isOver) fail(error instanceof GatewayError ? error : incompleteRequest())
+        // Every message is closed in the end, and an error is not made for nothing. What has come may still be decoded.
+        if (!isOver && !incoming.readableEnded)
+          stop(error instanceof GatewayError ? error : incompleteRequest())
       }
       // The listeners go with the message: a client may reset its connection later, and an error that nobody listens to
       // ends the process.
@@ -95,13 +134,40 @@ export function createNodeReceive(timers: TimerWheel): Receive {
       peer: incoming.socket.remoteAddress ?? '',
       target: incoming.url,
       clientSignal: clientAbort.signal,
-      readBody(limits, look) {
+      codings: nodeCodings,
+      readBody(rules) {
         // Before what is answered to a client that has left.
         incoming.on('close', onClose)
-        return readBody(messages, limits, look)
+        return readBody(messages, rules)
       },
     }
   }
+}
+
+/** From the bytes as they are sent to the decoded ones in `to`: a decoder for each coding, the outermost first. */
+function decodedBody(incoming: IncomingMessage, to: BodySink<unknown>, rules: BodyRules): BodySink<unknown> {
+  function bounded(sink: BodySink<unknown>, most: number): BodySink<unknown> {
+    let passed = 0
+    return {
+      ...sink,
+      data(chunk) {
+        passed += chunk.length
+        if (passed > most) sink.fail(tooLarge(rules.maxBytes))
+        else sink.data(chunk)
+      },
+    }
+  }
+  function undo([coding, ...inner]: readonly string[], source: BodySource): BodySink<unknown> {
+    if (coding === undefined) return to
+    const decoding = {
+      to: (decoded: BodySource) => bounded(undo(inner, decoded), rules.maxBytes),
+      invalid: (): unknown => invalidEncoding(coding),
+    }
+    return createDecoder(coding, source, decoding) ?? to
+  }
+  const resume = (): void => void incoming.resume()
+  const source = { pause: () => void incoming.pause(), resume, cut: resume }
+  return bounded(undo(rules.codings, source), mostSent(rules))
 }
 
 /** Up to here an answer goes out as one text with its head: a copy costs less than a second piece. */

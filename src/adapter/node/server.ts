@@ -6,6 +6,7 @@ import { getRequestListener, type HttpBindings } from '@hono/node-server'
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response'
 import type { App } from '../../app.ts'
 import { errorBody, GatewayError } from '../../errors.ts'
+import { COME_BACK } from '../../http/incoming.ts'
 import { errorResponse } from '../../http/response.ts'
 import { isWhole, type ServerMessages } from './messages.ts'
 
@@ -33,9 +34,11 @@ const defaultServerLimits = {
   /** The silence of a client that is still sending though it has its last answer, and all of that time. */
   lingerMs: 2_000,
   longestLingerMs: 30_000,
-  /** Requests of one connection that wait for the answers before them. */
+  /** With so many requests that wait for the answers before them a connection is not read. */
   mostWaiting: 16,
 }
+/** Connections above the most that are taken all the same, to be told so; more are closed unheard. */
+const MOST_REFUSED = 16
 const MOST_HEAD_BYTES = 32_768
 const MOST_HEADERS = 1_000
 
@@ -48,8 +51,15 @@ class ClientConnection {
   readonly waiting: ServerMessages[] = []
   /** What came behind them and is no HTTP: it is answered when they are. */
   fault: GatewayError | undefined
-  /** Bytes that had been written when a stream was found to stand still. */
-  stalledAt: number | undefined
+  /** It is not read: enough requests wait. */
+  isHeld = false
+  /** The time for a head ran out meanwhile, which is not the client's doing: from then on it has as much again. */
+  isHeadLate = false
+  lateHead: NodeJS.Timeout | undefined
+  /** Bytes that had been written when an answer was last found to stand still, when that was, and since when. */
+  stalledAt = -1
+  lookedAt = 0
+  stalledSince = 0
   /** The last answer is on its way, or the connection was cut: nothing that still comes counts. */
   isOver = false
 
@@ -66,11 +76,13 @@ class ClientConnection {
 export async function listen(
   app: App,
   at: { host: string; port: number },
-  given: Partial<ServerLimits> = {},
+  given: Partial<ServerLimits> & { readonly onRefused?: (mostConnections: number) => void } = {},
 ) {
+  const { onRefused = () => {} } = given
   const limits = { ...defaultServerLimits, ...given }
   const connections = new Map<Socket, ClientConnection>()
   let open = 0
+  let mostConnections = Infinity
   let isDraining = false
   /** Called when no answer is under way. */
   let onEmpty = (): void => {}
@@ -99,9 +111,34 @@ export async function listen(
     const connection = connections.get(incoming.socket)
     if (connection === undefined) return
     const { active, isOver, waiting } = connection
-    if (active === undefined && !isOver) serve(connection, { incoming, outgoing })
-    // Behind the last answer too, since Node keeps all that come.
-    else if (waiting.push({ incoming, outgoing }) > limits.mostWaiting) cut(connection)
+    clearTimeout(connection.lateHead)
+    connection.lateHead = undefined
+    if (active === undefined && !isOver) return serve(connection, { incoming, outgoing })
+    waiting.push({ incoming, outgoing })
+    if (waiting.length < limits.mostWaiting) return
+    // Behind the last answer nothing is served any more, and Node keeps all that comes.
+    if (isOver) cut(connection)
+    else hold(connection)
+  }
+
+  /** What was read already still comes: requests within 64 KB. */
+  function hold(connection: ClientConnection): void {
+    connection.isHeld = true
+    connection.socket.pause()
+  }
+
+  function release(connection: ClientConnection): void {
+    if (!connection.isHeld) return
+    connection.isHeld = false
+    connection.socket.resume()
+    if (connection.isHeadLate) connection.lateHead = setTimeout(onLateHead, limits.headMs, connection)
+    connection.isHeadLate = false
+  }
+
+  function onLateHead(connection: ClientConnection): void {
+    const { socket } = connection
+    connection.lateHead = undefined
+    onFault(Object.assign(new Error(), { code: HEAD_TIMEOUT }), socket)
   }
 
   function serve(connection: ClientConnection, messages: ServerMessages): void {
@@ -124,8 +161,10 @@ export async function listen(
     if (open === 0) onEmpty()
     if (connection.isOver || connection.socket.destroyed) return
     const next = isDraining ? undefined : connection.waiting.shift()
-    if (next !== undefined) serve(connection, next)
-    else if (connection.fault !== undefined) answerAndClose(connection, connection.fault)
+    if (next !== undefined) {
+      serve(connection, next)
+      if (connection.waiting.length === 0) release(connection)
+    } else if (connection.fault !== undefined) answerAndClose(connection, connection.fault)
     else if (isDraining) end(connection)
   }
 
@@ -133,6 +172,11 @@ export async function listen(
   function onFault(error: ParserError, socket: Socket): void {
     const connection = connections.get(socket)
     if (connection === undefined || connection.isOver || connection.fault !== undefined) return
+    if (error.code === HEAD_TIMEOUT) {
+      // Node says it again and again.
+      if (connection.lateHead !== undefined) return
+      if (connection.isHeld) return void (connection.isHeadLate = true)
+    }
     const fault = parserFault(error)
     if (fault === undefined || socket.bytesRead === 0) return cut(connection)
     connection.fault = fault
@@ -160,7 +204,9 @@ export async function listen(
   function end(connection: ClientConnection): void {
     const { socket } = connection
     connection.isOver = true
+    connection.waiting.length = 0
     socket.end()
+    release(connection)
     socket.resume()
     socket.setTimeout(limits.lingerMs)
     const longest = setTimeout(() => socket.destroy(), limits.longestLingerMs).unref()
@@ -176,14 +222,20 @@ export async function listen(
   function onStalled(socket: Socket): void {
     const connection = connections.get(socket)
     if (connection?.active === undefined) return void socket.destroy()
+    socket.setTimeout(checkMs)
     // It is the upstream that is waited for.
-    if (socket.writableLength === 0) return void socket.setTimeout(limits.stalledWriteMs)
-    const isStream = connection.active.outgoing.chunkedEncoding
-    const moreMs = isStream ? limits.stalledStreamMs - limits.stalledWriteMs : 0
-    if (moreMs <= 0 || connection.stalledAt === socket.bytesWritten) return void socket.destroy()
+    if (socket.writableLength === 0) return
+    const now = performance.now()
+    const hasMoved = connection.stalledAt !== socket.bytesWritten || now - connection.lookedAt > 2 * checkMs
+    if (hasMoved) connection.stalledSince = now - checkMs
     connection.stalledAt = socket.bytesWritten
-    socket.setTimeout(moreMs)
+    connection.lookedAt = now
+    const isStream = connection.active.outgoing.chunkedEncoding
+    const longestMs = isStream ? limits.stalledStreamMs : limits.stalledWriteMs
+    if (now - connection.stalledSince >= longestMs) socket.destroy()
   }
+  /** Often, since Node passes over one time that is up while a part of what was written has left. */
+  const checkMs = limits.stalledWriteMs / 4
 
   const server = createServer({
     headersTimeout: limits.headMs,
@@ -199,10 +251,15 @@ export async function listen(
   })
   // Above it Node would drop headers in silence.
   server.maxHeadersCount = 0
-  server.timeout = limits.stalledWriteMs
+  server.timeout = checkMs
   server.on('connection', (socket: Socket) => {
     const connection = new ClientConnection(socket)
     connections.set(socket, connection)
+    // What Node's requests do, who know nothing of others behind them.
+    const resume = socket.resume.bind(socket)
+    socket.resume = () => (connection.isHeld ? socket : resume())
+    // One that was asked for before.
+    socket.on('resume', () => connection.isHeld && socket.emit('pause'))
     // This is how Node's server ends a connection behind its last answer.
     socket.destroySoon = () => end(connection)
     socket.on('error', () => {})
@@ -210,8 +267,15 @@ export async function listen(
     socket.on('end', () => {
       if (connection.active !== undefined) socket.destroy()
     })
-    socket.on('close', () => void connections.delete(socket))
+    socket.on('close', () => {
+      connections.delete(socket)
+      clearTimeout(connection.lateHead)
+    })
+    if (connections.size <= mostConnections) return
+    onRefused(mostConnections)
+    answerAndClose(connection, tooManyConnections())
   })
+  server.on('drop', () => onRefused(mostConnections))
   // A client that waits to be asked for its body is asked when somebody reads it (RFC 9110 §10.1.1).
   for (const event of ['request', 'checkContinue', 'checkExpectation']) server.on(event, serveInTurn)
   server.on('connect', (_incoming: IncomingMessage, socket: Socket) => {
@@ -230,6 +294,11 @@ export async function listen(
   return {
     /** The port that was really taken. */
     port: (server.address() as AddressInfo).port,
+    /** From now on at most so many clients are served at once; those that are connected stay. */
+    limitConnections(most: number): void {
+      mostConnections = most
+      server.maxConnections = most + MOST_REFUSED
+    },
     /** Stops listening, lets what is under way finish for so long, then cuts it. Resolves when all is closed. */
     async drain(atMostMs: number): Promise<{ readonly cut: number }> {
       isDraining = true
@@ -285,10 +354,12 @@ function hostsIn(rawHeaders: readonly string[]): number {
 /** What Node's parser says, or its connection. */
 type ParserError = NodeJS.ErrnoException & { readonly reason?: string }
 
+const HEAD_TIMEOUT = 'ERR_HTTP_REQUEST_TIMEOUT'
+
 /** Undefined where it is the connection that broke. */
 function parserFault({ code, reason }: ParserError): GatewayError | undefined {
   if (code === 'HPE_HEADER_OVERFLOW') return tooManyHeaders()
-  if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
+  if (code === HEAD_TIMEOUT)
     return new GatewayError('request_timeout', 'The headers did not arrive in time.', CLOSING)
   // The connection ended in the middle of a request: there is nobody to tell.
   if (code === 'HPE_INVALID_EOF_STATE') return undefined
@@ -301,15 +372,21 @@ const CLOSING = { headers: { connection: 'close' } }
 const malformed = (what: string): GatewayError =>
   new GatewayError('bad_request', `The request is malformed: ${what}.`, CLOSING)
 
+function tooManyConnections(): GatewayError {
+  const message = 'Too many clients are connected (server.max_connections); try again in a second.'
+  return new GatewayError('overloaded', message, COME_BACK)
+}
+
 /** RFC 6585 §5. */
 function tooManyHeaders(): GatewayError {
   const most = `${MOST_HEAD_BYTES} bytes or ${MOST_HEADERS} headers`
   return new GatewayError('headers_too_large', `The request headers exceed ${most}.`, CLOSING)
 }
 
-function answerFault(outgoing: ServerResponse, { status, code, message }: GatewayError): void {
+function answerFault(outgoing: ServerResponse, { status, code, message, headers }: GatewayError): void {
   const body = JSON.stringify(errorBody(code, message))
   outgoing.writeHead(status, {
+    ...headers,
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),
     connection: 'close',

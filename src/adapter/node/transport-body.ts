@@ -2,8 +2,6 @@
  * From the chunks of an answer to its body: decoded where the upstream encoded it, whole where it is small, and
  * otherwise read chunk by chunk, with the upstream held back while nobody reads.
  */
-import type { Transform } from 'node:stream'
-import * as zlib from 'node:zlib'
 import { Chunks, concatBytes, END } from '../../lib/bytes.ts'
 import type { ByteChunk, ByteReader, ByteSink, Flow } from '../../lib/bytes.ts'
 import { type HeaderBag, withoutCoding } from '../../lib/headers.ts'
@@ -13,23 +11,8 @@ import {
   type UpstreamRequest,
   type UpstreamResponse,
 } from '../../transport/transport.ts'
+import { createDecoder, isCoding, type BodySink, type BodySource } from './decoder.ts'
 import type { IdleTimeout } from './timers.ts'
-
-/** What a receiver of body bytes can do to their source. */
-export interface BodySource {
-  pause(): void
-  resume(): void
-  /** Nobody wants the rest. */
-  cut(): void
-}
-
-/** What a source of body bytes calls: any number of `data`, then one of the other two or nothing. */
-export interface BodySink {
-  data(chunk: Uint8Array): void
-  end(): void
-  /** The body broke off: what came before stays readable, unless it was aborted. */
-  fail(error: TransportError): void
-}
 
 /** An answer whose headers have come, and who waits for it. */
 interface StartedAnswer {
@@ -61,8 +44,20 @@ export function receiveBody(answer: StartedAnswer): BodySink {
     return createBodyBuffer(answer, Number(headers['content-length']) > gatherBytes ? 0 : gatherBytes)
   const plain = { ...answer, headers: withoutCoding(headers) }
   // A word that is no coding (`utf-8`, `aws-chunked`) is a slip: the bytes are what they are.
-  if (!CODINGS.has(coding)) return createBodyBuffer(plain, gatherBytes)
-  return createDecoder(coding, answer.source, (source) => createBodyBuffer({ ...plain, source }, gatherBytes))
+  return isCoding(coding) ? decodedBody(coding, plain, gatherBytes) : createBodyBuffer(plain, gatherBytes)
+}
+
+/** @throws TransportError where the coding can't be undone */
+function decodedBody(coding: string, answer: StartedAnswer, gatherBytes: number): BodySink {
+  const decoder = createDecoder(coding, answer.source, {
+    to: (source) => createBodyBuffer({ ...answer, source }, gatherBytes),
+    invalid: () => new TransportError('undecodable', `the body is not valid ${coding}`, UNDECODABLE),
+    isLenient: true,
+  })
+  // Several on top of each other are not known either: nobody sends that.
+  if (decoder === undefined)
+    throw new TransportError('undecodable', 'the content encoding is unknown', UNDECODABLE)
+  return decoder
 }
 
 /**
@@ -178,87 +173,5 @@ function createBodyBuffer(answer: StartedAnswer, gatherBytes: number): BodySink 
       else resolve({ status, headers, isEndSure, body: concatBytes(unread.take()) })
     },
     fail,
-  }
-}
-
-/** The first bytes tell the two things apart that are sent as `deflate`. */
-type MakeDecoder = (first: Uint8Array) => Transform
-
-/** Node has it from 22.15 on, and the types of Node 20 do not know it. */
-const { createZstdDecompress } = zlib as { createZstdDecompress?: () => Transform }
-
-const DECODERS: Readonly<Record<string, MakeDecoder>> = {
-  gzip: () => zlib.createGunzip(),
-  'x-gzip': () => zlib.createGunzip(),
-  // RFC 9110 §8.4.1.2 means zlib by it; some servers send it without zlib's header.
-  deflate: (first) => (((first[0] ?? 0) & 0x0f) === 8 ? zlib.createInflate() : zlib.createInflateRaw()),
-  br: () => zlib.createBrotliDecompress(),
-  ...(createZstdDecompress && { zstd: () => createZstdDecompress() }),
-}
-
-/** RFC 1952 §2.3.1. */
-const GZIP_MAGIC = 0x1f
-
-/** Codings there are (RFC 9110 §18.6), known here or not. */
-const CODINGS: ReadonlySet<string> = new Set([
-  ...Object.keys(DECODERS),
-  'zstd',
-  'compress',
-  'x-compress',
-  'dcb',
-  'dcz',
-])
-
-/**
- * A sink that decodes what it gets; `to` makes the sink behind it from the source that it has to steer.
- *
- * Memory stays bounded: the decoder waits for the sink behind it, and the source for the decoder.
- *
- * What is called gzip and begins as text is taken as it is.
- *
- * @throws TransportError where the coding can't be undone
- */
-function createDecoder(coding: string, source: BodySource, to: (source: BodySource) => BodySink): BodySink {
-  const make = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
-  if (make === undefined)
-    throw new TransportError('undecodable', 'the content encoding is unknown', UNDECODABLE)
-  let decoder: Transform | undefined
-  let isPlain = false
-
-  const sink = to({
-    pause: () => (isPlain ? source.pause() : decoder?.pause()),
-    resume: () => (isPlain ? source.resume() : decoder?.resume()),
-    cut: () => {
-      decoder?.destroy()
-      source.cut()
-    },
-  })
-
-  const start = (first: Uint8Array): Transform =>
-    make(first)
-      .on('data', (chunk: Uint8Array) => sink.data(chunk))
-      .on('drain', () => source.resume())
-      .on('end', () => sink.end())
-      .on('error', () => {
-        sink.fail(new TransportError('undecodable', `the body is not valid ${coding}`, UNDECODABLE))
-        source.cut()
-      })
-
-  return {
-    data(chunk) {
-      if (decoder === undefined) isPlain ||= coding.endsWith('gzip') && chunk[0] !== GZIP_MAGIC
-      if (isPlain) return sink.data(chunk)
-      decoder ??= start(chunk)
-      if (!decoder.destroyed && !decoder.write(chunk)) source.pause()
-    },
-    end() {
-      // Nothing at all is a body without a coding.
-      if (decoder === undefined) sink.end()
-      else decoder.end()
-    },
-    fail(error) {
-      decoder?.destroy()
-      sink.fail(error)
-    },
   }
 }

@@ -16,7 +16,8 @@ import type { UpstreamResponse } from '../../transport/transport.ts'
 import { aborted, createSockets, transportErrorOf, UpstreamConnection } from './connection.ts'
 import type { Call, CallOptions } from './connection.ts'
 import { createTimerWheel, createIdleTimeout, type TimerWheel } from './timers.ts'
-import { type BodySink, type BodySource, receiveBody } from './transport-body.ts'
+import type { BodySink, BodySource } from './decoder.ts'
+import { receiveBody } from './transport-body.ts'
 
 /** `Send` over the connections that it keeps. */
 export type NodeTransport = Send & {

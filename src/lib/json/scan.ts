@@ -3,13 +3,15 @@
  * without being parsed, joined, copied or converted, and without recursion.
  *
  * scan  checks a document piece by piece, finds fields of its top-level object, reads and replaces them
+ * string-sample  what of strings is no text: base64 and escapes
  * walk  from value to value in JSON that lies in one piece, whole or cut; what is wrong with a text
  * utf8  where bytes stop being UTF-8
  */
-import { bytesBetween, utf8Bytes, viewsOf } from '../bytes.ts'
+import { bytesBetween, utf8Bytes } from '../bytes.ts'
 import { type IsUtf8, Utf8Check } from './utf8.ts'
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './walk.ts'
 import {
+  BACKSLASH,
   closingQuote,
   isEscaped,
   isSpelt,
@@ -19,6 +21,7 @@ import {
   stringValue,
 } from './walk.ts'
 import type { ByteSpan } from './walk.ts'
+import { LEAST_FILE_BYTES, StringSample } from './string-sample.ts'
 
 /** What one scan of a JSON object found; every offset counts from the first byte of the first piece. */
 export interface JsonScan {
@@ -30,8 +33,13 @@ export interface JsonScan {
   /** Offset of the opening brace. */
   readonly objectStart: number
   readonly isEmptyObject: boolean
-  /** The strings that are `data:` URLs (RFC 2397), wherever they stand, and their bytes together. */
-  readonly dataUrls: { readonly count: number; readonly bytes: number }
+  /**
+   * The strings that hold files, wherever they stand: `data:` URLs (RFC 2397), and those with much base64 (RFC 4648) in
+   * them. The bytes of both together; of base64 they are estimated from samples.
+   */
+  readonly files: { readonly count: number; readonly bytes: number }
+  /** By how many bytes the values would be shorter with `\\uXXXX` written as UTF-8; estimated in long strings. */
+  readonly escapedBytes: number
   /** Those of the wanted words that stand somewhere as the whole text of a value. */
   readonly words: ReadonlySet<string>
 }
@@ -100,7 +108,10 @@ export class JsonScanner {
   private readonly words = new Set<string>()
   private readonly utf8: Utf8Check
   private readonly fields = new Map<string, FieldSpan[]>()
-  private readonly dataUrls = { count: 0, bytes: 0 }
+  private readonly files = { count: 0, bytes: 0 }
+  private readonly strings = new StringSample()
+  /** Offset in the piece of a backslash, none of them before it that has not been passed. */
+  private backslashAt = -1
   private failure: unknown
   private state = START
   /** Offset of the piece that is looked at. */
@@ -155,15 +166,25 @@ export class JsonScanner {
     const brokenAt = this.utf8.end()
     if (brokenAt >= 0) throw new JsonSyntaxError('utf8', 'not valid UTF-8', brokenAt)
     if (this.failure !== undefined) throw this.failure
-    const { base, fields, objectStart, isEmptyObject, dataUrls } = this
+    const { base, fields, objectStart, isEmptyObject, files, strings } = this
     if (this.state === NUMBER) this.endNumber(base, 'the end')
     if (this.state === STRING) throw new JsonSyntaxError('syntax', 'a string never ends', this.openedAt)
     if (this.state !== END) this.fail(base, 'the end')
     if (!this.isObject) throw new JsonSyntaxError('not-an-object', 'not a JSON object', objectStart)
-    return { pieces, length: base, fields, objectStart, isEmptyObject, dataUrls, words: this.words }
+    return {
+      pieces,
+      length: base,
+      fields,
+      objectStart,
+      isEmptyObject,
+      files,
+      escapedBytes: strings.escapedBytes,
+      words: this.words,
+    }
   }
 
   private scan(bytes: Uint8Array): void {
+    this.backslashAt = -1
     for (let at = 0; at < bytes.length;) {
       if (this.state === STRING) at = this.stringFrom(bytes, at)
       else if (this.state === NUMBER) at = this.numberFrom(bytes, at)
@@ -278,6 +299,7 @@ export class JsonScanner {
     this.isKey = isKey
     this.earlier = undefined
     this.dataPrefix = isKey ? NO_DATA : 0
+    this.strings.begin()
   }
 
   /** The offset in the piece from which on something else is to be read. */
@@ -285,6 +307,8 @@ export class JsonScanner {
     if (this.dataPrefix >= 0 && this.dataPrefix < DATA.length) this.matchData(bytes, at)
     const from = this.isInEscape ? at + 1 : at
     const quote = closingQuote(bytes, from)
+    if (!this.isKey && this.dataPrefix !== DATA.length)
+      this.sample(bytes, at, quote < 0 ? bytes.length : quote)
     if (quote < 0) {
       this.isInEscape = isEscaped(bytes, from, bytes.length)
       return bytes.length
@@ -297,13 +321,25 @@ export class JsonScanner {
       const end = this.base + quote + 1
       const length = end - this.openedAt
       if (length >= SHORTEST_WORD && length <= LONGEST_WORD) this.findWord(bytes, quote + 1)
-      if (this.dataPrefix === DATA.length) {
-        this.dataUrls.count += 1
-        this.dataUrls.bytes += end - this.openedAt
+      const isData = this.dataPrefix === DATA.length
+      const { base64Bytes } = this.strings
+      if (isData || base64Bytes >= LEAST_FILE_BYTES) {
+        this.files.count += 1
+        this.files.bytes += isData ? end - this.openedAt : base64Bytes
       }
       this.endValue(end)
     }
     return quote + 1
+  }
+
+  /** Looks at a piece of a string where it may not be just text. Most are passed over with two comparisons. */
+  private sample(bytes: Uint8Array, start: number, end: number): void {
+    if (this.backslashAt < start) {
+      const found = bytes.indexOf(BACKSLASH, start)
+      this.backslashAt = found < 0 ? bytes.length : found
+    }
+    const isLong = end === bytes.length || this.base + end - this.openedAt >= LEAST_FILE_BYTES
+    if (this.backslashAt < end || isLong || this.strings.isInEscape) this.strings.push(bytes, start, end)
   }
 
   private matchData(bytes: Uint8Array, from: number): void {
@@ -419,31 +455,47 @@ export function replaceField(scan: JsonScan, name: string, jsonValue: Uint8Array
   const inserted = spans ? [] : [utf8Bytes(`${JSON.stringify(name)}:`)]
   const behind = spans || isEmptyObject ? [] : [utf8Bytes(',')]
   const parts: Uint8Array[] = []
-  // One by one: there may be more pieces than a call takes arguments.
-  const add = (views: readonly Uint8Array[]): void => {
-    for (const view of views) parts.push(view)
-  }
   let at = 0
-  for (const { start, end } of spans ?? [{ start: first, end: first }]) {
-    add(viewsOf(pieces, at, start))
-    add(inserted)
-    parts.push(jsonValue)
-    add(behind)
-    at = end
+  /** The piece in which `at` lies, and where it begins. */
+  let nth = 0
+  let base = 0
+  /** Once over the pieces, however often the field stands in them. */
+  const passTo = (end: number, isKept: boolean): void => {
+    for (let piece = pieces[nth]; piece !== undefined && at < end; piece = pieces[nth]) {
+      const to = Math.min(end, base + piece.length)
+      if (isKept && to > at)
+        parts.push(to - at === piece.length ? piece : piece.subarray(at - base, to - base))
+      at = to
+      if (to < base + piece.length) return
+      base += piece.length
+      nth += 1
+    }
   }
-  add(viewsOf(pieces, at, length))
+  for (const { start, end } of spans ?? [{ start: first, end: first }]) {
+    passTo(start, true)
+    parts.push(...inserted, jsonValue, ...behind)
+    passTo(end, false)
+  }
+  passTo(length, true)
   return parts
 }
 
-/** The text of a field that a scan has found; undefined where it is absent or no string. The last occurrence counts. */
+/**
+ * The text of a field that a scan has found; undefined where it is absent or no string. The last occurrence counts.
+ * Who calls it has looked how long it is: it is as long as the client made it.
+ */
 export function stringField(scan: JsonScan, name: string): string | undefined {
   const bytes = fieldBytes(scan, name, 'string')
   return bytes && stringValue(bytes, { start: 0, end: bytes.length })
 }
 
-/** The same for a number. */
+/** More digits than any number has that somebody means. */
+const MOST_NUMBER_BYTES = 512
+
+/** The same for a number; one that is spelt with very many digits counts as none. */
 export function numberField(scan: JsonScan, name: string): number | undefined {
-  const bytes = fieldBytes(scan, name, 'number')
+  const { start = 0, end = 0 } = scan.fields.get(name)?.at(-1) ?? {}
+  const bytes = end - start > MOST_NUMBER_BYTES ? undefined : fieldBytes(scan, name, 'number')
   return bytes && numberValue(bytes, { start: 0, end: bytes.length })
 }
 

@@ -82,7 +82,7 @@ export function afterSpace(bytes: Uint8Array, at: number): number {
 
 /** The bytes that give a JSON text its shape (RFC 8259 §2, §7). */
 export const QUOTE = 0x22
-const BACKSLASH = 0x5c
+export const BACKSLASH = 0x5c
 export const COMMA = 0x2c
 export const COLON = 0x3a
 export const OPEN_BRACE = 0x7b

@@ -74,18 +74,87 @@ test('a request that is sent ahead is handled when the answer before it has left
   client.socket.destroy()
 })
 
-test('as many requests as may wait are answered in order, and a client that sends more is cut', async () => {
+test('a client that sends far ahead is answered in order, and is not read on while requests wait', async () => {
   const bed = await startServerBed()
-  const [patient, flooding] = await Promise.all([connectRaw(bed.port), connectRaw(bed.port)])
-  patient.send(get('/held') + get('/empty').repeat(15) + post('/echo', 'last'))
-  flooding.send(get('/held') + get('/empty').repeat(10_000))
-  await flooding.ended()
-  expect(flooding.text).toBe('')
+  const client = await connectRaw(bed.port)
+  const filler = headOf('GET /empty HTTP/1.1', { 'x-filler': 'x'.repeat(30_000) })
+  client.send(get('/held') + get('/empty').repeat(15) + filler.repeat(500) + post('/echo', 'last'))
+  await until(
+    () => bed.seen.length,
+    (count) => count === 1,
+  )
+  const [, other] = await Promise.all([connectRaw(bed.port), connectRaw(bed.port)])
+  other.send(post('/echo', 'another'))
+  await other.received(/7 another$/)
+  expect(client.socket.writableLength, 'most has not left').toBeGreaterThan(5_000_000)
   bed.release()
-  await patient.received(/4 last$/)
-  expect(patient.text.split(' 204 ')).toHaveLength(16)
-  patient.socket.destroy()
-  expect(bed.seen.filter((path) => path === 'GET /empty')).toHaveLength(15)
+  await client.received(/4 last$/)
+  expect(client.text.split(' 204 ')).toHaveLength(1 + 515)
+  for (const { socket } of [client, other]) socket.destroy()
+})
+
+test('the time for a head does not run while a connection is not read', async () => {
+  const bed = await startServerBed({ headMs: 300 })
+  const client = await connectRaw(bed.port)
+  const last = post('/echo', 'last')
+  client.send(get('/held') + get('/empty').repeat(20) + last.slice(0, 20))
+  await until(
+    () => bed.seen.length,
+    (count) => count === 1,
+  )
+  // As long as that, by the clock that looks for late heads.
+  const slow = await connectRaw(bed.port)
+  slow.send('GET /empty HTTP/1.1\r\n')
+  await slow.received(/ 408 /)
+  bed.release()
+  await until(
+    () => client.statuses.length,
+    (count) => count === 21,
+  )
+  client.send(last.slice(20))
+  await client.received(/4 last$/)
+  client.socket.destroy()
+})
+
+test('a head that stays cut off when the connection is read on is late', async () => {
+  const bed = await startServerBed({ headMs: 300 })
+  const client = await connectRaw(bed.port)
+  client.send(get('/held') + get('/empty').repeat(20) + 'GET /empty HTTP/1.1\r\n')
+  await until(
+    () => bed.seen.length,
+    (count) => count === 1,
+  )
+  const slow = await connectRaw(bed.port)
+  slow.send('GET /empty HTTP/1.1\r\n')
+  await slow.received(/ 408 /)
+  bed.release()
+  await client.received(/ 408 [^]*request_timeout/)
+  await client.ended()
+  expect(client.statuses).toHaveLength(22)
+})
+
+test('clients above the most are told to come back, those that are connected stay', async () => {
+  const bed = await startServerBed()
+  const clients = await Promise.all([connectRaw(bed.port), connectRaw(bed.port)])
+  for (const { send } of clients) send(post('/echo', 'in'))
+  for (const { received } of clients) await received(/2 in$/)
+  bed.limitConnections(1)
+  const refused = await connectRaw(bed.port)
+  await refused.received(/^HTTP\/1\.1 503 [^]*retry-after: 1\r\n[^]*"code":"overloaded"/i)
+  expect(await refused.ended()).toBe('closed')
+  for (const { send } of clients) send(post('/echo', 'still in'))
+  for (const { received } of clients) await received(/8 still in$/)
+  for (const { socket } of clients) socket.destroy()
+  await until(
+    async () => {
+      const { socket, send, received } = await connectRaw(bed.port)
+      send(post('/echo', 'again'))
+      const text = await received(/HTTP[^]*(?:}|again)$/)
+      socket.destroy()
+      return text
+    },
+    (text) => text.endsWith('5 again'),
+  )
 })
 
 test('CONNECT behind a request that is being answered cuts the connection, and nobody else notices', async () => {

@@ -1,0 +1,114 @@
+/** Content codings undone by `node:zlib`: of the bodies of answers, and of those of requests. */
+import type { Transform } from 'node:stream'
+import * as zlib from 'node:zlib'
+import { hasZlibHeader } from '../../http/content-coding.ts'
+import type { TransportError } from '../../transport/transport.ts'
+
+/** What a receiver of body bytes can do to their source. */
+export interface BodySource {
+  pause(): void
+  resume(): void
+  /** Nobody wants the rest. */
+  cut(): void
+}
+
+/** What a source of body bytes calls: any number of `data`, then one of the other two or nothing. */
+export interface BodySink<Failure = TransportError> {
+  data(chunk: Uint8Array): void
+  end(): void
+  /** The body broke off: what came before stays readable, unless it was aborted. */
+  fail(error: Failure): void
+}
+
+/** The first bytes tell the two things apart that are sent as `deflate`. */
+type MakeDecoder = (first: Uint8Array) => Transform
+
+/** Node has it from 22.15 on, and the types of Node 20 do not know it. */
+const { createZstdDecompress, constants } = zlib as typeof zlib & {
+  createZstdDecompress?: (options: object) => Transform
+}
+/** RFC 9659 §3: a window of 8 MB at most. A frame may ask for gigabytes. */
+const ZSTD_OPTIONS = {
+  params: { [(constants as { ZSTD_d_windowLogMax?: number }).ZSTD_d_windowLogMax ?? 0]: 23 },
+}
+
+const DECODERS: Readonly<Record<string, MakeDecoder>> = {
+  gzip: () => zlib.createGunzip(),
+  'x-gzip': () => zlib.createGunzip(),
+  deflate: (first) => (hasZlibHeader(first) ? zlib.createInflate() : zlib.createInflateRaw()),
+  br: () => zlib.createBrotliDecompress(),
+  ...(createZstdDecompress && { zstd: () => createZstdDecompress(ZSTD_OPTIONS) }),
+}
+
+/** The codings that this version of Node undoes. */
+export const nodeCodings: readonly string[] = Object.keys(DECODERS).filter((name) => name !== 'x-gzip')
+
+/** RFC 1952 §2.3.1. */
+const GZIP_MAGIC = 0x1f
+
+/** Whether a word is a coding (RFC 9110 §18.6), known here or not. */
+export const isCoding = (word: string): boolean =>
+  Object.hasOwn(DECODERS, word) || ['zstd', 'compress', 'x-compress', 'dcb', 'dcz'].includes(word)
+
+/** What becomes of a decoded body. */
+interface Decoding<Failure> {
+  /** Makes the sink behind the decoder from the source that it has to steer. */
+  readonly to: (source: BodySource) => BodySink<Failure>
+  /** What the sink fails with where the bytes are not valid. */
+  readonly invalid: () => Failure
+  /** What is called gzip and does not begin so is taken as it is. */
+  readonly isLenient?: boolean
+}
+
+/**
+ * A sink that decodes what it gets. Undefined where the coding is not known.
+ *
+ * Memory stays bounded: the decoder waits for the sink behind it, and the source for the decoder.
+ */
+export function createDecoder<Failure>(
+  coding: string,
+  source: BodySource,
+  { to, invalid, isLenient = false }: Decoding<Failure>,
+): BodySink<Failure> | undefined {
+  const make = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
+  if (make === undefined) return undefined
+  let decoder: Transform | undefined
+  let isPlain = false
+
+  const sink = to({
+    pause: () => (isPlain ? source.pause() : decoder?.pause()),
+    resume: () => (isPlain ? source.resume() : decoder?.resume()),
+    cut: () => {
+      decoder?.destroy()
+      source.cut()
+    },
+  })
+
+  const start = (first: Uint8Array): Transform =>
+    make(first)
+      .on('data', (chunk: Uint8Array) => sink.data(chunk))
+      .on('drain', () => source.resume())
+      .on('end', () => sink.end())
+      .on('error', () => {
+        sink.fail(invalid())
+        source.cut()
+      })
+
+  return {
+    data(chunk) {
+      if (decoder === undefined) isPlain ||= isLenient && coding.endsWith('gzip') && chunk[0] !== GZIP_MAGIC
+      if (isPlain) return sink.data(chunk)
+      decoder ??= start(chunk)
+      if (!decoder.destroyed && !decoder.write(chunk)) source.pause()
+    },
+    end() {
+      // Nothing at all is a body without a coding.
+      if (decoder === undefined) sink.end()
+      else decoder.end()
+    },
+    fail(error) {
+      decoder?.destroy()
+      sink.fail(error)
+    },
+  }
+}
