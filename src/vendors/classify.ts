@@ -57,7 +57,10 @@ export function classifyWhole(answer: ReceivedAnswer & { body: Uint8Array }, end
 }
 
 /** How a stream failed with an error as an event of it. @param data JSON, or the text that came instead */
-export function classifyEvent(data: unknown, { headers, wallNow }: Pick<ReceivedAnswer, 'headers' | 'wallNow'>): Failure {
+export function classifyEvent(
+  data: unknown,
+  { headers, wallNow }: Pick<ReceivedAnswer, 'headers' | 'wallNow'>,
+): Failure {
   return classifyError(errorTextOf(data, wallNow), { headers, wallNow })
 }
 
@@ -112,7 +115,10 @@ function failureOf(answer: ErrorAnswer): Failure {
 /**
  * Judges an error that came under a success by the status that it should have had: that is the `status` of the failure.
  */
-function classifyError(text: UpstreamErrorText, { headers, wallNow }: Pick<ReceivedAnswer, 'headers' | 'wallNow'>) {
+function classifyError(
+  text: UpstreamErrorText,
+  { headers, wallNow }: Pick<ReceivedAnswer, 'headers' | 'wallNow'>,
+) {
   const statusBy = (rows: typeof statusOfCode, word: string): number | undefined =>
     word === '' ? undefined : rows.find(([pattern]) => pattern.test(word))?.[1]
   const status =
@@ -122,11 +128,7 @@ function classifyError(text: UpstreamErrorText, { headers, wallNow }: Pick<Recei
     statusBy(statusOfWords, text.message) ??
     // Azure's response.failed can come without an error; that it was a limit is told by the headers alone.
     (retryAfterMs(headers, wallNow) === undefined ? 500 : 429)
-  const failure = failureOf({ status, headers, text, wallNow })
-  // A generic type such as `invalid_request_error` beside words that say more.
-  const isVague = failure.class === 'refused-body' && failure.lesson === undefined
-  const bySaying = isVague ? statusBy(statusOfWords, text.message) : undefined
-  return bySaying === undefined || bySaying === status ? failure : failureOf({ status: bySaying, headers, text, wallNow })
+  return failureOf({ status, headers, text, wallNow })
 }
 
 function fits(signs: Signs, { headers, text }: ErrorAnswer, facts: Record<Fact, boolean>): boolean {
