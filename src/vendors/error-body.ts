@@ -68,13 +68,16 @@ export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText 
   const message = words.filter(Boolean).join('\n')
   const reason = stringOf(details.find((detail) => 'reason' in detail)?.reason)
   const code = reason || codeOf(inner) || codeOf(outer)
-  const statuses = [inner, outer].flatMap(({ code, status, status_code, statusCode, http_code }) => [
-    code,
-    status,
-    status_code,
-    statusCode,
-    http_code,
-  ])
+  const statuses = [inner, outer].flatMap(
+    ({ code, status, status_code, statusCode, http_code, error_code }) => [
+      code,
+      status,
+      status_code,
+      statusCode,
+      http_code,
+      error_code,
+    ],
+  )
   const seconds = [inner, metadata, outer].flatMap((part) => [part.retry_after, part.retry_after_seconds])
   return {
     form: 'json',

@@ -142,7 +142,7 @@ function hasSpokenContent(fields: JsonObject, endpoint: Endpoint): boolean {
   if (status === 'failed') return Array.isArray(output) && output.some(isWritten)
   if (isSubstance(output)) return true
   if (endpoint !== 'responses' && object !== 'response') return false
-  const isUnfinished = typeof status === 'string' && UNFINISHED.test(status) && !isSubstance(error)
+  const isUnfinished = typeof status === 'string' && UNFINISHED.test(status) && !isFault(error)
   return isUnfinished || typeof counted === 'number'
 }
 
@@ -155,7 +155,8 @@ function isWritten(item: unknown): boolean {
 function judgeList(value: unknown, endpoint: Endpoint): Judgement {
   if (listedError(value)) return 'error'
   // Some servers rank and embed in bare lists.
-  return Array.isArray(value) && value.length > 0 && !isSpoken(endpoint) ? 'content' : 'junk'
+  if (!Array.isArray(value) || isSpoken(endpoint)) return 'junk'
+  return value.length > 0 ? 'content' : 'nothing'
 }
 
 function listedError(value: unknown): boolean {
@@ -174,19 +175,28 @@ const FINE =
  */
 function isError(fields: JsonObject): boolean {
   const { error, errors, object, type, status, choices } = fields
-  if (isSubstance(error) || error === true || isSubstance(errors)) return true
+  if (isFault(error) || isFault(errors)) return true
   if (object === 'error' || type === 'error' || fields['success'] === false || fields['ok'] === false)
     return true
   if (typeof status === 'string' && /^(failed|failure|fail|error)$/i.test(status)) return true
   if (Number(status) >= 400 && Number(status) <= 599) return true
   const list: unknown[] = Array.isArray(choices) ? choices : []
-  if (list.some((choice) => BROKEN.test(reasonOf(choice)) || isSubstance(jsonObjectOf(choice)?.['error'])))
+  if (list.some((choice) => BROKEN.test(reasonOf(choice)) || isFault(jsonObjectOf(choice)?.['error'])))
     return true
   if (innerStates(fields).some(hasBadCode) || hasInnerError(fields)) return true
   const hasCode = hasBadCode(fields)
   const hasWords =
     isSubstance(jsonObjectOf(fields['detail'])) || SENTENCES.some((name) => isComplaint(fields[name]))
   return list.length > 0 ? hasCode && hasWords : hasCode || hasWords
+}
+
+/** What stands under `error`; some write one with a code of 0 and no words beside every answer. */
+function isFault(error: unknown): boolean {
+  if (typeof error === 'object' && error !== null) return Object.values(error).some(isFault)
+  return (
+    error === true ||
+    (typeof error === 'string' || typeof error === 'number' ? !FINE.test(String(error)) : false)
+  )
 }
 
 const isComplaint = (value: unknown): boolean =>
@@ -205,5 +215,5 @@ const innerStates = (fields: JsonObject): JsonObject[] =>
 /** `response.error` of Responses, `Response.Error` of Tencent. */
 function hasInnerError({ response, Response }: JsonObject): boolean {
   const inner = jsonObjectOf(response) ?? jsonObjectOf(Response)
-  return inner !== undefined && (isSubstance(inner['error']) || isSubstance(inner['Error']))
+  return inner !== undefined && (isFault(inner['error']) || isFault(inner['Error']))
 }

@@ -92,7 +92,7 @@ const accountCode =
 const accountWords = begins(
   /access denied, ple\w{2,6} make sure your account/,
   /(your |the |this |api key'?s? )?(account|team|workspace|organi[sz]ation)\b[^'"`]{0,80}(suspend|arrear|overdue|disabled|deactivat|insufficient|balance|(not |in)active|frozen|locked|past due|credits?\b|exhausted|subscription|spending limit)/,
-  /(sorry, )?(your |the )?((account|credit|user) )?(balance|credits?|quota) (is |are )?(insufficient|too low|not enough|exhausted|used up)/,
+  /(sorry, )?(your |the |user'?s? )?((account|credit|user|token) )?(balance|credits?|quota|credit limit) (is |are )?(insufficient|too low|not enough|exhausted|used up)/,
   /your (account|credit) balance/,
   /(insufficient|not enough) (account |user |credit |token )?(balance|credits?|funds|quota)/,
   /(you (have |'ve |do not have |don't have )?)?(run out of|out of|no|exhausted|used up|exceeded|enough|insufficient) (more |your |the |available |current |monthly |included ){0,3}(credits?|balance|quota)\b/,
@@ -115,7 +115,7 @@ const capacityCode =
 const capacityWords = begins(
   /(the |this |our )?(upstream|provider|engine|server|service|system|backend|cluster|model)\b[^'"`]{0,60}(overload|busy|unavailable|capacity|\bloading|try again|no healthy)/,
   /(temporarily )?overloaded|internal (server )?error\b(?!\.[\w.]{0,40}(invalid|inspection))|server error|service (temporarily )?unavailable|[^'"`]{0,20}\bcapacity (temporarily )?exceeded/,
-  /(bad )?gateway\b.{0,5}(time|$)|bad gateway|(request )?(timed out|timeout)\b|upstream (connect|request|service|server|unavailable|timed|timeout)|error code: 5\d\d$|no (available|healthy) (channel|upstream|server|worker)/,
+  /(bad )?gateway\b.{0,5}(time|$)|bad gateway|(request )?(timed out|timeout)\b|upstream (connect|request|service|server|unavailable|timed|timeout)|error code: 5\d\d$|no (available|healthy|capacity)\b/,
   /[^'"`“「:：]{0,30}(繁忙|过载|饱和|无可用渠道|系统(错误|异常)|服务(不可用|异常))/,
 )
 const wrongKeyWords = begins(
@@ -151,7 +151,7 @@ export const failureRules = [
 
   // Credit. 1113 is Zhipu's, 30001 SiliconFlow's, 1008 MiniMax's.
   on([429], 'unpaid', {
-    code: /^(insufficient_(user_)?(quota|balance|credits?)\w*|billing_\w+|exceeded_current_quota_error|1113|30001|1008)$/i,
+    code: /^(insufficient_(user_)?(quota|balance|credits?)\w*|billing_\w+|budget_exceeded|exceeded_current_quota_error|1113|30001|1008)$/i,
     says: begins(
       /(sorry, )?(your |the )?((account|credit) )?balance is (insufficient|too low)|your credit balance|insufficient (balance|credits?|funds)|key limit exceeded/,
     ),
