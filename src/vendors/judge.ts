@@ -192,12 +192,14 @@ function isError(fields: JsonObject): boolean {
 
 /** What stands under `error`; some write one with a code of 0 and no words beside every answer. */
 function isFault(error: unknown): boolean {
-  if (typeof error === 'object' && error !== null) return Object.values(error).some(isFault)
-  return (
-    error === true ||
-    (typeof error === 'string' || typeof error === 'number' ? !FINE.test(String(error)) : false)
-  )
+  if (typeof error === 'object' && error !== null) return Object.values(error).some(isFaulty)
+  return isFaulty(error)
 }
+
+const isFaulty = (part: unknown): boolean =>
+  typeof part === 'string' || typeof part === 'number'
+    ? !FINE.test(String(part))
+    : part === true || isSubstance(part)
 
 const isComplaint = (value: unknown): boolean =>
   typeof value === 'string' ? !FINE.test(value.trim()) : Array.isArray(value) && isSubstance(value)

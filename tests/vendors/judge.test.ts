@@ -118,6 +118,12 @@ describe('a whole answer', () => {
     ['a status as a number', 'chat', { status: 500, path: '/v1' }, 'error'],
     ['a list', 'chat', [{ index: 0 }], 'junk'],
     ['an error in a list', 'chat', [{ error: { code: 503 } }], 'error'],
+    [
+      'an error without a fault',
+      'chat',
+      chat({ content: '' }, 'stop', { error: { code: 0, message: '' } }),
+      'nothing',
+    ],
     ['a number', 'chat', 7, 'junk'],
     ['null', 'chat', null, 'junk'],
     ['output', 'responses', response('completed', written), 'content'],
@@ -166,6 +172,7 @@ describe('a whole answer', () => {
     ['scores', 'rerank', { results: [{ index: 0, relevance_score: 1 }] }, 'content'],
     ['no scores', 'rerank', { results: [], meta: {} }, 'content'],
     ['scores in a bare list', 'rerank', [{ index: 0, score: 0.9 }], 'content'],
+    ['no scores in a bare list', 'rerank', [], 'nothing'],
     ['categories', 'moderations', { id: 'm', results: [{ flagged: true }] }, 'content'],
     ['pictures', 'images', { created: 1, data: [{ b64_json: 'aGk=' }] }, 'content'],
     ['a transcript', 'audio', { text: 'hi' }, 'content'],
@@ -230,6 +237,10 @@ describe('an event of a stream', () => {
     ['a role and no calls', chunk({ delta: { role: 'assistant', content: '', tool_calls: [] } })],
     ['an empty delta', chunk({ delta: {} })],
     ['a finish reason that is the word null', chunk({ delta: {}, finish_reason: 'null' })],
+    [
+      'an error without a fault',
+      chunk({ delta: { role: 'assistant' } }, { error: { code: 0, message: '' } }),
+    ],
     ['an error of null', chunk({ delta: { role: 'assistant' } }, { error: null })],
     [
       'Spark’s numbers',
@@ -337,5 +348,10 @@ describe('an event of a stream', () => {
   test('is handed on as it was parsed, and as text where it is none', () => {
     expect(judgeEvent({ event: '', data: '{"error":"x"}' }, 'chat').data).toEqual({ error: 'x' })
     expect(judgeEvent({ event: 'error', data: 'upstream died' }, 'chat').data).toBe('upstream died')
+  })
+
+  test('of any depth is judged', () => {
+    const deep = `{"error":${'['.repeat(5_000)}${']'.repeat(5_000)}}`
+    expect(judgeEvent({ event: '', data: deep }, 'chat').what).toBe('error')
   })
 })
