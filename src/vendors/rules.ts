@@ -55,7 +55,8 @@ const tooLongWords = anyOf(
   /\b(prompt|inputs?|request|messages?|conversation|history|text|context)\b(?!.{0,40}\b(image|audio|video|file|array|string|name|url)).{0,40}\btoo (long|large|big|many tokens)/,
   /too many (input |prompt |total )?tokens/,
   /range of (input|prompt).{0,20}(should|must)/,
-  /(token count|tokens?|inputs?|prompt|sequence)\b(?!.{0,40}\b(image|audio|video|file)).{0,80}(exceed|only supports? up to|<=|≤|must (be|have) less|longer than|(greater|more) than (the )?(max|limit|allowed)|more than the \d|limit exceeded: \d+ > \d)/,
+  /\b(token count|tokens?|(?<!number of )inputs?|prompt|sequence)\b(?!.{0,40}\b(image|audio|video|file)).{0,80}(exceed|only supports? up to|must have less|longer than|(greater|more) than (the )?(max|limit|allowed)|more than the \d|limit exceeded: \d+ > \d)/,
+  /(\btokens?|_tokens?|length)\b.{0,80}(<=|≤|must be less)/,
   /exceed(?!.{0,60}(quota|\brate\b|per (second|min|hour|day))).{0,40}(context|token|max(imum)? length|max_)/,
   /reduce (the length|your (prompt|input)|the (number of )?(tokens|messages))/,
   /上下文|超长|太长|(输入|提示|文本|内容|长度|tokens?).{0,12}(过长|超出|超过|超限)|(超出|超过).{0,16}(长度|字数|tokens?)/,
@@ -119,10 +120,11 @@ const capacityWords = begins(
   /[^'"`“「:：]{0,30}(繁忙|过载|饱和|无可用渠道|系统(错误|异常)|服务(不可用|异常))/,
 )
 const wrongKeyWords = begins(
-  /api.key (not valid|expired|not found|is invalid)|(incorrect|invalid|missing|no) (api.?key|token|authentication)|unauthori[sz]ed|authentication (fail|error)|access token (invalid|expired)/,
+  /api.key (not valid|expired|not found|is invalid)|(incorrect|invalid|missing|no) (api.?key|authentication|token( provided)?\.?$)|unauthori[sz]ed|authentication (fail|error)|access token (invalid|expired)/,
 )
 const noModelWords = begins(
-  /(the )?(requested |provided )?model\b.{0,200}(not exist|not found|decommissioned|deprecated|not supported by any|does not support the coding plan|is not (available|supported|valid|enabled)( in your| here|\.|,|$))/,
+  /(the )?(requested |provided )?model\b.{0,200}(not exist|not found|decommissioned|deprecated|not supported by any|does not support the coding plan)/,
+  /(the )?(requested )?model:? ?['"`]?[\w./:@-]{0,100}['"`]? is (currently )?not (available|supported|enabled)( in your| here|\.|,|$)/,
   /(invalid|unknown|unsupported|no such) model\b|unable to access model|no endpoints found for/,
 )
 
