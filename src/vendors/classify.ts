@@ -144,13 +144,7 @@ function classifyError(
     statusBy(statusOfWords, text.message) ??
     // Azure's response.failed can come without an error; that it was a limit is told by the headers alone.
     (retryAfterMs(headers, wallNow) === undefined ? 500 : 429)
-  const failure = failureOf({ status, headers, text, wallNow })
-  // A generic type such as `invalid_request_error` beside words that say more.
-  const isVague = failure.class === 'refused-body' && failure.lesson === undefined
-  const bySaying = isVague ? statusBy(statusOfWords, text.message) : undefined
-  return bySaying === undefined || bySaying === status
-    ? failure
-    : failureOf({ status: bySaying, headers, text, wallNow })
+  return failureOf({ status, headers, text, wallNow })
 }
 
 function fits(signs: Signs, { headers, text }: ErrorAnswer, facts: Record<Fact, boolean>): boolean {

@@ -11,6 +11,8 @@ export interface UpstreamErrorText {
   readonly type: string
   /** Numbers are spelt out: `4006`. */
   readonly code: string
+  /** Which part of the request is meant, where the error says so: `messages[0].content`. */
+  readonly param: string
   /** An HTTP status that the body claims, 400…599. */
   readonly status?: number | undefined
   /** The longest wait that the body asks for, in ms from now. */
@@ -25,7 +27,15 @@ const longestBody = 65_536
 const longestMessage = 2_000
 /** More entries of a list or of quoted headers than this are not looked at. */
 const mostEntries = 50
-const nothing: UpstreamErrorText = { form: 'empty', message: '', type: '', code: '', spent: [], headers: {} }
+const nothing: UpstreamErrorText = {
+  form: 'empty',
+  message: '',
+  type: '',
+  code: '',
+  param: '',
+  spent: [],
+  headers: {},
+}
 
 /**
  * Reads an error body: OpenAI's envelope, flat objects, Gemini's arrays, Cloudflare's lists, problem details,
@@ -54,23 +64,27 @@ export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText 
   const metadata = jsonObjectOf(inner.metadata) ?? {}
   const headers = quotedHeaders(metadata.headers)
   const problem = firstJsonObject(inner.detail) ?? firstJsonObject(jsonObjectOf(inner.message)?.detail) ?? {}
-  const words = [sayingOf(inner) || stringOf(problem.msg) || sayingOf(outer), quotedError(metadata.raw)]
+  const words = [sayingOf(inner) || sayingOf(problem) || sayingOf(outer), quotedError(metadata.raw)]
   const message = words.filter(Boolean).join('\n')
   const reason = stringOf(details.find((detail) => 'reason' in detail)?.reason)
   const code = reason || codeOf(inner) || codeOf(outer)
-  const statuses = [inner, outer].flatMap(({ code, status, status_code, statusCode, http_code }) => [
-    code,
-    status,
-    status_code,
-    statusCode,
-    http_code,
-  ])
+  const statuses = [inner, outer].flatMap(
+    ({ code, status, status_code, statusCode, http_code, error_code }) => [
+      code,
+      status,
+      status_code,
+      statusCode,
+      http_code,
+      error_code,
+    ],
+  )
   const seconds = [inner, metadata, outer].flatMap((part) => [part.retry_after, part.retry_after_seconds])
   return {
     form: 'json',
     message,
     type: stringOf(inner.type) || stringOf(problem.type) || statusName(inner.status),
     code,
+    param: stringOf(inner.param) || partOf(problem.loc),
     status: statuses
       .map((status) => Number(wordOf(status)))
       .find((number) => Number.isInteger(number) && number >= 400 && number <= 599),
@@ -107,11 +121,12 @@ function innerOf(outer: JsonObject): JsonObject {
 }
 
 /** Where an error has its sentence, and where its code, vendor by vendor. */
-const SENTENCES =
-  'message Message msg detail title error_msg errmsg error_message errorMessage status_msg reason error'.split(
+export const SENTENCES =
+  'message Message msg detail title error_msg errmsg error_message errorMessage ErrorMsg status_msg reason error'.split(
     ' ',
   )
-const CODES = 'code Code error_code errcode errorCode error_type status_code'.split(' ')
+export const CODES =
+  'code Code error_code errcode errorCode ErrorCode error_type status_code statusCode'.split(' ')
 
 const sayingOf = (fields: JsonObject): string => firstOf(SENTENCES.map((name) => stringOf(fields[name])))
 const codeOf = (fields: JsonObject): string => firstOf(CODES.map((name) => wordOf(fields[name])))
@@ -130,6 +145,8 @@ function quotedHeaders(value: unknown): HeaderBag {
   return Object.fromEntries(entries.map(([name, text]) => [name.toLowerCase(), wordOf(text)]))
 }
 
+/** FastAPI's way to a part: `["body", "tools", 0]`. */
+const partOf = (loc: unknown): string => (Array.isArray(loc) ? loc.slice(0, 9).map(wordOf).join('.') : '')
 const quotedError = (raw: unknown): string =>
   stringOf(typeof raw === 'object' && raw !== null ? JSON.stringify(raw) : raw)
 const statusName = (value: unknown): string => (/^\d*$/.test(stringOf(value)) ? '' : stringOf(value))

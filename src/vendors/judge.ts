@@ -1,6 +1,6 @@
 import type { SseEvent } from '../lib/sse.ts'
 import type { Endpoint } from '../pool/upstream.ts'
-import { jsonObjectOf, parsedJson } from './error-body.ts'
+import { CODES, jsonObjectOf, parsedJson, SENTENCES } from './error-body.ts'
 
 /**
  * What JSON from an upstream is, whole or as an event: content for the client, an error in any of the known shapes,
@@ -14,8 +14,11 @@ type JsonObject = Readonly<Record<string, unknown>>
 export function judgeWhole(value: unknown, endpoint: Endpoint): Judgement {
   const fields = jsonObjectOf(value)
   if (fields === undefined) return judgeList(value, endpoint)
-  if (hasWholeContent(fields, endpoint)) return 'content'
-  return isError(fields) ? 'error' : 'nothing'
+  const has = isSpoken(endpoint) ? hasSpokenContent(fields, endpoint) : hasAnswer(fields, isSubstance)
+  if (has) return 'content'
+  if (isError(fields)) return 'error'
+  // An empty list of what was asked is an answer, unless it stands beside an error.
+  return !isSpoken(endpoint) && hasAnswer(fields, isThere) ? 'content' : 'nothing'
 }
 
 /** An event of a stream, judged; `data` where it is JSON. */
@@ -52,17 +55,21 @@ function judgeFields(fields: JsonObject, type: string, endpoint: Endpoint): Judg
   if (PING.test(type)) return 'nothing'
   const { choices, response } = fields
   if (Array.isArray(choices) && choices.some(hasContent)) return 'content'
-  if (type === 'error' || type === 'response.failed' || isError(fields)) return 'error'
-  if (LIFECYCLE.test(type)) return 'nothing'
-  if (type === 'response.completed') {
+  if (type === 'error' || type === 'response.failed') return 'error'
+  if (type.startsWith('response.')) {
+    if (hasInnerError(fields)) return 'error'
+    if (LIFECYCLE.test(type)) return 'nothing'
+    if (type !== 'response.completed') return 'content'
     const whole = jsonObjectOf(response)
-    return whole !== undefined && hasWholeContent(whole, 'responses') ? 'content' : 'end'
+    return whole !== undefined && hasSpokenContent(whole, 'responses') ? 'content' : 'end'
   }
-  if (type.startsWith('response.') || !isSpoken(endpoint)) return 'content'
+  if (isError(fields)) return 'error'
+  if (!isSpoken(endpoint)) return 'content'
   if (Array.isArray(choices)) return choices.some(isStopped) ? 'end' : 'nothing'
-  return Object.entries(fields).some(([name, value]) => !ABOUT.has(name) && isSubstance(value))
-    ? 'content'
-    : 'nothing'
+  const hasMore = Object.entries(fields).some(
+    ([name, value]) => !ABOUT.has(name) && isSubstance(value) && !FINE.test(String(value)),
+  )
+  return hasMore ? 'content' : 'nothing'
 }
 
 /** What an event says of itself. */
@@ -89,7 +96,7 @@ function hasContent(choice: unknown): boolean {
     const part = fields[name]
     if (typeof part === 'string' ? part !== '' : hasSpoken(jsonObjectOf(part))) return true
   }
-  return isTelling(fields['finish_reason'])
+  return TELLING.test(reasonOf(choice))
 }
 
 function hasSpoken(part: JsonObject | undefined): boolean {
@@ -97,16 +104,17 @@ function hasSpoken(part: JsonObject | undefined): boolean {
   return false
 }
 
-const STOPPED = /^(stop|eos|eos_token|end|end_turn|complete|completed|finished|none|null)$/i
-
 /** A reason to end that is an answer in itself: the limit of tokens, a call of a tool, a filter. */
-const isTelling = (reason: unknown): boolean =>
-  typeof reason === 'string' && reason !== '' && reason !== 'error' && !STOPPED.test(reason)
+const TELLING =
+  /^(length|max_?(output_)?tokens|tool_?(calls?|use)|function_?calls?|content_?filter(ed)?|safety|sensitive|recitation|prohibited_content|blocklist|refusal|model_context_window_exceeded)$/i
+/** A reason to end that is an error, in the words of OpenRouter, Zhipu (`network_error`) and vLLM. */
+const BROKEN = /^(error|[a-z]{1,20}_error|abort(ed)?|failed)$/i
 
-function isStopped(choice: unknown): boolean {
+const reasonOf = (choice: unknown): string => {
   const reason = jsonObjectOf(choice)?.['finish_reason']
-  return typeof reason === 'string' && STOPPED.test(reason) && reason !== 'null'
+  return typeof reason === 'string' && reason !== 'null' ? reason : ''
 }
+const isStopped = (choice: unknown): boolean => reasonOf(choice) !== ''
 
 /** Fields in which the endpoints answer, but for those that are written word by word. */
 const ANSWERS = [
@@ -120,21 +128,35 @@ const ANSWERS = [
   'images',
   'segments',
 ]
-const UNFINISHED = /^(queued|in_progress|incomplete)$/
+/** A Responses object that answers with its state; `queued` is one in the background. */
+const UNFINISHED = /^(queued|in_progress|incomplete|cancell?ed)$/
 
-function hasWholeContent(fields: JsonObject, endpoint: Endpoint): boolean {
-  if (!isSpoken(endpoint)) return ANSWERS.some((name) => fields[name] !== undefined && fields[name] !== null)
-  const { choices, output, status, input_tokens: counted } = fields
-  if (endpoint !== 'responses') return Array.isArray(choices) && choices.some(hasContent)
-  if (status === 'failed') return false
-  const isUnfinished = typeof status === 'string' && UNFINISHED.test(status) && !isSubstance(fields['error'])
-  return isSubstance(output) || isUnfinished || typeof counted === 'number'
+const isThere = (value: unknown): boolean => value !== undefined && value !== null
+const hasAnswer = (fields: JsonObject, is: (value: unknown) => boolean): boolean =>
+  ANSWERS.some((name) => is(fields[name]) || typeof fields[name] === 'number')
+
+/** Whether there is content in any form that is spoken: some answer a chat as Responses, or the other way round. */
+function hasSpokenContent(fields: JsonObject, endpoint: Endpoint): boolean {
+  const { choices, output, status, error, object, input_tokens: counted } = fields
+  if (Array.isArray(choices) && choices.some(hasContent)) return true
+  if (status === 'failed') return Array.isArray(output) && output.some(isWritten)
+  if (isSubstance(output)) return true
+  if (endpoint !== 'responses' && object !== 'response') return false
+  const isUnfinished = typeof status === 'string' && UNFINISHED.test(status) && !isFault(error)
+  return isUnfinished || typeof counted === 'number'
+}
+
+/** An output item that says or calls something. */
+function isWritten(item: unknown): boolean {
+  const fields = jsonObjectOf(item)
+  return fields !== undefined && (isSubstance(fields['content']) || isSubstance(fields['arguments']))
 }
 
 function judgeList(value: unknown, endpoint: Endpoint): Judgement {
   if (listedError(value)) return 'error'
   // Some servers rank and embed in bare lists.
-  return Array.isArray(value) && value.length > 0 && !isSpoken(endpoint) ? 'content' : 'junk'
+  if (!Array.isArray(value) || isSpoken(endpoint)) return 'junk'
+  return value.length > 0 ? 'content' : 'nothing'
 }
 
 function listedError(value: unknown): boolean {
@@ -142,46 +164,58 @@ function listedError(value: unknown): boolean {
   return first !== undefined && isError(first)
 }
 
-/** Names under which a flat error has its sentence, and its code. */
-const SENTENCES = [
-  'message',
-  'msg',
-  'detail',
-  'title',
-  'error_msg',
-  'errmsg',
-  'error_message',
-  'errorMessage',
-  'reason',
-]
-const CODES = ['code', 'error_code', 'errcode', 'errorCode', 'status_code', 'statusCode']
-const FINE = /^(0|200|ok|success)?$/i
+/** Codes and sentences that say that all is well, or under way. */
+const FINE =
+  /^(0|200|ok|success(ful(ly)?)?|succeeded|ping|pong|keep-?alive|heartbeat|processing|pending|queued|running|in[_ ]progress|.{0,4}成功)?[.!]?$/i
 
 /**
  * Whether an object without content is an error: `error` or `errors` with something in it, a sentence or a code of its
  * own, or a mark such as `success: false`, `status: "failed"`, `object: "error"`, `finish_reason: "error"`, a
- * `base_resp` or a `header` with a code.
+ * `base_resp` or a `header` with a code. Beside choices a flat one needs both: vendors number their chunks too.
  */
 function isError(fields: JsonObject): boolean {
-  const { error, errors, object, type, status, success, choices, response } = fields
-  if (isSubstance(error) || error === true || isSubstance(errors)) return true
-  if (object === 'error' || type === 'error' || success === false || fields['ok'] === false) return true
-  if (typeof status === 'string' && /^(failed|failure|fail|error)$/i.test(status)) return true
-  if (Array.isArray(choices) && choices.some((choice) => jsonObjectOf(choice)?.['finish_reason'] === 'error'))
+  const { error, errors, object, type, status, choices } = fields
+  if (isFault(error) || isFault(errors)) return true
+  if (object === 'error' || type === 'error' || fields['success'] === false || fields['ok'] === false)
     return true
-  if (SENTENCES.some((name) => isSubstance(fields[name]))) return true
-  if ([fields, ...innerStates(fields)].some(hasBadCode)) return true
-  const inner = jsonObjectOf(response) ?? jsonObjectOf(fields['Response'])
-  return inner !== undefined && (isSubstance(inner['error']) || isSubstance(inner['Error']))
+  if (typeof status === 'string' && /^(failed|failure|fail|error)$/i.test(status)) return true
+  if (Number(status) >= 400 && Number(status) <= 599) return true
+  const list: unknown[] = Array.isArray(choices) ? choices : []
+  if (list.some((choice) => BROKEN.test(reasonOf(choice)) || isFault(jsonObjectOf(choice)?.['error'])))
+    return true
+  if (innerStates(fields).some(hasBadCode) || hasInnerError(fields)) return true
+  const hasCode = hasBadCode(fields)
+  const hasWords =
+    isSubstance(jsonObjectOf(fields['detail'])) || SENTENCES.some((name) => isComplaint(fields[name]))
+  return list.length > 0 ? hasCode && hasWords : hasCode || hasWords
 }
 
+/** What stands under `error`; some write one with a code of 0 and no words beside every answer. */
+function isFault(error: unknown): boolean {
+  if (typeof error === 'object' && error !== null) return Object.values(error).some(isFaulty)
+  return isFaulty(error)
+}
+
+const isFaulty = (part: unknown): boolean =>
+  typeof part === 'string' || typeof part === 'number'
+    ? !FINE.test(String(part))
+    : part === true || isSubstance(part)
+
+const isComplaint = (value: unknown): boolean =>
+  typeof value === 'string' ? !FINE.test(value.trim()) : Array.isArray(value) && isSubstance(value)
+
 const hasBadCode = (fields: JsonObject): boolean =>
-  CODES.some(
-    (name) =>
-      (typeof fields[name] === 'number' || typeof fields[name] === 'string') &&
-      !FINE.test(String(fields[name])),
-  )
+  CODES.some((name) => {
+    const code = fields[name]
+    return (typeof code === 'number' || typeof code === 'string') && !FINE.test(String(code))
+  })
 
 /** Where some vendors put the state of an answer. */
 const innerStates = (fields: JsonObject): JsonObject[] =>
   ['base_resp', 'header'].map((name) => jsonObjectOf(fields[name])).filter((inner) => inner !== undefined)
+
+/** `response.error` of Responses, `Response.Error` of Tencent. */
+function hasInnerError({ response, Response }: JsonObject): boolean {
+  const inner = jsonObjectOf(response) ?? jsonObjectOf(Response)
+  return inner !== undefined && (isFault(inner['error']) || isFault(inner['Error']))
+}

@@ -22,42 +22,117 @@ const on = (status: readonly number[], verdict: VerdictName, signs: Signs = {}) 
   signs,
 })
 
+/** One pattern out of several, which are tried in turn. Everything in them is bounded: bodies are hostile. */
+const anyOf = (...patterns: readonly RegExp[]): RegExp =>
+  new RegExp(patterns.map(({ source }) => source).join('|'), 'i')
+
+/** What gateways put in front of a vendor's words: `Error: `, `litellm.RateLimitError: `, `<429> `. */
+const lead =
+  /^(?:<\d{3}> ?|\[\d{3}\] ?)?(?:(?![\w. ]{0,30}valid)[\w. ]{0,40}(?:error|exception)\b ?[:-]{1,2} ?){0,2}/
+/**
+ * Words with which a message begins. Only such words may make something rest: further in, and in quotes, a vendor
+ * repeats what the client sent, who could otherwise talk an upstream out of the pool.
+ */
+const begins = (...patterns: readonly RegExp[]): RegExp =>
+  new RegExp(`${lead.source}(?:${anyOf(...patterns).source})`, 'i')
+
 const bad = [400, 413, 415, 422]
 const busy = [503, 529]
 /** Statuses by which a vendor may mean anything. */
 const anyRefusal = Array.from({ length: 100 }, (_, at) => 400 + at).filter(
   (status) => ![401, 402, 404, 405, 408, 410, 429].includes(status),
 )
+/** Gateways and own servers that know no other status for an error of theirs or of others. */
+const broken = [500, 502]
 const concurrencyCode = /^(queue_exceeded|\w*concurren\w*|engine_overloaded_error)$/i
 const concurrencyWords = /concurren|\bqueued?\b|pending requests/i
 
-/** A context or an output limit, in the words of all those who have one; the second is that of the output. */
-export const tooLongWords =
-  /context[ _-]?(length|window|size|limit)|max(imum)? (context|prompt|input|sequence|model) ?(length|size|tokens?|len)\b|max_model_len|(prompt|input|request|messages?|conversation|text|context)\b.{0,40}\btoo (long|large|many tokens)|too many (input |prompt )?tokens|range of (input|prompt).{0,20}(should|must)|(token count|tokens|input|inputs|prompt).{0,80}(exceeds?|<=|≤|must be less|longer than|(greater|more) than (the )?(max|limit|allowed))|exceed.{0,40}(context|token|length|max_)|reduce (the length|your prompt|the number of)|input (length|tokens?).{0,40}(exceed|limit)|上下文|(输入|提示|文本|内容|长度|tokens?).{0,12}(过长|超出|超过|超限)|(超出|超过).{0,16}(长度|限制|上限|tokens?)/i
-export const outputWords =
-  /(max[_ ]?(completion|new|output)?[_ ]?tokens|completion tokens|output tokens|max_output).{0,100}(too (large|high|big|many)|at most|less than|no more than|not (be )?(exceed|greater|larger|more)|cannot (be|exceed)|can't exceed|exceed|maximum|<=|≤|should be in|\[\d|between|out of range|超)|range of max_\w*tokens|supports at most \d+ (completion|output)|fewer max_tokens|can only afford/i
-/** What was asked is refused for what it says, by whoever filters it. */
-const contentWords =
-  /moderat|flagged|\bsafety\b|content[ _-]?(management|policy|filter|risk|exists risk)|usage polic|data_?inspection|inappropriate|sensitive|prohibited content|敏感|违规|不合规|审核/i
-/** Credit, rate, capacity: of a code or a type anywhere, of words only at their beginning. */
+/** A limit of the input, or of input and output together, in any words. */
+const tooLongWords = anyOf(
+  /context[ _-]?(length|window|size|limit|overflow)|max(imum)? context\b|max(imum)? (number of )?(allowed tokens|token limit)/,
+  /max(imum)? (allowed |total )?(context|prompt|input|sequence|model|message) ?(length|size|tokens?|characters|len|limit)/,
+  /max_(model_|seq_|input_)?len|max_num_tokens|\bn_ctx\b|exceeds? .{0,20}model'?s? (\w+ )?limit|exceed\w{0,4} .{0,20}character limit/,
+  /\b(prompt|inputs?|request|messages?|conversation|history|text|context)\b(?!.{0,40}\b(image|audio|video|file|array|string|name|url)).{0,40}\btoo (long|large|big|many tokens)/,
+  /too many (input |prompt |total )?tokens/,
+  /range of (input|prompt).{0,20}(should|must)/,
+  /\b(token count|tokens?|(?<!number of )inputs?|prompt|sequence)\b(?!.{0,40}\b(image|audio|video|file)).{0,80}(exceed|only supports? up to|must have less|longer than|(greater|more) than (the )?(max|limit|allowed)|more than the \d|limit exceeded: \d+ > \d)/,
+  /(\btokens?|_tokens?|length)\b.{0,80}(<=|≤|must be less)/,
+  /exceed(?!.{0,60}(quota|\brate\b|per (second|min|hour|day))).{0,40}(context|token|max(imum)? length|max_)/,
+  /reduce (the length|your (prompt|input)|the (number of )?(tokens|messages))/,
+  /上下文|超长|太长|(输入|提示|文本|内容|长度|tokens?).{0,12}(过长|超出|超过|超限)|(超出|超过).{0,16}(长度|字数|tokens?)/,
+)
+/** A limit of the output. A floor (`at least 1`) is none. */
+const outputWords = anyOf(
+  /(max_?(completion|new|output)?_?tokens|(completion|output) (tokens|length)|max_output|n(um)?_predict).{0,100}(too (large|high|big|many)|at most|less than|no more than|not (be )?(exceed|greater|larger|more)|cannot be|can't exceed|exceed|maximum|<=|≤|should be in|\[\d|\bbetween|range|(?<!rate )limit (for|is|of)|超)/,
+  /range of max_\w*tokens|supports at most \d+ (completion|output)/,
+)
+/** A vendor counts the longest answer that it is paid for (OpenRouter); one of nothing is no offer. */
+const affordableWords =
+  /can only afford [1-9]|fewer max_tokens(?!.{0,200}can only afford 0\b)|tokens limit exceeded: \d+ > \d/i
+/** Input and output together, whatever else is said. */
+const bothWords =
+  /context[ _-]?(length|window|size|limit)\b(?! for)\W{0,3}(of|is|:|=|\(|exceed)|exceeds? .{0,30}context|tokens?`?\W{0,3}\+|input.{0,20}(length|tokens?) and/i
+
+const tooLongCode =
+  /^(context_?(length|window)\w*exceeded\w*|exceed_context_size_error|out_?of_?context\w*|(prompt|input|request|context|tokens?|messages?)_?(is_)?too_?(long|large)|max_?tokens_exceeded|token_?limit_?exceeded)$/i
+/** A body of so many bytes, which is no matter of tokens. */
+const bodyWords = /^(?![^]*token)[^]*\b(body|entity|payload|bytes)\b/i
+
+/** What was asked is refused for what it says, by whoever filters it: of a code, and of words. */
+const contentCode =
+  /moderat|flagged|safety|content_?(filter|policy|risk|management|blocked)|policy_?violation|data_?inspection|sensitive|censor|(prompt|content)_?blocked|harmful|guardrail|jailbreak/i
+const contentWords = anyOf(
+  /moderation|flagged|\bsafety\b|content[ _-]?(management|policy|filter|risk|exists risk)|usage polic|policy violation|violat\w{0,5} .{0,40}(polic|guideline|terms)/,
+  /data_?inspection|inappropriate|(?<!case.)sensitive (content|information|words?|data)|may contain sensitive|unsafe|harmful|high risk|prohibited content|censor|\bnsfw\b|guardrail|jailbreak|prompt injection|content (is |was )?not allowed/,
+  /(prompt|content|input|output|response)s? .{0,30}\bblocked/,
+  /敏感|违规|不合规|审核|不安全|违法/,
+)
+/** Credit, rate, capacity: of a code or a type anywhere, of words only where they begin the message. */
 const accountCode =
-  /arrear|insufficient_?(user_)?(quota|balance|credit|fund)|balance|billing|payment|\bcredits?\b|quota_?exceed|exceeded_?quota|suspend|deactivat|overdue|account_?(disabled|closed|blocked|frozen)/i
-const accountWords =
-  /^(access denied, please make sure your account|(your |the )?account\b.{0,60}(suspend|arrear|overdue|disabled|deactivat|insufficient|balance|not active|frozen)|insufficient|.{0,12}(余额不足|欠费))/i
+  /arrear|insufficient_?(user_|account_)?(quota|balance|credit|fund)|(?<!load_?)balance|billing|payment|\bcredits?\b|quota_?exceed|exceeded_?(current_)?quota|(user|token)_?quota|spend(ing)?_?limit|budget_?exceed|exceeded_?budget|suspend|deactivat|overdue|freetier|pack_?exhausted|invalid_?subscription|account_?(disabled|closed|blocked|frozen|locked)/i
+const accountWords = begins(
+  /access denied, ple\w{2,6} make sure your account/,
+  /(your |the |this |api key'?s? )?(account|team|workspace|organi[sz]ation)\b[^'"`]{0,80}(suspend|arrear|overdue|disabled|deactivat|insufficient|balance|(not |in)active|frozen|locked|past due|credits?\b|exhausted|subscription|spending limit)/,
+  /(sorry, )?(your |the |user'?s? )?((account|credit|user|token) )?(balance|credits?|quota|credit limit) (is |are )?(insufficient|too low|not enough|exhausted|used up)/,
+  /your (account|credit) balance/,
+  /(insufficient|not enough) (account |user |credit |token )?(balance|credits?|funds|quota)/,
+  /(you (have |'ve |do not have |don't have )?)?(run out of|out of|no|exhausted|used up|exceeded|enough|insufficient) (more |your |the |available |current |monthly |included ){0,3}(credits?|balance|quota)\b/,
+  /(your |the )?free[ -](tier|trial|quota|credits?)[^'"`]{0,60}(exhausted|expired|used up|ended|exceeded)/,
+  /key limit exceeded|payment required|billing hard limit|(your )?(monthly |total )?(spend(ing)?|budget) (hard )?(limit|cap)|(exceeded ?budget|budget has been exceeded)/,
+  /[^'"`“「:：]{0,16}(余额不足|欠费|(额度|配额).{0,8}(不足|用尽|耗尽|失败)|账户.{0,6}(冻结|停用))/,
+)
 const rateCode =
-  /rate_?_?limit|throttl|too_?many_?req|frequency|\bqps\b|(request|token)s?_?limit_?(reached|exceeded)|limit_?requests|limit_?burst/i
-const rateWords =
-  /^(detected high.frequency|(api |request |your )?rate.?limit|too many requests|requests? (rate|frequency)|throttl|(requests?|calls?) (are )?too (frequent|fast|many)|(you have |you've )?(exceeded|reached|hit) (the|your) (rate|request|current)|.{0,8}(qps|qpm|tpm|rpm).{0,30}(limit|exceed|reach)|.{0,12}(过于频繁|频率|限流|请求过多|并发))/i
+  /rate_?_?limit|throttl|too_?many_?req|(?<![\w.])(frequency|request_frequency)\w*(limit|exceed)|\bqps\b|[rt]p[md]_?(limit|exceed)|(^|\.|\b|request|rate|server|set|usage|concurrency)_?limit_?(exceeded|reached)|(request|token)s?_?limit_?reached|limit_?requests|limit_?burst/i
+const rateWords = begins(
+  /detected high.frequency|(api |request )?rate.?limit|(your )?requests? (rate|frequency|throttl|was rejected due to rate)|too many (concurrent )?requests|throttl/,
+  /(requests?|calls?) (are )?(being sent )?too (frequent|fast|many)|allocated quota exceeded/,
+  /(you have |you've |you )?(exceeded|reached|hit) (the|your) (current |api )?(rate|request|usage|hourly|daily|minute|concurren)|slow down|concurren\w{1,6} (request |call )?limit/,
+  /(\w{1,20} )?(quota|usage limit) (has been |is |was )?(exceeded|reached)/,
+  /(open api )?[^'"`]{0,8}\b(qps|qpm|tpm|rpm|daily|concurrency)\b[^'"`]{0,30}(limit|exceed|reach)/,
+  /[^'"`“「:：]{0,16}(过于频繁|频率|限流|请求过多|并发|(qps|rpm|tpm).{0,6}(超|上限))/,
+)
 const capacityCode =
-  /overload|capacity|unavailable|\bbusy\b|engine_|upstream|(internal|server)_?(server_?)?error|internalerror|provider_?error|bad_?gateway|timeout|timed_?out|model_?loading/i
-const capacityWords =
-  /^((the |this )?(upstream|provider|engine|server|service|system|model)\b.{0,60}(overload|busy|unavailable|fail|error|capacity|loading|try again)|overloaded|server (is )?busy|internal (server )?error|upstream|service (temporarily )?unavailable|.{0,12}(繁忙|过载|系统(错误|异常)|服务(不可用|异常)))/i
+  /overload|capacity|unavailable|\bbusy\b|engine_|upstream|no_available|get_channel_failed|(internal|server)_?(server_?)?error(?!\.[\w.]{0,40}(invalid|inspection))|provider_?error|bad_?gateway|bad_response|timeout|timed_?out|model_?loading/i
+const capacityWords = begins(
+  /(the |this |our )?(upstream|provider|engine|server|service|system|backend|cluster|model)\b[^'"`]{0,60}(overload|busy|unavailable|capacity|\bloading|try again|no healthy)/,
+  /(temporarily )?overloaded|internal (server )?error\b(?!\.[\w.]{0,40}(invalid|inspection))|server error|service (temporarily )?unavailable|[^'"`]{0,20}\bcapacity (temporarily )?exceeded/,
+  /(bad )?gateway\b.{0,5}(time|$)|bad gateway|(request )?(timed out|timeout)\b|upstream (connect|request|service|server|unavailable|timed|timeout)|error code: 5\d\d$|no (available|healthy|capacity)\b/,
+  /[^'"`“「:：]{0,30}(繁忙|过载|饱和|无可用渠道|系统(错误|异常)|服务(不可用|异常))/,
+)
+const wrongKeyWords = begins(
+  /api.key (not valid|expired|not found|is invalid)|(incorrect|invalid|missing|no) (api.?key|authentication|token( provided)?\.?$)|unauthori[sz]ed|authentication (fail|error)|access token (invalid|expired)/,
+)
+const noModelWords = begins(
+  /(the )?(requested |provided )?model\b.{0,200}(not exist|not found|decommissioned|deprecated|not supported by any|does not support the coding plan)/,
+  /(the )?(requested )?model:? ?['"`]?[\w./:@-]{0,100}['"`]? is (currently )?not (available|supported|enabled)( in your| here|\.|,|$)/,
+  /(invalid|unknown|unsupported|no such) model\b|unable to access model|no endpoints found for/,
+)
 
 /**
  * The first row that fits decides. Status codes without a row fall to `verdictByRange`.
  *
- * Texts of a 400 that make something rest are matched from their first word on: further in, a vendor quotes the
- * client, who could otherwise talk an upstream out of the pool.
+ * Whose words choose between classes that rest nobody may stand anywhere in a message, those that make something rest
+ * only at its beginning; a code and a type are the vendor's own.
  */
 export const failureRules = [
   // Something that another account made and keeps: who made it can read it.
@@ -66,66 +141,70 @@ export const failureRules = [
     says: /encrypted[_ ]content.{0,120}(could not|cannot|can't|fail|invalid|verif|decrypt)|invalid .{0,20}encrypted|(invalid|bad) .{0,4}signature.{0,4} in .{0,4}thinking|\b(resp|conv|file|vs|pmpt|batch|rs|msg|item|cntr)[_-]\w{4,}\W.{0,40}not found/i,
   }),
   // Credit for a shorter answer is there (OpenRouter).
-  on([402, 403, 429], 'tooLong', { says: /fewer max_tokens|can only afford \d/i }),
+  on([402, 403, 429], 'tooLong', { says: affordableWords }),
 
   // One request larger than the limit. Groq says it with 413, OpenAI with 429, GitHub Models in other words.
   on([413, 429], 'tooLarge', { fact: 'names-largest-request' }),
-  on([413], 'tooLarge', { code: /rate_?limit|tokens_limit/i, says: /rate limit|tokens per min/i }),
+  on([413], 'tooLarge', {
+    code: /rate_?limit|tokens_limit/i,
+    says: begins(/rate.?limit|request too large.{0,200}per min/),
+  }),
+  on([413], 'refusedBody', { says: bodyWords }),
 
-  // Credit. 1113 is Zhipu's, 30001 SiliconFlow's, exceeded_current_quota_error Moonshot's.
-  on([400, 403, 429], 'unpaid', {
-    code: /^(insufficient_(user_)?(quota|balance|credits?)|billing_\w+|exceeded_current_quota_error|1113|30001)$/i,
-    says: /^((sorry, )?(your |the )?((account|credit) )?balance is (insufficient|too low)|your credit balance|insufficient (balance|credits?|funds)|key limit exceeded)/i,
+  // Credit. 1113 is Zhipu's, 30001 SiliconFlow's, 1008 MiniMax's.
+  on([429], 'unpaid', {
+    code: /^(insufficient_(user_)?(quota|balance|credits?)\w*|billing_\w+|budget_exceeded|exceeded_current_quota_error|1113|30001|1008)$/i,
+    says: begins(
+      /(sorry, )?(your |the )?((account|credit) )?balance is (insufficient|too low)|your credit balance|insufficient (balance|credits?|funds)|key limit exceeded/,
+    ),
   }),
   on([402], 'unpaid'),
+  // A page of a proxy, or nothing.
+  on(bad, 'pageOrNothing', { fact: 'no-words' }),
 
   // The key. Gemini and xAI say it with 400.
   on([401], 'noKey'),
-  on([400], 'noKey', { code: /^(API_KEY_INVALID|invalid_api_key|authentication_error)$/i }),
   on([400], 'noKey', {
-    says: /^(api key (not valid|expired|not found)|(incorrect|invalid) api key|user location is not supported)/i,
+    code: /^(API_KEY_INVALID|invalid_?api_?key|authentication_error)$/i,
+    says: wrongKeyWords,
   }),
-  on([403], 'unpaid', { code: accountCode, says: accountWords }),
-  on([403], 'limited', { code: rateCode, says: rateWords }),
-  on([403], 'overloaded', { code: /overload|capacity|unavailable/i }),
-  on([403], 'refusedBody', { code: contentWords, says: contentWords }),
-  on([403], 'noEntry'),
+  on([400], 'noKey', { says: begins(/user location is not supported/) }),
 
   // The model: its name comes from the configuration, so that it is never the client's fault.
-  // 1211 Zhipu, 1500 Mistral, 5007 Cloudflare, 20012 SiliconFlow.
+  // 1211 Zhipu, 1500 Mistral, 5007 and 3042 Cloudflare, 20012 SiliconFlow.
   on([400, 422], 'noModel', {
-    code: /^(model_(not_found|not_supported|decommissioned|not_exist)|invalid_model|(unknown|unavailable)_model|1211|1500|5007|20012)$/i,
-  }),
-  on([400], 'noModel', {
-    says: /^((the )?(requested )?model .{0,200}(not exist|not found|decommissioned|deprecated|not supported by any)|(invalid|unknown|no such) model)/i,
+    code: /^(model_?(not_?found|not_supported|decommissioned|not_exist|not_?open)|invalid_model|(unknown|unavailable)_model|1211|1500|3042|5007|20012)$/i,
+    says: noModelWords,
   }),
   on([400], 'noModel', { says: /^[\w./:@-]{1,200} is not a valid model ID$/i }),
   // OpenRouter has the model, and nobody who serves it with what the request asks for.
   on([404], 'refusedBody', { says: /^no endpoints found that (can |support)/i }),
-  on([404], 'noModel', { code: /model/i, says: /\bmodels?\b(?!s?\/)|^function .{0,80}not found/i }),
+  on([404], 'noModel', {
+    code: /model|deployment/i,
+    says: /\bmodels?\b(?!s?\/)|^function .{0,80}not found|^no endpoints found for/i,
+  }),
   on([404, 405, 501], 'noEndpoint'),
   on([410], 'goneModel'),
 
   // NVIDIA's function is out of order, whatever was asked of it.
   on([400], 'failedUndone', { says: /^(function id .{0,100})?degraded function cannot be invoked/i }),
 
-  // Too long for this one, in any words. 1261 Zhipu, 3051 Mistral, 1039 MiniMax.
-  on([...bad, 403, 406, 409], 'tooLong', {
-    code: /^(context_length_exceeded|string_above_max_length|exceed_context_size_error|(prompt|input|request|context)_?too_?(long|large)|max_tokens_exceeded|1261|3051|1039)$/i,
-    says: tooLongWords,
-  }),
-  on([...bad, 403, 406, 409], 'tooLong', { says: outputWords }),
-
-  // A page of a proxy, or nothing.
-  on([400, 413, 415, 422], 'pageOrNothing', { fact: 'no-words' }),
-
-  // The account, the rate, the vendor's own trouble, under whatever status.
-  on(anyRefusal, 'unpaid', { code: accountCode, says: accountWords }),
+  // A content filter by its code. 1301 Zhipu, 1026 and 1027 MiniMax, 10013, 10014 and 10019 Spark.
+  on(anyRefusal, 'refusedBody', { code: contentCode }),
+  on(anyRefusal, 'refusedBody', { code: /^(1301|102[67]|1001[349])$/ }),
+  // Too long for this one by its code. 1261 Zhipu, 3051 Mistral, 1039 MiniMax, 10907 Spark, 336007 and 336103 Baidu.
+  on([...anyRefusal, ...broken], 'tooLong', { code: tooLongCode }),
+  on([...anyRefusal, ...broken], 'tooLong', { code: /^(1261|3051|1039|10907|336007|336103)$/ }),
+  // The account and the rate, under whatever status; 1008 is MiniMax's balance, 1302 and 1303 Zhipu's concurrency.
+  on([...anyRefusal, ...broken, 503], 'unpaid', { code: accountCode, says: accountWords }),
   on(anyRefusal, 'limited', { code: rateCode, says: rateWords }),
+  // Too long in any words, also those of servers that answer 500.
+  on([...anyRefusal, ...broken], 'tooLong', { says: tooLongWords }),
+  on([...anyRefusal, ...broken], 'tooLong', { says: outputWords }),
+  // The vendor's own trouble, and a filter by its words.
   on(anyRefusal, 'overloaded', { code: capacityCode, says: capacityWords }),
-  // 1301 Zhipu, 1026 and 1027 MiniMax.
-  on(anyRefusal, 'refusedBody', { code: contentWords, says: contentWords }),
-  on(anyRefusal, 'refusedBody', { code: /^(1301|102[67])$/ }),
+  on(anyRefusal, 'refusedBody', { says: contentWords }),
+  on([403], 'noEntry'),
   on(bad, 'refusedBody'),
 
   // Too many at once. 1302 and 1303 are Zhipu's account; GitHub's word is UserConcurrentRequests.
@@ -134,10 +213,10 @@ export const failureRules = [
   on([429], 'concurrencyLimited', { code: concurrencyCode, says: concurrencyWords }),
   on(busy, 'concurrencyOverloaded', { code: concurrencyCode, says: concurrencyWords }),
 
-  // A day, a week, a month. 4006 and 3036 are Cloudflare's neurons, 1304…1321 Zhipu's plans.
+  // A day, a week, a month. 4006 and 3036 are Cloudflare's neurons, 1304…1321 Zhipu's plans, 17 is Baidu's day.
   on([429], 'pacificDayIsSpent', { spent: /PerDay/ }),
   on([429], 'utcDayIsSpent', { code: /^(4006|3036)$/, says: /daily free allocation/i }),
-  on([429], 'dayIsSpent', { code: /^13(04|08|10|1[6-9]|2[01])$/ }),
+  on([429], 'dayIsSpent', { code: /^(13(04|08|10|1[6-9]|2[01])|17|11201)$/ }),
   on([429], 'modelsDayIsSpent', { limitType: /ByModelByDay/ }),
   on([429], 'keysDayIsSpent', { limitType: /ByDay/ }),
   on([429], 'modelsDayIsSpent', { says: /ByModelByDay/ }),
@@ -170,35 +249,63 @@ export function verdictByRange(status: number): VerdictName {
   return status >= 500 && status <= 599 ? 'failed' : 'badAnswer'
 }
 
-/** The HTTP status that an error inside a 200 would have had, by its code or its type; the first row decides. */
+/** The HTTP status that an error inside a success would have had, by its code or its type; the first row decides. */
 export const statusOfCode: readonly (readonly [code: RegExp, status: number])[] = [
-  [/insufficient|payment|billing|arrear|balance/i, 402],
-  [/rate_?limit|too_?many|throttl|exhausted|quota|queue_exceeded/i, 429],
-  // Zhipu, Cloudflare, MiniMax, Baidu.
-  [/^(130[2-9]|131\d|132[01]|4006|3036|3040|1002|1008|2045|2056|4|17|18|19|336501|336502)$/, 429],
-  [/^(1004|2049)$/, 401],
-  [/context_length|too_?(long|large)|unsupported|unknown_parameter|content_?filter|encrypted_content/i, 400],
+  [/api_?key|authenticat|unauthorized|auth_?fail|un_?auth|access_token/i, 401],
+  [tooLongCode, 400],
+  [contentCode, 400],
+  [/insufficient|payment|billing|arrear|(?<!load_?)balance|overdue|pack_?exhausted/i, 402],
   [
-    /invalid_(request|prompt|argument|parameter|value)|bad_?request|moderation|^(1026|1027|1039|1261|1301|2013|3051)$/i,
+    /rate_?limit|too_?many|throttl|exhausted|quota|queue_exceeded|limit_?(exceeded|reached|requests|burst)|concurren/i,
+    429,
+  ],
+  [
+    /^(unsupported|unknown_(parameter|field|argument))|image|encrypted_content|extra_forbidden|^validation/i,
     400,
   ],
-  [/api_?key|authenticat|unauthorized/i, 401],
-  [/permission|forbidden/i, 403],
-  [/not_?found/i, 404],
-  [/overloaded|unavailable|capacity|\bbusy\b/i, 503],
+  [/not_?found|model_not_open/i, 404],
+  [/invalid_(?!model)|invalid(parameter|argument|request)|bad_?request|missing_?param|unprocessable/i, 400],
+  [/permission|forbidden|access_?denied/i, 403],
+  [/overload|unavailable|capacity|\bbusy\b|engine_?request/i, 503],
+  // MiniMax: 1008 balance, 1002 and 1041 rate, 2045 and 2056 quota, 1004 and 2049 key. Zhipu 1113, SiliconFlow 30001.
+  [/^(1008|1113|30001)$/, 402],
+  [/^(1002|1041|2045|2056|130[02-9]|131\d|132[01]|3505)$/, 429],
+  [/^(1004|2049)$/, 401],
+  // Filters, what is too long, what is wrong: MiniMax, Zhipu, Mistral, Spark, Baidu, Cloudflare.
+  [
+    /^(102[67]|1039|2013|121[0345]|1261|1301|3051|1001[349]|10163|10907|33600[1-7]|336103|500[456]|5021)$/,
+    400,
+  ],
+  [/^(1211|1500|3042|5007|20012)$/, 404],
+  // Cloudflare's neurons and capacity; Baidu's cluster, day, second, total and minutes; Spark's day, second, concurrency.
+  [/^(4006|3036|3040|4|17|18|19|33650[12]|11201|11202|11203)$/, 429],
+  // Baidu and Spark: the key, the right to the service, the service itself.
+  [/^(13|14|100|110|111|1000[01]|10016)$/, 401],
+  [/^(6|11200|10015)$/, 403],
+  [/^(2|336100|100(08|10)|10110)$/, 503],
 ]
 
-/** The same by its words, for those that have no other. */
+/** The same by its words, for those that have no other. What makes something rest stands at the beginning, as above. */
 export const statusOfWords: readonly (readonly [words: RegExp, status: number])[] = [
-  [/fewer max_tokens|can only afford/i, 402],
+  [affordableWords, 402],
+  [accountWords, 402],
+  [rateWords, 429],
+  [wrongKeyWords, 401],
+  [noModelWords, 404],
   [tooLongWords, 400],
   [outputWords, 400],
-  [/insufficient (balance|credits?|funds|quota)|余额不足|欠费/i, 402],
-  [/rate.?limit|too many requests|quota|throttl|\b(qps|rpm|tpm|rpd)\b|too frequent|频繁|限流/i, 429],
-  [/overload|unavailable|\bbusy\b|at capacity|try again later|no route matched|繁忙|过载/i, 503],
-  [/(invalid|incorrect|missing) (api )?key|unauthorized|authenticat/i, 401],
+  [capacityWords, 503],
   [contentWords, 400],
+  [
+    begins(/invalid|missing|bad request|unknown (field|parameter)|input validation|failed to deserialize/),
+    400,
+  ],
+  [/(not|n't) (be )?support|unsupported|not implemented|不支持|only supported by/i, 400],
 ]
+
+/** Whether a limit that a refusal names is that of the output alone. */
+export const isAboutOutput = (message: string): boolean =>
+  outputWords.test(message) && !bothWords.test(message)
 
 /** What a kind of failure means, before the numbers of the single answer are added. */
 export interface Verdict extends Pick<

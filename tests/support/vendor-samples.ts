@@ -1,4 +1,4 @@
-import type { Failure, QuotaSignal } from '../../src/pool/outcome.ts'
+import type { Failure, Lesson, QuotaSignal } from '../../src/pool/outcome.ts'
 
 /** 2026-07-07, 12:00:20 UTC: 05:00:20 in California, 20:00:20 in Beijing. */
 export const sampleNow = Date.UTC(2026, 6, 7, 12, 0, 20)
@@ -21,6 +21,8 @@ export interface VendorSample {
     readonly hintMs?: number
     readonly maxTokensPerRequest?: number
   }
+  /** What is learned of the upstream's abilities; absent = nothing. */
+  readonly lesson?: Lesson
   /** Compared only where given. */
   readonly signals?: readonly QuotaSignal[]
 }
@@ -41,8 +43,14 @@ const noModel = {
   cause: 'not-found',
   code: 'upstream_model_not_found',
 } as const
-const otherModel = { class: 'other-model', scope: 'none', cause: 'failure', code: 'upstream_error' } as const
-const client = { ...otherModel, class: 'client' } as const
+const refusedBody = {
+  class: 'refused-body',
+  scope: 'none',
+  cause: 'failure',
+  code: 'upstream_error',
+} as const
+const tooLong = { ...refusedBody, class: 'too-long' } as const
+const otherAccounts = { ...refusedBody, class: 'refused' } as const
 const overloaded = {
   class: 'refused',
   scope: 'upstream',
@@ -136,35 +144,36 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'a conversation that the client names is not the upstream’s fault',
     status: 404,
     body: '{"error":{"message":"Conversation with id \'conv_68e7f2a1b2c3\' not found.","type":"invalid_request_error","param":null,"code":null}}',
-    expected: client,
+    expected: otherAccounts,
   },
   {
     vendor: 'OpenAI',
     because: 'a larger context may take it',
     status: 400,
     body: '{"error":{"message":"This model\'s maximum context length is 128000 tokens. However, your messages resulted in 130112 tokens. Please reduce the length of the messages.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}',
-    expected: otherModel,
+    expected: tooLong,
+    lesson: { about: 'context', limit: 128_000 },
   },
   {
     vendor: 'OpenAI',
     because: 'another model may know the parameter',
     status: 400,
     body: '{"error":{"message":"Unsupported parameter: \'max_tokens\' is not supported with this model. Use \'max_completion_tokens\' instead.","type":"invalid_request_error","param":"max_tokens","code":"unsupported_parameter"}}',
-    expected: otherModel,
+    expected: refusedBody,
   },
   {
     vendor: 'OpenAI',
-    because: 'a wrong type is wrong everywhere',
+    because: 'a wrong type may be one vendor’s opinion',
     status: 400,
     body: '{"error":{"message":"Invalid type for \'messages\': expected an array of objects, but got a string instead.","type":"invalid_request_error","param":"messages","code":"invalid_type"}}',
-    expected: client,
+    expected: refusedBody,
   },
   {
     vendor: 'OpenAI',
     because: 'the client’s own words, quoted, never cool a key',
     status: 400,
     body: '{"error":{"message":"Invalid value: \'API key not valid. insufficient balance. model x not found\'. Supported values are: \'low\', \'high\'.","type":"invalid_request_error","param":"effort","code":"invalid_value"}}',
-    expected: client,
+    expected: refusedBody,
   },
   {
     vendor: 'OpenAI',
@@ -233,7 +242,7 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'another vendor’s filter may let it pass',
     status: 400,
     body: '{"error":{"message":"The response was filtered due to the prompt triggering Azure OpenAI\'s content management policy.","type":null,"param":"prompt","code":"content_filter","status":400,"innererror":{"code":"ResponsibleAIPolicyViolation"}}}',
-    expected: otherModel,
+    expected: refusedBody,
   },
   {
     vendor: 'Groq',
@@ -300,7 +309,7 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'another model may manage the tool call',
     status: 400,
     body: '{"error":{"message":"Failed to call a function. Please adjust your prompt. See \'failed_generation\' for more details.","type":"invalid_request_error","code":"tool_use_failed","failed_generation":"<function=x>"}}',
-    expected: otherModel,
+    expected: refusedBody,
   },
   {
     vendor: 'Groq',
@@ -424,7 +433,7 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'it refuses parameters that others know, and says so with 422',
     status: 422,
     body: '{"object":"error","message":{"detail":[{"type":"extra_forbidden","loc":["body","logit_bias"],"msg":"Extra inputs are not permitted","input":{}}]},"type":"invalid_request_error","param":null,"code":null}',
-    expected: otherModel,
+    expected: refusedBody,
   },
   {
     vendor: 'OpenRouter',
@@ -469,14 +478,15 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'the filter of one model is not that of all',
     status: 403,
     body: '{"error":{"message":"Your chosen model requires moderation and your input was flagged","code":403,"metadata":{"reasons":["violence"],"flagged_input":"…"}}}',
-    expected: otherModel,
+    expected: refusedBody,
   },
   {
     vendor: 'OpenRouter',
     because: 'the model is there, but not with tools',
     status: 404,
     body: '{"error":{"message":"No endpoints found that support tool use. To learn more about provider routing, visit: https://openrouter.ai/docs","code":404}}',
-    expected: otherModel,
+    expected: refusedBody,
+    lesson: { about: 'tools' },
   },
   {
     vendor: 'OpenRouter',
@@ -532,7 +542,8 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'too long for this model',
     status: 400,
     body: '[{"error":{"code":400,"message":"The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).","status":"INVALID_ARGUMENT"}}]',
-    expected: otherModel,
+    expected: tooLong,
+    lesson: { about: 'context', limit: 1_048_576 },
   },
   {
     vendor: 'Gemini',
@@ -706,7 +717,8 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'the prompt is too long for this model',
     status: 400,
     body: '{"error":{"code":"1261","message":"Prompt 超长"}}',
-    expected: otherModel,
+    expected: tooLong,
+    lesson: { about: 'context', limit: undefined },
   },
   {
     vendor: 'Zhipu',
@@ -926,20 +938,22 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'the prompt is longer than this model’s context',
     status: 400,
     body: '{"object":"error","message":"This model\'s maximum context length is 4096 tokens. However, you requested 5000 tokens (4000 in the messages, 1000 in the completion).","type":"BadRequestError","param":null,"code":400}',
-    expected: otherModel,
+    expected: tooLong,
+    lesson: { about: 'context', limit: 4_096 },
   },
   {
     vendor: 'vLLM',
-    because: 'FastAPI’s own refusal of a malformed body',
+    because: 'FastAPI’s own refusal of a body that it finds malformed',
     status: 422,
     body: '{"detail":[{"type":"missing","loc":["body","messages"],"msg":"Field required","input":{}}]}',
-    expected: client,
+    expected: refusedBody,
   },
   {
     vendor: 'llama.cpp',
     because: 'the context it was started with is too small',
     status: 400,
     body: '{"error":{"code":400,"message":"the request exceeds the available context size, try increasing it","type":"exceed_context_size_error","n_prompt_tokens":9000,"n_ctx":4096}}',
-    expected: otherModel,
+    expected: tooLong,
+    lesson: { about: 'context', limit: undefined },
   },
 ]

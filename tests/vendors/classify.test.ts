@@ -1,31 +1,64 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { classifyAnswer, classifyStreamError, classifyTransport } from '../../src/vendors/classify.ts'
 import type { Failure } from '../../src/pool/outcome.ts'
+import type { Endpoint } from '../../src/pool/upstream.ts'
+import {
+  classifyEvent,
+  classifyStatus,
+  classifyTransport,
+  classifyWhole,
+} from '../../src/vendors/classify.ts'
+import { judgeEvent } from '../../src/vendors/judge.ts'
 import { sampleNow as wallNow, vendorSamples } from '../support/vendor-samples.ts'
+import { insideSuccesses, refusals } from '../support/vendor-words.ts'
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
-const json = { 'content-type': 'application/json' }
-const answer = (status: number, body: string, headers: Record<string, string> = {}): Failure | undefined =>
-  classifyAnswer({ status, headers, body: bytes(body), wallNow })
-const firstEvent = (data: string, event = '', headers = {}): Failure | undefined =>
-  classifyStreamError({ event, data }, headers, wallNow)
+const answer = (status: number, body: string, headers: Record<string, string> = {}): Failure =>
+  classifyStatus({ status, headers, body: bytes(body), wallNow })
+const whole = (body: string, endpoint: Endpoint = 'chat', headers: Record<string, string> = {}) =>
+  classifyWhole({ status: 200, headers, body: bytes(body), wallNow }, endpoint)
+/** The failure that an event of a chat's stream is. */
+const event = (data: string, name = '', headers = {}): Failure => {
+  const judged = judgeEvent({ event: name, data }, 'chat')
+  expect(judged.what).toBe('error')
+  return classifyEvent(judged.data, { headers, wallNow })
+}
 
 describe('what vendors answer', () => {
-  test.each(vendorSamples)('$vendor, $status: $because', ({ status, headers, body, expected, signals }) => {
-    const failure = answer(status, body, headers)
-    expect(failure).toMatchObject({ kind: 'failed', status, ...expected })
+  test.each(vendorSamples)('$vendor, $status: $because', (sample) => {
+    const { status, headers, body, expected, lesson, signals } = sample
+    const failure = status === 200 ? whole(body, 'chat', headers) : answer(status, body, headers)
+    expect(failure).toMatchObject({ kind: 'failed', status: status === 200 ? 429 : status, ...expected })
     expect(failure?.hintMs).toBe(expected.hintMs)
     expect(failure?.maxTokensPerRequest).toBe(expected.maxTokensPerRequest)
+    expect(failure?.lesson).toEqual(lesson)
     if (signals !== undefined) expect(failure?.signals).toEqual(signals)
   })
+
+  test.each(refusals)('$vendor says with $status $body: $meaning', ({ status, body, expected, lesson }) => {
+    const failure = answer(status, body)
+    expect(failure).toMatchObject(expected)
+    expect(failure.lesson).toEqual(lesson)
+  })
+
+  test.each(insideSuccesses)(
+    '$vendor says inside a success $body: $meaning',
+    ({ status, body, expected }) => {
+      const failure = whole(body)
+      expect(failure).toMatchObject(expected)
+      expect(event(body)).toEqual(failure)
+      // It is what it would have been under the status that it should have had.
+      expect(answer(status, body)).toEqual(failure)
+    },
+  )
 
   test('every sample is judged the same when its body is cut after 64 KiB of other fields', () => {
     for (const { status, body, expected } of vendorSamples.filter(({ body }) =>
       body.startsWith('{"error":{"'),
     )) {
+      if (status === 200) continue
       const padded = `${body.slice(0, -1)},"trace":"${'x'.repeat(70_000)}"}`
-      expect(answer(status, padded, json)?.class).toBe(expected.class)
+      expect(answer(status, padded).class).toBe(expected.class)
     }
   })
 })
@@ -38,26 +71,29 @@ describe('status codes without a word', () => {
     [301, 'refused', 'upstream_bad_response', 'redirects are never followed'],
     [304, 'refused', 'upstream_bad_response', 'nobody asked conditionally'],
     [307, 'refused', 'upstream_bad_response', 'redirects are never followed'],
-    [400, 'client', 'upstream_error', 'the request is at fault'],
+    [400, 'refused', 'upstream_error', 'a proxy’s page or nothing says nothing of the request'],
     [401, 'refused', 'upstream_auth_failed', 'only this upstream has the bad key'],
     [402, 'refused', 'insufficient_quota', 'somebody has to pay'],
     [403, 'refused', 'upstream_auth_failed', 'the key may not use the model'],
-    [404, 'refused', 'upstream_model_not_found', 'the endpoint or the model is not there'],
-    [405, 'refused', 'upstream_model_not_found', 'the endpoint is not there'],
+    [404, 'refused', 'unsupported_endpoint', 'the endpoint is not there'],
+    [405, 'refused', 'unsupported_endpoint', 'the endpoint is not there'],
+    [406, 'refused', 'upstream_error', 'not here'],
     [408, 'refused', 'upstream_error', 'the vendor gave up waiting for the request'],
-    [409, 'client', 'upstream_error', 'the request is at fault'],
+    [409, 'refused', 'upstream_error', 'not here, or not now'],
     [410, 'refused', 'upstream_model_not_found', 'the model is gone'],
-    [413, 'client', 'upstream_error', 'the request is too large everywhere'],
-    [415, 'client', 'upstream_error', 'the request is at fault'],
-    [418, 'client', 'upstream_error', 'an unknown 4xx speaks of the request'],
-    [422, 'client', 'upstream_error', 'the request is at fault'],
+    [413, 'refused', 'upstream_error', 'a proxy’s page or nothing says nothing of the request'],
+    [415, 'refused', 'upstream_error', 'a proxy’s page or nothing says nothing of the request'],
+    [418, 'refused', 'upstream_error', 'not here, or not now'],
+    [422, 'refused', 'upstream_error', 'a proxy’s page or nothing says nothing of the request'],
     [429, 'refused', 'rate_limit_exceeded', 'it says that it did nothing'],
-    [451, 'client', 'upstream_error', 'an unknown 4xx speaks of the request'],
+    [451, 'refused', 'upstream_error', 'not here'],
+    [499, 'refused', 'upstream_error', 'whoever left, it was not our client'],
     [500, 'ambiguous', 'upstream_error', 'nobody knows how far it came'],
-    [501, 'ambiguous', 'upstream_error', 'an unknown 5xx tells nothing'],
+    [501, 'refused', 'unsupported_endpoint', 'the endpoint is not there'],
     [502, 'ambiguous', 'upstream_error', 'something behind it broke'],
     [503, 'refused', 'upstream_overloaded', 'it says that it did nothing'],
     [504, 'ambiguous', 'upstream_error', 'something behind it was slow'],
+    [507, 'ambiguous', 'upstream_error', 'an unknown 5xx tells nothing'],
     [521, 'refused', 'upstream_error', 'Cloudflare was refused a connection'],
     [524, 'ambiguous', 'upstream_error', 'the vendor had the request'],
     [529, 'refused', 'upstream_overloaded', 'it says that it did nothing'],
@@ -67,8 +103,59 @@ describe('status codes without a word', () => {
     for (const body of ['', '<html><h1>429 rate limit, insufficient balance</h1></html>']) {
       const failure = answer(status, body)
       expect(failure).toMatchObject({ kind: 'failed', class: kind, code, status })
-      expect(failure?.scope === 'none').toBe(kind === 'client')
+      expect(failure.scope === 'none').toBe([400, 413, 415, 422].includes(status))
     }
+  })
+
+  test('a refused body needs a word', () => {
+    for (const status of [400, 413, 415, 422])
+      expect(answer(status, '{"error":{"message":"no"}}')).toMatchObject({
+        class: 'refused-body',
+        scope: 'none',
+      })
+  })
+})
+
+describe('the words of a client, quoted by a vendor,', () => {
+  const quoted = [
+    'API key not valid. insufficient balance. model x not found',
+    'your account is suspended',
+    'rate limit exceeded',
+    'too many requests, server overloaded',
+    'the model is overloaded, try again later',
+    '余额不足',
+    '系统繁忙',
+    'requests per day limit reached',
+  ]
+  const frames: ((words: string) => string)[] = [
+    (words) => `Invalid value: '${words}'. Supported values are: 'low', 'high'.`,
+    (words) => `Invalid value: ${words}`,
+    (words) => `'${words}' is not one of ['low', 'high'] - 'effort'`,
+    (words) => `"${words}" is not of type 'integer'`,
+    (words) => `1 validation error for ChatRequest: effort: Input should be 'low' [input_value='${words}']`,
+    (words) => `无效参数 '${words}'`,
+    (words) => `Additional properties are not allowed ('${words}' was unexpected)`,
+  ]
+  test.each([400, 413, 415, 422])('never make an upstream rest with a %i', (status) => {
+    for (const words of quoted)
+      for (const frame of frames) {
+        const message = frame(words)
+        const body = JSON.stringify({
+          error: { message, type: 'invalid_request_error', param: 'effort', code: null },
+        })
+        expect(answer(status, body), message).toMatchObject({ scope: 'none', cause: 'failure', signals: [] })
+        expect(whole(body), message).toMatchObject({ scope: 'none', cause: 'failure', signals: [] })
+      }
+  })
+
+  test('lend a refusal no number that is no limit', () => {
+    const body =
+      '{"error":{"message":"max_tokens is too large: 9999999. This model supports at most 16384 tokens"}}'
+    expect(answer(400, body).lesson).toEqual({ about: 'output', limit: 16_384 })
+    expect(answer(400, '{"error":{"message":"context length exceeded, limit 7"}}').lesson).toEqual({
+      about: 'context',
+      limit: undefined,
+    })
   })
 })
 
@@ -119,179 +206,183 @@ describe('how long to stay away', () => {
 describe('a 200', () => {
   test.each([
     ['{"id":"x","choices":[{"message":{"content":"hi"}}]}', 'an answer'],
-    ['{"error":null,"choices":[]}', 'an error of null is none'],
-    ['{"error":null}', 'an error of null is none, also alone'],
-    ['{"error":{"message":"partial"},"choices":[]}', 'with content the error is a remark'],
-    ['{"error":"x","output":[]}', 'with content the error is a remark'],
-    ['{"error":"x","data":[]}', 'with content the error is a remark'],
-    ['{"error":"x","text":""}', 'with content the error is a remark'],
-    ['{"error":"x","results":[]}', 'with content the error is a remark'],
-    [' \n{"a":"}\\"{"}\n', 'brackets in strings are text'],
-    ['\uFEFF{"choices":[]}', 'a byte order mark is passed over'],
-    ['data: {"choices":[]}\n\n', 'a stream under the wrong type is the peek’s to judge'],
+    [
+      '{"error":{"message":"partial"},"choices":[{"message":{"content":"hi"}}]}',
+      'with content the error is a remark',
+    ],
+    [' \n{"choices":[{"text":"}\\"{"}]}\n', 'brackets in strings are text'],
+    ['\uFEFF{"choices":[{"text":"a"}]}', 'a byte order mark is passed over'],
   ])('%s passes: %s', (body) => {
-    expect(answer(200, body, json)).toBeUndefined()
-    expect(answer(200, body)).toBeUndefined()
+    expect(whole(body)).toBeUndefined()
   })
 
   test.each([
-    ['', 'refused', 'nothing at all'],
-    [' \r\n ', 'refused', 'nothing but space'],
-    ['<!DOCTYPE html><html>', 'refused', 'a page'],
-    ['OK', 'refused', 'no JSON'],
-    ['[]', 'refused', 'a list'],
-    ['null', 'refused', 'no object'],
-    ['{"choices":[]}{', 'refused', 'something behind the end'],
-    ['{"error":"boom"}', 'refused', 'an error only'],
-    ['{"error":{"message":"boom"}}', 'refused', 'an error only'],
-    ['{"id":1,"error":{"message":"boom","code":500}}', 'refused', 'what was ambiguous did not begin'],
-    ['{"object":"error","message":"boom"}', 'refused', 'vLLM’s form'],
-    ['{"error":{"message":"boom","type":"invalid_request_error"}}', 'refused', 'it came as a success'],
-    ['{"choices":[{"message":{"content":"hi', 'ambiguous', 'cut inside a string'],
-    ['{"choices":[{"message":{"content":"hi"}}]', 'ambiguous', 'cut before the end'],
-    ['{', 'ambiguous', 'cut at once'],
-  ])('%s is %s: %s', (body, kind) => {
-    for (const headers of [json, { 'content-type': 'application/json; charset=utf-8' }, {}]) {
-      expect(answer(200, body, headers)).toMatchObject({
-        class: kind,
-        code: 'upstream_bad_response',
-        status: 200,
-      })
-    }
+    ['', 'upstream_bad_response', 'refused', 'nothing at all'],
+    [' \r\n ', 'upstream_bad_response', 'refused', 'nothing but space'],
+    ['<!DOCTYPE html><html>', 'upstream_bad_response', 'refused', 'a page'],
+    ['OK', 'upstream_bad_response', 'refused', 'no JSON'],
+    ['[]', 'upstream_bad_response', 'refused', 'a list'],
+    ['null', 'upstream_bad_response', 'refused', 'no object'],
+    ['{"choices":[]}{', 'upstream_bad_response', 'refused', 'something behind the end'],
+    ['{}', 'upstream_bad_response', 'unfit', 'an object without anything'],
+    ['{"error":null}', 'upstream_bad_response', 'unfit', 'an error of null is none'],
+    ['{"error":null,"choices":[]}', 'upstream_bad_response', 'unfit', 'an error of null is none'],
+    [
+      '{"code":0,"message":"success","data":null}',
+      'upstream_bad_response',
+      'unfit',
+      'nothing is wrong, nothing is there',
+    ],
+    ['{"choices":[{"message":{"content":"hi', 'upstream_bad_response', 'ambiguous', 'cut inside a string'],
+    ['{"choices":[{"message":{"content":"hi"}}]', 'upstream_bad_response', 'ambiguous', 'cut before the end'],
+    ['{', 'upstream_bad_response', 'ambiguous', 'cut at once'],
+  ])('%s ends as %s and is %s: %s', (body, code, kind) => {
+    expect(whole(body)).toMatchObject({ class: kind, code, status: 200 })
   })
 
-  test('of HTML is bad before its body is there', () => {
-    const failure = classifyAnswer({
-      status: 200,
-      headers: { 'content-type': 'text/HTML' },
-      body: undefined,
-      wallNow,
-    })
-    expect(failure).toMatchObject({ class: 'refused', cause: 'failure', code: 'upstream_bad_response' })
-  })
-
-  test.each(['audio/mpeg', 'image/png', 'text/plain', 'text/event-stream', 'application/octet-stream'])(
-    'of %s needs content and nothing else',
-    (type) => {
-      const headers = { 'content-type': type }
-      expect(classifyAnswer({ status: 200, headers, body: undefined, wallNow })).toBeUndefined()
-      expect(answer(200, 'ID3', headers)).toBeUndefined()
-      expect(answer(200, '', headers)).toMatchObject({ code: 'upstream_bad_response' })
-    },
-  )
-
-  test('with the client’s fault inside goes on, and nobody rests', () => {
-    const failure = answer(200, '{"error":{"message":"bad","type":"invalid_request_error"}}', json)
-    expect(failure).toMatchObject({ class: 'refused', scope: 'none' })
+  test.each([
+    ['{"error":"boom"}', 500, 'ambiguous'],
+    ['{"error":{"message":"boom"}}', 500, 'ambiguous'],
+    ['{"id":1,"error":{"message":"boom","code":500}}', 500, 'ambiguous'],
+    ['{"error":{"message":"boom","code":504},"choices":[]}', 504, 'ambiguous'],
+    ['{"error":{"message":"boom","type":"invalid_request_error"}}', 400, 'refused-body'],
+    ['{"error":{"message":"boom","code":"model_not_found"}}', 404, 'refused'],
+    ['{"error":"x","data":[]}', 500, 'ambiguous'],
+  ])('with nothing but %s is a %i and %s', (body, status, kind) => {
+    expect(whole(body)).toMatchObject({ class: kind, status })
+    expect(whole(body, 'embeddings')).toMatchObject({ class: kind, status })
   })
 
   test('of 8 MiB is judged without being parsed', () => {
-    const numbers = `{"data":[${'0.0123456789,'.repeat(640_000)}0]}`
-    const body = bytes(numbers)
+    const body = `{"data":[${'0.0123456789,'.repeat(640_000)}0]}`
     const before = performance.now()
-    expect(classifyAnswer({ status: 200, headers: json, body, wallNow })).toBeUndefined()
+    expect(whole(body, 'embeddings')).toBeUndefined()
     expect(performance.now() - before).toBeLessThan(10_000)
   })
 })
 
-describe('the first event of a stream', () => {
-  test.each([
-    ['{"choices":[{"delta":{"role":"assistant"}}]}', '', 'content'],
-    ['{"choices":[],"prompt_filter_results":[]}', '', 'Azure’s remark in front'],
-    ['{"error":null,"choices":[]}', '', 'an error of null is none'],
-    ['{"type":"response.created","response":{"id":"r","error":null}}', 'response.created', 'a beginning'],
-    ['{"type":"response.output_text.delta","delta":"a"}', 'response.output_text.delta', 'content'],
-    ['hello', '', 'no JSON, but an event'],
-  ])('%s is real: %s', (data, event) => {
-    expect(firstEvent(data, event)).toBeUndefined()
-  })
-
-  test.each<[string, string, Failure['cause'], string]>([
-    ['{"error":{"message":"boom","type":"server_error"}}', '', 'failure', 'OpenAI, SGLang'],
-    ['{"object":"error","message":"boom","type":"InternalServerError","code":500}', '', 'failure', 'vLLM'],
+describe('an error as an event of a stream', () => {
+  test.each<[string, string, number, Failure['cause'], string]>([
+    ['{"error":{"message":"boom","type":"server_error"}}', '', 500, 'failure', 'OpenAI, SGLang'],
+    [
+      '{"object":"error","message":"boom","type":"InternalServerError","code":500}',
+      '',
+      500,
+      'failure',
+      'vLLM',
+    ],
     [
       '{"id":"g","error":{"code":502,"message":"Provider returned error"},"choices":[{"delta":{"content":""},"finish_reason":"error"}]}',
       '',
+      502,
       'failure',
       'OpenRouter',
     ],
     [
       '{"id":"g","error":{"code":429,"message":"Rate limited"},"choices":[{"delta":{},"finish_reason":"error"}]}',
       '',
+      429,
       'rate-limited',
       'OpenRouter',
     ],
     [
       '{"type":"error","error":{"type":"too_many_requests","code":"rate_limit_exceeded","message":"Your requests have exceeded rate limit.","param":null},"sequence_number":2}',
       'error',
+      429,
       'rate-limited',
       'Azure',
     ],
     [
       '{"type":"error","code":"rate_limit_exceeded","message":"x","param":null,"sequence_number":1}',
       '',
+      429,
       'rate-limited',
       'OpenAI’s flat form',
     ],
     [
       '{"type":"response.failed","response":{"status":"failed","error":{"code":"rate_limit_exceeded","message":"exceeded"}}}',
       'response.failed',
+      429,
       'rate-limited',
       'OpenAI',
     ],
     [
       '{"type":"response.failed","response":{"status":"failed","error":{"code":"server_error","message":"x"}}}',
       '',
+      500,
       'failure',
       'OpenAI',
     ],
     [
       '{"type":"response.failed","response":{"status":"failed","error":null}}',
       'response.failed',
+      500,
       'failure',
       'Azure, without a word',
     ],
-    ['{"error":{"message":"quota","code":"insufficient_quota"}}', '', 'quota', 'OpenAI'],
+    ['{"error":{"message":"quota","code":"insufficient_quota"}}', '', 402, 'quota', 'OpenAI'],
     [
       '{"error":{"message":"Incorrect API key","code":"invalid_api_key","type":"invalid_request_error"}}',
       '',
+      401,
       'auth',
       'OpenAI',
     ],
-    ['{"error":{"message":"no","code":"model_not_found"}}', '', 'not-found', 'OpenAI'],
+    ['{"error":{"message":"no","code":"model_not_found"}}', '', 404, 'not-found', 'OpenAI'],
     [
       '{"message":"busy","type":"too_many_requests_error","param":"queue","code":"queue_exceeded"}',
       '',
+      429,
       'overloaded',
       'Cerebras',
     ],
-    ['[{"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}]', '', 'failure', 'Gemini'],
-    ['{"success":false,"errors":[{"code":3040,"message":"Capacity"}]}', '', 'rate-limited', 'Cloudflare'],
-    ['{"error":"something"}', '', 'failure', 'Ollama'],
-    ['upstream died', 'error', 'failure', 'words'],
-    ['', 'error', 'failure', 'nothing but its name'],
-    ['[DONE]', '', 'failure', 'the end before any content'],
-  ])('%s, event "%s", is a %s (%s)', (data, event, cause) => {
-    expect(firstEvent(data, event)).toMatchObject({ class: 'refused', cause, status: 200 })
+    ['[{"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}]', '', 503, 'failure', 'Gemini'],
+    [
+      '{"success":false,"errors":[{"code":3040,"message":"Capacity"}]}',
+      '',
+      429,
+      'rate-limited',
+      'Cloudflare',
+    ],
+    [
+      '{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}',
+      'error',
+      503,
+      'failure',
+      'Anthropic',
+    ],
+    ['{"choices":[{"delta":{"content":""},"finish_reason":"network_error"}]}', '', 500, 'failure', 'Zhipu'],
+    ['{"error":"something"}', '', 500, 'failure', 'Ollama'],
+    ['upstream died', 'error', 500, 'failure', 'words'],
+    ['rate limit exceeded', 'error', 429, 'rate-limited', 'words that say more'],
+    ['', 'error', 500, 'failure', 'nothing but its name'],
+  ])('%s, event "%s", is a %i and a %s (%s)', (data, name, status, cause) => {
+    const isAmbiguous = status === 500 || status === 502
+    expect(event(data, name)).toMatchObject({ class: isAmbiguous ? 'ambiguous' : 'refused', cause, status })
   })
 
   test('that says nothing is a limit where the headers say when to come back', () => {
     const data = '{"type":"response.failed","response":{"status":"failed","error":null}}'
-    expect(firstEvent(data, 'response.failed', { 'retry-after': '13' })).toMatchObject({
+    expect(event(data, 'response.failed', { 'retry-after': '13' })).toMatchObject({
       cause: 'rate-limited',
       hintMs: 13_000,
     })
   })
 
-  test('that is too long for the model is worth one other model', () => {
+  test('that is too long for the model makes nothing rest', () => {
     const data = '{"error":{"message":"x","code":"context_length_exceeded"}}'
-    expect(firstEvent(data)).toMatchObject({ class: 'other-model', scope: 'none' })
+    expect(event(data)).toMatchObject({
+      class: 'too-long',
+      scope: 'none',
+      status: 400,
+      lesson: { about: 'context' },
+    })
   })
 
   test('that names the largest request is kept from resting anything', () => {
     const data =
       '{"type":"error","sequence_number":2,"error":{"type":"tokens","code":"rate_limit_exceeded","message":"Request too large for gpt-4.1 on tokens per min (TPM): Limit 30000, Requested 35364."}}'
-    expect(firstEvent(data, 'error')).toMatchObject({ scope: 'none', maxTokensPerRequest: 30_000 })
+    expect(event(data, 'error')).toMatchObject({ scope: 'none', maxTokensPerRequest: 30_000 })
   })
 })
 
@@ -412,15 +503,17 @@ describe('whatever comes', () => {
       fc.integer({ min: 100, max: 999 }),
       fc.constantFrom(200, 400, 403, 404, 413, 429, 503),
     )
+    const endpoints = fc.constantFrom<Endpoint>('chat', 'responses', 'embeddings', 'audio')
     fc.assert(
-      fc.property(statuses, headers, body, (status, headers, body) => {
-        check(classifyAnswer({ status, headers, body, wallNow }))
+      fc.property(statuses, headers, body, endpoints, (status, headers, body, endpoint) => {
+        check(classifyStatus({ status, headers, body, wallNow }))
+        check(classifyWhole({ status: 200, headers, body, wallNow }, endpoint))
       }),
       { numRuns: 3_000 },
     )
   })
 
-  test('and so is the first event of a stream', () => {
+  test('and so is an event of a stream', () => {
     fc.assert(
       fc.property(
         fc.constantFrom('', 'error', 'response.failed', 'x'),
@@ -430,7 +523,8 @@ describe('whatever comes', () => {
           fc.string(),
         ),
         (event, headers, data) => {
-          check(classifyStreamError({ event, data }, headers, wallNow))
+          const judged = judgeEvent({ event, data }, 'chat')
+          check(classifyEvent(judged.data, { headers, wallNow }))
         },
       ),
       { numRuns: 3_000 },
@@ -438,16 +532,29 @@ describe('whatever comes', () => {
   })
 
   test('a body built to be slow costs no time', () => {
+    const phrases = [
+      'model ',
+      'account ',
+      'tokens exceed ',
+      'max_tokens ',
+      'input ',
+      'context length ',
+      '超过',
+      'error: ',
+    ]
     const bodies = [
       '['.repeat(65_000),
       '{"message":"'.repeat(6_000),
-      `{"error":{"message":"${'model '.repeat(10_000)}"}}`,
+      ...phrases.map((phrase) => `{"error":{"message":"${phrase.repeat(10_000)}"}}`),
+      `{"error":{"message":"${'1'.repeat(60_000)}"}}`,
+      `{"error":{"message":"max ${' '.repeat(60_000)}"}}`,
       `{"message":"${'\\'.repeat(60_000)}`,
       'trial key '.repeat(6_000),
       `{"quotaId"${' '.repeat(60_000)}`,
     ]
     const before = performance.now()
-    for (const text of bodies) for (const status of [400, 404, 413, 429, 200]) answer(status, text)
+    for (const text of bodies) for (const status of [400, 403, 404, 413, 429, 500]) answer(status, text)
+    for (const text of bodies) whole(text)
     expect(performance.now() - before).toBeLessThan(20_000)
   })
 })
@@ -468,5 +575,5 @@ test.each([
 test('words about TLS that an upstream quotes are a refusal like any other', () => {
   const message =
     'you said: Client sent an HTTP request to an HTTPS server. The plain HTTP request was sent to HTTPS port'
-  expect(answer(400, JSON.stringify({ error: { message } }), json)?.reason).toBeUndefined()
+  expect(answer(400, JSON.stringify({ error: { message } }))?.reason).toBeUndefined()
 })

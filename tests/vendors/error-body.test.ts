@@ -76,6 +76,30 @@ describe('an error body', () => {
       '{"object":"error","message":{"detail":[{"type":"extra_forbidden","msg":"m"}]},"type":"invalid_request_error"}',
       { message: 'm', type: 'invalid_request_error' },
     ],
+    [
+      'a part of the request',
+      '{"error":{"message":"m","param":"messages[0].content"}}',
+      { message: 'm', param: 'messages[0].content' },
+    ],
+    [
+      'FastAPI’s way to a part',
+      '{"detail":[{"loc":["body","tools",0],"msg":"m"}]}',
+      { message: 'm', param: 'body.tools.0' },
+    ],
+    ['FastAPI’s object', '{"detail":{"error":"m"}}', { message: 'm' }],
+    [
+      'Tencent',
+      '{"Response":{"Error":{"Code":"LimitExceeded","Message":"m"},"RequestId":"r"}}',
+      { message: 'm', code: 'LimitExceeded' },
+    ],
+    [
+      'MiniMax',
+      '{"choices":null,"base_resp":{"status_code":1008,"status_msg":"m"}}',
+      { message: 'm', code: '1008' },
+    ],
+    ['Spark', '{"header":{"code":10907,"message":"m"}}', { message: 'm', code: '10907' }],
+    ['Baidu', '{"error_code":18,"error_msg":"m"}', { message: 'm', code: '18' }],
+    ['a choice', '{"choices":[{"error":{"code":502,"message":"m"}}]}', { message: 'm', status: 502 }],
     ['a message alone', '{"message":"m"}', { message: 'm' }],
     [
       'Responses',
