@@ -460,4 +460,4 @@ function scriptKind(script: Script, { stream, need, endpoint }: Scenario): strin
 }
 
 const goodKind = ({ framing, ending, label }: GoodAnswer & Pick<Script, 'label'>, stream: boolean): string =>
-  stream ? `stream ${framing} ${ending} label ${label}` : `whole label ${label}`
+  `${stream ? `stream ${framing} ${ending}` : 'whole'}${label === 'right' ? '' : `, label ${label}`}`

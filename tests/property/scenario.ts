@@ -52,20 +52,34 @@ export interface GoodAnswer {
   readonly isPadded: boolean
 }
 
-export const errorShapes = [
+const errorShapes = [
   'envelope',
   'flat',
   'string',
   'array',
   'detail',
   'base_resp',
+  'error_code',
   'page',
   'empty',
   'truncated',
 ] as const
-export type ErrorShape = (typeof errorShapes)[number]
+/** Inside a 200 an error has further forms: a Responses object that failed, and a choice that did. */
+const insideShapes = [
+  'envelope',
+  'envelope',
+  'flat',
+  'string',
+  'array',
+  'detail',
+  'base_resp',
+  'error_code',
+  'failed',
+  'finish',
+] as const
+export type ErrorShape = (typeof errorShapes)[number] | (typeof insideShapes)[number]
 /** What the words and codes of an error speak of. */
-export const meanings = [
+const meanings = [
   'plain',
   'too-long',
   'rate',
@@ -75,6 +89,8 @@ export const meanings = [
   'model',
   'auth',
   'broken',
+  'affordable',
+  'encrypted',
 ] as const
 export type Meaning = (typeof meanings)[number]
 
@@ -197,7 +213,7 @@ export function scenarioOf(seed: number, range: Range = 'all'): Scenario {
     const kind = upTo(100)
     if (kind < 40) return { does: 'refuse', ...common, words, ...refusal(), hint: oneOf(HINTS) }
     if (kind < 54) {
-      const shape = oneOf(['envelope', 'envelope', 'flat', 'string', 'array', 'detail', 'base_resp'] as const)
+      const shape = oneOf(insideShapes)
       return {
         does: 'err-inside',
         ...common,
@@ -245,7 +261,7 @@ export function scenarioOf(seed: number, range: Range = 'all'): Scenario {
   }
   const refusal = (): { status: number; meaning: Meaning; shape: ErrorShape } => {
     const shape = oneOf(errorShapes)
-    const [statuses, itsMeanings] = oneOf(REFUSALS)
+    const [statuses, itsMeanings] = oneOf(endpoint === 'responses' ? [...REFUSALS, ENCRYPTED] : REFUSALS)
     const status = oneOf(statuses)
     return { status, meaning: oneOf(itsMeanings), shape }
   }
@@ -315,7 +331,8 @@ const REFUSALS: readonly (readonly [statuses: readonly number[], meanings: reado
   ],
   [[400, 403, 422, 451], ['content']],
   [[401, 403], ['plain']],
-  [[402], ['account']],
+  [[402], ['account', 'affordable']],
+  [[413], ['rate']],
   [[429], ['rate', 'plain']],
   [[429], ['account']],
   [[404, 410], ['model']],
@@ -336,6 +353,9 @@ const REFUSALS: readonly (readonly [statuses: readonly number[], meanings: reado
   [[301, 302, 303, 307, 308], ['plain']],
   [[204, 304, 600, 799, 999], ['plain']],
 ]
+
+/** Made by another account, which Responses alone knows. */
+const ENCRYPTED = [[400], ['encrypted']] as const
 
 /** The configuration, as its file would be. `urlOf` says where an upstream's host is. */
 export function configOf(

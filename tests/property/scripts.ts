@@ -424,6 +424,20 @@ const SAYINGS: Readonly<
     ['The model does not exist or you do not have access to it.', 'model_not_found', 'invalid_request_error'],
   ],
   auth: [['Incorrect API key provided.', 'invalid_api_key', 'authentication_error']],
+  affordable: [
+    [
+      'This request requires more credits, or fewer max_tokens. You requested up to 4096 tokens, but can only afford 1200.',
+      'insufficient_credits',
+      'payment_required',
+    ],
+  ],
+  encrypted: [
+    [
+      'The encrypted content could not be verified: it belongs to another organization.',
+      'invalid_encrypted_content',
+      'invalid_request_error',
+    ],
+  ],
   broken: [
     ['The server had an error while processing your request', 'server_error', 'server_error'],
     ['Internal error during generation', 'internal_error', 'api_error'],
@@ -439,6 +453,8 @@ const NUMBERS: Readonly<Record<Meaning, readonly [http: number, own: number]>> =
   model: [404, 2013],
   auth: [401, 1004],
   broken: [500, 1013],
+  affordable: [402, 1008],
+  encrypted: [400, 2013],
 }
 
 function saysOf(meaning: Meaning, words: number, { mark }: Asked): Says {
@@ -487,6 +503,11 @@ function errorText(shape: ErrorShape, { message, code, type, number, ownNumber }
       return JSON.stringify({ detail: message })
     case 'base_resp':
       return JSON.stringify({ base_resp: { status_code: ownNumber, status_msg: message } })
+    case 'error_code':
+      return JSON.stringify({ error_code: ownNumber, error_msg: message })
+    case 'failed':
+    case 'finish':
+    // Inside a 200 alone.
     case 'page':
       return `<html><head><title>${number}</title></head><body>${message}</body></html>`
     case 'empty':
@@ -507,10 +528,9 @@ export const lackText = (script: Extract<Script, { does: 'lack' }>, asked: Asked
   errorText('envelope', lackOf(script, asked))
 
 /** An error as it stands inside a 200. */
-function insideText(
-  { shape, meaning, words }: Extract<Script, { does: 'err-inside' }>,
-  asked: Asked,
-): string {
+function insideText(script: Extract<Script, { does: 'err-inside' }>, asked: Asked): string {
+  const { shape, meaning, words } = script
+  const { endpoint, stream, mark } = asked
   const says = saysOf(meaning, words, asked)
   const { message, code, type, number, ownNumber } = says
   const isOdd = words % 2 === 1
@@ -528,6 +548,27 @@ function insideText(
       return JSON.stringify({ errors: [{ message, code: isOdd ? code : number }] })
     case 'base_resp':
       return JSON.stringify({ choices: null, base_resp: { status_code: ownNumber, status_msg: message } })
+    case 'failed': {
+      const failed = {
+        id: `id-${mark}`,
+        object: 'response',
+        status: 'failed',
+        error: { code, message },
+        output: [],
+      }
+      const isEvent = endpoint === 'responses' && isInEvent(script, asked)
+      return JSON.stringify(isEvent ? { type: 'response.failed', response: failed } : failed)
+    }
+    case 'finish': {
+      const said =
+        endpoint === 'completions' ? { text: '' } : stream ? { delta: {} } : { message: { content: '' } }
+      const choice = { index: 0, ...said, finish_reason: 'error' }
+      return JSON.stringify({
+        id: `id-${mark}`,
+        ...(isOdd && { error: { code: number, message } }),
+        choices: [choice],
+      })
+    }
     default:
       return errorText(shape, says)
   }

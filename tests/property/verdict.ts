@@ -224,7 +224,10 @@ function refused(script: Extract<Script, { does: 'refuse' }>, asked: Asked): rea
     case 401:
       return [noEntry]
     case 402:
-      return [spent]
+      // Says how much would be paid for: a size, and no account that is spent. "Its words", under a status of either kind.
+      return meaning === 'affordable' && isRead
+        ? [{ row: 'too-long', end: { statuses: [402, 400, 413], words: mark } }]
+        : [spent]
     case 403:
       if (meaning === 'content' && isRead) return [asItCame('refused-body')]
       // "A page under any 4xx" stands beside the row of the 403. Words cut off say nothing.
@@ -245,6 +248,13 @@ function refused(script: Extract<Script, { does: 'refuse' }>, asked: Asked): rea
   if (BODY_STATUSES.has(status) || (meaning === 'content' && isRead)) {
     if (hasNoWords) return [odd]
     const own = asItCame('refused-body')
+    // One request above a limit; what the client reads of it the table does not say.
+    if (status === 413 && meaning === 'rate' && hasCode)
+      return [
+        { row: 'passed', end: { statuses: [429], codes: ['rate_limit_exceeded'] }, limit: 'quota' },
+        odd,
+      ]
+    if (meaning === 'encrypted') return hasCode ? [odd] : [odd, own]
     if (shape === 'truncated') return [own, odd]
     if (meaning === 'plain' || meaning === 'content') return [own]
     if (meaning === 'too-long') return [asItCame('too-long')]
@@ -264,7 +274,9 @@ function ofTheVendor(meaning: string, odd: Verdict): readonly Verdict[] {
 function inside(script: Extract<Script, { does: 'err-inside' }>, asked: Asked): readonly Verdict[] {
   const { meaning, shape, preamble } = script
   const { mark } = asked
-  const hasCode = shape === 'envelope' || shape === 'flat' || shape === 'array' || shape === 'base_resp'
+  const isUncoded = shape === 'string' || shape === 'detail' || shape === 'error_code'
+  // A choice that failed says why, or nothing but that.
+  const hasCode = !isUncoded && !(shape === 'finish' && script.words % 2 === 0)
   const asRowOrWords = (verdict: Verdict): Verdict => {
     // The row's own status, or the upstream's words as they were: either is allowed by "its own words reach the client".
     const { codes: _, header: __, ...end } = verdict.end
@@ -286,6 +298,7 @@ function inside(script: Extract<Script, { does: 'err-inside' }>, asked: Asked): 
   // MiniMax has one number for all that is wrong with a request; a list of errors or a bare text may be anything.
   const isClear = hasCode && !(shape === 'base_resp' && !['rate', 'auth', 'account'].includes(meaning))
   const unclear: Verdict[] = [asRowOrWords(failed), asRowOrWords(OURS)]
+  if (shape === 'finish' && !hasCode) return unclear
   const isLate = isInEvent(script, asked) && preamble.length > 0
   return isClear && !(isLate && shape === 'array') ? readings : [...readings, ...unclear]
 }
