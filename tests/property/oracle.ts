@@ -74,7 +74,7 @@ function* combinations(readings: readonly (readonly Verdict[])[]): Generator<rea
 // ---- time
 
 /** The last moment for a first content: twice the largest timeout of those asked. */
-function deadlineOf(
+export function deadlineOf(
   scenario: Scenario,
   { asks }: Course,
   upTo: number,
@@ -87,7 +87,7 @@ function deadlineOf(
 }
 
 /** How long an attempt may take until it has failed or begun to answer, ms. */
-function durationOf(script: Script, { timeoutMs, stream }: Asked): number {
+export function durationOf(script: Script, { timeoutMs, stream }: Asked): number {
   const headMs = script.delay * timeoutMs
   if (script.does === 'chatter' || (script.does === 'fail' && script.how === 'silence')) return timeoutMs
   // From `[DONE]` on a stream owes nothing, so its silence costs nothing.
@@ -96,7 +96,7 @@ function durationOf(script: Script, { timeoutMs, stream }: Asked): number {
   return stream ? timeoutMs : headMs + timeoutMs
 }
 
-function readingsInTime(scenario: Scenario, course: Course, nth: number): readonly Verdict[] {
+export function readingsInTime(scenario: Scenario, course: Course, nth: number): readonly Verdict[] {
   const { upstream, at } = course.asks[nth]!
   const { script } = scenario.upstreams[upstream]!
   const asked = askedOf(scenario, upstream)
@@ -118,7 +118,7 @@ function poolOf({ upstreams, requested }: Scenario): number[] {
 }
 
 /** Those of the pool that the promise reaches: vectors of two models do not mix, so embeddings have one model. */
-function reachableOf(scenario: Scenario, { asks }: Course, past: Past | undefined): number[] {
+export function reachableOf(scenario: Scenario, { asks }: Course, past: Past | undefined): number[] {
   const pool = poolOf(scenario)
   if (scenario.endpoint !== 'embeddings') return pool
   // Later requests may take the next listed model, if the first has said that it has no embeddings.
@@ -202,7 +202,7 @@ function walk(
 }
 
 /** Whether a named cap ends the walk after this attempt: it must, or it may. */
-function stopAfter(
+export function stopAfter(
   scenario: Scenario,
   course: Course,
   verdicts: readonly Verdict[],
@@ -275,7 +275,11 @@ interface ByWhom {
 }
 
 /** The ends that the contract allows; several where outcomes are mixed and it does not say which comes first. */
-function allowedEnds(scenario: Scenario, course: Course, verdicts: readonly Verdict[]): readonly ByWhom[] {
+export function allowedEnds(
+  scenario: Scenario,
+  course: Course,
+  verdicts: readonly Verdict[],
+): readonly ByWhom[] {
   const all = verdicts.map((verdict, nth) => ({ ...verdict, by: course.asks[nth]!.upstream }))
   const last = all.at(-1)!
   const firstOf = (row: Verdict['row']) => all.filter((one) => one.row === row).slice(0, 1)
