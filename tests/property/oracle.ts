@@ -89,7 +89,8 @@ export function deadlineOf(
 /** How long an attempt may take until it has failed or begun to answer, ms. */
 export function durationOf(script: Script, { timeoutMs, stream }: Asked): number {
   const headMs = script.delay * timeoutMs
-  if (script.does === 'chatter' || (script.does === 'fail' && script.how === 'silence')) return timeoutMs
+  if (script.does === 'fail') return script.how === 'silence' ? timeoutMs : 0
+  if (script.does === 'chatter') return timeoutMs
   // From `[DONE]` on a stream owes nothing, so its silence costs nothing.
   if (script.does !== 'cut' || script.how !== 'silence') return headMs
   // A stream has its timeout until the first content; a whole answer may be silent for so long between its pieces.
@@ -102,11 +103,13 @@ export function readingsInTime(scenario: Scenario, course: Course, nth: number):
   const asked = askedOf(scenario, upstream)
   const readings = readingsOf(script, asked)
   const { earliest, latest } = deadlineOf(scenario, course, nth)
-  const until = at + durationOf(script, asked)
-  const isCommitted = readings.every(({ row }) => row === 'broken' || row === 'answer')
-  const end = isCommitted ? at + script.delay * asked.timeoutMs : until
-  if (end > latest + 1) return [timedOut]
-  return end >= earliest - 1 ? [...readings, timedOut] : readings
+  const failsAt = at + durationOf(script, asked)
+  const beginsAt = at + script.delay * asked.timeoutMs
+  return readings.flatMap((verdict) => {
+    const until = verdict.row === 'broken' || verdict.row === 'answer' ? beginsAt : failsAt
+    if (until > latest + 1) return [timedOut]
+    return until >= earliest - 1 ? [verdict, timedOut] : [verdict]
+  })
 }
 
 // ---- who may be asked
@@ -147,8 +150,9 @@ function walk(
   for (const [nth, index] of order.entries()) {
     if (!pool.includes(index)) add('an upstream outside of the pool is asked', nameOf(index))
     else if (!reachable.includes(index)) {
-      const before = verdicts.slice(0, nth)
-      const haveNone = before.length > 0 && before.every(({ isNoEndpoint }) => isNoEndpoint)
+      const model = upstreams[index]!.model
+      const others = verdicts.slice(0, nth).filter((_, at) => upstreams[order[at]!]!.model !== model)
+      const haveNone = others.some(({ isNoEndpoint }) => isNoEndpoint)
       if (!haveNone) add('an embedding goes to another model', nameOf(index))
     }
   }
@@ -162,13 +166,24 @@ function walk(
   for (const [nth, { at }] of asks.entries()) {
     const verdict = verdicts[nth]!
     const isLast = nth === asks.length - 1
-    const left = reachable.filter((index) => !order.slice(0, nth + 1).includes(index))
+    // An upstream's own no, to this request for its key or to an earlier one, holds until its time is over.
+    const keys = new Set(
+      order.filter((_, at) => at <= nth && verdicts[at]!.restsKey).map((index) => upstreams[index]!.key),
+    )
+    const owed = reachable.filter(
+      (index) =>
+        !order.slice(0, nth + 1).includes(index) &&
+        // Where the first listed model has no embeddings and the next was taken, nobody goes back.
+        (scenario.endpoint !== 'embeddings' || upstreams[index]!.model === upstreams[order[nth]!]!.model) &&
+        !past?.resting.has(index) &&
+        !keys.has(upstreams[index]!.key),
+    )
     const isSettled = verdict.row === 'answer' || verdict.row === 'broken'
     const endedAt = asks[nth + 1]?.at ?? course.endedAt
     const asked = askedOf(scenario, order[nth]!)
     const expected = durationOf(upstreams[order[nth]!]!.script, asked)
     // With nobody else left bytes that come hold the attempt open for longer.
-    const most = left.length === 0 ? Math.max(expected, 4 * asked.timeoutMs) : expected
+    const most = owed.length === 0 ? Math.max(expected, 4 * asked.timeoutMs) : expected
     if (verdict.row === 'answer' && isLast && endedAt - at > expected + 1)
       add(`an answer is held up: ${scriptAt(nth)}`, `${endedAt - at} ms, not ${expected}`)
     if (!isSettled && endedAt - at > most + 1)
@@ -181,10 +196,6 @@ function walk(
       continue
     }
     if (isSettled || stop.must !== undefined || stop.may !== undefined) continue
-    const keys = new Set(
-      order.filter((_, one) => verdicts[one]!.restsKey).map((index) => upstreams[index]!.key),
-    )
-    const owed = left.filter((index) => !past?.resting.has(index) && !keys.has(upstreams[index]!.key))
     const able = owed.filter((index) =>
       readingsOf(upstreams[index]!.script, askedOf(scenario, index)).some(({ row }) => row === 'answer'),
     )
@@ -269,6 +280,12 @@ const poolHas = (upstreams: Scenario['upstreams'], order: readonly number[], ind
 
 // ---- what the client gets
 
+const LIMITED: End = {
+  statuses: [429],
+  codes: ['rate_limit_exceeded', 'insufficient_quota'],
+  header: 'retry-after',
+}
+
 interface ByWhom {
   readonly end: End
   readonly by: number
@@ -289,19 +306,19 @@ export function allowedEnds(
   const tooLong = firstOf('too-long')
   const emptyOnes = all.filter(({ row }) => row === 'empty').slice(-1)
   const otherForms = all.filter(({ row }) => row === 'other-form')
-  if (refusals.length > 0) return [...refusals, ...tooLong, ...emptyOnes, ...otherForms]
+  const limits = all.filter(({ limit }) => limit !== undefined)
+  if (refusals.length > 0) {
+    // A refused body ends with its first refusal, a request too long with a 429: both at once is left open.
+    const alsoLimited = tooLong.length > 0 && limits.length > 0 ? [{ end: LIMITED, by: -1 }] : []
+    return [...refusals, ...tooLong, ...emptyOnes, ...otherForms, ...alsoLimited]
+  }
   if (emptyOnes.length + otherForms.length > 0) return [...emptyOnes, ...otherForms]
   const own = endOfLast(all)
   const capped = stopAfter(scenario, course, verdicts, verdicts.length - 1).must !== undefined
-  const limits = all.filter(({ limit }) => limit !== undefined)
   if (limits.length > 0) {
-    const codes = limits.every(({ limit }) => limit === 'quota')
-      ? ['insufficient_quota', 'rate_limit_exceeded']
-      : ['rate_limit_exceeded', 'insufficient_quota']
-    const end: End = { statuses: [429], codes, header: 'retry-after' }
     const isSure = limits.some(({ limit }) => limit === 'rate') && !capped
     const inside = limits.filter(({ end: { statuses } }) => statuses.includes(200))
-    return [{ end, by: -1 }, ...inside, ...(isSure && last.limit === undefined ? [] : own)]
+    return [{ end: LIMITED, by: -1 }, ...inside, ...(isSure && last.limit === undefined ? [] : own)]
   }
   return [...tooLong, ...(last.row === 'too-long' ? [] : own)]
 }
@@ -438,7 +455,12 @@ function brokenMisfit(
 }
 
 /** A script's kind in a few words, the same for all that should fare alike. */
-function scriptKind(script: Script, { stream, need, endpoint }: Scenario): string {
+function scriptKind(script: Script, scenario: Scenario): string {
+  const label = script.label === 'right' || script.does === 'fail' ? '' : `, label ${script.label}`
+  return `${bareKind(script, scenario)}${label}`
+}
+
+function bareKind(script: Script, { stream, need, endpoint }: Scenario): string {
   switch (script.does) {
     case 'refuse': {
       const bare = script.shape === 'page' || script.shape === 'empty' || script.shape === 'truncated'
@@ -463,5 +485,5 @@ function scriptKind(script: Script, { stream, need, endpoint }: Scenario): strin
   }
 }
 
-const goodKind = ({ framing, ending, label }: GoodAnswer & Pick<Script, 'label'>, stream: boolean): string =>
-  `${stream ? `stream ${framing} ${ending}` : 'whole'}${label === 'right' ? '' : `, label ${label}`}`
+const goodKind = ({ framing, ending }: GoodAnswer, stream: boolean): string =>
+  stream ? `stream ${framing} ${ending}` : 'whole'

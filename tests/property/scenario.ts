@@ -197,14 +197,20 @@ export function scenarioOf(seed: number, range: Range = 'all'): Scenario {
 
   const endpoint = oneOf<Endpoint>(['chat', 'chat', 'chat', 'completions', 'responses', 'embeddings'])
   const stream = endpoint !== 'embeddings' && chance(0.5)
-  const good = (): GoodAnswer => ({
-    preamble: someOf(preambles, 3),
-    content: endpoint === 'chat' ? oneOf(contents) : 'text',
-    framing: endpoint === 'responses' ? oneOf(['blank-line', 'crlf', 'no-last-blank']) : oneOf(framings),
-    ending: oneOf(endings),
-    pieceBytes: chance(0.7) ? 0 : 7 + upTo(90),
-    isPadded: chance(0.1),
-  })
+  const good = (): GoodAnswer => {
+    const framing =
+      endpoint === 'responses' ? oneOf(['blank-line', 'crlf', 'no-last-blank'] as const) : oneOf(framings)
+    const preamble = someOf(preambles, 3)
+    return {
+      // A line that is no JSON may be the first of an event of several, unless a blank line ends it.
+      preamble: framing === 'one-lf' ? preamble.filter((name) => name !== 'no-json') : preamble,
+      content: endpoint === 'chat' ? oneOf(contents) : 'text',
+      framing,
+      ending: oneOf(endings),
+      pieceBytes: chance(0.7) ? 0 : 7 + upTo(90),
+      isPadded: chance(0.1),
+    }
+  }
   const scriptOf = (pGood: number): Script => {
     const slow = range === 'all' && chance(0.25) ? oneOf([0.13, 0.47, 0.91]) : 0
     const common = { delay: slow, label: oneOf(labels) }
@@ -213,7 +219,8 @@ export function scenarioOf(seed: number, range: Range = 'all'): Scenario {
     const kind = upTo(100)
     if (kind < 40) return { does: 'refuse', ...common, words, ...refusal(), hint: oneOf(HINTS) }
     if (kind < 54) {
-      const shape = oneOf(insideShapes)
+      // Choices and outputs are content of other endpoints.
+      const shape = oneOf(endpoint === 'embeddings' ? insideShapes.slice(0, -2) : insideShapes)
       return {
         does: 'err-inside',
         ...common,

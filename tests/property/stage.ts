@@ -161,8 +161,11 @@ function pastOf(scenario: Scenario, course: Course): Past {
   }
   const last = readings.at(-1) ?? []
   const isAnswered = last.length > 0 && last.every(({ row }) => row === 'answer')
-  const stuckTo =
-    scenario.affinity === 'conversation' && isAnswered ? course.asks.at(-1)?.upstream : undefined
+  const answered = course.asks.at(-1)?.upstream
+  // Whether a better tier that is awake again comes before the conversation's upstream, the contract leaves open.
+  const best = Math.min(...scenario.upstreams.map(({ priority }) => priority))
+  const isBest = answered !== undefined && scenario.upstreams[answered]?.priority === best
+  const stuckTo = scenario.affinity === 'conversation' && isAnswered && isBest ? answered : undefined
   return { resting, stuckTo }
 }
 

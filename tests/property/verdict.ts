@@ -88,6 +88,11 @@ const noEndpoint: Verdict = {
   end: { statuses: [404], codes: ['unsupported_endpoint'] },
   isNoEndpoint: true,
 }
+const tooLarge: Verdict = {
+  row: 'passed',
+  end: { statuses: [429], codes: ['rate_limit_exceeded'] },
+  limit: 'quota',
+}
 const overloaded: Verdict = { row: 'passed', end: { statuses: [503] }, isOverload: true }
 const notSent: Verdict = { row: 'passed', end: { statuses: [502], codes: ['upstream_unavailable'] } }
 const noAnswer: Verdict = { row: 'passed', end: { statuses: [502], codes: ['upstream_bad_response'] } }
@@ -170,7 +175,8 @@ function cutStream(script: Extract<Script, { does: 'cut' }>, asked: Asked): read
   const at = sent.length
   const before = script.how === 'silence' ? timedOut : failed
   const isInTerminator = stream.eventEnds.some((end) => at > end - 4 && at < end)
-  const cutAtBoundary = stream.eventEnds.includes(at) || (isInTerminator ? undefined : false)
+  const isUnsure = isInTerminator || script.framing === 'one-lf'
+  const cutAtBoundary = isUnsure ? undefined : stream.eventEnds.includes(at)
   const code = script.how === 'silence' ? 'upstream_timeout' : 'upstream_disconnected'
   const broken: Verdict = {
     row: 'broken',
@@ -180,6 +186,8 @@ function cutStream(script: Extract<Script, { does: 'cut' }>, asked: Asked): read
   if (at <= firstContent.lineEnd) return [before]
   // The line is whole and its end is not: whether that is an event yet depends on the framing.
   if (at < firstContent.end) return [before, broken, ...(done === undefined ? [good(sent)] : [])]
+  // With one line feed nobody knows that an event is whole until the next begins, or the end comes.
+  if (script.framing === 'one-lf' && (done === undefined || at < done.lineEnd)) return [before, broken]
   if (done !== undefined && at >= done.end) return [good(sent)]
   // The last word was said, its line end or `[DONE]` is missing: broken by the letter, whole by its sense.
   if ((done !== undefined && at >= done.lineEnd) || at >= finishLineEnd) return [broken, good(sent)]
@@ -205,15 +213,16 @@ const BODY_STATUSES = new Set([400, 413, 415, 422])
 function refused(script: Extract<Script, { does: 'refuse' }>, asked: Asked): readonly Verdict[] {
   const { status, meaning, shape } = script
   const { mark } = asked
-  const asItCame = (row: Row): Verdict => verbatim(row, status, refusalText(script, asked), mark)
+  const text = refusalText(script, asked)
+  const asItCame = (row: Row): Verdict => verbatim(row, status, text, mark)
   const hasNoWords = shape === 'page' || shape === 'empty'
   const hasCode = shape === 'envelope' || shape === 'flat' || shape === 'array'
   const hiddenStatus = status === 401 || status === 407 ? 502 : status
-  const odd: Verdict = {
-    row: 'passed',
-    end: { statuses: [hiddenStatus], ...(!hasNoWords && shape !== 'truncated' && { words: mark }) },
-    isOdd4xx: true,
-  }
+  const oddEnd = { statuses: [hiddenStatus] }
+  const worded = { ...oddEnd, words: mark }
+  // JSON that was cut off is no words of use: as it came, or our envelope.
+  const ends = hasNoWords ? [oddEnd] : shape === 'truncated' ? [oddEnd, { ...oddEnd, exact: text }] : [worded]
+  const odd = ends.map((end): Verdict => ({ row: 'passed', end, isOdd4xx: true }))
   const isRead = !hasNoWords && shape !== 'truncated'
   if (status < 400 || status > 599) return [noAnswer]
   if (status >= 500) {
@@ -231,14 +240,14 @@ function refused(script: Extract<Script, { does: 'refuse' }>, asked: Asked): rea
     case 403:
       if (meaning === 'content' && isRead) return [asItCame('refused-body')]
       // "A page under any 4xx" stands beside the row of the 403. Words cut off say nothing.
-      return isRead ? [noEntry] : [noEntry, odd]
+      return isRead ? [noEntry] : [noEntry, ...odd]
     case 404:
     case 405:
     case 410:
       // Without the code of a missing model both are missing, for all that anybody knows.
       if (status === 410) return [noModel]
       if (status === 404 && meaning === 'model' && hasCode) return [noModel]
-      return status === 405 && isRead ? [noEndpoint] : [noEndpoint, noModel, odd]
+      return status === 405 && isRead ? [noEndpoint] : [noEndpoint, noModel, ...odd]
     case 408:
       return [OURS]
     case 429:
@@ -246,29 +255,27 @@ function refused(script: Extract<Script, { does: 'refuse' }>, asked: Asked): rea
       return meaning === 'account' ? [spent, limited] : [limited]
   }
   if (BODY_STATUSES.has(status) || (meaning === 'content' && isRead)) {
-    if (hasNoWords) return [odd]
-    const own = asItCame('refused-body')
+    if (hasNoWords) return odd
+    // A 413 speaks of a size by its number alone.
+    const own = [asItCame('refused-body'), ...(status === 413 ? [asItCame('too-long')] : [])]
     // One request above a limit; what the client reads of it the table does not say.
-    if (status === 413 && meaning === 'rate' && hasCode)
-      return [
-        { row: 'passed', end: { statuses: [429], codes: ['rate_limit_exceeded'] }, limit: 'quota' },
-        odd,
-      ]
-    if (meaning === 'encrypted') return hasCode ? [odd] : [odd, own]
-    if (shape === 'truncated') return [own, odd]
-    if (meaning === 'plain' || meaning === 'content') return [own]
+    if (status === 413 && meaning === 'rate' && shape !== 'truncated')
+      return [tooLarge, ...odd, ...(hasCode ? [] : own)]
+    if (meaning === 'encrypted') return hasCode ? odd : [...odd, ...own]
+    if (shape === 'truncated') return [...own, ...odd]
+    if (meaning === 'plain' || meaning === 'content') return own
     if (meaning === 'too-long') return [asItCame('too-long')]
     const vendor = ofTheVendor(meaning, odd)
     // Code or type must speak of the vendor; what only words tell, a gateway may know or not.
-    return hasCode ? vendor : [...vendor, own]
+    return hasCode ? vendor : [...vendor, ...own]
   }
-  return [odd]
+  return odd
 }
 
 /** A 4xx about the vendor cools as what it speaks of; the client sees that row, or its own words. */
-function ofTheVendor(meaning: string, odd: Verdict): readonly Verdict[] {
-  if (meaning === 'rate') return [odd, limited]
-  return meaning === 'account' ? [odd, spent] : [odd, overloaded, OURS]
+function ofTheVendor(meaning: string, odd: readonly Verdict[]): readonly Verdict[] {
+  if (meaning === 'rate') return [...odd, limited]
+  return meaning === 'account' ? [...odd, spent] : [...odd, overloaded, OURS]
 }
 
 function inside(script: Extract<Script, { does: 'err-inside' }>, asked: Asked): readonly Verdict[] {
@@ -296,7 +303,11 @@ function inside(script: Extract<Script, { does: 'err-inside' }>, asked: Asked): 
     one.end.words === undefined ? asRowOrWords(one) : one,
   )
   // MiniMax has one number for all that is wrong with a request; a list of errors or a bare text may be anything.
-  const isClear = hasCode && !(shape === 'base_resp' && !['rate', 'auth', 'account'].includes(meaning))
+  // So may an object that failed for a code that nobody knows.
+  const isClear =
+    hasCode &&
+    !((shape === 'failed' || shape === 'array') && meaning === 'plain') &&
+    !(shape === 'base_resp' && !['rate', 'auth', 'account'].includes(meaning))
   const unclear: Verdict[] = [asRowOrWords(failed), asRowOrWords(OURS)]
   if (shape === 'finish' && !hasCode) return unclear
   const isLate = isInEvent(script, asked) && preamble.length > 0
