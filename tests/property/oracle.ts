@@ -304,12 +304,13 @@ export function allowedEnds(
   // Given back as they were: the first refusal, whatever the others said; else the last empty answer, or the other form.
   const refusals = firstOf('refused-body')
   const tooLong = firstOf('too-long')
+  const isUnable = tooLong.length > 0 || all.some(({ isLack }) => isLack)
   const emptyOnes = all.filter(({ row }) => row === 'empty').slice(-1)
   const otherForms = all.filter(({ row }) => row === 'other-form')
   const limits = all.filter(({ limit }) => limit !== undefined)
   if (refusals.length > 0) {
-    // A refused body ends with its first refusal, a request too long with a 429: both at once is left open.
-    const alsoLimited = tooLong.length > 0 && limits.length > 0 ? [{ end: LIMITED, by: -1 }] : []
+    // A refused body ends with its first refusal, one too long or not able with a 429: both at once is left open.
+    const alsoLimited = isUnable && limits.length > 0 ? [{ end: LIMITED, by: -1 }] : []
     return [...refusals, ...tooLong, ...emptyOnes, ...otherForms, ...alsoLimited]
   }
   if (emptyOnes.length + otherForms.length > 0) return [...emptyOnes, ...otherForms]
@@ -391,7 +392,7 @@ function misfit(scenario: Scenario, end: End, client: ClientView): string | unde
   if (broke) return 'the connection broke off'
   const { beats, rest } = withoutBeats(scenario, text)
   if (beats !== '' && status === 200 && !statuses.includes(200)) {
-    const [, json = ''] = /^data: (.*)\r?\n\r?\n$/.exec(rest) ?? []
+    const [, json = ''] = /^(?:event: .*\n)?data: (.*)\n\n$/.exec(rest) ?? []
     const told = Number(/"status": ?(\d+)/.exec(json)?.[1])
     if (!statuses.includes(told)) return `an error event with status ${told}, not ${statuses.join(' or ')}`
     if (words !== undefined && !json.includes(words)) return 'not its words'
@@ -441,7 +442,7 @@ function brokenMisfit(
   { status, text, broke }: ClientView,
 ): string | undefined {
   const sent = end.words ?? ''
-  const { rest } = text.startsWith(sent.slice(0, 5)) ? { rest: text } : withoutBeats(scenario, text)
+  const rest = fromBeats(scenario, text, sent)
   if (status !== 200) return `status ${status}`
   const after = rest.startsWith(sent) ? rest.slice(sent.length) : undefined
   if (broke) {
@@ -450,8 +451,19 @@ function brokenMisfit(
   }
   if (after === undefined) return 'not its bytes'
   if (cutAtBoundary === false) return 'cut inside an event, and no reset'
-  const [, json = ''] = /^\s*(?:event: error\r?\n)?data: (.*)\s*$/.exec(after) ?? []
+  const [, json = ''] = /^\s*(?:event: .*\n)?data: (.*)\s*$/.exec(after) ?? []
   return codeMisfit(json, end.codes)
+}
+
+/** What came behind the comments of a heartbeat, which may be followed by comments of the upstream's own. */
+function fromBeats(scenario: Scenario, text: string, sent: string): string {
+  const { beats } = withoutBeats(scenario, text)
+  for (let at = 0; at <= beats.length; at = text.indexOf('\n\n', at) + 2) {
+    const rest = text.slice(at)
+    if (rest.startsWith(sent) || sent.startsWith(rest)) return rest
+    if (!text.includes('\n\n', at)) break
+  }
+  return text
 }
 
 /** A script's kind in a few words, the same for all that should fare alike. */

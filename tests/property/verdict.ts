@@ -54,6 +54,8 @@ export interface Verdict {
   readonly isOdd4xx?: true
   /** 503 or 529: only when all said so the client gets a 503. */
   readonly isOverload?: true
+  /** Of a body refused for something that this upstream can't do. */
+  readonly isLack?: true
   /** All upstreams with the key rest. */
   readonly restsKey?: true
   /** Says that the endpoint does not exist there. */
@@ -158,7 +160,9 @@ function lacking(script: Extract<Script, { does: 'lack' }>, asked: Asked): reado
   const text = lackText(script, asked)
   const tooLong = verbatim('too-long', 400, text, asked.mark)
   // "Too long and not able" are one in section 6, a refused body in the table: a gateway that knows the words goes on.
-  return script.what === 'length' ? [tooLong] : [verbatim('refused-body', 400, text, asked.mark), tooLong]
+  return script.what === 'length'
+    ? [tooLong]
+    : [{ ...verbatim('refused-body', 400, text, asked.mark), isLack: true }, tooLong]
 }
 
 function cutWhole(script: Extract<Script, { does: 'cut' }>, asked: Asked): readonly Verdict[] {
