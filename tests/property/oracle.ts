@@ -359,7 +359,8 @@ function wrongEnd(
     if (why === undefined) return last.row === 'answer' ? labelMisfit(scenario, client) : undefined
   }
   // Who rests and was not asked has a say in the end too.
-  if (last.row !== 'answer' && (past?.resting.size ?? 0) > 0 && client.status >= 400) return undefined
+  const isFailure = client.status >= 400 || withoutBeats(scenario, client.text).beats !== ''
+  if (last.row !== 'answer' && (past?.resting.size ?? 0) > 0 && isFailure) return undefined
   const mixed = verdicts.length > 1 && last.row !== 'answer' ? ', last of several' : ''
   return `the client gets another end than after ${what}${mixed}: ${why}`
 }

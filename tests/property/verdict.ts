@@ -54,7 +54,7 @@ export interface Verdict {
   readonly isOdd4xx?: true
   /** 503 or 529: only when all said so the client gets a 503. */
   readonly isOverload?: true
-  /** Of a body refused for something that this upstream can't do. */
+  /** Of a body refused for something that this upstream can't do, or for its size. */
   readonly isLack?: true
   /** All upstreams with the key rest. */
   readonly restsKey?: true
@@ -261,7 +261,8 @@ function refused(script: Extract<Script, { does: 'refuse' }>, asked: Asked): rea
   if (BODY_STATUSES.has(status) || (meaning === 'content' && isRead)) {
     if (hasNoWords) return odd
     // A 413 speaks of a size by its number alone.
-    const own = [asItCame('refused-body'), ...(status === 413 ? [asItCame('too-long')] : [])]
+    const body = asItCame('refused-body')
+    const own = status === 413 ? [{ ...body, isLack: true } as const, asItCame('too-long')] : [body]
     // One request above a limit; what the client reads of it the table does not say.
     if (status === 413 && meaning === 'rate' && shape !== 'truncated')
       return [tooLarge, ...odd, ...(hasCode ? [] : own)]
