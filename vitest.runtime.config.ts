@@ -1,9 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
-/** The behaviours on the real runtimes: `npm run test:runtimes`. */
+/** What others bring along: the real runtimes (`npm run test:runtimes`), and agents (`npm run test:codex`). */
 export default defineConfig({
   test: {
-    include: ['tests/runtime/**/*.test.ts'],
+    include: ['tests/{runtime,agents}/**/*.test.ts'],
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 60_000,

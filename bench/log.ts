@@ -78,7 +78,9 @@ group('100 upstreams', () => {
   }))
   for (const { name } of upstreams) metrics.report({ ...tried, upstream: name })
   bench('the text', () =>
-    do_not_optimize(metrics.text({ version: '0.1.0', queue: { waiting: 0 }, upstreams })))
+    do_not_optimize(
+      metrics.text({ version: '0.1.0', queue: { waiting: 0 }, reloads: { ok: 0, refused: 0 }, upstreams }),
+    ))
 })
 
 await run()

@@ -33,6 +33,8 @@ interface Part {
   readonly items?: Part
   readonly additionalProperties?: Part | false
   readonly default?: unknown
+  readonly type?: string
+  readonly anyOf?: readonly object[]
 }
 
 /** The same with the meaning of each key. The meanings are no part of the schema of the program, which needs none. */
@@ -44,12 +46,20 @@ function explained(part: Part, at: string): Part {
     explained(inner, at === '' ? key : `${at}.${key}`),
   ])
   return {
-    ...part,
+    ...orReference(part),
     ...(properties && { properties: Object.fromEntries(entries) as Record<string, Part> }),
     ...(items && { items: explained(items, `${at}[]`) }),
     ...(named && { additionalProperties: explained(named, `${at}[]`) }),
     ...(description !== undefined && { description }),
   }
+}
+
+/** Numbers and flags may come out of a variable, and then stand in quotes: "${PORT}". */
+function orReference(part: Part): Part {
+  if (!['number', 'integer', 'boolean'].includes(part.type ?? '')) return part
+  const { default: value, ...rule } = part
+  const either = { anyOf: [rule, { type: 'string', pattern: String.raw`\$\{` }] }
+  return value === undefined ? either : { ...either, default: value }
 }
 
 /** Editors show a description and no default, so the default stands in it too; an empty one says nothing. */

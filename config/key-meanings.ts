@@ -30,6 +30,10 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'models[].quota': 'Shared limits that it draws on, defined in quotas.',
   'models[].headers': 'Extra request headers.',
   'models[].timeout': 'Seconds; overrides settings.timeout.',
+  'models[].context':
+    'Tokens of input and output together that the model takes. Longer requests go to others first. Default: learned.',
+  'models[].can':
+    'What the model can do: tools, images, audio, json_schema, stream. Requests that need what is false go to others first. Default: learned.',
   'models[].enabled': 'false: takes no requests.',
   quotas: 'Limits that several upstreams share, by name.',
   ...limits('quotas[]'),
@@ -52,7 +56,11 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'settings.affinity_ttl': 'Seconds since the last request for which affinity holds.',
   'settings.queue_timeout': 'Seconds that a request may wait for an upstream; 0 = never.',
   'settings.queue_size': 'Requests that may wait at once.',
+  'settings.heartbeat':
+    'Seconds after which a client that waits for a stream gets a comment, again and again until the answer; 0 = none.',
   'settings.passthrough': 'Upstream that other /v1/* paths go to. Default: none.',
+  'settings.passthrough_paths':
+    'Paths that go there or to the only upstream, with all below them; "all": clients reach every path of its account.',
   'settings.unknown_model': 'What any other model name means.',
   'settings.state': 'Where cooldowns, quotas and affinity are kept.',
   'settings.max_attempts': 'Cap on attempts for a request. Default: none.',

@@ -46,11 +46,15 @@ export class GatewayError extends Error {
   readonly param: string | null
   /** Further response headers, lower-case. */
   readonly headers: Readonly<Record<string, string>>
+  /** Takes the place of OpenAI's envelope where a client speaks another protocol. */
+  readonly body: object | undefined
+  /** How many upstreams were asked before. */
+  attempts = 0
 
   constructor(
     code: ErrorCode,
     message: string,
-    extra: { param?: string; headers?: Record<string, string> } = {},
+    extra: { param?: string; headers?: Record<string, string>; body?: object } = {},
   ) {
     super(message)
     this.name = 'GatewayError'
@@ -58,6 +62,7 @@ export class GatewayError extends Error {
     this.status = catalog[code].status
     this.param = extra.param ?? null
     this.headers = extra.headers ?? {}
+    this.body = extra.body
   }
 }
 

@@ -72,6 +72,46 @@ test.each([
   expect([code, message]).toEqual(['not_found', 'There is nothing at this path.'])
 })
 
+test.each([
+  { method: 'POST', path: '/v1beta/models/x:generateContent', status: 404 },
+  { method: 'POST', path: '/v1/messages', status: 400 },
+  { method: 'GET', path: '/v1/dashboard/billing', status: 404 },
+  { method: 'DELETE', path: '/v1/files/f%00', status: 400 },
+  { method: 'GET', path: '/v1/models/gpt-9', status: 404 },
+  { method: 'PUT', path: '/v1/embeddings', status: 405 },
+  { method: 'GET', path: '/favicon.ico', status: 404 },
+  { method: 'POST', path: '/healthz', status: 405 },
+  { method: 'POST', path: '/admin/nothing', status: 404 },
+  { method: 'POST', path: '/v1/chat/completions', status: 400 },
+])(
+  'the event of $method $path, which is refused, has both and no query',
+  async ({ method, path, status }) => {
+    const gateway = create()
+    expect((await ask(gateway, `${path}?key=SECRET#more`, { method })).status).toBe(status)
+    expect(gateway.requests()).toMatchObject([{ method, path, status }])
+    expect(JSON.stringify(gateway.events)).not.toContain('SECRET')
+  },
+)
+
+test('so has that of a request without the token; of a path there are 200 characters at most', async () => {
+  const gateway = create()
+  await askBare(gateway, `/v1/files/${'x'.repeat(300)}`, { method: 'DELETE' })
+  expect(gateway.requests()).toMatchObject([{ method: 'DELETE', path: `/v1/files/${'x'.repeat(190)}` }])
+})
+
+test('a token that stands in a path is not told of', async () => {
+  const gateway = create()
+  await ask(gateway, `/v2/${TOKEN}/chat/${TOKEN}`)
+  expect(gateway.requests()).toMatchObject([{ path: '/v2/***/chat/***' }])
+})
+
+test('what is answered has neither', async () => {
+  const gateway = create()
+  await ask(gateway, '/v1/models')
+  await gateway.chat()
+  for (const event of gateway.requests()) expect(event).not.toHaveProperty('path')
+})
+
 test('while draining the API answers 503 and closes the connection', async () => {
   const gateway = create()
   gateway.drain()

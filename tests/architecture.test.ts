@@ -66,10 +66,10 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/health.ts': 'what probes and browsers ask',
-  'src/http/routes.ts': 'the paths below /v1',
-  'src/relay/relay.ts': 'the loop, where reading begins',
   'src/state/durable-object/object.ts': 'the state of a deployment, whatever brings its clock and its rows',
   'src/telemetry/log-pretty.ts': 'the log for people',
+  'src/vendors/lesson.ts': 'what refusals teach of those who refuse',
+  'src/telemetry/notices.ts': 'what changes are worth a word to the operator',
 }
 
 test('a file that one neighbour alone imports is long, or has its reason here', () => {

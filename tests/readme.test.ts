@@ -47,7 +47,7 @@ interface Played {
 /** Rows of the table that end before the first byte, by their first cell. */
 const played: Readonly<Record<string, Played>> = {
   'connection refused, DNS or TLS failure': { scenes: [throws('not-sent')], restMs: 1_000 },
-  'no connection in time, no first byte in time': {
+  'no connection in time, no first content in time': {
     scenes: [throws('connect-timeout'), throws('timeout')],
     restMs: 1_000,
   },
@@ -64,17 +64,20 @@ const played: Readonly<Record<string, Played>> = {
   '404 for the model': { scenes: [() => errorAnswer(404, 'model_not_found')], restMs: 600_000 },
   '500': { scenes: [() => errorAnswer(500)], restMs: 1_000 },
   '503 or 529': { scenes: [() => errorAnswer(503), () => errorAnswer(529)], restMs: 1_000 },
-  '200 with an error in it, an HTML page, nothing at all': {
-    scenes: [
-      () => jsonAnswer(200, { error: { message: 'no', code: 'server_error' } }),
-      () => page(200),
-      () => ({ status: 200, headers: { 'content-type': 'application/json' }, body: new Uint8Array(0) }),
-    ],
+  '404, 405 or 501 for the endpoint': {
+    scenes: [404, 405, 501].map((status) => () => jsonAnswer(status, { detail: 'Not Found' })),
+    restMs: 600_000,
+  },
+  'an error in a 200, whole or as the first event with something in it': {
+    scenes: [() => jsonAnswer(200, { error: { message: 'no', code: 'server_error' } })],
     restMs: 1_000,
   },
-  'an error as the first event of a stream': {
-    scenes: [() => events('data: {"error":{"message":"no","code":"server_error"}}\n\n')],
-    body: { stream: true },
+  'an HTML page, junk or nothing at all under a 200': {
+    scenes: [
+      () => page(200),
+      () => ({ ...page(200), body: new TextEncoder().encode('busy') }),
+      () => ({ status: 200, headers: { 'content-type': 'application/json' }, body: new Uint8Array(0) }),
+    ],
     restMs: 1_000,
   },
   'a redirect': {
@@ -83,20 +86,30 @@ const played: Readonly<Record<string, Played>> = {
   },
 }
 
-/** Rows whose answer is the upstream's own. */
-const verbatim: Readonly<
-  Record<string, { scenes: readonly (() => UpstreamResponse)[]; other: 'asked' | 'not asked' }>
-> = {
-  '400 with `context_length_exceeded` or an unsupported parameter': {
+/** Rows whose answer is the upstream's own; `restMs`: how long it rests for it. */
+const verbatim: Readonly<Record<string, { scenes: readonly (() => UpstreamResponse)[]; restMs?: number }>> = {
+  'too long for the model, in any words; 402 that names an affordable length': {
     scenes: [
       () => errorAnswer(400, 'context_length_exceeded'),
-      () => errorAnswer(400, 'unsupported_parameter'),
+      () => jsonAnswer(422, { message: 'inputs tokens + max_new_tokens must be <= 8193' }),
+      () => jsonAnswer(402, { error: { message: 'You need fewer max_tokens: you can only afford 53.' } }),
     ],
-    other: 'asked',
   },
-  'any other 400, 409, 413, 415, 422': {
-    scenes: [400, 409, 413, 415, 422].map((status) => () => errorAnswer(status)),
-    other: 'not asked',
+  'any other 400, 413, 415, 422; a refusal for what the text says': {
+    scenes: [
+      ...[400, 413, 415, 422].map((status) => () => errorAnswer(status)),
+      () => jsonAnswer(403, { error: { message: 'Your input was flagged.', code: 'moderation' } }),
+    ],
+  },
+  'made by another account (`invalid_encrypted_content`)': {
+    scenes: [() => errorAnswer(400, 'invalid_encrypted_content')],
+  },
+  'any other 4xx, such as 409 or 424': {
+    scenes: [406, 409, 418, 424].map((status) => () => errorAnswer(status)),
+    restMs: 1_000,
+  },
+  'an answer without content': {
+    scenes: [() => jsonAnswer(200, { choices: [] }), () => jsonAnswer(200, {})],
   },
 }
 
@@ -150,26 +163,25 @@ test.each(Object.entries(played))(
   },
 )
 
-test.each(Object.entries(verbatim))(
-  '%s: the answer as it was, and nobody rests',
-  async (name, { scenes, other }) => {
-    const [, whoElse, alone, rests] = cellsOf(name)
-    expect([alone, rests]).toEqual([expect.stringMatching(/answer as it was/), 'nobody'])
-    for (const scene of scenes) {
-      const sole = createTestApp(configOf(['a.test'], inOrder), scene)
-      const given = await sole.chat()
-      expect(given.status).toBe(scene().status)
-      expect(new Uint8Array(await given.arrayBuffer())).toEqual(scene().body)
-      expect(await restOf(sole)).toBeUndefined()
-      const both = createTestApp(configOf(['a.test', 'b.test'], inOrder), ({ host }) =>
-        host === 'a.test' ? scene() : answer(host),
-      )
-      expect((await both.chat()).status).toBe(other === 'asked' ? 200 : scene().status)
-      expect(both.hosts()).toEqual(other === 'asked' ? ['a.test', 'b.test'] : ['a.test'])
-      expect(whoElse).toMatch(other === 'asked' ? /another model/ : /not asked/)
-    }
-  },
-)
+test.each(Object.entries(verbatim))('%s: alone its answer is as it was', async (name, { scenes, restMs }) => {
+  const [, , alone, rests] = cellsOf(name)
+  expect(alone).toMatch(/answer as it was/)
+  expect(rests).toMatch(restMs === undefined ? /^nobody/ : /^the upstream/)
+  for (const scene of scenes) {
+    const sole = createTestApp(configOf(['a.test'], inOrder), scene)
+    const given = await sole.chat()
+    expect(given.status).toBe(scene().status)
+    expect(new Uint8Array(await given.arrayBuffer())).toEqual(scene().body)
+    const rest = await restOf(sole)
+    if (restMs === undefined) expect(rest).toBeUndefined()
+    else expect(rest! / restMs).toBeCloseTo(1, 0)
+    const both = createTestApp(configOf(['a.test', 'b.test'], inOrder), ({ host }) =>
+      host === 'a.test' ? scene() : answer(host),
+    )
+    expect((await both.chat()).status).toBe(200)
+    expect(both.hosts()).toEqual(['a.test', 'b.test'])
+  }
+})
 
 test('both languages have the same tables, row for row', () => {
   const shape = (text: string): string[] =>

@@ -56,13 +56,15 @@ function relayClient({ scenario, clock, vendors }: Bed, strategy: string): Clien
   const random = createDice(scenario.seed + 1)
   const ended = new Map<string, RequestEvent>()
   const queue = createQueue(clock, { size: () => runtimeConfig.config.settings.queueSize, onSize: () => {} })
+  const store = createMemoryStore({ random })
   const deps: RelayDeps = {
     send: sendTo(vendors),
-    store: createMemoryStore({ random }),
+    store,
+    abilities: store.abilities,
     clock,
     random,
     report: (event) => void (event.kind === 'request' && ended.set(event.id, event)),
-    traffic: { credits: new Map(), budget: createRetryBudget(), queue },
+    traffic: { credits: new Map(), budget: createRetryBudget(), queue, emptyRuns: new Map() },
   }
   let ids = 0
   return async () => {
@@ -108,11 +110,15 @@ function requestOf(one: {
     headers: {},
     bodyFor: ({ model }) => [encoder.encode(JSON.stringify({ model, input, output } satisfies SimBody))],
     stream: false,
+    isForm: false,
     inputTokens: input,
     outputTokens: undefined,
     choices: 1,
     affinityKey: '',
     answerIds: [],
+    ownerKey: '',
+    needs: { abilities: [], context: input, output: 0, body: 0 },
+    isStored: false,
     clientSignal: new AbortController().signal,
     since: clock.now(),
   }

@@ -19,13 +19,15 @@ import type { Upstream } from '../pool/upstream.ts'
 import type { Report } from '../relay/deps.ts'
 import { createQueue } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
+import { createAbilities, type Abilities } from '../state/abilities.ts'
 import type { MemoryStore } from '../state/memory.ts'
 import type { StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createLog, fanOut } from '../telemetry/log.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
+import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
-import { knownStates, statusOf, type GatewayStatus, type StatusTask } from '../telemetry/status.ts'
+import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 
 /** As in package.json; an edge has no file to read it from. */
@@ -38,22 +40,26 @@ export interface GatewayPlatform extends CommonDeps {
   readonly log: Report
   /** What the metrics and the status page show, where the store's own snapshots are not the whole truth. */
   readonly look?: StateStore['snapshot']
+  /** What upstreams can do, where that is kept; forgotten with the process unless given. */
+  readonly abilities?: Abilities
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
   /** Told the upstreams of each configuration. */
   readonly expect?: (upstreams: readonly Upstream[]) => void
   /** `VERSION` unless given. */
   readonly version?: string
-  /** What came of the last reload, where there are any. */
-  readonly lastReload?: () => StatusTask['lastReload']
+  /** What became of the configuration; nothing unless given. */
+  readonly configState?: () => ConfigState
 }
 
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
+  const { abilities = createAbilities() } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
-  const report = fanOut([platform.log, metrics.report, recent.report])
+  const notices = createNotices(platform.log, clock)
+  const report = fanOut([platform.log, notices.report, metrics.report, recent.report])
   let runtimeConfig = createRuntimeConfig(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
@@ -73,22 +79,28 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     recent.prune(ids)
+    notices.prune(ids)
+    const { passthroughUpstream } = runtimeConfig
+    if (passthroughUpstream === undefined || next.settings.passthroughPaths !== 'all') return
+    const message = `with settings.passthrough_paths "all" clients reach every path of the account of "${passthroughUpstream.name}" with its key`
+    report({ kind: 'notice', level: 'warning', message })
   }
   apply(config)
 
   async function status(): Promise<GatewayStatus> {
     const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
-    const lastReload = platform.lastReload?.()
+    const configState = platform.configState?.() ?? { warnings: [] }
     const moment = { at: instantOf(clock), waiting: queue.size, isDraining }
-    return statusOf({ runtimeConfig, version, startedAt, lastReload, stateOf, recent, ...moment })
+    return statusOf({ runtimeConfig, version, startedAt, configState, stateOf, recent, abilities, ...moment })
   }
 
   const app = createApp({
     ...platform,
+    abilities,
     random: Math.random,
     report,
     runtimeConfig: () => runtimeConfig,
-    traffic: { credits: new Map(), budget: createRetryBudget(), queue },
+    traffic: { credits: new Map(), budget: createRetryBudget(), queue, emptyRuns: new Map() },
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,

@@ -35,8 +35,8 @@ export async function runStart({ config: given, port, host }: Command): Promise<
   const { startNodeGateway } = await import('../adapter/node/gateway.ts')
   const stateFile = stateFileOf(opened.file, search.directory)
   let reloader: Reloader | undefined
-  const lastReload = () => reloader?.last()
-  const gateway = await startNodeGateway(config, { log: log.report, stateFile, lastReload }).catch(
+  const configState = () => reloader?.state() ?? { warnings }
+  const gateway = await startNodeGateway(config, { log: log.report, stateFile, configState }).catch(
     (error: unknown) => listenFailure(error, config.server),
   )
   if (typeof gateway === 'string') return printFailure(gateway)

@@ -2,7 +2,7 @@ import type { GenericSchema } from 'valibot'
 import { upstreamNames } from '../pool/upstream.ts'
 import type { Config, ConfigFile } from './config.ts'
 import { finding, pathText, quoted, recordOf, type Finding, type Path } from './problem.ts'
-import { isUrlProblem, parseBaseUrl } from './rules.ts'
+import { isUrlProblem, parseBaseUrl, parseUrl } from './rules.ts'
 import { configSchema, keysOf } from './schema.ts'
 
 /**
@@ -80,6 +80,8 @@ export function* warningsFor(file: ConfigFile, config: Config, emptied: Set<stri
   }
   if (settings.affinity !== undefined && settings.ip_hash !== undefined)
     yield finding(['settings', 'ip_hash'], 'settings.affinity is there too and wins', 'take ip_hash out')
+  const slip = config.authToken === '' ? undefined : slipIn(config.authToken, TOKEN_SLIPS)
+  if (slip !== undefined) yield finding(['auth_token'], ...slip)
   if (!/^[\x20-\x7e]*$/.test(config.authToken)) {
     const message = 'has characters beyond ASCII, which many clients cannot send in a header'
     yield finding(['auth_token'], message, 'use letters, digits, signs and blanks')
@@ -89,12 +91,12 @@ export function* warningsFor(file: ConfigFile, config: Config, emptied: Set<stri
 type ModelEntry = ConfigFile['models'][number]
 
 function* entryWarnings(entry: ModelEntry, path: Path, emptied: Set<string>): Generator<Finding> {
-  const { api_key: written = '', groups = [], name } = entry
+  const { api_key: written = '', groups = [], name, headers = {} } = entry
   const keys = [written].flat()
   for (const [position, key] of keys.entries()) {
     const here = [...path, 'api_key', ...(Array.isArray(written) ? [position] : [])]
-    if (isPlaceholderKey(key.trim()))
-      yield finding(here, 'is still a placeholder', 'put the key of the vendor here')
+    const slip = slipIn(key.trim(), KEY_SLIPS)
+    if (slip !== undefined) yield finding(here, ...slip)
     if (key.trim() === '' && emptied.has(pathText(here))) {
       const hint = 'no Authorization will be sent; set the variable'
       yield finding(here, 'its environment variable is empty', hint)
@@ -104,22 +106,70 @@ function* entryWarnings(entry: ModelEntry, path: Path, emptied: Set<string>): Ge
     const hint = 'it counts once; take the second one out'
     yield finding([...path, 'api_key'], 'has the same key twice', hint)
   }
-  const automatic = groups.flatMap((group, at) => (group.trim() === 'auto' ? [['groups', at]] : []))
-  for (const here of name?.trim() === 'auto' ? [...automatic, ['name']] : automatic)
+  for (const [header, value] of Object.entries(headers))
+    if (/(?:^|\s)\$[A-Za-z_]\w*$/.test(value)) yield finding([...path, 'headers', header], ...VARIABLE_SLIP)
+  const addressSlip = baseUrlSlip(entry.base_url)
+  if (addressSlip !== undefined) yield finding([...path, 'base_url'], ...addressSlip)
+  const automatic = groups.flatMap((group, at) => (isAuto(group) ? [['groups', at]] : []))
+  for (const here of isAuto(name) ? [...automatic, ['name']] : automatic)
     yield finding([...path, ...here], 'auto always means all upstreams', 'choose another name')
 }
 
-/** True for keys that documentation and templates show and that no vendor ever gave out. */
-const isPlaceholderKey = (key: string): boolean =>
-  /^(?:sk-)?(?:x{3,}|\.{3}|…|<.*>|your[-_ ]?(?:api[-_ ]?)?key.*)$/i.test(key)
+const isAuto = (name = ''): boolean => name.trim().toLowerCase() === 'auto'
+
+/** What is wrong and what would be right. */
+type Slip = readonly [message: string, hint: string]
+type Slips = readonly (readonly [RegExp, Slip])[]
+
+const slipIn = (text: string, slips: Slips): Slip | undefined =>
+  slips.find(([pattern]) => pattern.test(text))?.[1]
+
+const VARIABLE_SLIP: Slip = ['looks like the name of a variable', 'write ${NAME} for an environment variable']
+const PLACEHOLDER_SLIP: Slip = ['is still a placeholder', 'put the real one here']
+/** What people take along from shells, headers and documentation. The first that fits is told. */
+const TOKEN_SLIPS: Slips = [
+  [/^(?:\$\w+|\$\(\w+\)|%\w+%|\{\{.*\}\}|(?:process\.env\.|os\.environ\/|env:)\w+)$/, VARIABLE_SLIP],
+  // What documentation and templates show and dashboards leave of a key, and no vendor ever gave out.
+  [
+    /^(?:sk|gsk|key)?[-_]?(?:x{3,}|<.*>|(?:your|my|insert|put)[-_ ]?(?:\w+[-_ ])*(?:key|token).*|change[-_ ]?me)$/i,
+    PLACEHOLDER_SLIP,
+  ],
+  [/\.{3}|…|\*{3}/, PLACEHOLDER_SLIP],
+  [/^bearer\b/i, ['begins with the word Bearer', 'leave that word out; it is added']],
+  [/^["'`]|["'`]$/, ['stands in quotes of its own', 'take the inner quotes out']],
+]
+const KEY_SLIPS: Slips = [
+  ...TOKEN_SLIPS,
+  [/[,;]/, ['has a comma in it', 'write several keys as a list: ["…", "…"]']],
+  [/\s/, ['has a blank in it', 'copy the key again; several keys are a list: ["…", "…"]']],
+]
+
+/** The address of an endpoint other than chat, whose own is a form of base_url. */
+const FOREIGN_ENDPOINT =
+  /\/(?:models|chat|messages|completions?|embeddings|responses|moderations|rerank|images(?:\/\w+)?|audio(?:\/\w+)?)$/i
+/** `/v1`, `/v1beta/openai`, `/api/paas/v4`; Azure and Databricks have names of deployments instead. */
+const VERSIONED_PATH = /\/(?:v\d[\w.-]*|deployments|serving-endpoints)(?:\/|$)/i
+/** Vendors who serve `…/chat/completions` below a root without a version. */
+const UNVERSIONED_HOST =
+  /(?:^|\.)(?:ai\.azure\.com|models\.github\.ai|githubcopilot\.com|api\.deepseek\.com|api\.perplexity\.ai)$/i
+
+/** A base_url that is probably not the root of an API. Who writes the full address of the chat endpoint knows it. */
+function baseUrlSlip(written: string): Slip | undefined {
+  const base = parseBaseUrl(written)
+  if (isUrlProblem(base) || /\/chat\/completions\/*(?:[?#]|$)/i.test(written.trim())) return undefined
+  const url = parseUrl(base.root)
+  if (url === undefined || UNVERSIONED_HOST.test(url.hostname)) return undefined
+  if (FOREIGN_ENDPOINT.test(url.pathname))
+    return ['looks like the address of one endpoint', 'write the root, such as https://host/v1']
+  if (VERSIONED_PATH.test(url.pathname)) return undefined
+  const hint =
+    'write the root with it, such as https://host/v1, or the full address …/chat/completions where there is none'
+  return ['has no version segment such as /v1', hint]
+}
 
 function* upstreamWarnings({ models }: Config): Generator<Finding> {
   const seen = new Map<string, string>()
   for (const [at, { apiKeys, root, model, path }] of models.entries()) {
-    if (foreignEndpoint.test(root)) {
-      const hint = 'write the root, such as https://host/v1'
-      yield finding(['models', at, 'base_url'], 'looks like the address of one endpoint', hint)
-    }
     const ids = apiKeys.map((key) => JSON.stringify([root, model, key]))
     const other = ids.map((id) => seen.get(id)).find((place) => place !== undefined)
     for (const id of ids) seen.set(id, path)
@@ -129,9 +179,6 @@ function* upstreamWarnings({ models }: Config): Generator<Finding> {
     yield finding(['models', at], message, hint)
   }
 }
-
-// The chat endpoint's address is a form of base_url and no longer in the root; its siblings would be.
-const foreignEndpoint = /\/(?:completions|embeddings|responses|moderations|rerank|images\/\w+|audio\/\w+)$/i
 
 /** Unknown keys: a warning each, since a misspelt key must not take a running gateway down. */
 export function* unknownKeysIn(document: unknown): Generator<Finding> {
@@ -214,16 +261,52 @@ function editDistance(from: string, to: string): number {
   return at(from.length, to.length)
 }
 
+/**
+ * Texts that came out of variables become the numbers and flags that their keys want, in place: a variable holds nothing
+ * but text. `variables` is that of `substitute`. A text that is none is a finding.
+ */
+export function convertTexts(document: unknown, variables: ReadonlyMap<string, string>): Finding[] {
+  const findings: Finding[] = []
+  if (variables.size === 0) return findings
+  for (const { shape, value, path } of levelsOf(document)) {
+    for (const [key, text] of Object.entries(value)) {
+      const step = Array.isArray(value) ? Number(key) : key
+      const here = [...path, step]
+      const name = variables.get(pathText(here))
+      const wanted = shapeBelow(shape, step)
+      if (name === undefined || wanted === undefined || typeof text !== 'string') continue
+      const converted = convertedText(text.trim(), wanted)
+      if (converted !== undefined) Object.assign(value, { [key]: converted })
+      else if (wanted.type === 'number' || wanted.type === 'boolean') {
+        const what = wanted.type === 'number' ? 'no number' : 'neither true nor false'
+        findings.push(
+          finding(here, `the environment variable ${name} holds ${what}`, 'set it, or write the value here'),
+        )
+      }
+    }
+  }
+  return findings
+}
+
+function convertedText(text: string, { type, options = [] }: Shape): number | boolean | undefined {
+  const isFlag = type === 'boolean' || options.some(({ literal }) => literal === false)
+  if (isFlag && /^(?:true|false)$/i.test(text)) return text.toLowerCase() === 'true'
+  return type === 'number' && /^[+-]?\d+(?:\.\d+)?$/.test(text) ? Number(text) : undefined
+}
+
 /** What a schema says of an object (`entries`), an object with names of its own choice (`value`) or a list (`item`). */
 interface Shape {
   readonly entries?: Readonly<Record<string, GenericSchema>>
   readonly value?: GenericSchema
   readonly item?: GenericSchema
+  readonly type?: string
+  /** Of a union. */
+  readonly options?: readonly { readonly literal?: unknown }[]
 }
 
 // A schema in `v.pipe` or with a default keeps its own fields; only optional ones are wrapped.
 const shapeOf = (schema: GenericSchema): Shape =>
-  'wrapped' in schema ? shapeOf(schema.wrapped as GenericSchema) : (schema as Shape)
+  'wrapped' in schema ? shapeOf(schema.wrapped as GenericSchema) : schema
 
 const isObjectShape = ({ entries, value }: Shape): boolean => entries !== undefined || value !== undefined
 

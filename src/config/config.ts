@@ -99,6 +99,8 @@ function upstreamOf(one: ModelConfig & { name: string; apiKey: string }, config:
     headers,
     timeoutMs: one.timeoutMs ?? config.settings.timeoutMs,
     connectTimeoutMs: config.settings.connectTimeoutMs,
+    can: one.can,
+    contextTokens: one.contextTokens,
     enabled,
     claims: Object.fromEntries(endpoints.map((each) => [each, claimFor(each)])) as Upstream['claims'],
   }

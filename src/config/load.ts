@@ -1,5 +1,5 @@
 import * as v from 'valibot'
-import { crossCheck, shapeProblemsIn, unknownKeysIn, warningsFor } from './checks.ts'
+import { convertTexts, crossCheck, shapeProblemsIn, unknownKeysIn, warningsFor } from './checks.ts'
 import type { Config, ConfigFile } from './config.ts'
 import {
   byPosition,
@@ -10,7 +10,6 @@ import {
   type Environment,
   type Finding,
   type Path,
-  type Substituted,
 } from './problem.ts'
 import { configSchema } from './schema.ts'
 import { readSource, type Source } from './source.ts'
@@ -19,56 +18,52 @@ import { readSource, type Source } from './source.ts'
 type CheckedConfig =
   | { readonly ok: true; readonly config: Config }
   | { readonly ok: false; readonly problems: readonly ConfigProblem[] }
-type ReadConfig = CheckedConfig & { readonly substituted?: Substituted }
 
 /** What became of a configuration text; warnings stand in the order of the file too. */
 export type LoadedConfig = CheckedConfig & { readonly warnings: readonly ConfigProblem[] }
 
 /**
- * Reads and checks a configuration as `readConfig` does, and warns of what is allowed but not meant.
- * With `config.authToken === ''` the caller makes a token (start) or refuses (reload).
+ * Reads and checks a configuration as a whole. Pure, and never throws for what the text contains. Problems and warnings
+ * repeat no value of it, nor one of `env`. `fileName` is for messages. With `config.authToken === ''` the caller makes a
+ * token (start) or refuses (reload).
  */
-export function loadConfig(text: string, env: Environment, fileName: string): LoadedConfig {
-  const source = readSource(text)
-  const { substituted, ...read } = readConfig(source, env, fileName)
-  if (substituted === undefined) return { ...read, warnings: [] }
-  const duplicates = source.duplicates.map(({ path, position }) => {
-    const message = 'stands here a second time, the last one counts'
-    return problemAt(fileName, position, finding(path, message, 'keep one of them'))
-  })
-  const { value, emptied } = substituted
-  const odd = [
-    ...unknownKeysIn(value),
-    ...(read.ok ? warningsFor(value as ConfigFile, read.config, emptied) : []),
-  ]
-  return { ...read, warnings: byPosition([...duplicates, ...odd.map(locatorIn(source, fileName))]) }
-}
+export const loadConfig = (text: string, env: Environment, fileName: string): LoadedConfig =>
+  loadSource(readSource(text), env, fileName)
 
-/**
- * Reads and checks a configuration as a whole, and warns of nothing (`loadConfig` does). Pure, and never throws for what
- * the text contains. Problems repeat no value of it, nor one of `env`. `fileName` is for messages; `substituted` is
- * absent where the text can't be read as JSON.
- */
-export function readConfig(source: Source, env: Environment, fileName: string): ReadConfig {
+/** The same of a text that was read already. */
+export function loadSource(source: Source, env: Environment, fileName: string): LoadedConfig {
   if (source.syntaxErrors.length > 0) {
     const hint = 'the file is JSON; comments and trailing commas are allowed'
     const problems = source.syntaxErrors.map(({ position, message }) =>
       problemAt(fileName, position, finding([], message, hint)),
     )
-    return { ok: false, problems }
+    return { ok: false, problems, warnings: [] }
   }
-  const substituted = substitute(source.value, env)
-  const { value: document, emptied } = substituted
+  const { value: document, emptied, variables, findings: unset } = substitute(source.value, env)
+  const unconverted = convertTexts(document, variables)
   const { config, findings: unfit } = checkAgainstSchema(document)
   const findings = withoutConsequences([
-    ...substituted.findings,
+    ...unset,
     ...(emptied.has('auth_token') ? [emptyToken] : []),
+    ...unconverted,
     ...shapeProblemsIn(document),
     ...unfit,
     ...crossCheck(document),
   ])
-  if (config !== undefined && findings.length === 0) return { ok: true, config, substituted }
-  return { ok: false, problems: byPosition(findings.map(locatorIn(source, fileName))), substituted }
+  const located = locatorIn(source, fileName)
+  const checked: CheckedConfig =
+    config !== undefined && findings.length === 0
+      ? { ok: true, config }
+      : { ok: false, problems: byPosition(findings.map(located)) }
+  const duplicates = source.duplicates.map(({ path, position }) => {
+    const message = 'stands here a second time, the last one counts'
+    return problemAt(fileName, position, finding(path, message, 'keep one of them'))
+  })
+  const odd = [
+    ...unknownKeysIn(document),
+    ...(checked.ok ? warningsFor(document as ConfigFile, checked.config, emptied) : []),
+  ]
+  return { ...checked, warnings: byPosition([...duplicates, ...odd.map(located)]) }
 }
 
 const locatorIn = (source: Source, file: string) => (what: Finding) =>

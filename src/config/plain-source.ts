@@ -10,7 +10,7 @@ import {
   stringValue,
 } from '../lib/json/walk.ts'
 import { scanTopLevel } from '../lib/json/scan.ts'
-import { DEEPEST, positionsIn, withoutByteOrderMark, type Path } from './problem.ts'
+import { DEEPEST, positionsIn, syntaxMessage, withoutByteOrderMark, type Path } from './problem.ts'
 import type { Source } from './source.ts'
 
 /**
@@ -22,14 +22,17 @@ export function readPlainSource(text: string): Source {
   const plain = blanked(blanked(withoutByteOrderMark(text), COMMENTS), TRAILING_COMMAS)
   const bytes = new TextEncoder().encode(plain)
   const positionAt = positionsIn(plain)
-  const positionOf = (offset: number) =>
-    positionAt(new TextDecoder().decode(bytes.subarray(0, offset)).length)
-  const failure = (offset: number, message: string): Source => ({
-    value: undefined,
-    positionOf: () => positionAt(0),
-    duplicates: [],
-    syntaxErrors: [{ position: positionOf(offset), message }],
-  })
+  const indexOf = (offset: number): number => new TextDecoder().decode(bytes.subarray(0, offset)).length
+  const positionOf = (offset: number) => positionAt(indexOf(offset))
+  const failure = (offset: number, told: string): Source => {
+    const message = syntaxMessage(plain, indexOf(offset), told)
+    return {
+      value: undefined,
+      positionOf: () => positionAt(0),
+      duplicates: [],
+      syntaxErrors: [{ position: positionOf(offset), message }],
+    }
+  }
   try {
     checkSyntax(bytes)
     if (isDeep(plain)) return failure(0, 'brackets in brackets without end')

@@ -77,6 +77,13 @@ export function positionsIn(text: string): (offset: number) => TextPosition {
   }
 }
 
+/** What is wrong with the syntax at an offset: people who know YAML and shells write comments with `#`. */
+export function syntaxMessage(text: string, offset: number, message: string): string {
+  const lineStart = text.lastIndexOf('\n', offset - 1) + 1
+  const isComment = text[offset] === '#' || /^\s*#/.test(text.slice(lineStart, offset + 1))
+  return isComment ? '# begins no comment here: write // before a comment, or /* and */ around it' : message
+}
+
 /** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -87,6 +94,8 @@ export interface Substituted {
   readonly findings: readonly Finding[]
   /** `pathText` of all strings that refer to a variable which is set but empty. */
   readonly emptied: Set<string>
+  /** The first variable of each string that refers to some, by the string's `pathText`. */
+  readonly variables: ReadonlyMap<string, string>
 }
 
 const reference = /\$\$\{|\$\{[^}]*\}?/g
@@ -99,6 +108,7 @@ const wellFormed = /^\$\{([A-Za-z_]\w*)\}$/
 export function substitute(document: unknown, env: Environment): Substituted {
   const findings: Finding[] = []
   const emptied = new Set<string>()
+  const variables = new Map<string, string>()
 
   const inString = (text: string, path: Path): string => {
     const before = findings.length
@@ -108,6 +118,7 @@ export function substitute(document: unknown, env: Environment): Substituted {
       const value = name !== undefined && Object.hasOwn(env, name) ? env[name] : undefined
       if (value === '') emptied.add(pathText(path))
       if (value === undefined) findings.push(missingVariable(path, name))
+      else if (name !== undefined && !variables.has(pathText(path))) variables.set(pathText(path), name)
       return value ?? whole
     })
     return findings.length === before ? replaced : text
@@ -120,7 +131,7 @@ export function substitute(document: unknown, env: Environment): Substituted {
     for (const [key, item] of Object.entries(value)) object[key] = inValue(item, [...path, key])
     return object
   }
-  return { value: inValue(document, []), findings, emptied }
+  return { value: inValue(document, []), findings, emptied, variables }
 }
 
 /** What is no name may be a secret that was pasted in the wrong place, so only names are repeated. */

@@ -1,5 +1,6 @@
 import * as v from 'valibot'
 import { parseRange } from '../lib/ip.ts'
+import { abilities, type Ability } from '../pool/outcome.ts'
 import { strategyNames } from '../pool/strategy.ts'
 import { endpoints, type AffinityRule, type Limits } from '../pool/upstream.ts'
 import {
@@ -143,6 +144,12 @@ const weight = v.pipe(
   v.finite(message('must be a finite number', 'write a number such as 1')),
 )
 
+const canHint = 'write for example { "tools": true, "images": false }'
+const canSchema = v.pipe(
+  v.record(oneOf(abilities), booleanFlag(), objectMessage(canHint)),
+  v.transform((written): Readonly<Partial<Record<Ability, boolean>>> => written),
+)
+
 const modelSchema = section(
   {
     // Becomes `root` and `query`, see `parseBaseUrl`.
@@ -166,6 +173,10 @@ const modelSchema = section(
     headers: optional(headers, {}),
     // Absent = that of `settings`.
     timeout: renamed('timeoutMs', optional(positiveSeconds(120))),
+    // Tokens of input and output together. Absent = learned.
+    context: renamed('contextTokens', optional(wholeNumber('write a number of tokens such as 128000', 1))),
+    // What the model can do; what is not said is learned.
+    can: optional(canSchema),
     enabled: optional(booleanFlag(), true),
   },
   objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }', {
@@ -251,6 +262,42 @@ const stateMessage = ({ input }: { readonly input: unknown }): string =>
     'write "memory" or leave it out',
   )
 
+const pathsHint = 'write "all" or a list such as ["files", "batches"]'
+/** What administers an account or hands out its keys. */
+const IS_ADMINISTRATION = /^(?:organization|realtime|keys?|users?|admin)(?:\/|$)/
+const accountPath = v.pipe(
+  text(pathsHint),
+  v.regex(/^[\da-z_-]+(?:\/[\da-z_-]+)*$/, message('is not a path below /v1/ in lower case', pathsHint)),
+  check(
+    (path) => !IS_ADMINISTRATION.test(path),
+    'administers the account, which no list opens',
+    'take it out, or write "all"',
+  ),
+)
+/** What clients of an account use besides the endpoints that are relayed; ids of those are below `responses` and so on. */
+const ACCOUNT_PATHS = [
+  'files',
+  'uploads',
+  'batches',
+  'vector_stores',
+  'assistants',
+  'threads',
+  'fine_tuning',
+  'responses',
+  'conversations',
+  'containers',
+  'evals',
+  'videos',
+  'chatkit',
+  'skills',
+  'chat/completions',
+  'models',
+]
+const passthroughPaths = v.union(
+  [v.literal('all'), v.pipe(listOf(accountPath, pathsHint), v.readonly())],
+  message('must be "all" or a list of paths', pathsHint),
+)
+
 const settingsSchema = section(
   {
     // Longest silence that is accepted from an upstream; never a limit on a live stream.
@@ -266,8 +313,12 @@ const settingsSchema = section(
     queue_timeout: renamed('queueTimeoutMs', optional(seconds(5), 5)),
     // Requests that may wait at once.
     queue_size: optional(wholeNumber('write for example 256', 0, 1_000_000), 256),
+    // Silence towards a client that waits for a stream; 0 = nothing is sent before the answer.
+    heartbeat: renamed('heartbeatMs', optional(seconds(15), 15)),
     // The name of an upstream that exists.
     passthrough: optional(trimmedName("write an upstream's name")),
+    // Each with everything below it.
+    passthrough_paths: optional(passthroughPaths, ACCOUNT_PATHS),
     unknown_model: optional(oneOf(['reject', 'auto']), 'reject'),
     state: optional(v.picklist(['memory'], stateMessage), 'memory'),
     // Absent = no cap but those of the classes of failure.

@@ -1,5 +1,12 @@
 import { applyEdits, modify, parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser'
-import { DEEPEST, positionsIn, withoutByteOrderMark, type Path, type TextPosition } from './problem.ts'
+import {
+  DEEPEST,
+  positionsIn,
+  syntaxMessage,
+  withoutByteOrderMark,
+  type Path,
+  type TextPosition,
+} from './problem.ts'
 
 /** A configuration text that was read: its value and where each part of it stands. */
 export interface Source {
@@ -56,7 +63,7 @@ export function readSource(text: string): Source {
   }
   const found = errors.map(({ error, offset }) => ({
     position: positionAt(offset),
-    message: syntaxMessages[printParseErrorCode(error)] ?? 'not JSON',
+    message: syntaxMessage(body, offset, syntaxMessages[printParseErrorCode(error)] ?? 'not JSON'),
   }))
   return {
     value,

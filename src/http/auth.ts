@@ -14,18 +14,44 @@ export function tokenError(
   headers: HeaderBag,
   isToken: (given: string) => boolean,
 ): GatewayError | undefined {
-  let what = 'No token was sent.'
+  let what: string | undefined
   for (const name of TOKEN_HEADERS) {
     const value = headers[name]
+    if (value === undefined || value.trim() === '') continue
     const isBearer = name === 'authorization'
-    if (value === undefined || (isBearer && !BEARER.test(value))) continue
+    if (isBearer && !BEARER.test(value)) {
+      what = slipIn(value.trim())
+      continue
+    }
     const given = isBearer ? value.replace(BEARER, '').trim() : value
     // Runtimes read header bytes as Latin-1, and clients such as curl write them as UTF-8: either counts.
     if (isToken(given) || (!IS_ASCII.test(given) && isToken(readAsUtf8(given)))) return undefined
-    what = 'The token is wrong.'
+    what ??= wrongIn(given)
   }
-  const message = `${what} Send the gateway's auth_token as "Authorization: Bearer …".`
+  const message = `${what ?? 'No token was sent.'} Send the gateway's auth_token as "Authorization: Bearer …".`
   return new GatewayError('invalid_api_key', message, { headers: { 'www-authenticate': 'Bearer' } })
+}
+
+/** Schemes that people mistake for it; no other word is repeated, since it may be the token. */
+const OTHER_SCHEME = /^(basic|token|digest|negotiate|api-?key|key) /i
+
+/** What is wrong with an `authorization` that does not begin with the scheme and a blank. */
+function slipIn(value: string): string {
+  const other = OTHER_SCHEME.exec(value)?.[1]
+  if (other !== undefined) return `The scheme of the authorization header is "${other}" instead of "Bearer".`
+  if (/^bearer$/i.test(value)) return 'There is no token after the word "Bearer".'
+  if (/^bearer\W/i.test(value)) return 'Only a blank may stand between the word "Bearer" and the token.'
+  return 'The word "Bearer" is missing before the token in the authorization header.'
+}
+
+/** What is wrong with a token that is not the right one, as far as its form tells. */
+function wrongIn(token: string): string {
+  if (token === '') return 'There is no token after the word "Bearer".'
+  if (/^bearer(?:\s|$)/i.test(token)) return 'The word "Bearer" stands twice before the token.'
+  if (/^["'`\u201c\u2018]|["'`\u201d\u2019]$/.test(token)) return 'The token is wrong: it stands in quotes.'
+  if (/^(?:undefined|null|none|\[object object\]|\$\{?\w+\}?|\{\{.*\}\}|%\w+%|<.*>)$/i.test(token))
+    return 'The token is wrong: it is a placeholder that was not filled in.'
+  return 'The token is wrong.'
 }
 
 function readAsUtf8(latin1: string): string {

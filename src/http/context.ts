@@ -27,7 +27,7 @@ function requestContextOf(deps: AppDeps, request: Request, env: unknown) {
     runtimeConfig,
     id,
     /** With its leading slash, as sent. */
-    path: pathOf(request.url),
+    path: pathOf(incoming.target ?? request.url),
     /** As sent, without `?`; empty = none. */
     query: queryOf(incoming.target ?? request.url),
     /** Arrival, ms on the clock. */
@@ -60,21 +60,31 @@ export const withContext =
     }
   }
 
-/** The answer for an error. One that is none of ours is our mistake: the client is told nothing, the operator where. */
-export function respondToError(deps: AppDeps, thrown: unknown, context?: RequestContext): Response {
+/** The error that the client reads. One that is none of ours is our mistake: the operator is told where. */
+export function gatewayErrorOf(deps: AppDeps, thrown: unknown, context?: RequestContext): GatewayError {
   if (!(thrown instanceof GatewayError)) {
     const message = `internal error in request ${context?.id ?? '-'}: ${errorTrace(thrown)}`
     deps.report({ kind: 'notice', level: 'error', message })
   }
-  const error = asGatewayError(thrown)
+  return asGatewayError(thrown)
+}
+
+/** The answer for an error. */
+export function respondToError(deps: AppDeps, thrown: unknown, context?: RequestContext): Response {
+  const error = gatewayErrorOf(deps, thrown, context)
   if (context?.logged === false) logRequest(context, error)
   return errorResponse(error, context?.ownHeaders ?? {})
 }
 
+/** Of a path that is refused, so much is logged. */
+const LOGGED_PATH_LENGTH = 200
+
 /** Reports a request that ends without the relay: its line in the log and its count in the metrics. */
 export function logRequest(context: RequestContext, end: { status: number; code?: string }): void {
   context.logged = true
-  const { deps, path } = context
+  const { deps, path, request, runtimeConfig } = context
+  // A token in the path is a slip that happens, and no reason to log it.
+  const loggedPath = path.replaceAll(runtimeConfig.config.authToken, '***').slice(0, LOGGED_PATH_LENGTH)
   const route = path.startsWith('/v1/') ? routeOf(path.slice('/v1/'.length)) : undefined
   deps.report({
     kind: 'request',
@@ -87,6 +97,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     queuedMs: 0,
     status: end.status,
     code: end.code,
+    ...(end.status >= 400 && { method: request.method, path: loggedPath }),
   })
 }
 

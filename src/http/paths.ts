@@ -18,6 +18,8 @@ const RELAYED: Readonly<Record<string, Endpoint>> = {
   completions: 'completions',
   embeddings: 'embeddings',
   responses: 'responses',
+  'responses/compact': 'responses',
+  'responses/input_tokens': 'responses',
   moderations: 'moderations',
   rerank: 'rerank',
   'images/generations': 'images',
@@ -38,19 +40,58 @@ for (const [path, endpoint] of Object.entries(RELAYED)) {
 }
 
 /**
- * The route of a path below `/v1/`; undefined for those that exist on one account only. An odd spelling (escapes, empty
- * segments, a slash at the end) is the same route: passed through, it would get past the choice of the model.
+ * The route of a path below `/v1/`; undefined for those that exist on one account only. Any spelling that an upstream may
+ * take for a route is that route: passed through, it would get past the choice of the model.
  */
 export function routeOf(path: string): Route | undefined {
-  return ROUTES.get(normalized(path)) ?? (path.startsWith('models/') ? ONE_MODEL : undefined)
+  const plain = plainPath(path)
+  return ROUTES.get(plain) ?? (plain.startsWith('models/') ? ONE_MODEL : undefined)
 }
 
-function normalized(path: string): string {
-  if (!/%|^\/|\/$|\/\//.test(path)) return path
+const IS_PLAIN = /^[a-z_]+(?:\/[a-z_]+)*$/
+
+/** Without case, escapes, parameters (`;x=1`), blanks at the ends of segments, and empty segments. */
+function plainPath(path: string): string {
+  if (IS_PLAIN.test(path)) return path
   return decodedPath(path)
-    .split('/')
+    .toLowerCase()
+    .split(/[/\\]/)
+    .map((segment) => segment.replace(/;.*/s, '').trim())
     .filter((segment) => segment !== '')
     .join('/')
+}
+
+/** Whether a path below `/v1/` is one of `paths` or below it, in any spelling. */
+export function isAtOrBelow(paths: readonly string[], path: string): boolean {
+  const plain = `${plainPath(path)}/`
+  return paths.some((each) => plain.startsWith(`${each}/`))
+}
+
+/**
+ * The id of a stored answer that a path below `/v1/` is about (`responses/{id}`, `chat/completions/{id}`, and what is
+ * below them), escapes resolved; undefined for other paths. Ids of upstreams have 256 characters at most.
+ */
+export function storedAnswerIdOf(path: string): string | undefined {
+  const [, id] = /^\/*(?:responses|chat\/+completions)\/+([^/]{1,768})(?:\/|$)/i.exec(path) ?? []
+  return id === undefined ? undefined : decodedPath(id)
+}
+
+/** A parameter, a backslash, and of escapes those of controls (C0, DEL, C1), of `%` and of a backslash. */
+const UNSAFE = /[;\\]|%(?:[01][\da-f]|7f|25|5c|c2%[89][\da-f])/i
+
+/**
+ * Whether a path means the same to everybody on its way: of two readers of one that has parameters, escaped escapes or
+ * dots that climb, one may see another path than the other. Other escapes are fine, as ids have them.
+ */
+export function isSafePath(path: string): boolean {
+  if (UNSAFE.test(path)) return false
+  try {
+    const segments = decodeURIComponent(path).split('/')
+    return !segments.some((segment) => /^\.{1,2}$/.test(segment.trim()))
+  } catch {
+    // Escapes that are none, or no UTF-8.
+    return false
+  }
 }
 
 /** Percent-escapes resolved; the text itself where they are malformed. */
@@ -73,16 +114,17 @@ const QUESTION_MARK = 0x3f
 const HASH = 0x23
 
 /**
- * The path of a request's absolute URL with its leading slash, escapes left as they are, so that what is routed is
- * what is passed on. Several leading slashes count as one: a base URL that ends in one is a common slip.
+ * The path of an absolute URL or a request target with its leading slash, escapes left as they are, so that what is
+ * routed is what is passed on. Several leading slashes count as one: a base URL that ends in one is a common slip.
  */
-export function pathOf(url: string): string {
-  const slash = url.indexOf('/', url.indexOf('//') + 2)
-  let start = slash < 0 ? url.length : slash
+export function pathOf(target: string): string {
+  const slash = target.charCodeAt(0) === SLASH ? 0 : target.indexOf('/', target.indexOf('//') + 2)
+  let start = slash < 0 ? target.length : slash
   let end = start
-  while (end < url.length && url.charCodeAt(end) !== QUESTION_MARK && url.charCodeAt(end) !== HASH) end++
-  while (url.charCodeAt(start + 1) === SLASH) start++
-  return url.slice(start, end) || '/'
+  while (end < target.length && target.charCodeAt(end) !== QUESTION_MARK && target.charCodeAt(end) !== HASH)
+    end++
+  while (target.charCodeAt(start + 1) === SLASH) start++
+  return target.slice(start, end) || '/'
 }
 
 /** The same without slashes at its end: what Hono looks routes up by. */

@@ -1,16 +1,19 @@
 import { GatewayError } from '../errors.ts'
+import { createAbort } from '../lib/abort.ts'
 import { clientAddress } from '../lib/ip.ts'
-import { affinityKeyOf, answerIdsOf } from '../openai/affinity-key.ts'
+import { affinityKeyOf, answerIdsOf, ownerKeyOf } from '../openai/affinity-key.ts'
 import { lengthOf } from '../lib/bytes.ts'
-import { createBodyParser, estimateOf, type ParsedBody } from '../openai/request.ts'
+import { abilitiesNeeded, createBodyParser, estimateOf, type ParsedBody } from '../openai/request.ts'
 import type { Pool, Pools } from '../pool/pool.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import { answerHeaders, forwardedHeaders } from '../relay/headers.ts'
 import { isBodiless } from '../lib/headers.ts'
-import { passthrough } from '../relay/passthrough.ts'
+import { passthrough, passthroughTarget } from '../relay/passthrough.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
+import { maskedBytes } from '../relay/secrets.ts'
 import type { RequestContext } from './context.ts'
+import { beforeFirstBeat, heartbeatMsOf, heartbeatResponse } from './heartbeat.ts'
 import type { BodyLimits } from './incoming.ts'
 
 /** A relayed path in its plain spelling, and what it asks for. */
@@ -20,14 +23,25 @@ type RelayedPath = Pick<RelayRequest, 'path' | 'endpoint'>
  * The flow of a relayed request, top to bottom: the body is read and its model found, the pool and the
  * affinity key follow from them, the relay chooses and tries, and its body goes to the client as it comes.
  */
-export async function relayRoute(context: RequestContext, relayed: RelayedPath): Promise<Response> {
+export async function relayRoute(
+  context: RequestContext,
+  { path, endpoint }: RelayedPath,
+): Promise<Response> {
   const { body, size } = await receiveBody(context)
-  return respond(context, size, () => {
+  const { deps, runtimeConfig, incoming } = context
+  const everyMs = heartbeatMsOf(body.stream, endpoint, runtimeConfig.config.settings.heartbeatMs)
+  const client = everyMs > 0 ? createAbort(incoming.clientSignal) : undefined
+  const answering = holding(context, size, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
-    const request = relayRequestOf(context, relayed, body)
+    const clientSignal = client?.signal ?? incoming.clientSignal
+    const request = relayRequestOf(context, { path, endpoint, clientSignal }, { ...body, size })
     context.logged = true
-    return relay(request, context.deps)
+    return relay(request, deps)
   })
+  if (client === undefined) return respond(context, await answering)
+  const heartbeat = { everyMs, endpoint, client }
+  const answer = await beforeFirstBeat(answering, heartbeat, deps.clock)
+  return answer === undefined ? heartbeatResponse(context, answering, heartbeat) : respond(context, answer)
 }
 
 /** The body, and how many bytes are held for it. The pieces that it came in are held by nobody else. */
@@ -50,30 +64,42 @@ const bodyLimitsOf = ({ runtimeConfig, deps }: RequestContext): BodyLimits => ({
   memory: deps.memory,
 })
 
-/** The upstream's answer with allow-listed headers, and ours. The body's `size` counts as held until then. */
-async function respond(
-  context: RequestContext,
+/** The answer to a request whose body of `size` bytes counts as held until then. */
+async function holding(
+  { deps }: RequestContext,
   size: number,
   answerTo: () => Promise<RelayAnswer>,
-): Promise<Response> {
-  const { memory, toResponse } = context.deps
+): Promise<RelayAnswer> {
   try {
-    const answer = await answerTo()
-    const { status } = answer
-    const headers = Object.assign(answerHeaders(answer), context.ownHeaders)
-    // Runtimes refuse even an empty body where HTTP allows none.
-    const body = isBodiless(context.request.method, status) ? null : answer.body
-    return toResponse({ status, headers, body }, context.env)
+    return await answerTo()
   } finally {
-    memory.release(size)
+    deps.memory.release(size)
   }
+}
+
+/** The upstream's answer with allow-listed headers, and ours. */
+function respond({ deps, env, request, ownHeaders }: RequestContext, answer: RelayAnswer): Response {
+  const { status } = answer
+  const headers = Object.assign(answerHeaders(answer), ownHeaders)
+  // Runtimes refuse even an empty body where HTTP allows none.
+  const body = isBodiless(request.method, status) ? null : bodyFor(answer)
+  return deps.toResponse({ status, headers, body }, env)
+}
+
+/** An upstream's error may quote the key that it was asked with. */
+function bodyFor({ status, body, upstream }: RelayAnswer): RelayAnswer['body'] {
+  return status >= 400 && body instanceof Uint8Array ? maskedBytes(body, upstream) : body
 }
 
 /** Longer than any model's name; what a client sends instead is not kept for the log. */
 const MAX_LOGGED_MODEL_LENGTH = 256
 
-function relayRequestOf(context: RequestContext, relayed: RelayedPath, body: ParsedBody): RelayRequest {
-  const { path, endpoint } = relayed
+function relayRequestOf(
+  context: RequestContext,
+  { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
+  body: ParsedBody & { readonly size: number },
+): RelayRequest {
+  const { size } = body
   const { incoming, runtimeConfig, id, query, since, requestedModel } = context
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
@@ -92,12 +118,21 @@ function relayRequestOf(context: RequestContext, relayed: RelayedPath, body: Par
     headers: forwardedHeaders(headers),
     bodyFor: (upstream) => body.withModel(upstream.model),
     stream: body.stream,
+    isForm: body.scan === undefined,
     inputTokens: estimate?.inputTokens,
     outputTokens: estimate?.outputTokens,
     choices: estimate?.choices ?? 1,
     affinityKey: affinityKeyOf({ rule, poolId: pool.id, address, headers, scan: body.scan }),
     answerIds: endpoint === 'responses' ? answerIdsOf(body.scan) : [],
-    clientSignal: incoming.clientSignal,
+    ownerKey: endpoint === 'responses' ? ownerKeyOf(body.scan) : '',
+    needs: {
+      abilities: abilitiesNeeded(body),
+      context: (estimate?.inputTokens ?? 0) + (estimate?.outputTokens ?? 0),
+      output: estimate?.outputTokens ?? 0,
+      body: size,
+    },
+    isStored: endpoint === 'responses' || (endpoint === 'chat' && body.store),
+    clientSignal,
     since,
   }
 }
@@ -145,34 +180,44 @@ function nobodyServes(upstreams: readonly Upstream[], requested: string, endpoin
   return new GatewayError('unsupported_endpoint', message, { param: 'model' })
 }
 
-/** Segments that climb, also spelt with escapes or backslashes, would leave the upstream's root. */
-const DOTS = /(?:^|[/\\]|%2f|%5c)(?:\.|%2e){1,2}(?:$|[/\\]|%2f|%5c)/i
+const DISABLED = 'The upstream that this path is passed on to is disabled.'
 
-/** One attempt at one upstream with method, path, query and body as they came; its answer goes back as it is. */
-export async function passthroughRoute(context: RequestContext, upstream: Upstream, path: string) {
+/** What is passed on, below `/v1/`, and where to. */
+interface PassedPath {
+  readonly path: string
+  /** An answer that is stored where it was made. */
+  readonly storedAnswerId: string | undefined
+  /** Why it does not go to the account that clients may use; undefined = it does. */
+  readonly refusal: GatewayError | undefined
+}
+
+/**
+ * One attempt with method, path, query and body as they came; its answer goes back as it is. A stored answer is asked of
+ * the upstream that made it, where that is known.
+ *
+ * @throws the refusal, where it is not
+ */
+export async function passthroughRoute(
+  context: RequestContext,
+  { path, storedAnswerId, refusal }: PassedPath,
+) {
   const { deps, incoming, runtimeConfig, request, query, id, since } = context
-  if (DOTS.test(path))
-    throw new GatewayError('not_found', 'The path has dot segments, which are not passed on.')
-  if (!upstream.enabled)
-    throw new GatewayError('no_upstream', 'The upstream that this path is passed on to is disabled.')
+  const { pools, passthroughUpstream, config } = runtimeConfig
+  const { settings } = config
   const body = await incoming.readBody(bodyLimitsOf(context))
-  return respond(context, lengthOf(body), () => {
+  const answer = await holding(context, lengthOf(body), async () => {
+    const upstreams = pools.upstreams.filter((upstream) => upstream.enabled)
+    const otherwise = refusal === undefined ? passthroughUpstream : undefined
+    const target = await passthroughTarget({ storedAnswerId, upstreams, otherwise, settings }, deps)
+    if (target === undefined) throw refusal ?? new GatewayError('no_upstream', DISABLED)
     const headers = forwardedHeaders(incoming.headers)
     context.logged = true
+    const { method } = request
+    const { clientSignal } = incoming
     return passthrough(
-      {
-        id,
-        upstream,
-        settings: runtimeConfig.config.settings,
-        method: request.method,
-        path,
-        query,
-        headers,
-        body,
-        clientSignal: incoming.clientSignal,
-        since,
-      },
+      { ...target, id, settings, method, path, query, headers, body, clientSignal, since },
       deps,
     )
   })
+  return respond(context, answer)
 }

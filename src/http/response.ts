@@ -31,8 +31,9 @@ export const asGatewayError = (thrown: unknown): GatewayError =>
     ? thrown
     : new GatewayError('internal_error', 'AILoad hit an internal error; its log has the details.')
 
-/** An error as OpenAI's envelope. */
+/** An error as OpenAI's envelope, or as the body that it brings along; it tells how many upstreams were asked. */
 export function errorResponse(error: GatewayError, headers: Record<string, string>): Response {
-  const { code, message, param, status } = error
-  return jsonResponse(errorBody(code, message, param), status, { ...headers, ...error.headers })
+  const { code, message, param, status, attempts, body = errorBody(code, message, param) } = error
+  const ownHeaders = { 'x-aiload-attempts': String(attempts), ...headers, ...error.headers }
+  return jsonResponse(body, status, ownHeaders)
 }

@@ -13,26 +13,32 @@ export interface AbortControllerLike {
 
 /**
  * An abort for those within the process: no event target, no reason, and about a twentieth of the time. Listeners are
- * called as those of a real signal: once, in their order, before `abort` returns.
+ * called as those of a real signal: once, in their order, before `abort` returns. That of `upper` counts as its own;
+ * while nobody listens here, nothing hangs on it.
  */
-export function createAbort(): AbortControllerLike {
+export function createAbort(upper?: AbortSignalLike): AbortControllerLike {
   const listeners: (() => void)[] = []
+  let isAborted = false
+  function abort(): void {
+    if (isAborted) return
+    isAborted = true
+    upper?.removeEventListener('abort', abort)
+    for (const listener of listeners.splice(0)) listener()
+  }
   const signal = {
-    aborted: false,
+    get aborted() {
+      return isAborted || upper?.aborted === true
+    },
     addEventListener(_type: 'abort', listener: () => void): void {
-      if (!signal.aborted && !listeners.includes(listener)) listeners.push(listener)
+      if (signal.aborted || listeners.includes(listener)) return
+      if (listeners.push(listener) === 1) upper?.addEventListener('abort', abort)
     },
     removeEventListener(_type: 'abort', listener: () => void): void {
       const at = listeners.indexOf(listener)
-      if (at >= 0) listeners.splice(at, 1)
+      if (at < 0) return
+      listeners.splice(at, 1)
+      if (listeners.length === 0) upper?.removeEventListener('abort', abort)
     },
   }
-  return {
-    signal,
-    abort() {
-      if (signal.aborted) return
-      signal.aborted = true
-      for (const listener of listeners.splice(0)) listener()
-    },
-  }
+  return { signal, abort }
 }

@@ -123,7 +123,7 @@ export function matchesAt(bytes: Uint8Array, at: number, needle: Uint8Array): bo
  * Keeps the last `limit` bytes of a stream in a ring; `bytes` gives a copy of them. Memory grows with what has passed,
  * from 2 KiB by doubling; nothing is allocated before the first byte, and no chunk is kept alive.
  */
-export function createTail(limit = 16_384): { push(chunk: Uint8Array): void; bytes(): Uint8Array } {
+export function createTail(limit = 16_384) {
   let ring = new Uint8Array(0)
   let end = 0
   let kept = 0
@@ -138,7 +138,7 @@ export function createTail(limit = 16_384): { push(chunk: Uint8Array): void; byt
   }
 
   return {
-    push(chunk) {
+    push(chunk: Uint8Array): void {
       if (ring.length < limit && kept + chunk.length > ring.length) grow(kept + chunk.length)
       const bytes = chunk.length > ring.length ? chunk.subarray(chunk.length - ring.length) : chunk
       kept = Math.min(kept + bytes.length, ring.length)
@@ -152,10 +152,14 @@ export function createTail(limit = 16_384): { push(chunk: Uint8Array): void; byt
         end = bytes.length - untilWrap
       }
     },
-    bytes() {
-      const start = end - kept
-      return start >= 0 ? ring.slice(start, end) : concatBytes([ring.subarray(start), ring.subarray(0, end)])
-    },
+    /** The last `most` of them. */
+    last: (most: number): Uint8Array => bytesOf(Math.min(kept, most)),
+    bytes: (): Uint8Array => bytesOf(kept),
+  }
+
+  function bytesOf(length: number): Uint8Array {
+    const start = end - length
+    return start >= 0 ? ring.slice(start, end) : concatBytes([ring.subarray(start), ring.subarray(0, end)])
   }
 }
 

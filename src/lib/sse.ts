@@ -11,8 +11,8 @@ export interface SseEvent {
 export interface EventScanner {
   /** Gives the events that a chunk, which may be cut anywhere, completes; mostly none or one. */
   push(chunk: Uint8Array): readonly SseEvent[]
-  /** Whether the bytes so far are whole events and comments. */
-  atBoundary(): boolean
+  /** The last event, where the stream has ended without the blank line behind it. */
+  end(): readonly SseEvent[]
 }
 
 const lineEnd = /\r\n|\r|\n/
@@ -20,13 +20,14 @@ const fieldLine = /^([^:]*):? ?(.*)$/s
 
 /**
  * Splits a server-sent-event stream from its first byte, after the WHATWG's "event stream interpretation": comments,
- * `id:`, `retry:` and unknown fields give nothing, nor does an event without data, or one that the end of the stream
- * cuts off. Invalid UTF-8 becomes U+FFFD.
+ * `id:`, `retry:` and unknown fields give nothing, nor does an event without data. Invalid UTF-8 becomes U+FFFD.
+ *
+ * As loose as the readers of the world: where the blank line between two events is missing, a line of data, or a name,
+ * begins a new one when what stands before it is JSON, or `[DONE]`, as a whole.
  *
  * An event of more than `limit` characters is passed over, so that memory stays bounded on an endless one.
  */
 export function createEventScanner(limit = 1_048_576): EventScanner {
-  const boundary = createBoundaryTracker()
   const decoder = new TextDecoder()
   let partialLine = ''
   let isAfterCr = false
@@ -44,13 +45,23 @@ export function createEventScanner(limit = 1_048_576): EventScanner {
     return lines
   }
 
-  function readField(line: string): void {
+  function readField(line: string, events: SseEvent[]): void {
     if (line.startsWith(':')) return
     const [, name, value = ''] = fieldLine.exec(line) ?? []
+    if ((name === 'event' || name === 'data') && data.length > 0 && isWholeValue(data.join('\n')))
+      dispatch(events)
     if (name === 'event') event = value
     if (name === 'data') data.push(value)
     length += line.length
     keepBounded()
+  }
+
+  function dispatch(events: SseEvent[]): void {
+    if (data.length > 0 && !isTooLong) events.push({ event: event || 'message', data: data.join('\n') })
+    event = ''
+    data = []
+    length = 0
+    isTooLong = false
   }
 
   function keepBounded(): void {
@@ -64,25 +75,35 @@ export function createEventScanner(limit = 1_048_576): EventScanner {
 
   return {
     push(chunk) {
-      boundary.push(chunk)
       const text = decoder.decode(chunk, { stream: true })
       if (text === '') return []
       const events: SseEvent[] = []
       for (const line of linesOf(text)) {
-        if (line !== '') {
-          readField(line)
-          continue
-        }
-        if (data.length > 0 && !isTooLong) events.push({ event: event || 'message', data: data.join('\n') })
-        event = ''
-        data = []
-        length = 0
-        isTooLong = false
+        if (line === '') dispatch(events)
+        else readField(line, events)
       }
       keepBounded()
       return events
     },
-    atBoundary: boundary.atBoundary,
+    end() {
+      const events: SseEvent[] = []
+      if (partialLine !== '') readField(partialLine, events)
+      partialLine = ''
+      dispatch(events)
+      return events
+    },
+  }
+}
+
+/** Whether the data of an event is complete as it stands: an object, a list, or the last word of a stream. */
+function isWholeValue(text: string): boolean {
+  if (text === '[DONE]') return true
+  if (!/^\s*[{[]/.test(text)) return false
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
   }
 }
 

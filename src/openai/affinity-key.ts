@@ -1,4 +1,4 @@
-import { bytesBetween, utf8Text } from '../lib/bytes.ts'
+import { bytesBetween, createByteSearch, utf8Bytes, utf8Text } from '../lib/bytes.ts'
 import { digestOf, hash01 } from '../lib/hash.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { stringField, type JsonScan } from '../lib/json/scan.ts'
@@ -6,6 +6,7 @@ import {
   afterSpace,
   afterValue,
   CLOSE_BRACKET,
+  COLON,
   COMMA,
   eachMember,
   oneSpelt,
@@ -82,6 +83,32 @@ export function answerIdsOf(scan: JsonScan | undefined): string[] {
   if (scan === undefined) return []
   const ids = [stringField(scan, 'previous_response_id'), stringField(scan, 'conversation') ?? idInside(scan)]
   return ids.flatMap((id) => (id === undefined || id === '' ? [] : [id]))
+}
+
+/** The field of an item of a response that only the account which made it can read. */
+const ENCRYPTED = utf8Bytes('"encrypted_content"')
+const searchEncrypted = createByteSearch(ENCRYPTED)
+/** So much of such a text tells it from all others. */
+const ENCRYPTED_BYTES = 96
+
+/** A key for the last encrypted item that a request brings along, which tells who made it; empty where there is none. */
+export function ownerKeyOf(scan: JsonScan | undefined): string {
+  const span = scan?.fields.get('input')?.at(-1)
+  if (scan === undefined || span?.kind !== 'array') return ''
+  return encryptedKeys(bytesBetween(scan.pieces, span.start, span.end)).at(-1) ?? ''
+}
+
+/** Keys of the encrypted items in some bytes, in their order; at most 64, the last. */
+export function encryptedKeys(bytes: Uint8Array): string[] {
+  const keys: string[] = []
+  for (let at = searchEncrypted(bytes, 0); at >= 0; at = searchEncrypted(bytes, at + 1)) {
+    const colon = afterSpace(bytes, at + ENCRYPTED.length)
+    const quote = bytes[colon] === COLON ? afterSpace(bytes, colon + 1) : -1
+    if (quote < 0 || bytes[quote] !== QUOTE || quote + ENCRYPTED_BYTES > bytes.length) continue
+    keys.push(`item ${digestOf(bytes.subarray(quote + 1, quote + ENCRYPTED_BYTES))}`)
+    if (keys.length > 64) keys.shift()
+  }
+  return keys
 }
 
 /** `conversation` may also be an object with an `id`. */

@@ -8,11 +8,12 @@
  * usage         the tokens that an answer says it has cost
  */
 import { GatewayError } from '../errors.ts'
-import { concatBytes, utf8Bytes } from '../lib/bytes.ts'
+import { bytesBetween, concatBytes, createByteSearch, utf8Bytes } from '../lib/bytes.ts'
 import { type JsonScan, JsonScanner, numberField, replaceField, stringField } from '../lib/json/scan.ts'
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import { JsonSyntaxError } from '../lib/json/walk.ts'
 import { findFormField, MultipartError, replaceFormField } from '../lib/multipart.ts'
+import type { Ability } from '../pool/outcome.ts'
 import type { Endpoint } from '../pool/upstream.ts'
 import { AFFINITY_FIELDS } from './affinity-key.ts'
 import { BYTES_PER_TOKEN } from './usage.ts'
@@ -22,6 +23,8 @@ export interface ParsedBody {
   /** The model that the client named; empty = none. */
   readonly model: string
   readonly stream: boolean
+  /** Whether the answer is to be kept, to be asked for by its id later. */
+  readonly store: boolean
   /** Undefined for multipart. */
   readonly scan: JsonScan | undefined
   /** The same bytes with another model name, in parts to be sent one after the other. */
@@ -31,7 +34,16 @@ export interface ParsedBody {
 /** The top-level fields that an estimate reads. */
 export const ESTIMATE_FIELDS = ['max_tokens', 'max_completion_tokens', 'max_output_tokens', 'n'] as const
 
-const WANTED = ['model', 'stream', ...ESTIMATE_FIELDS, ...AFFINITY_FIELDS]
+/** The top-level fields that tell what a request needs. */
+const NEED_FIELDS = ['tools', 'functions', 'response_format', 'text'] as const
+const WANTED = ['model', 'stream', 'store', ...ESTIMATE_FIELDS, ...NEED_FIELDS, ...AFFINITY_FIELDS]
+/** Types of parts that not every model takes. */
+const PART_ABILITIES: readonly (readonly [word: string, ability: Ability])[] = [
+  ['image_url', 'images'],
+  ['input_image', 'images'],
+  ['input_audio', 'audio'],
+]
+const PART_WORDS = PART_ABILITIES.map(([word]) => word)
 
 /** Reads a body while it comes. */
 export interface BodyParser {
@@ -50,7 +62,7 @@ export interface BodyParser {
 export function createBodyParser(contentType: string, isUtf8?: IsUtf8): BodyParser {
   if (/^\s*multipart\//i.test(contentType))
     return { push() {}, end: (pieces) => parseMultipart(concatBytes(pieces), contentType) }
-  const scanner = new JsonScanner(WANTED, isUtf8)
+  const scanner = new JsonScanner(WANTED, isUtf8, PART_WORDS)
   return { push: (chunk) => scanner.push(chunk), end: (pieces) => parseJson(scanner, pieces) }
 }
 
@@ -58,11 +70,14 @@ function parseJson(scanner: JsonScanner, pieces: readonly Uint8Array[]): ParsedB
   const scan = scanned(scanner, pieces)
   return {
     model: modelOf(scan),
-    stream: scan.fields.get('stream')?.at(-1)?.kind === 'true',
+    stream: isTrue(scan, 'stream'),
+    store: isTrue(scan, 'store'),
     scan,
     withModel: (model) => replaceField(scan, 'model', utf8Bytes(JSON.stringify(model))),
   }
 }
+
+const isTrue = ({ fields }: JsonScan, name: string): boolean => fields.get(name)?.at(-1)?.kind === 'true'
 
 function scanned(scanner: JsonScanner, pieces: readonly Uint8Array[]): JsonScan {
   try {
@@ -101,6 +116,7 @@ function parseMultipart(bytes: Uint8Array, contentType: string): ParsedBody {
       model: field.value ?? '',
       // What comes back says by its type whether it is a stream; a form is not searched twice for that.
       stream: false,
+      store: false,
       scan: undefined,
       withModel: (model) => replaceFormField(field, model),
     }
@@ -149,6 +165,31 @@ export function estimateOf(scan: JsonScan, endpoint: Endpoint): TokenEstimate {
     outputTokens: most === undefined ? undefined : Math.min(MOST_TOKENS, Math.max(0, most) * choices),
     choices,
   }
+}
+
+const searchSchema = createByteSearch(utf8Bytes('json_schema'))
+/** A format is looked at so far; its type mostly stands in front. */
+const MOST_FORMAT_BYTES = 65_536
+
+/** What whoever answers a request has to be able to do, as far as its bytes prove it. */
+export function abilitiesNeeded({ stream, scan }: ParsedBody): readonly Ability[] {
+  const needs: Ability[] = stream ? ['stream'] : []
+  if (scan === undefined) return needs
+  const { fields, words, pieces } = scan
+  const spanOf = (name: string) => fields.get(name)?.at(-1)
+  const isList = (name: string): boolean => {
+    const span = spanOf(name)
+    return span?.kind === 'array' && span.end - span.start > 2
+  }
+  if (isList('tools') || isList('functions')) needs.push('tools')
+  for (const [word, ability] of PART_ABILITIES)
+    if (words.has(word) && !needs.includes(ability)) needs.push(ability)
+  const format = spanOf('response_format') ?? spanOf('text')
+  if (format?.kind === 'object') {
+    const bytes = bytesBetween(pieces, format.start, Math.min(format.end, format.start + MOST_FORMAT_BYTES))
+    if (searchSchema(bytes, 0) >= 0) needs.push('json_schema')
+  }
+  return needs
 }
 
 /** Text by its bytes; a file (a `data:` URL) by its number, since its bytes say nothing of its tokens. */

@@ -20,13 +20,27 @@ export type Cause =
   | 'not-found' // the model, or this endpoint of it, does not exist there
   | 'failure' // anything broken: connection, status 5xx, a bad answer
 
-/** Whether the upstream may have done the work already, which decides how often we may try again. */
-type FailureClass =
-  | 'not-sent' // certainly not
-  | 'refused' // it answered that it did not
-  | 'ambiguous' // it may have: capped and budgeted
-  | 'other-model' // it refused what another model may accept: one more try elsewhere
-  | 'client' // the request is at fault: its answer goes to the client as it is
+/** What a failure says of trying elsewhere; `relay/walk.ts` has how often each may be. */
+export type FailureClass =
+  | 'not-sent' // it certainly did not reach the upstream
+  | 'refused' // the upstream answered that it did no work, for reasons of its own
+  | 'ambiguous' // the work may have been done
+  | 'too-long' // beyond a limit of this model that others may not have
+  | 'refused-body' // it did not like a body that our own reading finds sound
+  | 'unfit' // a success without content, or in another form than asked
+
+/** What an upstream may be able to do, or not. */
+export const abilities = ['tools', 'images', 'audio', 'json_schema', 'stream'] as const
+export type Ability = (typeof abilities)[number]
+
+/** What has a limit on a single request: input and output together, output alone (tokens), the body (bytes). */
+export type Size = 'context' | 'output' | 'body'
+
+/** What a refusal names as its reason, and the limit where it said one. */
+export interface Lesson {
+  readonly about: Ability | Size
+  readonly limit?: number | undefined
+}
 
 /** Something an upstream said about a counted limit, in its headers or its error. */
 export interface QuotaSignal {
@@ -60,10 +74,18 @@ export interface Failure {
   readonly cause: Cause
   /** How long the upstream asked us to stay away, in ms from now, clamped; absent when it did not say. */
   readonly hintMs?: number
-  /** A limit on one request that the answer named: requests estimated above it skip this upstream. */
+  /** A limit on one request that the answer named: requests estimated above it ask this upstream last. */
   readonly maxTokensPerRequest?: number
+  /** What the answer says that this upstream can't do. */
+  readonly lesson?: Lesson | undefined
+  /** The client may have to read the upstream's own words. */
+  readonly isForClient?: true | undefined
   /** The status the upstream answered with; absent when there was no answer. */
   readonly status?: number
+  /** Why, in a few words of our own that anybody may read, such as `connection refused`. */
+  readonly reason?: string
+  /** What the upstream said, in its own words; may quote its key and the client. Absent where it said nothing. */
+  readonly words?: string
   /** The code of the error that a client gets when this was the last word. */
   readonly code: ErrorCode
   readonly signals: readonly QuotaSignal[]
@@ -82,3 +104,10 @@ export type Outcome =
     }
   /** The client left; blames nobody. `sent`: whether the upstream had got the request. */
   | { readonly kind: 'aborted'; readonly sent: boolean; readonly tokens?: number | undefined }
+
+/** The same without what an upstream said in its own words, which state has no use for. */
+export function withoutWords(outcome: Outcome): Outcome {
+  if (outcome.kind !== 'failed' || outcome.words === undefined) return outcome
+  const { words: _, ...rest } = outcome
+  return rest
+}

@@ -14,6 +14,8 @@ export interface Pool {
   /** Tells this pool from others: endpoint and name. Part of the affinity key. */
   readonly id: string
   readonly upstreams: readonly Upstream[]
+  /** The longest of their timeouts, ms. */
+  readonly longestTimeoutMs: number
 }
 
 export type Pools = ReturnType<typeof createPools>
@@ -38,27 +40,29 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
     /** `auto`, the groups and the model names, each once, in the order of the configuration. */
     listedNames: listedNames as readonly string[],
     /**
-     * The pool of a requested name: for `auto` and the empty name all upstreams that serve the endpoint; then come
+     * The pool of a requested name: for `auto` in any case and the empty name all upstreams that serve the endpoint; then come
      * groups, model names and upstream names, in this order. Undefined when nobody has that name; without upstreams
      * when nobody who has it serves the endpoint.
      */
     poolFor(requestedModel: string, endpoint: Endpoint): Pool | undefined {
-      const known = members.has(requestedModel)
-      if (!known && requestedModel !== '' && unknownModel === 'reject') return undefined
-      const name = known ? requestedModel : 'auto'
+      const requested = isAuto(requestedModel) ? 'auto' : requestedModel
+      const known = members.has(requested)
+      if (!known && requested !== '' && unknownModel === 'reject') return undefined
+      const name = known ? requested : 'auto'
       const id = `${endpoint} ${name}`
       const cached = made.get(id)
       if (cached !== undefined) return cached
-      const pool = { id, upstreams: serving(members.get(name) ?? [], endpoint) }
+      const upstreams = serving(members.get(name) ?? [], endpoint)
+      const longestTimeoutMs = Math.max(0, ...upstreams.map(({ timeoutMs }) => timeoutMs))
+      const pool = { id, upstreams, longestTimeoutMs }
       made.set(id, pool)
       return pool
     },
   }
 }
 
-/** Vectors of two models do not mix, so an embedding stays with the model that is listed first. */
-function serving(upstreams: readonly Upstream[], endpoint: Endpoint): Upstream[] {
-  const able = upstreams.filter((upstream) => upstream.enabled && upstream.endpoints.has(endpoint))
-  if (endpoint !== 'embeddings') return able
-  return able.filter(({ model }) => model === able[0]?.model)
-}
+/** In any case: some clients write names with a capital. */
+const isAuto = (name: string): boolean => name.length === 4 && name.toLowerCase() === 'auto'
+
+const serving = (upstreams: readonly Upstream[], endpoint: Endpoint): Upstream[] =>
+  upstreams.filter((upstream) => upstream.enabled && upstream.endpoints.has(endpoint))

@@ -15,7 +15,27 @@ export interface Candidate {
   readonly headroom: number
   /** What smooth round robin has saved up for it; see `chargeRoundRobin`. */
   readonly credit: number
+  /** How it stands to this request; the lower, the earlier. See `standings`. */
+  readonly standing: number
 }
+
+/**
+ * How a candidate stands to a request. Below `last` it stays in its tier of `priority`, and those that stand higher come
+ * behind; from `last` on it is asked when all tiers have been.
+ */
+export const standings = {
+  /** Nothing speaks against it. */
+  fit: 0,
+  /** Others are known to do what the request needs, and of this one nobody knows. */
+  unknown: 1,
+  /** It has the host, and the model, of one that refused this very request. */
+  sameHost: 2,
+  sameModel: 4,
+  /** A guess speaks against it: an estimate, or other keys of its host. */
+  last: 16,
+  /** It is known to be unable to. */
+  unable: 32,
+} as const
 
 /** What a strategy may look at besides the candidates. */
 interface PickContext {
@@ -124,11 +144,14 @@ export interface OrderRule {
   readonly context: PickContext
   /** The upstream that served this key before, where it is remembered. */
   readonly stickTo: string | undefined
+  /** The upstream that made what the request brings along; undefined = nothing, or nobody knows. */
+  readonly owner?: string | undefined
 }
 
 /**
  * The order of a request: tier after tier of `priority` (lowest number first), each in the order of the strategy, with
- * the remembered upstream of the affinity key first in its own tier: a cheaper one is used as soon as it can be.
+ * the remembered upstream of the affinity key first in its own tier: a cheaper one is used as soon as it can be. The owner
+ * of what a request brings along goes first of all, and whom something speaks against stands behind; see `standings`.
  */
 export function orderOf(candidates: readonly Candidate[], rule: OrderRule): Candidate[] {
   const { context, stickTo } = rule
@@ -136,26 +159,43 @@ export function orderOf(candidates: readonly Candidate[], rule: OrderRule): Cand
   const strategy = rule.strategy === weightedRandom && context.key !== '' ? rendezvous : rule.strategy
   const { most = Infinity } = context
   const order: Candidate[] = []
-  for (const tier of tiersOf(candidates)) {
+  const owner =
+    rule.owner === undefined ? undefined : candidates.find(({ upstream }) => upstream.id === rule.owner)
+  if (owner !== undefined) order.push(owner)
+  for (const group of groupsOf(candidates)) {
     if (order.length >= most) break
-    const ordered = strategy(tier, context)
-    const stuck = stickTo === undefined ? undefined : tier.find(({ upstream }) => upstream.id === stickTo)
-    if (stuck === undefined) order.push(...ordered)
-    else order.push(stuck, ...ordered.filter((candidate) => candidate !== stuck))
+    const ordered = strategy(group, context)
+    const stuck = stickTo === undefined ? undefined : group.find(({ upstream }) => upstream.id === stickTo)
+    if (stuck !== undefined && stuck !== owner) order.push(stuck)
+    for (const candidate of ordered) if (candidate !== stuck && candidate !== owner) order.push(candidate)
   }
   return order.slice(0, most)
+}
+
+/** Who goes together: mostly all, else by what speaks against them and by `priority`, from the first to the last. */
+function groupsOf(candidates: readonly Candidate[]): readonly (readonly Candidate[])[] {
+  if (candidates.every(({ standing }) => standing === 0)) return tiersOf(candidates)
+  const isLast = ({ standing }: Candidate): boolean => standing >= standings.last
+  const tiers = tiersOf(candidates.filter((candidate) => !isLast(candidate)))
+  const inTiers = tiers.flatMap((tier) => byKey(tier, ({ standing }) => standing))
+  return [...inTiers, ...byKey(candidates.filter(isLast), ({ standing }) => standing).flatMap(tiersOf)]
 }
 
 function tiersOf(candidates: readonly Candidate[]): readonly (readonly Candidate[])[] {
   const first = candidates[0]?.upstream.priority
   if (candidates.every(({ upstream }) => upstream.priority === first)) return [candidates]
-  const tiers = new Map<number, Candidate[]>()
+  return byKey(candidates, ({ upstream }) => upstream.priority)
+}
+
+/** Groups of those with the same number, the lowest first. */
+function byKey(candidates: readonly Candidate[], keyOf: (candidate: Candidate) => number) {
+  const groups = new Map<number, Candidate[]>()
   for (const candidate of candidates) {
-    const tier = tiers.get(candidate.upstream.priority)
-    if (tier === undefined) tiers.set(candidate.upstream.priority, [candidate])
-    else tier.push(candidate)
+    const group = groups.get(keyOf(candidate))
+    if (group === undefined) groups.set(keyOf(candidate), [candidate])
+    else group.push(candidate)
   }
-  return [...tiers].sort(([a], [b]) => a - b).map(([, tier]) => tier)
+  return [...groups].sort(([a], [b]) => a - b).map(([, group]) => group)
 }
 
 /**

@@ -1,3 +1,5 @@
+import type { Ability } from './outcome.ts'
+
 /** One model at one endpoint called with one key. */
 export interface Upstream {
   /** A fingerprint of root URL, key and model alone: what is known of it survives an edit of its name or weight. */
@@ -21,6 +23,10 @@ export interface Upstream {
   readonly headers: Readonly<Record<string, string>>
   readonly timeoutMs: number
   readonly connectTimeoutMs: number
+  /** What the configuration says that it can do; undefined, or without an entry = not said. */
+  readonly can?: Readonly<Partial<Record<Ability, boolean>>> | undefined
+  /** Tokens of input and output together, by the configuration. It orders: what a request has is an estimate. */
+  readonly contextTokens?: number | undefined
   readonly enabled: boolean
   /** What one request draws on, for each endpoint. */
   readonly claims: Readonly<Record<Endpoint, Claim>>

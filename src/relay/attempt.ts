@@ -1,19 +1,22 @@
-import { GatewayError } from '../errors.ts'
+import { errorTrace, GatewayError } from '../errors.ts'
 import { createAbort } from '../lib/abort.ts'
+import { concatBytes } from '../lib/bytes.ts'
 import { instantOf } from '../lib/clock.ts'
+import { encryptedKeys } from '../openai/affinity-key.ts'
 import { BYTES_PER_TOKEN, type Usage, usageOf } from '../openai/usage.ts'
 import type { Failure, Outcome } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import type { Lease } from '../state/store.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
-import { classifyAnswer, classifyTransport } from '../vendors/classify.ts'
+import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
 import { quotaSignals } from '../vendors/rate-limits.ts'
 import { answerKey } from './candidates.ts'
 import {
   answerIdOf,
-  answerKindOf,
   commitAnswer,
   discard,
+  formOf,
+  MOST_WHOLE_BYTES,
   readPrefix,
   upstreamErrorOf,
   type Commit,
@@ -21,14 +24,14 @@ import {
 import type { AttemptOutcome } from './deps.ts'
 import { clientClosedRequest } from './exhausted.ts'
 import { relayedHeaders, urlFor } from './headers.ts'
+import { learnFromAnswer } from './lessons.ts'
+import { attemptFailureOf } from './secrets.ts'
 import { recordAttempt, recordEnd, type RelayAnswer, type RelayRequest, type RelayState } from './request.ts'
-import { endLease, wakeAfter } from './select.ts'
+import { endLease, hasOthersNow, untriedUpstreams, wakeAfter } from './select.ts'
 import { createBodyObserver, createTap, type BodyEnd } from './stream.ts'
 
 /** Errors are read this far: their text tells whose limit it is. */
 const ERROR_BYTES = 65_536
-/** Non-stream answers up to this size are complete before the client gets a byte. */
-const WHOLE_BYTES = 8_388_608
 /** A day at least: an answer's id is of use only on the account that gave it. */
 const ANSWER_TTL_MS = 48 * 3_600_000
 
@@ -40,13 +43,16 @@ class Attempt {
   readonly startedAt: number
   readonly controller = createAbort()
   readonly onClientAbort = (): void => this.controller.abort()
-  /** Ends the wait for the first byte. */
-  readonly stopClock: () => void
   isLate = false
   /** What is known of an answer whose body is not there yet. */
   head: Pick<UpstreamResponse, 'status' | 'headers'> | undefined
   /** From sending to the commit point. */
   firstByteMs: number | undefined
+  /** When a byte of the body came last. */
+  private heardAt: number
+  /** The first bytes of a body that is being gathered, until its form is known. */
+  private start: Uint8Array | undefined
+  private cancelClock = (): void => {}
 
   constructor(state: RelayState, lease: Lease) {
     const { request, deps } = state
@@ -56,26 +62,64 @@ class Attempt {
     this.state = state
     this.lease = lease
     this.upstream = upstream
-    this.startedAt = deps.clock.now()
+    this.startedAt = this.heardAt = deps.clock.now()
     state.tried.add(upstream.id)
     state.firstSentAt ??= this.startedAt
     state.longestTimeoutMs = Math.max(state.longestTimeoutMs, upstream.timeoutMs)
     state.deadline = state.firstSentAt + 2 * state.longestTimeoutMs
-    const waitMs = Math.min(upstream.timeoutMs, state.deadline - this.startedAt)
-    this.stopClock = deps.clock.after(waitMs, () => {
-      this.isLate = true
-      this.controller.abort()
-    })
+    this.startClock(Math.min(upstream.timeoutMs, state.deadline - this.startedAt))
     request.clientSignal.addEventListener('abort', this.onClientAbort)
   }
+
+  /** Ends the wait for the first content. */
+  stopClock(): void {
+    this.cancelClock()
+    this.cancelClock = () => {}
+  }
+
+  readonly heard = (): void => void (this.heardAt = this.state.deps.clock.now())
+
+  /** Looks at a body that is being gathered: JSON is worth all of it, and is not late as long as it goes on. */
+  readonly onGathered = (chunk: Uint8Array): boolean => {
+    this.heard()
+    if (this.head !== undefined && !isSuccess(this.head.status)) return true
+    if (this.form === 'json') return true
+    this.start = this.start === undefined ? chunk : concatBytes([this.start, chunk])
+    this.form = formOf(this.start)
+    if (this.form === 'json') this.stopClock()
+    return this.form === undefined || this.form === 'blank' || this.form === 'json'
+  }
+  private form: ReturnType<typeof formOf>
+
+  private startClock(ms: number): void {
+    const since = this.state.deps.clock.now()
+    this.cancelClock = this.state.deps.clock.after(ms, () => void this.onTimeout(since))
+  }
+
+  /** Where nobody else is left to ask, an upstream that goes on sending signs of life has four times as long. */
+  private async onTimeout(since: number): Promise<void> {
+    const { state, upstream, startedAt } = this
+    const cancelClock = this.cancelClock
+    const now = state.deps.clock.now()
+    const isAlive = this.heardAt > startedAt && this.heardAt >= since
+    const leftMs = startedAt + SOLE_TIMEOUTS * upstream.timeoutMs - now
+    const mayWait = isAlive && leftMs > 0 && !(await hasOthersNow(state))
+    if (cancelClock !== this.cancelClock) return
+    if (mayWait) return this.startClock(Math.min(leftMs, upstream.timeoutMs))
+    this.isLate = true
+    this.controller.abort()
+  }
 }
+
+/** The longest wait for the first content of the only one that is left, in timeouts of its own. */
+const SOLE_TIMEOUTS = 4
 
 /** An attempt before whose commit point something failed. */
 export interface FailedAttempt {
   readonly failure: Failure
   readonly upstream: Upstream
   /** The upstream's own answer, where a client may have to see it. */
-  readonly upstreamErrorResponse?: RelayAnswer
+  readonly answer?: RelayAnswer
 }
 
 /**
@@ -96,13 +140,22 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
   try {
     const response = await deps.send(upstreamRequestFor(attempt), attempt.controller.signal)
     if (!isSuccess(response.status)) return await failByStatus(attempt, response)
-    const committing = commitAnswer(response, request.stream, deps.clock.wall())
+    const committing = commitAnswer(response, {
+      endpoint: request.endpoint,
+      stream: request.isForm ? undefined : request.stream,
+      hasOthers: untriedUpstreams(state).length > 0,
+      wallNow: deps.clock.wall(),
+      onRead: attempt.heard,
+    })
     const commit = committing instanceof Promise ? await committing : committing
     if (clientSignal.aborted) throw new TransportError('aborted', 'the client left')
-    if (commit.kind === 'failed') return fail(attempt, asBadResponse(commit))
+    if (commit.kind === 'rejected') return fail(attempt, commit.failure, commit.answer)
     return committed(attempt, response.status, commit)
   } catch (error) {
-    if (!clientSignal.aborted) return fail(attempt, failureFrom(attempt, error))
+    if (!clientSignal.aborted) {
+      if (!(error instanceof TransportError)) reportMistake(state, error)
+      return fail(attempt, failureFrom(attempt, error))
+    }
     endAttempt(attempt, { kind: 'aborted', sent: true })
     throw clientClosedRequest()
   } finally {
@@ -112,6 +165,9 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
 
 /** A status that promises an answer. */
 const isSuccess = (status: number): boolean => status >= 200 && status <= 299
+
+/** What is worth nothing more as a whole. */
+const STREAMED = /event-stream|^\s*(audio|image|video)\//i
 
 /** The request as this upstream gets it. */
 function upstreamRequestFor(attempt: Attempt): UpstreamRequest {
@@ -127,55 +183,62 @@ function upstreamRequestFor(attempt: Attempt): UpstreamRequest {
     gatherBytes: (status, headers) => {
       attempt.head = { status, headers }
       if (!isSuccess(status)) return ERROR_BYTES
-      if (answerKindOf(headers, request.stream) !== 'json') return 0
-      // A long answer that makes progress is not late: from here on only its silence counts.
-      attempt.stopClock()
-      return WHOLE_BYTES
+      return STREAMED.test(headers['content-type'] ?? '') ? 0 : MOST_WHOLE_BYTES
     },
+    onGathered: attempt.onGathered,
   }
 }
 
 /** An error status: what its text says decides who is asked next, or that the client sees it. */
 async function failByStatus(attempt: Attempt, response: UpstreamResponse): Promise<FailedAttempt> {
-  const { state, upstream } = attempt
   const { status, headers } = response
-  const wallNow = state.deps.clock.wall()
   attempt.head = response
   const prefix = await readPrefix(response.body, ERROR_BYTES)
-  const failure = classifyAnswer({ status, headers, body: prefix.bytes, wallNow })
-  if (failure === undefined) throw new TransportError('broken', 'an error status that no rule classifies')
-  const failed = fail(attempt, failure)
-  if (!isForClient(failure)) {
-    discard(prefix.body)
-    return failed
-  }
-  const answer = { ...upstreamErrorOf(response, prefix), upstream, attempts: state.attempts.length }
-  return { ...failed, upstreamErrorResponse: answer }
+  const failure = classifyStatus({
+    status,
+    headers,
+    body: prefix.bytes,
+    wallNow: attempt.state.deps.clock.wall(),
+  })
+  if (failure.isForClient === true) return fail(attempt, failure, upstreamErrorOf(response, prefix, failure))
+  discard(prefix.body)
+  return fail(attempt, failure)
 }
 
-/** Faults that are told by the upstream's own words. */
-const isForClient = (failure: Failure): boolean =>
-  failure.class === 'client' || failure.class === 'other-model'
-
-/** What another model may accept has no status of its own here: when nothing is left it was a bad answer. */
-function asBadResponse(failure: Failure): Failure {
-  return failure.class === 'other-model' ? { ...failure, code: 'upstream_bad_response' } : failure
+/** Nothing but a transport's failure should be thrown. What is, costs an attempt and not the request; the operator reads where. */
+function reportMistake({ request, deps }: RelayState, error: unknown): void {
+  const message = `internal error in an attempt of request ${request.id}: ${errorTrace(error)}`
+  deps.report({ kind: 'notice', level: 'error', message })
 }
 
 /** What a thrown error means. A body that breaks or stalls hides less than it shows: an error status says what the failure is. */
 function failureFrom({ state, isLate, head }: Attempt, error: unknown): Failure {
   if (head !== undefined && !isSuccess(head.status)) {
-    const failure = classifyAnswer({ ...head, body: undefined, wallNow: state.deps.clock.wall() })
-    if (failure !== undefined && !isForClient(failure)) return failure
+    const failure = classifyStatus({ ...head, body: undefined, wallNow: state.deps.clock.wall() })
+    if (failure.isForClient !== true) return failure
   }
-  if (isLate) return classifyTransport('timeout')
+  if (isLate) return classifyTransport('timeout', 'no answer in time')
   const isOwn = error instanceof TransportError && error.failure !== 'aborted'
-  return classifyTransport(isOwn ? error.failure : 'broken')
+  return isOwn ? classifyTransport(error.failure, error.reason) : classifyTransport('broken')
 }
 
-function fail(attempt: Attempt, failure: Failure): FailedAttempt {
+function fail(attempt: Attempt, said: Failure, answer?: UpstreamResponse): FailedAttempt {
+  const { state, upstream } = attempt
+  const failure = said.class === 'unfit' ? afterRuns(state, upstream, said) : said
   endAttempt(attempt, failure, failure.status)
-  return { failure, upstream: attempt.upstream }
+  const attempts = state.attempts.length
+  return { failure, upstream, ...(answer && { answer: { ...answer, upstream, attempts } }) }
+}
+
+/** Answers without content in a row that are no chance any more. */
+const MOST_EMPTY_RUNS = 3
+
+/** An upstream that has nothing to say again and again fails. */
+function afterRuns({ deps }: RelayState, { id }: Upstream, failure: Failure): Failure {
+  if (failure.lesson !== undefined) return failure
+  const runs = (deps.traffic.emptyRuns.get(id) ?? 0) + 1
+  deps.traffic.emptyRuns.set(id, runs % MOST_EMPTY_RUNS)
+  return runs < MOST_EMPTY_RUNS ? failure : { ...failure, scope: 'upstream' }
 }
 
 /** From here on the client gets this answer. */
@@ -187,6 +250,9 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
   const firstByteMs = at.now - startedAt
   attempt.firstByteMs = firstByteMs
   state.firstByteMs = at.now - request.since
+  deps.traffic.emptyRuns.delete(upstream.id)
+  learnFromAnswer(state, upstream)
+  dropKept(state)
   wakeAfter(deps.store.confirm(lease, { firstByteMs, signals: quotaSignals(headers, at.wall) }, at), deps)
   rememberUpstream(attempt, commit)
   // Its record is written when its body has ended, which a whole one has at once.
@@ -194,15 +260,29 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
   return { status, headers, body: bodyOf(attempt, status, commit), upstream, attempts }
 }
 
+/** Nobody reads the words of those who refused any more. */
+function dropKept({ refusal, firstWords }: RelayState): void {
+  discard(refusal?.body)
+  discard(firstWords?.body)
+}
+
 function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
   const { request, deps } = state
-  const { settings, affinityKey, endpoint, answerIds } = request
+  const { settings, affinityKey, isStored, answerIds, ownerKey } = request
   const remember = (key: string, ttlMs: number): void =>
     void deps.store.remember(key, upstream.id, { ttlMs, at: instantOf(deps.clock) })
   if (affinityKey !== '') remember(affinityKey, settings.affinityTtlMs)
-  if (endpoint !== 'responses') return
+  if (ownerKey !== '') remember(ownerKey, ANSWER_TTL_MS)
+  if (!isStored) return
   const own = answerIdOf(commit)
   for (const id of own === undefined ? answerIds : [own, ...answerIds]) remember(answerKey(id), ANSWER_TTL_MS)
+}
+
+/** What only this account can read again: see `ownerKeyOf`. */
+function rememberItems({ state, upstream }: Attempt, keys: readonly string[]): void {
+  const { store, clock } = state.deps
+  for (const key of new Set(keys))
+    void store.remember(key, upstream.id, { ttlMs: ANSWER_TTL_MS, at: instantOf(clock) })
 }
 
 /** The body, with which the request ends: one that is whole has ended from the upstream's side. */
@@ -211,14 +291,17 @@ function bodyOf(attempt: Attempt, status: number, commit: Commit): RelayAnswer['
   if (commit.kind === 'bytes') {
     const { bytes } = commit
     const usage = inputTokens === undefined ? undefined : usageOf(bytes)
+    if (endpoint === 'responses') rememberItems(attempt, encryptedKeys(bytes))
     complete(attempt, { kind: 'ok' }, { status, usage, bytes: bytes.length })
     return bytes
   }
-  const { reader, head, isEvents } = commit
-  const observer = createBodyObserver(endpoint, isEvents)
-  const onEnd = (end: BodyEnd): void =>
+  const { reader, head, isEvents, isEndSure } = commit
+  const observer = createBodyObserver(endpoint, { isEvents, isEndSure })
+  const onEnd = (end: BodyEnd): void => {
+    rememberItems(attempt, observer.itemKeys)
     complete(attempt, end, { status, usage: observer.usage(), bytes: observer.bytes })
-  return createTap({ reader, head, onEnd, observer, clientSignal })
+  }
+  return createTap({ reader, head, onEnd, observer, clientSignal, after: attempt.state.deps.clock.after })
 }
 
 interface PassedBody {
@@ -256,12 +339,14 @@ function endAttempt(attempt: Attempt, outcome: Outcome, status?: number): void {
   request.clientSignal.removeEventListener('abort', attempt.onClientAbort)
   const durationMs = deps.clock.now() - startedAt
   endLease(lease, outcome, deps)
-  recordAttempt(state, upstream, { outcome: labelOf(outcome), status, firstByteMs, durationMs })
+  const failure = attemptFailureOf(outcome, upstream, request.path)
+  recordAttempt(state, upstream, { outcome: labelOf(outcome), status, firstByteMs, durationMs, failure })
 }
 
 /** The word for an outcome in logs and metrics. */
 function labelOf(outcome: Outcome): AttemptOutcome {
   if (outcome.kind !== 'failed') return outcome.kind
-  if (outcome.class === 'client') return 'client-error'
-  return outcome.class === 'other-model' ? 'other-model' : outcome.cause
+  if (outcome.class === 'refused-body') return 'client-error'
+  if (outcome.class === 'too-long') return 'other-model'
+  return outcome.class === 'unfit' ? 'unfit' : outcome.cause
 }

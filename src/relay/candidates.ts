@@ -1,5 +1,5 @@
 import { instantOf } from '../lib/clock.ts'
-import type { Candidate } from '../pool/strategy.ts'
+import { standings, type Candidate } from '../pool/strategy.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import { remedyOf, claimAvailability, type UnavailableReason } from '../state/availability.ts'
 import type { ClaimSnapshot } from '../state/headroom.ts'
@@ -23,9 +23,16 @@ export interface Evaluation {
 export function evaluate(
   upstreams: readonly Upstream[],
   ask: Ask,
-  given: { endpoint: Endpoint; now: number; credits: ReadonlyMap<string, number>; store: StateStore },
+  given: {
+    endpoint: Endpoint
+    now: number
+    credits: ReadonlyMap<string, number>
+    store: StateStore
+    /** How one stands to the request; all alike unless given. */
+    standingOf?: ((upstream: Upstream) => number) | undefined
+  },
 ): MaybePromise<Evaluation> {
-  const { endpoint, now, credits, store } = given
+  const { endpoint, now, credits, store, standingOf } = given
   const known = store.claimSnapshots(upstreams.map(({ claims }) => claims[endpoint]))
   return known instanceof Promise ? known.then(evaluationOf) : evaluationOf(known)
 
@@ -48,6 +55,9 @@ export function evaluate(
         latencyMs: latencyOf(state, now),
         headroom: availability.headroom,
         credit: credits.size === 0 ? 0 : (credits.get(upstream.id) ?? 0),
+        standing:
+          (standingOf === undefined ? 0 : standingOf(upstream)) +
+          (availability.isDoubtful ? standings.last : 0),
       })
     }
     return { candidates, unavailable }
@@ -75,6 +85,35 @@ export async function resolvePins(state: RelayState): Promise<void> {
     }
   }
 }
+
+/** Finds out who made what a request brings along, where that is known on this side. */
+export async function resolveOwner(state: RelayState): Promise<void> {
+  const { request, deps } = state
+  state.owner = (await deps.store.recall(request.ownerKey, instantOf(deps.clock))) ?? undefined
+}
+
+/**
+ * How each upstream stands to a request: who refused it, or is known to be unable, comes behind the others. Undefined
+ * where all are alike. Nobody is held back for what is not known of it, unless somebody is known to be unable.
+ */
+export function standingFor({ request, deps, upstreams, refusers }: RelayState) {
+  const { abilities, clock } = deps
+  const isTelling = abilities.isTelling(upstreams)
+  if (!isTelling && refusers.length === 0) return undefined
+  const now = clock.now()
+  const fitOf = (upstream: Upstream) => (isTelling ? abilities.fit(upstream, request.needs, now) : 'yes')
+  const isAbilityRare = upstreams.some((upstream) => fitOf(upstream) === 'no')
+  return (upstream: Upstream): number => {
+    const fit = fitOf(upstream)
+    let standing: number = standings.fit
+    if (fit === 'unknown' && isAbilityRare) standing += standings.unknown
+    if (refusers.some(({ root }) => hostOf(root) === hostOf(upstream.root))) standing += standings.sameHost
+    if (refusers.some(({ model }) => model === upstream.model)) standing += standings.sameModel
+    return fit === 'no' ? standing + standings.unable : standing
+  }
+}
+
+const hostOf = (root: string): string => /^\w+:\/\/[^/]+/.exec(root)?.[0] ?? root
 
 /**
  * When the first of those limits reopens that a wait is the remedy for; undefined when none stands in the way. `at` is

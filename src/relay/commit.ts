@@ -1,11 +1,13 @@
 import { errorBody } from '../errors.ts'
-import { type ByteReader, concatBytes, readerOf } from '../lib/bytes.ts'
+import { type ByteReader, concatBytes } from '../lib/bytes.ts'
 import type { HeaderBag } from '../lib/headers.ts'
-import { createEventScanner, type EventScanner, type SseEvent } from '../lib/sse.ts'
+import { createEventScanner, type SseEvent } from '../lib/sse.ts'
 import type { Failure } from '../pool/outcome.ts'
+import type { Endpoint } from '../pool/upstream.ts'
 import type { MaybePromise } from '../state/store.ts'
-import { TransportError, type UpstreamResponse } from '../transport/transport.ts'
-import { classifyAnswer, classifyStreamError } from '../vendors/classify.ts'
+import type { UpstreamResponse } from '../transport/transport.ts'
+import { bareFailure, classifyEvent, classifyWhole } from '../vendors/classify.ts'
+import { judgeEvent } from '../vendors/judge.ts'
 
 /** A success that turned out to be one: from here on the client gets it. */
 export type Commit =
@@ -17,154 +19,271 @@ export type Commit =
       readonly head: readonly Uint8Array[]
       readonly reader: ByteReader
       readonly isEvents: boolean
+      /** Whether the end of the body is told by its framing, so that a clean one is none that a proxy made up. */
+      readonly isEndSure: boolean
       /** The data of its first event; empty where it has none. */
       readonly opening: string
     }
 
-/** Bounds of what is held back while a stream shows nothing but comments. */
-const PEEK_CHUNKS = 64
-const PEEK_BYTES = 262_144
+/** A success that was none. */
+export interface Rejected {
+  readonly kind: 'rejected'
+  readonly failure: Failure
+  /** What the client gets where this ends the request: the answer as it was, or its error under the status it means. */
+  readonly answer: UpstreamResponse | undefined
+}
+
+/** What was asked, as far as the form of its answer goes. */
+export interface Asked {
+  readonly endpoint: Endpoint
+  /** Undefined where the request does not say so in a place that is read. */
+  readonly stream: boolean | undefined
+  /** Whether somebody else may still be asked: then an answer in the other form is not the last word. */
+  readonly hasOthers: boolean
+  readonly wallNow: number
+  /** Called for each chunk that is read before the commit point. */
+  readonly onRead: () => void
+}
+
+/** Of what is held back while a stream shows no content. */
+const MOST_PREAMBLE_BYTES = 262_144
+/** Answers up to this size are complete before the client gets a byte. */
+export const MOST_WHOLE_BYTES = 8_388_608
 
 /**
- * Waits until an answer with a success status has shown that it is one, or how it failed. Until then nothing has
- * reached the client, and the next upstream can be tried.
+ * Waits until an answer with a success status has shown that it is one, or how it failed. Until then nothing has reached
+ * the client, and the next upstream can be tried. What it begins with decides, not what it is called.
  *
- * @param stream whether the client has asked for one
  * @throws TransportError when the upstream breaks off before that
  */
-export function commitAnswer(
+export function commitAnswer(response: UpstreamResponse, asked: Asked): MaybePromise<Commit | Rejected> {
+  const { status, body } = response
+  if (status === 204 || status === 205) return rejected(response, bareFailure('badAnswer', status))
+  return body instanceof Uint8Array ? commitBytes(response, body, asked) : commitReader(response, body, asked)
+}
+
+type Form = 'blank' | 'json' | 'events' | 'page' | 'other'
+const FIELDS = ['data', 'event', 'id', 'retry']
+
+/** What a body is by its first bytes; undefined while more could tell. */
+export function formOf(bytes: Uint8Array, isAll = false): Form | undefined {
+  const start = decoder.decode(bytes.subarray(0, 256)).replace(/^[\ufeff\s]+/, '')
+  if (start === '') return bytes.length > 256 && decoder.decode(bytes).trim() !== '' ? 'other' : 'blank'
+  if (start.startsWith('{') || start.startsWith('[')) return 'json'
+  if (start.startsWith('<')) return 'page'
+  if (/^(data|event|id|retry)?:/.test(start)) return 'events'
+  const isUndecided = !isAll && FIELDS.some((name) => name.startsWith(start))
+  return isUndecided ? undefined : 'other'
+}
+
+/** Sound, pictures and files are taken as they come. */
+const MEDIA = /^\s*(audio|image|video)\/|octet-stream|zip/i
+const isMedia = ({ headers }: UpstreamResponse): boolean => MEDIA.test(headers['content-type'] ?? '')
+
+function commitBytes(
   response: UpstreamResponse,
-  stream: boolean,
-  wallNow: number,
-): MaybePromise<Commit | Failure> {
-  const { status, headers, body } = response
-  const early = classifyAnswer({ status, headers, body: undefined, wallNow })
-  if (early !== undefined) {
-    discard(body)
-    return early
-  }
-  const kind = answerKindOf(headers, stream)
-  if (kind === 'events') return commitEvents(response, wallNow)
-  if (!(body instanceof Uint8Array)) return commitFirstByte(response, body, wallNow)
-  return kind === 'json' && isEventForm(body)
-    ? commitEvents(response, wallNow)
-    : commitWhole(response, body, wallNow)
-}
-
-/** How an answer is judged: whole, by its first event, or by its first byte. A missing type is what the client asked for. */
-export function answerKindOf(headers: HeaderBag, isStreamAsked: boolean): 'json' | 'events' | 'other' {
-  const type = headers['content-type']?.toLowerCase().trim() ?? ''
-  if (type === '') return isStreamAsked ? 'events' : 'json'
-  if (type.includes('event-stream')) return 'events'
-  return /[/+]json\b/.test(type) ? 'json' : 'other'
-}
-
-function commitWhole(response: UpstreamResponse, bytes: Uint8Array, wallNow: number): Commit | Failure {
+  bytes: Uint8Array,
+  asked: Asked,
+): MaybePromise<Commit | Rejected> {
   const { status, headers } = response
-  const failure = classifyAnswer({ status, headers, body: bytes, wallNow })
-  return failure ?? { kind: 'bytes', headers: withContentType(headers), bytes }
+  const form = formOf(bytes, true)
+  const whole: Commit = { kind: 'bytes', headers: withType(headers, form), bytes }
+  if (asked.endpoint === 'audio') {
+    const isPage = form === 'page' && /html/i.test(headers['content-type'] ?? '')
+    if (form === 'blank' || isPage) return rejected(response, bareFailure('badAnswer', status))
+    if (form !== 'json') return whole
+    // A transcript may be any text; only an error in JSON is none.
+    const failure = classifyWhole({ status, headers, body: bytes, wallNow: asked.wallNow }, 'audio')
+    return failure === undefined || !isSaid(failure) ? whole : rejected(response, failure, bytes)
+  }
+  if (form === 'events') {
+    const rest: ByteReader = { read: async () => ({ done: true }), cancel: async () => {} }
+    return commitEvents({ response, reader: rest, head: [bytes] }, asked)
+  }
+  if (form === 'other' && isMedia(response)) return whole
+  const failure = classifyWhole({ status, headers, body: bytes, wallNow: asked.wallNow }, asked.endpoint)
+  if (failure !== undefined) return rejected(response, failure, bytes)
+  return asked.stream === true && asked.hasOthers && isSpoken(asked.endpoint)
+    ? rejected(response, bareFailure('otherForm', status), bytes)
+    : whole
 }
 
-/** JSON where the upstream forgot the type: without one, SDKs hand out a raw string. */
-function withContentType(headers: HeaderBag): HeaderBag {
-  return headers['content-type']?.trim() ? headers : { ...headers, 'content-type': 'application/json' }
+/** Endpoints whose answers are read word by word where a stream is asked. */
+const isSpoken = (endpoint: Endpoint): boolean =>
+  endpoint === 'chat' || endpoint === 'completions' || endpoint === 'responses'
+
+/** Whether a failure is told by the answer itself, and no guess of ours at what it lacks. */
+const isSaid = ({ class: kind, code }: Failure): boolean =>
+  kind !== 'unfit' && code !== 'upstream_bad_response'
+
+/** The label that is right for what came: without one, SDKs hand out a raw string. */
+function withType(headers: HeaderBag, form: Form | undefined): HeaderBag {
+  const type = headers['content-type'] ?? ''
+  if (form === 'json' && !/[/+]json\b/i.test(type)) return { ...headers, 'content-type': 'application/json' }
+  if (form === 'events' && !/event-stream/i.test(type))
+    return { ...headers, 'content-type': 'text/event-stream; charset=utf-8' }
+  return headers
 }
 
-/** JSON larger than what is held whole, and everything that is neither JSON nor events. */
-async function commitFirstByte(
+/** A body that is not there yet: its first bytes tell how it goes on. */
+async function commitReader(
   response: UpstreamResponse,
   reader: ByteReader,
-  wallNow: number,
-): Promise<Commit | Failure> {
-  const headers = withContentType(response.headers)
-  for (;;) {
+  asked: Asked,
+): Promise<Commit | Rejected> {
+  const { status } = response
+  const head: Uint8Array[] = []
+  let form: Form | undefined = 'blank'
+  while (form === 'blank' || form === undefined) {
     const { done, value } = await reader.read()
-    if (done) return commitWhole(response, new Uint8Array(0), wallNow)
-    if (value.length > 0)
-      return { kind: 'stream', headers, head: [value], reader, isEvents: false, opening: '' }
+    if (done) return commitBytes(response, concatBytes(head), asked)
+    asked.onRead()
+    head.push(value)
+    form = asked.endpoint === 'audio' && isMedia(response) ? 'other' : formOf(concatBytes(head))
   }
+  if (form === 'events' && asked.endpoint !== 'audio') return commitEvents({ response, reader, head }, asked)
+  const isPage =
+    form === 'page' && (asked.endpoint !== 'audio' || /html/i.test(response.headers['content-type'] ?? ''))
+  if (isPage || (form === 'other' && asked.endpoint !== 'audio' && !isMedia(response))) {
+    discard(reader)
+    return rejected(response, bareFailure('badAnswer', status))
+  }
+  return streamed({ response, reader, head }, form, '')
 }
 
-async function commitEvents(response: UpstreamResponse, wallNow: number): Promise<Commit | Failure> {
-  const { status } = response
-  const headers = { ...response.headers, 'content-type': eventType(response.headers) }
-  const reader = readerOf(response.body)
+/** An answer that is being read. */
+interface Reading {
+  readonly response: UpstreamResponse
+  readonly reader: ByteReader
+  readonly head: Uint8Array[]
+}
+
+const streamed = ({ response, reader, head }: Reading, form: Form | undefined, opening: string): Commit => ({
+  kind: 'stream',
+  headers: withType(response.headers, form),
+  head,
+  reader,
+  isEvents: form === 'events',
+  isEndSure: response.isEndSure === true,
+  opening,
+})
+
+/** Holds events back until the first with content in it. */
+async function commitEvents(reading: Reading, asked: Asked): Promise<Commit | Rejected> {
+  const { response, reader, head } = reading
   const scanner = createEventScanner()
-  const head: Uint8Array[] = []
   let size = 0
   let opening = ''
-  let isBegun = false
-  while (!isBegun && head.length < PEEK_CHUNKS && size < PEEK_BYTES) {
-    const { done, value } = await reader.read()
-    if (done) return endedEarly(response, { scanner, bytes: concatBytes(head), wallNow })
-    head.push(value)
-    size += value.length
-    for (const event of scanner.push(value)) {
-      const failure = classifyStreamError(event, response.headers, wallNow)
-      if (failure !== undefined) {
+  let hasStopped = false
+  /** What an event decides; undefined = nothing. */
+  function decide(event: SseEvent): MaybePromise<Commit | Rejected> | undefined {
+    const { what, data } = judgeEvent(event, asked.endpoint)
+    if (opening === '') opening = event.data
+    if (what === 'end') hasStopped = true
+    if (what === 'content' || what === 'junk') return begun(reading, asked, opening)
+    if (what !== 'error') return undefined
+    discard(reader)
+    const failure = classifyEvent(data, { headers: response.headers, wallNow: asked.wallNow })
+    return rejectedEvent(reading, { failure, data }, asked)
+  }
+  for (let at = 0; size < MOST_PREAMBLE_BYTES; at++) {
+    let chunk = head[at]
+    if (chunk === undefined) {
+      const { done, value } = await readOrEnd(reader, hasStopped)
+      if (done) break
+      asked.onRead()
+      chunk = value
+      head.push(chunk)
+    }
+    size += chunk.length
+    for (const event of scanner.push(chunk)) {
+      const decided = decide(event)
+      if (decided !== undefined) return decided
+      if (event.data.trim() === '[DONE]') {
         discard(reader)
-        return { ...failure, status }
+        return emptyStream(reading)
       }
-      if (opening === '') opening = event.data
-      isBegun = !isPreamble(event)
-      if (isBegun) break
     }
   }
-  const isEvents = isBegun || isEventForm(concatBytes(head))
-  return { kind: 'stream', headers, head, reader, isEvents, opening }
-}
-
-/** What the upstream called it, where that is right; JSON's label on events would make clients parse them as JSON. */
-function eventType(headers: HeaderBag): string {
-  const type = headers['content-type'] ?? ''
-  return type.toLowerCase().includes('event-stream') ? type : 'text/event-stream; charset=utf-8'
-}
-
-/**
- * The stream held no event: it may be JSON under a wrong label, or comments and nothing else, or cut in the middle
- * of its first event.
- */
-function endedEarly(
-  response: UpstreamResponse,
-  read: { readonly scanner: EventScanner; readonly bytes: Uint8Array; readonly wallNow: number },
-): Commit | Failure {
-  const { scanner, bytes, wallNow } = read
-  const { 'content-type': _, ...headers } = response.headers
-  if (!isEventForm(bytes)) return commitWhole({ ...response, headers }, bytes, wallNow)
-  if (scanner.atBoundary()) return commitWhole({ ...response, headers }, new Uint8Array(0), wallNow)
-  for (const event of scanner.push(EVENT_END)) {
-    const failure = classifyStreamError(event, response.headers, wallNow)
-    if (failure !== undefined) return { ...failure, status: response.status }
+  if (size >= MOST_PREAMBLE_BYTES) return streamed(reading, 'events', opening)
+  for (const event of scanner.end()) {
+    const decided = decide(event)
+    if (decided !== undefined) return decided
   }
-  throw new TransportError('broken', 'the stream ended inside its first event')
+  return hasStopped ? emptyStream(reading) : rejected(response, bareFailure('brokenAnswer', response.status))
 }
 
+/** Behind a reason to stop it does not matter how a stream ends. */
+async function readOrEnd(reader: ByteReader, hasStopped: boolean): ReturnType<ByteReader['read']> {
+  if (!hasStopped) return reader.read()
+  return reader.read().catch(() => ({ done: true }) as const)
+}
+
+function emptyStream({ response, head }: Reading): Rejected {
+  const headers = withType(response.headers, 'events')
+  return rejected({ ...response, headers }, bareFailure('empty', response.status), concatBytes(head))
+}
+
+/** A stream has begun: of one that nobody asked for, all is taken first where somebody else may still answer. */
+async function begun(reading: Reading, asked: Asked, opening: string): Promise<Commit | Rejected> {
+  const { response, reader, head } = reading
+  const isAsked = asked.stream !== false || !isSpoken(asked.endpoint) || !asked.hasOthers
+  if (isAsked) return streamed(reading, 'events', opening)
+  let size = 0
+  for (const { length } of head) size += length
+  while (size < MOST_WHOLE_BYTES) {
+    const { done, value } = await reader.read()
+    if (done) {
+      const headers = withType(response.headers, 'events')
+      return rejected({ ...response, headers }, bareFailure('otherForm', response.status), concatBytes(head))
+    }
+    head.push(value)
+    size += value.length
+  }
+  return streamed(reading, 'events', opening)
+}
+
+/** @param bytes all of its body, where that may be handed on */
+function rejected(response: UpstreamResponse, failure: Failure, bytes?: Uint8Array): Rejected {
+  if (bytes === undefined) discard(response.body)
+  const { headers } = response
+  const isKept = bytes !== undefined && (failure.isForClient === true || failure.class === 'unfit')
+  const status = failure.class === 'unfit' ? response.status : statusFor(failure)
+  const answer = isKept ? { status, headers: withType(headers, formOf(bytes, true)), body: bytes } : undefined
+  return { kind: 'rejected', failure, answer }
+}
+
+/** An error as an event: who asked for a stream gets it as the stream that it was, anybody else as an answer. */
+function rejectedEvent(
+  { response, head }: Reading,
+  { failure, data }: { readonly failure: Failure; readonly data: unknown },
+  { stream }: Asked,
+): Rejected {
+  if (failure.isForClient !== true) return { kind: 'rejected', failure, answer: undefined }
+  if (stream === true) {
+    const headers = withType(response.headers, 'events')
+    return {
+      kind: 'rejected',
+      failure,
+      answer: { status: response.status, headers, body: concatBytes(head) },
+    }
+  }
+  const body = encoder.encode(typeof data === 'string' ? data : JSON.stringify(data))
+  return { kind: 'rejected', failure, answer: { status: statusFor(failure), headers: JSON_TYPE, body } }
+}
+
+/** The status under which the client reads an upstream's refusal; one that speaks of our key is not the client's. */
+export function statusFor({ status = 502 }: Failure): number {
+  return status === 401 || status === 407 ? 502 : status
+}
+
+const JSON_TYPE = { 'content-type': 'application/json' }
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
-const EVENT_END = encoder.encode('\n\n')
-const OPENING_BRACE = 0x7b
-
-/** Whether bytes begin as a server-sent event stream does, whatever their label says. */
-function isEventForm(bytes: Uint8Array): boolean {
-  if (bytes[0] === OPENING_BRACE) return false
-  return /^\s*(data|event|id|retry)?:/.test(decoder.decode(bytes.subarray(0, 256)))
-}
-
-/** Lifecycle events that come before any content: an error behind them can still go to another upstream. */
-const PREAMBLE = /^response\.(created|queued|in_progress)$/
-/** `type` is the first key of an event, or the second behind its number. */
-const EVENT_TYPE = /^\s*\{\s*(?:"sequence_number"\s*:\s*\d+\s*,\s*)?"type"\s*:\s*"([a-z_.]+)"/
-
-/** Whether an event shows no content yet. */
-function isPreamble({ event, data }: SseEvent): boolean {
-  if (data.trim() === '' || PREAMBLE.test(event)) return true
-  const type = EVENT_TYPE.exec(data)?.[1]
-  return type !== undefined && PREAMBLE.test(type)
-}
 
 const ID = /"id"\s*:\s*"([^"\\]{1,256})"/
 
-/** The id of a Responses answer: among its first keys, or among those of its first event. */
+/** The id of a stored answer: among its first keys, or among those of its first event. */
 export function answerIdOf(commit: Commit): string | undefined {
   const start =
     commit.kind === 'bytes' ? decoder.decode(commit.bytes.subarray(0, 512)) : commit.opening.slice(0, 1024)
@@ -207,21 +326,23 @@ export function discard(body: UpstreamResponse['body'] | undefined): void {
 }
 
 /**
- * An upstream's own words about a request, for the client: status, type and body as they came. Of a page only the
- * status is handed on, in an envelope: clients read JSON, and a page shows whose it is.
+ * An upstream's own words about a request, for the client: status, type and body as they came. Of a page, and where it
+ * said nothing, only the status is handed on, in an envelope: clients read JSON, and a page shows whose it is.
  */
 export function upstreamErrorOf(
-  { status, headers }: UpstreamResponse,
+  { headers }: UpstreamResponse,
   { bytes, body }: Prefix,
+  failure: Failure,
 ): UpstreamResponse {
-  const start = decoder.decode(bytes.subarray(0, 256)).trimStart()
+  const status = statusFor(failure)
+  const form = formOf(bytes, true)
   const asJson = { ...headers, 'content-type': 'application/json' }
-  if (start.startsWith('<') || headers['content-type']?.includes('html') === true) {
+  if (form === 'page' || form === 'blank' || headers['content-type']?.includes('html') === true) {
     discard(body)
-    const message = `The upstream refused the request with status ${status} and no usable error message.`
+    const message = `The upstream refused the request with status ${failure.status} and no usable error message.`
     const envelope = JSON.stringify(errorBody('upstream_error', message))
     return { status, headers: asJson, body: encoder.encode(envelope) }
   }
-  const isUntypedJson = !headers['content-type'] && start.startsWith('{')
+  const isUntypedJson = !headers['content-type'] && form === 'json'
   return { status, headers: isUntypedJson ? asJson : headers, body }
 }

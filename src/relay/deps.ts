@@ -1,5 +1,6 @@
 import type { Clock } from '../lib/clock.ts'
 import type { Cause } from '../pool/outcome.ts'
+import type { Abilities } from '../state/abilities.ts'
 import type { StateStore } from '../state/store.ts'
 import type { Send } from '../transport/transport.ts'
 import type { Queue } from './queue.ts'
@@ -14,6 +15,8 @@ export interface RelayDeps {
   readonly random: () => number
   readonly report: Report
   readonly traffic: Traffic
+  /** What upstreams can do, as far as this process knows. */
+  readonly abilities: Abilities
 }
 
 /** What all requests of a process share and no configuration changes. */
@@ -22,10 +25,12 @@ interface Traffic {
   readonly credits: Map<string, number>
   readonly budget: RetryBudget
   readonly queue: Queue
+  /** Answers without content in a row, by upstream id. */
+  readonly emptyRuns: Map<string, number>
 }
 
 /** How an attempt ended, as logs and metrics name it. */
-export type AttemptOutcome = 'ok' | Cause | 'client-error' | 'other-model' | 'broken' | 'aborted'
+export type AttemptOutcome = 'ok' | Cause | 'client-error' | 'other-model' | 'unfit' | 'broken' | 'aborted'
 
 /** One attempt in the record of a request. */
 export interface AttemptRecord {
@@ -37,6 +42,22 @@ export interface AttemptRecord {
   /** From sending to the commit point; absent when it never got there. */
   readonly firstByteMs?: number | undefined
   readonly durationMs: number
+  /** Of a failure; absent where it was none. */
+  readonly failure?: AttemptFailure | undefined
+}
+
+/** What is told of an attempt that failed. Holds no secret of the upstream's. */
+export interface AttemptFailure {
+  /** The address that was asked, without a query. */
+  readonly url: string
+  /** Why, in a few words of ours; absent where the status says it. */
+  readonly reason?: string | undefined
+  /** The upstream's own words on one line, 300 characters at most. They may quote the client: not for the log. */
+  readonly words?: string | undefined
+  /** The request certainly did not reach the upstream. */
+  readonly isUnsent: boolean
+  /** How long the upstream asked us to stay away, ms. */
+  readonly hintMs?: number | undefined
 }
 
 /** A request has ended with its body. */
@@ -61,6 +82,10 @@ export interface RequestEvent {
   readonly queuedMs: number
   readonly inputTokens?: number | undefined
   readonly outputTokens?: number | undefined
+  /** Of a request that was refused before an upstream was chosen: what was asked with. */
+  readonly method?: string | undefined
+  /** The same: what was asked for, without the query; 200 characters at most. */
+  readonly path?: string | undefined
 }
 
 export interface AttemptEvent extends AttemptRecord {
@@ -70,18 +95,22 @@ export interface AttemptEvent extends AttemptRecord {
   readonly endpoint: string
 }
 
+/** Something the operator should read. Never holds a secret. */
+export interface NoticeEvent {
+  readonly kind: 'notice'
+  readonly level: 'debug' | 'info' | 'warning' | 'error'
+  readonly message: string
+  /** The upstream that it is about; the message names it too. */
+  readonly upstream?: string
+}
+
 /** Everything that happened, as the relay tells it. Logs, metrics and the status page are made of these. */
 export type GatewayEvent =
   | AttemptEvent
   | RequestEvent
   /** Requests waiting for an upstream, after one joined or left. */
   | { readonly kind: 'queue'; readonly waiting: number }
-  /** Something the operator should read. Never holds a secret. */
-  | {
-      readonly kind: 'notice'
-      readonly level: 'debug' | 'info' | 'warning' | 'error'
-      readonly message: string
-    }
+  | NoticeEvent
 
 /** Takes an event; called on the hot path, so it returns at once and never throws. */
 export type Report = (event: GatewayEvent) => void

@@ -8,11 +8,21 @@ const LONGEST_RETRY_MS = 60_000
 /** Where nobody knows how long it takes: others hold the places, and a second sees many of them end. */
 const UNKNOWN_RETRY_MS = 1_000
 
+/** What is known of a request that nobody answered. */
+interface ExhaustedRequest {
+  /** In order. */
+  readonly failures: readonly Failure[]
+  readonly unavailable: readonly Unavailable[]
+  /** Ms on the clock. */
+  readonly now: number
+  readonly request: { readonly path: string; readonly requestedModel: string }
+}
+
 /**
  * The error that a client gets when nothing is left: 429 with the soonest time when a limit stands in the way anywhere,
- * else what the last of `failures` says, which are in order. `now` is ms on the clock.
+ * else what the last failure says.
  */
-export function exhausted(failures: readonly Failure[], unavailable: readonly Unavailable[], now: number) {
+export function exhausted({ failures, unavailable, now, request }: ExhaustedRequest): GatewayError {
   if (failures.length + unavailable.length === 0)
     return new GatewayError('no_upstream', 'No upstream is enabled for this model on this endpoint.')
   // A limit that rests nobody was about this one request.
@@ -27,7 +37,7 @@ export function exhausted(failures: readonly Failure[], unavailable: readonly Un
     )
   }
   const limited = failures.filter(isLimit)
-  const waiting = unavailable.filter(({ reason }) => remedyOf(reason) === 'wait')
+  const waiting = unavailable.filter(isWaitedFor)
   if (waiting.length > 0 || limited.length > 0) {
     const isQuota =
       waiting.every(({ reason }) => reason.unpaid === true) &&
@@ -35,12 +45,24 @@ export function exhausted(failures: readonly Failure[], unavailable: readonly Un
     const code = isQuota ? 'insufficient_quota' : 'rate_limit_exceeded'
     return limitError(isOverload(failures) ? 'upstream_overloaded' : code, soonestMs(waiting, limited, now))
   }
-  if (failures.length > 0) return lastFailureError(failures)
+  const lasting = lastingHeaders(unavailable, now)
+  if (failures.length > 0) return lastFailureError(failures, lasting, request)
   // Nobody was even asked: all rest for a key or a model that does not work.
   const isAuth = unavailable.some(({ reason }) => reason.cause === 'auth')
   const code = isAuth ? 'upstream_auth_failed' : 'upstream_model_not_found'
-  return new GatewayError(code, messageOf(code))
+  return new GatewayError(code, messageOf(code), { headers: lasting })
 }
+
+/** What lasts until an operator mends it: when the first of those rests ends, and that to retry sooner is of no use. */
+function lastingHeaders(unavailable: readonly Unavailable[], now: number): Record<string, string> {
+  const ends = unavailable
+    .filter(({ reason }) => remedyOf(reason) === 'operator')
+    .map(({ reason }) => reason.until)
+  return ends.length === 0 ? {} : { ...retryHeaders(Math.min(...ends) - now), 'x-should-retry': 'false' }
+}
+
+/** Whether a limit keeps it, that a wait is the remedy for. */
+export const isWaitedFor = ({ reason }: Unavailable): boolean => remedyOf(reason) === 'wait'
 
 /** The client left before its answer began; the status is for the log. */
 export function clientClosedRequest(): GatewayError {
@@ -54,7 +76,7 @@ export function queueFull(): GatewayError {
   })
 }
 
-const isLimit = ({ code }: Failure): boolean =>
+export const isLimit = ({ code }: Failure): boolean =>
   code === 'rate_limit_exceeded' || code === 'insufficient_quota'
 const isOverload = (failures: readonly Failure[]): boolean =>
   failures.length > 0 && failures.every(({ code }) => code === 'upstream_overloaded')
@@ -102,16 +124,28 @@ const FAILURE_MESSAGES: Readonly<Record<string, string>> = {
 
 const messageOf = (code: ErrorCode): string => FAILURE_MESSAGES[code] ?? 'The upstream failed.'
 
+/** The codes whose causes last. */
+const LASTING = new Set<ErrorCode>(['upstream_auth_failed', 'upstream_model_not_found'])
+
 /** The row of the last failure; 503 only when all said so, since it means "come back", and one did not. */
-function lastFailureError(failures: readonly Failure[]): GatewayError {
+function lastFailureError(
+  failures: readonly Failure[],
+  lasting: Record<string, string>,
+  { path, requestedModel }: ExhaustedRequest['request'],
+): GatewayError {
   const last = failures.at(-1)
   const isAllOverload = isOverload(failures)
   const lastCode = last?.code ?? 'upstream_error'
   const code = lastCode === 'upstream_overloaded' && !isAllOverload ? 'upstream_error' : lastCode
   const status = last?.status === undefined ? '' : ` It said ${last.status}.`
+  const what =
+    last?.reason === undefined ? messageOf(code) : messageOf(code).replace(/\.$/, `: ${last.reason}.`)
   const tries = failures.length === 1 ? '' : ` ${failures.length} attempts were made.`
+  if (code === 'unsupported_endpoint') {
+    const asked = requestedModel === '' ? 'auto' : requestedModel.slice(0, 100)
+    return new GatewayError(code, `No upstream of "${asked}" serves /v1/${path}.${status}${tries}`)
+  }
   const hintMs = isAllOverload ? shortestHintMs(failures) : undefined
-  return new GatewayError(code, `${messageOf(code)}${status}${tries}`, {
-    headers: hintMs === undefined ? {} : retryHeaders(hintMs),
-  })
+  const headers = hintMs === undefined ? (LASTING.has(code) ? lasting : {}) : retryHeaders(hintMs)
+  return new GatewayError(code, `${what}${status}${tries}`, { headers })
 }

@@ -1,6 +1,7 @@
 import type { HeaderBag } from '../lib/headers.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import type { RelayAnswer } from './request.ts'
+import { maskedText } from './secrets.ts'
 
 /*
  * Which header fields pass, in both directions: what of a request goes to an upstream, with its key, and what of its
@@ -77,6 +78,7 @@ const IS_EVENT_STREAM = /^\s*text\/event-stream/i
 export function answerHeaders(answer: Omit<RelayAnswer, 'status' | 'body'>): Record<string, string> {
   const { upstream } = answer
   const headers = copy(answer.headers, {}, isAnswerHeader)
+  for (const name in headers) headers[name] = maskedText(headers[name] ?? '', upstream)
   headers['x-model'] = encodedWhereNeeded(upstream.model)
   headers['x-aiload-upstream'] = encodedWhereNeeded(upstream.name)
   headers['x-aiload-attempts'] = String(answer.attempts)

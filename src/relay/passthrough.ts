@@ -3,8 +3,10 @@ import { instantOf } from '../lib/clock.ts'
 import { isBodiless } from '../lib/headers.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
+import type { Lease } from '../state/store.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
-import { classifyAnswer, classifyTransport } from '../vendors/classify.ts'
+import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
+import { answerKey } from './candidates.ts'
 import { discard, readPrefix } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps } from './deps.ts'
 import { clientClosedRequest, exhausted } from './exhausted.ts'
@@ -16,15 +18,61 @@ import {
   type RelayRequest,
   type RequestRecord,
 } from './request.ts'
+import { attemptFailureOf } from './secrets.ts'
 import { endLease } from './select.ts'
 import { createTap, type BodyEnd } from './stream.ts'
 
-/** A request that goes to one upstream as it is. */
-interface PassthroughRequest extends Pick<
-  RelayRequest,
-  'id' | 'settings' | 'path' | 'query' | 'headers' | 'clientSignal' | 'since'
-> {
+/** What is told of an attempt besides what it meant for the upstream. */
+type Told = { label: AttemptOutcome; code?: string; failure?: Outcome | undefined }
+
+/** Who a request is passed on to, and its lease; undefined where the upstream is resting: then nobody counts it. */
+interface PassthroughTarget {
   readonly upstream: Upstream
+  readonly lease: Lease | undefined
+}
+
+interface PassthroughChoice extends Pick<RelayRequest, 'settings'> {
+  /** An answer that its upstream keeps; it exists nowhere else. */
+  readonly storedAnswerId: string | undefined
+  /** Who may have made it: all that are enabled. */
+  readonly upstreams: readonly Upstream[]
+  /** Who is asked where that is not known, unless disabled. */
+  readonly otherwise: Upstream | undefined
+}
+
+/**
+ * The upstream that made a stored answer, else `otherwise`; undefined where there is neither. A remote store that does
+ * not know it on this side tells with the acquire, for which all are put in order.
+ */
+export async function passthroughTarget(
+  { storedAnswerId, upstreams, otherwise, settings }: PassthroughChoice,
+  deps: RelayDeps,
+): Promise<PassthroughTarget | undefined> {
+  const { store, clock } = deps
+  const key = storedAnswerId === undefined ? undefined : answerKey(storedAnswerId)
+  const targetOf = (id: string | null | undefined): Upstream | undefined =>
+    upstreams.find((upstream) => upstream.id === id) ?? upstreams.find((upstream) => upstream === otherwise)
+  const known = key === undefined ? undefined : await store.recall(key, instantOf(clock))
+  const isAsked = key !== undefined && known === null
+  const first = targetOf(known)
+  const others = isAsked ? upstreams.filter((upstream) => upstream !== first) : []
+  const order = first === undefined ? others : [first, ...others]
+  if (order.length === 0) return undefined
+  const probeMs = settings.connectTimeoutMs + settings.timeoutMs
+  const ask = { inputTokens: undefined, outputTokens: undefined, lastResort: true, probeMs }
+  const pinKeys = isAsked ? [key] : undefined
+  const lease = await store.acquire(order.map(passthroughClaim), { ...ask, pinKeys }, instantOf(clock))
+  const upstream = isAsked ? targetOf(await store.recall(key, instantOf(clock))) : first
+  if (lease === undefined || lease.claim.id === upstream?.id) return upstream && { upstream, lease }
+  endLease(lease, { kind: 'aborted', sent: false }, deps)
+  return upstream && { upstream, lease: undefined }
+}
+
+/** A request that goes to one upstream as it is. */
+interface PassthroughRequest
+  extends
+    PassthroughTarget,
+    Pick<RelayRequest, 'id' | 'settings' | 'path' | 'query' | 'headers' | 'clientSignal' | 'since'> {
   readonly method: string
   /** In pieces; empty = none. */
   readonly body: readonly Uint8Array[]
@@ -34,7 +82,7 @@ interface PassthroughRequest extends Pick<
 const COOLING_STATUSES = new Set([401, 402, 429])
 /** RFC 9110 §9.2.2. Any other may have done its work over a connection that died, and is not sent twice. */
 const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
-/** Small JSON arrives whole; of what cools this much is read for its hint. */
+/** Small JSON and errors arrive whole; of what cools this much is read for its hint. */
 const WHOLE_ANSWER_BYTES = 65_536
 
 /**
@@ -46,11 +94,7 @@ const WHOLE_ANSWER_BYTES = 65_536
  * @throws GatewayError when there is no answer, or the client left before it began
  */
 export async function passthrough(request: PassthroughRequest, deps: RelayDeps): Promise<RelayAnswer> {
-  const { upstream, settings, method, clientSignal } = request
-  const probeMs = settings.connectTimeoutMs + settings.timeoutMs
-  const ask = { inputTokens: undefined, outputTokens: undefined, lastResort: true, probeMs }
-  // Undefined where the upstream is resting: then nobody counts the request.
-  const lease = await deps.store.acquire([passthroughClaim(upstream)], ask, instantOf(deps.clock))
+  const { upstream, lease, method, clientSignal } = request
   const startedAt = deps.clock.now()
   const record: RequestRecord = {
     request: { ...request, endpoint: 'passthrough', requestedModel: '', stream: false },
@@ -62,10 +106,11 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
   let head: Pick<AttemptRecord, 'status' | 'firstByteMs'> | undefined
 
   /** Settles the lease and reports an attempt and a request. Called once. */
-  function end(outcome: Outcome, status: number, told: { label: AttemptOutcome; code?: string }): void {
+  function end(outcome: Outcome, status: number, told: Told): void {
     const durationMs = deps.clock.now() - startedAt
     if (lease !== undefined) endLease(lease, outcome, deps)
-    recordAttempt(record, upstream, { ...head, outcome: told.label, durationMs })
+    const failure = attemptFailureOf(told.failure ?? outcome, upstream, request.path)
+    recordAttempt(record, upstream, { ...head, outcome: told.label, durationMs, failure })
     recordEnd(record, { status, upstream, code: told.code })
   }
 
@@ -78,14 +123,19 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     const onEnd = (how: BodyEnd): void => {
       // An answer shows an upstream at work, unless it says that it is not.
       const outcome = failure ?? (how.kind === 'ok' && status < 500 ? how : NEUTRAL_OUTCOME)
-      if (how.kind === 'ok') end(outcome, status, { label: failure?.cause ?? labelOf(status) })
-      else if (how.kind === 'aborted') end(outcome, 499, { label: 'aborted' })
-      else end(outcome, status, { label: 'broken', code: how.code })
+      if (how.kind === 'ok') {
+        const label = failure?.cause ?? labelOf(status)
+        end(outcome, status, { label, failure: label === 'failure' ? unjudged(response, deps) : undefined })
+      } else if (how.kind === 'aborted') end(outcome, 499, { label: 'aborted' })
+      else end(outcome, status, { label: 'broken', code: how.code, failure: how })
     }
     const answer = { status, headers, upstream, attempts: 1 }
     const isEmpty = isBodiless(method, status)
     if (!isEmpty && !(body instanceof Uint8Array))
-      return { ...answer, body: createTap({ reader: body, head: [], clientSignal, onEnd }) }
+      return {
+        ...answer,
+        body: createTap({ reader: body, head: [], clientSignal, onEnd, after: deps.clock.after }),
+      }
     discard(body)
     onEnd({ kind: 'ok' })
     return { ...answer, body: body instanceof Uint8Array ? body : new Uint8Array(0) }
@@ -95,14 +145,22 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
       throw clientClosedRequest()
     }
     if (error instanceof TransportError) {
-      const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure)
-      const clientError = exhausted([failure], [], deps.clock.now())
+      const failure = classifyTransport(error.failure === 'aborted' ? 'broken' : error.failure, error.reason)
+      const clientError = exhausted({
+        failures: [failure],
+        unavailable: [],
+        now: deps.clock.now(),
+        request: { path: request.path, requestedModel: '' },
+      })
       const { status, code } = clientError
+      clientError.attempts = 1
       // Only what never left here says that the upstream is away; the rest may be this one request's doing.
-      end(failure.class === 'not-sent' ? failure : NEUTRAL_OUTCOME, status, { label: failure.cause, code })
+      const told = { label: failure.cause, code, failure }
+      end(failure.class === 'not-sent' ? failure : NEUTRAL_OUTCOME, status, told)
       throw clientError
     }
     // Our own mistakes stay what they are.
+    if (error instanceof GatewayError) error.attempts = 1
     const { status, code } = error instanceof GatewayError ? error : { status: 500, code: 'internal_error' }
     end(NEUTRAL_OUTCOME, status, { label: 'failure', code })
     throw error
@@ -125,7 +183,8 @@ function upstreamRequestOf(request: PassthroughRequest): UpstreamRequest {
     connectTimeoutMs: request.settings.connectTimeoutMs,
     timeoutMs: upstream.timeoutMs,
     gatherBytes: (status, headers) => {
-      const isSmall = isBodiless(method, status) || headers['content-type']?.includes('json') === true
+      const isSmall =
+        status >= 400 || isBodiless(method, status) || headers['content-type']?.includes('json') === true
       return isSmall ? WHOLE_ANSWER_BYTES : 0
     },
     ...(!IDEMPOTENT.has(request.method) && { mayResend: false }),
@@ -141,9 +200,20 @@ async function judged({ status, headers, body }: UpstreamResponse, { clock }: Re
   }
   if (!COOLING_STATUSES.has(status)) return { body }
   const prefix = await readPrefix(body, WHOLE_ANSWER_BYTES)
-  const failure = classifyAnswer({ status, headers, body: prefix.bytes, wallNow: clock.wall() })
+  const failure = classifyStatus({ status, headers, body: prefix.bytes, wallNow: clock.wall() })
   return { body: prefix.body, failure }
 }
+
+/** What is told of a failure that blames nobody. */
+const unjudged = ({ status, headers, body }: UpstreamResponse, { clock }: RelayDeps): Outcome | undefined =>
+  status < 400
+    ? undefined
+    : classifyStatus({
+        status,
+        headers,
+        body: body instanceof Uint8Array ? body : undefined,
+        wallNow: clock.wall(),
+      })
 
 /** Blames nobody: it may be this one request's doing. */
 const NEUTRAL_OUTCOME: Outcome = { kind: 'aborted', sent: true }

@@ -5,30 +5,48 @@
  * request       what comes in and goes out, what a request has been through, and its record
  * deps          everything impure that is used, and the events that are reported
  * relay         the loop, and the rules of trying again
- * candidates    who may take it now, what keeps the others, who holds an earlier answer
+ * candidates    who may take it now, what keeps the others, how they stand to it, who holds an earlier answer
  * select        the next upstream and its lease: by the order, as a last resort, or after a wait
  * queue         the wait: first come, first served
  * attempt       one request to one upstream, from the sending to the end of its body
  * commit        when an answer counts as begun, and after which nothing is tried again
  * stream        the tap that a streamed body passes
  * exhausted     the error when nothing is left
+ * lessons       what refusals and successes teach, and what an upstream's list of models says
  * passthrough   requests that only one upstream can mean: no loop and no rewriting
  * headers       what of a request an upstream may see, and of its answer the client
+ * secrets       keys that come back in answers: masked before anybody reads them
  * retry-budget  keeps retries from multiplying the load
  */
 import { GatewayError } from '../errors.ts'
-import type { Failure } from '../pool/outcome.ts'
+import type { Failure, FailureClass } from '../pool/outcome.ts'
 import type { Lease } from '../state/store.ts'
 import { runAttempt, type FailedAttempt } from './attempt.ts'
-import { resolvePins } from './candidates.ts'
+import { resolveOwner, resolvePins, type Unavailable } from './candidates.ts'
 import { discard } from './commit.ts'
 import type { RelayDeps } from './deps.ts'
-import { clientClosedRequest, exhausted, queueFull } from './exhausted.ts'
+import { clientClosedRequest, exhausted, isLimit, isWaitedFor, queueFull } from './exhausted.ts'
+import { learnFromFailure } from './lessons.ts'
 import { recordEnd, type RelayAnswer, type RelayRequest, RelayState } from './request.ts'
-import { evaluateFor, select, suitableUpstreams, type Selection } from './select.ts'
+import { evaluateFor, select, suitableUpstreams, withoutStrangers, type Selection } from './select.ts'
 
-/** Further attempts after failures that may have cost the upstream work. */
-const AMBIGUOUS_RETRIES = 2
+/** How far a request goes on after failures of a class. */
+interface Walk {
+  /** Attempts that may follow a failure of the class, beside those that other classes allow. */
+  readonly further: number
+  /** Whether they are charged to the retry budget: they may double work, or a client's mistake. */
+  readonly isBudgeted: boolean
+}
+
+/** What becomes of a request after a failure, class by class. */
+const WALKS: Readonly<Record<FailureClass, Walk>> = {
+  'not-sent': { further: Infinity, isBudgeted: false },
+  refused: { further: Infinity, isBudgeted: false },
+  'too-long': { further: Infinity, isBudgeted: false },
+  ambiguous: { further: 2, isBudgeted: true },
+  'refused-body': { further: 2, isBudgeted: true },
+  unfit: { further: 1, isBudgeted: false },
+}
 
 /**
  * Tries the upstreams of a request in the order of the strategy until one begins a real answer.
@@ -42,35 +60,23 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
   deps.traffic.budget.recordRequest(deps.clock.now())
   try {
     if (request.answerIds.length > 0) await resolvePins(state)
+    if (request.ownerKey !== '') await resolveOwner(state)
+    if (request.endpoint === 'embeddings') await withoutStrangers(state)
     for (;;) {
       if (request.clientSignal.aborted) throw clientClosedRequest()
       const selection = await select(state)
-      if (!('lease' in selection)) return lastAnswer(state, fallbackOrThrow(state, selection))
+      if (!('lease' in selection)) return lastAnswer(state, endOrThrow(state, selection))
       const end = await runAttempt(state, selection.lease)
-      if (!('failure' in end)) {
-        discard(state.fallbackResponse?.body)
-        return end
-      }
+      if (!('failure' in end)) return end
       const last = await answerAfter(state, end)
       if (last !== undefined) return lastAnswer(state, last)
     }
   } catch (error) {
-    discard(state.fallbackResponse?.body)
     const isOurs = error instanceof GatewayError
+    if (isOurs) error.attempts = state.attempts.length
     recordEnd(state, { status: isOurs ? error.status : 500, code: isOurs ? error.code : 'internal_error' })
     throw error
   }
-}
-
-/** What ends a request that no upstream is left for: the fallback response, or the error. */
-function fallbackOrThrow(
-  { fallbackResponse, failures, deps }: RelayState,
-  { unavailable, why }: Exclude<Selection, { lease: Lease }>,
-): RelayAnswer {
-  if (why === 'gone') throw clientClosedRequest()
-  if (fallbackResponse !== undefined) return fallbackResponse
-  if (why === 'not-admitted' && failures.length === 0 && unavailable.length === 0) throw queueFull()
-  throw exhausted(failures, unavailable, deps.clock.now())
 }
 
 /** Ends the request with an upstream's own answer, handed on as it came. */
@@ -80,50 +86,81 @@ function lastAnswer(state: RelayState, answer: RelayAnswer): RelayAnswer {
   return { ...answer, attempts: state.attempts.length }
 }
 
+type Exhausted = Exclude<Selection, { lease: Lease }>
+
+/**
+ * What ends a request that no upstream is left for: an answer without content rather than none; the first words of who
+ * did not like the body; a limit of somebody who might have taken it; else what the last failure says, in the first
+ * words of its kind. @throws GatewayError where there are no words
+ */
+function endOrThrow(state: RelayState, { unavailable, why }: Exhausted): RelayAnswer {
+  if (why === 'gone') throw clientClosedRequest()
+  const { failures, unfit, refusal, firstWords, deps, request } = state
+  if (unfit !== undefined) return unfit
+  const isLimited = failures.some(isLimit) || unavailable.some(isWaitedFor)
+  if (refusal !== undefined && !(state.isAboutAbility && mightHaveTaken(state, unavailable))) return refusal
+  const last = failures.at(-1)
+  if (!isLimited && firstWords !== undefined && last?.isForClient === true) return firstWords
+  if (why === 'not-admitted' && failures.length === 0 && unavailable.length === 0) throw queueFull()
+  throw exhausted({ failures, unavailable, now: deps.clock.now(), request })
+}
+
+/** Whether a limit alone keeps somebody who is not known to be unable. */
+const mightHaveTaken = ({ deps, request }: RelayState, unavailable: readonly Unavailable[]): boolean =>
+  unavailable.some(
+    (one) => isWaitedFor(one) && deps.abilities.fit(one.upstream, request.needs, deps.clock.now()) !== 'no',
+  )
+
 /**
  * The answer with which a failure ends the request; undefined when the next upstream is tried. @throws GatewayError
  * where a rule forbids another attempt
  */
 async function answerAfter(
   state: RelayState,
-  { failure, upstream, upstreamErrorResponse }: FailedAttempt,
+  { failure, upstream, answer }: FailedAttempt,
 ): Promise<RelayAnswer | undefined> {
-  const { failures, fallbackResponse, deps } = state
-  failures.push(failure)
+  state.failures.push(failure)
+  learnFromFailure(state, upstream, failure)
+  keepWords(state, failure, answer)
   if (failure.scope === 'none') state.refusedBy = new Set([...state.refusedBy, upstream.id])
-  if (fallbackResponse !== undefined) {
-    discard(upstreamErrorResponse?.body)
-    return fallbackResponse
-  }
-  if (failure.class === 'client' && upstreamErrorResponse !== undefined) return upstreamErrorResponse
-  if (failure.class === 'other-model') {
-    state.fallbackResponse = upstreamErrorResponse
-    // The next upstream must not have this model: it refused what another may accept.
-    state.refusingModels = new Set([...state.refusingModels, upstream.model])
+  if (failure.class === 'too-long' || failure.class === 'refused-body') {
+    // Other models and other hosts may think otherwise.
+    state.refusers.push(upstream)
     state.order = []
   }
-  const last = lastFailures(state, failure)
-  if (last === undefined) return undefined
-  if (state.fallbackResponse !== undefined) return state.fallbackResponse
+  if (failure.cause === 'not-found' && state.request.endpoint === 'embeddings') await withoutStrangers(state)
+  if (mayGoOn(state, failure)) return undefined
   const tried = suitableUpstreams(state).filter(({ id }) => state.tried.has(id))
   const { unavailable } = await evaluateFor(state, tried)
-  throw exhausted(last, last.some(isLimited) ? unavailable : [], deps.clock.now())
+  return endOrThrow(state, { unavailable, why: 'exhausted' })
 }
 
-const isLimited = ({ cause }: Failure): boolean =>
-  cause === 'rate-limited' || cause === 'quota' || cause === 'overloaded'
+/** Remembers what the client may have to read: of answers without content the last, of refusals the first. */
+function keepWords(state: RelayState, failure: Failure, answer: RelayAnswer | undefined): void {
+  if (answer === undefined) return
+  if (failure.class === 'unfit') {
+    // JSON where a stream was asked is still an answer, and no answer without content is better.
+    if (!state.isUnfitWhole) state.unfit = answer
+    state.isUnfitWhole ||= failure.lesson?.about === 'stream'
+  } else if (failure.class === 'refused') {
+    if (state.firstWords === undefined) state.firstWords = answer
+    else discard(answer.body)
+  } else if (state.refusal === undefined) {
+    state.refusal = answer
+    // Somebody with a wider limit, or another ability, might have taken it.
+    state.isAboutAbility = failure.class === 'too-long' || failure.lesson !== undefined
+  } else discard(answer.body)
+}
 
-/** The failures that the client is told of, where a rule forbids another attempt; undefined where none does. */
-function lastFailures(state: RelayState, failure: Failure): readonly Failure[] | undefined {
+/** Whether another attempt is allowed after a failure. */
+function mayGoOn(state: RelayState, { class: kind }: Failure): boolean {
   const { deps, failures, attempts, deadline, tried } = state
-  const { maxAttempts } = state.request.settings
+  const { maxAttempts = Infinity } = state.request.settings
   const now = deps.clock.now()
-  if (maxAttempts !== undefined && attempts.length >= maxAttempts) return failures
-  if (now >= deadline) return failures
-  if (failure.class !== 'ambiguous') return undefined
-  state.ambiguousFailures += 1
-  if (state.ambiguousFailures > AMBIGUOUS_RETRIES) return failures
+  if (attempts.length >= maxAttempts || now >= deadline) return false
+  const { further, isBudgeted } = WALKS[kind]
+  if (failures.filter((one) => one.class === kind).length > further) return false
   // A retry that has nowhere to go costs no budget.
   const hasOthers = suitableUpstreams(state).some(({ id }) => !tried.has(id))
-  return hasOthers && !deps.traffic.budget.spend(now) ? failures.slice(0, 1) : undefined
+  return !isBudgeted || !hasOthers || deps.traffic.budget.spend(now)
 }

@@ -1,8 +1,9 @@
 import type { Settings } from '../config/config.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
 import type { HeaderBag } from '../lib/headers.ts'
-import type { Failure } from '../pool/outcome.ts'
+import type { Failure, Lesson } from '../pool/outcome.ts'
 import type { Pool } from '../pool/pool.ts'
+import type { Needs } from '../state/abilities.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { UpstreamResponse } from '../transport/transport.ts'
 import type { AttemptRecord, RelayDeps, RequestEvent } from './deps.ts'
@@ -24,6 +25,8 @@ export interface RelayRequest {
   /** The body for one upstream: the client's bytes, with its model name in place of the client's. */
   readonly bodyFor: (upstream: Upstream) => readonly Uint8Array[]
   readonly stream: boolean
+  /** Whether that is not said in a place that is read: then an answer may have either form. */
+  readonly isForm: boolean
   /** Estimated input tokens; undefined = this endpoint counts none. */
   readonly inputTokens: number | undefined
   /** The most output tokens that the client allows, times `n`. */
@@ -34,6 +37,12 @@ export interface RelayRequest {
   readonly affinityKey: string
   /** Remembered ids of earlier answers that the request builds on; it goes where they are, alone. */
   readonly answerIds: readonly string[]
+  /** The key under which the upstream is remembered that made what the request brings along; empty = nothing such. */
+  readonly ownerKey: string
+  /** What whoever answers it has to be able to do. */
+  readonly needs: Needs
+  /** Whether its answer is kept where it is made: by its id, clients ask for it later. */
+  readonly isStored: boolean
   /** Aborted when the client leaves. */
   readonly clientSignal: AbortSignalLike
   /** Arrival, ms on the clock. */
@@ -76,7 +85,6 @@ export class RelayState implements RequestRecord {
   refusedBy = NONE
   readonly attempts: AttemptRecord[] = []
   readonly failures: Failure[] = []
-  ambiguousFailures = 0
   /** When the first attempt began. */
   firstSentAt: number | undefined
   /** Of the settings and of all upstreams that were asked. */
@@ -85,10 +93,20 @@ export class RelayState implements RequestRecord {
   deadline = Infinity
   queuedMs = 0
   firstByteMs: number | undefined
-  /** Models that refused what another may accept. */
-  refusingModels = NONE
-  /** The answer of the first such model; what the client gets when the other one fails too. */
-  fallbackResponse: RelayAnswer | undefined
+  /** Upstreams that refused this body; others are asked first. */
+  readonly refusers: Upstream[] = []
+  /** What the first of them said, and whether that speaks of what a model can do or take. */
+  refusal: RelayAnswer | undefined
+  isAboutAbility = false
+  /** What the first said that refused it for reasons of its own, in words that a client may read. */
+  firstWords: RelayAnswer | undefined
+  /** The last answer without content, or the first in the other form than asked. */
+  unfit: RelayAnswer | undefined
+  isUnfitWhole = false
+  /** What is to be remembered of those who refused, if somebody answers. */
+  readonly lessons: { readonly upstream: Upstream; readonly lesson: Lesson | undefined }[] = []
+  /** Who made what the request brings along, where that is known. */
+  owner: string | undefined
 
   constructor(request: RelayRequest, deps: RelayDeps) {
     this.request = request

@@ -1,11 +1,18 @@
 import { instantOf } from '../lib/clock.ts'
-import type { Outcome } from '../pool/outcome.ts'
+import { withoutWords, type Outcome } from '../pool/outcome.ts'
 import { orderOf, chargeRoundRobin, strategies, type Candidate } from '../pool/strategy.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import type { UnavailableReason } from '../state/availability.ts'
 import { lastResortOf } from '../state/circuit-breaker.ts'
 import type { Ask, Lease, MaybePromise } from '../state/store.ts'
-import { evaluate, resolvePins, retryAt, type Evaluation, type Unavailable } from './candidates.ts'
+import {
+  evaluate,
+  resolvePins,
+  retryAt,
+  standingFor,
+  type Evaluation,
+  type Unavailable,
+} from './candidates.ts'
 import type { RelayDeps } from './deps.ts'
 import type { RelayState } from './request.ts'
 
@@ -43,18 +50,20 @@ export async function select(state: RelayState): Promise<Selection> {
 
   const evaluation = await evaluateFor(state, suitableUpstreams(state))
   const deadline = queueDeadlineOf(state)
+  // Whose body was refused has an answer; only where a limit of size or an ability is missing another may be worth a wait.
+  if (state.refusal !== undefined && !state.isAboutAbility)
+    return { unavailable: evaluation.unavailable, why: 'exhausted' }
   const isWorthIt = mayOpen(state, evaluation, deadline) && deps.clock.now() < deadline
   return isWorthIt ? waitInQueue(state) : { unavailable: evaluation.unavailable, why: 'exhausted' }
 }
 
 /** Who may be tried at all, now or after a wait. */
-export function suitableUpstreams({ upstreams, refusedBy, refusingModels }: RelayState): readonly Upstream[] {
-  if (refusedBy.size === 0 && refusingModels.size === 0) return upstreams
-  return upstreams.filter(({ id, model }) => !refusedBy.has(id) && !refusingModels.has(model))
+export function suitableUpstreams({ upstreams, refusedBy }: RelayState): readonly Upstream[] {
+  return refusedBy.size === 0 ? upstreams : upstreams.filter(({ id }) => !refusedBy.has(id))
 }
 
 /** Who may be tried now: not the same twice. */
-function untriedUpstreams(state: RelayState): readonly Upstream[] {
+export function untriedUpstreams(state: RelayState): readonly Upstream[] {
   const { tried } = state
   const suitable = suitableUpstreams(state)
   return tried.size === 0 ? suitable : suitable.filter(({ id }) => !tried.has(id))
@@ -72,7 +81,30 @@ export function evaluateFor(state: RelayState, upstreams: readonly Upstream[]): 
   const { store, clock, traffic } = state.deps
   const { endpoint } = state.request
   const { credits } = traffic
-  return evaluate(upstreams, askOf(state, {}), { endpoint, now: clock.now(), credits, store })
+  const standingOf = standingFor(state)
+  return evaluate(upstreams, askOf(state, {}), { endpoint, now: clock.now(), credits, store, standingOf })
+}
+
+/** Whether somebody who was not asked yet may take the request now. */
+export async function hasOthersNow(state: RelayState): Promise<boolean> {
+  const { candidates, unavailable } = await evaluateFor(state, untriedUpstreams(state))
+  return candidates.length > 0 || unavailable.some(({ reason }) => lastResortOf(reason) === 'always')
+}
+
+/**
+ * Vectors of two models do not mix, so a request for them stays with one: that of the first upstream which is not known
+ * to lack the endpoint.
+ */
+export async function withoutStrangers(state: RelayState): Promise<void> {
+  const { upstreams } = state.request.pool
+  if (upstreams.every(({ model }) => model === upstreams[0]?.model)) return
+  const { unavailable } = await evaluateFor(state, upstreams)
+  const lacking = new Set(
+    unavailable.filter(({ reason }) => reason.cause === 'not-found').map(({ upstream }) => upstream),
+  )
+  const first = upstreams.find((upstream) => !lacking.has(upstream)) ?? upstreams[0]
+  state.upstreams = upstreams.filter(({ model }) => model === first?.model)
+  state.order = []
 }
 
 /** As many are put in order at once: mostly the first serves, and the rest would be judged by old news. */
@@ -111,6 +143,7 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
       strategy: strategies[settings.strategy],
       context: { random: deps.random, key: affinityKey, most: storeMayReorder ? Infinity : MOST_IN_ORDER },
       stickTo: remembered ?? undefined,
+      owner: state.owner,
     })
     const claims = order.map(({ upstream }) => upstream.claims[endpoint])
     const acquiring = acquireInOrder(state, claims, remembered === null ? affinityKey : undefined)
@@ -221,16 +254,17 @@ async function pinsResolved(state: RelayState, acquiring: MaybeLease): Promise<L
   return lease
 }
 
-function askOf({ request, unresolvedPins }: RelayState, { lastResort = false, stickTo }: AskOptions): Ask {
+function askOf(state: RelayState, { lastResort = false, stickTo }: AskOptions): Ask {
+  const { request, unresolvedPins } = state
   const { settings, inputTokens, outputTokens, choices } = request
-  const probeMs = settings.connectTimeoutMs + settings.timeoutMs
+  const probeMs = settings.connectTimeoutMs + request.pool.longestTimeoutMs
   const pinKeys = unresolvedPins.length === 0 ? undefined : unresolvedPins
   return { inputTokens, outputTokens, choices, probeMs, lastResort, stickTo, pinKeys }
 }
 
 /** Ends a lease; then the waiting try for its place. */
 export function endLease(lease: Lease, outcome: Outcome, deps: RelayDeps): void {
-  wakeAfter(deps.store.settle(lease, outcome, instantOf(deps.clock)), deps)
+  wakeAfter(deps.store.settle(lease, withoutWords(outcome), instantOf(deps.clock)), deps)
 }
 
 /** Lets the waiting try, as soon as the store knows what has changed. */

@@ -1,11 +1,14 @@
 import { errorBody } from '../errors.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
+import type { Clock } from '../lib/clock.ts'
 import { createTail, END, flowTo, type ByteChunk, type ByteReader } from '../lib/bytes.ts'
 import { createBoundaryTracker, createOpeningTracker } from '../lib/sse.ts'
+import { encryptedKeys } from '../openai/affinity-key.ts'
 import { usageOf } from '../openai/usage.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import type { Endpoint } from '../pool/upstream.ts'
 import { TransportError } from '../transport/transport.ts'
+import { jsonObjectOf, parsedJson } from '../vendors/error-body.ts'
 
 /** How a streamed body ended. */
 export type BodyEnd = Exclude<Outcome, { kind: 'failed' }>
@@ -20,6 +23,7 @@ interface TapSource {
   readonly head: readonly Uint8Array[]
   /** Absent where nobody asks what passes: every break then resets the connection. */
   readonly observer?: BodyObserver
+  readonly after: Clock['after']
   /** Aborted when the client leaves: that ends the body, also when nobody reads it any more. */
   readonly clientSignal: AbortSignalLike
   /** Called once, when the body has ended in any way. */
@@ -35,7 +39,7 @@ const ABORTED: BodyEnd = { kind: 'aborted', sent: true }
  * stream adds one error event and ends cleanly; any other break rejects, which resets the connection, so that
  * half an event is never taken for a whole one. Never adds a `[DONE]`.
  */
-export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSource): ByteReader {
+export function createTap({ reader, head, observer, after, clientSignal, onEnd }: TapSource): ByteReader {
   const waiting = [...head]
   let hasEnded = false
   let isOver = false
@@ -49,9 +53,19 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
   const onClientAbort = (): void => end(ABORTED)
   clientSignal.addEventListener('abort', onClientAbort)
 
-  function passed(value: Uint8Array): Uint8Array {
+  /** @returns whether it was the last word of the answer: what still comes is nothing that anybody waits for */
+  function passed(value: Uint8Array): boolean {
     observer?.push(value)
-    return value
+    return observer?.hasSaidAll() === true
+  }
+
+  let stopGrace = (): void => {}
+
+  /** The request ends with the last word. What is left of the framing may follow, so that the connection can serve again. */
+  function endWithLastWord(): void {
+    isOver = true
+    end({ kind: 'ok' })
+    stopGrace = after(GRACE_MS, () => void reader.cancel().catch(() => {}))
   }
 
   /** @throws TransportError where no event can tell of it */
@@ -70,8 +84,12 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
   }
 
   /** The same where the upstream broke off. */
-  function broke(error: unknown): Uint8Array {
+  function broke(error: unknown): Uint8Array | undefined {
     isOver = true
+    if (observer?.isDone() === true) {
+      end({ kind: 'ok' })
+      return undefined
+    }
     const failure = error instanceof TransportError ? error.failure : 'broken'
     if (!clientSignal.aborted && failure !== 'aborted')
       return breakOff(failure === 'timeout' ? 'upstream_timeout' : 'upstream_disconnected')
@@ -82,15 +100,22 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
   return {
     async read() {
       if (isOver) return END
-      const first = waiting.shift()
-      if (first !== undefined) return chunkOf(passed(first))
-      let next: ByteChunk
-      try {
-        next = await reader.read()
-      } catch (error) {
-        return chunkOf(broke(error))
+      let value = waiting.shift()
+      if (value === undefined) {
+        let next: ByteChunk
+        try {
+          next = await reader.read()
+        } catch (error) {
+          return chunkOf(broke(error))
+        }
+        if (next.done) return chunkOf(ended())
+        value = next.value
       }
-      return chunkOf(next.done ? ended() : passed(next.value))
+      if (passed(value)) {
+        endWithLastWord()
+        reader.read().then(({ done }) => (done ? stopGrace() : undefined), stopGrace)
+      }
+      return chunkOf(value)
     },
     async cancel(reason) {
       isOver = true
@@ -99,6 +124,7 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
     },
     flow(sink) {
       const endWith = (lastWord: () => Uint8Array | undefined): void => {
+        stopGrace()
         if (isOver) return
         try {
           const word = lastWord()
@@ -108,11 +134,22 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
         }
         sink.end()
       }
+      /** False = no more, for now or for good. */
+      const take = (value: Uint8Array): boolean => {
+        if (isOver) return true
+        const isLast = passed(value)
+        const isReady = sink.chunk(value)
+        if (!isLast) return isReady
+        endWithLastWord()
+        sink.end()
+        return true
+      }
       const start = () => {
         for (let first = waiting.shift(); first !== undefined; first = waiting.shift())
-          if (!sink.chunk(passed(first))) return undefined
+          if (!take(first)) return undefined
+        if (isOver) return undefined
         return flowTo(reader, {
-          chunk: (value) => sink.chunk(passed(value)),
+          chunk: take,
           end: () => endWith(ended),
           fail: (error) => endWith(() => broke(error)),
         })
@@ -128,6 +165,9 @@ export function createTap({ reader, head, observer, clientSignal, onEnd }: TapSo
   }
 }
 
+/** For what is left of the framing of an answer whose last word has come. */
+const GRACE_MS = 100
+
 const chunkOf = (value: Uint8Array | undefined): ByteChunk =>
   value === undefined ? END : { done: false, value }
 
@@ -142,8 +182,13 @@ const FINISHED: Readonly<Partial<Record<Endpoint, RegExp>>> = {
   responses:
     /^data:\s*\[DONE\]|^event:\s*(error|response\.(completed|incomplete|failed|cancelled))|"type"\s*:\s*"(error|response\.(completed|incomplete|failed|cancelled))"/m,
 }
-/** Some upstreams leave out the blank line behind their last word. */
-const LAST_WORD = /^data:\s*\[DONE\]\s*$(?![^])/m
+/** A chunk that is not the last says so, where the last one says why it ends. */
+const END_PROMISED = /"finish_reason"\s*:\s*null/
+/** Behind these nothing follows that anybody waits for, however the body ends. */
+const DONE = /^data:\s*\[DONE\]\s*$(?![^])/m
+const COMPLETED = /^event:\s*response\.completed|"type"\s*:\s*"response\.completed"/m
+/** Some upstreams leave out the blank line behind their last event, or put single line ends between all of them. */
+const LAST_LINE = /(?:^|[\r\n])(?::[^\r\n]*|data: ?([^\r\n]*))[\r\n]*$/
 
 const BREAK_MESSAGES: Readonly<Record<Break, string>> = {
   upstream_disconnected: 'The upstream disconnected in the middle of its answer.',
@@ -153,20 +198,51 @@ const BREAK_MESSAGES: Readonly<Record<Break, string>> = {
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
+const NOTHING = new Uint8Array(0)
+const CLOSE_BRACKET = 0x5d
+/** More than `data: [DONE]` with its line ends has. */
+const LAST_WORD_BYTES = 64
+
+/** Whether the data of a last line is all of an event: undefined is a comment, which is nothing. */
+function isWholeLine(data: string | undefined): boolean {
+  return data !== undefined && (data.trim() === '[DONE]' || jsonObjectOf(parsedJson(data)) !== undefined)
+}
+
 type BodyObserver = ReturnType<typeof createBodyObserver>
+
+/** How a body goes, as far as it is known when it begins. */
+interface BodyForm {
+  readonly isEvents: boolean
+  /** See `UpstreamResponse`. */
+  readonly isEndSure: boolean
+}
 
 /**
  * Looks at a passing body, and changes none of it: where its events end, how it ends, what it has cost.
  *
  * A stream of chat chunks or Responses events says that it is done; a clean end without that word is a break that a
- * proxy, or a runtime that hides resets, has made look clean. Where another body is cut is not for us to tell.
+ * proxy, or a runtime that hides resets, has made look clean. Only where no chunk speaks of an end, and the framing tells
+ * it, it is one. Where another body is cut is not for us to tell.
  */
-export function createBodyObserver(endpoint: Endpoint, isEvents: boolean) {
+export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure }: BodyForm) {
   const tail = createTail()
   const boundary = isEvents ? createBoundaryTracker() : undefined
+  const finished = FINISHED[endpoint]
   // The last event of a response repeats all of it, and its type stands at its beginning.
   const openings = isEvents && endpoint === 'responses' ? createOpeningTracker() : undefined
   let bytes = 0
+  let last: Uint8Array = NOTHING
+  const itemKeys: string[] = []
+  const isDone = (): boolean => {
+    if (!isEvents || finished === undefined) return false
+    if (
+      openings !== undefined &&
+      boundary?.atBoundary() === true &&
+      COMPLETED.test(decoder.decode(openings.opening()))
+    )
+      return true
+    return DONE.test(decoder.decode(tail.last(LAST_WORD_BYTES)))
+  }
   return {
     get bytes() {
       return bytes
@@ -176,16 +252,29 @@ export function createBodyObserver(endpoint: Endpoint, isEvents: boolean) {
       tail.push(chunk)
       boundary?.push(chunk)
       openings?.push(chunk)
+      last = chunk
+      if (openings !== undefined) itemKeys.push(...encryptedKeys(chunk))
     },
+    /** Keys of the encrypted items that have passed in one piece; see `encryptedKeys`. */
+    itemKeys: itemKeys as readonly string[],
     /** Whether what passed so far ends between two events. */
     atBoundary: () => boundary?.atBoundary() === true,
+    /** Whether the last word has passed, as of any framing. */
+    isDone,
+    /** The same, with its blank line. Asked for every chunk. */
+    hasSaidAll(): boolean {
+      if (finished === undefined || boundary?.atBoundary() !== true) return false
+      // Most chunks end in an event of another kind: one byte tells.
+      return (openings !== undefined || last.at(-3) === CLOSE_BRACKET || last.length < 4) && isDone()
+    },
     /** Asked at a clean end: whether the stream stopped before it was done. */
     isCutShort(): boolean {
       if (boundary === undefined) return false
       const end = decoder.decode(tail.bytes())
-      if (!boundary.atBoundary()) return !LAST_WORD.test(end)
-      const finished = FINISHED[endpoint]
+      if (!boundary.atBoundary() && !isWholeLine(LAST_LINE.exec(end)?.[1])) return true
       if (finished === undefined || finished.test(end)) return false
+      // Who sends chunks without a word of how they end, ends like that.
+      if (openings === undefined && isEndSure && !END_PROMISED.test(end)) return false
       return openings === undefined || !finished.test(decoder.decode(openings.opening()))
     },
     /** The event that tells a client of a break. */

@@ -11,12 +11,15 @@ import {
 import {
   amountOf,
   configuredLimit,
+  countsRequests,
   EMPTY_WINDOW,
   freeIn,
   limitOf,
+  usedOf,
   windowNamesIn,
   windowOpensAt,
   type WindowName,
+  type WindowState,
 } from './rate-window.ts'
 import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 import type { Ask } from './store.ts'
@@ -27,8 +30,8 @@ export type StateOf = (scope: string) => ScopeState | undefined
 /** What keeps an upstream from taking a request. */
 export interface UnavailableReason {
   readonly scope: string
-  readonly cause: Cause | 'concurrency' | 'too-large' | WindowName
-  /** When it may open, ms; Infinity = never for this request. */
+  readonly cause: Cause | 'concurrency' | WindowName
+  /** When it may open, ms; Infinity = never for this request, which is larger than a configured limit. */
   readonly until: number
   /** It may open earlier: when somebody else's request ends. */
   readonly onRelease: boolean
@@ -46,7 +49,7 @@ export const availabilityOf = (claim: Claim, stateOf: StateOf, input: Input) =>
 
 /**
  * Whether an upstream may take a request now: with the scopes that it would be probing, the tokens to reserve and the
- * share of its tightest limit left; or why not. Of several reasons the one that lasts longest is told, but one that
+ * share of its tightest limit left, and whether a guess speaks against it (`isDoubtful`: asked last); or why not. Of several reasons the one that lasts longest is told, but one that
  * waiting remedies (a limit) before one that trying does (a failure).
  */
 export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { ask, now }: Input) {
@@ -55,20 +58,29 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
   const all = claimHeadroomOf(claim, claimSnapshot, now)
   // Most claims are free and have nothing about them.
   if (all.isPlain && fits(tokens, all))
-    return { free: true as const, probing: NO_SCOPES, tokens, headroom: shareFor(tokens, all) }
+    return {
+      free: true as const,
+      probing: NO_SCOPES,
+      tokens,
+      headroom: shareFor(tokens, all),
+      isDoubtful: false,
+    }
 
   let headroom = 1
   const probing: string[] = []
   const reasons: UnavailableReason[] = []
+  let isDoubtful = false
   for (const [at, limitScope] of claim.draws.entries()) {
-    const { scope, limits } = limitScope
+    const { scope, role, limits } = limitScope
     const state = states[at] ?? UNKNOWN_SCOPE
-    const { breaker, tooLarge, inFlight } = state
-    const admission = admit(breaker, { now, lastResort: ask.lastResort })
-    if (admission.state === 'half-open') probing.push(scope)
-    if (admission.state === 'open') reasons.push({ scope, ...admission.reason })
-    if (tooLarge !== undefined && tooLarge.until > now && tokens > tooLarge.tokens)
-      reasons.push({ scope, cause: 'too-large', until: Infinity, onRelease: false })
+    const { breaker, inFlight } = state
+    // That keys of one host share a limit is a guess, which orders and never refuses.
+    if (role === 'origin') isDoubtful ||= (breaker?.openUntil ?? 0) > now
+    else {
+      const admission = admit(breaker, { now, lastResort: ask.lastResort })
+      if (admission.state === 'half-open') probing.push(scope)
+      if (admission.state === 'open') reasons.push({ scope, ...admission.reason })
+    }
     const most = concurrencyOf(state, limits?.concurrency, now)
     if (inFlight >= most) reasons.push({ scope, cause: 'concurrency', until: now, onRelease: true })
     const room = headroomOf(limitScope, state, now)
@@ -79,13 +91,32 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
       const amount = amountOf(name, tokens)
       const limit = limitOf(window, configuredLimit(limits, name), now) ?? Infinity
       // A request that spends no tokens passes by windows that count them.
-      if (amount > 0 && amount > freeIn(window, limit, now))
-        reasons.push({ scope, cause: name, ...windowOpensAt(window, { name, amount, limit, now }) })
+      if (amount === 0 || amount <= freeIn(window, limit, now)) continue
+      if (isEstimateAlone(window, { name, amount, configured: configuredLimit(limits, name), now }))
+        isDoubtful = true
+      else reasons.push({ scope, cause: name, ...windowOpensAt(window, { name, amount, limit, now }) })
     }
   }
   return reasons.length === 0
-    ? { free: true as const, probing, tokens, headroom }
+    ? { free: true as const, probing, tokens, headroom: isDoubtful ? 0 : headroom, isDoubtful }
     : { free: false as const, reason: reasons.reduce(worseReason) }
+}
+
+/**
+ * Whether it is only our estimate of tokens that does not fit: the configuration allows it, and the upstream has not said
+ * that nothing is left.
+ */
+function isEstimateAlone(
+  window: WindowState,
+  {
+    name,
+    amount,
+    configured,
+    now,
+  }: { name: WindowName; amount: number; configured: number | undefined; now: number },
+): boolean {
+  if (countsRequests(name) || (window.closedUntil ?? 0) > now) return false
+  return configured === undefined || amount <= configured - usedOf(window, now)
 }
 
 const fits = (tokens: number, room: Headroom): boolean =>

@@ -122,7 +122,7 @@ export function claimHeadroomOf({ draws }: Claim, claimSnapshot: ClaimSnapshot, 
     if (state === UNKNOWN_SCOPE && limits === undefined) continue
     const headroom = headroomOf(limitScope, state, now)
     const free = limits?.concurrency === undefined ? 1 : 1 - state.inFlight / limits.concurrency
-    const isPlain = state.breaker === undefined && state.tooLarge === undefined
+    const isPlain = state.breaker === undefined
     sum.isPlain &&= free > 0 && isPlain && state.learnedConcurrency === undefined
     sum.requests = Math.min(sum.requests, headroom.requests)
     sum.tokens = Math.min(sum.tokens, headroom.tokens)

@@ -1,5 +1,6 @@
 import type { Instant } from '../lib/clock.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
+import { createAbilities, type Abilities } from './abilities.ts'
 import { claimAvailability } from './availability.ts'
 import { claimSnapshotOf, type ClaimSnapshot } from './headroom.ts'
 import { createCalendar } from './rate-window.ts'
@@ -26,6 +27,8 @@ export interface MemoryStore extends Immediate<StateStore> {
   expect(upstreams: readonly { readonly claims: Partial<Upstream['claims']> }[]): void
   /** How often something changed that is worth keeping; moves only up. */
   readonly changes: number
+  /** What upstreams can do; kept along with the rest. */
+  readonly abilities: Abilities
 }
 
 /** A lease that nobody settled is taken back after this time: whoever held it is gone. */
@@ -43,6 +46,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   const served = createAffinityTable()
   const answers = createAffinityTable()
   const dayEndsAt = createCalendar()
+  const abilities = createAbilities()
   let nextLease = 0
   let changeCount = 0
   let sweptAt = -Infinity
@@ -88,8 +92,9 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   }
 
   return {
+    abilities,
     get changes() {
-      return changeCount
+      return changeCount + abilities.changes
     },
     snapshot: (scopes) => scopes.map(states.get),
     claimSnapshots: (claims) => claims.map(states.claimSnapshot),
@@ -139,13 +144,16 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
         .filter(([scope, state]) => isWorthKeeping(state) && !isOver(state, scope, at.now))
         .map(([scope, state]) => [scope, keptScope(state)]),
       affinity: [...answers.newest(KEPT_KEYS, at.now), ...served.newest(KEPT_KEYS, at.now)],
+      abilities: abilities.keep(),
     }),
     expect(upstreams) {
       const claims = upstreams.flatMap((upstream) => Object.values(upstream.claims))
       expected = new Set(claims.flatMap(({ draws }) => draws.map(({ scope }) => scope)))
+      abilities.prune(claims.map(({ id }) => id))
     },
     restore(kept, at) {
-      const { scopes, affinity } = restored(kept, at)
+      const { scopes, affinity, abilities: told, shiftMs } = restored(kept, at)
+      abilities.restore(told, shiftMs)
       for (const [scope, state] of scopes) if (states.get(scope) === undefined) states.set(scope, state)
       for (const [key, upstream, until] of affinity)
         tableOf(key).remember(key, upstream, { ttlMs: until - at.now, now: at.now })

@@ -13,8 +13,6 @@ export interface ScopeState {
   readonly windows: Readonly<Partial<Record<WindowName, WindowState>>>
   /** A concurrency limit learned from "too many at once"; recovers by one a minute. */
   readonly learnedConcurrency: { readonly limit: number; readonly since: number } | undefined
-  /** A limit on the tokens of a single request that an answer named, forgotten at `until`. */
-  readonly tooLarge: { readonly tokens: number; readonly until: number } | undefined
   /** Peak-sensitive average of the time to the first byte, ms, and when it was last moved. */
   readonly latency: { readonly ms: number; readonly since: number } | undefined
   /** Running mean of output tokens; what is reserved when a request names no maximum. */
@@ -33,7 +31,6 @@ export const mutableCopyOf = (state: Partial<ScopeState>): Mutable<ScopeState> =
   reserved: state.reserved ?? 0,
   windows: state.windows ?? {},
   learnedConcurrency: state.learnedConcurrency,
-  tooLarge: state.tooLarge,
   latency: state.latency,
   meanOutput: state.meanOutput,
   limitedKeys: state.limitedKeys,
@@ -94,4 +91,4 @@ export function recordOutput(state: Mutable<ScopeState>, tokens: number): void {
 
 /** Whether a state holds anything that should outlive its process. */
 export const isWorthKeeping = (state: ScopeState | undefined): boolean =>
-  state !== undefined && (state.breaker !== undefined || state.tooLarge !== undefined || hasWindows(state))
+  state !== undefined && (state.breaker !== undefined || hasWindows(state))

@@ -1,6 +1,7 @@
 import * as v from 'valibot'
 import type { Instant } from '../lib/clock.ts'
 import { SPAN_MS } from '../pool/outcome.ts'
+import type { KeptAbilities } from './abilities.ts'
 import { causes, type CircuitBreakerState } from './circuit-breaker.ts'
 import { emptyFrom, EMPTY_WINDOW, SPAN_OF, type WindowName, type WindowState } from './rate-window.ts'
 import { UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
@@ -14,6 +15,8 @@ export interface KeptState {
   readonly scopes: readonly (readonly [scope: string, state: KeptScope])[]
   /** Who served a key, and until when that is remembered. */
   readonly affinity: readonly (readonly [key: string, upstream: string, until: number])[]
+  /** What upstreams can do; none in what older versions wrote. */
+  readonly abilities?: KeptAbilities
 }
 
 /** No deadline of ours is further away. */
@@ -29,7 +32,7 @@ export function isStale(state: ScopeState, now: number): boolean {
   if (!isUntouched(state, now)) return false
   const windows = Object.values(state.windows)
   const deadlines = windows.flatMap((window) => [window.leftUntil, emptyFrom(window)])
-  return [state.breaker?.openUntil, state.tooLarge?.until, ...deadlines].every((until = 0) => until <= now)
+  return [state.breaker?.openUntil, ...deadlines].every((until = 0) => until <= now)
 }
 
 /**
@@ -41,7 +44,7 @@ export function isStale(state: ScopeState, now: number): boolean {
  */
 export function restored(kept: unknown, { now, wall }: Instant) {
   const [frame] = readable(frameSchema, [kept])
-  if (frame === undefined) return { scopes: [], affinity: [] }
+  if (frame === undefined) return { scopes: [], affinity: [], abilities: [], shiftMs: 0 }
   const shiftMs = now - frame.now - Math.max(0, wall - frame.savedAt)
   const { scope, affinity } = schemasAt(now, shiftMs)
   const scopes = readable(scope, frame.scopes).map(
@@ -50,6 +53,8 @@ export function restored(kept: unknown, { now, wall }: Instant) {
   return {
     scopes: scopes.filter(([, state]) => !isStale(state, now)),
     affinity: readable(affinity, frame.affinity).filter(([, , until]) => until > now),
+    abilities: frame.abilities,
+    shiftMs,
   }
 }
 
@@ -72,6 +77,7 @@ const frameSchema = v.object({
   now: finiteNumber,
   scopes: v.array(v.unknown()),
   affinity: v.array(v.unknown()),
+  abilities: v.optional(v.unknown()),
 })
 
 /**
@@ -108,7 +114,6 @@ function schemasAt(now: number, shiftMs: number) {
     cooldown: v.optional(cooldown),
     windows: v.record(v.picklist(Object.keys(SPAN_OF) as WindowName[]), window),
     crowd: v.optional(v.object({ limit: v.pipe(wholeCount, v.minValue(1)), since: past })),
-    tooLarge: v.optional(v.object({ tokens: amount, until: ahead })),
     meanOutput: v.optional(amount),
   })
   return { scope: v.tuple([v.string(), scope]), affinity: v.tuple([v.string(), v.string(), ahead]) }
@@ -145,10 +150,10 @@ function restoredWindow([name, kept]: [string, KeptWindow], now: number): [strin
 
 /** That part of a state. */
 export function keptScope(state: ScopeState): KeptScope {
-  const { touched, breaker, tooLarge, meanOutput, learnedConcurrency: crowd } = state
+  const { touched, breaker, meanOutput, learnedConcurrency: crowd } = state
   const windows = Object.entries(state.windows).map(([name, window]) => [name, keptWindow(window)])
   const cooldown = breaker && withoutProbe(storedBreaker(breaker))
-  return { touched, windows: Object.fromEntries(windows), cooldown, crowd, tooLarge, meanOutput }
+  return { touched, windows: Object.fromEntries(windows), cooldown, crowd, meanOutput }
 }
 
 function keptWindow({ newest, ...window }: WindowState): KeptWindow {

@@ -4,6 +4,7 @@
  *
  * store            the contract of a store, and the lease: the right to send one request
  * scope            everything that is remembered of one scope
+ * abilities        what upstreams can do, as far as it is known
  * circuit-breaker  cooldowns after a 429, a refused key or a failure: back-off, and the probe that ends one (half-open)
  * rate-window      rate limit windows: what was counted, what is left, when it opens again; when days end
  * headroom         what all windows leave free together

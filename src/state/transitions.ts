@@ -175,10 +175,10 @@ function moveWindows(limitScope: LimitScope, settlements: Settlements, transacti
   state.windows = windows
 }
 
-/** A refusal that is the request's own fault still shows an upstream at work. */
+/** What is refused or answered for the request's own sake still shows an upstream at work. */
 function provesLife(outcome: Outcome): boolean {
-  if (outcome.kind === 'ok') return true
-  return outcome.kind === 'failed' && (outcome.class === 'client' || outcome.class === 'other-model')
+  if (outcome.kind !== 'failed') return outcome.kind === 'ok'
+  return outcome.class === 'too-long' || outcome.class === 'refused-body' || outcome.class === 'unfit'
 }
 
 /** Tokens that the upstream will count for an outcome; `given back` where it never saw the request. */
@@ -186,11 +186,8 @@ function tokensUsedBy(outcome: Outcome, reserved: number): number | 'given back'
   if (outcome.kind === 'aborted' && !outcome.sent) return 'given back'
   if (outcome.kind !== 'failed') return Math.ceil(outcome.tokens ?? reserved)
   if (outcome.class === 'not-sent') return 'given back'
-  return outcome.class === 'ambiguous' ? reserved : 0
+  return outcome.class === 'ambiguous' || outcome.class === 'unfit' ? reserved : 0
 }
-
-/** How long a size limit that an answer named is believed. */
-const SIZE_LIMIT_MS = 86_400_000
 
 /** Opens the breakers that an outcome asks for. Successes, the client's faults and clients that leave ask for none. */
 function applyFailure(outcome: Outcome, transaction: Transaction): void {
@@ -200,10 +197,8 @@ function applyFailure(outcome: Outcome, transaction: Transaction): void {
     for (const limitScope of scopesNamedBy(lease, 'upstream'))
       openBreaker(limitScope, { cause: 'failure' }, transaction)
   if (outcome.kind !== 'failed') return
-  const { cause, code, scope, maxTokensPerRequest: tokens } = outcome
+  const { cause, code, scope } = outcome
   applyQuotaSignals(failureSignals(outcome), transaction)
-  if (tokens !== undefined)
-    mutableScope(transaction, lease.claim.id).tooLarge = { tokens, until: now + SIZE_LIMIT_MS }
   const hintMs = outcome.hintMs ?? (cause === 'quota' ? untilDayEnds(transaction) : undefined)
   const unpaid = cause === 'quota' && code === 'insufficient_quota'
   for (const limitScope of scopesNamedBy(lease, scope)) {
@@ -243,11 +238,11 @@ const MOST_KEYS = 8
 
 /**
  * Two keys of one origin that get a 429 without a hint within a second, with no success between them,
- * share a limit by address or account that no single key can tell: then the whole origin rests. One that
- * probed the origin and is refused again needs no second.
+ * may share a limit by address or account that no single key can tell: then all of the origin are asked last for a
+ * while. Where that was so already, and none has succeeded since, one more such word is enough.
  */
 function suspectOrigin(transaction: Transaction): void {
-  const { probing, lease } = transaction.record
+  const { lease } = transaction.record
   const { now } = transaction.at
   const { draws } = lease.claim
   const origin = draws.find(({ role }) => role === 'origin')
@@ -257,7 +252,7 @@ function suspectOrigin(transaction: Transaction): void {
   const recent = (state.limitedKeys ?? []).filter(({ at }) => now - at <= TOGETHER_MS)
   const others = recent.filter((seen) => seen.key !== key)
   state.limitedKeys = [...others.slice(1 - MOST_KEYS), { key, at: now }]
-  if (others.length > 0 || probing.includes(origin.scope))
+  if (others.length > 0 || state.breaker !== undefined)
     openBreaker(origin, { cause: 'rate-limited' }, transaction)
 }
 

@@ -18,6 +18,8 @@ export function createJsonLines(wall: () => number): LogLines {
   return {
     request(event, level) {
       let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${name(event.endpoint)},"asked":${name(event.requestedModel)}`
+      if (event.method !== undefined) line += `,"method":${name(event.method)}`
+      if (event.path !== undefined) line += `,"path":${name(event.path)}`
       if (event.upstream !== undefined) line += `,"upstream":${name(event.upstream)}`
       if (event.model !== undefined) line += `,"model":${name(event.model)}`
       line += `,"status":${event.status}`
@@ -33,16 +35,22 @@ export function createJsonLines(wall: () => number): LogLines {
     },
     attempt: (event) =>
       `${head('attempt', 'debug')},"id":${name(event.requestId)},"endpoint":${name(event.endpoint)},"model":${name(event.model)},${attemptFields(event)}}`,
-    notice: (message, level) => `${head('notice', level)},"message":${jsonText(message, MESSAGE_LENGTH)}}`,
+    notice({ message, upstream }, level) {
+      const about = upstream === undefined ? '' : `,"upstream":${name(upstream)}`
+      return `${head('notice', level)}${about},"message":${jsonText(message, MESSAGE_LENGTH)}}`
+    },
   }
 }
 
 const name = (text: string): string => jsonText(text, NAME_LENGTH)
 
-function attemptFields({ upstream, outcome, status, firstByteMs, durationMs }: AttemptRecord): string {
+function attemptFields(attempt: AttemptRecord): string {
+  const { upstream, outcome, status, firstByteMs, durationMs, failure } = attempt
   let text = `"upstream":${name(upstream)},"outcome":"${outcome}"`
   if (status !== undefined) text += `,"status":${status}`
   if (firstByteMs !== undefined) text += `,"first_byte_ms":${whole(firstByteMs)}`
+  if (failure?.reason !== undefined) text += `,"reason":${name(failure.reason)}`
+  if (failure !== undefined) text += `,"url":${name(failure.url)}`
   return `${text},"ms":${whole(durationMs)}`
 }
 

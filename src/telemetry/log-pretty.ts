@@ -2,7 +2,10 @@ import type { AttemptRecord, RequestEvent } from '../relay/deps.ts'
 import { createSecondText, lineText, type LogLevel, type LogLines } from './log.ts'
 
 const NAME_LENGTH = 60
+/** A method, a path and a model. */
+const LINE_LENGTH = 300
 const MESSAGE_LENGTH = 2_000
+const URL_LENGTH = 120
 const MOST_ATTEMPTS = 8
 /** Widths of the columns; what is longer pushes the rest of its line to the right. */
 const ENDPOINT_WIDTH = 11
@@ -37,12 +40,13 @@ export function createPrettyLines(wall: () => number): LogLines {
       const text = `${lineText(event.requestId, NAME_LENGTH)} ${attemptText(event)} ${durationText(event.durationMs)}`
       return `${head()} ${paint(`try ${text}`, DIM)}`
     },
-    notice: (message, level) => `${head()} ${levelText(level)}${lineText(message, MESSAGE_LENGTH)}`,
+    notice: ({ message }, level) => `${head()} ${levelText(level)}${lineText(message, MESSAGE_LENGTH)}`,
   }
 }
 
-function targetText({ requestedModel, upstream, code }: RequestEvent): string {
-  const from = requestedModel === '' ? '-' : lineText(requestedModel, NAME_LENGTH)
+function targetText({ requestedModel, upstream, code, method = '', path }: RequestEvent): string {
+  const asked = path === undefined ? requestedModel || '-' : `${method} ${path} ${requestedModel}`.trimEnd()
+  const from = lineText(asked, path === undefined ? NAME_LENGTH : LINE_LENGTH)
   return `${from} → ${upstream === undefined ? (code ?? 'nobody') : lineText(upstream, NAME_LENGTH)}`
 }
 
@@ -63,10 +67,14 @@ function attemptsText(attempts: readonly AttemptRecord[]): string {
   return ` [${shown.join(', ')}${left > 0 ? `, and ${left} more` : ''}]`
 }
 
-function attemptText({ upstream, outcome, status }: AttemptRecord): string {
+function attemptText({ upstream, outcome, status, failure }: AttemptRecord): string {
   const showsOutcome =
     outcome === 'ok' || outcome === 'broken' || outcome === 'aborted' || status === undefined
-  return `${lineText(upstream, NAME_LENGTH)}: ${showsOutcome ? outcome : status}`
+  const what = failure?.reason ?? (showsOutcome ? outcome : status)
+  // Where nothing was found it is mostly the address that is wrong.
+  const where =
+    outcome === 'not-found' && failure !== undefined ? ` at ${lineText(failure.url, URL_LENGTH)}` : ''
+  return `${lineText(upstream, NAME_LENGTH)}: ${what}${where}`
 }
 
 function statusColour({ status, code }: RequestEvent): number {

@@ -2,6 +2,7 @@
  * telemetry: log, metrics and status, all made of the relay's events. Nothing here changes what a request does, and
  * nothing that a client or an upstream sends can break a line or add a time series.
  *
+ * notices     a word for the operator when an upstream stops or begins to work
  * log         one line for each event; several reports as one; texts that are safe on a line
  * log-json    the lines for machines
  * log-pretty  the lines for people at a terminal
@@ -10,7 +11,7 @@
  * status      what `GET /admin/status` answers
  */
 import type { ServerConfig } from '../config/config.ts'
-import type { AttemptEvent, Report, RequestEvent } from '../relay/deps.ts'
+import type { AttemptEvent, NoticeEvent, Report, RequestEvent } from '../relay/deps.ts'
 
 /**
  * A report that writes a line for each request and notice; `debug` adds one for each attempt, and the notices of that
@@ -23,7 +24,7 @@ export function createLog(write: (line: string) => void, lines: LogLines, level:
     if (event.kind === 'request') write(lines.request(event, levelOf(event)))
     else if (event.kind === 'attempt' && isDebug) write(lines.attempt(event))
     else if (event.kind === 'notice' && (isDebug || event.level !== 'debug')) {
-      write(lines.notice(event.message, event.level === 'warning' ? 'warn' : event.level))
+      write(lines.notice(event, event.level === 'warning' ? 'warn' : event.level))
     }
   }
 }
@@ -41,7 +42,7 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 export interface LogLines {
   request(event: RequestEvent, level: LogLevel): string
   attempt(event: AttemptEvent): string
-  notice(message: string, level: LogLevel): string
+  notice(event: NoticeEvent, level: LogLevel): string
 }
 
 /**

@@ -3,7 +3,7 @@ import type { GatewayEvent } from '../relay/deps.ts'
 import type { GatewayStatus, UpstreamStatus } from './status.ts'
 
 /** What is true at the moment of asking, and no sum of events: a part of the status. */
-export interface Gauges extends Pick<GatewayStatus, 'version' | 'queue'> {
+export interface Gauges extends Pick<GatewayStatus, 'version' | 'queue' | 'reloads'> {
   readonly upstreams: readonly Pick<UpstreamStatus, 'name' | 'in_flight' | 'available'>[]
 }
 
@@ -41,9 +41,12 @@ export function createMetrics() {
      * Everything counted since the start, with the gauges of this moment, in the text format 0.0.4. A metric without
      * samples is left out. Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
      */
-    text({ version, queue, upstreams }: Gauges): string {
+    text({ version, queue, reloads, upstreams }: Gauges): string {
       const used = [...requestSeconds].filter(([, { counts }]) => counts.some((count) => count > 0))
       const inFlight = upstreams.map((one) => [label('upstream', one.name), one.in_flight] as const)
+      const reloaded = Object.entries(reloads).map(
+        ([result, count]) => [label('result', result), count] as const,
+      )
       const available = upstreams.map((one) => [label('upstream', one.name), one.available ? 1 : 0] as const)
       return [
         countersText('aiload_requests_total', requests, ['endpoint', 'status']),
@@ -55,6 +58,7 @@ export function createMetrics() {
         gaugesText('aiload_queue_waiting', [['', queue.waiting]]),
         gaugesText('aiload_in_flight', inFlight),
         gaugesText('aiload_available', available),
+        gaugesText('aiload_reloads_total', reloaded, 'counter'),
         gaugesText('aiload_build_info', [[label('version', version), 1]]),
       ].join('')
     },
@@ -72,7 +76,8 @@ const HELP = {
   aiload_queue_seconds: 'Time in the queue, of the requests that had to wait.',
   aiload_queue_waiting: 'Requests that wait for an upstream now.',
   aiload_in_flight: 'Requests under way, streams included.',
-  aiload_available: 'Whether the upstream may take a request now.',
+  aiload_available: 'Whether the upstream may take a request now; 0 after a failure until it answers again.',
+  aiload_reloads_total: 'Changed configurations that were read, by what came of them: ok or refused.',
   aiload_build_info: 'Always 1; the version is in the label.',
 }
 type Name = keyof typeof HELP
@@ -142,9 +147,13 @@ function histogramsText(name: Name, series: readonly (readonly [labels: string, 
   return metricText(name, 'histogram', samples)
 }
 
-function gaugesText(name: Name, samples: readonly (readonly [labels: string, number])[]): string {
+function gaugesText(
+  name: Name,
+  samples: readonly (readonly [labels: string, number])[],
+  type: 'counter' | 'gauge' = 'gauge',
+): string {
   const lines = samples.map(([labels, value]) => sampleText(name, labels, value))
-  return metricText(name, 'gauge', lines)
+  return metricText(name, type, lines)
 }
 
 function metricText(name: Name, type: 'counter' | 'gauge' | 'histogram', samples: readonly string[]): string {

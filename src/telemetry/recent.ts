@@ -1,9 +1,15 @@
-import type { AttemptOutcome, AttemptRecord, GatewayEvent } from '../relay/deps.ts'
+import type { AttemptFailure, AttemptOutcome, AttemptRecord, GatewayEvent } from '../relay/deps.ts'
 
 const LAST_OUTCOMES = 20
 const FIRST_BYTES = 200
 /** Outcomes that do not speak against the upstream: the client's faults, and departures. */
-const BLAMELESS: ReadonlySet<AttemptOutcome> = new Set(['ok', 'aborted', 'client-error', 'other-model'])
+export const BLAMELESS: ReadonlySet<AttemptOutcome> = new Set([
+  'ok',
+  'aborted',
+  'client-error',
+  'other-model',
+  'unfit',
+])
 
 export type Recent = ReturnType<typeof createRecent>
 
@@ -13,11 +19,14 @@ export function createRecent(wall: () => number) {
   return {
     report(event: GatewayEvent): void {
       if (event.kind !== 'attempt') return
-      const { upstreamId, outcome, status, durationMs, firstByteMs } = event
+      const { upstreamId, outcome, status, durationMs, firstByteMs, failure } = event
       let history = histories.get(upstreamId)
       if (history === undefined) histories.set(upstreamId, (history = createHistory()))
       history.attempts += 1
-      if (!BLAMELESS.has(outcome)) history.failures += 1
+      if (!BLAMELESS.has(outcome)) {
+        history.failures += 1
+        if (failure !== undefined) history.lastError = { ...failure, at: wall(), outcome, status }
+      }
       history.last.push({ at: wall(), outcome, status, durationMs })
       if (history.last.length > LAST_OUTCOMES) history.last.shift()
       if (firstByteMs !== undefined) history.firstBytes[history.answers++ % FIRST_BYTES] = firstByteMs
@@ -26,13 +35,15 @@ export function createRecent(wall: () => number) {
     of(upstreamId: string) {
       const history = histories.get(upstreamId)
       if (history === undefined) return undefined
-      const { last, attempts, failures, firstBytes, answers } = history
+      const { last, attempts, failures, firstBytes, answers, lastError } = history
       const sorted = firstBytes.slice(0, answers).sort()
       return {
         /** Newest first; at most 20. */
         last: last.toReversed(),
         attempts,
         failures,
+        /** Undefined before the first; the client's faults are none. */
+        lastError,
         /** Of the last 200 answers; absent before the first. */
         ...(answers > 0 && { firstByteMs: { p50: percentile(sorted, 50), p95: percentile(sorted, 95) } }),
       }
@@ -48,14 +59,25 @@ export function createRecent(wall: () => number) {
 /** An attempt, and when it ended: wall-clock epoch ms. */
 type PastAttempt = Pick<AttemptRecord, 'outcome' | 'status' | 'durationMs'> & { readonly at: number }
 
+/** What went wrong last, and when. */
+type LastError = AttemptFailure & Pick<AttemptRecord, 'outcome' | 'status'> & { readonly at: number }
+
 const createHistory = () => ({
   last: [] as PastAttempt[],
   attempts: 0,
   failures: 0,
+  lastError: undefined as LastError | undefined,
   firstBytes: new Float64Array(FIRST_BYTES),
   /** First bytes ever seen: the next one goes to this place, modulo the length. */
   answers: 0,
 })
+
+/** Why something failed, in a few words: `connection refused`, `status 503`. */
+export function failureText(status: number | undefined, reason: string | undefined): string {
+  if (reason !== undefined) return reason
+  if (status === undefined) return 'no answer'
+  return status >= 400 ? `status ${status}` : 'no valid answer'
+}
 
 /** Nearest rank: always a value that was measured. */
 function percentile(sorted: Float64Array, percent: number): number {

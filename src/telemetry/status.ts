@@ -2,7 +2,8 @@ import type { Config } from '../config/config.ts'
 import type { Instant } from '../lib/clock.ts'
 import type { Pools } from '../pool/pool.ts'
 import type { Claim, Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
-import { availabilityOf, type StateOf, type UnavailableReason } from '../state/availability.ts'
+import type { Abilities } from '../state/abilities.ts'
+import { availabilityOf, remedyOf, type StateOf, type UnavailableReason } from '../state/availability.ts'
 import {
   budgetOf,
   configuredLimit,
@@ -17,7 +18,7 @@ import {
 } from '../state/rate-window.ts'
 import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
 import type { StateStore } from '../state/store.ts'
-import type { Recent } from './recent.ts'
+import { failureText, type Recent } from './recent.ts'
 
 /** All that is known of a gateway, at one moment. Wall-clock times are epoch ms. */
 export interface StatusTask {
@@ -29,13 +30,22 @@ export interface StatusTask {
   /** Requests in the queue. */
   readonly waiting: number
   readonly isDraining: boolean
-  /** Undefined before the first; not `ok` where the new file was refused, for `problems` of a line each. */
-  readonly lastReload: Reload | undefined
+  readonly configState: ConfigState
   readonly stateOf: StateOf
   readonly recent: Pick<Recent, 'of'>
+  readonly abilities: Pick<Abilities, 'of'>
   readonly at: Instant
 }
 type KnownStates = Pick<StatusTask, 'stateOf' | 'at'>
+
+/** What became of the configuration since the start. */
+export interface ConfigState {
+  /** Undefined before the first; not `ok` where the new file was refused, for `problems` of a line each. */
+  readonly lastReload?: Reload | undefined
+  readonly reloads?: { readonly ok: number; readonly refused: number }
+  /** Of the configuration in force, a line each. */
+  readonly warnings: readonly string[]
+}
 type Reload = { readonly at: number; readonly ok: boolean; readonly problems: readonly string[] }
 
 export type GatewayStatus = ReturnType<typeof statusOf>
@@ -46,7 +56,8 @@ export type UpstreamStatus = ReturnType<typeof upstreamStatus>
  * Pure; costs a few µs for each upstream.
  */
 export function statusOf(task: StatusTask) {
-  const { runtimeConfig, startedAt, lastReload } = task
+  const { runtimeConfig, startedAt } = task
+  const { lastReload, reloads = { ok: 0, refused: 0 }, warnings } = task.configState
   const { strategy, affinity } = runtimeConfig.config.settings
   return {
     version: task.version,
@@ -61,6 +72,10 @@ export function statusOf(task: StatusTask) {
     /** True from the first signal to end. */
     draining: task.isDraining,
     last_reload: lastReload === undefined ? null : { ...lastReload, at: isoOf(lastReload.at) },
+    /** Since the start. */
+    reloads,
+    /** What of the configuration in force is allowed and probably not meant, a line each, as `aiload check` prints it. */
+    config_warnings: warnings,
     /** In the order of the configuration, disabled ones too. */
     upstreams: runtimeConfig.pools.upstreams.map((upstream) => upstreamStatus(upstream, task)),
   }
@@ -72,11 +87,11 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
   const { enabled } = upstream
   const main = mainEndpoint(upstream)
   const claim = upstream.claims[main]
-  const reason = enabled ? reasonAgainst(claim, main, task) : undefined
-  const why = enabled ? reason && whyText(reason) : 'disabled'
+  const reason = enabled ? (reasonAgainst(claim, main, task) ?? unprovenReason(claim, task)) : undefined
+  const past = recent.of(upstream.id)
+  const why = enabled ? reason && whyText(reason, task, past?.lastError) : 'disabled'
   const blocking = claim.draws.find(({ scope }) => scope === reason?.scope)
   const waitMs = (reason?.until ?? at.now) - at.now
-  const past = recent.of(upstream.id)
   const firstByte = past?.firstByteMs
   return {
     name: upstream.name,
@@ -88,7 +103,10 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
     groups: upstream.groups,
     endpoints: [...upstream.endpoints],
     enabled,
-    /** Whether it may take a request now, judged for `chat`, or for the first endpoint of one that serves no chat. */
+    /**
+     * Whether it may take a request now, judged for `chat`, or for the first endpoint of one that serves no chat. Not after
+     * a failure that no success has followed, though a request may try it.
+     */
     available: why === undefined,
     /** Why it is not available, in words; null when it is. Those that begin with "needs attention" wait for the operator. */
     why: why ?? null,
@@ -103,6 +121,8 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
     /** Requests under way, streams included. */
     in_flight: stateOf(claim.id)?.inFlight ?? 0,
     windows: claim.draws.flatMap((limitScope) => windowStatuses(limitScope, task)),
+    /** What it can do by its configuration, its list of models, what it refused and what worked; with the source. */
+    abilities: abilityStatuses(upstream, task),
     /** Newest first; at most 20. `status` is null when it never answered. */
     last_outcomes: (past?.last ?? []).map(({ at, outcome, status, durationMs }) => ({
       at: isoOf(at),
@@ -110,6 +130,7 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
       status: status ?? null,
       ms: Math.round(durationMs),
     })),
+    last_error: past?.lastError === undefined ? null : lastErrorStatus(past.lastError),
     /** Of the last 200 answers; null before the first. */
     first_byte_ms: firstByte ? { p50: Math.round(firstByte.p50), p95: Math.round(firstByte.p95) } : null,
     /** Since the start. */
@@ -119,13 +140,51 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
   }
 }
 
+/** What is known; `most` of a size is in tokens, of a body in bytes. Nothing is listed of what nobody knows. */
+function abilityStatuses({ id, can = {}, contextTokens }: Upstream, { abilities, at }: StatusTask) {
+  const learned = abilities.of(id)
+  const isKnown = ({ until }: { until: number }): boolean => until > at.now
+  const since = (moment: number): string | null => isoOf(at.wall + (moment - at.now))
+  return {
+    can: Object.fromEntries([
+      ...Object.entries(learned.can)
+        .filter(([, entry]) => isKnown(entry))
+        .map(([name, entry]) => [name, { can: entry.can, source: entry.source, since: since(entry.since) }]),
+      ...Object.entries(can).map(([name, is]) => [name, { can: is, source: 'configured', since: null }]),
+    ]) as Record<string, AbilityStatus>,
+    most: Object.fromEntries([
+      ...Object.entries(learned.sizes)
+        .filter(([, entry]) => isKnown(entry))
+        .map(([name, { most, source, since: from }]) => [name, { most, source, since: since(from) }]),
+      ...(contextTokens === undefined
+        ? []
+        : [['context', { most: contextTokens, source: 'configured', since: null }]]),
+    ]) as Record<string, SizeStatus>,
+  }
+}
+
+type Told = { readonly source: string; readonly since: string | null }
+type AbilityStatus = Told & { readonly can: boolean }
+type SizeStatus = Told & { readonly most: number }
+
+type LastError = NonNullable<NonNullable<ReturnType<Recent['of']>>['lastError']>
+
+/** What went wrong last; faults of clients are not told. `message` is the upstream's own, with its key masked. */
+const lastErrorStatus = ({ at, status, reason, url, words }: LastError) => ({
+  at: isoOf(at),
+  status: status ?? null,
+  reason: reason ?? null,
+  url,
+  message: words ?? null,
+})
+
 function restingEndpoints({ endpoints, claims }: Upstream, known: KnownStates) {
   return [...endpoints].flatMap((endpoint) => {
     const claim = claims[endpoint]
     const own = { ...claim, draws: claim.draws.filter(({ role }) => role === 'endpoint') }
     const reason = reasonAgainst(own, endpoint, known)
     if (reason === undefined) return []
-    return [{ endpoint, why: whyText(reason), until: laterIso(reason.until, known.at) }]
+    return [{ endpoint, why: whyText(reason, known), until: laterIso(reason.until, known.at) }]
   })
 }
 
@@ -192,18 +251,43 @@ export function reasonAgainst(claim: Claim, endpoint: Endpoint, { stateOf, at }:
   return availability.free ? undefined : availability.reason
 }
 
+/**
+ * The failure that no success has followed although its cooldown is over: the next request finds out. A limit of which the
+ * time has come is over by itself.
+ */
+function unprovenReason({ draws }: Claim, { stateOf, at }: KnownStates): UnprovenReason | undefined {
+  for (const { scope } of draws) {
+    const breaker = stateOf(scope)?.breaker
+    if (breaker === undefined || breaker.openUntil > at.now) continue
+    const { cause, unpaid } = breaker
+    if (unpaid || remedyOf({ scope, cause, until: at.now, onRelease: false }) !== 'wait')
+      return { scope, cause, until: undefined, onRelease: false }
+  }
+  return undefined
+}
+type UnprovenReason = Omit<UnavailableReason, 'until'> & { readonly until: undefined }
+
 /** Causes that are told in other words than their own. */
 const WORDS: Readonly<Record<string, string>> = {
   quota: 'quota spent',
   auth: 'needs attention: key refused',
   'not-found': 'needs attention: model or endpoint not found',
   concurrency: 'concurrency limit reached',
-  'too-large': 'token limit of a single request',
 }
 
-function whyText({ cause, onRelease }: UnavailableReason): string {
+function whyText(
+  { scope, cause, until, onRelease }: UnavailableReason | UnprovenReason,
+  { stateOf }: KnownStates,
+  lastError?: LastError,
+): string {
   if (cause.includes(':')) return `${cause.replace(':', ' per ')} used up`
-  const words = WORDS[cause] ?? cause
+  const inARow = cause === 'failure' ? (stateOf(scope)?.breaker?.consecutiveBackoffs ?? 0) : 0
+  const what =
+    cause === 'failure' && (lastError?.outcome === cause || lastError?.outcome === 'broken')
+      ? failureText(lastError.status, lastError.reason)
+      : undefined
+  const words = (what ?? WORDS[cause] ?? cause) + (inARow > 1 ? `, ${inARow} in a row` : '')
+  if (until === undefined) return `${words}; the next request tries it`
   // A cause that waits for a release has sat out its time: somebody's request finds out whether it is over.
   return onRelease && cause !== 'concurrency' ? `${words}, being tried again` : words
 }

@@ -3,9 +3,10 @@ import { type ByteChunk, concatBytes, END } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type HeaderBag, headerBagOf, withoutCoding } from '../lib/headers.ts'
 import {
+  signIn,
   TransportError,
+  UNDECODABLE,
   type Send,
-  type TransportFailure,
   type UpstreamRequest,
   type UpstreamResponse,
 } from './transport.ts'
@@ -79,7 +80,7 @@ function canBeWritten(url: string, init: FetchInit): boolean {
 }
 
 async function responseOf(
-  { gatherBytes }: UpstreamRequest,
+  { gatherBytes, onGathered }: UpstreamRequest,
   response: Response,
   guard: FetchGuard,
 ): Promise<UpstreamResponse> {
@@ -98,20 +99,25 @@ async function responseOf(
   const limit = gatherBytes(status, headers)
   const announced = Number(headers['content-length'])
   const reader = createBody(body.getReader(), announced, guard)
-  const whole = limit === 0 || announced > limit ? undefined : await reader.gather(limit)
-  return { status, headers, body: whole ?? reader }
+  const whole = limit === 0 || announced > limit ? undefined : await reader.gather(limit, onGathered)
+  return { status, headers, isEndSure: announced >= 0, body: whole ?? reader }
 }
 
 const NOTHING: Uint8Array = new Uint8Array(0)
 const DECODED_BY_FETCH: ReadonlySet<string> = new Set(['gzip', 'x-gzip', 'deflate', 'br'])
 
+/** Codings that no fetch undoes everywhere. A word that is no coding (`utf-8`) is a slip: the bytes are what they are. */
+const UNDECODED: ReadonlySet<string> = new Set(['zstd', 'compress', 'x-compress', 'dcb', 'dcz'])
+
 /** The headers of the decoded body. @throws TransportError for a coding that not every fetch undoes */
 function decodedHeaders(headers: HeaderBag): HeaderBag {
   const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
   if (coding === '' || coding === 'identity') return headers
-  if (!DECODED_BY_FETCH.has(coding))
-    throw new TransportError('undecodable', 'the content encoding is unknown')
-  return withoutCoding(headers)
+  if (UNDECODED.has(coding))
+    throw new TransportError('undecodable', 'the content encoding is unknown', UNDECODABLE)
+  if (DECODED_BY_FETCH.has(coding)) return withoutCoding(headers)
+  const length = headers['content-length']
+  return { ...withoutCoding(headers), ...(length !== undefined && { 'content-length': length }) }
 }
 
 /**
@@ -131,18 +137,20 @@ function createBody(source: ReadableStreamDefaultReader<Uint8Array>, announced: 
     }
     isOver = true
     guard.end()
-    if (received < announced) throw new TransportError('broken', 'the body is too short')
+    if (received < announced)
+      throw new TransportError('broken', 'the body is too short', 'closed in the middle of its answer')
     return undefined
   }
 
   return {
     /** The whole body where it ends within `limit` bytes; of a longer one nothing is lost. */
-    async gather(limit: number): Promise<Uint8Array | undefined> {
+    async gather(limit: number, onGathered: UpstreamRequest['onGathered']): Promise<Uint8Array | undefined> {
       const chunks: Uint8Array[] = []
       while (received <= limit) {
         const chunk = await next()
         if (chunk === undefined) return concatBytes(chunks)
         chunks.push(chunk)
+        if (onGathered?.(chunk) === false) break
       }
       unread = concatBytes(chunks)
       return undefined
@@ -163,31 +171,11 @@ function createBody(source: ReadableStreamDefaultReader<Uint8Array>, announced: 
   }
 }
 
-const MESSAGES = {
-  'not-sent': 'no connection',
-  'connect-timeout': 'no connection in time',
-  undecodable: 'the body cannot be decoded',
-  broken: 'the connection broke',
-} as const satisfies Partial<Record<TransportFailure, string>>
-
-/** How fetch tells what went wrong: error codes of Node and Bun, sentences of Deno and workerd. The first counts. */
-const SIGNS: readonly (readonly [keyof typeof MESSAGES, RegExp])[] = [
-  ['connect-timeout', /CONNECT_TIMEOUT|connect ETIMEDOUT|connect timed? ?out/i],
-  ['undecodable', /\bZ_[A-Z]+_ERROR|ERR__ERROR_|BROTLI|ZLIB|zlib|decompress|incorrect header check/i],
-  ['not-sent', /ECONNREFUSED|ENOTFOUND|EAI_|EHOSTUNREACH|ENETUNREACH|EPROTO|ERR_TLS|ERR_SSL|_CERT\b|CERT_/],
-  ['not-sent', /UNABLE_TO_|ConnectionRefused|FailedToOpenSocket|client error \(Connect\)/],
-  ['not-sent', /refused|unreachable|getaddrinfo|lookup address|dns error|certificate|name or service/i],
-]
-
-/**
- * What fetch, or the body of its answer, threw as one of ours; `broken` where nothing tells better, since
- * then the request may have been sent. Its own message is dropped: runtimes quote header values and URLs.
- */
+/** What fetch, or the body of its answer, threw as one of ours. */
 function fetchFailure(error: unknown): TransportError {
   if (error instanceof TransportError) return error
-  const text = errorText(error)
-  const failure = SIGNS.find(([, pattern]) => pattern.test(text))?.[0] ?? 'broken'
-  return new TransportError(failure, MESSAGES[failure])
+  const { failure, reason } = signIn(errorText(error))
+  return new TransportError(failure, reason, reason)
 }
 
 /** Codes and messages of an error and of the causes below it. */
@@ -220,7 +208,8 @@ function createFetchGuard(timeoutMs: number, callerSignal: AbortSignalLike, afte
     rejectWaiting(error)
   }
   const onAbort = (): void => fail(new TransportError('aborted', 'the caller has left'))
-  const onSilence = (): void => fail(new TransportError('timeout', `silence for ${timeoutMs} ms`))
+  const onSilence = (): void =>
+    fail(new TransportError('timeout', `silence for ${timeoutMs} ms`, `silent for ${timeoutMs / 1000} s`))
 
   /** Waits for `work`, the caller's abort or a silence, whichever comes first. One at a time. @throws TransportError */
   const within = async <T>(work: Promise<T>): Promise<T> => {

@@ -28,6 +28,11 @@ export interface UpstreamRequest {
    * A body that ends within them arrives as bytes; a longer one as a reader from its first byte.
    */
   readonly gatherBytes: (status: number, headers: HeaderBag) => number
+  /**
+   * Told each chunk, decoded, of a body that is being gathered, as it comes. False = the rest is not worth waiting for:
+   * it arrives as a reader from its first byte.
+   */
+  readonly onGathered?: (chunk: Uint8Array) => boolean
   /** Given where the request must go out only once (RFC 9110 §9.2.2): then a kept connection that is dead is its failure. */
   readonly mayResend?: false
 }
@@ -43,6 +48,8 @@ export interface UpstreamResponse {
    * a `TransportError`, also when the body is shorter than announced.
    */
   readonly body: Uint8Array | ByteReader
+  /** Whether the end of the body is told by its framing: then a body that ends well is whole. Absent where nobody knows. */
+  readonly isEndSure?: boolean
 }
 
 /** How a request to an upstream can fail below HTTP. */
@@ -63,11 +70,51 @@ export type TransportFailure =
 /** The only thing a transport throws or errors a body with. The message never quotes a header or a URL. */
 export class TransportError extends Error {
   readonly failure: TransportFailure
-  constructor(failure: TransportFailure, message: string) {
+  /** Why, in a few words that operators and clients may read, such as `connection refused`: no address, no value. */
+  readonly reason: string | undefined
+  constructor(failure: TransportFailure, message: string, reason?: string) {
     super(message)
     this.name = 'TransportError'
     this.failure = failure
+    this.reason = reason
   }
+}
+
+/** The reason where an answer's content coding is unknown or damaged. */
+export const UNDECODABLE = 'answer in a damaged or unknown content coding'
+
+/** What codes and messages of Node, Bun, Deno and workerd say of a failure. The first that fits counts. */
+const SIGNS: readonly (readonly [RegExp, Exclude<TransportFailure, 'timeout' | 'aborted'>, string])[] = [
+  [/CONNECT_TIMEOUT|connect ETIMEDOUT|connect timed? ?out/i, 'connect-timeout', 'no connection in time'],
+  [/\bZ_[A-Z]+_ERROR|ERR__ERROR_|brotli|zlib|decompress|header check/i, 'undecodable', UNDECODABLE],
+  [/EMFILE|ENFILE|EADDRNOTAVAIL|ENOBUFS|ENOMEM/, 'not-sent', 'no sockets or memory left here'],
+  [/EAI_AGAIN|temporary failure in name/i, 'not-sent', 'host name look-up failed'],
+  [/ENOTFOUND|EAI_|getaddrinfo|dns error|lookup address|name or service/i, 'not-sent', 'host name not found'],
+  [/refused/i, 'not-sent', 'connection refused'],
+  [/ENETUNREACH|network (?:is )?unreachable/i, 'not-sent', 'network unreachable'],
+  [/EHOST|unreachable|no route to host/i, 'not-sent', 'host unreachable'],
+  [/SELF_SIGNED|self[- ]signed|CaUsedAsEndEntity/i, 'not-sent', 'TLS certificate is self-signed'],
+  [/UNABLE_TO_|UnknownIssuer/, 'not-sent', 'TLS certificate of an unknown authority'],
+  [/CERT_HAS_EXPIRED|certificate (?:has )?expired/i, 'not-sent', 'TLS certificate has expired'],
+  [/ALTNAME|HOSTNAME|valid ?for ?name/i, 'not-sent', 'wrong host name in the TLS certificate'],
+  [/CERT_|certificate/i, 'not-sent', 'TLS certificate not accepted'],
+  [/WRONG_VERSION|PACKET_LENGTH|InvalidContentType/, 'not-sent', 'speaks no TLS'],
+  [/ERR_SSL|ERR_TLS|EPROTO|secure TLS|tls handshake/i, 'not-sent', 'TLS handshake failed'],
+  [/client error \(Connect\)|FailedToOpenSocket/, 'not-sent', 'no connection'],
+  [/HEADERS_OVERFLOW/, 'broken', 'headers of the answer too large'],
+  [/HPE_|HTTPParser|HTTP version|CONTENT_LENGTH/, 'broken', 'sent no valid HTTP'],
+  [/ECONNRESET|EPIPE|\breset\b/, 'broken', 'connection reset'],
+  [/UND_ERR_SOCKET|closed/i, 'broken', 'connection closed'],
+]
+const LAST_SIGN = [undefined, 'broken', 'connection lost'] as const
+
+/**
+ * What kind of failure an error of a runtime is, from its codes and messages, and why: in words of our own, since the
+ * runtime's quote addresses and headers. `broken` where nothing tells better: then the request may have been sent.
+ */
+export function signIn(text: string) {
+  const [, failure, reason] = SIGNS.find(([pattern]) => pattern.test(text)) ?? LAST_SIGN
+  return { failure, reason }
 }
 
 /**

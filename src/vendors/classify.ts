@@ -2,67 +2,92 @@
  * vendors: what vendors say and what they mean by it. Every dialect of an error, of a rate limit and of a time to come
  * back is read here and nowhere else; what comes out is a `Failure` and quota signals in the words of `pool/outcome.ts`.
  *
- * classify     what an answer, the first event of a stream, or a failed connection means
+ * classify     what an answer, an event of a stream, or a failed connection means
+ * judge        what JSON is: content, an error, or nothing yet
  * rules        the table: which status, code or words lead to which verdict
+ * lesson       what a refusal says that an upstream can't do
  * error-body   reads the error out of a body, whatever its form
  * rate-limits  counted limits, in headers vendor by vendor, and in the words of an error
  * retry-after  how long to wait, in headers and in prose
  *
- * Nothing here throws, and nothing that comes out quotes what went in.
+ * Nothing here throws, and nothing that comes out quotes what went in, but for the `words` of an upstream.
  */
 import type { HeaderBag } from '../lib/headers.ts'
-import { isSpelt, jsonShape } from '../lib/json/walk.ts'
-import type { SseEvent } from '../lib/sse.ts'
+import { outlineOf } from '../lib/json/walk.ts'
 import { midnightAfter } from '../lib/time.ts'
 import { type Failure, type QuotaSignal, SPAN_MS } from '../pool/outcome.ts'
+import type { Endpoint } from '../pool/upstream.ts'
 import type { TransportFailure } from '../transport/transport.ts'
-import { errorTextOf, jsonObjectOf, parsedJson, readErrorText, type UpstreamErrorText } from './error-body.ts'
+import { errorTextOf, readErrorText, type UpstreamErrorText } from './error-body.ts'
+import { judgeWhole } from './judge.ts'
+import { lessonIn } from './lesson.ts'
 import { maxTokensIn, quotaSignals, signalsInText, tightest } from './rate-limits.ts'
 import { longestWait, resetMs, retryAfterMs } from './retry-after.ts'
-import { failureRules, statusOfCode, verdictByRange, verdicts } from './rules.ts'
+import { failureRules, statusOfCode, statusOfWords, verdictByRange, verdicts } from './rules.ts'
 import type { Fact, Signs, Verdict, VerdictName } from './rules.ts'
 
 /** An answer as far as it has been read. */
 interface ReceivedAnswer {
   readonly status: number
   readonly headers: HeaderBag
-  /** Of an error its first bytes, 64 KiB are enough; of a success all of it, or undefined: only the head is judged. */
+  /** Of an error its first bytes, 64 KiB are enough; undefined = none came. */
   readonly body: Uint8Array | undefined
   /** Epoch ms. */
   readonly wallNow: number
 }
 
-/** How an answer failed; undefined when it is a success, as far as its status, its type and its body tell. */
-export function classifyAnswer({ status, headers, body, wallNow }: ReceivedAnswer): Failure | undefined {
-  const isSuccess = status >= 200 && status <= 299 && status !== 204 && status !== 205
-  const flaw = isSuccess ? flawOf(headers, body) : 'error'
-  if (flaw !== 'error') return flaw && { ...bareFailure(flaw), status }
-  const answer = { status, headers, text: readErrorText(body, wallNow), wallNow }
-  return isSuccess ? failureInsideSuccess(answer) : failureOf(answer)
+/** How an answer failed whose status is no success. */
+export function classifyStatus({ status, headers, body, wallNow }: ReceivedAnswer): Failure {
+  if (status === 400 && body !== undefined && asksForTls(body))
+    return { ...bareFailure('not-sent'), status, reason: 'speaks TLS' }
+  return failureOf({ status, headers, text: readErrorText(body, wallNow), wallNow })
+}
+
+/** What servers of TLS say to who speaks plain HTTP: Go and those built with it a line, nginx and Apache a page. */
+function asksForTls(body: Uint8Array): boolean {
+  const text = new TextDecoder().decode(body.subarray(0, 2_000)).trimStart()
+  const page = /plain HTTP request was sent to HTTPS port|speaking plain HTTP to an SSL-enabled server/
+  return (
+    text.startsWith('Client sent an HTTP request to an HTTPS server') ||
+    (text.startsWith('<') && page.test(text))
+  )
 }
 
 /**
- * How a stream failed with its first event that is no comment, although its status was a success; undefined when it
- * is a real event. A stream that begins with `[DONE]` has no content and counts as failed.
+ * How a whole answer with a success status failed, for an endpoint that answers in JSON; undefined = it is one. Its bytes
+ * decide, whatever its labels say: an error in it is the HTTP error that it would have been, one without content is
+ * `empty`, a page or junk is no answer, and JSON that is cut may have been one.
  */
-export function classifyStreamError(
-  event: SseEvent,
-  headers: HeaderBag,
-  wallNow: number,
-): Failure | undefined {
-  if (event.data.trim() === '[DONE]') return { ...bareFailure('badAnswer'), status: 200 }
-  const error = errorIn(event)
-  if (error === undefined) return undefined
-  return failureInsideSuccess({ status: 200, headers, text: errorTextOf(error, wallNow), wallNow })
+export function classifyWhole(answer: ReceivedAnswer & { body: Uint8Array }, endpoint: Endpoint) {
+  const outline = outlineOf(answer.body)
+  if (outline.kind === 'truncated') return bareFailure('brokenAnswer', answer.status)
+  if (outline.kind !== 'value') return bareFailure('badAnswer', answer.status)
+  const judgement = judgeWhole(outline.value, endpoint)
+  if (judgement === 'content') return undefined
+  if (judgement === 'error') return classifyError(readErrorText(answer.body, answer.wallNow), answer)
+  return bareFailure(judgement === 'nothing' ? 'empty' : 'badAnswer', answer.status)
 }
+
+/** How a stream failed with an error as an event of it. @param data JSON, or the text that came instead */
+export function classifyEvent(
+  data: unknown,
+  { headers, wallNow }: Pick<ReceivedAnswer, 'headers' | 'wallNow'>,
+): Failure {
+  return classifyError(errorTextOf(data, wallNow), { headers, wallNow })
+}
+
+/** A success that is no answer, for which no word of the vendor's is needed. */
+export const bareFailure = (name: VerdictName, status?: number): Failure => ({
+  kind: 'failed',
+  ...verdicts[name],
+  signals: [],
+  ...(status !== undefined && { status }),
+})
 
 /** How an attempt failed that never got a whole answer. An abort is no failure. */
-export function classifyTransport(failure: Exclude<TransportFailure, 'aborted'>): Failure {
-  return bareFailure(failure)
+export function classifyTransport(failure: Exclude<TransportFailure, 'aborted'>, reason?: string): Failure {
+  return { ...bareFailure(failure), ...(reason !== undefined && { reason }) }
 }
-
-/** Of a verdict that needs no word of the vendor's. */
-const bareFailure = (name: VerdictName): Failure => ({ kind: 'failed', ...verdicts[name], signals: [] })
 
 /** Everything that a rule may look at. */
 interface ErrorAnswer extends Omit<ReceivedAnswer, 'body'> {
@@ -80,41 +105,49 @@ function failureOf(answer: ErrorAnswer): Failure {
     'names-largest-request': maxTokens !== undefined,
     'long-window-spent': spent.length > 0 && spent.every(isLong),
     'bare-problem': text.form === 'json' && text.status === status && text.code === '' && text.type === '',
+    'no-words': text.form === 'empty' || text.form === 'html',
   }
   const rule = failureRules.find((rule) => rule.status.includes(status) && fits(rule.signs, answer, facts))
   const name = rule?.verdict ?? verdictByRange(status)
   const { hint, ...verdict }: Verdict = verdicts[name]
   const hintMs = retryHintMs(hint, spent, answer)
+  const lesson = verdict.scope === 'none' ? lessonIn(text, name, status) : undefined
   return {
     kind: 'failed',
     ...verdict,
     status,
+    ...(lesson && { lesson }),
     // A refusal for another reason may quote the client, who could otherwise talk limits into the pool.
     signals: verdict.cause === 'failure' ? fromHeaders : signals,
+    ...(text.message !== '' && { words: text.message }),
     ...(hintMs !== undefined && { hintMs }),
     ...(maxTokens !== undefined && name === 'tooLarge' && { maxTokensPerRequest: maxTokens }),
   }
 }
 
 /**
- * Judges an error that came under a success by the status that it should have had, but that nothing was begun: what
- * would have been ambiguous counts as refused, and the client's fault goes to the next upstream, with nobody to rest.
+ * Judges an error that came under a success by the status that it should have had: that is the `status` of the failure.
  */
-function failureInsideSuccess(answer: ErrorAnswer): Failure {
-  const { code, type, status } = answer.text
-  const statusBy = (word: string): number | undefined =>
-    statusOfCode.find(([pattern]) => pattern.test(word))?.[1]
-  // Azure's response.failed can come without an error; that it was a limit is told by the headers alone.
-  const unsaid = retryAfterMs(answer.headers, answer.wallNow) === undefined ? 500 : 429
-  const failure = failureOf({ ...answer, status: status ?? statusBy(code) ?? statusBy(type) ?? unsaid })
-  return {
-    ...failure,
-    status: answer.status,
-    ...(failure.class !== 'other-model' && {
-      class: 'refused',
-      code: failure.cause === 'failure' ? 'upstream_bad_response' : failure.code,
-    }),
-  }
+function classifyError(
+  text: UpstreamErrorText,
+  { headers, wallNow }: Pick<ReceivedAnswer, 'headers' | 'wallNow'>,
+) {
+  const statusBy = (rows: typeof statusOfCode, word: string): number | undefined =>
+    word === '' ? undefined : rows.find(([pattern]) => pattern.test(word))?.[1]
+  const status =
+    text.status ??
+    statusBy(statusOfCode, text.code) ??
+    statusBy(statusOfCode, text.type) ??
+    statusBy(statusOfWords, text.message) ??
+    // Azure's response.failed can come without an error; that it was a limit is told by the headers alone.
+    (retryAfterMs(headers, wallNow) === undefined ? 500 : 429)
+  const failure = failureOf({ status, headers, text, wallNow })
+  // A generic type such as `invalid_request_error` beside words that say more.
+  const isVague = failure.class === 'refused-body' && failure.lesson === undefined
+  const bySaying = isVague ? statusBy(statusOfWords, text.message) : undefined
+  return bySaying === undefined || bySaying === status
+    ? failure
+    : failureOf({ status: bySaying, headers, text, wallNow })
 }
 
 function fits(signs: Signs, { headers, text }: ErrorAnswer, facts: Record<Fact, boolean>): boolean {
@@ -148,65 +181,3 @@ function retryHintMs(
     resetMs(headers['x-ratelimit-reset'] ?? headers['ratelimit-reset'], wallNow)
   return ms === undefined ? undefined : Math.min(longestHintMs[hint], Math.max(SPAN_MS.second, ms))
 }
-
-/** With one of these beside it, an `error` is a remark and not the answer. */
-const contents = ['choices', 'data', 'output', 'text', 'results']
-const judgedFields = ['error', 'success', 'object', ...contents]
-
-/**
- * Why a success is none: an error and nothing beside it, or a bad or a cut answer; undefined when it is plausible.
- *
- * JSON, also without a type, has to be one whole object that is not only an error. Of a stream and of any other
- * type (audio, images, plain text) it is enough that there is something.
- */
-function flawOf(headers: HeaderBag, body: Uint8Array | undefined): VerdictName | 'error' | undefined {
-  const type = headers['content-type']?.toLowerCase() ?? ''
-  if (type.includes('html')) return 'badAnswer'
-  if (body === undefined) return undefined
-  if (type !== '' && !/[/+]json\b/.test(type)) {
-    const isBlank = body.length < 4_096 && new TextDecoder().decode(body).trim() === ''
-    return isBlank ? 'badAnswer' : undefined
-  }
-  const shape = jsonShape(body, judgedFields)
-  if (shape.kind === 'empty') return 'badAnswer'
-  if (shape.kind === 'truncated') return 'brokenAnswer'
-  if (shape.kind === 'other') {
-    // A page, a stream under the wrong name, a list of errors, or junk.
-    const start = new TextDecoder().decode(body.subarray(0, 200)).trimStart()
-    if (/^(data|event|id|retry)?:/.test(start)) return undefined
-    return /^\[\s*\{\s*"error"/.test(start) ? 'error' : 'badAnswer'
-  }
-  const [error = -1, success = -1, object = -1, ...content] = shape.places
-  if (content.some((place) => place >= 0)) return undefined
-  const hasError = error >= 0 && !isSpelt(body, error, 'null')
-  const isError = hasError || isSpelt(body, success, 'false') || isSpelt(body, object, '"error"')
-  return isError ? 'error' : undefined
-}
-
-/** An event with one of these holds content, whatever else it says. */
-const eventContents = [...contents, 'delta', 'response', 'item', 'part']
-
-/**
- * The error that an event of a stream is, as JSON or as the text that came instead; undefined for a real event.
- *
- * Errors are: `event: error`; `response.failed` (also without an error in it, as Azure sends it); an `error` that
- * is not null, alone or in a chunk that ends for it (OpenRouter's `finish_reason: "error"`); vLLM's
- * `{"object":"error"}`; Cloudflare's `success: false`; and flat objects of a message with a code and no content.
- */
-function errorIn({ event, data }: SseEvent): unknown {
-  const value = parsedJson(data)
-  if (event === 'error') return value ?? data
-  const fields = jsonObjectOf(Array.isArray(value) ? value[0] : value)
-  if (fields === undefined) return undefined
-  const { type, object, error, choices } = fields
-  const isNamed = [event, type].includes('response.failed') || type === 'error' || object === 'error'
-  if (isNamed || (Array.isArray(choices) && choices.some(endsInError))) return fields
-  const isEmptyList = (content: unknown): boolean => Array.isArray(content) && content.length === 0
-  if (eventContents.some((name) => fields[name] !== undefined && !isEmptyList(fields[name]))) return undefined
-  const saysError = (typeof error === 'string' && error !== '') || jsonObjectOf(error) !== undefined
-  const isFlat =
-    typeof fields['message'] === 'string' && ['code', 'status', 'status_code'].some((name) => name in fields)
-  return saysError || fields['success'] === false || isFlat ? fields : undefined
-}
-
-const endsInError = (choice: unknown): boolean => jsonObjectOf(choice)?.['finish_reason'] === 'error'

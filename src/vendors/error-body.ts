@@ -57,8 +57,14 @@ export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText 
   const words = [sayingOf(inner) || stringOf(problem.msg) || sayingOf(outer), quotedError(metadata.raw)]
   const message = words.filter(Boolean).join('\n')
   const reason = stringOf(details.find((detail) => 'reason' in detail)?.reason)
-  const code = reason || wordOf(inner.code) || wordOf(outer.code)
-  const statuses = [inner.code, inner.status, inner.status_code, outer.status, outer.status_code, outer.code]
+  const code = reason || codeOf(inner) || codeOf(outer)
+  const statuses = [inner, outer].flatMap(({ code, status, status_code, statusCode, http_code }) => [
+    code,
+    status,
+    status_code,
+    statusCode,
+    http_code,
+  ])
   const seconds = [inner, metadata, outer].flatMap((part) => [part.retry_after, part.retry_after_seconds])
   return {
     form: 'json',
@@ -87,15 +93,29 @@ function saidWaitMs(code: string, message: string, wallNow: number): number | un
 }
 
 function innerOf(outer: JsonObject): JsonObject {
-  const { error, errors, response } = outer
-  const nested = jsonObjectOf(error) ?? firstJsonObject(errors) ?? jsonObjectOf(jsonObjectOf(response)?.error)
-  if (nested !== undefined || stringOf(error) === '') return nested ?? outer
-  return { ...outer, message: [error, outer.message].map(stringOf).filter(Boolean).join(': ') }
+  const { error, errors, response, Response, choices } = outer
+  const answer = jsonObjectOf(response) ?? jsonObjectOf(Response)
+  const nested =
+    jsonObjectOf(error) ??
+    firstJsonObject(errors) ??
+    jsonObjectOf(answer?.error ?? answer?.Error) ??
+    jsonObjectOf(firstJsonObject(choices)?.error) ??
+    firstJsonObject([outer.base_resp, outer.header].filter(Boolean))
+  const word = stringOf(error) || (Array.isArray(errors) ? stringOf(errors[0]) : stringOf(errors))
+  if (nested !== undefined || word === '') return nested ?? outer
+  return { ...outer, message: [word, outer.message].map(stringOf).filter(Boolean).join(': ') }
 }
 
-function sayingOf({ message, msg, detail, title, error }: JsonObject): string {
-  return [message, msg, detail, title, error].map(stringOf).find(Boolean) ?? ''
-}
+/** Where an error has its sentence, and where its code, vendor by vendor. */
+const SENTENCES =
+  'message Message msg detail title error_msg errmsg error_message errorMessage status_msg reason error'.split(
+    ' ',
+  )
+const CODES = 'code Code error_code errcode errorCode error_type status_code'.split(' ')
+
+const sayingOf = (fields: JsonObject): string => firstOf(SENTENCES.map((name) => stringOf(fields[name])))
+const codeOf = (fields: JsonObject): string => firstOf(CODES.map((name) => wordOf(fields[name])))
+const firstOf = (words: readonly string[]): string => words.find(Boolean) ?? ''
 
 function spentIn(detail: JsonObject): UpstreamErrorText['spent'] {
   return jsonObjectsIn(detail.violations).map((violation) => {

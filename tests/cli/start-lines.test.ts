@@ -47,8 +47,11 @@ test.each([
 test.each([
   { file: '/d/data/config/config.json', kept: '/d/data/state.json' },
   { file: 'data/config.json', kept: '/d/data/state.json' },
-  { file: '/etc/aiload/my.json', kept: '/etc/aiload/state.json' },
-  { file: 'my.json', kept: '/d/state.json' },
+  { file: '/etc/aiload/config.json', kept: '/etc/aiload/state.json' },
+  { file: '/etc/aiload/my.json', kept: '/etc/aiload/state-my.json' },
+  { file: 'my.json', kept: '/d/state-my.json' },
+  { file: 'my.jsonc', kept: '/d/state-my.jsonc.json' },
+  { file: 'data/config/my.json', kept: '/d/data/config/state-my.json' },
 ])('with $file, state is kept in $kept', ({ file, kept }) => {
   expect(stateFileOf(file, '/d')).toBe(kept)
 })

@@ -5,6 +5,10 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import type { GatewayStatus } from '../../src/telemetry/status.ts'
+import { healthy } from '../support/believable.ts'
+import { startScriptedUpstream } from '../support/scripted-upstream.ts'
+import { until } from '../support/until.ts'
 import {
   portOf,
   runAiload,
@@ -166,8 +170,96 @@ test('state is kept in data/ for the usual place, and beside a file that was nam
   const named = spawnAiload(['start', ...listenOnLoopback], { directory, env: { AILOAD_CONFIG: file } })
   await portOf(named)
   await named.stop()
-  expect(readdirSync(directory).toSorted()).toEqual(['my.json', 'state.json'])
-  expect(readFileSync(join(directory, 'state.json'), 'utf8')).not.toContain(model.api_key)
+  expect(readdirSync(directory).toSorted()).toEqual(['my.json', 'state-my.json'])
+  expect(readFileSync(join(directory, 'state-my.json'), 'utf8')).not.toContain(model.api_key)
+})
+
+test('two gateways whose configurations lie in one folder keep their state apart, also where both are killed', async () => {
+  const upstream = await startScriptedUpstream(healthy())
+  onTestFinished(() => upstream.close())
+  const directory = temporaryDirectory()
+  const start = async (name: string) => {
+    const file = join(directory, `${name}.json`)
+    const limited = { api_key: name, base_url: `${upstream.url}/v1`, model: 'm', limits: { rpd: 9 } }
+    writeFileSync(file, JSON.stringify({ auth_token: 't', models: [limited], settings: { affinity: 'off' } }))
+    const child = spawnAiload(['start', ...listenOnLoopback, '--config', file], { directory })
+    const port = await portOf(child)
+    const ask = (path: string, init: RequestInit = {}) =>
+      fetch(`http://127.0.0.1:${port}${path}`, { ...init, headers: { authorization: 'Bearer t' } })
+    return {
+      child,
+      chat: async () =>
+        (await ask('/v1/chat/completions', { method: 'POST', body: '{"messages":[]}' })).status,
+      used: async () => {
+        const { upstreams } = (await (await ask('/admin/status')).json()) as GatewayStatus
+        return upstreams[0]?.windows.map(({ used }) => used)
+      },
+    }
+  }
+  const asked = { one: 2, two: 3 }
+  const first = await Promise.all([start('one'), start('two')])
+  for (const [at, count] of [asked.one, asked.two].entries())
+    for (let times = 0; times < count; times++) expect(await first[at]?.chat()).toBe(200)
+  for (const name of ['one', 'two'] as const) {
+    await until(
+      () =>
+        readdirSync(directory).includes(`state-${name}.json`) &&
+        readFileSync(join(directory, `state-${name}.json`), 'utf8'),
+      (text) => text !== false && text.includes(`"counted":${asked[name]}`),
+    )
+  }
+  for (const { child } of first) {
+    child.signal('SIGKILL')
+    await child.exit
+  }
+  const second = await Promise.all([start('one'), start('two')])
+  expect([await second[0]?.used(), await second[1]?.used()]).toEqual([[2], [3]])
+  for (const { child } of second) await child.stop()
+})
+
+test('state that an earlier version kept beside the configuration is taken over, with one line', async () => {
+  const { directory, file } = written(JSON.stringify({ auth_token: 't', models: [model] }))
+  const kept = { version: 1, savedAt: Date.now(), now: Date.now(), scopes: [], affinity: [] }
+  writeFileSync(join(directory, 'state.json'), JSON.stringify(kept))
+  const start = () => spawnAiload(['start', ...listenOnLoopback, '--config', file], { directory })
+  const first = start()
+  await first.printed(/state was read from \S+state\.json; it is kept in \S+state-my\.json now/)
+  await portOf(first)
+  await first.stop()
+  const second = start()
+  await portOf(second)
+  await second.stop()
+  expect(second.stdout).not.toContain('state was read')
+})
+
+test('a port and a flag out of the environment are taken, and the warnings of the file stand in the status until it is better', async () => {
+  const { directory, file } = written(
+    JSON.stringify({
+      auth_token: 't',
+      models: [{ ...model, api_key: '"${KEY}"' }],
+      server: { host: '127.0.0.1', port: '${PORT}', metrics_public: '${OPEN}' },
+    }),
+  )
+  const env = { PORT: '0', OPEN: 'true', KEY: 'hunter2' }
+  const child = spawnAiload(['start', '--config', file], { directory, env })
+  const port = await portOf(child)
+  const get = (path: string) =>
+    fetch(`http://127.0.0.1:${port}${path}`, { headers: { authorization: 'Bearer t' } })
+  const warnings = async () => ((await (await get('/admin/status')).json()) as GatewayStatus).config_warnings
+  expect((await fetch(`http://127.0.0.1:${port}/metrics`)).status).toBe(200)
+  expect(await warnings()).toEqual([
+    expect.stringContaining('models[0].api_key: stands in quotes of its own'),
+  ])
+  expect(await child.printed(/models\[0\]\.api_key: stands in quotes/)).toBeTruthy()
+  expect(child.stdout).not.toContain('hunter2')
+
+  writeFileSync(file, '{ broken')
+  await child.printed(/was rejected/)
+  expect(await warnings()).toHaveLength(1)
+  writeFileSync(file, JSON.stringify({ auth_token: 't', models: [model] }))
+  await child.printed(/was reloaded/)
+  expect(await warnings()).toEqual([])
+  await child.stop()
 })
 
 test('a reader of its output that has gone does not end it', async () => {

@@ -93,3 +93,62 @@ test('an empty variable is a warning as a key, and a problem as an item of a lis
     expect.stringContaining('models[0].api_key[1]: is empty'),
   ])
 })
+
+test('numbers and flags come out of variables, wherever they stand', () => {
+  const text = textOf({
+    models: [
+      model({
+        weight: '${W}',
+        priority: '${P}',
+        enabled: '${ON}',
+        limits: { rpm: '${RPM}' },
+        timeout: '${T}',
+      }),
+    ],
+    quotas: { account: { rpd: '1${RPM}' } },
+    server: { port: '${PORT}', metrics_public: '${ON}', cors: '${OFF}' },
+    settings: { ip_hash: '${OFF}', drain_timeout: '${T}' },
+  })
+  const env = { W: '2.5', P: '-1', ON: 'true', OFF: 'False', RPM: '30', T: '1.5', PORT: ' 2081\n' }
+  expect(configOf(text, env)).toMatchObject({
+    models: [{ weight: 2.5, priority: -1, enabled: true, limits: { rpm: 30 }, timeoutMs: 1_500 }],
+    quotas: { account: { rpd: 130 } },
+    server: { port: 2081, metricsPublic: true, cors: false },
+    settings: { affinity: { kind: 'off' }, drainTimeoutMs: 1_500 },
+  })
+  expect(warningsOf(text, env)).toEqual([])
+})
+
+test('what wants a text stays one, whatever it looks like', () => {
+  const text = textOf({ auth_token: '${A}', models: [model({ model: '${A}', api_key: ['${A}'] })] })
+  const { authToken, models } = configOf(text, { A: '123' })
+  expect([authToken, models[0]?.model, models[0]?.apiKeys]).toEqual(['123', '123', ['123']])
+})
+
+test.each([
+  ['server.port', { server: { port: '${V}' } }, 'hunter2', 'no number'],
+  ['server.port', { server: { port: '${V}' } }, '', 'no number'],
+  ['server.port', { server: { port: '${V}' } }, '0x50', 'no number'],
+  ['server.port', { server: { port: '${V}' } }, 'Infinity', 'no number'],
+  ['server.metrics_public', { server: { metrics_public: '${V}' } }, 'hunter2', 'neither true nor false'],
+  ['settings.timeout', { settings: { timeout: '${V}' } }, '30s hunter2', 'no number'],
+] as const)(
+  '%s from %j with another text is one error that names the variable and not what it holds',
+  (path, parts, held, what) => {
+    const problems = problemsOf(textOf(parts), { V: held })
+    expect(problems).toEqual([
+      expect.stringContaining(
+        `${path}: the environment variable V holds ${what}; set it, or write the value here`,
+      ),
+    ])
+    expect(problems.join()).not.toContain('hunter2')
+  },
+)
+
+test('a number from a variable has the same bounds, and one in quotes is still wrong', () => {
+  const port = (written: string) => problemsOf(textOf({ server: { port: written } }), { V: '70000' })
+  expect(port('${V}')).toEqual([
+    expect.stringContaining('server.port: must be a whole number from 0 to 65535'),
+  ])
+  expect(port('2081')).toEqual([expect.stringContaining('server.port: must be a whole number')])
+})

@@ -37,13 +37,15 @@ test('the five-key file of the first users works unchanged, with one warning abo
       affinityTtlMs: 300_000,
       queueTimeoutMs: 5000,
       queueSize: 256,
+      passthroughPaths: expect.arrayContaining(['files', 'batches', 'chat/completions', 'models']),
+      heartbeatMs: 15_000,
       unknownModel: 'reject',
       state: 'memory',
       drainTimeoutMs: 8000,
     },
   })
   expect(warningsOf(fiveKeys)).toEqual([
-    'c.json:4:18: models[0].api_key: is still a placeholder; put the key of the vendor here',
+    'c.json:4:18: models[0].api_key: is still a placeholder; put the real one here',
   ])
 })
 
@@ -87,7 +89,9 @@ test('everything that is written is taken over', () => {
       affinity_ttl: 60,
       queue_timeout: 0,
       queue_size: 0,
+      heartbeat: 0.25,
       passthrough: 'azure-2',
+      passthrough_paths: ['files', 'chat/completions'],
       unknown_model: 'auto',
       state: 'memory',
       max_attempts: 3,
@@ -135,7 +139,9 @@ test('everything that is written is taken over', () => {
       affinityTtlMs: 60_000,
       queueTimeoutMs: 0,
       queueSize: 0,
+      heartbeatMs: 250,
       passthrough: 'azure-2',
+      passthroughPaths: ['files', 'chat/completions'],
       unknownModel: 'auto',
       state: 'memory',
       maxAttempts: 3,

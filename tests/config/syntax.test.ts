@@ -1,6 +1,8 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { loadConfig } from '../../src/config/load.ts'
+import { loadConfig, loadSource } from '../../src/config/load.ts'
+import { readPlainSource } from '../../src/config/plain-source.ts'
+import { problemLine } from '../../src/config/problem.ts'
 import { brokenText, configOf, fiveKeys, model, problemsOf, textOf, warningsOf } from './texts.ts'
 
 test.each([
@@ -30,7 +32,7 @@ test('ten thousand open brackets are a problem and no crash', () => {
 })
 
 test('a key that stands twice is warned of, and the last one counts', () => {
-  const text = '{ "models": [],\n  "models": [{ "base_url": "https://a.example", "model": "m" }] }'
+  const text = '{ "models": [],\n  "models": [{ "base_url": "https://a.example/v1", "model": "m" }] }'
   expect(configOf(text).models).toHaveLength(1)
   expect(warningsOf(text)).toEqual([
     'c.json:2:3: models: stands here a second time, the last one counts; keep one of them',
@@ -46,7 +48,7 @@ test('keys that reach for prototypes are harmless', () => {
   const evil =
     '"__proto__": { "polluted": true, "port": 1 }, "constructor": { "prototype": { "polluted": true } }'
   const text = `{ ${evil}, "server": { ${evil} }, "quotas": { ${evil}, "q": { ${evil} } },
-    "models": [{ "base_url": "https://a.example", "model": "m", ${evil}, "headers": { "__proto__": "x" } }] }`
+    "models": [{ "base_url": "https://a.example/v1", "model": "m", ${evil}, "headers": { "__proto__": "x" } }] }`
   const config = configOf(text)
   expect(config.server.port).toBe(2081)
   expect(Object.keys(config.quotas)).toEqual(['q'])
@@ -74,4 +76,23 @@ test('a valid file with one value replaced by anything never throws, and is refu
       expect(loaded.ok || loaded.problems.length > 0).toBe(true)
     }),
   )
+})
+
+test.each([
+  ['# keys of mine\n{ "models": [] }', '1:1'],
+  ['{\n  # keys of mine\n  "models": [] }', '2:3'],
+  ['{\n  "models": [], # keys of mine\n  "a": 1 }', '2:17'],
+  ['{ "models": [] # keys of mine\n}', '1:16'],
+  ['{ "models": [\n    #{ "model": "m" },\n ] }', '2:5'],
+  ['{ "models": [] }\n# the end', '2:1'],
+])('%j is told how comments are written, on every runtime', (text, place) => {
+  const told = `c.json:${place}: # begins no comment here: write // before a comment`
+  expect(problemsOf(text)[0]).toContain(told)
+  const loaded = loadSource(readPlainSource(text), {}, 'c.json')
+  expect(loaded.ok ? [] : loaded.problems.map(problemLine)).toEqual([expect.stringContaining(told)])
+})
+
+test('a # in a text is a sign like any other', () => {
+  expect(configOf(textOf({ auth_token: '# x' })).authToken).toBe('# x')
+  expect(problemsOf('{ "a": "#" 1 }')[0]).toContain('a comma is missing here')
 })

@@ -27,17 +27,134 @@ test('unknown keys are told together with problems', () => {
   expect(warningsOf(textOf({ prot: 1, server: { port: 'x' } }))).toHaveLength(1)
 })
 
-test.each(['sk-xxx', 'xxx', 'sk-XXXX', 'sk-...', '<your key>', 'your-api-key', 'YOUR_API_KEY_HERE'])(
-  'the key %s is a placeholder',
-  (key) => {
-    expect(warningsOf(inModel({ api_key: ['real', key] }))).toEqual([
-      expect.stringContaining('models[0].api_key[1]: is still a placeholder'),
-    ])
-  },
-)
+const PLACEHOLDER = 'is still a placeholder; put the real one here'
+const VARIABLE = 'looks like the name of a variable; write ${NAME} for an environment variable'
+const BEARER = 'begins with the word Bearer; leave that word out; it is added'
+const QUOTES = 'stands in quotes of its own; take the inner quotes out'
 
-test.each(['sk-abc', 'xx', 'sk-xxxy', 'gsk_1234'])('the key %s is none', (key) => {
+test.each([
+  ['sk-xxx', PLACEHOLDER],
+  ['xxx', PLACEHOLDER],
+  ['sk-XXXX', PLACEHOLDER],
+  ['sk-...', PLACEHOLDER],
+  ['...', PLACEHOLDER],
+  ['sk-abcd...wxyz', PLACEHOLDER],
+  ['sk-abcd****wxyz', PLACEHOLDER],
+  ['<your key>', PLACEHOLDER],
+  ['your-api-key', PLACEHOLDER],
+  ['YOUR_API_KEY_HERE', PLACEHOLDER],
+  ['your_openai_api_key', PLACEHOLDER],
+  ['sk-your-key', PLACEHOLDER],
+  ['changeme', PLACEHOLDER],
+  ['$OPENAI_API_KEY', VARIABLE],
+  ['$(OPENAI_API_KEY)', VARIABLE],
+  ['%OPENAI_API_KEY%', VARIABLE],
+  ['{{ openai_api_key }}', VARIABLE],
+  ['os.environ/OPENAI_API_KEY', VARIABLE],
+  ['process.env.OPENAI_API_KEY', VARIABLE],
+  ['Bearer hunter2-swordfish', BEARER],
+  ['bearer hunter2-swordfish', BEARER],
+  ['"hunter2-swordfish"', QUOTES],
+  ["'hunter2-swordfish'", QUOTES],
+  ['hunter2-swordfish"', QUOTES],
+  ['hunter2,swordfish', 'has a comma in it; write several keys as a list: ["…", "…"]'],
+  ['hunter2; swordfish', 'has a comma in it'],
+  ['hunter2 swordfish', 'has a blank in it; copy the key again'],
+  ['hunter2\tswordfish', 'has a blank in it; copy the key again'],
+])('the key %j is allowed and warned of: %s', (key, told) => {
+  for (const [parts, place] of [
+    [{ api_key: key }, 'models[0].api_key'],
+    [{ api_key: ['real', key] }, 'models[0].api_key[1]'],
+  ] as const) {
+    const text = inModel(parts)
+    expect(warningsOf(text)).toEqual([expect.stringContaining(`${place}: ${told}`)])
+    expect(warningsOf(text).join('')).not.toMatch(/hunter2|swordfish|OPENAI_API_KEY/)
+    expect(configOf(text).models[0]?.apiKeys).toContain(key)
+  }
+})
+
+test.each([
+  'sk-abc',
+  'xx',
+  'sk-xxxy',
+  'gsk_1234',
+  'none',
+  'EMPTY',
+  'ollama',
+  'sk-a$b',
+  'my-own-server',
+  'a.b:c/d==',
+])('the key %s is none of these', (key) => {
   expect(warningsOf(inModel({ api_key: key }))).toEqual([])
+})
+
+test('what a variable brings along is warned of too', () => {
+  expect(warningsOf(inModel({ api_key: '${K}' }), { K: '"sk-a"' })).toEqual([
+    expect.stringContaining(`models[0].api_key: ${QUOTES}`),
+  ])
+})
+
+test.each([
+  ['$TOKEN', VARIABLE],
+  ['Bearer x', BEARER],
+  ['"x"', QUOTES],
+  ['sk-xxx', PLACEHOLDER],
+])('the token %s is warned of as a key is', (token, told) => {
+  expect(warningsOf(textOf({ auth_token: token }))).toEqual([expect.stringContaining(`auth_token: ${told}`)])
+})
+
+test('a token may have blanks and commas', () => {
+  expect(warningsOf(textOf({ auth_token: 'my own, long token' }))).toEqual([])
+})
+
+test('a variable without braces in a header is warned of', () => {
+  const headers = { 'api-key': '$AZURE_KEY', authorization: 'Bearer $KEY', price: 'US$5', cost: '5 $' }
+  expect(warningsOf(inModel({ headers }))).toEqual([
+    expect.stringContaining(`models[0].headers["api-key"]: ${VARIABLE}`),
+    expect.stringContaining(`models[0].headers.authorization: ${VARIABLE}`),
+  ])
+})
+
+const ENDPOINT = 'looks like the address of one endpoint; write the root, such as https://host/v1'
+const VERSION = 'has no version segment such as /v1; write the root with it, such as https://host/v1, or'
+test.each([
+  ['https://api.example.com', VERSION],
+  ['https://api.example.com/', VERSION],
+  ['https://api.example.com:8443/openai/', VERSION],
+  ['http://localhost:11434', VERSION],
+  ['http://localhost:11434/api', VERSION],
+  ['https://api.example.com/vision', VERSION],
+  ['https://api.example.com/v1/models', ENDPOINT],
+  ['https://api.example.com/v1/chat', ENDPOINT],
+  ['https://api.example.com/v1/messages', ENDPOINT],
+  ['https://api.example.com/v1/completion', ENDPOINT],
+  ['https://api.example.com/v1/completions', ENDPOINT],
+  ['https://api.example.com/v1/Responses/', ENDPOINT],
+  ['https://api.example.com/v1/images/generations', ENDPOINT],
+  ['https://api.example.com/models', ENDPOINT],
+])('the base_url %s is warned of: %s', (base_url, told) => {
+  expect(warningsOf(inModel({ base_url }))).toEqual([expect.stringContaining(`models[0].base_url: ${told}`)])
+})
+
+test.each([
+  'https://api.example.com/v1',
+  'https://api.example.com/v1/',
+  'https://api.example.com/V2',
+  'https://generativelanguage.googleapis.com/v1beta/openai',
+  'https://open.bigmodel.cn/api/paas/v4',
+  'https://gateway.ai.cloudflare.com/v1/account/name/compat',
+  'https://mine.openai.azure.com/openai/deployments/x?api-version=2024-06-01',
+  'https://mine.openai.azure.com/openai/v1',
+  'https://mine.services.ai.azure.com/models?api-version=2024-05-01-preview',
+  'https://models.github.ai/inference',
+  'https://api.deepseek.com',
+  'https://api.perplexity.ai',
+  'https://dbc-1.cloud.databricks.com/serving-endpoints',
+  // Who writes the full address has one without a version in mind.
+  'https://api.example.com/chat/completions',
+  'https://api.example.com/v1/chat/completions?key=x',
+])('the base_url %s is none of these', (base_url) => {
+  expect(warningsOf(inModel({ base_url }))).toEqual([])
 })
 
 test.each([
@@ -56,6 +173,8 @@ test.each([
     'models[0].base_url: looks like the address of one endpoint',
   ],
   [inModel({ groups: ['auto'] }), 'models[0].groups[0]: auto always means all upstreams'],
+  [inModel({ groups: ['fast', 'AUTO'] }), 'models[0].groups[1]: auto always means all upstreams'],
+  [inModel({ name: 'Auto' }), 'models[0].name: auto always means all upstreams'],
   [inModel({ name: 'auto' }), 'models[0].name: auto always means all upstreams'],
   [inModel({ enabled: false }), 'models: no model is enabled'],
   [

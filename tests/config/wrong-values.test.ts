@@ -82,6 +82,12 @@ test.each([
   [inSettings({ queue_timeout: -1 }), 'settings.queue_timeout'],
   [inSettings({ queue_size: 1.5 }), 'settings.queue_size'],
   [inSettings({ passthrough: 'nobody' }), 'settings.passthrough'],
+  [inSettings({ passthrough_paths: 'listed' }), 'settings.passthrough_paths'],
+  [inSettings({ passthrough_paths: true }), 'settings.passthrough_paths'],
+  [inSettings({ passthrough_paths: ['/v1/files'] }), 'settings.passthrough_paths[0]'],
+  [inSettings({ passthrough_paths: ['files', 'Files'] }), 'settings.passthrough_paths[1]'],
+  [inSettings({ passthrough_paths: ['organization/usage'] }), 'settings.passthrough_paths[0]'],
+  [inSettings({ passthrough_paths: ['files', 'realtime'] }), 'settings.passthrough_paths[1]'],
   [
     textOf({
       models: [model({ name: 'a', api_key: ['k', ' k'] })],

@@ -38,7 +38,7 @@ testFaults([
     fault: 'a page in HTML with 404',
     because: 'the address is wrong',
     place: page(404),
-    exhausted: { status: 502, code: 'upstream_model_not_found' },
+    exhausted: { status: 404, code: 'unsupported_endpoint' },
     rests: {
       why: 'needs attention: model or endpoint not found',
       blockedBy: 'endpoint',

@@ -52,7 +52,7 @@ testFaults([
     fault: '405',
     because: 'this upstream has no such endpoint',
     place: says(405, 'method_not_allowed'),
-    exhausted: { status: 502, code: 'upstream_model_not_found' },
+    exhausted: { status: 404, code: 'unsupported_endpoint' },
     rests: {
       why: 'needs attention: model or endpoint not found',
       blockedBy: 'endpoint',

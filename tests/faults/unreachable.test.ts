@@ -5,7 +5,10 @@ import { stall } from '../support/scripted-scenes.ts'
 import { startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { failureRest, plays, testFaults, type Fault } from './matrix-bed.ts'
 
-const unreachable = { exhausted: { status: 502, code: 'upstream_unavailable' }, rests: failureRest }
+const unreachable = (why: string) => ({
+  exhausted: { status: 502, code: 'upstream_unavailable' },
+  rests: { ...failureRest, why },
+})
 const late = { exhausted: { status: 504, code: 'upstream_timeout' }, rests: failureRest }
 
 /** The upstream has seen its one request end. */
@@ -21,19 +24,19 @@ testFaults([
     fault: 'connection refused',
     because: 'nothing was sent',
     place: async () => ({ url: refusedUrl() }),
-    ...unreachable,
+    ...unreachable('connection refused'),
   },
   {
     fault: 'DNS failure',
     because: 'nothing was sent',
     place: async () => ({ url: `http://no-such-host-${Math.random().toString(36).slice(2)}.invalid` }),
-    ...unreachable,
+    ...unreachable('host name not found'),
   },
   {
     fault: 'a certificate that nobody trusts',
     because: 'no key is shown to a stranger',
     place: () => startScriptedUpstream(stall(), { secure: true }),
-    ...unreachable,
+    ...unreachable('TLS certificate is self-signed'),
     after: async (place) => expect('requests' in place && place.requests).toEqual([]),
   },
   {
@@ -45,7 +48,7 @@ testFaults([
       })
       return { url: upstream.url.replace('http:', 'https:'), close: () => upstream.close() }
     },
-    ...unreachable,
+    ...unreachable('speaks no TLS'),
   },
   { fault: 'no connection in time', because: 'nothing was sent', place: startBlackhole, ...late },
   {

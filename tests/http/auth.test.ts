@@ -108,3 +108,35 @@ test('what was refused is told to the log, without what was shown', async () => 
   ])
   expect(JSON.stringify(gateway.events)).not.toContain('guess-1')
 })
+
+const NO_WORD = 'The word "Bearer" is missing before the token in the authorization header.'
+const EMPTY = 'There is no token after the word "Bearer".'
+test.each([
+  [{}, 'No token was sent.'],
+  [{ authorization: ' ' }, 'No token was sent.'],
+  [{ authorization: 'sk-guess' }, NO_WORD],
+  [{ authorization: '"sk-guess"' }, NO_WORD],
+  [{ authorization: 'sk-guess two' }, NO_WORD],
+  [{ authorization: 'bear sk-guess' }, NO_WORD],
+  [{ authorization: 'Bearer' }, EMPTY],
+  [{ authorization: 'Bearer ' }, EMPTY],
+  [{ authorization: 'Bearer: sk-guess' }, 'Only a blank may stand between the word "Bearer" and the token.'],
+  [{ authorization: 'Bearer=sk-guess' }, 'Only a blank may stand between the word "Bearer" and the token.'],
+  [{ authorization: 'Basic sk-guess' }, 'The scheme of the authorization header is "Basic" instead of'],
+  [{ authorization: 'Token sk-guess' }, 'The scheme of the authorization header is "Token" instead of'],
+  [{ authorization: 'Api-Key sk-guess' }, 'The scheme of the authorization header is "Api-Key" instead of'],
+  [{ authorization: 'Bearer Bearer sk-guess' }, 'The word "Bearer" stands twice before the token.'],
+  [{ authorization: 'Bearer "sk-guess"' }, 'The token is wrong: it stands in quotes.'],
+  [{ 'x-api-key': "'sk-guess'" }, 'The token is wrong: it stands in quotes.'],
+  [{ authorization: 'Bearer undefined' }, 'The token is wrong: it is a placeholder'],
+  [{ authorization: 'Bearer $SK_GUESS' }, 'The token is wrong: it is a placeholder'],
+  [{ 'api-key': '<sk-guess>' }, 'The token is wrong: it is a placeholder'],
+  [{ authorization: 'Bearer sk-guess' }, 'The token is wrong. Send'],
+  [{ authorization: 'sk-guess', 'x-api-key': 'other' }, NO_WORD],
+])('the answer to %j says: %s', async (headers, words) => {
+  const response = await askBare(withToken('k'), '/v1/models', { headers })
+  const { message } = await errorOf(response)
+  expect(message).toContain(words)
+  expect(message).toContain('Send the gateway\'s auth_token as "Authorization: Bearer …".')
+  expect(message).not.toMatch(/sk-guess|SK_GUESS|other\b/)
+})

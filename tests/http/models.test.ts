@@ -33,11 +33,14 @@ test('the list is auto, the groups and the models, each once, and asks no upstre
 
 test.each([
   ['auto', 'auto'],
+  ['AUTO', 'AUTO'],
   ['fast', 'fast'],
   ['openai/gpt-4o', 'openai/gpt-4o'],
   ['openai%2Fgpt-4o', 'openai/gpt-4o'],
   ['%6dini', 'mini'],
   ['mini/', 'mini'],
+  ['/mini', 'mini'],
+  ['/openai%2fgpt-4o//', 'openai/gpt-4o'],
   ['my%20mini', 'my mini'],
   [encodeURIComponent('模型 %1'), '模型 %1'],
 ])('GET /v1/models/%s is %s', async (path, id) => {
@@ -59,6 +62,13 @@ test.each(['gpt-9', 'GPT-4O', '%ff', '%', `x${'y'.repeat(5000)}`])(
     expect(error).toMatchObject({ code: 'model_not_found', type: 'invalid_request_error', param: 'model' })
     expect(error.message).toContain('auto, fast, big, openai/gpt-4o, mini, 模型 %1')
     expect(error.message.length).toBeLessThan(300)
+  },
+)
+
+test.each(['/v1/Models/mini', '/v1//models//mini', '/v1/%6dodels%2Fmini'])(
+  '%s is the model, however it is spelt',
+  async (path) => {
+    expect(await (await ask(create(), path)).json()).toMatchObject({ id: 'mini', object: 'model' })
   },
 )
 

@@ -50,8 +50,31 @@ describe('where other paths go', () => {
     expect(response.status).toBe(404)
     const error = await errorOf(response)
     expect(error.code).toBe('unsupported_endpoint')
-    expect(error.message).toContain('settings.passthrough')
+    expect(error.message).toMatch(/^\/v1\/files exists on one account only.*settings\.passthrough names one/)
     expect(gateway.calls).toHaveLength(0)
+  })
+
+  test.each([
+    { root: 'https://a.test/v1', isOpen: true },
+    { root: 'https://a.test/v1beta', isOpen: true },
+    { root: 'https://a.test/api/v3/', isOpen: true },
+    { root: 'https://a.test/api/paas/v4/chat/completions', isOpen: true },
+    { root: 'https://a.test/v1.2', isOpen: true },
+    { root: 'https://a.test', isOpen: false },
+    { root: 'https://a.test/v1/openai', isOpen: false },
+    { root: 'https://a.test/openai/deployments/v', isOpen: false },
+    { root: 'https://v1.a.test/', isOpen: false },
+  ])('below $root: $isOpen', async ({ root, isOpen }) => {
+    const config = configOf(['a.test'], {
+      models: { base_url: root },
+      settings: { passthrough_paths: 'all' },
+    })
+    const gateway = createTestApp(config, () => jsonAnswer(200, {}))
+    const response = await ask(gateway, '/v1/files')
+    expect([response.status, gateway.calls.length]).toEqual(isOpen ? [200, 1] : [404, 0])
+    if (!isOpen) expect((await errorOf(response)).message).toContain('base_url does not end in a version')
+    const listed = await ask(gateway, '/v1/chat/completions')
+    expect([listed.status, listed.headers.get('allow')]).toEqual(isOpen ? [200, null] : [405, 'POST'])
   })
 
   test('not to an upstream that is disabled', async () => {
@@ -67,6 +90,109 @@ describe('where other paths go', () => {
     const gateway = sole()
     gateway.apply(configOf(two))
     expect((await ask(gateway, '/v1/files')).status).toBe(404)
+  })
+})
+
+describe('which paths are passed on', () => {
+  const listed = [
+    'files/f_1/content',
+    'uploads/u_1/parts',
+    'batches/b_1/cancel',
+    'vector_stores/vs_1/files',
+    'assistants',
+    'threads/t_1/messages',
+    'fine_tuning/jobs',
+    'responses/r_1/input_items',
+    'conversations/c_1/items',
+    'containers/c_1/files',
+    'evals/e_1/runs',
+    'videos/v_1/content',
+    'chatkit/sessions',
+    'skills',
+    'chat/completions/c_1/messages',
+    'Files',
+    'files//',
+  ]
+  test.each(listed)('%s is, to a sole upstream and to one that is named', async (path) => {
+    for (const [hosts, passthrough] of [
+      [['a.test'], undefined],
+      [two, 'a.test'],
+    ] as const) {
+      const gateway = createTestApp(configOf(hosts, { settings: { passthrough } }), () => jsonAnswer(200, {}))
+      expect((await ask(gateway, `/v1/${path}`)).status).toBe(200)
+      expect(gateway.calls.map(({ url }) => url)).toEqual([`https://a.test/v1/${path}`])
+    }
+  })
+
+  const administration = [
+    'organization/admin_api_keys',
+    'organization/projects/p_1/api_keys',
+    'Organization/usage/costs',
+    'organization',
+    'realtime/client_secrets',
+    'realtime/sessions',
+    'keys',
+    'key/generate',
+    'users',
+    'user/new',
+    'admin/x',
+    'dashboard/billing',
+    'credits',
+    'filesystem',
+    'chat',
+    'engines/e/completions',
+    'toString',
+  ]
+  test.each(administration)('%s is not, unless all are: 404 that says so', async (path) => {
+    for (const settings of [{}, { passthrough: 'b.test' }]) {
+      const gateway = createTestApp(configOf(settings.passthrough ? two : ['a.test'], { settings }), () =>
+        jsonAnswer(200, {}),
+      )
+      const response = await ask(gateway, `/v1/${path}`, { body: '{}' })
+      expect([response.status, gateway.calls.length]).toEqual([404, 0])
+      const { code, message } = await errorOf(response)
+      expect(code).toBe('unsupported_endpoint')
+      expect(message).toContain('(settings.passthrough_paths); "all" opens every path')
+      expect(message).not.toContain('one account only')
+    }
+    const open = createTestApp(configOf(['a.test'], { settings: { passthrough_paths: 'all' } }), () =>
+      jsonAnswer(200, {}),
+    )
+    expect((await ask(open, `/v1/${path}`, { body: '{}' })).status).toBe(200)
+    expect(open.calls.map(({ url }) => url)).toEqual([`https://a.test/v1/${path}`])
+  })
+
+  test('among several upstreams an unlisted path is told of both settings', async () => {
+    const gateway = createTestApp(configOf(two), () => jsonAnswer(200, {}))
+    const { message } = await errorOf(await ask(gateway, '/v1/dashboard/billing'))
+    expect(message).toMatch(/settings\.passthrough together with settings\.passthrough_paths "all"/)
+  })
+
+  test.each(['/v1', '/v1/', '/v1//'])('%s is the root itself, and never passed on', async (path) => {
+    const config = configOf(['a.test'], { settings: { passthrough_paths: 'all' } })
+    const gateway = createTestApp(config, () => jsonAnswer(200, {}))
+    const response = await ask(gateway, path)
+    expect([response.status, gateway.calls.length]).toEqual([404, 0])
+    expect((await errorOf(response)).message).toContain('The API is below it')
+  })
+
+  test('a list of its own takes the place of the usual one', async () => {
+    const config = configOf(['a.test'], { settings: { passthrough_paths: ['credits', 'files/public'] } })
+    const gateway = createTestApp(config, () => jsonAnswer(200, {}))
+    const statuses = []
+    for (const path of ['credits', 'files/public/f', 'files', 'files/publicity', 'chat/completions'])
+      statuses.push((await ask(gateway, `/v1/${path}`)).status)
+    expect(statuses).toEqual([200, 200, 404, 404, 405])
+  })
+
+  test('where all are, relayed paths still go to the pool', async () => {
+    const config = configOf(['a.test'], { settings: { passthrough_paths: 'all' } })
+    const gateway = createTestApp(config, ({ host }) => answer(host))
+    for (const path of ['Chat/Completions', 'chat/completions;v=1', '%43hat%2Fcompletions//'])
+      expect((await ask(gateway, `/v1/${path}`, { body: '{"model":"auto"}' })).status).toBe(200)
+    expect(gateway.calls.map(({ text }) => JSON.parse(text))).toEqual(
+      Array.from({ length: 3 }, () => ({ model: 'model-a.test' })),
+    )
   })
 })
 
@@ -97,7 +223,7 @@ describe('what is passed on', () => {
   test('path, query and body stay byte for byte, a model in it too', async () => {
     const gateway = sole()
     const body = ' {"model":"auto", "n":12345678901234567890} '
-    const rest = 'fine_tuning/jobs/a%20b%2Fc/;x=1//events/?after=%E4%BD%A0&limit=2&x[]=1&x[]=+&&y'
+    const rest = 'fine_tuning/jobs/a%20b%2Fc%3A%3B/=x=1//events/?;after=%E4%BD%A0&limit=2&x[]=1&x[]=+&&y'
     await ask(gateway, `/v1/${rest}`, { body })
     expect(gateway.calls[0]).toMatchObject({ url: `https://a.test/v1/${rest}`, text: body })
   })
@@ -139,23 +265,75 @@ describe('what is passed on', () => {
     }
   })
 
-  test.each(['files/..%2f..%2fadmin', 'files/%2e%2e%2fx', '%2e%2e%5cx', 'x/.%2e%2fy', '%2E%2Fx'])(
-    '%s climbs, and goes nowhere',
-    async (path) => {
-      const gateway = sole()
+  test.each([
+    'files/..%2f..%2fadmin',
+    'files/%2e%2e%2fx',
+    '%2e%2e%5cx',
+    'x/.%2e%2fy',
+    '%2E%2Fx',
+    'files/..%20%2fx',
+    'files/f;x=1',
+    'files;a/f',
+    'files/f%00',
+    'files/%0d%0aset-cookie',
+    'files/%1F',
+    'files/%7f',
+    'files/%C2%85',
+    'files/a%252e',
+    'files/a%25',
+    'files/a%5Cb',
+    'files/a%5cb',
+    'files/%ff',
+    'files/%c0%ae%c0%ae/x',
+    'files/%ed%a0%80',
+    'files/%',
+    'files/%4',
+    'files/%zz',
+    'responses/r%00',
+    'chat/completions/c;x/messages',
+    'nowhere/%25',
+  ])('%s means different things to different readers: 400, and goes nowhere', async (path) => {
+    for (const hosts of [['a.test'], two]) {
+      const settings = { passthrough_paths: 'all' }
+      const gateway = createTestApp(configOf(hosts, { settings }), () => jsonAnswer(200, {}))
       const response = await ask(gateway, `/v1/${path}`)
-      expect(response.status).toBe(404)
-      expect((await errorOf(response)).code).toBe('not_found')
+      expect(response.status).toBe(400)
+      expect((await errorOf(response)).code).toBe('bad_request')
       expect(gateway.calls).toHaveLength(0)
-    },
-  )
+    }
+  })
 
-  test.each(['files/a..b', 'files/...', 'files/.hidden', 'files/..x'])(
-    '%s only looks like it',
-    async (path) => {
-      expect((await ask(sole(), `/v1/${path}`)).status).toBe(200)
-    },
-  )
+  test.each([
+    '/v1/files/../organization/x',
+    '/v1/files/./x',
+    '/v1/../v1/files',
+    '/x/../v1/files',
+    '/../v1/files',
+    '/./v1/files',
+    '/v1/files/..',
+    '/v1/responses/%2e%2e',
+    '/v1/chat/../chat/completions',
+  ])('%s as it was on the wire, where the runtime tells', async (target) => {
+    const { deps, calls } = createTestApp(
+      configOf(['a.test'], { settings: { passthrough_paths: 'all' } }),
+      () => jsonAnswer(200, {}),
+    )
+    const receive: typeof deps.receive = (request, env) => ({ ...deps.receive(request, env), target })
+    const request = new Request(`http://gateway.test${target}`, { headers: { 'api-key': TOKEN } })
+    expect((await createApp({ ...deps, receive }).fetch(request, {})).status).toBe(400)
+    expect(calls).toHaveLength(0)
+  })
+
+  test.each([
+    'files/a..b',
+    'files/...',
+    'files/.hidden',
+    'files/..x',
+    'files/%E4%BD%A0',
+    'files/%f0%9f%92%a5',
+  ])('%s only looks like it', async (path) => {
+    expect((await ask(sole(), `/v1/${path}`)).status).toBe(200)
+  })
 
   test('TRACE is not, since it would show the key', async () => {
     const gateway = sole()

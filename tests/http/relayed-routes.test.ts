@@ -7,6 +7,8 @@ const JSON_ROUTES = [
   'completions',
   'embeddings',
   'responses',
+  'responses/compact',
+  'responses/input_tokens',
   'moderations',
   'rerank',
   'images/generations',
@@ -64,6 +66,13 @@ test.each([
   '//v1/chat/completions',
   '/v1/chat%2Fcompletions',
   '/v1/%63hat/completions',
+  '/v1/Chat/Completions',
+  '/v1/CHAT/%43OMPLETIONS/',
+  '/v1/chat/completions;x=1',
+  '/v1/chat;a=b;c/completions;/',
+  '/v1/chat/completions%3Bx=1',
+  '/v1/chat/completions%20',
+  '/v1/chat%5Ccompletions',
   '/v1/chat/completions#fragment',
 ])('%s is the route that it spells oddly, so nobody gets past the choice of the model', async (path) => {
   const gateway = createTestApp(configOf(['a.test']), ({ host }) => answer(host))

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
 import { createAbort, type AbortControllerLike } from '../../src/lib/abort.ts'
 
@@ -43,6 +44,43 @@ describe.each(kinds)('%s', (_name, create) => {
     signal.addEventListener('abort', () => told.push('other'))
     abort()
     expect(told).toEqual(['once', 'other'])
+  })
+})
+
+describe('an abort with another one above it', () => {
+  test('follows it, tells each listener once, and leaves nothing on it', () => {
+    for (const first of ['upper', 'own'] as const) {
+      const upper = new AbortController()
+      const own = createAbort(upper.signal)
+      const [one, other] = first === 'upper' ? [upper, own] : [own, upper]
+      let told = 0
+      own.signal.addEventListener('abort', () => (told += 1))
+      expect(getEventListeners(upper.signal, 'abort')).toHaveLength(1)
+      one.abort()
+      expect([told, own.signal.aborted, upper.signal.aborted]).toEqual([1, true, first === 'upper'])
+      other.abort()
+      expect(told).toBe(1)
+      expect(getEventListeners(upper.signal, 'abort')).toHaveLength(0)
+    }
+  })
+
+  test('hangs on it only while somebody listens, and knows of it all the same', () => {
+    const upper = new AbortController()
+    const { signal } = createAbort(upper.signal)
+    const listeners = () => getEventListeners(upper.signal, 'abort').length
+    const [one, two] = [() => {}, () => {}]
+    signal.removeEventListener('abort', one)
+    for (const listener of [one, two]) signal.addEventListener('abort', listener)
+    expect(listeners()).toBe(1)
+    signal.removeEventListener('abort', one)
+    expect(listeners()).toBe(1)
+    signal.removeEventListener('abort', two)
+    expect(listeners()).toBe(0)
+    upper.abort()
+    expect(signal.aborted).toBe(true)
+    let told = 0
+    signal.addEventListener('abort', () => (told += 1))
+    expect([told, listeners()]).toEqual([0, 0])
   })
 })
 

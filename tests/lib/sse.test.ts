@@ -118,7 +118,6 @@ describe('events', () => {
           at += size
         }
         expect(seen).toEqual(list.map(([data]) => data.join('\n')))
-        expect(scanner.atBoundary()).toBe(true)
       }),
       { numRuns: 1_000 },
     )
@@ -153,11 +152,21 @@ describe('a scanner with a limit', () => {
   })
 })
 
-test('a scanner knows whether it stands between two events', () => {
+test.each([
+  {
+    what: 'single line ends',
+    text: 'data: {"a":1}\ndata: {"a":2}\ndata: [DONE]\n',
+    data: ['{"a":1}', '{"a":2}', '[DONE]'],
+  },
+  {
+    what: 'names between',
+    text: 'event: a\ndata: {"a":1}\nevent: b\ndata: {"a":2}\n',
+    data: ['{"a":1}', '{"a":2}'],
+  },
+  { what: 'no blank line at the end', text: 'data: {"a":1}\n\ndata: {"a":2}', data: ['{"a":1}', '{"a":2}'] },
+  { what: 'an object over several lines', text: 'data: {\ndata: "a":1}\n\n', data: ['{\n"a":1}'] },
+])('events with $what are told apart as the readers of the world do', ({ text, data }) => {
   const scanner = createEventScanner()
-  const answers = ['data: x', '\n', '\n', ': c', '\n', 'event: e\n'].map((chunk) => {
-    scanner.push(bytes(chunk))
-    return scanner.atBoundary()
-  })
-  expect(answers).toEqual([false, false, true, false, true, false])
+  const seen = [...scanner.push(bytes(text)), ...scanner.end()]
+  expect(seen.map((event) => event.data)).toEqual(data)
 })

@@ -20,31 +20,31 @@ const tests = (...names: string[]): string[] => names.map((name) => `tests/relay
 const relayMutations: readonly Mutation[] = [
   {
     file: relay('relay'),
-    search: 'AMBIGUOUS_RETRIES = 2',
-    replace: 'AMBIGUOUS_RETRIES = 3',
+    search: 'ambiguous: { further: 2,',
+    replace: 'ambiguous: { further: 3,',
     because: 'ambiguous failures are tried three times in all',
     tests: tests('classes'),
   },
   {
     file: relay('relay'),
-    search: "if (failure.class !== 'ambiguous') return undefined",
-    replace: "if (failure.class === 'not-sent') return undefined",
+    search: 'refused: { further: Infinity,',
+    replace: 'refused: { further: 2,',
     because: 'refusals go on through all',
     tests: tests('classes'),
   },
   {
     file: relay('relay'),
-    search: '? failures.slice(0, 1) : undefined',
-    replace: '? failures : undefined',
-    because: 'with the budget spent the first failure is returned',
+    search: "'refused-body': { further: 2,",
+    replace: "'refused-body': { further: Infinity,",
+    because: 'a refused body is shown to two others',
     tests: tests('classes'),
   },
   {
     file: relay('relay'),
-    search: '!deps.traffic.budget.spend(now)',
-    replace: 'deps.traffic.budget.spend(now) === undefined',
-    because: 'ambiguous retries have a budget',
-    tests: tests('classes'),
+    search: '!hasOthers || deps.traffic.budget.spend(now)',
+    replace: '!hasOthers || now > 0',
+    because: 'retries are inside a budget',
+    tests: tests('classes', 'retry-budget'),
   },
   {
     file: relay('relay'),
@@ -55,9 +55,9 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('relay'),
-    search: 'if (now >= deadline) return failures',
-    replace: '',
-    because: 'the first byte comes within twice the timeout',
+    search: ' || now >= deadline) return false',
+    replace: ') return false',
+    because: 'nothing is tried after twice the timeout',
     tests: tests('clocks'),
   },
   {
@@ -83,9 +83,9 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('relay'),
-    search: 'state.refusingModels = new Set([...state.refusingModels, upstream.model])',
+    search: 'state.refusers.push(upstream)',
     replace: '',
-    because: 'after context_length_exceeded only another model is asked',
+    because: 'other models and other hosts come first after a refused body',
     tests: tests('classes'),
   },
   {
@@ -146,38 +146,37 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('attempt'),
-    search: 'attempt.stopClock()\n      return WHOLE_BYTES',
-    replace: 'return WHOLE_BYTES',
-    because: 'a JSON answer that makes progress is not cut',
+    search: "if (this.form === 'json') this.stopClock()",
+    replace: '',
+    because: 'a long answer that makes progress is not late',
     tests: tests('clocks'),
   },
   {
     file: relay('commit'),
-    search: 'isBegun = !isPreamble(event)',
-    replace: 'isBegun = true',
-    because: 'response.created is no content yet',
+    search: 'MOST_PREAMBLE_BYTES = 262_144',
+    replace: 'MOST_PREAMBLE_BYTES = 1',
+    because: 'a preamble is held back',
     tests: tests('commit'),
   },
   {
     file: relay('commit'),
-    search: 'PEEK_CHUNKS = 64',
-    replace: 'PEEK_CHUNKS = 640',
-    because: 'the peek is bounded',
+    search: 'for (const event of scanner.end()) {',
+    replace: 'for (const event of []) {',
+    because: 'a last event may lack its blank line',
     tests: tests('commit'),
   },
   {
     file: relay('commit'),
-    search: 'if (failure !== undefined) {\n        discard(reader)',
-    replace: 'if (false) {\n        discard(reader)',
-    because: 'an error as first event fails over',
+    search: "if (what !== 'error') return undefined\n    discard(reader)",
+    replace: "if (what !== 'error') return undefined",
+    because: 'an error ends the reading of its stream',
     tests: tests('commit'),
   },
   {
     file: relay('commit'),
-    search:
-      'if (scanner.atBoundary()) return commitWhole({ ...response, headers }, new Uint8Array(0), wallNow)',
-    replace: 'if (scanner.atBoundary()) return commitWhole({ ...response, headers }, bytes, wallNow)',
-    because: 'comments alone are no answer',
+    search: 'return hasStopped ? emptyStream(reading)',
+    replace: 'return size > 0 ? emptyStream(reading)',
+    because: 'a stream that ends without a word of its end is cut',
     tests: tests('commit'),
   },
   {
@@ -315,12 +314,113 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('commit'),
-    search: "start.startsWith('<') || ",
-    replace: 'false && ',
-    because: 'an error page is not shown',
+    search: "form === 'page' || form === 'blank' || ",
+    replace: '',
+    because: 'a page is not shown',
     tests: tests('classes'),
   },
 ]
 
+/** The rules of paths that are not relayed. */
+const pathMutations: readonly Mutation[] = [
+  {
+    file: 'src/http/paths.ts',
+    search: "segment.replace(/;.*/s, '').trim()",
+    replace: 'segment.trim()',
+    because: 'a relayed path with parameters goes to the pool',
+    tests: ['tests/http/relayed-routes.test.ts'],
+  },
+  {
+    file: 'src/http/paths.ts',
+    search: '|7f|25|5c|',
+    replace: '|7f|5c|',
+    because: 'a path with escaped escapes is not passed on',
+    tests: ['tests/http/passthrough.test.ts'],
+  },
+  {
+    file: 'src/http/routes.ts',
+    search: '!isBelow || !isSafePath(path)',
+    replace: '!isSafePath(path)',
+    because: 'a path that climbs to /v1/ is not passed on',
+    tests: ['tests/http/passthrough.test.ts'],
+  },
+  {
+    file: 'src/http/routes.ts',
+    search: '(!isForeign && isAtOrBelow(passthroughPaths, path))',
+    replace: 'isAtOrBelow(passthroughPaths, path)',
+    because: 'other protocols are passed on only where everything is',
+    tests: ['tests/http/protocols.test.ts'],
+  },
+  {
+    file: 'src/http/routes.ts',
+    search: '/v\\d[\\d.]*(?:[a-z]+\\d*)?$/i',
+    replace: '/',
+    because: 'nothing is passed on below a root without a version',
+    tests: ['tests/http/passthrough.test.ts'],
+  },
+  {
+    file: relay('passthrough'),
+    search: 'const pinKeys = isAsked ? [key] : undefined',
+    replace: 'const pinKeys = undefined',
+    because: 'a shared store tells who made an answer with the acquire',
+    tests: ['tests/http/stored-answers.test.ts'],
+  },
+  {
+    file: relay('passthrough'),
+    search: "endLease(lease, { kind: 'aborted', sent: false }, deps)",
+    replace: '',
+    because: 'a lease of somebody else than made the answer is given back',
+    tests: ['tests/http/stored-answers.test.ts'],
+  },
+]
+
+const heartbeat = { file: 'src/http/heartbeat.ts', tests: ['tests/http/heartbeat.test.ts'] } as const
+
+/** The rules of signs of life. */
+const heartbeatMutations: readonly Mutation[] = [
+  {
+    ...heartbeat,
+    search: 'answer.finally(stop).then(resolve, reject)',
+    replace: 'answer.then(resolve, reject)',
+    because: 'a fast answer leaves no timer',
+  },
+  {
+    ...heartbeat,
+    search: 'isStream && STREAMED.has(endpoint) ?',
+    replace: 'isStream ?',
+    because: 'only three endpoints have streams',
+  },
+  {
+    ...heartbeat,
+    search: 'else if (sink.chunk(utf8Bytes(COMMENT))) beat()',
+    replace: 'else void sink.chunk(utf8Bytes(COMMENT)), beat()',
+    because: 'comments do not pile up',
+  },
+  {
+    ...heartbeat,
+    search: 'client.abort()',
+    replace: '',
+    because: 'a client that leaves ends its request',
+  },
+  {
+    ...heartbeat,
+    search: 'byte === LF || byte === CR ? SPACE : byte',
+    replace: 'byte',
+    because: 'an event is one line',
+  },
+  {
+    ...heartbeat,
+    search: 'retry_after_ms: retryAfterMs(headers, wallNow) ?? null',
+    replace: 'retry_after_ms: null',
+    because: 'a failure tells when to come back',
+  },
+]
+
 /** All of them. */
-export const mutations: readonly Mutation[] = [...relayMutations, ...serverMutations, ...transportMutations]
+export const mutations: readonly Mutation[] = [
+  ...relayMutations,
+  ...pathMutations,
+  ...heartbeatMutations,
+  ...serverMutations,
+  ...transportMutations,
+]

@@ -16,6 +16,9 @@ const members = (name: string, endpoint: (typeof endpoints)[number] = 'chat', fr
 
 test.each([
   { name: 'auto', expected: ['a', 'b', 'c'], because: 'everybody who serves the endpoint' },
+  { name: 'Auto', expected: ['a', 'b', 'c'], because: 'auto has no case' },
+  { name: 'AUTO', expected: ['a', 'b', 'c'], because: 'auto has no case' },
+  { name: 'FAST', expected: undefined, because: 'other names have one' },
   { name: '', expected: ['a', 'b', 'c'], because: 'no name is auto' },
   { name: 'fast', expected: ['a', 'c'], because: 'a group' },
   { name: 'gpt', expected: ['a', 'b'], because: 'a model name' },
@@ -32,8 +35,8 @@ test('who does not serve the endpoint is not in the pool', () => {
   expect(members('llama', 'audio')).toEqual([])
 })
 
-test('an embedding stays with the model that is listed first', () => {
-  expect(members('auto', 'embeddings')).toEqual(['a', 'b'])
+test('a pool for embeddings has every model, since one may lack the endpoint', () => {
+  expect(members('auto', 'embeddings')).toEqual(['a', 'b', 'e'])
   expect(members('small', 'embeddings')).toEqual(['e'])
 })
 

@@ -83,7 +83,14 @@ function shares(strategy: Strategy, upstreams = four, busy = 0): number[] {
     if (underWay.length > busy) underWay.shift()
     const list = upstreams.map((upstream): Candidate => {
       const inFlight = underWay.filter((id) => id === upstream.id).length
-      return { upstream, inFlight, latencyMs: 0, headroom: 1, credit: credits.get(upstream.id) ?? 0 }
+      return {
+        upstream,
+        inFlight,
+        latencyMs: 0,
+        headroom: 1,
+        credit: credits.get(upstream.id) ?? 0,
+        standing: 0,
+      }
     })
     const [first] = strategy(list, { random, key: `client ${nth}` })
     counts.set(first!.upstream.id, counts.get(first!.upstream.id)! + 1)
@@ -130,7 +137,7 @@ test('round_robin: over the sum of the weights each is picked as often as its we
   const upstreams = [upstreamOf('a', { weight: 5 }), upstreamOf('b'), upstreamOf('c')]
   const picks = Array.from({ length: 14 }, () => {
     const list = upstreams.map((upstream) =>
-      candidateOf(upstream.id, { ...upstream, credit: credits.get(upstream.id) ?? 0 }),
+      candidateOf(upstream.id, { ...upstream, credit: credits.get(upstream.id) ?? 0, standing: 0 }),
     )
     const [first] = strategies.round_robin(list, { random, key: '' })
     chargeRoundRobin(credits, list, first!.upstream)

@@ -28,8 +28,8 @@ export function upstreamOf(id: string, more: Partial<Upstream> = {}): Upstream {
 
 /** An idle, unmeasured candidate without limits, unless told otherwise. */
 export function candidateOf(id: string, more: Partial<Upstream> & Partial<Candidate> = {}): Candidate {
-  const { inFlight = 0, latencyMs = 0, headroom = 1, credit = 0, upstream: _, ...rest } = more
-  return { upstream: upstreamOf(id, rest), inFlight, latencyMs, headroom, credit }
+  const { inFlight = 0, latencyMs = 0, headroom = 1, credit = 0, standing = 0, upstream: _, ...rest } = more
+  return { upstream: upstreamOf(id, rest), inFlight, latencyMs, headroom, credit, standing }
 }
 
 export const idsOf = (order: readonly Candidate[]): string[] => order.map(({ upstream }) => upstream.id)

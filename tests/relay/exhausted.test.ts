@@ -113,14 +113,14 @@ test.each([
   expect(answer.headers.has('location')).toBe(false)
 })
 
-test('an error as first event: exhausted is 502 upstream_bad_response', async () => {
+test('an error as first event: exhausted is the HTTP error that it is', async () => {
   const stream = both({
     headers: SSE,
     body: [events({ error: { message: 'secret', type: 'server_error' } })],
   })
   expect(await answerOf(stream, { stream: true })).toMatchObject({
     status: 502,
-    code: 'upstream_bad_response',
+    code: 'upstream_error',
   })
 })
 
@@ -188,7 +188,8 @@ test('a request that is too large for every upstream is told so, now and later',
   }
   const app = createTestApp(two, both(tooLargeError))
   const prompt = { messages: [{ role: 'user', content: 'x'.repeat(36_000) }] }
-  for (const calls of [2, 2]) {
+  // What was learned orders and never refuses: each is asked again.
+  for (const calls of [2, 4]) {
     const response = await app.chat(prompt)
     expect(response.status).toBe(429)
     expect(response.headers.get('x-should-retry')).toBe('false')

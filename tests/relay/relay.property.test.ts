@@ -80,41 +80,6 @@ const anyScript = fc.record({
 })
 
 const hostsOf = (count: number): string[] => Array.from({ length: count }, (_, at) => `u${at}.test`)
-const appOf = (upstreams: readonly Behaviour[], settings: object, seed: number) => {
-  const hosts = hostsOf(upstreams.length)
-  const config = configOf(hosts, { settings: { timeout: 2, ...settings } })
-  return createTestApp(
-    config,
-    (request, signal, clock) => upstreams[hosts.indexOf(request.host)]!.upstream(request, signal, clock),
-    { seed },
-  )
-}
-
-test('a fresh request is answered exactly when somebody it may ask would answer', async () => {
-  await fc.assert(
-    fc.asyncProperty(anyScript, async ({ upstreams, strategy, stream, seed }) => {
-      const app = appOf(upstreams, { strategy, queue_timeout: 0 }, seed)
-      const pending = app
-        .chat({ stream })
-        .then(async (response) => ({ response, body: await readAll(response) }))
-      await app.clock.advance(30_000)
-      const { response } = await pending
-      const asked = app.hosts().map((host) => upstreams[hostsOf(6).indexOf(host)]!)
-      const someone = upstreams.some(({ answers }) => answers)
-      const ambiguous = asked.filter((behaviour) => behaviour.ambiguous).length
-      const silences = asked.filter(({ name }) => name === 'silent').length
-      const wasCapped = ambiguous >= 3 || silences >= 2
-      expect(new Set(app.hosts()).size).toBe(app.calls.length)
-      expect(response.status === 200).toBe(asked.at(-1)!.answers)
-      if (someone && !wasCapped) expect(response.status).toBe(200)
-      if (!someone && !wasCapped) expect(app.calls).toHaveLength(upstreams.length)
-      expect(ambiguous).toBeLessThanOrEqual(3)
-      if (response.status !== 200) expect([429, 502, 503, 504]).toContain(response.status)
-    }),
-    { numRuns: 150 },
-  )
-})
-
 test('whatever happens to many at once, every request ends once and nothing stays behind', async () => {
   const lost: unknown[] = []
   const onLost = (reason: unknown): void => void lost.push(reason)

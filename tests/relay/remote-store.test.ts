@@ -86,7 +86,7 @@ test('a store that knows better is asked of everybody, and not of the first few 
 
 test('who alone may answer is found out with a lease that was refused, and nobody else is asked as a last resort', async () => {
   const config = configOf(['failing.test', 'holder.test'], { settings: { ...settings, affinity: 'off' } })
-  const response = JSON.stringify({ id: 'resp_1', object: 'response', output: [] })
+  const response = JSON.stringify({ id: 'resp_1', object: 'response', output: [{ type: 'message' }] })
   let isKnown = true
   const app = createTestApp(
     config,

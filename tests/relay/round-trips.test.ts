@@ -87,7 +87,10 @@ describe('before an attempt one round trip is made', () => {
 
   test('and an answer is built on where it is, by the isolate that never heard of it too', async () => {
     const config = configOf(hosts(12), { settings })
-    const first = play({ ...chatAnswer(), body: ['{"id":"resp_1","object":"response","output":[]}'] })
+    const first = play({
+      ...chatAnswer(),
+      body: ['{"id":"resp_1","object":"response","output":[{"type":"message"}]}'],
+    })
     const [left, right] = [bed.isolate(config, first), bed.isolate(config, noted(first))]
     const { by } = await asked(left, { input: 'hello' }, 'responses')
     const next = { input: 'and?', previous_response_id: 'resp_1' }
@@ -100,7 +103,10 @@ describe('before an attempt one round trip is made', () => {
 
   test('and while its holder rests nobody else is asked, as the object alone knows', async () => {
     const config = configOf(hosts(3), { settings })
-    const first = play({ ...chatAnswer(), body: ['{"id":"resp_1","object":"response","output":[]}'] })
+    const first = play({
+      ...chatAnswer(),
+      body: ['{"id":"resp_1","object":"response","output":[{"type":"message"}]}'],
+    })
     const left = bed.isolate(config, first)
     await asked(left, { input: 'hello' }, 'responses')
     const next = { input: 'and?', previous_response_id: 'resp_1' }

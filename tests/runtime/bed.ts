@@ -38,7 +38,7 @@ export function createBed(runtime: Runtime, { timeout }: { timeout: number }): B
     }
     gateway = await runtime.start({
       models: modelsOf(upstreams as Bed['upstreams']),
-      settings: { affinity: 'off', strategy: 'in_order', timeout },
+      settings: { affinity: 'off', strategy: 'in_order', timeout, heartbeat: 0.5 },
     })
   })
   afterEach(() => {

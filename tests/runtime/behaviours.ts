@@ -66,6 +66,23 @@ export function behavesAsEverywhere(runtime: Runtime): void {
       expect(bed.seen('solo')).toHaveLength(0)
     })
 
+    test('a stored answer is asked of the upstream that made it, as it is', async () => {
+      const id = bed.inRound('chatcmpl-ROUND')
+      bed.play('pair-a', answer({ status: 500, body: '{"error":{"message":"down"}}' }))
+      bed.play('pair-b', answer({ body: completion('hi').replace('c-1', id) }))
+      await (await bed.chat({ model: 'pair-of-ROUND', store: true })).text()
+      bed.play('pair-b', answer({ status: 404, body: ' {"gone": true} ' }))
+      const path = `/v1/chat/completions/${id}/messages?limit=2&after=%E4%BD%A0`
+      const headers = { authorization: `Bearer ${TOKEN}` }
+      const got = await fetch(`${bed.gateway.url}${path}`, { headers })
+      expect([got.status, await got.text()]).toEqual([404, ' {"gone": true} '])
+      expect(bed.seen('pair-b').map((request) => request.path)).toEqual(['/v1/chat/completions', path])
+      const unknown = await fetch(`${bed.gateway.url}/v1/chat/completions/x${id}`, { headers })
+      expect(unknown.status).toBe(404)
+      expect(await unknown.json()).toMatchObject({ error: { code: 'unsupported_endpoint' } })
+      expect(bed.seen('pair-b')).toHaveLength(2)
+    })
+
     test('an upstream that is limited is not noticed', async () => {
       bed.play(
         'pair-a',
@@ -202,6 +219,28 @@ export function behavesAsEverywhere(runtime: Runtime): void {
         else expect(ms).toBeGreaterThan(1_000)
       },
     )
+
+    test('a client that waits for a stream reads comments, and then the bytes of the answer', async () => {
+      const gate = createGate()
+      bed.play('solo', answer({ headers: STREAM, body: [gate.opened, chunk('one'), LAST] }))
+      const got = await bed.chat({ model: 'solo-of-ROUND', stream: true })
+      expect(got.headers.get('content-type')).toMatch(/^text\/event-stream/)
+      const reader = createTextReader(got)
+      await reader.until(': waiting\n\n')
+      gate.open()
+      expect((await reader.rest()).replaceAll(': waiting\n\n', '')).toBe(chunk('one') + LAST)
+    })
+
+    test('a client that leaves between comments ends the upstream request', async () => {
+      bed.play('solo', stall())
+      const leaving = new AbortController()
+      const asked = { model: 'solo-of-ROUND', stream: true }
+      const got = await bed.chat(asked, { signal: leaving.signal })
+      await createTextReader(got).until(': waiting\n\n')
+      leaving.abort()
+      // With the next comment at the latest, and long before its time is over.
+      await ended(bed.seen('solo')[0]?.closed, 1_200)
+    })
 
     test('an upstream that says nothing is given up after the timeout', async () => {
       bed.play('pair-a', stall())

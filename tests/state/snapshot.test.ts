@@ -64,20 +64,23 @@ test('what was under way at the end counts as seen, and holds no place', () => {
   expect(second.isOpen(claim, 60_200)).toBe(true)
 })
 
-test('learned limits, size limits and who served whom come back', () => {
+test('learned limits, abilities and who served whom come back', () => {
   const store = fresh()
   const claim = claimOf('a')
   const lease = store.acquire([claim], ASK, at(0))!
   store.confirm(lease, { firstByteMs: 1, signals: [told({ remaining: 0, resetMs: hour })] }, at(0))
   store.settle(lease, OK, at(0))
-  const other = claimOf('b')
-  const refused = limited({ scope: 'none', maxTokensPerRequest: 100 })
-  store.settle(store.acquire([other], ASK, at(0))!, refused, at(0))
+  const needs = { abilities: ['tools'], context: 101, output: 0, body: 9 } as const
+  store.abilities.refused('b', needs, { lesson: { about: 'context', limit: 100 }, now: at(0).now })
+  store.abilities.worked('b', { ...needs, context: 5 }, at(0).now)
   store.remember('k', 'a', { ttlMs: hour, at: at(0) })
   store.remember('answer x', 'a', { ttlMs: hour, at: at(0) })
   const second = restarted(store, 1_000, 2_000)
   expect(second.isOpen(claim, 2_000)).toBe(false)
-  expect(second.store.acquire([other], tokens(101), later(2_000))).toBeUndefined()
+  const { can, sizes } = second.store.abilities.of('b')
+  expect(can.tools).toMatchObject({ can: true, source: 'worked', until: Infinity })
+  expect(sizes.context).toMatchObject({ most: 100, source: 'refused' })
+  expect(sizes.context!.until - sizes.context!.since).toBe(day)
   expect(second.store.recall('k', later(2_000))).toBe('a')
   expect(second.store.recall('answer x', { now: 12_345 + hour, wall: NOON + hour })).toBeUndefined()
 })

@@ -43,7 +43,7 @@ function play(arrivals: readonly Arrival[], given: { claim: Claim; start: number
   const answer = (lease: Lease, { end, bodyMs }: Arrival, time: number): void => {
     if (end === 'left') return store.settle(lease, LEFT, instant(time))
     if (end === 'failed')
-      return store.settle(lease, failed({ class: 'client', scope: 'none' }), instant(time))
+      return store.settle(lease, failed({ class: 'refused-body', scope: 'none' }), instant(time))
     store.confirm(lease, { firstByteMs: 1, signals: [] }, instant(time))
     due.push({ time: time + bodyMs, run: () => store.settle(lease, OK, instant(time + bodyMs)) })
   }

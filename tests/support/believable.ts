@@ -18,7 +18,7 @@ export function chunkEvent(content: string): string {
   const chunk = {
     id: 'chatcmpl-1',
     object: 'chat.completion.chunk',
-    choices: [{ index: 0, delta: { content } }],
+    choices: [{ index: 0, delta: { content }, finish_reason: null }],
   }
   return `data: ${JSON.stringify(chunk)}\n\n`
 }

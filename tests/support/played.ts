@@ -28,11 +28,13 @@ export function play(script: Play): FakeUpstream {
     const limit = request.gatherBytes(status, headers)
     const chunks: Uint8Array[] = []
     let size = 0
-    for (let isOpen = limit > 0; isOpen; isOpen = size <= limit) {
+    let isWorthIt = true
+    for (let isOpen = limit > 0; isOpen; isOpen = size <= limit && isWorthIt) {
       const chunk = await next()
       if (chunk === undefined) return { status, headers, body: Buffer.concat(chunks) }
       chunks.push(chunk)
       size += chunk.length
+      isWorthIt = request.onGathered?.(chunk) !== false
     }
     return { status, headers, body: streamOf(chunks, next, stage) }
   }

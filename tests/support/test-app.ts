@@ -112,12 +112,20 @@ export interface TestAppOptions {
   readonly clock?: FakeClock
   /** As where the store is shared. */
   readonly isShared?: boolean
+  /** What an upstream answers that is asked for its models, which is not among the calls. */
+  readonly modelList?: (request: UpstreamRequest) => UpstreamResponse
 }
 
 export function createTestApp(
   config: object,
   upstream: FakeUpstream,
-  { seed = 1, around = (store) => store, clock = createFakeClock(), isShared }: TestAppOptions = {},
+  {
+    seed = 1,
+    around = (store) => store,
+    clock = createFakeClock(),
+    isShared,
+    modelList = () => ({ status: 404, headers: {}, body: new Uint8Array(0) }),
+  }: TestAppOptions = {},
 ): TestApp {
   const random = createDice(seed)
   const leases = new Set<string>()
@@ -135,6 +143,7 @@ export function createTestApp(
   )
   const deps: AppDeps = {
     async send(request, signal) {
+      if (request.method === 'GET' && request.url.endsWith('/models')) return modelList(request)
       const text = new TextDecoder().decode(Buffer.concat(request.body ?? []))
       const exchange = { isOver: false, isAborted: false }
       const seen = { ...request, host: new URL(request.url).hostname, text, exchange }
@@ -143,6 +152,7 @@ export function createTestApp(
       return { ...head, body: body instanceof ReadableStream ? body.getReader() : body }
     },
     store: around(store),
+    abilities: store.abilities,
     clock,
     random,
     report,
@@ -155,6 +165,7 @@ export function createTestApp(
         onSize: (waiting) => report({ kind: 'queue', waiting }),
         isShared,
       }),
+      emptyRuns: new Map(),
     },
     receive: (request, env) => {
       const clientSignal = (env as { clientSignal?: AbortSignal } | undefined)?.clientSignal

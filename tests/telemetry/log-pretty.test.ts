@@ -28,6 +28,23 @@ test('a good answer is one short line', () => {
   expect(plain(requestEvent())).toBe('12:00:01 200 chat auto → a 312 ms (first byte 80 ms) req-1')
 })
 
+test('a request that was refused is told by its method and path, and its model where it has one', () => {
+  const {
+    upstream: _,
+    model: __,
+    firstByteMs: ___,
+    ...refused
+  } = requestEvent({ stream: false, attempts: [] })
+  const event = { ...refused, endpoint: 'other', status: 404, code: 'not_found', method: 'POST' }
+  const path = `/v1beta/models/${'x'.repeat(180)}`
+  expect(plain({ ...event, requestedModel: '', path })).toBe(
+    `12:00:01 404 other POST ${path} → not_found 312 ms req-1`,
+  )
+  expect(plain({ ...event, path: '/v1/\u001b[2J' })).toBe(
+    '12:00:01 404 other POST /v1/\\u001b[2J auto → not_found 312 ms req-1',
+  )
+})
+
 test('attempts are told when one did not go well', () => {
   const attempts = [
     { upstream: 'a', model: 'm', outcome: 'rate-limited', status: 429, durationMs: 12 },
@@ -83,4 +100,34 @@ test('notices and attempts are lines too', () => {
   )
   expect(plain({ kind: 'notice', level: 'info', message: 'reloaded' })).toBe('12:00:01 reloaded')
   expect(plain(attemptEvent({ outcome: 'auth', status: 401 }))).toBe('12:00:01 try req-1 a: 401 312 ms')
+})
+
+test('a failed attempt says why, and where it was if that was not found', () => {
+  const url = 'https://a.test/v1/chat/completions'
+  const attempts = [
+    {
+      upstream: 'a',
+      model: 'm',
+      outcome: 'failure',
+      durationMs: 1,
+      failure: { url, reason: 'connection refused', isUnsent: true },
+    },
+    {
+      upstream: 'b',
+      model: 'm',
+      outcome: 'not-found',
+      status: 404,
+      durationMs: 1,
+      failure: { url, isUnsent: false },
+    },
+    {
+      upstream: 'c',
+      model: 'm',
+      outcome: 'failure',
+      status: 500,
+      durationMs: 1,
+      failure: { url, isUnsent: false },
+    },
+  ] as const
+  expect(plain(requestEvent({ attempts }))).toContain(`[a: connection refused, b: 404 at ${url}, c: 500]`)
 })

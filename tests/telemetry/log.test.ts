@@ -60,6 +60,16 @@ test('a request is one line with who answered, how each attempt went, and how lo
   })
 })
 
+test('a request that was refused has its method and path, on one line whatever they hold', () => {
+  const path = `/v2/\u001b[31m"%0a\u2028${'x'.repeat(300)}`
+  const event = requestEvent({ status: 404, code: 'not_found', attempts: [], method: 'POST', path })
+  const [line = ''] = linesOf([event])
+  // oxlint-disable-next-line no-control-regex
+  expect(line).not.toMatch(/[\u0000-\u001f\u2028]/)
+  expect(JSON.parse(line)).toMatchObject({ method: 'POST', path: `${path.slice(0, 200)}…` })
+  expect(readLine(requestEvent())).not.toHaveProperty('method')
+})
+
 test('a request that nobody answered has a code and no upstream', () => {
   const { upstream: _, model: __, firstByteMs: ___, ...nobody } = requestEvent()
   const line = readLine({ ...nobody, status: 429, code: 'rate_limit_exceeded', attempts: [] })
@@ -152,4 +162,29 @@ test('times go on over the end of a second, and a clock that is set back is foll
     '2026-01-01T00:00:00.000Z',
     '2025-12-31T22:59:59.999Z',
   ])
+})
+
+test('a failed attempt says why and at which address, and nothing of what the upstream said', () => {
+  const failure = {
+    url: 'https://a.test/v1/chat/completions',
+    reason: 'connection refused',
+    words: 'your prompt was: …',
+    isUnsent: true,
+  }
+  const attempt = { upstream: 'a', model: 'm', outcome: 'failure', durationMs: 3, failure } as const
+  const { url, reason } = failure
+  expect(readLine(requestEvent({ attempts: [attempt] }))).toMatchObject({
+    attempts: [{ upstream: 'a', outcome: 'failure', reason, url, ms: 3 }],
+  })
+  expect(linesOf([requestEvent({ attempts: [attempt] })])[0]).not.toContain('prompt')
+})
+
+test('a notice about an upstream has its name in a field', () => {
+  const message = 'upstream a: works again'
+  expect(readLine({ kind: 'notice', level: 'warning', message, upstream: 'a' })).toMatchObject({
+    level: 'warn',
+    event: 'notice',
+    upstream: 'a',
+    message,
+  })
 })

@@ -5,7 +5,12 @@ import { createMetrics, type Gauges } from '../../src/telemetry/metrics.ts'
 import { attemptEvent, requestEvent } from './events.ts'
 import { parseExposition, type Sample } from './parse-exposition.ts'
 
-const quiet: Gauges = { version: '0.1.0', queue: { waiting: 0 }, upstreams: [] }
+const quiet: Gauges = {
+  version: '0.1.0',
+  queue: { waiting: 0 },
+  reloads: { ok: 0, refused: 0 },
+  upstreams: [],
+}
 
 function samplesAfter(events: readonly GatewayEvent[], gauges: Gauges = quiet): Sample[] {
   const metrics = createMetrics()
@@ -27,6 +32,7 @@ test('before the first request the text is valid and says what there is', () => 
     createMetrics().text({
       version: '0.1.0',
       queue: { waiting: 2 },
+      reloads: { ok: 3, refused: 1 },
       upstreams: [{ name: 'a', in_flight: 3, available: false }],
     }),
   )
@@ -36,6 +42,9 @@ test('before the first request the text is valid and says what there is', () => 
   expect(valueOf(samples, 'aiload_in_flight', { upstream: 'a' })).toBe(3)
   expect(valueOf(samples, 'aiload_available', { upstream: 'a' })).toBe(0)
   expect(families.get('aiload_queue_seconds')?.type).toBe('histogram')
+  expect(families.get('aiload_reloads_total')?.type).toBe('counter')
+  expect(valueOf(samples, 'aiload_reloads_total', { result: 'ok' })).toBe(3)
+  expect(valueOf(samples, 'aiload_reloads_total', { result: 'refused' })).toBe(1)
 })
 
 test('requests are counted by endpoint and status, attempts by upstream and outcome', () => {

@@ -54,7 +54,8 @@ export function createBed(models: readonly object[], more: object = {}) {
         startedAt: WALL - 5_000,
         waiting: 0,
         isDraining: false,
-        lastReload: undefined,
+        configState: { warnings: [] },
+        abilities: store.abilities,
       }
       return statusOf({ runtimeConfig: { config, pools }, recent, at, ...gateway, ...more })
     },

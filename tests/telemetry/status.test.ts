@@ -17,6 +17,8 @@ test('a gateway that was just started says what it is configured to do', () => {
     queue: { waiting: 0 },
     draining: false,
     last_reload: null,
+    reloads: { ok: 0, refused: 0 },
+    config_warnings: [],
   })
   expect(upstreams.map(({ name }) => name)).toEqual(['a', 'b'])
 })
@@ -42,22 +44,28 @@ test('an upstream without a past is available and has nothing to tell', () => {
     resting_endpoints: [],
     in_flight: 0,
     windows: [],
+    abilities: { can: {}, most: {} },
     last_outcomes: [],
+    last_error: null,
     first_byte_ms: null,
     attempts: 0,
     failures: 0,
   })
 })
 
-test('the queue, a shutdown and the last reload are shown', () => {
+test('the queue, a shutdown, reloads and the warnings of the configuration are shown', () => {
   const lastReload = {
     at: Date.UTC(2026, 10, 22, 11, 30),
     ok: false,
     problems: ['config.json:1:1: models: is empty; add one'],
   }
-  expect(createBed([model('a')]).status({ waiting: 7, isDraining: true, lastReload })).toMatchObject({
+  const warnings = ['config.json:3:5: models[0].api_key: is still a placeholder; put the key here']
+  const configState = { lastReload, reloads: { ok: 2, refused: 1 }, warnings }
+  expect(createBed([model('a')]).status({ waiting: 7, isDraining: true, configState })).toMatchObject({
     queue: { waiting: 7 },
     draining: true,
+    reloads: { ok: 2, refused: 1 },
+    config_warnings: warnings,
     last_reload: { ...lastReload, at: '2026-11-22T11:30:00.000Z' },
   })
 })
@@ -85,13 +93,19 @@ test.each([
   },
   { outcome: { cause: 'failure' }, why: 'failure', by: 'upstream', forMs: 1_000 },
 ] as const)(
-  'after $outcome it says "$why", whose state it is, and until when by the wall clock',
+  'after $outcome it says "$why", whose state it is, and until when by the wall clock; a limit is over by itself, anything else with a success',
   ({ outcome, why, by, forMs }) => {
     const bed = createBed([model('a')])
     bed.ask(0, { outcome: failure(outcome) })
     const until = new Date(Date.UTC(2026, 10, 22, 12) + forMs).toISOString()
     expect(bed.of(0)).toMatchObject({ available: false, why, blocked_by: by, until, for_ms: forMs })
     bed.pass(forMs + 1)
+    const isOver = /rate-limited|quota/.test(why)
+    const then = isOver
+      ? { available: true, why: null }
+      : { available: false, why: `${why}; the next request tries it` }
+    expect(bed.of(0)).toMatchObject({ ...then, until: null, for_ms: null })
+    bed.ask(0, { outcome: { kind: 'ok' } })
     expect(bed.of(0)).toMatchObject({ available: true, why: null, until: null, for_ms: null })
   },
 )
@@ -163,3 +177,57 @@ test('no secret and no part of one is in it, and JSON keeps all of it', () => {
   for (const { id } of bed.upstreams) expect(JSON.stringify(status)).not.toContain(id)
   expect(JSON.parse(JSON.stringify(status))).toEqual(status)
 })
+
+test('a dead upstream says why, how often and where, and stays away from the list of the available', () => {
+  const bed = createBed([model('a')])
+  const url = 'https://a.test:8443/v1/chat/completions'
+  const refusal = { url, reason: 'connection refused', isUnsent: true }
+  for (let times = 0; times < 3; times++) {
+    bed.ask(0, { outcome: failure({ class: 'not-sent', reason: 'connection refused' }) })
+    bed.recent.report(
+      attemptEvent({
+        upstreamId: bed.upstreams[0]!.id,
+        outcome: 'failure',
+        status: undefined,
+        failure: refusal,
+      }),
+    )
+    bed.pass(60_000)
+  }
+  expect(bed.of(0)).toMatchObject({
+    available: false,
+    why: 'connection refused, 3 in a row; the next request tries it',
+    blocked_by: 'upstream',
+    until: null,
+    last_error: {
+      at: '2026-11-22T12:02:00.000Z',
+      status: null,
+      reason: 'connection refused',
+      url,
+      message: null,
+    },
+  })
+  bed.ask(0, { outcome: { kind: 'ok' } })
+  expect(bed.of(0)).toMatchObject({
+    available: true,
+    why: null,
+    last_error: { reason: 'connection refused' },
+  })
+})
+
+test.each([
+  { status: 503, cause: 'failure', why: 'status 503' },
+  // It said something else last, of another endpoint for one: that is not why it rests.
+  { status: 404, cause: 'not-found', why: 'failure' },
+] as const)(
+  'an upstream that rests for a failure and said $status last says "$why"',
+  ({ status, cause, why }) => {
+    const bed = createBed([model('a')])
+    bed.ask(0, { outcome: failure({ status: 503 }) })
+    const told = { url: 'https://a.test:8443/v1/x', words: 'try later', isUnsent: false }
+    bed.recent.report(
+      attemptEvent({ upstreamId: bed.upstreams[0]!.id, outcome: cause, status, failure: told }),
+    )
+    expect(bed.of(0)).toMatchObject({ why, last_error: { status, reason: null, message: 'try later' } })
+  },
+)

@@ -73,14 +73,29 @@ export function codingsContract({ start, send }: Bed, can: Capabilities): void {
     })
 
     test.each([
-      { coding: 'gzip', body: Buffer.from('no gzip at all, but long enough to look at') },
       { coding: 'br', body: Buffer.from('\xff\xff\xff\xff\xff\xff\xff\xff', 'latin1') },
       { coding: 'gzip', body: damaged(gzipSync(text)) },
-      { coding: 'pack200-gzip', body: Buffer.from('whatever') },
+      { coding: 'compress', body: Buffer.from('whatever') },
     ])('in broken or unknown $coding is undecodable', async ({ coding, body }) => {
       const upstream = await start(answer({ headers: { 'content-encoding': coding }, body }))
       expect(await failureOf(send(upstream))).toBe('undecodable')
       expect(await failureOf(send(upstream, asStream).then(({ body }) => readAll(body)))).toBe('undecodable')
+    })
+
+    test.each(['utf-8', 'aws-chunked', 'UTF-8', 'none', 'pack200-gzip'])(
+      'under the word %s, which is no coding, is what its bytes are',
+      async (coding) => {
+        const upstream = await start(answer({ headers: { 'content-encoding': coding }, body: text }))
+        const whole = await send(upstream)
+        expect(textOf(whole.body)).toBe(text)
+        expect(whole.headers).not.toHaveProperty('content-encoding')
+      },
+    )
+
+    test.runIf(can.ownConnections)('called gzip, but plain text, is what its bytes are', async () => {
+      const upstream = await start(answer({ headers: { 'content-encoding': 'gzip' }, body: text }))
+      expect(textOf((await send(upstream)).body)).toBe(text)
+      expect((await readAll(streamOf(await send(upstream, asStream)))).toString()).toBe(text)
     })
 
     test.runIf(can.noticesCutCoding)('whose coding lacks its end is undecodable', async () => {

@@ -451,3 +451,22 @@ describe('whatever comes', () => {
     expect(performance.now() - before).toBeLessThan(20_000)
   })
 })
+
+test.each([
+  'Client sent an HTTP request to an HTTPS server.\n',
+  '<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>',
+  "<!DOCTYPE HTML><html><p>Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />",
+])('a server that was asked without TLS is out of reach, and no judge of the request: %s', (page) => {
+  expect(answer(400, page)).toMatchObject({
+    class: 'not-sent',
+    cause: 'failure',
+    code: 'upstream_unavailable',
+    reason: 'speaks TLS',
+  })
+})
+
+test('words about TLS that an upstream quotes are a refusal like any other', () => {
+  const message =
+    'you said: Client sent an HTTP request to an HTTPS server. The plain HTTP request was sent to HTTPS port'
+  expect(answer(400, JSON.stringify({ error: { message } }), json)?.reason).toBeUndefined()
+})

@@ -1,5 +1,4 @@
-import type { Config } from '../../config/config.ts'
-import { readConfig } from '../../config/load.ts'
+import { loadSource } from '../../config/load.ts'
 import { readPlainSource } from '../../config/plain-source.ts'
 import { problemLine, substitute, type Environment } from '../../config/problem.ts'
 import type { Source } from '../../config/source.ts'
@@ -33,23 +32,26 @@ export function serveConfigText(
   given: EdgeConfigText,
   bring: (common: Pick<EdgePlatform, 'clock' | 'log'>) => Omit<EdgePlatform, 'clock' | 'log' | 'toResponse'>,
 ): Handler {
-  const config = openConfigText(given)
-  if (typeof config === 'function') return config
+  const opened = openConfigText(given)
+  if (typeof opened === 'function') return opened
+  const { config, warnings } = opened
   const common = { clock: createClock(), log: consoleLog(config.server.mode) }
-  const platform = { ...common, ...bring(common), toResponse: toWholeEventsResponse }
+  for (const message of warnings) common.log({ kind: 'notice', level: 'warning', message })
+  const configState = () => ({ warnings })
+  const platform = { ...common, configState, ...bring(common), toResponse: toWholeEventsResponse }
   const gateway = createEdgeGateway(config, platform)
   return (request) => gateway.fetch(request)
 }
 
 /** What can be served, or what every request is answered with until the configuration is mended. */
-function openConfigText({ text = '', token = '', env, names }: EdgeConfigText): Config | Handler {
+function openConfigText({ text = '', token = '', env, names }: EdgeConfigText) {
   const ownToken = token.trim()
   if (text.trim() === '') {
     const missing = ownToken === '' ? `${names.text} and ${names.token}` : names.text
     return notConfigured(() => `This gateway is not configured: ${missing} must be set (${names.how}).`)
   }
   const source = readPlainSource(text)
-  const loaded = readConfig(source, env, names.text)
+  const loaded = loadSource(source, env, names.text)
   if (!loaded.ok) {
     const isToken = secretMatcher(ownToken === '' ? tokenIn(source, env) : ownToken)
     const toAll = `The configuration of this gateway is invalid. Send its token (${names.token}) to read the details.`
@@ -57,7 +59,8 @@ function openConfigText({ text = '', token = '', env, names }: EdgeConfigText): 
     return notConfigured(({ headers }) => (tokenError(headerBagOf(headers), isToken) ? toAll : details))
   }
   const authToken = ownToken === '' ? loaded.config.authToken : ownToken
-  if (authToken !== '') return { ...loaded.config, authToken }
+  const warnings = loaded.warnings.map(problemLine)
+  if (authToken !== '') return { config: { ...loaded.config, authToken }, warnings }
   return notConfigured(
     () =>
       `This gateway does not serve without a token: set ${names.token} (${names.how}), or auth_token in ${names.text}.`,

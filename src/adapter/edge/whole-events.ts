@@ -27,7 +27,8 @@ function inWholeEvents(reader: ByteReader): ByteReader {
 
   /** What of the bytes so far is whole. */
   function completeEvents(chunk: Uint8Array): Uint8Array {
-    isNamed ??= chunk[0] === LETTER_E
+    // Comments in front say nothing of the events.
+    if (chunk[0] !== COLON) isNamed ??= chunk[0] === LETTER_E
     boundary.push(chunk)
     const all = held.length === 0 ? chunk : concatBytes([held, chunk])
     const end = boundary.atBoundary() || all.length > MOST_HELD ? all.length : endOfLastEvent(all)
@@ -56,6 +57,7 @@ function inWholeEvents(reader: ByteReader): ByteReader {
 }
 
 const LETTER_E = 0x65
+const COLON = 0x3a
 
 /** The index behind the last blank line; 0 when there is none. */
 function endOfLastEvent(bytes: Uint8Array): number {

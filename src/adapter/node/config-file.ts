@@ -8,7 +8,7 @@ import { fileProblem, problemLine, type ConfigProblem, type Environment } from '
 import { withToken } from '../../config/source.ts'
 import { systemCodeOf } from '../../errors.ts'
 import type { Report } from '../../relay/deps.ts'
-import type { StatusTask } from '../../telemetry/status.ts'
+import type { ConfigState } from '../../telemetry/status.ts'
 import { refusalOf, replaceFile } from './replace-file.ts'
 
 /** Where to look for a configuration. */
@@ -111,7 +111,7 @@ const readMessages: Readonly<Record<string, readonly [string, string]>> = {
 const refused = (problem: ConfigProblem) => ({ ok: false, problems: [problem], warnings: [] }) as const
 
 /** A configuration file that is served, and where its changes go. */
-interface Watched extends Pick<LoadedFile, 'file' | 'text' | 'config'> {
+interface Watched extends Pick<LoadedFile, 'file' | 'text' | 'config' | 'warnings'> {
   readonly env: Environment
   /** Called with every new configuration that is whole and valid. */
   readonly apply: (config: Config) => void
@@ -127,15 +127,18 @@ export type Reloader = ReturnType<typeof watchConfig>
 const POLL_EVERY_MS = 500
 
 /** A new file is read and checked as a whole, and then replaces the old one in one step, or changes nothing. */
-export function watchConfig({ file, text, config, env, apply, report }: Watched) {
+export function watchConfig({ file, text, config, warnings, env, apply, report }: Watched) {
   let servedText = text
-  let last: StatusTask['lastReload']
+  let lastReload: ConfigState['lastReload']
+  const reloads = { ok: 0, refused: 0 }
+  let servedWarnings = warnings.map(problemLine)
   const notice = (level: 'info' | 'warning' | 'error', message: string): void =>
     report({ kind: 'notice', level, message })
 
   function rejectReload(...rejected: readonly ConfigProblem[]): void {
     const problems = rejected.map(problemLine)
-    last = { at: Date.now(), ok: false, problems }
+    lastReload = { at: Date.now(), ok: false, problems }
+    reloads.refused += 1
     notice('error', 'the changed configuration was rejected; the last good one stays in use')
     for (const problem of problems) notice('error', problem)
   }
@@ -149,12 +152,14 @@ export function watchConfig({ file, text, config, env, apply, report }: Watched)
     const problem = reloadProblem(loaded.config, next, file)
     if (problem !== undefined) return rejectReload(problem)
     servedText = next
-    for (const warning of loaded.warnings) notice('warning', problemLine(warning))
+    servedWarnings = loaded.warnings.map(problemLine)
+    for (const warning of servedWarnings) notice('warning', warning)
     const late = needsRestart(config, loaded.config)
     if (late.length > 0)
       notice('warning', `${late.join(', ')} changed: that needs a restart, the rest is applied`)
     apply(loaded.config)
-    last = { at: Date.now(), ok: true, problems: [] }
+    lastReload = { at: Date.now(), ok: true, problems: [] }
+    reloads.ok += 1
     notice('info', 'the configuration was reloaded')
   }
 
@@ -171,8 +176,8 @@ export function watchConfig({ file, text, config, env, apply, report }: Watched)
   timer.unref()
   return {
     reload,
-    /** What came of the last reload, for the status page. */
-    last: () => last,
+    /** For the status page and the metrics. */
+    state: (): ConfigState => ({ lastReload, reloads, warnings: servedWarnings }),
     stop: () => clearInterval(timer),
   }
 }

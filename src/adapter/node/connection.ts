@@ -4,7 +4,7 @@ import tls from 'node:tls'
 import type { buildConnector, Dispatcher } from 'undici'
 import Client from 'undici/lib/dispatcher/client.js'
 import { systemCodeOf } from '../../errors.ts'
-import { TransportError } from '../../transport/transport.ts'
+import { signIn, TransportError } from '../../transport/transport.ts'
 
 const TLS_SESSION_LIMIT = 200
 /** All sockets read into it, one after the other: what is read is taken at once. */
@@ -44,6 +44,8 @@ export class UpstreamConnection extends Client {
   isReused = false
   /** The socket ended with an error, such as a reset. */
   isErrored = false
+  /** What has come since the last request: nothing, an alert of TLS where none is spoken, or bytes of an answer. */
+  received: 'nothing' | 'alert' | 'bytes' = 'nothing'
   #call: Call | undefined
   #isHeld = false
   /** What has been read this moment, until undici takes it. */
@@ -64,6 +66,7 @@ export class UpstreamConnection extends Client {
   override dispatch(options: CallOptions, handler: Dispatcher.DispatchHandler): boolean {
     const { call } = options
     this.#call = call
+    this.received = 'nothing'
     call.connection = this
     super.dispatch(options, handler)
     return call.isOver
@@ -97,10 +100,7 @@ export class UpstreamConnection extends Client {
       socket.destroy()
       done(error, null)
     }
-    const timer = setTimeout(
-      () => opened(new TransportError('connect-timeout', `no connection within ${connectTimeoutMs} ms`)),
-      connectTimeoutMs,
-    )
+    const timer = setTimeout(() => opened(connectTimeout(connectTimeoutMs)), connectTimeoutMs)
     // Dead peers of idle and waiting connections are noticed by the operating system after a minute or so.
     socket.setNoDelay(true).setKeepAlive(true, 60_000)
     if (isSecure) socket.once('connect', () => (isHandshake = true))
@@ -108,12 +108,13 @@ export class UpstreamConnection extends Client {
     // The listener stays for the socket's life: an error without a listener would end the process.
     socket.on('error', (error) => {
       this.isErrored = true
-      const cause = isHandshake ? `TLS failed (${transportCodeOf(error)})` : causeOf(error)
-      opened(new TransportError('not-sent', `no connection: ${cause}`))
+      const { reason } = signIn(signsOf(error))
+      const isTls = !isHandshake || reason.includes('TLS')
+      opened(notSent(isTls ? reason : 'TLS handshake broken off', transportCodeOf(error)))
     })
     socket.on('drain', () => this.#call?.taken())
     socket.once('close', () => {
-      opened(new TransportError('not-sent', 'no connection: closed'))
+      opened(notSent('connection closed', 'close'))
       // The next one may be opening already.
       if (this.socket !== socket) return
       this.socket = undefined
@@ -124,6 +125,7 @@ export class UpstreamConnection extends Client {
   /** False where nothing more is wanted for now. */
   #received(bytes: Buffer): boolean {
     const { socket } = this
+    if (this.received === 'nothing') this.received = isTlsAlert(bytes) ? 'alert' : 'bytes'
     // Before undici listens: what it finds then is no answer.
     if (socket === undefined || socket.listenerCount('readable') === 0) return socket?.push(bytes) ?? false
     this.#arrived = bytes
@@ -212,35 +214,44 @@ export function createSockets(ca: string | undefined): OpenSocket {
 /** What a request that nobody waits for ends with. */
 export const aborted = (): TransportError => new TransportError('aborted', 'the caller has left')
 
+const notSent = (reason: string, code: string): TransportError =>
+  new TransportError('not-sent', `no connection: ${reason} (${code})`, reason)
+
+function connectTimeout(ms: number): TransportError {
+  const reason = `no connection within ${ms / 1000} s`
+  return new TransportError('connect-timeout', reason, reason)
+}
+
+/** RFC 8446 §5.1: the record type of an alert, and the major version that all of TLS has kept. */
+const isTlsAlert = (bytes: Uint8Array): boolean => bytes[0] === 0x15 && bytes[1] === 3
+
+/** The connection that a request was sent over, if any, and whether its server may speak TLS for all that is known. */
+type Sent = Pick<Call, 'connection'> & { readonly mayBeTls: boolean }
+
 /** What ended a request, as its caller is told. */
-export function transportErrorOf(error: unknown): TransportError {
+export function transportErrorOf(error: unknown, sent?: Sent): TransportError {
   if (error instanceof TransportError) return error
   const code = transportCodeOf(error)
   if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED')
     return new TransportError('not-sent', 'the request cannot be written as HTTP/1.1')
   if (code === 'UND_ERR_CLOSED' || code === 'UND_ERR_DESTROYED')
     return new TransportError('not-sent', 'the transport is closed')
-  return new TransportError('broken', `the connection broke: ${causeOf(error)}`)
+  const reason = breakOf(error, sent)
+  return new TransportError('broken', `the connection broke: ${reason} (${code})`, reason)
 }
 
-/** System errors in words. */
-const CAUSES: Readonly<Record<string, string>> = {
-  ENOTFOUND: 'the name was not found',
-  EAI_AGAIN: 'the name look-up failed',
-  ECONNREFUSED: 'refused',
-  EHOSTUNREACH: 'the host is unreachable',
-  ENETUNREACH: 'the network is unreachable',
-  ETIMEDOUT: 'the host does not answer',
-  ECONNRESET: 'reset',
-  EPIPE: 'reset',
-  UND_ERR_SOCKET: 'closed',
+function breakOf(error: unknown, sent: Sent | undefined): string {
+  const received = sent?.connection?.received
+  if (received === 'alert') return 'speaks TLS'
+  const { reason } = signIn(signsOf(error))
+  if (reason !== 'connection closed') return reason
+  if (received === 'bytes') return 'closed in the middle of its answer'
+  // Many servers of TLS say nothing to who speaks none.
+  return sent?.mayBeTls ? 'closed without an answer (perhaps it speaks TLS)' : 'closed without an answer'
 }
 
-function causeOf(error: unknown): string {
-  const code = transportCodeOf(error)
-  const cause = CAUSES[code]
-  return cause === undefined ? code : `${cause} (${code})`
-}
+const signsOf = (error: unknown): string =>
+  error instanceof Error ? `${systemCodeOf(error) ?? ''} ${error.name} ${error.message}` : ''
 
 /** The code of a system, TLS or undici error: all of it that may be shown, since messages quote addresses. */
 const transportCodeOf = (error: unknown): string =>

@@ -24,7 +24,7 @@ import { keepState } from './state-file.ts'
 import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
-interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'lastReload'> {
+interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState'> {
   /** Where state is kept across restarts; absent = nowhere. */
   readonly stateFile?: string
 }
@@ -47,6 +47,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     toResponse: toNodeResponse,
     isUtf8,
     expect: store.expect,
+    abilities: store.abilities,
     ...told,
   })
   const server = await listen(gateway.app, config.server)

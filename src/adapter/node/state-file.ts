@@ -1,21 +1,33 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { mkdir, rename, writeFile } from 'node:fs/promises'
-import { dirname, join, resolve } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import { systemCodeOf } from '../../errors.ts'
 import { instantOf, type Clock } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import type { MemoryStore } from '../../state/memory.ts'
 import type { KeptState } from '../../state/snapshot.ts'
 
+const USUAL_NAME = 'state.json'
+
 /**
  * Where state is kept across restarts: `data/state.json` when the configuration is in its usual place below
- * `directory`, else beside the file that was named.
+ * `directory`, else beside the file that was named: `state.json` for `config.json`, `state-my.json` for `my.json`, so that
+ * two gateways whose configurations lie in one folder do not write over each other's.
  */
 export function stateFileOf(configFile: string, directory: string): string {
   const file = resolve(directory, configFile)
   const data = resolve(directory, 'data')
   const isUsual = file === join(data, 'config', 'config.json') || file === join(data, 'config.json')
-  return join(isUsual ? data : dirname(file), 'state.json')
+  if (isUsual) return join(data, USUAL_NAME)
+  const name = basename(file, '.json')
+  return join(dirname(file), name === 'config' ? USUAL_NAME : `state-${name}.json`)
+}
+
+/** What an earlier process kept, and in which file. Until 0.1.0 all configurations of a folder kept it in one. @throws */
+function readState(file: string): { state: KeptState; from: string } {
+  const former = join(dirname(file), USUAL_NAME)
+  const from = existsSync(file) || !existsSync(former) ? file : former
+  return { state: JSON.parse(readFileSync(from, 'utf8')) as KeptState, from }
 }
 
 /** Two changes within this time share a write; together with the write itself it stays under 2 s. */
@@ -34,8 +46,14 @@ export function keepState(
 ) {
   const warn = (message: string): void => report({ kind: 'notice', level: 'warning', message })
   try {
-    const state = JSON.parse(readFileSync(file, 'utf8')) as KeptState
+    const { state, from } = readState(file)
     if (state.version === 1) store.restore(state, instantOf(clock))
+    if (from !== file)
+      report({
+        kind: 'notice',
+        level: 'info',
+        message: `state was read from ${from}; it is kept in ${file} now`,
+      })
   } catch (error) {
     // What can't be read has a code of the system.
     if (systemCodeOf(error) === undefined)

@@ -7,7 +7,12 @@ import * as zlib from 'node:zlib'
 import { Chunks, concatBytes, END } from '../../lib/bytes.ts'
 import type { ByteChunk, ByteReader, ByteSink, Flow } from '../../lib/bytes.ts'
 import { type HeaderBag, withoutCoding } from '../../lib/headers.ts'
-import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../../transport/transport.ts'
+import {
+  TransportError,
+  UNDECODABLE,
+  type UpstreamRequest,
+  type UpstreamResponse,
+} from '../../transport/transport.ts'
 import type { IdleTimeout } from './timers.ts'
 
 /** What a receiver of body bytes can do to their source. */
@@ -31,6 +36,8 @@ interface StartedAnswer {
   readonly request: UpstreamRequest
   readonly status: number
   readonly headers: HeaderBag
+  /** See `UpstreamResponse`. */
+  readonly isEndSure: boolean
   readonly source: BodySource
   /** Told when somebody begins and ends to wait for the upstream. */
   readonly idleTimeout: IdleTimeout
@@ -50,11 +57,12 @@ export function receiveBody(answer: StartedAnswer): BodySink {
   const { request, status, headers } = answer
   const gatherBytes = request.gatherBytes(status, headers)
   const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
-  if (coding !== '' && coding !== 'identity')
-    return createDecoder(coding, answer.source, (source) =>
-      createBodyBuffer({ ...answer, headers: withoutCoding(headers), source }, gatherBytes),
-    )
-  return createBodyBuffer(answer, Number(headers['content-length']) > gatherBytes ? 0 : gatherBytes)
+  if (coding === '')
+    return createBodyBuffer(answer, Number(headers['content-length']) > gatherBytes ? 0 : gatherBytes)
+  const plain = { ...answer, headers: withoutCoding(headers) }
+  // A word that is no coding (`utf-8`, `aws-chunked`) is a slip: the bytes are what they are.
+  if (!CODINGS.has(coding)) return createBodyBuffer(plain, gatherBytes)
+  return createDecoder(coding, answer.source, (source) => createBodyBuffer({ ...plain, source }, gatherBytes))
 }
 
 /**
@@ -64,7 +72,8 @@ export function receiveBody(answer: StartedAnswer): BodySink {
  * told to pause.
  */
 function createBodyBuffer(answer: StartedAnswer, gatherBytes: number): BodySink {
-  const { status, headers, source, idleTimeout, resolve, reject } = answer
+  const { request, status, headers, source, idleTimeout, resolve, reject } = answer
+  const isEndSure = answer.isEndSure
   const unread = new Chunks()
   let isOpen = false
   /** Where everything goes, until it has heard of the end. */
@@ -78,7 +87,7 @@ function createBodyBuffer(answer: StartedAnswer, gatherBytes: number): BodySink 
     isOpen = true
     idleTimeout.disarm()
     if (unread.bytes >= UNREAD_LIMIT_BYTES) source.pause()
-    resolve({ status, headers, body: { read, cancel, flow } satisfies ByteReader })
+    resolve({ status, headers, isEndSure, body: { read, cancel, flow } satisfies ByteReader })
   }
 
   /** Flows for one chunk. */
@@ -158,7 +167,7 @@ function createBodyBuffer(answer: StartedAnswer, gatherBytes: number): BodySink 
         return
       }
       unread.push(chunk)
-      if (!isOpen && unread.bytes > gatherBytes) open()
+      if (!isOpen && (unread.bytes > gatherBytes || request.onGathered?.(chunk) === false)) open()
       else if (isOpen && unread.bytes >= UNREAD_LIMIT_BYTES) source.pause()
     },
     end() {
@@ -166,7 +175,7 @@ function createBodyBuffer(answer: StartedAnswer, gatherBytes: number): BodySink 
       isOver = true
       idleTimeout.disarm()
       if (isOpen) tellEnd()
-      else resolve({ status, headers, body: concatBytes(unread.take()) })
+      else resolve({ status, headers, isEndSure, body: concatBytes(unread.take()) })
     },
     fail,
   }
@@ -187,21 +196,38 @@ const DECODERS: Readonly<Record<string, MakeDecoder>> = {
   ...(createZstdDecompress && { zstd: () => createZstdDecompress() }),
 }
 
+/** RFC 1952 §2.3.1. */
+const GZIP_MAGIC = 0x1f
+
+/** Codings there are (RFC 9110 §18.6), known here or not. */
+const CODINGS: ReadonlySet<string> = new Set([
+  ...Object.keys(DECODERS),
+  'zstd',
+  'compress',
+  'x-compress',
+  'dcb',
+  'dcz',
+])
+
 /**
  * A sink that decodes what it gets; `to` makes the sink behind it from the source that it has to steer.
  *
  * Memory stays bounded: the decoder waits for the sink behind it, and the source for the decoder.
  *
- * @throws TransportError where the coding is not known, or there are several on top of each other (nobody sends that)
+ * What is called gzip and begins as text is taken as it is.
+ *
+ * @throws TransportError where the coding can't be undone
  */
 function createDecoder(coding: string, source: BodySource, to: (source: BodySource) => BodySink): BodySink {
   const make = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
-  if (make === undefined) throw new TransportError('undecodable', 'the content encoding is unknown')
+  if (make === undefined)
+    throw new TransportError('undecodable', 'the content encoding is unknown', UNDECODABLE)
   let decoder: Transform | undefined
+  let isPlain = false
 
   const sink = to({
-    pause: () => decoder?.pause(),
-    resume: () => decoder?.resume(),
+    pause: () => (isPlain ? source.pause() : decoder?.pause()),
+    resume: () => (isPlain ? source.resume() : decoder?.resume()),
     cut: () => {
       decoder?.destroy()
       source.cut()
@@ -214,12 +240,14 @@ function createDecoder(coding: string, source: BodySource, to: (source: BodySour
       .on('drain', () => source.resume())
       .on('end', () => sink.end())
       .on('error', () => {
-        sink.fail(new TransportError('undecodable', `the body is not valid ${coding}`))
+        sink.fail(new TransportError('undecodable', `the body is not valid ${coding}`, UNDECODABLE))
         source.cut()
       })
 
   return {
     data(chunk) {
+      if (decoder === undefined) isPlain ||= coding.endsWith('gzip') && chunk[0] !== GZIP_MAGIC
+      if (isPlain) return sink.data(chunk)
       decoder ??= start(chunk)
       if (!decoder.destroyed && !decoder.write(chunk)) source.pause()
     },

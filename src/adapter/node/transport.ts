@@ -76,8 +76,11 @@ export function createNodeTransport(options: { ca?: string; timers?: TimerWheel 
     const parsed = parseUrl(url)
     if (parsed === undefined || !/^https?:$/.test(parsed.protocol)) return undefined
     const { origin, pathname, search } = parsed
+    const written = url.slice(origin.length)
     const target: Target = {
-      path: pathname + search,
+      // As it was written, where HTTP can carry that: parsed, `'` and some others become escapes.
+      path: url.startsWith(`${origin}/`) && IS_TARGET.test(written) ? written : pathname + search,
+      mayBeTls: parsed.protocol === 'http:',
       pool: () => poolOf(origin),
       fresh: () => new UpstreamConnection(origin, openSocket),
       timers,
@@ -101,10 +104,14 @@ export function createNodeTransport(options: { ca?: string; timers?: TimerWheel 
   })
 }
 
+const IS_TARGET = /^[\x21\x22\x24-\x7e\x80-\xff]+$/
+
 /** Where a request goes, and what it goes with. */
 interface Target {
   /** With the query. */
   readonly path: string
+  /** Plain HTTP is spoken to it, and no answer has come yet. */
+  mayBeTls: boolean
   readonly pool: () => Pool
   /** A connection beside the pool. */
   readonly fresh: () => UpstreamConnection
@@ -115,16 +122,17 @@ interface Target {
 function exchange(
   request: UpstreamRequest,
   signal: AbortSignalLike,
-  { path, pool, fresh, timers }: Target,
+  target: Target,
 ): Promise<UpstreamResponse> {
   return new Promise((resolve, reject) => {
     const { connectTimeoutMs, timeoutMs } = request
+    const { path, pool, fresh, timers } = target
     let sink: BodySink | undefined
     /** How it was when the request went out over a socket that had served before. */
     let reuse: { readonly socket: Socket; readonly bytesRead: number; readonly at: number } | undefined
     let isWritten = false
     const idleTimeout = createIdleTimeout(timers, timeoutMs, () =>
-      fail(new TransportError('timeout', `silence for ${timeoutMs} ms`)),
+      fail(new TransportError('timeout', `silence for ${timeoutMs} ms`, `silent for ${timeoutMs / 1000} s`)),
     )
     const call: Call = { connectTimeoutMs, taken: idleTimeout.refresh, connection: undefined, isOver: false }
 
@@ -172,6 +180,7 @@ function exchange(
       },
       onResponseStart(_controller, status, parsed) {
         if (call.isOver || status < 200) return
+        target.mayBeTls = false
         const headers = headerBagFrom(parsed)
         if (isBodiless(request.method, status) || headers['content-length'] === '0') {
           // Undici takes the length that a 304 announces for one that it has to keep.
@@ -179,7 +188,8 @@ function exchange(
           return resolve({ status, headers, body: new Uint8Array(0) })
         }
         try {
-          sink = receiveBody({ request, status, headers, source, idleTimeout, resolve, reject })
+          const isEndSure = 'content-length' in headers || 'transfer-encoding' in headers
+          sink = receiveBody({ request, status, headers, isEndSure, source, idleTimeout, resolve, reject })
         } catch (error) {
           fail(transportErrorOf(error))
         }
@@ -192,7 +202,8 @@ function exchange(
       onResponseEnd() {
         const { connection } = call
         // A body without a length ends with its connection, and undici takes a reset for that too.
-        if (connection?.isErrored) return fail(new TransportError('broken', 'the connection was reset'))
+        if (connection?.isErrored)
+          return fail(new TransportError('broken', 'the connection was reset', 'connection reset'))
         connection?.release()
         if (call.isOver) return
         finish()
@@ -200,7 +211,7 @@ function exchange(
       },
       onResponseError(_controller, error) {
         if (call.isOver) return
-        if (!isUnsent()) return fail(transportErrorOf(error))
+        if (!isUnsent()) return fail(transportErrorOf(error, { ...target, ...call }))
         reuse = undefined
         const connection = fresh()
         connection.dispatch(options, handler)

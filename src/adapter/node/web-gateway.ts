@@ -36,13 +36,14 @@ export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>)
   const say = (message: string, level: 'info' | 'warning' = 'info') => log({ kind: 'notice', level, message })
   const place = `"auth_token" in ${file}`
   if (hasNewToken) say(`a new token for your clients was made; it is ${place}`)
-  for (const warning of warnings) say(problemLine(warning), 'warning')
+  const warningLines = warnings.map(problemLine)
+  for (const warning of warningLines) say(warning, 'warning')
   const clock = createClock()
   const store = createMemoryStore({ random: Math.random })
   const state = keepState(stateFileOf(file, directory), store, { clock, report: log })
   let reloader: Reloader | undefined
-  const lastReload = () => reloader?.last()
-  const own = { clock, store, log, lastReload, expect: store.expect }
+  const configState = () => reloader?.state() ?? { warnings: warningLines }
+  const own = { clock, store, log, configState, expect: store.expect, abilities: store.abilities }
   const gateway = createEdgeGateway(config, { ...own, ...brought })
   reloader = watchConfig({
     ...opened,

@@ -9,7 +9,15 @@
 import { bytesBetween, utf8Bytes, viewsOf } from '../bytes.ts'
 import { type IsUtf8, Utf8Check } from './utf8.ts'
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './walk.ts'
-import { closingQuote, isEscaped, JsonSyntaxError, numberValue, oneSpelt, stringValue } from './walk.ts'
+import {
+  closingQuote,
+  isEscaped,
+  isSpelt,
+  JsonSyntaxError,
+  numberValue,
+  oneSpelt,
+  stringValue,
+} from './walk.ts'
 import type { ByteSpan } from './walk.ts'
 
 /** What one scan of a JSON object found; every offset counts from the first byte of the first piece. */
@@ -24,6 +32,8 @@ export interface JsonScan {
   readonly isEmptyObject: boolean
   /** The strings that are `data:` URLs (RFC 2397), wherever they stand, and their bytes together. */
   readonly dataUrls: { readonly count: number; readonly bytes: number }
+  /** Those of the wanted words that stand somewhere as the whole text of a value. */
+  readonly words: ReadonlySet<string>
 }
 
 /** The bytes of a field's value, without the white space around it. */
@@ -35,6 +45,9 @@ export interface FieldSpan extends ByteSpan {
 const MAX_OCCURRENCES = 1000
 /** Bytes that are kept of a key that goes on in the next piece; a wanted one is shorter, escapes and all. */
 const LONGEST_KEY = 512
+/** Bytes of a wanted word among the values, with its quotes. */
+const SHORTEST_WORD = 7
+const LONGEST_WORD = 14
 const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
 const DATA = [0x64, 0x61, 0x74, 0x61, 0x3a]
 const NO_DATA = -1
@@ -83,6 +96,8 @@ const KINDS: Readonly<Record<number, FieldSpan['kind']>> = {
  */
 export class JsonScanner {
   private readonly wanted: readonly string[]
+  private readonly wantedWords: readonly string[]
+  private readonly words = new Set<string>()
   private readonly utf8: Utf8Check
   private readonly fields = new Map<string, FieldSpan[]>()
   private readonly dataUrls = { count: 0, bytes: 0 }
@@ -114,8 +129,10 @@ export class JsonScanner {
   private word = ''
   private wordAt = 0
 
-  constructor(wanted: readonly string[], isUtf8?: IsUtf8) {
+  /** @param words ASCII words of 5 to 12 characters that are looked for among the values */
+  constructor(wanted: readonly string[], isUtf8?: IsUtf8, words: readonly string[] = []) {
     this.wanted = wanted
+    this.wantedWords = words
     this.utf8 = new Utf8Check(isUtf8)
   }
 
@@ -143,7 +160,7 @@ export class JsonScanner {
     if (this.state === STRING) throw new JsonSyntaxError('syntax', 'a string never ends', this.openedAt)
     if (this.state !== END) this.fail(base, 'the end')
     if (!this.isObject) throw new JsonSyntaxError('not-an-object', 'not a JSON object', objectStart)
-    return { pieces, length: base, fields, objectStart, isEmptyObject, dataUrls }
+    return { pieces, length: base, fields, objectStart, isEmptyObject, dataUrls, words: this.words }
   }
 
   private scan(bytes: Uint8Array): void {
@@ -157,8 +174,9 @@ export class JsonScanner {
         at += 1
       }
     }
-    if (this.state !== STRING || !this.isKey || this.depth !== 1) return
-    if (this.base + bytes.length - this.openedAt > LONGEST_KEY) return
+    if (this.state !== STRING || (this.isKey && this.depth !== 1)) return
+    const longest = this.isKey ? LONGEST_KEY : LONGEST_WORD
+    if (this.base + bytes.length - this.openedAt > longest) return void (this.earlier = undefined)
     this.earlier ??= []
     this.earlier.push(bytes.slice(Math.max(0, this.openedAt - this.base)))
   }
@@ -258,6 +276,7 @@ export class JsonScanner {
     this.state = STRING
     this.openedAt = offset
     this.isKey = isKey
+    this.earlier = undefined
     this.dataPrefix = isKey ? NO_DATA : 0
   }
 
@@ -276,6 +295,8 @@ export class JsonScanner {
       this.state = KEY_COLON
     } else {
       const end = this.base + quote + 1
+      const length = end - this.openedAt
+      if (length >= SHORTEST_WORD && length <= LONGEST_WORD) this.findWord(bytes, quote + 1)
       if (this.dataPrefix === DATA.length) {
         this.dataUrls.count += 1
         this.dataUrls.bytes += end - this.openedAt
@@ -312,6 +333,16 @@ export class JsonScanner {
       throw new JsonSyntaxError('too-many-duplicates', message, this.openedAt)
     }
     this.spans = spans
+  }
+
+  /** @param end behind the value's closing quote */
+  private findWord(bytes: Uint8Array, end: number): void {
+    const start = this.openedAt - this.base
+    const text =
+      start < 0 ? bytesBetween([...(this.earlier ?? []), bytes], 0, end - start) : bytes.subarray(start, end)
+    this.earlier = undefined
+    for (const word of this.wantedWords)
+      if (text.length === word.length + 2 && isSpelt(text, 1, word)) this.words.add(word)
   }
 
   private numberFrom(bytes: Uint8Array, from: number): number {

@@ -126,7 +126,6 @@ function createStateCache({ now, ownInFlight }: Pick<ObjectStoreOptions, 'now' |
       windows: {},
       inFlight: ownInFlight(scope),
       learnedConcurrency: undefined,
-      tooLarge: undefined,
       breaker: rests ? value.breaker : undefined,
     }
   }

@@ -49,6 +49,22 @@ describe('a Worker', () => {
     expect((await createWorker(env, () => {})(asked(TOKEN))).status).toBe(200)
   })
 
+  test('warns of a slip in its log and in its status', async () => {
+    const slip = { ...UPSTREAM, api_key: 'Bearer sk-upstream-secret', wieght: 2 }
+    const env = { AILOAD_CONFIG: JSON.stringify({ models: [slip] }), AUTH_TOKEN: TOKEN }
+    const request = new Request('https://gateway.test/admin/status', asked(TOKEN))
+    const answer = await createWorker(env, () => {})(request)
+    const { config_warnings } = (await answer.json()) as { config_warnings: string[] }
+    expect(config_warnings).toEqual([
+      expect.stringContaining('models[0].api_key: begins with the word Bearer'),
+      expect.stringContaining('models[0].wieght: unknown key, it is ignored; did you mean weight?'),
+    ])
+    const logged = vi.mocked(console.log).mock.calls.map(([line]) => JSON.parse(String(line)) as object)
+    for (const message of config_warnings)
+      expect(logged).toContainEqual(expect.objectContaining({ level: 'warn', event: 'notice', message }))
+    expect(JSON.stringify([config_warnings, logged])).not.toContain('sk-upstream-secret')
+  })
+
   test('without a token serves nobody, and says what to set', async () => {
     const message = await refusal({ AILOAD_CONFIG: JSON.stringify({ auth_token: '', models: [UPSTREAM] }) })
     expect(message).toContain('AUTH_TOKEN')

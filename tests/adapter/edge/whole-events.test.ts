@@ -64,10 +64,11 @@ describe('an answer in whole events', () => {
     )
   })
 
-  test('a stream of named events gets a named error', async () => {
-    expect(
-      await respond(bodyOf(['event: response.created\ndata: 1\n\n', 'event: resp'], 'break')).text(),
-    ).toContain('\n\nevent: error\ndata: ')
+  test('a stream of named events gets a named error, comments in front of it or not', async () => {
+    for (const comments of [[], [': waiting\n\n', ': waiting\n\n']]) {
+      const chunks = [...comments, 'event: response.created\ndata: 1\n\n', 'event: resp']
+      expect(await respond(bodyOf(chunks, 'break')).text()).toContain('\n\nevent: error\ndata: ')
+    }
   })
 
   test('other bodies break as they did', async () => {

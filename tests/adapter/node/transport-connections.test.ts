@@ -275,7 +275,9 @@ describe('over TLS', () => {
     const { port } = other.address() as AddressInfo
     const error = await send({ url: `https://127.0.0.2:${port}` }).catch((error: unknown) => error)
     expect(error).toMatchObject({ failure: 'not-sent' })
-    expect((error as Error).message).toContain('TLS failed (ERR_TLS_CERT_ALTNAME_INVALID)')
+    expect((error as Error).message).toContain(
+      'wrong host name in the TLS certificate (ERR_TLS_CERT_ALTNAME_INVALID)',
+    )
     expect(received).toBe(0)
     other.close()
   })

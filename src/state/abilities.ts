@@ -1,0 +1,242 @@
+import * as v from 'valibot'
+import { abilities, type Ability, type Lesson, type Size } from '../pool/outcome.ts'
+import type { Upstream } from '../pool/upstream.ts'
+
+/** What one request needs of whoever answers it. */
+export interface Needs {
+  readonly abilities: readonly Ability[]
+  /** Estimated input tokens, with the most output tokens that were asked for. */
+  readonly context: number
+  /** The most output tokens that were asked for; 0 = not said. */
+  readonly output: number
+  /** Of the body. */
+  readonly body: number
+}
+
+/** Whether an upstream can do what a request needs: `no` is asked last, never left out. */
+export type Fit = 'yes' | 'unknown' | 'no'
+
+/** Where a piece of knowledge comes from. The configuration stands above all of them and is kept by itself. */
+type Source = 'models' | 'refused' | 'worked'
+/** Times are ms on the clock. */
+type Known = {
+  readonly can: boolean
+  readonly source: Source
+  readonly since: number
+  readonly until: number
+}
+type Limit = {
+  readonly most: number
+  readonly source: Source
+  readonly since: number
+  readonly until: number
+}
+interface Knowledge {
+  readonly can: Partial<Record<Ability, Known>>
+  readonly sizes: Partial<Record<Size, Limit>>
+  /** What all refusals without words since the last success have in common, and how many there were. */
+  readonly suspects: { readonly abilities: readonly Ability[]; readonly refusals: number }
+}
+
+const NOTHING: Knowledge = { can: {}, sizes: {}, suspects: { abilities: [], refusals: 0 } }
+/** A refusal is believed for so long, and what `/v1/models` says. */
+const BELIEVED_MS = 86_400_000
+const REFUSALS_ENOUGH = 3
+const READ_PAUSE_MS = 3_600_000
+const sizes = ['context', 'output', 'body'] as const
+
+export type Abilities = ReturnType<typeof createAbilities>
+
+/**
+ * What each upstream can do, as far as it is known: from the configuration, its `/v1/models`, what it refused and what
+ * worked. It only orders; see `Fit`. Plain data by upstream id.
+ */
+export function createAbilities() {
+  const known = new Map<string, Knowledge>()
+  /** Upstreams of whom something is known that they can't do: while there are none, nobody has to be compared. */
+  const limited = new Set<string>()
+  const readAt = new Map<string, number>()
+  let changeCount = 0
+
+  function put(id: string, knowledge: Knowledge): void {
+    known.set(id, knowledge)
+    const isLimited =
+      Object.values(knowledge.can).some(({ can }) => !can) || Object.keys(knowledge.sizes).length > 0
+    if (isLimited) limited.add(id)
+    else limited.delete(id)
+    changeCount += 1
+  }
+
+  function teach(id: string, can: Knowledge['can'], limits: Knowledge['sizes'] = {}): void {
+    const before = known.get(id) ?? NOTHING
+    put(id, { ...before, can: { ...before.can, ...can }, sizes: { ...before.sizes, ...limits } })
+  }
+
+  return {
+    /** How often something changed that is worth keeping; moves only up. */
+    get changes() {
+      return changeCount
+    },
+    /** Whether anything is known that may tell upstreams apart. */
+    isTelling: (upstreams: readonly Upstream[]): boolean =>
+      upstreams.some(
+        ({ id, can, contextTokens }) => limited.has(id) || can !== undefined || contextTokens !== undefined,
+      ),
+    fit(upstream: Upstream, needs: Needs, now: number): Fit {
+      const { can, sizes: limits } = known.get(upstream.id) ?? NOTHING
+      let fit: Fit = 'yes'
+      for (const ability of needs.abilities) {
+        const entry = can[ability]
+        const answer =
+          upstream.can?.[ability] ?? (entry !== undefined && entry.until > now ? entry.can : undefined)
+        if (answer === false) return 'no'
+        if (answer === undefined) fit = 'unknown'
+      }
+      for (const size of sizes) {
+        const own = size === 'context' ? upstream.contextTokens : undefined
+        const entry = limits[size]
+        const most = own ?? (entry !== undefined && entry.until > now ? entry.most : Infinity)
+        if (needs[size] > most) return 'no'
+      }
+      return fit
+    },
+    /**
+     * An upstream refused a request. Its words teach at once, what has none only when three refusals in a row have a
+     * need in common.
+     */
+    refused(id: string, needs: Needs, { lesson, now }: { lesson: Lesson | undefined; now: number }): void {
+      const entry = { source: 'refused', since: now, until: now + BELIEVED_MS } as const
+      if (lesson === undefined) {
+        const before = known.get(id) ?? NOTHING
+        const { abilities: seen, refusals } = before.suspects
+        const common = refusals === 0 ? needs.abilities : seen.filter((one) => needs.abilities.includes(one))
+        const isEnough = refusals + 1 >= REFUSALS_ENOUGH
+        if (isEnough) teach(id, Object.fromEntries(common.map((one) => [one, { ...entry, can: false }])))
+        known.set(id, {
+          ...(known.get(id) ?? NOTHING),
+          suspects: { abilities: common, refusals: refusals + 1 },
+        })
+        return
+      }
+      const { about: named, limit } = lesson
+      // Who did not say how much it may be at most has sent too much.
+      const about = named === 'output' && needs.output === 0 ? 'context' : named
+      if (about === 'context' || about === 'output' || about === 'body') {
+        // Our estimates and a vendor's tokens differ: what was refused is too much, whatever the limit is called.
+        const refused = Math.max(0, needs[about] - 1)
+        teach(
+          id,
+          {},
+          {
+            [about]: {
+              ...entry,
+              most: limit === undefined || needs[about] === 0 ? refused : Math.min(limit, refused),
+            },
+          },
+        )
+      } else if (needs.abilities.includes(about)) teach(id, { [about]: { ...entry, can: false } })
+    },
+    /** An upstream answered a request: what it was held to be unable to do, it can. */
+    worked(id: string, needs: Needs, now: number): void {
+      const before = known.get(id)
+      if (before === undefined && needs.abilities.length === 0) return
+      const { can, sizes: limits, suspects } = before ?? NOTHING
+      const news = needs.abilities.filter((one) => can[one]?.can !== true)
+      const wider = sizes.filter((size) => needs[size] > (limits[size]?.most ?? Infinity))
+      if (suspects.refusals > 0) known.set(id, { ...(before ?? NOTHING), suspects: NOTHING.suspects })
+      if (news.length === 0 && wider.length === 0) return
+      const entry = { can: true, source: 'worked', since: now, until: Infinity } as const
+      teach(id, Object.fromEntries(news.map((one) => [one, entry])))
+      const after = known.get(id) ?? NOTHING
+      if (wider.length > 0) put(id, { ...after, sizes: withoutKeys(after.sizes, wider) })
+    },
+    /** Whether its list of models may be asked for now: at most once an hour. Then it counts as asked for. */
+    mayRead(id: string, now: number): boolean {
+      if (now < (readAt.get(id) ?? -Infinity) + READ_PAUSE_MS) return false
+      readAt.set(id, now)
+      return true
+    },
+    /** What an upstream's own list of models says. A refusal and a success are newer. */
+    read(
+      id: string,
+      told: { can: Partial<Record<Ability, boolean>>; context: number | undefined },
+      now: number,
+    ): void {
+      const before = known.get(id) ?? NOTHING
+      const entry = { source: 'models', since: now, until: now + BELIEVED_MS } as const
+      const news = Object.entries(told.can).filter(
+        ([name]) => (before.can[name as Ability]?.source ?? 'models') === 'models',
+      )
+      const limits =
+        told.context === undefined || before.sizes.context?.source === 'refused'
+          ? {}
+          : { context: { ...entry, most: told.context } }
+      teach(id, Object.fromEntries(news.map(([name, can]) => [name, { ...entry, can }])), limits)
+    },
+    /** What is known of one upstream, but for its configuration. */
+    of: (id: string): Pick<Knowledge, 'can' | 'sizes'> => known.get(id) ?? NOTHING,
+    /** Forgets all but `ids`; for after a reload. */
+    prune(ids: Iterable<string>): void {
+      const kept = new Set(ids)
+      for (const id of known.keys())
+        if (!kept.has(id)) for (const table of [known, limited, readAt]) table.delete(id)
+    },
+    keep: (): KeptAbilities =>
+      [...known].map(([id, { can, sizes: limits }]) => [
+        id,
+        { can: finiteTimes(can), sizes: finiteTimes(limits) },
+      ]),
+    /** Takes back what was kept, moved by `shiftMs` onto this clock; what none of ours wrote is left out. */
+    restore(kept: unknown, shiftMs: number): void {
+      for (const row of Array.isArray(kept) ? (kept as unknown[]) : []) {
+        const read = v.safeParse(keptSchema, row)
+        if (!read.success || known.has(read.output[0])) continue
+        const [id, { can, sizes: limits }] = read.output
+        teach(id, moved(can, shiftMs), moved(limits, shiftMs))
+      }
+    },
+  }
+}
+
+type Dated = { readonly since: number; readonly until: number }
+
+function withoutKeys<T extends object>(from: T, names: readonly (keyof T)[]): T {
+  const rest = { ...from }
+  for (const name of names) delete rest[name]
+  return rest
+}
+
+/** JSON has no word for the infinities: what is known for good ends where no clock gets to. */
+const finiteTimes = <T extends Dated>(entries: Readonly<Record<string, T>>): Record<string, T> =>
+  Object.fromEntries(
+    Object.entries(entries).map(([name, entry]) => [
+      name,
+      { ...entry, until: Math.min(entry.until, 8.64e15) },
+    ]),
+  )
+
+const moved = <T extends Dated>(entries: Readonly<Record<string, T>>, shiftMs: number): Record<string, T> =>
+  Object.fromEntries(
+    Object.entries(entries).map(([name, entry]) => [
+      name,
+      {
+        ...entry,
+        since: entry.since + shiftMs,
+        until: entry.until >= 8.64e15 ? Infinity : entry.until + shiftMs,
+      },
+    ]),
+  )
+
+const finite = v.pipe(v.number(), v.finite())
+const source = v.picklist(['models', 'refused', 'worked'])
+const dated = { source, since: finite, until: finite }
+const keptSchema = v.tuple([
+  v.string(),
+  v.object({
+    can: v.record(v.picklist(abilities), v.object({ ...dated, can: v.boolean() })),
+    sizes: v.record(v.picklist(sizes), v.object({ ...dated, most: v.pipe(finite, v.minValue(0)) })),
+  }),
+])
+
+/** As it stands in the state file. */
+export type KeptAbilities = readonly (readonly [id: string, Pick<Knowledge, 'can' | 'sizes'>])[]
