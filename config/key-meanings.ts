@@ -33,7 +33,7 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'models[].context':
     'Tokens of input and output together that the model takes. Longer requests go to others first. Default: learned.',
   'models[].can':
-    'What the model can do: tools, images, audio, json_schema, stream. Requests that need what is false go to others first. Default: learned.',
+    'What the model can do: tools, images, audio, json_schema, stream, stream_usage (stream_options). Requests that need what is false go to others first. Default: learned.',
   'models[].enabled': 'false: takes no requests.',
   quotas: 'Limits that several upstreams share, by name.',
   ...limits('quotas[]'),

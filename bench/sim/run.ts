@@ -61,6 +61,7 @@ function relayClient({ scenario, clock, vendors }: Bed, strategy: string): Clien
     send: sendTo(vendors),
     store,
     abilities: store.abilities,
+    memory: { reserve: () => true, release: () => {} },
     clock,
     random,
     report: (event) => void (event.kind === 'request' && ended.set(event.id, event)),

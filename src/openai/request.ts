@@ -35,7 +35,7 @@ export interface ParsedBody {
 export const ESTIMATE_FIELDS = ['max_tokens', 'max_completion_tokens', 'max_output_tokens', 'n'] as const
 
 /** The top-level fields that tell what a request needs. */
-const NEED_FIELDS = ['tools', 'functions', 'response_format', 'text'] as const
+const NEED_FIELDS = ['tools', 'functions', 'response_format', 'text', 'stream_options'] as const
 const WANTED = ['model', 'stream', 'store', ...ESTIMATE_FIELDS, ...NEED_FIELDS, ...AFFINITY_FIELDS]
 /** Types of parts that not every model takes. */
 const PART_ABILITIES: readonly (readonly [word: string, ability: Ability])[] = [
@@ -184,6 +184,7 @@ export function abilitiesNeeded({ stream, scan }: ParsedBody): readonly Ability[
   if (isList('tools') || isList('functions')) needs.push('tools')
   for (const [word, ability] of PART_ABILITIES)
     if (words.has(word) && !needs.includes(ability)) needs.push(ability)
+  if (spanOf('stream_options')?.kind === 'object') needs.push('stream_usage')
   const format = spanOf('response_format') ?? spanOf('text')
   if (format?.kind === 'object') {
     const bytes = bytesBetween(pieces, format.start, Math.min(format.end, format.start + MOST_FORMAT_BYTES))

@@ -30,7 +30,7 @@ export type FailureClass =
   | 'unfit' // a success without content, or in another form than asked
 
 /** What an upstream may be able to do, or not. */
-export const abilities = ['tools', 'images', 'audio', 'json_schema', 'stream'] as const
+export const abilities = ['tools', 'images', 'audio', 'json_schema', 'stream', 'stream_usage'] as const
 export type Ability = (typeof abilities)[number]
 
 /** What has a limit on a single request: input and output together, output alone (tokens), the body (bytes). */

@@ -26,7 +26,14 @@ import { clientClosedRequest } from './exhausted.ts'
 import { relayedHeaders, urlFor } from './headers.ts'
 import { learnFromAnswer } from './lessons.ts'
 import { attemptFailureOf } from './secrets.ts'
-import { recordAttempt, recordEnd, type RelayAnswer, type RelayRequest, type RelayState } from './request.ts'
+import {
+  dropKept,
+  recordAttempt,
+  recordEnd,
+  type RelayAnswer,
+  type RelayRequest,
+  type RelayState,
+} from './request.ts'
 import { endLease, hasOthersNow, untriedUpstreams, wakeAfter } from './select.ts'
 import { createBodyObserver, createTap, type BodyEnd } from './stream.ts'
 
@@ -77,13 +84,27 @@ class Attempt {
     this.cancelClock = () => {}
   }
 
-  readonly heard = (): void => void (this.heardAt = this.state.deps.clock.now())
+  /** A chunk has come that is held back. @returns whether there is memory to hold more */
+  readonly heard = (chunk: Uint8Array): boolean => {
+    const { clock, memory } = this.state.deps
+    this.heardAt = clock.now()
+    if (!memory.reserve(chunk.byteLength)) return false
+    this.heldBytes += chunk.byteLength
+    return true
+  }
+  private heldBytes = 0
+
+  /** Nothing is held back any more. */
+  letGo(): void {
+    this.state.deps.memory.release(this.heldBytes)
+    this.heldBytes = 0
+  }
 
   /** Looks at a body that is being gathered: JSON is worth all of it, and is not late as long as it goes on. */
   readonly onGathered = (chunk: Uint8Array): boolean => {
-    this.heard()
+    const hasRoom = this.heard(chunk)
     if (this.head !== undefined && !isSuccess(this.head.status)) return true
-    if (this.form === 'json') return true
+    if (this.form === 'json' || !hasRoom) return hasRoom
     this.start = this.start === undefined ? chunk : concatBytes([this.start, chunk])
     this.form = formOf(this.start)
     if (this.form === 'json') this.stopClock()
@@ -111,7 +132,10 @@ class Attempt {
   }
 }
 
-/** The longest wait for the first content of the only one that is left, in timeouts of its own. */
+/**
+ * The longest wait for the first content of the only one that is left, and for an event behind nothing but comments, in
+ * timeouts of the upstream.
+ */
 const SOLE_TIMEOUTS = 4
 
 /** An attempt before whose commit point something failed. */
@@ -160,6 +184,7 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
     throw clientClosedRequest()
   } finally {
     attempt.stopClock()
+    attempt.letGo()
   }
 }
 
@@ -260,12 +285,6 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
   return { status, headers, body: bodyOf(attempt, status, commit), upstream, attempts }
 }
 
-/** Nobody reads the words of those who refused any more. */
-function dropKept({ refusal, firstWords }: RelayState): void {
-  discard(refusal?.body)
-  discard(firstWords?.body)
-}
-
 function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
   const { request, deps } = state
   const { settings, affinityKey, isStored, answerIds, ownerKey } = request
@@ -296,12 +315,14 @@ function bodyOf(attempt: Attempt, status: number, commit: Commit): RelayAnswer['
     return bytes
   }
   const { reader, head, isEvents, isEndSure } = commit
-  const observer = createBodyObserver(endpoint, { isEvents, isEndSure })
+  const { clock } = attempt.state.deps
+  const commentsMs = SOLE_TIMEOUTS * attempt.upstream.timeoutMs
+  const observer = createBodyObserver(endpoint, { isEvents, isEndSure, now: clock.now, commentsMs })
   const onEnd = (end: BodyEnd): void => {
     rememberItems(attempt, observer.itemKeys)
     complete(attempt, end, { status, usage: observer.usage(), bytes: observer.bytes })
   }
-  return createTap({ reader, head, onEnd, observer, clientSignal, after: attempt.state.deps.clock.after })
+  return createTap({ reader, head, onEnd, observer, clientSignal, after: clock.after })
 }
 
 interface PassedBody {

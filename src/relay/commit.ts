@@ -41,8 +41,8 @@ export interface Asked {
   /** Whether somebody else may still be asked: then an answer in the other form is not the last word. */
   readonly hasOthers: boolean
   readonly wallNow: number
-  /** Called for each chunk that is read before the commit point. */
-  readonly onRead: () => void
+  /** Told each chunk that is read before the commit point. False = what is held now is committed as it is. */
+  readonly onRead: (chunk: Uint8Array) => boolean
 }
 
 /** Of what is held back while a stream shows no content. */
@@ -137,8 +137,8 @@ async function commitReader(
   while (form === 'blank' || form === undefined) {
     const { done, value } = await reader.read()
     if (done) return commitBytes(response, concatBytes(head), asked)
-    asked.onRead()
     head.push(value)
+    if (!asked.onRead(value)) break
     form = asked.endpoint === 'audio' && isMedia(response) ? 'other' : formOf(concatBytes(head))
   }
   if (form === 'events' && asked.endpoint !== 'audio') return commitEvents({ response, reader, head }, asked)
@@ -191,9 +191,9 @@ async function commitEvents(reading: Reading, asked: Asked): Promise<Commit | Re
     if (chunk === undefined) {
       const { done, value } = await readOrEnd(reader, hasStopped)
       if (done) break
-      asked.onRead()
       chunk = value
       head.push(chunk)
+      if (!asked.onRead(chunk)) size = MOST_PREAMBLE_BYTES
     }
     size += chunk.length
     for (const event of scanner.push(chunk)) {

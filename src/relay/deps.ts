@@ -15,6 +15,8 @@ export interface RelayDeps {
   readonly random: () => number
   readonly report: Report
   readonly traffic: Traffic
+  /** Counts what is held back before the commit point, beside the bodies of requests. False = no more than is held. */
+  readonly memory: { reserve(bytes: number): boolean; release(bytes: number): void }
   /** What upstreams can do, as far as this process knows. */
   readonly abilities: Abilities
 }

@@ -84,7 +84,7 @@ const isOverload = (failures: readonly Failure[]): boolean =>
 function limitError(code: ErrorCode, retryMs: number): GatewayError {
   const what =
     code === 'insufficient_quota' ? 'The quota of the upstreams is spent' : 'Every upstream is at its limit'
-  return new GatewayError(code, `${what}; the soonest may be available in ${wholeSeconds(retryMs)} s.`, {
+  return new GatewayError(code, `${what}. Please try again in ${wholeSeconds(retryMs)}s.`, {
     headers: retryHeaders(retryMs),
   })
 }

@@ -58,17 +58,20 @@ export function urlFor(upstream: Upstream, path: string, query: string): string 
 }
 
 /**
- * What of an upstream's answer a client may see, next to `retry-after*` and `x-ratelimit-*`. Never cookies, banners,
+ * What of an upstream’s answer a client may see, next to `retry-after*` and rate limits. Never cookies, banners,
  * organisation ids or a `location`; `content-length` is the server's own.
  */
 const ANSWER_HEADERS = new Set(['content-type', 'cache-control', 'openai-processing-ms'])
+
+/** Names of limits, what is left and resets, as vendors spell them; others may say whose they are. */
+const IS_RATE_LIMIT =
+  /^(x-)?ratelimit(-policy|-(limit|remaining|reset|used|type|timeremaining|renewalperiod)(-[a-z]*(request|req|token|image|second|minute|hour|day)[a-z-]*)?)?$/
 
 /** Header values that a runtime refuses would break an answer that is already there. */
 const IS_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 
 function isAnswerHeader(name: string, value: string): boolean {
-  const isListed =
-    ANSWER_HEADERS.has(name) || name.startsWith('retry-after') || name.startsWith('x-ratelimit-')
+  const isListed = ANSWER_HEADERS.has(name) || name.startsWith('retry-after') || IS_RATE_LIMIT.test(name)
   return isListed && IS_VALUE.test(value)
 }
 

@@ -27,7 +27,7 @@ import { discard } from './commit.ts'
 import type { RelayDeps } from './deps.ts'
 import { clientClosedRequest, exhausted, isLimit, isWaitedFor, queueFull } from './exhausted.ts'
 import { learnFromFailure } from './lessons.ts'
-import { recordEnd, type RelayAnswer, type RelayRequest, RelayState } from './request.ts'
+import { dropKept, recordEnd, type RelayAnswer, type RelayRequest, RelayState } from './request.ts'
 import { evaluateFor, select, suitableUpstreams, withoutStrangers, type Selection } from './select.ts'
 
 /** How far a request goes on after failures of a class. */
@@ -72,6 +72,7 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
       if (last !== undefined) return lastAnswer(state, last)
     }
   } catch (error) {
+    dropKept(state)
     const isOurs = error instanceof GatewayError
     if (isOurs) error.attempts = state.attempts.length
     recordEnd(state, { status: isOurs ? error.status : 500, code: isOurs ? error.code : 'internal_error' })
@@ -82,6 +83,7 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
 /** Ends the request with an upstream's own answer, handed on as it came. */
 function lastAnswer(state: RelayState, answer: RelayAnswer): RelayAnswer {
   state.firstByteMs = state.deps.clock.now() - state.request.since
+  dropKept(state, answer)
   recordEnd(state, answer)
   return { ...answer, attempts: state.attempts.length }
 }

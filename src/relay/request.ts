@@ -116,6 +116,13 @@ export class RelayState implements RequestRecord {
   }
 }
 
+/** Nobody reads the words of those who refused any more, but for the answer that is handed on. */
+export function dropKept({ refusal, firstWords }: RelayState, except?: RelayAnswer): void {
+  for (const kept of [refusal, firstWords])
+    if (kept !== except && kept !== undefined && !(kept.body instanceof Uint8Array))
+      void kept.body.cancel().catch(() => {})
+}
+
 type AttemptEnd = Omit<AttemptRecord, 'upstream' | 'model'>
 
 export function recordAttempt(record: RequestRecord, upstream: Upstream, end: AttemptEnd): void {

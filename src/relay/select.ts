@@ -50,8 +50,8 @@ export async function select(state: RelayState): Promise<Selection> {
 
   const evaluation = await evaluateFor(state, suitableUpstreams(state))
   const deadline = queueDeadlineOf(state)
-  // Whose body was refused has an answer; only where a limit of size or an ability is missing another may be worth a wait.
-  if (state.refusal !== undefined && !state.isAboutAbility)
+  // There is something to answer with; only where a limit of size or an ability is missing another may be worth a wait.
+  if (state.unfit !== undefined || (state.refusal !== undefined && !state.isAboutAbility))
     return { unavailable: evaluation.unavailable, why: 'exhausted' }
   const isWorthIt = mayOpen(state, evaluation, deadline) && deps.clock.now() < deadline
   return isWorthIt ? waitInQueue(state) : { unavailable: evaluation.unavailable, why: 'exhausted' }

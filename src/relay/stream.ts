@@ -1,7 +1,7 @@
 import { errorBody } from '../errors.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
 import type { Clock } from '../lib/clock.ts'
-import { createTail, END, flowTo, type ByteChunk, type ByteReader } from '../lib/bytes.ts'
+import { concatBytes, createTail, END, flowTo, type ByteChunk, type ByteReader } from '../lib/bytes.ts'
 import { createBoundaryTracker, createOpeningTracker } from '../lib/sse.ts'
 import { encryptedKeys } from '../openai/affinity-key.ts'
 import { usageOf } from '../openai/usage.ts'
@@ -53,19 +53,27 @@ export function createTap({ reader, head, observer, after, clientSignal, onEnd }
   const onClientAbort = (): void => end(ABORTED)
   clientSignal.addEventListener('abort', onClientAbort)
 
-  /** @returns whether it was the last word of the answer: what still comes is nothing that anybody waits for */
+  /**
+   * @returns whether nothing more is waited for: it was the last word, or for too long there were comments alone, which
+   *   are no life
+   */
   function passed(value: Uint8Array): boolean {
     observer?.push(value)
-    return observer?.hasSaidAll() === true
+    return observer !== undefined && (observer.hasSaidAll() || observer.isStalled())
   }
 
   let stopGrace = (): void => {}
 
   /** The request ends with the last word. What is left of the framing may follow, so that the connection can serve again. */
-  function endWithLastWord(): void {
+  function endWithLastWord(): Uint8Array | undefined {
     isOver = true
+    if (observer?.isStalled() === true) {
+      void reader.cancel().catch(() => {})
+      return breakOff('upstream_timeout')
+    }
     end({ kind: 'ok' })
     stopGrace = after(GRACE_MS, () => void reader.cancel().catch(() => {}))
+    return undefined
   }
 
   /** @throws TransportError where no event can tell of it */
@@ -112,7 +120,8 @@ export function createTap({ reader, head, observer, after, clientSignal, onEnd }
         value = next.value
       }
       if (passed(value)) {
-        endWithLastWord()
+        const word = endWithLastWord()
+        if (word !== undefined) return chunkOf(concatBytes([value, word]))
         reader.read().then(({ done }) => (done ? stopGrace() : undefined), stopGrace)
       }
       return chunkOf(value)
@@ -140,7 +149,8 @@ export function createTap({ reader, head, observer, after, clientSignal, onEnd }
         const isLast = passed(value)
         const isReady = sink.chunk(value)
         if (!isLast) return isReady
-        endWithLastWord()
+        const word = endWithLastWord()
+        if (word !== undefined) sink.chunk(word)
         sink.end()
         return true
       }
@@ -200,8 +210,12 @@ const decoder = new TextDecoder()
 
 const NOTHING = new Uint8Array(0)
 const CLOSE_BRACKET = 0x5d
+const COLON = 0x3a
 /** More than `data: [DONE]` with its line ends has. */
 const LAST_WORD_BYTES = 64
+
+/** Whether a chunk that begins with one holds nothing but comments. */
+const isComments = (chunk: Uint8Array): boolean => /^(:[^\r\n]*|[\r\n])*$/.test(decoder.decode(chunk))
 
 /** Whether the data of a last line is all of an event: undefined is a comment, which is nothing. */
 function isWholeLine(data: string | undefined): boolean {
@@ -215,6 +229,9 @@ interface BodyForm {
   readonly isEvents: boolean
   /** See `UpstreamResponse`. */
   readonly isEndSure: boolean
+  readonly now: Clock['now']
+  /** How long there may be nothing but comments, ms. */
+  readonly commentsMs: number
 }
 
 /**
@@ -224,7 +241,7 @@ interface BodyForm {
  * proxy, or a runtime that hides resets, has made look clean. Only where no chunk speaks of an end, and the framing tells
  * it, it is one. Where another body is cut is not for us to tell.
  */
-export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure }: BodyForm) {
+export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure, now, commentsMs }: BodyForm) {
   const tail = createTail()
   const boundary = isEvents ? createBoundaryTracker() : undefined
   const finished = FINISHED[endpoint]
@@ -232,6 +249,8 @@ export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure }: 
   const openings = isEvents && endpoint === 'responses' ? createOpeningTracker() : undefined
   let bytes = 0
   let last: Uint8Array = NOTHING
+  /** When the first of the comments came behind which there was no event. */
+  let commentsSince = Infinity
   const itemKeys: string[] = []
   const isDone = (): boolean => {
     if (!isEvents || finished === undefined) return false
@@ -253,12 +272,16 @@ export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure }: 
       boundary?.push(chunk)
       openings?.push(chunk)
       last = chunk
+      if (chunk[0] !== COLON || !isEvents || !isComments(chunk)) commentsSince = Infinity
+      else if (commentsSince === Infinity) commentsSince = now()
       if (openings !== undefined) itemKeys.push(...encryptedKeys(chunk))
     },
     /** Keys of the encrypted items that have passed in one piece; see `encryptedKeys`. */
     itemKeys: itemKeys as readonly string[],
     /** Whether what passed so far ends between two events. */
     atBoundary: () => boundary?.atBoundary() === true,
+    /** Whether for too long there was nothing but comments. */
+    isStalled: (): boolean => commentsSince !== Infinity && now() - commentsSince > commentsMs,
     /** Whether the last word has passed, as of any framing. */
     isDone,
     /** The same, with its blank line. Asked for every chunk. */

@@ -54,7 +54,9 @@ test.each([
     words: 'This response_format type is unavailable now',
   },
 ])('who refused $need once is asked last for it, and first without', async ({ body, words }) => {
-  const mark = /tools|functions|image_url|input_image|input_audio|json_schema/.exec(JSON.stringify(body))![0]
+  const mark = /tools|functions|stream_options|image_url|input_image|input_audio|json_schema/.exec(
+    JSON.stringify(body),
+  )![0]
   const app = createTestApp(
     two,
     picky((text) => text.includes(mark), said(400, words)),

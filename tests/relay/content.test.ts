@@ -269,3 +269,56 @@ test('of speech and transcripts only an error in JSON is none', async () => {
       await said({ headers: { 'content-type': 'text/plain' }, body: [text] }, 'audio/transcriptions'),
     ).toBe('b.test')
 })
+
+test('where no memory is left to hold an answer back, it is committed as it is', async () => {
+  const small = configOf(['a.test', 'b.test'], { settings, server: { max_buffered: 4_000 } })
+  const half = JSON.stringify({ choices: [{ text: 'x'.repeat(3_000) }] })
+  const json = createTestApp(
+    small,
+    stagedBy({
+      'a.test': { body: [half.slice(0, 2_000), 500, half.slice(2_000), ' '.repeat(3_000), 500, 'cut'] },
+      'b.test': chatAnswer(),
+    }),
+  )
+  const whole = json.chat()
+  await json.clock.advance(600)
+  expect((await whole).headers.get('x-aiload-upstream')).toBe('a.test')
+  const stream = createTestApp(
+    small,
+    stagedBy({
+      'a.test': { headers: SSE, body: [`: ${'x'.repeat(5_000)}\n\n`], end: 'stall' },
+      'b.test': chatStream('b'),
+    }),
+  )
+  const response = await stream.chat({ stream: true })
+  expect(response.headers.get('x-aiload-upstream')).toBe('a.test')
+  await response.body!.cancel()
+  expect(stream.memory.held).toBe(0)
+})
+
+test('behind content any event is life, and comments alone are for four timeouts', async () => {
+  const hello = events(chunk('a'))
+  const comments = (count: number): (string | number)[] =>
+    Array.from({ length: count }, () => [': alive\n\n', 5_000]).flat()
+  const patient = createTestApp(
+    one,
+    stagedBy({
+      'a.test': {
+        headers: SSE,
+        body: [hello, ...comments(7), events(chunk('b', 'stop')), ...comments(7), DONE],
+      },
+    }),
+  )
+  const whole = readAll(await patient.chat({ stream: true }))
+  await patient.clock.advance(90_000)
+  expect((await whole).text.endsWith(DONE)).toBe(true)
+  const stalled = createTestApp(
+    one,
+    stagedBy({ 'a.test': { headers: SSE, body: [hello, ...comments(20)], end: 'stall' } }),
+  )
+  const cut = readAll(await stalled.chat({ stream: true }))
+  await stalled.clock.advance(60_000)
+  const { text, broke } = await cut
+  expect([text.includes('upstream_timeout'), broke]).toEqual([true, false])
+  expect(stalled.calls[0]!.exchange.isAborted).toBe(true)
+})
