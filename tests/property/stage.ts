@@ -176,6 +176,10 @@ function leftBehind(app: TestApp, scenario: Scenario, course: Course): Violation
       kind: 'a lease is not settled',
       detail: `${app.openLeases} leases, ${app.inFlight()} in flight`,
     })
+  // What is thrown by mistake looks like a broken connection to the client.
+  for (const event of app.events)
+    if (event.kind === 'notice' && event.level === 'error')
+      found.push({ kind: 'a mistake of ours', detail: event.message })
   const { upstreams } = app.deps.runtimeConfig().pools
   const readings = verdictsOf(scenario, course)
   const { resting } = pastOf(scenario, course)
