@@ -195,8 +195,8 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
 /** A status that promises an answer. */
 const isSuccess = (status: number): boolean => status >= 200 && status <= 299
 
-/** What is worth nothing more as a whole. */
-const STREAMED = /event-stream|^\s*(audio|image|video)\//i
+/** What is worth nothing more as a whole. Of all else the first bytes tell. */
+const STREAMED = /^\s*(audio|image|video)\//i
 
 /** The request as this upstream gets it. */
 function upstreamRequestFor(attempt: Attempt): UpstreamRequest {

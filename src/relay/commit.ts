@@ -337,12 +337,12 @@ export function upstreamErrorOf(
   const status = statusFor(failure)
   const form = formOf(bytes, true)
   const asJson = { ...headers, 'content-type': 'application/json' }
-  if (form === 'page' || form === 'blank' || headers['content-type']?.includes('html') === true) {
+  if (form === 'page' || form === 'blank') {
     discard(body)
     const message = `The upstream refused the request with status ${failure.status} and no usable error message.`
     const envelope = JSON.stringify(errorBody('upstream_error', message))
     return { status, headers: asJson, body: encoder.encode(envelope) }
   }
-  const isUntypedJson = !headers['content-type'] && form === 'json'
-  return { status, headers: isUntypedJson ? asJson : headers, body }
+  const isMislabelled = form === 'json' && !/json/i.test(headers['content-type'] ?? '')
+  return { status, headers: isMislabelled ? asJson : headers, body }
 }

@@ -107,11 +107,17 @@ function endOrThrow(state: RelayState, { unavailable, why }: Exhausted): RelayAn
   throw exhausted({ failures, unavailable, now: deps.clock.now(), request })
 }
 
-/** Whether a limit alone keeps somebody who is not known to be unable. */
-const mightHaveTaken = ({ deps, request }: RelayState, unavailable: readonly Unavailable[]): boolean =>
-  unavailable.some(
-    (one) => isWaitedFor(one) && deps.abilities.fit(one.upstream, request.needs, deps.clock.now()) !== 'no',
+/** Whether a limit alone keeps, or has kept, somebody who is not known to be unable. */
+function mightHaveTaken(
+  { deps, request, limited }: RelayState,
+  unavailable: readonly Unavailable[],
+): boolean {
+  const waitedFor = unavailable.filter(isWaitedFor).map(({ upstream }) => upstream)
+  const now = deps.clock.now()
+  return [...limited, ...waitedFor].some(
+    (upstream) => deps.abilities.fit(upstream, request.needs, now) !== 'no',
   )
+}
 
 /**
  * The answer with which a failure ends the request; undefined when the next upstream is tried. @throws GatewayError
@@ -124,13 +130,14 @@ async function answerAfter(
   state.failures.push(failure)
   learnFromFailure(state, upstream, failure)
   keepWords(state, failure, answer)
+  if (isLimit(failure)) state.limited.push(upstream)
   if (failure.scope === 'none') state.refusedBy = new Set([...state.refusedBy, upstream.id])
   if (failure.class === 'too-long' || failure.class === 'refused-body') {
     // Other models and other hosts may think otherwise.
     state.refusers.push(upstream)
     state.order = []
   }
-  if (failure.cause === 'not-found' && state.request.endpoint === 'embeddings') await withoutStrangers(state)
+  if (failure.scope === 'endpoint' && state.request.endpoint === 'embeddings') await withoutStrangers(state)
   if (mayGoOn(state, failure)) return undefined
   const tried = suitableUpstreams(state).filter(({ id }) => state.tried.has(id))
   const { unavailable } = await evaluateFor(state, tried)

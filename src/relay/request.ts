@@ -95,7 +95,9 @@ export class RelayState implements RequestRecord {
   firstByteMs: number | undefined
   /** Upstreams that refused this body; others are asked first. */
   readonly refusers: Upstream[] = []
-  /** What the first of them said, and whether that speaks of what a model can do or take. */
+  /** Those who said that they are at a limit. */
+  readonly limited: Upstream[] = []
+  /** What the first of those who refused the body said, and whether that speaks of what a model can do or take. */
   refusal: RelayAnswer | undefined
   isAboutAbility = false
   /** What the first said that refused it for reasons of its own, in words that a client may read. */

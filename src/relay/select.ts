@@ -100,7 +100,9 @@ export async function withoutStrangers(state: RelayState): Promise<void> {
   if (upstreams.every(({ model }) => model === upstreams[0]?.model)) return
   const { unavailable } = await evaluateFor(state, upstreams)
   const lacking = new Set(
-    unavailable.filter(({ reason }) => reason.cause === 'not-found').map(({ upstream }) => upstream),
+    unavailable
+      .filter(({ reason }) => reason.cause === 'not-found' && reason.scope.startsWith('endpoint '))
+      .map(({ upstream }) => upstream),
   )
   const first = upstreams.find((upstream) => !lacking.has(upstream)) ?? upstreams[0]
   state.upstreams = upstreams.filter(({ model }) => model === first?.model)

@@ -1,7 +1,7 @@
 import { errorBody } from '../errors.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
 import type { Clock } from '../lib/clock.ts'
-import { concatBytes, createTail, END, flowTo, type ByteChunk, type ByteReader } from '../lib/bytes.ts'
+import { concatBytes, CR, createTail, END, flowTo, type ByteChunk, type ByteReader } from '../lib/bytes.ts'
 import { createBoundaryTracker, createOpeningTracker } from '../lib/sse.ts'
 import { encryptedKeys } from '../openai/affinity-key.ts'
 import { usageOf } from '../openai/usage.ts'
@@ -287,8 +287,11 @@ export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure, no
     /** The same, with its blank line. Asked for every chunk. */
     hasSaidAll(): boolean {
       if (finished === undefined || boundary?.atBoundary() !== true) return false
+      // The other half of a line end may be in the next chunk.
+      if (last.at(-1) === CR) return false
       // Most chunks end in an event of another kind: one byte tells.
-      return (openings !== undefined || last.at(-3) === CLOSE_BRACKET || last.length < 4) && isDone()
+      const end = last.at(-2) === CR ? last.at(-5) : last.at(-3)
+      return (openings !== undefined || end === CLOSE_BRACKET || last.length < 6) && isDone()
     },
     /** Asked at a clean end: whether the stream stopped before it was done. */
     isCutShort(): boolean {

@@ -16,7 +16,7 @@ const ABILITY_WORDS: readonly (readonly [Ability, RegExp])[] = [
  * what a server says that knows no other part of a message.
  */
 const CANNOT =
-  /(not|n't|un|never|only|no longer)[ -]?(be )?(currently |yet )?(support|allow|permit|enabl|avail|accept|implement|compatib|able to)|not (a |an )?(vision|multi-?modal|(valid|supported|known) (parameter|field|argument|response format|content type))|\bno (support|endpoints)|does not have|(can ?not|can't|unable to) (handle|process|accept|read|see|use|call)|disabled|requires --|unknown (variant|parameter|field|argument|type)|unrecognized|unexpected (keyword|parameter|field)|extra (inputs|fields)|extra_forbidden|expected `?text|invalid content type|must be text|only text|text.only|unavailable|unsupported|enabled only|only for|不支持|无法|仅支持|只支持|暂不/i
+  /(not|n't|un|never|only|no longer)[ -]?(be )?(currently |yet )?(support|allow|permit|enabl|avail|accept|implement|compatib|able to)|not (a |an )?(vision|multi-?modal|(valid|supported|known) (parameter|field|argument|response format|content type))|\bno (support|endpoints)|does not have|(can ?not|can't|unable to) (handle|process|accept|read|see|use|call|take|understand)|disabled|requires --|unknown (variant|parameter|field|argument|type)|unrecognized|unexpected (keyword|parameter|field)|extra (inputs|fields)|extra_forbidden|expected `?text|invalid content type|must be text|only text|text.only|unavailable|unsupported|enabled only|only for|不支持|无法|仅支持|只支持|暂不/i
 /** A model that only streams, or a part of a tool: no such lack. */
 const OTHERWISE =
   /only supports? stream|non-?stream|(enable|must have|set) (the )?`?stream|stream`? (must|should) be true|unknown name/i

@@ -294,6 +294,7 @@ export const statusOfWords: readonly (readonly [words: RegExp, status: number])[
   [noModelWords, 404],
   [tooLongWords, 400],
   [outputWords, 400],
+  [begins(/(internal|unknown|unexpected) (server )?error|(the )?server (had an )?error/), 500],
   [capacityWords, 503],
   [contentWords, 400],
   [

@@ -26,6 +26,7 @@ describe('what a refusal teaches', () => {
     ['json mode is unsupported here', 'json_schema'],
     ['Streaming is not supported for this model', 'stream'],
     ['流式输出不支持', 'stream'],
+    ['stream_options is not supported', 'stream_usage'],
   ])('%j: %s', ([message, about]) => {
     expect(lesson(said(message))).toEqual({ about })
     expect(lesson(said(message), 422)).toEqual({ about })
@@ -41,7 +42,6 @@ describe('what a refusal teaches', () => {
     'seed is not allowed here',
     'temperature is not supported with this model',
     'This model only supports streaming, set `stream` to true to use tools',
-    'stream_options is not supported',
   ])('%j: nothing', (message) => {
     expect(lesson(said(message))).toBeUndefined()
   })
