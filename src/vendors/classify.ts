@@ -23,7 +23,7 @@ import { judgeWhole } from './judge.ts'
 import { lessonIn } from './lesson.ts'
 import { maxTokensIn, quotaSignals, signalsInText, tightest } from './rate-limits.ts'
 import { longestWait, resetMs, retryAfterMs } from './retry-after.ts'
-import { failureRules, statusOfCode, statusOfWords, verdictByRange, verdicts } from './rules.ts'
+import { failureRules, statusOfCode, statusOfWords, statusPhrase, verdictByRange, verdicts } from './rules.ts'
 import type { Fact, Signs, Verdict, VerdictName } from './rules.ts'
 
 /** An answer as far as it has been read. */
@@ -108,7 +108,10 @@ function failureOf(answer: ErrorAnswer): Failure {
     'names-largest-request': maxTokens !== undefined,
     'long-window-spent': spent.length > 0 && spent.every(isLong),
     'bare-problem': text.form === 'json' && text.status === status && text.code === '' && text.type === '',
-    'no-words': text.form === 'empty' || text.form === 'html',
+    'no-words':
+      text.form === 'empty' ||
+      text.form === 'html' ||
+      (text.form === 'text' && statusPhrase.test(text.message)),
   }
   const rule = failureRules.find((rule) => rule.status.includes(status) && fits(rule.signs, answer, facts))
   const name = rule?.verdict ?? verdictByRange(status)

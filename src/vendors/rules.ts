@@ -26,9 +26,12 @@ const on = (status: readonly number[], verdict: VerdictName, signs: Signs = {}) 
 const anyOf = (...patterns: readonly RegExp[]): RegExp =>
   new RegExp(patterns.map(({ source }) => source).join('|'), 'i')
 
-/** What gateways put in front of a vendor's words: `Error: `, `litellm.RateLimitError: `, `<429> `. */
+/**
+ * What gateways put in front of a vendor's words: `Error: `, `litellm.RateLimitError: `, `<429> `. Behind `ValueError: `
+ * and its kind stands what the client sent.
+ */
 const lead =
-  /^(?:<\d{3}> ?|\[\d{3}\] ?)?(?:(?![\w. ]{0,30}valid)[\w. ]{0,40}(?:error|exception)\b ?[:-]{1,2} ?){0,2}/
+  /^(?:<\d{3}> ?|\[\d{3}\] ?)?(?:(?![\w. ]{0,30}(valid|value|keyerr|type|pars|templ|syntax|schema))[\w. ]{0,40}(?:error|exception)\b ?[:-]{1,2} ?){0,2}/
 /**
  * Words with which a message begins. Only such words may make something rest: further in, and in quotes, a vendor
  * repeats what the client sent, who could otherwise talk an upstream out of the pool.
@@ -46,6 +49,10 @@ const anyRefusal = Array.from({ length: 100 }, (_, at) => 400 + at).filter(
 const broken = [500, 502]
 const concurrencyCode = /^(queue_exceeded|\w*concurren\w*|engine_overloaded_error)$/i
 const concurrencyWords = /concurren|\bqueued?\b|pending requests/i
+
+/** The whole of a plain text in which a proxy repeats its status: no word about the request. */
+export const statusPhrase =
+  /^(http\/1\.1 )?(\d{3}:? ?)?(bad request|(request entity|payload|content) too large|unsupported media type|unprocessable (entity|content)|error code: \d{3,4})?[.!]?$/i
 
 /** A limit of the input, or of input and output together, in any words. */
 const tooLongWords = anyOf(
@@ -116,7 +123,7 @@ const capacityCode =
 const capacityWords = begins(
   /(the |this |our )?(upstream|provider|engine|server|service|system|backend|cluster|model)\b[^'"`]{0,60}(overload|busy|unavailable|capacity|\bloading|try again|no healthy)/,
   /(temporarily )?overloaded|internal (server )?error\b(?!\.[\w.]{0,40}(invalid|inspection))|server error|service (temporarily )?unavailable|[^'"`]{0,20}\bcapacity (temporarily )?exceeded/,
-  /(bad )?gateway\b.{0,5}(time|$)|bad gateway|(request )?(timed out|timeout)\b|upstream (connect|request|service|server|unavailable|timed|timeout)|error code: 5\d\d$|no (available|healthy|capacity)\b/,
+  /(bad )?gateway\b.{0,5}(time|$)|bad gateway|(request )?(timed out|timeout)\b|upstream (connect|request|service|server|unavailable|timed|timeout)|no (available|healthy|capacity)\b/,
   /[^'"`“「:：]{0,30}(繁忙|过载|饱和|无可用渠道|系统(错误|异常)|服务(不可用|异常))/,
 )
 const wrongKeyWords = begins(
@@ -135,6 +142,8 @@ const noModelWords = begins(
  * only at its beginning; a code and a type are the vendor's own.
  */
 export const failureRules = [
+  // A page of a proxy, or nothing.
+  on(bad, 'pageOrNothing', { fact: 'no-words' }),
   // Something that another account made and keeps: who made it can read it.
   on([400, 403, 404, 409, 422], 'otherAccounts', {
     code: /^(invalid_encrypted_content|(previous_)?(response|conversation|file|prompt|item|container)_not_found)$/i,
@@ -159,8 +168,6 @@ export const failureRules = [
     ),
   }),
   on([402], 'unpaid'),
-  // A page of a proxy, or nothing.
-  on(bad, 'pageOrNothing', { fact: 'no-words' }),
 
   // The key. Gemini and xAI say it with 400.
   on([401], 'noKey'),

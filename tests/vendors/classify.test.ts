@@ -130,6 +130,9 @@ describe('the words of a client, quoted by a vendor,', () => {
   const frames: ((words: string) => string)[] = [
     (words) => `Invalid value: '${words}'. Supported values are: 'low', 'high'.`,
     (words) => `Invalid value: ${words}`,
+    (words) => `ValueError: ${words}`,
+    (words) => `Input validation error: ${words}`,
+    (words) => `json.TypeError: ${words}`,
     (words) => `'${words}' is not one of ['low', 'high'] - 'effort'`,
     (words) => `"${words}" is not of type 'integer'`,
     (words) => `1 validation error for ChatRequest: effort: Input should be 'low' [input_value='${words}']`,
