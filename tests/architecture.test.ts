@@ -66,6 +66,7 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/health.ts': 'what probes and browsers ask',
+  'src/lib/json/number.ts': 'the grammar of numbers, as a table',
   'src/lib/json/string-sample.ts': 'what of strings is no text, beside the grammar',
   'src/state/durable-object/object.ts': 'the state of a deployment, whatever brings its clock and its rows',
   'src/telemetry/log-pretty.ts': 'the log for people',

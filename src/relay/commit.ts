@@ -273,7 +273,7 @@ function rejectedEvent(
 }
 
 /** The status under which the client reads an upstream's refusal; one that speaks of our key is not the client's. */
-export function statusFor({ status = 502 }: Failure): number {
+function statusFor({ status = 502 }: Failure): number {
   return status === 401 || status === 407 ? 502 : status
 }
 

@@ -91,7 +91,7 @@ const PARAMETERS: readonly (readonly [Ability, readonly string[]])[] = [
 ]
 
 /** What a list of models says of one; undefined where the model is not in it. */
-export function toldOf(list: unknown, model: string) {
+function toldOf(list: unknown, model: string) {
   const models: unknown[] = Array.isArray(list)
     ? list
     : [objectOf(list)['data'], objectOf(list)['models']].flat()

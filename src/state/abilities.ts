@@ -119,21 +119,12 @@ export function createAbilities() {
         return
       }
       const { about: named, limit } = lesson
-      // Who did not say how much it may be at most has sent too much.
-      const about = named === 'output' && needs.output === 0 ? 'context' : named
+      // Without a word of a limit, who did not say how much may come has sent too much.
+      const about = named === 'output' && needs.output === 0 && limit === undefined ? 'context' : named
       if (about === 'context' || about === 'output' || about === 'body') {
         // Our estimates and a vendor's tokens differ: what was refused is too much, whatever the limit is called.
-        const refused = Math.max(0, needs[about] - 1)
-        teach(
-          id,
-          {},
-          {
-            [about]: {
-              ...entry,
-              most: limit === undefined || needs[about] === 0 ? refused : Math.min(limit, refused),
-            },
-          },
-        )
+        const refused = needs[about] > 0 ? needs[about] - 1 : Infinity
+        teach(id, {}, { [about]: { ...entry, most: Math.min(limit ?? Infinity, refused) } })
       } else if (needs.abilities.includes(about)) teach(id, { [about]: { ...entry, can: false } })
     },
     /** An upstream answered a request: what it was held to be unable to do, it can. */

@@ -22,7 +22,10 @@ const MOST_AMBIGUOUS = 3
  */
 export function judge(finished: Finished, timeoutMs: number): Verdict {
   const { answer, calls, stream } = finished
-  const begun = calls.filter(({ fate }) => fate === 'well' || fate === 'breaks')
+  // What broke before its first content was no beginning: then others were asked behind it.
+  const begun = calls.filter(
+    ({ fate }, at) => fate === 'well' || (fate === 'breaks' && at === calls.length - 1),
+  )
   if (begun.length > 1) return { wrong: 'two upstreams began an answer' }
   if (answer.status !== 200) return judgeError(finished, timeoutMs)
   const [call] = begun
@@ -35,7 +38,7 @@ function judgeError({ answer, calls, ms }: Finished, timeoutMs: number): Verdict
   if (answer.error !== undefined) return { wrong: `no answer: ${answer.error}` }
   if (!/^\{"error":\{"message":".*","type":"\w+","param":null,"code":"\w+"\}\}$/.test(answer.text))
     return { wrong: 'no envelope' }
-  const ambiguous = calls.filter(({ fate }) => fate === 'ambiguous').length
+  const ambiguous = calls.filter(({ fate }) => fate === 'ambiguous' || fate === 'breaks').length
   if (ambiguous >= MOST_AMBIGUOUS || ms >= 1.8 * timeoutMs) return 'failed'
   return { wrong: `${answer.status} after ${ambiguous} ambiguous failures: ${answer.text}` }
 }

@@ -132,8 +132,8 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('attempt'),
-    search: 'if (!clientSignal.aborted) return fail(',
-    replace: 'return fail(',
+    search: 'if (!clientSignal.aborted) {',
+    replace: 'if (deps !== undefined) {',
     because: 'a client that leaves blames nobody',
     tests: tests('leaving'),
   },
@@ -314,8 +314,8 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('commit'),
-    search: "form === 'page' || form === 'blank' || ",
-    replace: '',
+    search: "form === 'page' || form === 'blank'",
+    replace: 'form === undefined',
     because: 'a page is not shown',
     tests: tests('classes'),
   },

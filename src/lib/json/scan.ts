@@ -2,12 +2,14 @@
  * lib/json: JSON as the bytes that it came in. Bodies of many megabytes are checked and have a field replaced
  * without being parsed, joined, copied or converted, and without recursion.
  *
- * scan  checks a document piece by piece, finds fields of its top-level object, reads and replaces them
+ * scan           checks a document piece by piece, finds fields of its top-level object, reads and replaces them
  * string-sample  what of strings is no text: base64 and escapes
- * walk  from value to value in JSON that lies in one piece, whole or cut; what is wrong with a text
- * utf8  where bytes stop being UTF-8
+ * number         the grammar of numbers, as a table
+ * walk           from value to value in JSON that lies in one piece, whole or cut; its outline; what is wrong with a text
+ * utf8           where bytes stop being UTF-8
  */
 import { bytesBetween, utf8Bytes } from '../bytes.ts'
+import { FIRST_PART, isCompleteNumber, nextPart } from './number.ts'
 import { type IsUtf8, Utf8Check } from './utf8.ts'
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './walk.ts'
 import {
@@ -255,7 +257,7 @@ export class JsonScanner {
     else if (byte === OPEN_BRACE || byte === OPEN_BRACKET) this.openContainer(byte === OPEN_BRACE)
     else {
       const word = WORDS[byte]
-      const part = nextPart(FIRST, byte)
+      const part = nextPart(FIRST_PART, byte)
       if (word !== undefined) {
         this.state = WORD
         this.word = word
@@ -394,7 +396,7 @@ export class JsonScanner {
   }
 
   private endNumber(offset: number, found?: string): void {
-    if (((COMPLETE >> this.part) & 1) === 0) this.fail(offset, found)
+    if (!isCompleteNumber(this.part)) this.fail(offset, found)
     this.endValue(offset)
   }
 
@@ -413,34 +415,6 @@ export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[], isUtf
   scanner.push(bytes)
   return scanner.end([bytes])
 }
-
-/** How much of a number has been read is told by a row of `PARTS`; this one is that of its first byte. */
-const FIRST = 1
-/** Parts behind which a number may end, as bits: a zero, digits, those behind the point, those of the exponent. */
-const COMPLETE = (1 << 3) | (1 << 4) | (1 << 6) | (1 << 9)
-/**
- * RFC 8259 §6. By what has been read, and by what comes: zero, another digit, a minus, a plus, a point, an e. 0 = what
- * comes is no part of the number.
- */
-const PARTS: readonly (readonly number[])[] = [
-  [0, 0, 0, 0, 0, 0],
-  /* 1: nothing */ [3, 4, 2, 0, 0, 0],
-  /* 2: a minus */ [3, 4, 0, 0, 0, 0],
-  /* 3: a zero in front */ [0, 0, 0, 0, 5, 7],
-  /* 4: digits */ [4, 4, 0, 0, 5, 7],
-  /* 5: a point */ [6, 6, 0, 0, 0, 0],
-  /* 6: digits behind it */ [6, 6, 0, 0, 0, 7],
-  /* 7: an e */ [9, 9, 8, 8, 0, 0],
-  /* 8: its sign */ [9, 9, 0, 0, 0, 0],
-  /* 9: its digits */ [9, 9, 0, 0, 0, 0],
-]
-
-/** The column of each byte; 6 = part of no number. */
-const COLUMNS = new Uint8Array(256).fill(6)
-for (const [column, bytes] of ['0', '123456789', '-', '+', '.', 'eE'].entries())
-  for (const byte of new TextEncoder().encode(bytes)) COLUMNS[byte] = column
-
-const nextPart = (part: number, byte: number): number => PARTS[part]?.[COLUMNS[byte] ?? 6] ?? 0
 
 /**
  * The document with `jsonValue` as the value of every top-level `name`, in parts to be sent one after the other.
