@@ -107,6 +107,7 @@ class Attempt {
     if (this.form === 'json' || !hasRoom) return hasRoom
     this.start = this.start === undefined ? chunk : concatBytes([this.start, chunk])
     this.form = formOf(this.start)
+    if (this.form === 'blank') this.start = undefined
     if (this.form === 'json') this.stopClock()
     return this.form === undefined || this.form === 'blank' || this.form === 'json'
   }

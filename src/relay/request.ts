@@ -92,6 +92,8 @@ export class RelayState implements RequestRecord {
   /** The last moment for a first byte, over all attempts: twice the longest timeout; ms on the clock. */
   deadline = Infinity
   queuedMs = 0
+  /** While it waits: until when at most, ms on the clock. */
+  waitUntil: number | undefined
   firstByteMs: number | undefined
   /** Upstreams that refused this body; others are asked first. */
   readonly refusers: Upstream[] = []

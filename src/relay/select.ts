@@ -50,12 +50,13 @@ export async function select(state: RelayState): Promise<Selection> {
 
   const evaluation = await evaluateFor(state, suitableUpstreams(state))
   const deadline = queueDeadlineOf(state)
-  // There is something to answer with; only where a limit of size or an ability is missing another may be worth a wait.
-  if (state.unfit !== undefined || (state.refusal !== undefined && !state.isAboutAbility))
-    return { unavailable: evaluation.unavailable, why: 'exhausted' }
   const isWorthIt = mayOpen(state, evaluation, deadline) && deps.clock.now() < deadline
   return isWorthIt ? waitInQueue(state) : { unavailable: evaluation.unavailable, why: 'exhausted' }
 }
+
+/** Only where a limit of size or an ability was missing another upstream may be worth a wait. */
+const hasAnswer = ({ unfit, refusal, isAboutAbility }: RelayState): boolean =>
+  unfit !== undefined || (refusal !== undefined && !isAboutAbility)
 
 /** Who may be tried at all, now or after a wait. */
 export function suitableUpstreams({ upstreams, refusedBy }: RelayState): readonly Upstream[] {
@@ -198,7 +199,10 @@ function mayOpen({ tried }: RelayState, { candidates, unavailable }: Evaluation,
   return reopening !== undefined && (reopening.onRelease || reopening.at <= deadline)
 }
 
-function queueDeadlineOf({ request, deps, queuedMs, deadline }: RelayState): number {
+/** Until when it may wait; not at all where there is something to answer with. */
+function queueDeadlineOf(state: RelayState): number {
+  const { request, deps, queuedMs, deadline } = state
+  if (hasAnswer(state)) return deps.clock.now()
   return Math.min(deadline, deps.clock.now() + Math.max(0, request.settings.queueTimeoutMs - queuedMs))
 }
 
@@ -206,13 +210,16 @@ function queueDeadlineOf({ request, deps, queuedMs, deadline }: RelayState): num
 async function waitInQueue(state: RelayState): Promise<Selection> {
   const { deps } = state
   const since = deps.clock.now()
+  const deadline = queueDeadlineOf(state)
+  state.waitUntil = deadline
   const waited = await deps.traffic.queue.wait<Lease>({
     wants: new Set(suitableUpstreams(state).map(({ id }) => id)),
     tryNow: (taken) => selectAfterWait(state, taken, since),
     release: (lease) => endLease(lease, { kind: 'aborted', sent: false }, deps),
-    deadline: queueDeadlineOf(state),
+    deadline,
     clientSignal: state.request.clientSignal,
   })
+  state.waitUntil = undefined
   state.queuedMs += deps.clock.now() - since
   if (typeof waited === 'object') return { lease: waited.got }
   const { unavailable } = await evaluateFor(state, suitableUpstreams(state))
@@ -261,7 +268,8 @@ function askOf(state: RelayState, { lastResort = false, stickTo }: AskOptions): 
   const { settings, inputTokens, outputTokens, choices } = request
   const probeMs = settings.connectTimeoutMs + request.pool.longestTimeoutMs
   const pinKeys = unresolvedPins.length === 0 ? undefined : unresolvedPins
-  return { inputTokens, outputTokens, choices, probeMs, lastResort, stickTo, pinKeys }
+  const patienceMs = Math.max(0, (state.waitUntil ?? queueDeadlineOf(state)) - state.deps.clock.now())
+  return { inputTokens, outputTokens, choices, probeMs, patienceMs, lastResort, stickTo, pinKeys }
 }
 
 /** Ends a lease; then the waiting try for its place. */

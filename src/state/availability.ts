@@ -54,6 +54,7 @@ export const availabilityOf = (claim: Claim, stateOf: StateOf, input: Input) =>
  */
 export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { ask, now }: Input) {
   const { states } = claimSnapshot
+  const { patienceMs = 0 } = ask
   const tokens = tokensFor(states[0], ask)
   const all = claimHeadroomOf(claim, claimSnapshot, now)
   // Most claims are free and have nothing about them.
@@ -92,9 +93,13 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
       const limit = limitOf(window, configuredLimit(limits, name), now) ?? Infinity
       // A request that spends no tokens passes by windows that count them.
       if (amount === 0 || amount <= freeIn(window, limit, now)) continue
-      if (isEstimateAlone(window, { name, amount, configured: configuredLimit(limits, name), now }))
-        isDoubtful = true
-      else reasons.push({ scope, cause: name, ...windowOpensAt(window, { name, amount, limit, now }) })
+      const opening = windowOpensAt(window, { name, amount, limit, now })
+      const configured = configuredLimit(limits, name)
+      // An estimate may delay a request, and refuses none.
+      const isGuess =
+        opening.until > now + patienceMs && isEstimateAlone(window, { name, amount, configured, now })
+      if (isGuess) isDoubtful = true
+      else reasons.push({ scope, cause: name, ...opening })
     }
   }
   return reasons.length === 0

@@ -34,6 +34,8 @@ export interface Ask {
   readonly choices?: number
   /** How long a probe may keep others away, ms. */
   readonly probeMs: number
+  /** How long it may still wait, ms; 0 unless given. So long a guess may delay it. */
+  readonly patienceMs?: number
   /** Nothing else is left: a breaker that is open for failures is no obstacle. */
   readonly lastResort: boolean
   /** A key whose upstream is not known here: it goes first in its tier of the order. */

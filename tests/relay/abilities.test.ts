@@ -219,6 +219,31 @@ test('a learned limit of tokens puts an upstream last, and never refuses', async
   expect((await app.chat({ ...long, model: 'a.test' })).status).toBe(200)
 })
 
+test('an estimate above what is left waits for a reset that comes in time, and else is sent at once', async () => {
+  const heard = (reset: string): Play => ({
+    ...chatAnswer(),
+    headers: {
+      ...JSON_TYPE,
+      'x-ratelimit-limit-tokens': '90000',
+      'x-ratelimit-remaining-tokens': '100',
+      'x-ratelimit-reset-tokens': reset,
+    },
+  })
+  for (const { reset, waitsMs } of [
+    { reset: '2s', waitsMs: 2_000 },
+    { reset: '40s', waitsMs: 0 },
+  ]) {
+    const one = configOf(['a.test'], { settings: { ...settings, queue_timeout: 5 } })
+    const app = createTestApp(one, stagedBy({ 'a.test': heard(reset) }))
+    await app.chat()
+    const asked = app.chat(long)
+    await app.clock.advance(Math.max(0, waitsMs - 10))
+    expect(app.calls).toHaveLength(waitsMs === 0 ? 2 : 1)
+    await app.clock.advance(20)
+    expect((await asked).status).toBe(200)
+  }
+})
+
 test('keys of one host that are limited together are asked last, and never left out', async () => {
   const entry = (name: string): object => ({
     base_url: 'https://one.test/v1',
