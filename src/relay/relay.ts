@@ -28,6 +28,7 @@ import type { RelayDeps } from './deps.ts'
 import { clientClosedRequest, exhausted, isLimit, isWaitedFor, queueFull } from './exhausted.ts'
 import { learnFromFailure } from './lessons.ts'
 import { dropKept, recordEnd, type RelayAnswer, type RelayRequest, RelayState } from './request.ts'
+import { maskedBytes } from './secrets.ts'
 import { evaluateFor, select, suitableUpstreams, withoutStrangers, type Selection } from './select.ts'
 
 /** How far a request goes on after failures of a class. */
@@ -80,12 +81,14 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
   }
 }
 
-/** Ends the request with an upstream's own answer, handed on as it came. */
+/** Ends the request with an upstream's own answer, handed on as it came, but for its key where it quotes that. */
 function lastAnswer(state: RelayState, answer: RelayAnswer): RelayAnswer {
   state.firstByteMs = state.deps.clock.now() - state.request.since
   dropKept(state, answer)
   recordEnd(state, answer)
-  return { ...answer, attempts: state.attempts.length }
+  const { body, upstream } = answer
+  const shown = body instanceof Uint8Array ? maskedBytes(body, upstream) : body
+  return { ...answer, body: shown, attempts: state.attempts.length }
 }
 
 type Exhausted = Exclude<Selection, { lease: Lease }>

@@ -37,6 +37,13 @@ test('a passed on error is masked too, whatever its type', async () => {
   expect([response.status, text]).toEqual([403, 'forbidden for ***'])
 })
 
+test('a key in an error inside a stream that is handed on as it was is masked too', async () => {
+  const body = [events({ error: { code: 'context_length_exceeded', message: `too long for ${KEY}` } })]
+  const app = createTestApp(configOf(['a.test'], { models: { api_key: KEY } }), play({ headers: SSE, body }))
+  const { text } = await readAll(await app.chat({ stream: true }))
+  expect(text).toContain('too long for ***')
+})
+
 test('keys in configured headers and queries are masked', async () => {
   const said = saying(
     400,
