@@ -152,7 +152,8 @@ function walk(
     else if (!reachable.includes(index)) {
       const model = upstreams[index]!.model
       const others = verdicts.slice(0, nth).filter((_, at) => upstreams[order[at]!]!.model !== model)
-      const haveNone = others.some(({ isNoEndpoint }) => isNoEndpoint)
+      // A 404 may be the endpoint's or the model's: with `auto` nobody asked for just that one.
+      const haveNone = others.some(({ isNoEndpoint, isNoModel }) => isNoEndpoint || isNoModel)
       if (!haveNone) add('an embedding goes to another model', nameOf(index))
     }
   }
@@ -260,7 +261,11 @@ function tiersSkipped(
     const lowest = Math.min(...unasked.map(({ priority }) => priority))
     if (next.priority > lowest) found.push(['a tier is skipped', order.map(nameOf).join(' ')])
     const refuser = verdicts[nth - 1]!.row === 'refused-body' ? upstreams[order[nth - 1]!]! : undefined
-    const isOther = (one: typeof next): boolean => one.model !== refuser?.model && one.host !== refuser?.host
+    // Who was asked before the refuser may have refused too: only who is another than all of them is surely first.
+    const isOther = (one: typeof next): boolean =>
+      order
+        .slice(0, nth)
+        .every((at) => one.model !== upstreams[at]!.model && one.host !== upstreams[at]!.host)
     const others = unasked.filter((one) => one.priority === lowest && isOther(one))
     const isSame = next.model === refuser?.model && next.host === refuser.host
     if (refuser !== undefined && isSame && others.length > 0)
@@ -451,6 +456,8 @@ function brokenMisfit(
     return sent.startsWith(rest) ? undefined : 'something is added before the reset'
   }
   if (after === undefined) return 'not its bytes'
+  // What is cut right behind its last word is whole.
+  if (after === '' && /^data: ?\[DONE\]$/m.test(sent.split('\n').at(-1) ?? '')) return undefined
   if (cutAtBoundary === false) return 'cut inside an event, and no reset'
   const [, json = ''] = /^\s*(?:event: .*\n)?data: (.*)\s*$/.exec(after) ?? []
   return codeMisfit(json, end.codes)

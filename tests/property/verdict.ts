@@ -60,6 +60,8 @@ export interface Verdict {
   readonly restsKey?: true
   /** Says that the endpoint does not exist there. */
   readonly isNoEndpoint?: true
+  /** It does not have the model that it is configured for. */
+  readonly isNoModel?: true
   /** A broken stream: what was sent, and whether it was cut between two events; undefined = hard to say. */
   readonly cutAtBoundary?: boolean | undefined
 }
@@ -84,6 +86,7 @@ const noEntry: Verdict = {
 const noModel: Verdict = {
   row: 'passed',
   end: { statuses: [502], codes: ['upstream_model_not_found'], header: 'x-should-retry' },
+  isNoModel: true,
 }
 const noEndpoint: Verdict = {
   row: 'passed',
