@@ -112,6 +112,7 @@ function requestOf(one: {
     bodyFor: ({ model }) => [encoder.encode(JSON.stringify({ model, input, output } satisfies SimBody))],
     stream: false,
     isForm: false,
+    isFree: false,
     inputTokens: input,
     outputTokens: undefined,
     choices: 1,

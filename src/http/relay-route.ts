@@ -122,6 +122,7 @@ function relayRequestOf(
     bodyFor: (upstream) => body.withModel(upstream.model),
     stream: body.stream,
     isForm: body.scan === undefined,
+    isFree: path === 'audio/speech' || (endpoint === 'audio' && isText(body.responseFormat)),
     inputTokens: estimate?.inputTokens,
     outputTokens: estimate?.outputTokens,
     choices: estimate?.choices ?? 1,
@@ -139,6 +140,9 @@ function relayRequestOf(
     since,
   }
 }
+
+/** Formats of transcripts that are no JSON: `text`, `srt`, `vtt`, and those that a server of its own may have. */
+const isText = (format: string): boolean => format.trim() !== '' && !/json\s*$/i.test(format)
 
 function addressOf({ incoming, runtimeConfig }: RequestContext): string {
   return clientAddress({

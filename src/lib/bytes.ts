@@ -284,6 +284,13 @@ export function bytesBetween(pieces: readonly Uint8Array[], start: number, end: 
 export const LF = 0x0a
 export const CR = 0x0d
 
+/** UTF-8's, which may stand in front of any text and is no part of it. */
+export const BYTE_ORDER_MARK: readonly number[] = [0xef, 0xbb, 0xbf]
+
+/** Whether there is no more yet than a beginning of one: then it may be cut. */
+export const isMarkCut = (bytes: Uint8Array): boolean =>
+  bytes.length < BYTE_ORDER_MARK.length && bytes.every((byte, at) => byte === BYTE_ORDER_MARK[at])
+
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
 

@@ -1,4 +1,4 @@
-import { CR, LF } from './bytes.ts'
+import { BYTE_ORDER_MARK, CR, LF } from './bytes.ts'
 
 /** One event as an EventSource would dispatch it. */
 export interface SseEvent {
@@ -108,7 +108,6 @@ function isWholeValue(text: string): boolean {
 }
 
 const COLON = 58
-const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
 
 /**
  * Knows where the events of a stream end, without reading them: lines end with LF, CRLF or CR, and a byte order mark may

@@ -25,6 +25,8 @@ export interface ParsedBody {
   readonly stream: boolean
   /** Whether the answer is to be kept, to be asked for by its id later. */
   readonly store: boolean
+  /** The form that it asks a transcript for; empty = it does not say. */
+  readonly responseFormat: string
   /** Undefined for multipart. */
   readonly scan: JsonScan | undefined
   /** The same bytes with another model name, in parts to be sent one after the other. */
@@ -61,8 +63,15 @@ export interface BodyParser {
 /** Anything that is not multipart is read as JSON. */
 export function createBodyParser(contentType: string, isUtf8?: IsUtf8): BodyParser {
   if (/^\s*multipart\//i.test(contentType)) {
-    const scanner = new FormScanner(contentType, 'model')
-    return { push: (chunk) => scanner.push(chunk), end: (pieces) => parseMultipart(scanner, pieces) }
+    const model = new FormScanner(contentType, 'model')
+    const format = new FormScanner(contentType, 'response_format')
+    return {
+      push(chunk) {
+        model.push(chunk)
+        format.push(chunk)
+      },
+      end: (pieces) => parseMultipart(pieces, { model, format }),
+    }
   }
   const scanner = new JsonScanner(WANTED, isUtf8, PART_WORDS)
   return { push: (chunk) => scanner.push(chunk), end: (pieces) => parseJson(scanner, pieces) }
@@ -75,6 +84,7 @@ function parseJson(scanner: JsonScanner, pieces: readonly Uint8Array[]): ParsedB
     model: modelOf(scan),
     stream: isTrue(scan, 'stream'),
     store: isTrue(scan, 'store'),
+    responseFormat: stringField(scan, 'response_format') ?? '',
     scan,
     withModel: (model) => replaceField(scan, 'model', utf8Bytes(JSON.stringify(model))),
   }
@@ -112,13 +122,19 @@ function kindName(kind: string): string {
   return kind === 'object' || kind === 'array' ? `an ${kind}` : `a ${kind}`
 }
 
-function parseMultipart(scanner: FormScanner, pieces: readonly Uint8Array[]): ParsedBody {
+function parseMultipart(
+  pieces: readonly Uint8Array[],
+  { model, format }: Readonly<Record<'model' | 'format', FormScanner>>,
+): ParsedBody {
+  const textOf = ({ span }: ReturnType<FormScanner['end']>): string =>
+    span === undefined ? '' : utf8TextOf(bytesBetween(pieces, span.start, span.end))
   try {
-    const field = scanner.end(pieces)
+    const field = model.end(pieces)
     const { span } = field
     if (span !== undefined && span.end - span.start > MOST_NAME_BYTES) throw nameTooLong('model')
     return {
-      model: span === undefined ? '' : utf8TextOf(bytesBetween(pieces, span.start, span.end)),
+      model: textOf(field),
+      responseFormat: textOf(format.end(pieces)),
       // What comes back says by its type whether it is a stream; a form is not searched twice for that.
       stream: false,
       store: false,

@@ -168,6 +168,7 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
     const committing = commitAnswer(response, {
       endpoint: request.endpoint,
       stream: request.isForm ? undefined : request.stream,
+      isFree: request.isFree,
       hasOthers: untriedUpstreams(state).length > 0,
       wallNow: deps.clock.wall(),
       onRead: attempt.heard,
@@ -196,7 +197,7 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
 /** A status that promises an answer. */
 const isSuccess = (status: number): boolean => status >= 200 && status <= 299
 
-/** What is worth nothing more as a whole. Of all else the first bytes tell. */
+/** What is worth nothing more as a whole, but for an error that goes by the name of what was asked. */
 const STREAMED = /^\s*(audio|image|video)\//i
 
 /** The request as this upstream gets it. */
@@ -213,7 +214,7 @@ function upstreamRequestFor(attempt: Attempt): UpstreamRequest {
     gatherBytes: (status, headers) => {
       attempt.head = { status, headers }
       if (!isSuccess(status)) return ERROR_BYTES
-      return STREAMED.test(headers['content-type'] ?? '') ? 0 : MOST_WHOLE_BYTES
+      return STREAMED.test(headers['content-type'] ?? '') ? ERROR_BYTES : MOST_WHOLE_BYTES
     },
     onGathered: attempt.onGathered,
   }

@@ -1,5 +1,5 @@
 import { errorBody } from '../errors.ts'
-import { type ByteReader, concatBytes } from '../lib/bytes.ts'
+import { BYTE_ORDER_MARK, type ByteReader, concatBytes, CR, isMarkCut, LF } from '../lib/bytes.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { createEventScanner, type SseEvent } from '../lib/sse.ts'
 import type { Failure } from '../pool/outcome.ts'
@@ -30,7 +30,13 @@ export interface Rejected {
   readonly kind: 'rejected'
   readonly failure: Failure
   /** What the client gets where this ends the request: the answer as it was, or its error under the status it means. */
-  readonly answer: UpstreamResponse | undefined
+  readonly answer: RefusedResponse | undefined
+}
+
+/** An upstream's own words that end a request. */
+export interface RefusedResponse extends UpstreamResponse {
+  /** The same as an HTTP error, where they came as an event of a stream. */
+  readonly asError?: Pick<UpstreamResponse, 'status' | 'headers' | 'body'>
 }
 
 /** What was asked, as far as the form of its answer goes. */
@@ -38,6 +44,8 @@ export interface Asked {
   readonly endpoint: Endpoint
   /** Undefined where the request does not say so in a place that is read. */
   readonly stream: boolean | undefined
+  /** Whether the answer may be any text, or sound: then only an error in JSON is none. */
+  readonly isFree: boolean
   /** Whether somebody else may still be asked: then an answer in the other form is not the last word. */
   readonly hasOthers: boolean
   readonly wallNow: number
@@ -67,18 +75,37 @@ const FIELDS = ['data', 'event', 'id', 'retry']
 
 /** What a body is by its first bytes; undefined while more could tell. */
 export function formOf(bytes: Uint8Array, isAll = false): Form | undefined {
-  const start = decoder.decode(bytes.subarray(0, 256)).replace(/^[\ufeff\s]+/, '')
-  if (start === '') return bytes.length > 256 && decoder.decode(bytes).trim() !== '' ? 'other' : 'blank'
+  const at = blankBytes(bytes)
+  if (at === bytes.length) return 'blank'
+  const start = decoder.decode(bytes.subarray(at, at + 16))
   if (start.startsWith('{') || start.startsWith('[')) return 'json'
   if (start.startsWith('<')) return 'page'
   if (/^(data|event|id|retry)?:/.test(start)) return 'events'
-  const isUndecided = !isAll && FIELDS.some((name) => name.startsWith(start))
-  return isUndecided ? undefined : 'other'
+  const rest = bytes.subarray(at)
+  const isUndecided = FIELDS.some((name) => name.startsWith(start)) || isMarkCut(rest)
+  return isUndecided && !isAll ? undefined : 'other'
+}
+
+const WHITE_SPACE: ReadonlySet<number | undefined> = new Set([0x20, 0x09, LF, CR])
+
+/** How many bytes at the front are a byte order mark or white space. */
+function blankBytes(bytes: Uint8Array): number {
+  let at = BYTE_ORDER_MARK.every((byte, index) => bytes[index] === byte) ? BYTE_ORDER_MARK.length : 0
+  while (WHITE_SPACE.has(bytes[at])) at++
+  return at
 }
 
 /** Sound, pictures and files are taken as they come. */
 const MEDIA = /^\s*(audio|image|video)\/|octet-stream|zip/i
-const isMedia = ({ headers }: UpstreamResponse): boolean => MEDIA.test(headers['content-type'] ?? '')
+const typeOf = ({ headers }: UpstreamResponse): string => headers['content-type'] ?? ''
+const isMedia = (response: UpstreamResponse): boolean => MEDIA.test(typeOf(response))
+
+/** What is no answer whatever was asked. A free text may begin with an angle bracket. */
+const isPage = (response: UpstreamResponse, form: Form | undefined, { isFree }: Asked): boolean =>
+  form === 'page' && (!isFree || /html/i.test(typeOf(response)))
+/** A free text may begin like an event. */
+const isEvents = (response: UpstreamResponse, form: Form | undefined, { isFree }: Asked): boolean =>
+  form === 'events' && (!isFree || /event-stream/i.test(typeOf(response)))
 
 function commitBytes(
   response: UpstreamResponse,
@@ -86,24 +113,19 @@ function commitBytes(
   asked: Asked,
 ): MaybePromise<Commit | Rejected> {
   const { status, headers } = response
+  const { endpoint, isFree, wallNow } = asked
   const form = formOf(bytes, true)
   const whole: Commit = { kind: 'bytes', headers: withType(headers, form), bytes }
-  if (asked.endpoint === 'audio') {
-    const isPage = form === 'page' && /html/i.test(headers['content-type'] ?? '')
-    if (form === 'blank' || isPage) return rejected(response, bareFailure('badAnswer', status))
-    if (form !== 'json') return whole
-    // A transcript may be any text; only an error in JSON is none.
-    const failure = classifyWhole({ status, headers, body: bytes, wallNow: asked.wallNow }, 'audio')
-    return failure === undefined || !isSaid(failure) ? whole : rejected(response, failure, bytes)
-  }
-  if (form === 'events') {
+  if (isEvents(response, form, asked)) {
     const rest: ByteReader = { read: async () => ({ done: true }), cancel: async () => {} }
     return commitEvents({ response, reader: rest, head: [bytes] }, asked)
   }
+  if (isFree && form !== 'json' && form !== 'blank' && !isPage(response, form, asked)) return whole
   if (form === 'other' && isMedia(response)) return whole
-  const failure = classifyWhole({ status, headers, body: bytes, wallNow: asked.wallNow }, asked.endpoint)
-  if (failure !== undefined) return rejected(response, failure, bytes)
-  return asked.stream === true && asked.hasOthers && isSpoken(asked.endpoint)
+  const failure = classifyWhole({ status, headers, body: bytes, wallNow }, endpoint)
+  if (failure !== undefined)
+    return isFree && form === 'json' && !isSaid(failure) ? whole : rejected(response, failure, bytes)
+  return asked.stream === true && asked.hasOthers && isSpoken(endpoint)
     ? rejected(response, bareFailure('otherForm', status), bytes)
     : whole
 }
@@ -133,18 +155,19 @@ async function commitReader(
 ): Promise<Commit | Rejected> {
   const { status } = response
   const head: Uint8Array[] = []
+  let start: Uint8Array = NOTHING
   let form: Form | undefined = 'blank'
   while (form === 'blank' || form === undefined) {
     const { done, value } = await reader.read()
     if (done) return commitBytes(response, concatBytes(head), asked)
     head.push(value)
     if (!asked.onRead(value)) break
-    form = asked.endpoint === 'audio' && isMedia(response) ? 'other' : formOf(concatBytes(head))
+    start = form === 'blank' ? value : concatBytes([start, value])
+    form = formOf(start)
   }
-  if (form === 'events' && asked.endpoint !== 'audio') return commitEvents({ response, reader, head }, asked)
-  const isPage =
-    form === 'page' && (asked.endpoint !== 'audio' || /html/i.test(response.headers['content-type'] ?? ''))
-  if (isPage || (form === 'other' && asked.endpoint !== 'audio' && !isMedia(response))) {
+  if (isEvents(response, form, asked)) return commitEvents({ response, reader, head }, asked)
+  const isJunk = form === 'other' && !asked.isFree && !isMedia(response)
+  if (isJunk || isPage(response, form, asked)) {
     discard(reader)
     return rejected(response, bareFailure('badAnswer', status))
   }
@@ -168,49 +191,65 @@ const streamed = ({ response, reader, head }: Reading, form: Form | undefined, o
   opening,
 })
 
-/** Holds events back until the first with content in it. */
+/**
+ * Holds events back until the first with content in it. Of a stream that nobody asked for, all is held back while
+ * somebody else may still answer.
+ */
 async function commitEvents(reading: Reading, asked: Asked): Promise<Commit | Rejected> {
   const { response, reader, head } = reading
   const scanner = createEventScanner()
+  const isUnasked = asked.stream === false && isSpoken(asked.endpoint) && asked.hasOthers
+  let most = MOST_PREAMBLE_BYTES
   let size = 0
   let opening = ''
+  let hasContent = false
   let hasStopped = false
   /** What an event decides; undefined = nothing. */
   function decide(event: SseEvent): MaybePromise<Commit | Rejected> | undefined {
     const { what, data } = judgeEvent(event, asked.endpoint)
     if (opening === '') opening = event.data
-    if (what === 'end') hasStopped = true
-    if (what === 'content' || what === 'junk') return begun(reading, asked, opening)
-    if (what !== 'error') return undefined
+    if (what === 'end' || what === 'done') hasStopped = true
+    if (what === 'content' || what === 'junk') {
+      hasContent = true
+      hasStopped ||= FINISH_REASON.test(event.data)
+      most = MOST_WHOLE_BYTES
+      if (!isUnasked) return streamed(reading, 'events', opening)
+    }
+    if (what === 'done') return whole()
+    if (what !== 'error' || (hasContent && hasStopped)) return undefined
     discard(reader)
     const failure = classifyEvent(data, { headers: response.headers, wallNow: asked.wallNow })
     return rejectedEvent(reading, { failure, data }, asked)
   }
-  for (let at = 0; size < MOST_PREAMBLE_BYTES; at++) {
+  /** All of it is there. */
+  function whole(): Rejected {
+    discard(reader)
+    const name = hasContent ? 'otherForm' : hasStopped ? 'empty' : 'brokenAnswer'
+    const bytes = hasContent || hasStopped ? concatBytes(head) : undefined
+    const headers = withType(response.headers, 'events')
+    return rejected({ ...response, headers }, bareFailure(name, response.status), bytes)
+  }
+  for (let at = 0; size < most; at++) {
     let chunk = head[at]
     if (chunk === undefined) {
       const { done, value } = await readOrEnd(reader, hasStopped)
       if (done) break
       chunk = value
       head.push(chunk)
-      if (!asked.onRead(chunk)) size = MOST_PREAMBLE_BYTES
+      if (!asked.onRead(chunk)) size = MOST_WHOLE_BYTES
     }
     size += chunk.length
     for (const event of scanner.push(chunk)) {
       const decided = decide(event)
       if (decided !== undefined) return decided
-      if (event.data.trim() === '[DONE]') {
-        discard(reader)
-        return emptyStream(reading)
-      }
     }
   }
-  if (size >= MOST_PREAMBLE_BYTES) return streamed(reading, 'events', opening)
+  if (size >= most) return streamed(reading, 'events', opening)
   for (const event of scanner.end()) {
     const decided = decide(event)
     if (decided !== undefined) return decided
   }
-  return hasStopped ? emptyStream(reading) : rejected(response, bareFailure('brokenAnswer', response.status))
+  return whole()
 }
 
 /** Behind a reason to stop it does not matter how a stream ends. */
@@ -219,38 +258,15 @@ async function readOrEnd(reader: ByteReader, hasStopped: boolean): ReturnType<By
   return reader.read().catch(() => ({ done: true }) as const)
 }
 
-function emptyStream({ response, head }: Reading): Rejected {
-  const headers = withType(response.headers, 'events')
-  return rejected({ ...response, headers }, bareFailure('empty', response.status), concatBytes(head))
-}
-
-/** A stream has begun: of one that nobody asked for, all is taken first where somebody else may still answer. */
-async function begun(reading: Reading, asked: Asked, opening: string): Promise<Commit | Rejected> {
-  const { response, reader, head } = reading
-  const isAsked = asked.stream !== false || !isSpoken(asked.endpoint) || !asked.hasOthers
-  if (isAsked) return streamed(reading, 'events', opening)
-  let size = 0
-  for (const { length } of head) size += length
-  while (size < MOST_WHOLE_BYTES) {
-    const { done, value } = await reader.read()
-    if (done) {
-      const headers = withType(response.headers, 'events')
-      return rejected({ ...response, headers }, bareFailure('otherForm', response.status), concatBytes(head))
-    }
-    head.push(value)
-    size += value.length
-  }
-  return streamed(reading, 'events', opening)
-}
-
 /** @param bytes all of its body, where that may be handed on */
 function rejected(response: UpstreamResponse, failure: Failure, bytes?: Uint8Array): Rejected {
   if (bytes === undefined) discard(response.body)
-  const { headers } = response
-  const isKept = bytes !== undefined && (failure.isForClient === true || failure.class === 'unfit')
-  const status = failure.class === 'unfit' ? response.status : statusFor(failure)
-  const answer = isKept ? { status, headers: withType(headers, formOf(bytes, true)), body: bytes } : undefined
-  return { kind: 'rejected', failure, answer }
+  const isUnfit = failure.class === 'unfit'
+  if (bytes === undefined || !(isUnfit || isShown(failure)))
+    return { kind: 'rejected', failure, answer: undefined }
+  const status = isUnfit ? response.status : statusFor(failure)
+  const headers = withType(response.headers, formOf(bytes, true))
+  return { kind: 'rejected', failure, answer: { status, headers, body: bytes } }
 }
 
 /** An error as an event: who asked for a stream gets it as the stream that it was, anybody else as an answer. */
@@ -259,27 +275,30 @@ function rejectedEvent(
   { failure, data }: { readonly failure: Failure; readonly data: unknown },
   { stream }: Asked,
 ): Rejected {
-  if (failure.isForClient !== true) return { kind: 'rejected', failure, answer: undefined }
-  if (stream === true) {
-    const headers = withType(response.headers, 'events')
-    return {
-      kind: 'rejected',
-      failure,
-      answer: { status: response.status, headers, body: concatBytes(head) },
-    }
-  }
+  if (!isShown(failure)) return { kind: 'rejected', failure, answer: undefined }
   const body = encoder.encode(typeof data === 'string' ? data : JSON.stringify(data))
-  return { kind: 'rejected', failure, answer: { status: statusFor(failure), headers: JSON_TYPE, body } }
+  const asError = { status: statusFor(failure), headers: JSON_TYPE, body }
+  if (stream !== true || failure.isForClient !== true) return { kind: 'rejected', failure, answer: asError }
+  const { status, headers } = response
+  const asEvents = { status, headers: withType(headers, 'events'), body: concatBytes(head) }
+  return { kind: 'rejected', failure, answer: { ...asEvents, asError } }
 }
 
-/** The status under which the client reads an upstream's refusal; one that speaks of our key is not the client's. */
-function statusFor({ status = 502 }: Failure): number {
-  return status === 401 || status === 407 ? 502 : status
+/** Whether the words of an error that came under a success are the client's: also where it says no more than that it failed. */
+const isShown = (failure: Failure): boolean =>
+  failure.isForClient === true || (failure.class === 'ambiguous' && isSaid(failure))
+
+/** The status under which the client reads an upstream's words; one that speaks of our key is not the client's. */
+function statusFor({ status = 502, isForClient }: Failure): number {
+  if (isForClient === true) return status === 401 || status === 407 ? 502 : status
+  return status === 503 || status === 529 ? 503 : 502
 }
 
 const JSON_TYPE = { 'content-type': 'application/json' }
 const encoder = new TextEncoder()
 const decoder = new TextDecoder()
+const NOTHING = new Uint8Array(0)
+const FINISH_REASON = /"finish_reason"\s*:\s*"[^"]/
 
 const ID = /"id"\s*:\s*"([^"\\]{1,256})"/
 

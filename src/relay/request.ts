@@ -27,6 +27,8 @@ export interface RelayRequest {
   readonly stream: boolean
   /** Whether that is not said in a place that is read: then an answer may have either form. */
   readonly isForm: boolean
+  /** Whether it asks for sound, or for text in any form: then no answer can be told to be none but an error in JSON. */
+  readonly isFree: boolean
   /** Estimated input tokens; undefined = this endpoint counts none. */
   readonly inputTokens: number | undefined
   /** The most output tokens that the client allows, times `n`. */
@@ -104,6 +106,8 @@ export class RelayState implements RequestRecord {
   isAboutAbility = false
   /** What the first said that refused it for reasons of its own, in words that a client may read. */
   firstWords: RelayAnswer | undefined
+  /** What the last said that failed inside a success. */
+  faultWords: { readonly failure: Failure; readonly answer: RelayAnswer } | undefined
   /** The last answer without content, or the first in the other form than asked. */
   unfit: RelayAnswer | undefined
   isUnfitWhole = false

@@ -23,18 +23,18 @@ export function judgeWhole(value: unknown, endpoint: Endpoint): Judgement {
 
 /** An event of a stream, judged; `data` where it is JSON. */
 export interface JudgedEvent {
-  readonly what: Judgement | 'end'
+  readonly what: Judgement | 'end' | 'done'
   readonly data: unknown
 }
 
 /**
- * Judges an event of a stream. `end`: the stream is done (`[DONE]`, `response.completed`, a reason to stop), without
- * content in this event. What is no JSON is `nothing` where JSON is spoken, unless it is named an error.
+ * Judges an event of a stream. `end`: a reason to stop, without content in this event; `done`: the last word (`[DONE]`,
+ * `response.completed`), likewise. What is no JSON is `nothing` where JSON is spoken, unless it is named an error.
  */
 export function judgeEvent({ event, data }: SseEvent, endpoint: Endpoint): JudgedEvent {
-  if (data.trim() === '[DONE]') return { what: 'end', data: undefined }
+  if (data.trim() === '[DONE]') return { what: 'done', data: undefined }
   const value = parsedJson(data)
-  if (event === 'error') return { what: 'error', data: value ?? data }
+  if (event === 'error' || event === 'response.error') return { what: 'error', data: value ?? data }
   const fields = jsonObjectOf(value)
   if (fields === undefined) {
     const isUnjudged = value !== undefined && !isSpoken(endpoint)
@@ -55,13 +55,13 @@ function judgeFields(fields: JsonObject, type: string, endpoint: Endpoint): Judg
   if (PING.test(type)) return 'nothing'
   const { choices, response } = fields
   if (Array.isArray(choices) && choices.some(hasContent)) return 'content'
-  if (type === 'error' || type === 'response.failed') return 'error'
+  if (/^(response\.)?(error|failed)$/.test(type)) return 'error'
   if (type.startsWith('response.')) {
     if (hasInnerError(fields)) return 'error'
     if (LIFECYCLE.test(type)) return 'nothing'
     if (type !== 'response.completed') return 'content'
     const whole = jsonObjectOf(response)
-    return whole !== undefined && hasSpokenContent(whole, 'responses') ? 'content' : 'end'
+    return whole !== undefined && hasSpokenContent(whole, 'responses') ? 'content' : 'done'
   }
   if (isError(fields)) return 'error'
   if (!isSpoken(endpoint)) return 'content'

@@ -252,13 +252,13 @@ test('what is neither JSON nor events is no answer of a JSON endpoint, but a pic
   expect(await response.text()).toBe('PNG')
 })
 
-test('of speech and transcripts only an error in JSON is none', async () => {
-  const said = async (play: Play, path: string): Promise<string | null> => {
+test('of speech, and of transcripts asked for as text, only an error in JSON is none', async () => {
+  const said = async (play: Play, path: string, format = 'text'): Promise<string | null> => {
     const app = createTestApp(
       two,
-      stagedBy({ 'a.test': play, 'b.test': { headers: { 'content-type': 'text/plain' }, body: ['b'] } }),
+      stagedBy({ 'a.test': play, 'b.test': { body: ['{"text":"b"}'] } }),
     )
-    return (await app.chat({}, { path })).headers.get('x-aiload-upstream')
+    return (await app.chat({ response_format: format }, { path })).headers.get('x-aiload-upstream')
   }
   for (const text of ['1\n00:00 --> 00:01\nhi', '<b>no page</b>', 'data: of the day', '{"text":""}'])
     expect(
@@ -268,6 +268,62 @@ test('of speech and transcripts only an error in JSON is none', async () => {
     expect(
       await said({ headers: { 'content-type': 'text/plain' }, body: [text] }, 'audio/transcriptions'),
     ).toBe('b.test')
+  const sound = { headers: { 'content-type': 'audio/mpeg' } }
+  expect(await said({ ...sound, body: ['ID3\x04'] }, 'audio/speech')).toBe('a.test')
+  for (const cut of [['{"error":{"message":"busy"}}'], ['  {"err', 'or":{"message":"busy"}}']])
+    expect(await said({ ...sound, body: cut }, 'audio/speech')).toBe('b.test')
+  for (const format of ['', 'json', 'verbose_json'])
+    expect(await said({ body: ['<b>busy</b>'] }, 'audio/transcriptions', format)).toBe('b.test')
+  const delta = events({ type: 'transcript.text.delta', delta: 'hi' })
+  expect(await said({ headers: SSE, body: [delta] }, 'audio/transcriptions', 'json')).toBe('a.test')
+  expect(await said({ headers: SSE, body: [failing] }, 'audio/transcriptions', 'json')).toBe('b.test')
+})
+
+const mark = '\xef\xbb\xbf'
+test.each([
+  { what: 'much white space', body: [' '.repeat(300), '\n'.repeat(300), '{"choices":[{"text":"hi"}]}'] },
+  { what: 'a byte order mark', body: [mark, '{"choices":[{"text":"hi"}]}'] },
+  { what: 'a byte order mark in pieces', body: [...mark, '{"choices":[{"text":"hi"}]}'] },
+])('behind $what an answer is one', async ({ body }) => {
+  const bytes = body.map((piece) => Uint8Array.from(piece, (letter) => letter.charCodeAt(0)))
+  const app = createTestApp(two, stagedBy({ 'a.test': { body: bytes }, 'b.test': chatAnswer('b') }))
+  expect((await app.chat()).headers.get('x-aiload-upstream')).toBe('a.test')
+})
+
+test('a stream that nobody asked for ends with its last word, and errors behind a reason to stop are none', async () => {
+  const said = events(choice({ content: 'hi' }, 'stop'))
+  for (const body of [[said, events('[DONE]')], [said, failing]]) {
+    const staged = { 'a.test': { headers: SSE, body, end: 'stall' as const }, 'b.test': { status: 429 } }
+    const app = createTestApp(two, stagedBy(body[1] === failing ? { ...staged, 'a.test': { headers: SSE, body } } : staged))
+    const response = await app.chat()
+    expect([response.status, await response.text()]).toEqual([200, body.join('')])
+    expect(app.hosts()).toEqual(['a.test', 'b.test'])
+  }
+  const broken = { headers: SSE, body: [events(choice({ content: 'hi' })), failing] }
+  const app = createTestApp(two, stagedBy({ 'a.test': broken, 'b.test': chatAnswer('b') }))
+  expect((await app.chat()).headers.get('x-aiload-upstream')).toBe('b.test')
+})
+
+test('a completed response without output ends the attempt, though the upstream stays silent behind it', async () => {
+  const completed = events({ type: 'response.completed', response: { id: 'r', output: [] } })
+  const well = events({ type: 'response.completed', response: { output: [{ type: 'message' }] } })
+  const app = createTestApp(
+    two,
+    stagedBy({
+      'a.test': { headers: SSE, body: [completed], end: 'stall' },
+      'b.test': { headers: SSE, body: [well] },
+    }),
+  )
+  expect(await (await app.chat({ stream: true }, { path: 'responses' })).text()).toBe(well)
+})
+
+test('the words of an error inside a success reach the client also where they name no class', async () => {
+  const words = '{"error":{"message":"Something bad happened in here"}}'
+  const whole = await createTestApp(one, stagedBy({ 'a.test': { body: [words] } })).chat()
+  expect([whole.status, await whole.text()]).toEqual([502, words])
+  const first = stagedBy({ 'a.test': { headers: SSE, body: [`data: ${words}\n\n`] } })
+  const streamed = await createTestApp(one, first).chat({ stream: true })
+  expect([streamed.status, await streamed.text()]).toEqual([502, words])
 })
 
 test('where no memory is left to hold an answer back, it is committed as it is', async () => {

@@ -334,13 +334,18 @@ describe('an event of a stream', () => {
   test.for<readonly [string, unknown]>([
     ['[DONE]', '[DONE]'],
     ['[DONE] in space', ' [DONE] '],
+    ['Responses without output', { type: 'response.completed', response: response('completed') }],
+  ])('that is %s is the last word', ([, value]) => {
+    expect(judge(value)).toBe('done')
+  })
+
+  test.for<readonly [string, unknown]>([
     ['a reason to stop', chunk({ delta: {}, finish_reason: 'stop' })],
     [
       'a reason to stop beside usage',
       chunk({ delta: {}, finish_reason: 'stop' }, { usage: { total_tokens: 3 } }),
     ],
     ['a reason that nobody knows', chunk({ delta: { content: '' }, finish_reason: 'unknown' })],
-    ['Responses without output', { type: 'response.completed', response: response('completed') }],
   ])('that is %s ends a stream', ([, value]) => {
     expect(judge(value)).toBe('end')
   })

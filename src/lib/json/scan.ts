@@ -8,7 +8,7 @@
  * walk           from value to value in JSON that lies in one piece, whole or cut; its outline; what is wrong with a text
  * utf8           where bytes stop being UTF-8
  */
-import { bytesBetween, utf8Bytes } from '../bytes.ts'
+import { BYTE_ORDER_MARK, bytesBetween, utf8Bytes } from '../bytes.ts'
 import { FIRST_PART, isCompleteNumber, nextPart } from './number.ts'
 import { type IsUtf8, Utf8Check } from './utf8.ts'
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './walk.ts'
@@ -58,7 +58,6 @@ const LONGEST_KEY = 512
 /** Bytes of a wanted word among the values, with its quotes. */
 const SHORTEST_WORD = 7
 const LONGEST_WORD = 14
-const BYTE_ORDER_MARK = [0xef, 0xbb, 0xbf]
 const DATA = [0x64, 0x61, 0x74, 0x61, 0x3a]
 const NO_DATA = -1
 /** When so many containers are open as bits, the next ones begin a number of their own. */
