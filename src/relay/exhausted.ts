@@ -47,7 +47,10 @@ export function exhausted({ failures, unavailable, now, request }: ExhaustedRequ
   }
   const lasting = lastingHeaders(unavailable, now)
   if (failures.length > 0) return lastFailureError(failures, lasting, request)
-  // Nobody was even asked: all rest for a key or a model that does not work.
+  // Nobody was even asked: all rest for a key, a model or an endpoint that does not work.
+  const resting = unavailable.filter(needsOperator)
+  if (resting.length > 0 && resting.every(({ reason }) => reason.noEndpoint === true))
+    return unsupportedEndpoint(request)
   const isAuth = unavailable.some(({ reason }) => reason.cause === 'auth')
   const code = isAuth ? 'upstream_auth_failed' : 'upstream_model_not_found'
   return new GatewayError(code, messageOf(code), { headers: lasting })
@@ -55,14 +58,14 @@ export function exhausted({ failures, unavailable, now, request }: ExhaustedRequ
 
 /** What lasts until an operator mends it: when the first of those rests ends, and that to retry sooner is of no use. */
 function lastingHeaders(unavailable: readonly Unavailable[], now: number): Record<string, string> {
-  const ends = unavailable
-    .filter(({ reason }) => remedyOf(reason) === 'operator')
-    .map(({ reason }) => reason.until)
+  const ends = unavailable.filter(needsOperator).map(({ reason }) => reason.until)
   return ends.length === 0 ? {} : { ...retryHeaders(Math.min(...ends) - now), 'x-should-retry': 'false' }
 }
 
 /** Whether a limit keeps it, that a wait is the remedy for. */
 export const isWaitedFor = ({ reason }: Unavailable): boolean => remedyOf(reason) === 'wait'
+
+const needsOperator = ({ reason }: Unavailable): boolean => remedyOf(reason) === 'operator'
 
 /** The client left before its answer began; the status is for the log. */
 export function clientClosedRequest(): GatewayError {
@@ -131,6 +134,12 @@ const FAILURE_MESSAGES: Readonly<Record<string, string>> = {
 
 const messageOf = (code: ErrorCode): string => FAILURE_MESSAGES[code] ?? 'The upstream failed.'
 
+/** No upstream of the pool has the endpoint. @param more what else is known, from a blank on */
+function unsupportedEndpoint({ path, requestedModel }: ExhaustedRequest['request'], more = ''): GatewayError {
+  const asked = requestedModel === '' ? 'auto' : requestedModel.slice(0, 100)
+  return new GatewayError('unsupported_endpoint', `No upstream of "${asked}" serves /v1/${path}.${more}`)
+}
+
 /** The codes whose causes last. */
 const LASTING = new Set<ErrorCode>(['upstream_auth_failed', 'upstream_model_not_found'])
 
@@ -138,7 +147,7 @@ const LASTING = new Set<ErrorCode>(['upstream_auth_failed', 'upstream_model_not_
 function lastFailureError(
   failures: readonly Failure[],
   lasting: Record<string, string>,
-  { path, requestedModel }: ExhaustedRequest['request'],
+  request: ExhaustedRequest['request'],
 ): GatewayError {
   const last = failures.at(-1)
   const isAllOverload = isOverload(failures)
@@ -148,10 +157,7 @@ function lastFailureError(
   const what =
     last?.reason === undefined ? messageOf(code) : messageOf(code).replace(/\.$/, `: ${last.reason}.`)
   const tries = failures.length === 1 ? '' : ` ${failures.length} attempts were made.`
-  if (code === 'unsupported_endpoint') {
-    const asked = requestedModel === '' ? 'auto' : requestedModel.slice(0, 100)
-    return new GatewayError(code, `No upstream of "${asked}" serves /v1/${path}.${status}${tries}`)
-  }
+  if (code === 'unsupported_endpoint') return unsupportedEndpoint(request, `${status}${tries}`)
   const hintMs = isAllOverload ? shortestHintMs(failures) : undefined
   const headers = hintMs === undefined ? (LASTING.has(code) ? lasting : {}) : retryHeaders(hintMs)
   return new GatewayError(code, `${what}${status}${tries}`, { headers })

@@ -2,23 +2,40 @@ import { concatBytes, readerOf } from '../lib/bytes.ts'
 import { createAbort } from '../lib/abort.ts'
 import type { Ability, Failure } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
+import { readErrorText } from '../vendors/error-body.ts'
 import type { RelayDeps } from './deps.ts'
 import { headersFor, urlFor } from './headers.ts'
-import type { RelayState } from './request.ts'
+import type { RelayAnswer, RelayState } from './request.ts'
 
 /**
  * What a failure teaches of its upstream. A limit on sizes is believed at once; what else was refused is remembered only
  * when somebody answers: till then it may be the request.
  */
-export function learnFromFailure(state: RelayState, upstream: Upstream, failure: Failure): void {
+export function learnFromFailure(
+  state: RelayState,
+  upstream: Upstream,
+  { failure, answer }: { failure: Failure; answer: RelayAnswer | undefined },
+): void {
   const { deps, request } = state
   const { maxTokensPerRequest: limit, class: kind } = failure
   const lesson = failure.lesson ?? (limit === undefined ? undefined : ({ about: 'context', limit } as const))
-  if (kind === 'refused-body') state.lessons.push({ upstream, lesson })
-  else if (lesson !== undefined)
+  if (kind === 'refused-body') {
+    if (lesson !== undefined || isWordless(answer)) state.lessons.push({ upstream, lesson })
+  } else if (lesson !== undefined)
     deps.abilities.refused(upstream.id, request.needs, { lesson, now: deps.clock.now() })
   if (kind === 'too-long' || (kind === 'refused-body' && lesson !== undefined))
     readModelListLater(upstream, state)
+}
+
+/** What repeats a status and says nothing of the request: of a message, a code, a type and a part. */
+const SAYS_NOTHING =
+  /^(\d{3}|none|null)?[: ]{0,2}((bad|invalid)[ _]?request|unprocessable[ _]?(entity|content)|unknown|provider returned)?[ _]?(error)?[.!]?$/i
+
+/** Whether a refusal names no reason at all. */
+function isWordless(answer: RelayAnswer | undefined): boolean {
+  if (!(answer?.body instanceof Uint8Array)) return false
+  const { message, code, type, param } = readErrorText(answer.body, 0)
+  return [message, code, type, param].every((words) => SAYS_NOTHING.test(words))
 }
 
 /** An upstream has answered: so it can, and what others refused was no fault of the request. */
@@ -26,6 +43,7 @@ export function learnFromAnswer(state: RelayState, upstream: Upstream): void {
   const { deps, request, lessons } = state
   const now = deps.clock.now()
   deps.abilities.worked(upstream.id, request.needs, now)
+  if (request.endpoint === 'embeddings') deps.abilities.embedded(upstream.id)
   for (const { upstream: refuser, lesson } of lessons)
     deps.abilities.refused(refuser.id, request.needs, { lesson, now })
 }
@@ -76,13 +94,21 @@ const objectOf = (value: unknown): JsonObject =>
 const wordsOf = (value: unknown): string[] | undefined =>
   Array.isArray(value) ? value.filter((word) => typeof word === 'string') : undefined
 
-/** Names of the size of a context, by vendors and servers. */
+/** Names of the size of a context, by vendors and servers; of the input where nothing else is said. */
 const CONTEXT_NAMES = [
   'context_length',
   'context_window',
   'max_model_len',
   'max_context_length',
   'max_context_window',
+  'max_input_tokens',
+]
+/** What holds such a name of its own: OpenRouter's, GitHub's. */
+const CONTEXT_PLACES = ['top_provider', 'limits']
+/** What `capabilities` has for an ability, as Mistral spells it. */
+const CAPABILITIES: readonly (readonly [Ability, string])[] = [
+  ['tools', 'function_calling'],
+  ['images', 'vision'],
 ]
 /** What `supported_parameters` has for an ability, as OpenRouter spells it. */
 const PARAMETERS: readonly (readonly [Ability, readonly string[]])[] = [
@@ -106,6 +132,13 @@ function toldOf(list: unknown, model: string) {
   const parameters = wordsOf(entry['supported_parameters'])
   if (parameters !== undefined)
     for (const [ability, names] of PARAMETERS) can[ability] = names.some((name) => parameters.includes(name))
-  const context = CONTEXT_NAMES.map((name) => Number(entry[name])).find((size) => size > 0)
+  const capabilities = objectOf(entry['capabilities'])
+  for (const [ability, name] of CAPABILITIES) {
+    const said = capabilities[name]
+    if (typeof said === 'boolean') can[ability] = said
+  }
+  const places = [entry, ...CONTEXT_PLACES.map((name) => objectOf(entry[name]))]
+  const sizes = places.flatMap((place) => CONTEXT_NAMES.map((name) => Number(place[name])))
+  const context = sizes.find((size) => size > 0)
   return { can, context }
 }

@@ -132,7 +132,7 @@ async function answerAfter(
   { failure, upstream, answer }: FailedAttempt,
 ): Promise<RelayAnswer | undefined> {
   state.failures.push(failure)
-  learnFromFailure(state, upstream, failure)
+  learnFromFailure(state, upstream, { failure, answer })
   keepWords(state, failure, answer)
   if (isLimit(failure)) state.limited.push(upstream)
   if (failure.scope === 'none') state.refusedBy = new Set([...state.refusedBy, upstream.id])
@@ -141,6 +141,8 @@ async function answerAfter(
     state.refusers.push(upstream)
     state.order = []
   }
+  // Other keys of its host may be asked last by now.
+  if (failure.cause === 'rate-limited' && failure.hintMs === undefined) state.order = []
   if (failure.scope === 'endpoint' && state.request.endpoint === 'embeddings') await withoutStrangers(state)
   if (mayGoOn(state, failure)) return undefined
   const tried = suitableUpstreams(state).filter(({ id }) => state.tried.has(id))

@@ -93,19 +93,22 @@ export async function hasOthersNow(state: RelayState): Promise<boolean> {
 }
 
 /**
- * Vectors of two models do not mix, so a request for them stays with one: that of the first upstream which is not known
- * to lack the endpoint.
+ * Vectors of two models do not mix, so a request for them stays with one: the first that is not known to lack the
+ * endpoint. It lacks it where all its upstreams say so, and none has ever answered.
  */
 export async function withoutStrangers(state: RelayState): Promise<void> {
   const { upstreams } = state.request.pool
   if (upstreams.every(({ model }) => model === upstreams[0]?.model)) return
-  const { unavailable } = await evaluateFor(state, upstreams)
-  const lacking = new Set(
-    unavailable
-      .filter(({ reason }) => reason.cause === 'not-found' && reason.scope.startsWith('endpoint '))
-      .map(({ upstream }) => upstream),
+  const { store, abilities, clock } = state.deps
+  const scopes = upstreams.map(({ claims }) =>
+    claims.embeddings.draws.find(({ role }) => role === 'endpoint'),
   )
-  const first = upstreams.find((upstream) => !lacking.has(upstream)) ?? upstreams[0]
+  const known = await store.snapshot(scopes.map((limitScope) => limitScope?.scope ?? ''))
+  const now = clock.now()
+  const mayServe = ({ id }: Upstream, at: number): boolean =>
+    abilities.hasEmbedded(id) || (known[at]?.breaker?.openUntil ?? 0) <= now
+  const serving = new Set(upstreams.filter(mayServe).map(({ model }) => model))
+  const first = upstreams.find(({ model }) => serving.has(model)) ?? upstreams[0]
   state.upstreams = upstreams.filter(({ model }) => model === first?.model)
   state.order = []
 }

@@ -34,11 +34,13 @@ type Limit = {
 interface Knowledge {
   readonly can: Partial<Record<Ability, Known>>
   readonly sizes: Partial<Record<Size, Limit>>
-  /** What all refusals without words since the last success have in common, and how many there were. */
-  readonly suspects: { readonly abilities: readonly Ability[]; readonly refusals: number }
+  /** Refusals without words of requests that needed an ability, since the last success that needed it. */
+  readonly suspects: Readonly<Partial<Record<Ability, number>>>
+  /** It has answered embeddings. */
+  readonly embeds?: true | undefined
 }
 
-const NOTHING: Knowledge = { can: {}, sizes: {}, suspects: { abilities: [], refusals: 0 } }
+const NOTHING: Knowledge = { can: {}, sizes: {}, suspects: {} }
 /** A refusal is believed for so long, and what `/v1/models` says. */
 const BELIEVED_MS = 86_400_000
 const REFUSALS_ENOUGH = 3
@@ -101,30 +103,29 @@ export function createAbilities() {
       return fit
     },
     /**
-     * An upstream refused a request. Its words teach at once, what has none only when three refusals in a row have a
-     * need in common.
+     * An upstream refused a request. Its words teach at once. What has none teaches only what three such refusals, and
+     * no success ever, have needed.
      */
     refused(id: string, needs: Needs, { lesson, now }: { lesson: Lesson | undefined; now: number }): void {
       const entry = { source: 'refused', since: now, until: now + BELIEVED_MS } as const
       if (lesson === undefined) {
         const before = known.get(id) ?? NOTHING
-        const { abilities: seen, refusals } = before.suspects
-        const common = refusals === 0 ? needs.abilities : seen.filter((one) => needs.abilities.includes(one))
-        const isEnough = refusals + 1 >= REFUSALS_ENOUGH
-        if (isEnough) teach(id, Object.fromEntries(common.map((one) => [one, { ...entry, can: false }])))
-        known.set(id, {
-          ...(known.get(id) ?? NOTHING),
-          suspects: { abilities: common, refusals: refusals + 1 },
-        })
+        const suspects = { ...before.suspects }
+        for (const one of needs.abilities)
+          if (before.can[one]?.source !== 'worked') suspects[one] = (suspects[one] ?? 0) + 1
+        known.set(id, { ...before, suspects })
+        const proven = needs.abilities.filter((one) => (suspects[one] ?? 0) >= REFUSALS_ENOUGH)
+        if (proven.length > 0)
+          teach(id, Object.fromEntries(proven.map((one) => [one, { ...entry, can: false }])))
         return
       }
       const { about: named, limit } = lesson
       // Without a word of a limit, who did not say how much may come has sent too much.
       const about = named === 'output' && needs.output === 0 && limit === undefined ? 'context' : named
       if (about === 'context' || about === 'output' || about === 'body') {
-        // Our estimates and a vendor's tokens differ: what was refused is too much, whatever the limit is called.
+        // Our estimates and a vendor's tokens differ: a limit that was named stands above what was estimated.
         const refused = needs[about] > 0 ? needs[about] - 1 : Infinity
-        teach(id, {}, { [about]: { ...entry, most: Math.min(limit ?? Infinity, refused) } })
+        teach(id, {}, { [about]: { ...entry, most: limit ?? refused } })
       } else if (needs.abilities.includes(about)) teach(id, { [about]: { ...entry, can: false } })
     },
     /** An upstream answered a request: what it was held to be unable to do, it can. */
@@ -132,15 +133,22 @@ export function createAbilities() {
       const before = known.get(id)
       if (before === undefined && needs.abilities.length === 0) return
       const { can, sizes: limits, suspects } = before ?? NOTHING
-      const news = needs.abilities.filter((one) => can[one]?.can !== true)
+      const news = needs.abilities.filter((one) => can[one]?.source !== 'worked')
       const wider = sizes.filter((size) => needs[size] > (limits[size]?.most ?? Infinity))
-      if (suspects.refusals > 0) known.set(id, { ...(before ?? NOTHING), suspects: NOTHING.suspects })
+      if (needs.abilities.some((one) => suspects[one] !== undefined))
+        known.set(id, { ...(before ?? NOTHING), suspects: withoutKeys(suspects, needs.abilities) })
       if (news.length === 0 && wider.length === 0) return
       const entry = { can: true, source: 'worked', since: now, until: Infinity } as const
       teach(id, Object.fromEntries(news.map((one) => [one, entry])))
       const after = known.get(id) ?? NOTHING
       if (wider.length > 0) put(id, { ...after, sizes: withoutKeys(after.sizes, wider) })
     },
+    /** An upstream answered embeddings: from then on a 404 does not take them to another model. */
+    embedded(id: string): void {
+      const before = known.get(id) ?? NOTHING
+      if (before.embeds !== true) put(id, { ...before, embeds: true })
+    },
+    hasEmbedded: (id: string): boolean => known.get(id)?.embeds === true,
     /** Whether its list of models may be asked for now: at most once an hour. Then it counts as asked for. */
     mayRead(id: string, now: number): boolean {
       if (now < (readAt.get(id) ?? -Infinity) + READ_PAUSE_MS) return false
@@ -173,17 +181,17 @@ export function createAbilities() {
         if (!kept.has(id)) for (const table of [known, limited, readAt]) table.delete(id)
     },
     keep: (): KeptAbilities =>
-      [...known].map(([id, { can, sizes: limits }]) => [
+      [...known].map(([id, { can, sizes: limits, embeds }]) => [
         id,
-        { can: finiteTimes(can), sizes: finiteTimes(limits) },
+        { can: finiteTimes(can), sizes: finiteTimes(limits), ...(embeds && { embeds }) },
       ]),
     /** Takes back what was kept, moved by `shiftMs` onto this clock; what none of ours wrote is left out. */
     restore(kept: unknown, shiftMs: number): void {
       for (const row of Array.isArray(kept) ? (kept as unknown[]) : []) {
         const read = v.safeParse(keptSchema, row)
         if (!read.success || known.has(read.output[0])) continue
-        const [id, { can, sizes: limits }] = read.output
-        teach(id, moved(can, shiftMs), moved(limits, shiftMs))
+        const [id, { can, sizes: limits, embeds }] = read.output
+        put(id, { ...NOTHING, can: moved(can, shiftMs), sizes: moved(limits, shiftMs), embeds })
       }
     },
   }
@@ -226,8 +234,9 @@ const keptSchema = v.tuple([
   v.object({
     can: v.record(v.picklist(abilities), v.object({ ...dated, can: v.boolean() })),
     sizes: v.record(v.picklist(sizes), v.object({ ...dated, most: v.pipe(finite, v.minValue(0)) })),
+    embeds: v.optional(v.literal(true)),
   }),
 ])
 
 /** As it stands in the state file. */
-export type KeptAbilities = readonly (readonly [id: string, Pick<Knowledge, 'can' | 'sizes'>])[]
+export type KeptAbilities = readonly (readonly [id: string, Pick<Knowledge, 'can' | 'sizes' | 'embeds'>])[]

@@ -37,6 +37,8 @@ export interface UnavailableReason {
   readonly onRelease: boolean
   /** Credits are missing: only somebody who pays, or a try, ends it before its time. */
   readonly unpaid?: true
+  /** It is the endpoint that is missing, whatever the model. */
+  readonly noEndpoint?: true
 }
 
 type Input = { ask: Ask; now: number }

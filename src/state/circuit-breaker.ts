@@ -19,6 +19,8 @@ export interface CircuitBreakerState {
   readonly lastResortAt?: number
   /** Credits are missing: nobody can say when they are there again, so it may be tried before its time. */
   readonly unpaid?: true
+  /** It is the endpoint that is missing, whatever the model. */
+  readonly noEndpoint?: true
 }
 type Breaker = CircuitBreakerState | undefined
 
@@ -48,6 +50,7 @@ export interface BreakerFailure {
   /** How long the upstream asked us to stay away. */
   readonly hintMs?: number | undefined
   readonly unpaid?: boolean
+  readonly noEndpoint?: boolean
   /** When the failed request was sent. */
   readonly sentAt: number
   /** Whether it was sent to find out if the cooldown is over: then it is news, whenever it was sent. */
@@ -65,7 +68,7 @@ type Sent = Pick<BreakerFailure, 'sentAt' | 'isProbe'>
  * hint is the upstream's own word and adds none.
  */
 export function recordFailure(before: Breaker, failure: BreakerFailure): CircuitBreakerState {
-  const { cause, hintMs, now, unpaid } = failure
+  const { cause, hintMs, now, unpaid, noEndpoint } = failure
   const isNews = before === undefined || isAfter(before, failure)
   const sameCause = before?.cause === cause
   if (before !== undefined && !isNews && sameCause && hintMs === undefined) return before
@@ -86,6 +89,7 @@ export function recordFailure(before: Breaker, failure: BreakerFailure): Circuit
     consecutiveBackoffs,
     ...(before?.lastResortAt !== undefined && { lastResortAt: before.lastResortAt }),
     ...(unpaid && { unpaid }),
+    ...(noEndpoint && { noEndpoint }),
   }
 }
 
@@ -119,7 +123,7 @@ export function endProbe(before: Breaker, lease: string) {
  */
 export function admit(breaker: Breaker, { now, lastResort }: { now: number; lastResort: boolean }) {
   if (breaker === undefined) return { state: 'closed' } as const
-  const { cause, openUntil, probe, unpaid } = breaker
+  const { cause, openUntil, probe, unpaid, noEndpoint } = breaker
   const isCooling = openUntil > now
   const isProbed = probe !== undefined && probe.until > now
   if ((!isCooling && !isProbed) || (lastResort && mayForce(breaker, now)))
@@ -127,7 +131,13 @@ export function admit(breaker: Breaker, { now, lastResort }: { now: number; last
   const until = isCooling ? openUntil : (probe?.until ?? now)
   return {
     state: 'open',
-    reason: { cause, until, onRelease: !isCooling, ...(unpaid && { unpaid }) },
+    reason: {
+      cause,
+      until,
+      onRelease: !isCooling,
+      ...(unpaid && { unpaid }),
+      ...(noEndpoint && { noEndpoint }),
+    },
   } as const
 }
 

@@ -52,6 +52,12 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   let sweptAt = -Infinity
   let expected: ReadonlySet<string> | undefined
 
+  function remember(key: string, upstream: string, { ttlMs, now }: { ttlMs: number; now: number }): void {
+    const table = tableOf(key)
+    if (isOfAnswer(key) && table.recall(key, now) !== upstream) changeCount += 1
+    table.remember(key, upstream, { ttlMs, now })
+  }
+
   const tableOf = (key: string) => (key.startsWith('answer ') ? answers : served)
 
   function step(record: LeaseRecord, at: Instant, move: (transaction: Transaction) => void): void {
@@ -134,7 +140,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
       step(record, ended, (transaction) => settleLease(transaction, outcome))
     },
     recall: (key, at) => tableOf(key).recall(key, at.now),
-    remember: (key, upstream, { ttlMs, at }) => tableOf(key).remember(key, upstream, { ttlMs, now: at.now }),
+    remember: (key, upstream, { ttlMs, at }) => remember(key, upstream, { ttlMs, now: at.now }),
     keep: (at) => ({
       version: 1,
       savedAt: at.wall,
@@ -160,6 +166,9 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
     },
   }
 }
+
+/** Whether what a key names exists on one account alone: an answer, or an encrypted item of one. */
+const isOfAnswer = (key: string): boolean => /^(answer|item) /.test(key)
 
 /** Who served a key, as `createAffinityTable` makes it. */
 export type AffinityTable = ReturnType<typeof createAffinityTable>

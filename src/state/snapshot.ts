@@ -97,6 +97,7 @@ function schemasAt(now: number, shiftMs: number) {
     strikes: wholeCount,
     lastResortAt: v.exactOptional(past),
     unpaid: v.exactOptional(v.literal(true)),
+    noEndpoint: v.exactOptional(v.literal(true)),
   })
   const window = v.object({
     pending: amount,

@@ -201,9 +201,10 @@ function applyFailure(outcome: Outcome, transaction: Transaction): void {
   applyQuotaSignals(failureSignals(outcome), transaction)
   const hintMs = outcome.hintMs ?? (cause === 'quota' ? untilDayEnds(transaction) : undefined)
   const unpaid = cause === 'quota' && code === 'insufficient_quota'
+  const noEndpoint = code === 'unsupported_endpoint'
   for (const limitScope of scopesNamedBy(lease, scope)) {
     if (cause === 'overloaded') lowerLearnedConcurrency(mutableScope(transaction, limitScope.scope), now)
-    openBreaker(limitScope, { cause, hintMs, unpaid }, transaction)
+    openBreaker(limitScope, { cause, hintMs, unpaid, noEndpoint }, transaction)
   }
   if (cause === 'rate-limited' && hintMs === undefined && scope !== 'none') suspectOrigin(transaction)
 }
@@ -214,7 +215,7 @@ function failureSignals({ signals, hintMs }: Failure): readonly QuotaSignal[] {
   return signals.map((signal) => (signal.remaining === undefined ? signal : { resetMs: hintMs, ...signal }))
 }
 
-type Fault = Pick<BreakerFailure, 'cause' | 'hintMs' | 'unpaid'>
+type Fault = Pick<BreakerFailure, 'cause' | 'hintMs' | 'unpaid' | 'noEndpoint'>
 
 function openBreaker(limitScope: LimitScope, fault: Fault, transaction: Transaction): void {
   const { record, at, random } = transaction

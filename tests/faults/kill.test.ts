@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { healthy } from '../support/believable.ts'
 import { startGateway, temporaryDirectory, type GatewayProcess } from '../support/gateway-process.ts'
+import { answer } from '../support/scripted-scenes.ts'
 import { startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { until } from '../support/until.ts'
 
@@ -46,6 +47,37 @@ test('a gateway that is killed remembers how much of the day is spent, and does 
   expect(readState(stateFile)).not.toContain('key-of-the-test')
   await second.stop()
   await upstream.close()
+})
+
+test('a gateway that is killed remembers who made an answer', async () => {
+  const bodyOf = (id: string): string =>
+    JSON.stringify({ id, object: 'response', status: 'completed', output: [{ type: 'message' }] })
+  const upstreams = await Promise.all(
+    ['resp_a', 'resp_b'].map((id) => startScriptedUpstream(answer({ body: bodyOf(id) }))),
+  )
+  const directory = temporaryDirectory()
+  const config = {
+    models: upstreams.map(({ url }, at) => ({ base_url: `${url}/v1`, model: 'ab'[at], name: 'ab'[at] })),
+    settings: { affinity: 'off', strategy: 'in_order' },
+  }
+  const ask = async (gateway: GatewayProcess, body: object): Promise<string | null> => {
+    const init = { method: 'POST', body: JSON.stringify({ input: 'hi', ...body }) }
+    return (await gateway.fetch('/v1/responses', init)).headers.get('x-aiload-upstream')
+  }
+  const first = await startGateway(config, { directory })
+  expect(await ask(first, { model: 'b' })).toBe('b')
+  await until(
+    () => readState(join(directory, 'data', 'state.json')),
+    (text) => text.includes('answer resp_b'),
+  )
+  first.signal('SIGKILL')
+  await first.exit
+
+  const second = await startGateway(config, { directory })
+  expect(await ask(second, {})).toBe('a')
+  expect(await ask(second, { previous_response_id: 'resp_b' })).toBe('b')
+  await second.stop()
+  await Promise.all(upstreams.map((upstream) => upstream.close()))
 })
 
 function readState(file: string): string {

@@ -6,6 +6,7 @@ import {
   configOf,
   createTestApp,
   errorAnswer,
+  type FakeAnswer,
   type FakeUpstream,
   type TestApp,
 } from '../support/test-app.ts'
@@ -19,7 +20,9 @@ const refuse: FakeUpstream = () => {
 test.each([
   { upstream: refuse, status: 200, because: 'one that fails is tried anyway' },
   { upstream: () => errorAnswer(500), status: 200, because: 'one that fails is tried anyway' },
-  { upstream: () => errorAnswer(401), status: 200, because: 'a refused key is tried once in a while' },
+  { upstream: () => errorAnswer(401), status: 503, because: 'a refused key waits for an operator' },
+  { upstream: () => errorAnswer(403), status: 503, because: 'a refused key waits for an operator' },
+  { upstream: () => errorAnswer(404), status: 503, because: 'a model that is missing waits for an operator' },
   {
     upstream: () => errorAnswer(429, 'slow_down', { 'retry-after': '3' }),
     status: 200,
@@ -38,6 +41,45 @@ test.each([
   await gateway.clock.advance(5_000)
   await asked
   expect(await readyStatus(gateway)).toBe(status)
+})
+
+test('it says what keeps all of them', async () => {
+  const wordsAfter = async (answers: Record<string, () => FakeAnswer>): Promise<unknown> => {
+    const gateway = createTestApp(
+      configOf(Object.keys(answers), { settings: { queue_timeout: 0 } }),
+      ({ host }) => answers[host]!(),
+    )
+    await gateway.chat()
+    return (await askBare(gateway, '/readyz')).json()
+  }
+  const limited = (): FakeAnswer => errorAnswer(429, 'x', { 'retry-after': '60' })
+  const refused = (): FakeAnswer => errorAnswer(401)
+  expect(await wordsAfter({ 'a.test': limited })).toEqual({ status: 'all upstreams are out of quota' })
+  expect(await wordsAfter({ 'a.test': refused })).toEqual({ status: 'all upstreams need attention' })
+  expect(await wordsAfter({ 'a.test': refused, 'b.test': limited })).toEqual({
+    status: 'all upstreams are out of quota or need attention',
+  })
+})
+
+test('who serves no chat is judged by what it serves', async () => {
+  const vectors = { data: [{ embedding: [1] }] }
+  let isMissing = false
+  const embeddings: FakeUpstream = ({ url }) =>
+    url.endsWith('/embeddings') && !isMissing
+      ? { status: 200, headers: {}, body: new TextEncoder().encode(JSON.stringify(vectors)) }
+      : errorAnswer(404)
+  const ask = (gateway: TestApp, path: string) => gateway.chat({ input: 'x' }, { path })
+
+  const untold = createTestApp(configOf(['a.test']), embeddings)
+  await ask(untold, 'embeddings')
+  await ask(untold, 'chat/completions')
+  expect(await readyStatus(untold)).toBe(200)
+
+  isMissing = true
+  const told = createTestApp(configOf(['a.test'], { models: { endpoints: ['embeddings'] } }), embeddings)
+  expect(await readyStatus(told)).toBe(200)
+  await ask(told, 'embeddings')
+  expect(await readyStatus(told)).toBe(503)
 })
 
 test('one upstream that is able is enough', async () => {

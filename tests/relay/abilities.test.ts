@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
+import { instantOf } from '../../src/lib/clock.ts'
 import { chatAnswer, JSON_TYPE, play, refusal, stagedBy, type Play } from '../support/played.ts'
-import { configOf, createTestApp, type FakeUpstream } from '../support/test-app.ts'
+import { configOf, createTestApp, type FakeUpstream, type TestApp } from '../support/test-app.ts'
 
 /** Who can't do what a request needs is asked last, and never left out. */
 
@@ -85,7 +86,7 @@ test('without words three refusals teach what they have in common, and a success
   let isSick = true
   const app = createTestApp(
     two,
-    picky((text) => isSick && text.includes('"tools"'), said(400, 'value must be a string')),
+    picky((text) => isSick && text.includes('"tools"'), said(400, 'Bad Request')),
   )
   for (let turn = 0; turn < 4; turn++) await app.chat({ tools, seed: turn })
   expect(app.hosts()).toEqual(['a.test', 'b.test', 'a.test', 'b.test', 'a.test', 'b.test', 'b.test'])
@@ -257,6 +258,163 @@ test('keys of one host that are limited together are asked last, and never left 
   )
   expect((await app.chat()).headers.get('x-aiload-upstream')).toBe('c')
   expect(app.calls).toHaveLength(3)
+})
+
+const refusing = (status: number, error: object): Play => ({
+  status,
+  headers: JSON_TYPE,
+  body: [JSON.stringify({ error })],
+})
+
+test.each([
+  { what: 'words about something else', refused: refusing(400, { message: 'seed is not allowed here' }) },
+  {
+    what: 'a code',
+    refused: refusing(400, { message: 'Bad Request', code: 'decimal_above_max_value', param: 'seed' }),
+  },
+  { what: 'a code alone', refused: refusing(422, { code: 'integer_below_min_value' }) },
+  { what: 'a filter', refused: refusing(403, { message: 'flagged by moderation', code: 'content_filter' }) },
+])('$what is no suspicion of what the request needs', async ({ refused }) => {
+  const app = createTestApp(
+    two,
+    picky((text) => text.includes('"seed"'), refused),
+  )
+  for (let turn = 0; turn < 4; turn++) await app.chat({ tools, seed: turn })
+  expect((await app.chat({ tools })).headers.get('x-aiload-upstream')).toBe('a.test')
+})
+
+test.each([
+  {
+    what: 'a status in words',
+    refused: refusing(400, { message: 'Bad Request', type: 'invalid_request_error' }),
+  },
+  {
+    what: 'an error without words',
+    refused: refusing(400, { message: '', type: 'None', param: 'None', code: 400 }),
+  },
+])(
+  '$what is a suspicion, and plain traffic between such refusals takes none of it back',
+  async ({ refused }) => {
+    const app = createTestApp(
+      two,
+      picky((text) => text.includes('"tools"'), refused),
+    )
+    for (let turn = 0; turn < 3; turn++) {
+      await app.chat({ tools })
+      await app.chat()
+    }
+    const before = app.calls.length
+    await app.chat({ tools })
+    expect(app.hosts().slice(before)).toEqual(['b.test'])
+  },
+)
+
+test('what has worked is not suspected', async () => {
+  let isSick = false
+  const app = createTestApp(
+    two,
+    picky((text) => isSick && text.includes('"tools"'), said(400, 'Bad Request')),
+  )
+  await app.chat({ tools })
+  isSick = true
+  for (let turn = 0; turn < 4; turn++) await app.chat({ tools })
+  isSick = false
+  expect((await app.chat({ tools })).headers.get('x-aiload-upstream')).toBe('a.test')
+})
+
+test('a limit that was named stands, however small the request was that it refused', async () => {
+  const app = createTestApp(
+    two,
+    picky(
+      (text) => text.includes('file_id'),
+      said(400, "This model's maximum context length is 131072 tokens, yours has 204308"),
+    ),
+  )
+  await app.chat(parts('file', { file: { file_id: 'file-1' } }))
+  expect((await app.chat(long)).headers.get('x-aiload-upstream')).toBe('a.test')
+})
+
+test.each([
+  { entry: { max_input_tokens: 1_000 } },
+  { entry: { limits: { max_input_tokens: 1_000 } } },
+  { entry: { context_length: null, top_provider: { context_length: 1_000 } } },
+])('a list of models has its context in $entry', async ({ entry }) => {
+  expect(await learnedFrom(entry)).toMatchObject({ sizes: { context: { most: 1_000, source: 'models' } } })
+})
+
+test.each([true, false])('a list of models says of its capabilities: %s', async (is) => {
+  expect(await learnedFrom({ capabilities: { function_calling: is, completion_chat: true } })).toMatchObject({
+    can: { tools: { can: is, source: 'models' } },
+  })
+})
+
+/** What is known of an upstream whose list of models has been read. */
+async function learnedFrom(entry: object) {
+  const body = new TextEncoder().encode(JSON.stringify({ data: [{ id: 'model-a.test', ...entry }] }))
+  const app = createTestApp(
+    two,
+    picky((text) => text.includes('image_url'), said(400, 'image input is not supported')),
+    { modelList: () => ({ status: 200, headers: JSON_TYPE, body }) },
+  )
+  await app.chat(parts('image_url', { image_url: { url: 'https://x/y.png' } }))
+  await app.clock.advance(3_000)
+  return app.deps.abilities.of(app.deps.runtimeConfig().pools.upstreams[0]!.id)
+}
+
+test('keys of one host are asked behind other hosts as soon as two of them are limited', async () => {
+  const entry = (name: string): object => ({
+    base_url: `https://${name === 'd' ? 'two' : 'one'}.test/v1`,
+    api_key: name,
+    model: name,
+    name,
+  })
+  const config = { ...configOf([], { settings }), models: ['a', 'b', 'c', 'd'].map(entry) }
+  const app = createTestApp(config, (request, signal, clock) =>
+    play(request.host === 'two.test' ? chatAnswer() : refusal(429))(request, signal, clock),
+  )
+  await app.chat()
+  expect(app.hosts()).toEqual(['one.test', 'one.test', 'two.test'])
+})
+
+const embeddingsOf = (models: readonly string[], play: (host: string) => Play): TestApp =>
+  createTestApp(
+    {
+      ...configOf([], { settings }),
+      models: models.map((model, at) => ({
+        base_url: `https://${'abc'[at]}.test/v1`,
+        api_key: 'k',
+        model,
+        name: `${'abc'[at]}.test`,
+      })),
+    },
+    stagedByHost(play),
+  )
+const stagedByHost =
+  (script: (host: string) => Play): FakeUpstream =>
+  (request, signal, clock) =>
+    play(script(request.host))(request, signal, clock)
+const vector: Play = { body: ['{"object":"list","data":[{"embedding":[1]}]}'] }
+const missing: Play = { status: 404, body: ['{"detail":"Not Found"}'] }
+const embed = (app: TestApp): Promise<Response> => app.chat({ input: 'x' }, { path: 'embeddings' })
+
+test('embeddings do not leave a model that has answered them', async () => {
+  let first = vector
+  const app = embeddingsOf(['one', 'two'], (host) => (host === 'a.test' ? first : vector))
+  await embed(app)
+  first = missing
+  for (let turn = 0; turn < 3; turn++) expect((await embed(app)).status).toBe(404)
+  expect(app.hosts()).not.toContain('b.test')
+
+  const next = embeddingsOf(['one', 'two'], (host) => (host === 'a.test' ? first : vector))
+  next.store.restore(JSON.parse(JSON.stringify(app.store.keep(instantOf(app.clock)))), instantOf(next.clock))
+  expect((await embed(next)).status).toBe(404)
+  expect(next.hosts()).not.toContain('b.test')
+})
+
+test('embeddings stay with a model while one of its upstreams is not known to lack them', async () => {
+  const app = embeddingsOf(['one', 'two', 'one'], (host) => (host === 'a.test' ? missing : vector))
+  for (let turn = 0; turn < 3; turn++)
+    expect((await embed(app)).headers.get('x-aiload-upstream')).toBe('c.test')
 })
 
 test('embeddings go to the first model whose upstream has them', async () => {

@@ -210,3 +210,33 @@ test('a request above a configured limit of tokens is told so without a call', a
   expect(response.headers.get('x-should-retry')).toBe('false')
   expect(app.calls).toHaveLength(0)
 })
+
+test.each([501, 405, 404])(
+  'a pool that has not got an endpoint says so, also while it rests for it (%d)',
+  async (status) => {
+    const app = createTestApp(two, both({ status, headers: JSON_TYPE, body: ['{"detail":"Not Found"}'] }))
+    const seen = []
+    for (let turn = 0; turn < 4; turn++) {
+      const response = await app.chat({ query: 'x' }, { path: 'rerank' })
+      const { error } = (await response.json()) as { error: { code: string; message: string } }
+      expect(error.message).toContain('No upstream of "auto" serves /v1/rerank.')
+      seen.push([response.status, error.code])
+    }
+    expect(app.calls.length).toBeLessThan(8)
+    expect(seen).toEqual(seen.map(() => [404, 'unsupported_endpoint']))
+  },
+)
+
+test('a missing model beside a missing endpoint is the operator’s to mend', async () => {
+  const app = createTestApp(
+    two,
+    stagedBy({
+      'a.test': { status: 404, headers: JSON_TYPE, body: ['{"detail":"Not Found"}'] },
+      'b.test': refusal(404, 'model_not_found'),
+    }),
+  )
+  for (let turn = 0; turn < 4; turn++) await app.chat()
+  const { length } = app.calls
+  expect((await app.chat()).status).toBe(502)
+  expect(app.calls).toHaveLength(length)
+})

@@ -42,7 +42,7 @@ test.each([401, 402, 403, 404])('what rests for %s is tried at most once in 10 s
   expect(after).toBe(4)
   for (let sent = 0; sent < 20; sent++) {
     const response = await app.chat()
-    expect(response.status).toBe(status === 402 ? 429 : 502)
+    expect(response.status).toBe({ 402: 429, 404: 404 }[status] ?? 502)
   }
   expect(app.calls.length).toBe(after)
   await app.clock.advance(10_000)

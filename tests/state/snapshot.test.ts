@@ -263,3 +263,17 @@ test('a real state with any part of it damaged is harmless', () => {
     { numRuns: 1_000 },
   )
 })
+
+test('who made an answer or an item of one is a change that counts, who served a client is none', () => {
+  const store = fresh()
+  const life = { ttlMs: day, at: at(0) }
+  store.remember('client', 'a', life)
+  expect(store.changes).toBe(0)
+  store.remember('answer 1', 'a', life)
+  store.remember('item 1', 'a', life)
+  expect(store.changes).toBe(2)
+  store.remember('answer 1', 'a', life)
+  expect(store.changes).toBe(2)
+  store.remember('answer 1', 'b', life)
+  expect(store.changes).toBe(3)
+})
