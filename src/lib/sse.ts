@@ -116,7 +116,12 @@ const COLON = 58
  * Made to run over every chunk: it looks from the chunk's end backwards for a blank line and reads only what
  * stands behind it, so a chunk that ends with its event costs two comparisons, whatever its length.
  */
-export function createBoundaryTracker(): { push(chunk: Uint8Array): void; atBoundary(): boolean } {
+export function createBoundaryTracker(): {
+  push(chunk: Uint8Array): void
+  atBoundary(): boolean
+  /** In which line the next byte stands; `none` at the beginning of one. */
+  line(): 'none' | 'comment' | 'field'
+} {
   /** How many bytes of a byte order mark were seen; 4 once it is behind us or can't come any more. */
   let mark = 0
   let line: 'none' | 'comment' | 'field' = 'none'
@@ -155,6 +160,7 @@ export function createBoundaryTracker(): { push(chunk: Uint8Array): void; atBoun
       }
     },
     atBoundary: () => line === 'none' && !isEventOpen,
+    line: () => line,
   }
 }
 

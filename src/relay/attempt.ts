@@ -145,6 +145,8 @@ export interface FailedAttempt {
   readonly upstream: Upstream
   /** The upstream's own answer, where a client may have to see it. */
   readonly answer?: RelayAnswer
+  /** What an error inside a success said, on one line and without a key. */
+  readonly words?: string | undefined
 }
 
 /**
@@ -175,7 +177,10 @@ export async function runAttempt(state: RelayState, lease: Lease): Promise<Relay
     })
     const commit = committing instanceof Promise ? await committing : committing
     if (clientSignal.aborted) throw new TransportError('aborted', 'the client left')
-    if (commit.kind === 'rejected') return fail(attempt, commit.failure, commit.answer)
+    if (commit.kind === 'rejected') {
+      const failed = fail(attempt, commit.failure, commit.answer)
+      return { ...failed, words: state.attempts.at(-1)?.failure?.words }
+    }
     return committed(attempt, response.status, commit)
   } catch (error) {
     if (error instanceof TransportError && error.failure === 'shortage') {

@@ -262,7 +262,7 @@ async function readOrEnd(reader: ByteReader, hasStopped: boolean): ReturnType<By
 function rejected(response: UpstreamResponse, failure: Failure, bytes?: Uint8Array): Rejected {
   if (bytes === undefined) discard(response.body)
   const isUnfit = failure.class === 'unfit'
-  if (bytes === undefined || !(isUnfit || isShown(failure)))
+  if (bytes === undefined || !(isUnfit || failure.isForClient === true))
     return { kind: 'rejected', failure, answer: undefined }
   const status = isUnfit ? response.status : statusFor(failure)
   const headers = withType(response.headers, formOf(bytes, true))
@@ -275,23 +275,18 @@ function rejectedEvent(
   { failure, data }: { readonly failure: Failure; readonly data: unknown },
   { stream }: Asked,
 ): Rejected {
-  if (!isShown(failure)) return { kind: 'rejected', failure, answer: undefined }
+  if (failure.isForClient !== true) return { kind: 'rejected', failure, answer: undefined }
   const body = encoder.encode(typeof data === 'string' ? data : JSON.stringify(data))
   const asError = { status: statusFor(failure), headers: JSON_TYPE, body }
-  if (stream !== true || failure.isForClient !== true) return { kind: 'rejected', failure, answer: asError }
+  if (stream !== true) return { kind: 'rejected', failure, answer: asError }
   const { status, headers } = response
   const asEvents = { status, headers: withType(headers, 'events'), body: concatBytes(head) }
   return { kind: 'rejected', failure, answer: { ...asEvents, asError } }
 }
 
-/** Whether the words of an error that came under a success are the client's: also where it says no more than that it failed. */
-const isShown = (failure: Failure): boolean =>
-  failure.isForClient === true || (failure.class === 'ambiguous' && isSaid(failure))
-
-/** The status under which the client reads an upstream's words; one that speaks of our key is not the client's. */
-function statusFor({ status = 502, isForClient }: Failure): number {
-  if (isForClient === true) return status === 401 || status === 407 ? 502 : status
-  return status === 503 || status === 529 ? 503 : 502
+/** The status under which the client reads an upstream's refusal; one that speaks of our key is not the client's. */
+function statusFor({ status = 502 }: Failure): number {
+  return status === 401 || status === 407 ? 502 : status
 }
 
 const JSON_TYPE = { 'content-type': 'application/json' }

@@ -13,6 +13,8 @@ interface ExhaustedRequest {
   /** In order. */
   readonly failures: readonly Failure[]
   readonly unavailable: readonly Unavailable[]
+  /** What the last failure said, where a client may read it. */
+  readonly words?: string | undefined
   /** Ms on the clock. */
   readonly now: number
   readonly request: { readonly path: string; readonly requestedModel: string }
@@ -22,7 +24,8 @@ interface ExhaustedRequest {
  * The error that a client gets when nothing is left: 429 with the soonest time when a limit stands in the way anywhere,
  * else what the last failure says.
  */
-export function exhausted({ failures, unavailable, now, request }: ExhaustedRequest): GatewayError {
+export function exhausted(all: ExhaustedRequest): GatewayError {
+  const { failures, unavailable, now, request } = all
   if (failures.length + unavailable.length === 0)
     return new GatewayError('no_upstream', 'No upstream is enabled for this model on this endpoint.')
   // A limit that rests nobody was about this one request.
@@ -46,7 +49,7 @@ export function exhausted({ failures, unavailable, now, request }: ExhaustedRequ
     return limitError(isOverload(failures) ? 'upstream_overloaded' : code, soonestMs(waiting, limited, now))
   }
   const lasting = lastingHeaders(unavailable, now)
-  if (failures.length > 0) return lastFailureError(failures, lasting, request)
+  if (failures.length > 0) return lastFailureError(all, lasting)
   // Nobody was even asked: all rest for a key, a model or an endpoint that does not work.
   const resting = unavailable.filter(needsOperator)
   if (resting.length > 0 && resting.every(({ reason }) => reason.noEndpoint === true))
@@ -145,17 +148,16 @@ const LASTING = new Set<ErrorCode>(['upstream_auth_failed', 'upstream_model_not_
 
 /** The row of the last failure; 503 only when all said so, since it means "come back", and one did not. */
 function lastFailureError(
-  failures: readonly Failure[],
+  { failures, words, request }: ExhaustedRequest,
   lasting: Record<string, string>,
-  request: ExhaustedRequest['request'],
 ): GatewayError {
   const last = failures.at(-1)
   const isAllOverload = isOverload(failures)
   const lastCode = last?.code ?? 'upstream_error'
   const code = lastCode === 'upstream_overloaded' && !isAllOverload ? 'upstream_error' : lastCode
   const status = last?.status === undefined ? '' : ` It said ${last.status}.`
-  const what =
-    last?.reason === undefined ? messageOf(code) : messageOf(code).replace(/\.$/, `: ${last.reason}.`)
+  const why = last?.reason ?? words?.replace(/\.$/, '')
+  const what = why === undefined ? messageOf(code) : messageOf(code).replace(/\.$/, `: ${why}.`)
   const tries = failures.length === 1 ? '' : ` ${failures.length} attempts were made.`
   if (code === 'unsupported_endpoint') return unsupportedEndpoint(request, `${status}${tries}`)
   const hintMs = isAllOverload ? shortestHintMs(failures) : undefined

@@ -100,15 +100,14 @@ type Exhausted = Exclude<Selection, { lease: Lease }>
  */
 function endOrThrow(state: RelayState, { unavailable, why }: Exhausted): RelayAnswer {
   if (why === 'gone') throw clientClosedRequest()
-  const { failures, unfit, refusal, firstWords, faultWords, deps, request } = state
+  const { failures, unfit, refusal, firstWords, lastWords, deps, request } = state
   if (unfit !== undefined) return unfit
   const isLimited = failures.some(isLimit) || unavailable.some(isWaitedFor)
   if (refusal !== undefined && !(state.isAboutAbility && mightHaveTaken(state, unavailable))) return refusal
   const last = failures.at(-1)
   if (!isLimited && firstWords !== undefined && last?.isForClient === true) return firstWords
-  if (!isLimited && faultWords !== undefined && faultWords.failure === last) return faultWords.answer
   if (why === 'not-admitted' && failures.length === 0 && unavailable.length === 0) throw queueFull()
-  throw exhausted({ failures, unavailable, now: deps.clock.now(), request })
+  throw exhausted({ failures, unavailable, words: lastWords, now: deps.clock.now(), request })
 }
 
 /** Whether a limit alone keeps, or has kept, somebody who is not known to be unable. */
@@ -129,9 +128,10 @@ function mightHaveTaken(
  */
 async function answerAfter(
   state: RelayState,
-  { failure, upstream, answer }: FailedAttempt,
+  { failure, upstream, answer, words }: FailedAttempt,
 ): Promise<RelayAnswer | undefined> {
   state.failures.push(failure)
+  state.lastWords = words
   learnFromFailure(state, upstream, { failure, answer })
   keepWords(state, failure, answer)
   if (isLimit(failure)) state.limited.push(upstream)
@@ -153,7 +153,6 @@ async function answerAfter(
 /** Remembers what the client may have to read: of answers without content the last, of refusals the first. */
 function keepWords(state: RelayState, failure: Failure, answer: RelayAnswer | undefined): void {
   if (answer === undefined) return
-  if (failure.class === 'ambiguous') return void (state.faultWords = { failure, answer })
   if (failure.class === 'unfit') {
     // JSON where a stream was asked is still an answer, and no answer without content is better.
     if (!state.isUnfitWhole) state.unfit = answer

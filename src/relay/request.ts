@@ -106,8 +106,8 @@ export class RelayState implements RequestRecord {
   isAboutAbility = false
   /** What the first said that refused it for reasons of its own, in words that a client may read. */
   firstWords: RelayAnswer | undefined
-  /** What the last said that failed inside a success. */
-  faultWords: { readonly failure: Failure; readonly answer: RelayAnswer } | undefined
+  /** What the last said, where its error came inside a success. */
+  lastWords: string | undefined
   /** The last answer without content, or the first in the other form than asked. */
   unfit: RelayAnswer | undefined
   isUnfitWhole = false

@@ -1,7 +1,17 @@
 import { errorBody } from '../errors.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
 import type { Clock } from '../lib/clock.ts'
-import { concatBytes, CR, createTail, END, flowTo, type ByteChunk, type ByteReader } from '../lib/bytes.ts'
+import {
+  concatBytes,
+  CR,
+  createByteSearch,
+  createTail,
+  END,
+  flowTo,
+  LF,
+  type ByteChunk,
+  type ByteReader,
+} from '../lib/bytes.ts'
 import { createBoundaryTracker, createOpeningTracker } from '../lib/sse.ts'
 import { encryptedKeys } from '../openai/affinity-key.ts'
 import { usageOf } from '../openai/usage.ts'
@@ -58,11 +68,32 @@ export function createTap({ reader, head, observer, after, clientSignal, onEnd }
    *   are no life
    */
   function passed(value: Uint8Array): boolean {
-    observer?.push(value)
-    return observer !== undefined && (observer.hasSaidAll() || observer.isStalled())
+    if (observer === undefined) return false
+    observer.push(value)
+    if (observer.hasSaidAll() || observer.isStalled()) return true
+    if (observer.hasLastWord()) awaitLineEnds()
+    return false
   }
 
   let stopGrace = (): void => {}
+  let endFlow = (): void => {}
+  /** Resolves when nothing has followed the last word. */
+  let silence: Promise<ByteChunk> | undefined
+
+  /** Some leave out the line ends behind their last word, and some the end of the body too. */
+  function awaitLineEnds(): void {
+    stopGrace()
+    silence = new Promise((resolve) => {
+      stopGrace = after(GRACE_MS, () => {
+        if (isOver) return
+        isOver = true
+        end({ kind: 'ok' })
+        void reader.cancel().catch(() => {})
+        endFlow()
+        resolve(END)
+      })
+    })
+  }
 
   /** The request ends with the last word. What is left of the framing may follow, so that the connection can serve again. */
   function endWithLastWord(): Uint8Array | undefined {
@@ -94,7 +125,7 @@ export function createTap({ reader, head, observer, after, clientSignal, onEnd }
   /** The same where the upstream broke off. */
   function broke(error: unknown): Uint8Array | undefined {
     isOver = true
-    if (observer?.isDone() === true) {
+    if (observer?.isDone() === true || observer?.hasFailed() === true) {
       end({ kind: 'ok' })
       return undefined
     }
@@ -112,10 +143,13 @@ export function createTap({ reader, head, observer, after, clientSignal, onEnd }
       if (value === undefined) {
         let next: ByteChunk
         try {
-          next = await reader.read()
+          next = await (silence === undefined ? reader.read() : Promise.race([reader.read(), silence]))
+          stopGrace()
         } catch (error) {
+          stopGrace()
           return chunkOf(broke(error))
         }
+        if (isOver) return END
         if (next.done) return chunkOf(ended())
         value = next.value
       }
@@ -132,6 +166,7 @@ export function createTap({ reader, head, observer, after, clientSignal, onEnd }
       await reader.cancel(reason).catch(() => {})
     },
     flow(sink) {
+      endFlow = () => sink.end()
       const endWith = (lastWord: () => Uint8Array | undefined): void => {
         stopGrace()
         if (isOver) return
@@ -181,7 +216,7 @@ const GRACE_MS = 100
 const chunkOf = (value: Uint8Array | undefined): ByteChunk =>
   value === undefined ? END : { done: false, value }
 
-const CHUNKS_END = /^data:\s*\[DONE\]|"finish_reason"\s*:\s*"|"error"\s*:\s*[{"]/m
+const CHUNKS_END = /^data:\s*\[DONE\]|"finish_reason"\s*:\s*"[^"]|"error"\s*:\s*[{"]/m
 /**
  * What the last events of a finished stream hold, for the endpoints that have such a mark. Inside a text the quotes
  * are escaped and lines do not begin, so that what a model writes is not taken for it.
@@ -193,9 +228,8 @@ const FINISHED: Readonly<Partial<Record<Endpoint, RegExp>>> = {
     /^data:\s*\[DONE\]|^event:\s*(error|response\.(completed|incomplete|failed|cancelled))|"type"\s*:\s*"(error|response\.(completed|incomplete|failed|cancelled))"/m,
 }
 /** A chunk that is not the last says so, where the last one says why it ends. */
-const END_PROMISED = /"finish_reason"\s*:\s*null/
+const END_PROMISED = /"finish_reason"\s*:\s*(null|"")/
 /** Behind these nothing follows that anybody waits for, however the body ends. */
-const DONE = /^data:\s*\[DONE\]\s*$(?![^])/m
 const COMPLETED = /^event:\s*response\.completed|"type"\s*:\s*"response\.completed"/m
 /** Some upstreams leave out the blank line behind their last event, or put single line ends between all of them. */
 const LAST_LINE = /(?:^|[\r\n])(?::[^\r\n]*|data: ?([^\r\n]*))[\r\n]*$/
@@ -209,13 +243,15 @@ const encoder = new TextEncoder()
 const decoder = new TextDecoder()
 
 const NOTHING = new Uint8Array(0)
-const CLOSE_BRACKET = 0x5d
-const COLON = 0x3a
-/** More than `data: [DONE]` with its line ends has. */
-const LAST_WORD_BYTES = 64
+const searchFor = (text: string): ReturnType<typeof createByteSearch> =>
+  createByteSearch(encoder.encode(text))
+/** Behind so much only half of what is kept is from before. */
+const LARGE_CHUNK_BYTES = 8_192
+const SPACE = 0x20
+const LETTER_D = 0x64
 
-/** Whether a chunk that begins with one holds nothing but comments. */
-const isComments = (chunk: Uint8Array): boolean => /^(:[^\r\n]*|[\r\n])*$/.test(decoder.decode(chunk))
+/** A line of which no event comes: a comment, a blank one, or a field that says nothing. */
+const LIFELESS = /^(?::.*|(?:id|retry)(?::.*)?|(?:data|event)?:?[ \t]*)$/
 
 /** Whether the data of a last line is all of an event: undefined is a comment, which is nothing. */
 function isWholeLine(data: string | undefined): boolean {
@@ -234,6 +270,74 @@ interface BodyForm {
   readonly commentsMs: number
 }
 
+/** The marks of a last word: the search finds a candidate, the pattern tells. */
+const LAST_WORDS = [
+  {
+    search: searchFor('[DONE]'),
+    pattern: /(?:^|[\r\n])data:[ \t]*\[DONE\][ \t]*(?:[\r\n]|$)/,
+    isWhole: true,
+  },
+  // The type of the event itself: the first in its data, or, where keys are sorted, the last.
+  {
+    search: searchFor('response.completed'),
+    pattern:
+      /(?:^|[\r\n])data:[ \t]*\{(?:(?!"type")[^\r\n])*"type"\s*:\s*"response\.completed"|"type"\s*:\s*"response\.completed"\s*\}[ \t]*(?:[\r\n]|$)/,
+    isWhole: false,
+  },
+]
+/** More than a mark is long. */
+const SEAM_BYTES = 32
+
+/**
+ * Looks for the last word in the chunks of a stream, which may be cut anywhere; what a model writes is not taken for it,
+ * since inside a text quotes are escaped and lines do not begin.
+ */
+function createLastWord() {
+  let isWhole = false
+  /** Behind nothing of it, its text, the end of its line, or a further line end or anything else. */
+  let passed: 'nothing' | 'text' | 'line' | 'all' = 'nothing'
+  let isAfterCr = false
+
+  /** What follows the mark. */
+  function follow(bytes: Uint8Array): void {
+    let at = 0
+    if (passed === 'text') {
+      const ends = [bytes.indexOf(LF), bytes.indexOf(CR)].filter((index) => index >= 0)
+      if (ends.length === 0) return
+      at = Math.min(...ends)
+    }
+    for (; at < bytes.length && passed !== 'all'; at++) {
+      const isSecondHalf = isAfterCr && bytes[at] === LF
+      isAfterCr = bytes[at] === CR
+      if (!isSecondHalf) passed = passed === 'text' ? 'line' : 'all'
+    }
+  }
+
+  return {
+    /** @param before the last bytes in front of the chunk, none where it begins a line */
+    push(chunk: Uint8Array, before: Uint8Array): void {
+      if (passed === 'all') return
+      if (passed !== 'nothing') return follow(chunk)
+      const seam = before.length === 0 ? chunk : concatBytes([before, chunk.subarray(0, SEAM_BYTES)])
+      for (const { search, pattern, isWhole: isWord } of LAST_WORDS) {
+        if (search(chunk, 0) < 0 && search(seam, 0) < 0) continue
+        const bytes = before.length === 0 ? chunk : concatBytes([before, chunk])
+        const text = decoder.decode(bytes)
+        const found = pattern.exec(text)
+        if (found === null) continue
+        passed = 'text'
+        isWhole = isWord
+        follow(encoder.encode(text.slice(found.index + found[0].trimEnd().length)))
+        return
+      }
+    },
+    /** Whether it is there, so that nothing more has to come. */
+    isThere: (): boolean => isWhole || passed === 'line' || passed === 'all',
+    /** Whether all of it is there, or something behind it. */
+    hasPassed: (): boolean => passed === 'all',
+  }
+}
+
 /**
  * Looks at a passing body, and changes none of it: where its events end, how it ends, what it has cost.
  *
@@ -245,60 +349,71 @@ export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure, no
   const tail = createTail()
   const boundary = isEvents ? createBoundaryTracker() : undefined
   const finished = FINISHED[endpoint]
+  const lastWord = isEvents && finished !== undefined ? createLastWord() : undefined
   // The last event of a response repeats all of it, and its type stands at its beginning.
   const openings = isEvents && endpoint === 'responses' ? createOpeningTracker() : undefined
   let bytes = 0
   let last: Uint8Array = NOTHING
+  /** Whether the end was told in front of a chunk that is larger than what is kept. */
+  let wasFinished = false
   /** When the first of the comments came behind which there was no event. */
   let commentsSince = Infinity
   const itemKeys: string[] = []
-  const isDone = (): boolean => {
-    if (!isEvents || finished === undefined) return false
-    if (
-      openings !== undefined &&
-      boundary?.atBoundary() === true &&
-      COMPLETED.test(decoder.decode(openings.opening()))
-    )
-      return true
-    return DONE.test(decoder.decode(tail.last(LAST_WORD_BYTES)))
+
+  /** Whether an event stands at its end, or goes on in it. */
+  function isLife(chunk: Uint8Array): boolean {
+    const line = boundary?.line() ?? 'field'
+    if (line === 'field' || (chunk[0] === LETTER_D && (chunk[6] ?? 0) > SPACE)) return true
+    const [first = '', ...lines] = decoder.decode(chunk).split(/[\r\n]/)
+    return [line === 'comment' ? '' : first, ...lines].some((text) => !LIFELESS.test(text))
   }
+
+  /** Whether the event that has just ended says by its name that it is the last. */
+  const isNamedLast = (pattern: RegExp | undefined): boolean =>
+    openings !== undefined &&
+    boundary?.atBoundary() === true &&
+    pattern?.test(decoder.decode(openings.opening())) === true
+
   return {
     get bytes() {
       return bytes
     },
     push(chunk: Uint8Array): void {
       bytes += chunk.length
+      if (isEvents && isLife(chunk)) commentsSince = Infinity
+      else if (commentsSince === Infinity) commentsSince = now()
+      lastWord?.push(chunk, boundary?.line() === 'none' ? NOTHING : tail.last(SEAM_BYTES))
+      if (chunk.length > LARGE_CHUNK_BYTES)
+        wasFinished ||= finished?.test(decoder.decode(tail.bytes())) === true
       tail.push(chunk)
       boundary?.push(chunk)
       openings?.push(chunk)
       last = chunk
-      if (chunk[0] !== COLON || !isEvents || !isComments(chunk)) commentsSince = Infinity
-      else if (commentsSince === Infinity) commentsSince = now()
       if (openings !== undefined) itemKeys.push(...encryptedKeys(chunk))
     },
     /** Keys of the encrypted items that have passed in one piece; see `encryptedKeys`. */
     itemKeys: itemKeys as readonly string[],
     /** Whether what passed so far ends between two events. */
     atBoundary: () => boundary?.atBoundary() === true,
-    /** Whether for too long there was nothing but comments. */
-    isStalled: (): boolean => commentsSince !== Infinity && now() - commentsSince > commentsMs,
+    /** Whether for too long there was no event. */
+    isStalled: (): boolean => isEvents && commentsSince !== Infinity && now() - commentsSince > commentsMs,
     /** Whether the last word has passed, as of any framing. */
-    isDone,
-    /** The same, with its blank line. Asked for every chunk. */
+    isDone: (): boolean => lastWord?.isThere() === true || isNamedLast(COMPLETED),
+    /** Whether the last event of a response has told how it failed, or why it stops. */
+    hasFailed: (): boolean => isNamedLast(finished),
+    /** Whether the last word is there, and not what ends its event. */
+    hasLastWord: (): boolean => lastWord?.isThere() === true,
+    /** Whether the last word has passed with its blank line, or something behind it. Asked for every chunk. */
     hasSaidAll(): boolean {
-      if (finished === undefined || boundary?.atBoundary() !== true) return false
       // The other half of a line end may be in the next chunk.
-      if (last.at(-1) === CR) return false
-      // Most chunks end in an event of another kind: one byte tells.
-      const end = last.at(-2) === CR ? last.at(-5) : last.at(-3)
-      return (openings !== undefined || end === CLOSE_BRACKET || last.length < 6) && isDone()
+      return last.at(-1) !== CR && (lastWord?.hasPassed() === true || isNamedLast(COMPLETED))
     },
     /** Asked at a clean end: whether the stream stopped before it was done. */
     isCutShort(): boolean {
-      if (boundary === undefined) return false
+      if (boundary === undefined || lastWord?.isThere() === true) return false
       const end = decoder.decode(tail.bytes())
       if (!boundary.atBoundary() && !isWholeLine(LAST_LINE.exec(end)?.[1])) return true
-      if (finished === undefined || finished.test(end)) return false
+      if (finished === undefined || wasFinished || finished.test(end)) return false
       // Who sends chunks without a word of how they end, ends like that.
       if (openings === undefined && isEndSure && !END_PROMISED.test(end)) return false
       return openings === undefined || !finished.test(decoder.decode(openings.opening()))

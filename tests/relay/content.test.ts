@@ -254,10 +254,7 @@ test('what is neither JSON nor events is no answer of a JSON endpoint, but a pic
 
 test('of speech, and of transcripts asked for as text, only an error in JSON is none', async () => {
   const said = async (play: Play, path: string, format = 'text'): Promise<string | null> => {
-    const app = createTestApp(
-      two,
-      stagedBy({ 'a.test': play, 'b.test': { body: ['{"text":"b"}'] } }),
-    )
+    const app = createTestApp(two, stagedBy({ 'a.test': play, 'b.test': { body: ['{"text":"b"}'] } }))
     return (await app.chat({ response_format: format }, { path })).headers.get('x-aiload-upstream')
   }
   for (const text of ['1\n00:00 --> 00:01\nhi', '<b>no page</b>', 'data: of the day', '{"text":""}'])
@@ -292,9 +289,15 @@ test.each([
 
 test('a stream that nobody asked for ends with its last word, and errors behind a reason to stop are none', async () => {
   const said = events(choice({ content: 'hi' }, 'stop'))
-  for (const body of [[said, events('[DONE]')], [said, failing]]) {
+  for (const body of [
+    [said, events('[DONE]')],
+    [said, failing],
+  ]) {
     const staged = { 'a.test': { headers: SSE, body, end: 'stall' as const }, 'b.test': { status: 429 } }
-    const app = createTestApp(two, stagedBy(body[1] === failing ? { ...staged, 'a.test': { headers: SSE, body } } : staged))
+    const app = createTestApp(
+      two,
+      stagedBy(body[1] === failing ? { ...staged, 'a.test': { headers: SSE, body } } : staged),
+    )
     const response = await app.chat()
     expect([response.status, await response.text()]).toEqual([200, body.join('')])
     expect(app.hosts()).toEqual(['a.test', 'b.test'])
@@ -320,10 +323,12 @@ test('a completed response without output ends the attempt, though the upstream 
 test('the words of an error inside a success reach the client also where they name no class', async () => {
   const words = '{"error":{"message":"Something bad happened in here"}}'
   const whole = await createTestApp(one, stagedBy({ 'a.test': { body: [words] } })).chat()
-  expect([whole.status, await whole.text()]).toEqual([502, words])
+  expect(whole.status).toBe(502)
+  expect(await whole.text()).toContain('Something bad happened in here')
   const first = stagedBy({ 'a.test': { headers: SSE, body: [`data: ${words}\n\n`] } })
   const streamed = await createTestApp(one, first).chat({ stream: true })
-  expect([streamed.status, await streamed.text()]).toEqual([502, words])
+  expect(streamed.status).toBe(502)
+  expect(await streamed.text()).toContain('Something bad happened in here')
 })
 
 test('where no memory is left to hold an answer back, it is committed as it is', async () => {

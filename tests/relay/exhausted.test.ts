@@ -116,7 +116,7 @@ test.each([
 test('an error as first event: exhausted is the HTTP error that it is', async () => {
   const stream = both({
     headers: SSE,
-    body: [events({ error: { message: 'secret', type: 'server_error' } })],
+    body: [events({ error: { message: 'a worker died', type: 'server_error' } })],
   })
   expect(await answerOf(stream, { stream: true })).toMatchObject({
     status: 502,
