@@ -145,10 +145,12 @@ const weight = v.pipe(
 )
 
 const canHint = 'write for example { "tools": true, "images": false }'
-const canSchema = v.pipe(
-  v.record(oneOf(abilities), booleanFlag(), objectMessage(canHint)),
-  v.transform((written): Readonly<Partial<Record<Ability, boolean>>> => written),
-)
+const ability = optional(booleanFlag())
+const abilityFlags = Object.fromEntries(abilities.map((name) => [name, ability])) as Record<
+  Ability,
+  typeof ability
+>
+const canSchema = v.object(abilityFlags, objectMessage(canHint))
 
 const modelSchema = section(
   {
