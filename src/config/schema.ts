@@ -281,7 +281,7 @@ const accountPath = v.pipe(
   ),
 )
 /** What clients of an account use besides the endpoints that are relayed; ids of those are below `responses` and so on. */
-const ACCOUNT_PATHS = [
+export const ACCOUNT_PATHS = [
   'files',
   'uploads',
   'batches',
