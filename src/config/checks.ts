@@ -180,7 +180,14 @@ const ADDRESS_SLIPS: Slips = [
 /** Names of endpoints, OpenAI's and others'. */
 const ENDPOINT = [
   ...ACCOUNT_PATHS,
-  ...['chat', 'complet(?:e|ions?)', 'embeddings', 'moderations', 'rerank', 'images', 'audio', 'messages'],
+  'chat',
+  'complet(?:e|ions?)',
+  'embeddings',
+  'moderations',
+  'rerank',
+  'images',
+  'audio',
+  'messages',
 ].join('|')
 /** Of an endpoint other than chat, whose own address is a form of base_url; a version may follow the name of a model. */
 const FOREIGN_ENDPOINT = new RegExp(

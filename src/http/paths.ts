@@ -55,7 +55,9 @@ const IS_PLAIN = /^[a-z_]+(?:\/[a-z_]+)*$/
 /** Without case, escapes, parameters (`;x=1`), blanks and dots at the ends of segments, and empty segments. */
 function plainPath(path: string): string {
   if (IS_PLAIN.test(path)) return path
+  // Up first: `ſ` has another letter's upper case, and no lower case of its own.
   return decodedPath(path)
+    .toUpperCase()
     .toLowerCase()
     .split(/[/\\]/)
     .map((segment) => segment.replace(/;.*/s, '').replace(AT_ENDS, ''))

@@ -72,6 +72,7 @@ test.each([
   '/v1/chat;a=b;c/completions;/',
   '/v1/chat/completions%3Bx=1',
   '/v1/chat/completions%20',
+  '/v1/chat/completion%C5%BF',
   '/v1/chat/completions.',
   '/v1/chat%2E./completions. .',
   '/v1/chat%5Ccompletions',
