@@ -34,6 +34,12 @@ export const keyMeanings: Readonly<Record<string, string>> = {
     'Tokens of input and output together that the model takes. Longer requests go to others first. Default: learned.',
   'models[].can':
     'What the model can do: tools, images, audio, json_schema, stream, stream_usage (stream_options). Requests that need what is false go to others first. Default: learned.',
+  'models[].can.tools': 'Takes tools and calls functions.',
+  'models[].can.images': 'Takes images.',
+  'models[].can.audio': 'Takes audio.',
+  'models[].can.json_schema': 'Takes a response_format with a JSON Schema.',
+  'models[].can.stream': 'Streams.',
+  'models[].can.stream_usage': 'Takes stream_options.',
   'models[].enabled': 'false: takes no requests.',
   quotas: 'Limits that several upstreams share, by name.',
   ...limits('quotas[]'),

@@ -3,7 +3,7 @@ import { upstreamNames } from '../pool/upstream.ts'
 import type { Config, ConfigFile } from './config.ts'
 import { finding, pathText, quoted, recordOf, type Finding, type Path } from './problem.ts'
 import { isUrlProblem, parseBaseUrl, parseUrl } from './rules.ts'
-import { configSchema, keysOf } from './schema.ts'
+import { ACCOUNT_PATHS, configSchema, keysOf } from './schema.ts'
 
 /**
  * Finds names that refer to nothing: `models[].quota` and `settings.passthrough`. Looks at the document
@@ -78,6 +78,11 @@ export function* warningsFor(file: ConfigFile, config: Config, emptied: Set<stri
     const key = server.max_buffered === undefined ? 'max_body' : 'max_buffered'
     yield finding(['server', key], message, 'make max_buffered at least max_body')
   }
+  const listed = Array.isArray(settings.passthrough_paths) ? settings.passthrough_paths.indexOf('all') : -1
+  if (listed >= 0) {
+    const message = 'is one path here, and not every one'
+    yield finding(['settings', 'passthrough_paths', listed], message, 'write "all" in the place of the list')
+  }
   if (settings.affinity !== undefined && settings.ip_hash !== undefined)
     yield finding(['settings', 'ip_hash'], 'settings.affinity is there too and wins', 'take ip_hash out')
   const slip = config.authToken === '' ? undefined : slipIn(config.authToken, TOKEN_SLIPS)
@@ -110,6 +115,10 @@ function* entryWarnings(entry: ModelEntry, path: Path, emptied: Set<string>): Ge
     if (/(?:^|\s)\$[A-Za-z_]\w*$/.test(value)) yield finding([...path, 'headers', header], ...VARIABLE_SLIP)
   const addressSlip = baseUrlSlip(entry.base_url)
   if (addressSlip !== undefined) yield finding([...path, 'base_url'], ...addressSlip)
+  if (isAuto(entry.model) && name === undefined && groups.length === 0) {
+    const hint = 'give it a name by which clients can ask for it'
+    yield finding([...path, 'model'], 'auto always means all upstreams', hint)
+  }
   const automatic = groups.flatMap((group, at) => (isAuto(group) ? [['groups', at]] : []))
   for (const here of isAuto(name) ? [...automatic, ['name']] : automatic)
     yield finding([...path, ...here], 'auto always means all upstreams', 'choose another name')
@@ -128,25 +137,63 @@ const VARIABLE_SLIP: Slip = ['looks like the name of a variable', 'write ${NAME}
 const PLACEHOLDER_SLIP: Slip = ['is still a placeholder', 'put the real one here']
 /** What people take along from shells, headers and documentation. The first that fits is told. */
 const TOKEN_SLIPS: Slips = [
-  [/^(?:\$\w+|\$\(\w+\)|%\w+%|\{\{.*\}\}|(?:process\.env\.|os\.environ\/|env:)\w+)$/, VARIABLE_SLIP],
+  [/^(?:\$\w+|\$\(\w+\)|%\w+%|\{\{.*\}\}|\{\w+\}|(?:process\.env\.|os\.environ\/|env:)\w+)$/, VARIABLE_SLIP],
   // What documentation and templates show and dashboards leave of a key, and no vendor ever gave out.
   [
-    /^(?:sk|gsk|key)?[-_]?(?:x{3,}|<.*>|(?:your|my|insert|put)[-_ ]?(?:\w+[-_ ])*(?:key|token).*|change[-_ ]?me)$/i,
+    /^(?:sk|gsk|key)?[-_]?(?:<.*>|(?:your|my|insert|put|enter|paste|add|replace)[-_ ]?(?:[a-z\d]*[-_ ])*(?:key|token).*|(?:change|replace)[-_ ]?me)$/i,
     PLACEHOLDER_SLIP,
   ],
-  [/\.{3}|…|\*{3}/, PLACEHOLDER_SLIP],
+  [/^(?:api[-_ ]?key(?:[-_ ]here)?|\[[^"',]*\]|undefined|null|todo)$|\.{3}|…|\*{3}/i, PLACEHOLDER_SLIP],
+  // Behind what keys of a vendor begin with: `sk-or-v1-xxxx`, `AIzaXXXX`.
+  [/^(?:[a-z\d]+[-_])*(?:sk|gsk|key|AIza(?:Sy)?)?x{3,}$/i, PLACEHOLDER_SLIP],
+  [/^[A-Z][A-Z\d]*(?:_[A-Z\d]+)+$/, VARIABLE_SLIP],
+  // A key may end in `=`, the padding of base64.
+  [
+    /^(?:export\s+)?[A-Z][A-Z\d]*(?:_[A-Z\d]+)*=[^=]/,
+    ['begins with the name of a variable', 'write what stands behind the ='],
+  ],
   [/^bearer\b/i, ['begins with the word Bearer', 'leave that word out; it is added']],
   [/^["'`]|["'`]$/, ['stands in quotes of its own', 'take the inner quotes out']],
 ]
+const SEVERAL_KEYS = 'write several keys as a list: ["…", "…"]'
 const KEY_SLIPS: Slips = [
   ...TOKEN_SLIPS,
-  [/[,;]/, ['has a comma in it', 'write several keys as a list: ["…", "…"]']],
+  [/,/, ['has a comma in it', SEVERAL_KEYS]],
+  [/;/, ['has a semicolon in it', SEVERAL_KEYS]],
+  // Laravel's keys are a number, the sign, and the key itself.
+  [/^(?!\d+\|).*\|/, ['has a | in it', SEVERAL_KEYS]],
   [/\s/, ['has a blank in it', 'copy the key again; several keys are a list: ["…", "…"]']],
 ]
 
-/** The address of an endpoint other than chat, whose own is a form of base_url. */
-const FOREIGN_ENDPOINT =
-  /\/(?:models|chat|messages|completions?|embeddings|responses|moderations|rerank|images(?:\/\w+)?|audio(?:\/\w+)?)$/i
+/** What stands in an address before its query, as it was written, and says nothing. The first that fits is told. */
+const ADDRESS_SLIPS: Slips = [
+  [/^\w+:\/{3,}/, ['has more than two slashes before its host', 'write https://host/v1']],
+  [/^\w+:\/+https?(?::\/|\/\/)/i, ['has its scheme twice', 'write it once, such as https://host/v1']],
+  [
+    /(\/v\d[\w.-]*|(?:\/v\d[\w.-]*)?\/chat\/completions)\1(?:\/|$)/i,
+    ['has a part of its path twice', 'write it once, such as https://host/v1'],
+  ],
+  [/[/.]your[-_]|\{.*\}/i, ['has a placeholder in it', 'put the real name there']],
+  [/\$[A-Z_]/i, VARIABLE_SLIP],
+]
+
+/** Names of endpoints, OpenAI's and others'. */
+const ENDPOINT = [
+  ...ACCOUNT_PATHS,
+  'chat',
+  'complet(?:e|ions?)',
+  'embeddings',
+  'moderations',
+  'rerank',
+  'images',
+  'audio',
+  'messages',
+].join('|')
+/** Of an endpoint other than chat, whose own address is a form of base_url; a version may follow the name of a model. */
+const FOREIGN_ENDPOINT = new RegExp(
+  String.raw`/(?:${ENDPOINT})$|/v\d[\w.-]*/(?:${ENDPOINT})/(?!.*\bv\d)|/(?:images|audio)/\w+$|/chat/completions/`,
+  'i',
+)
 /** `/v1`, `/v1beta/openai`, `/api/paas/v4`; Azure and Databricks have names of deployments instead. */
 const VERSIONED_PATH = /\/(?:v\d[\w.-]*|deployments|serving-endpoints)(?:\/|$)/i
 /** Vendors who serve `…/chat/completions` below a root without a version. */
@@ -156,7 +203,10 @@ const UNVERSIONED_HOST =
 /** A base_url that is probably not the root of an API. Who writes the full address of the chat endpoint knows it. */
 function baseUrlSlip(written: string): Slip | undefined {
   const base = parseBaseUrl(written)
-  if (isUrlProblem(base) || /\/chat\/completions\/*(?:[?#]|$)/i.test(written.trim())) return undefined
+  if (isUrlProblem(base)) return undefined
+  const address = written.trim().replace(/[?#].*/s, '')
+  const slip = slipIn(address, ADDRESS_SLIPS)
+  if (slip !== undefined || /\/chat\/completions\/*$/i.test(address)) return slip
   const url = parseUrl(base.root)
   if (url === undefined || UNVERSIONED_HOST.test(url.hostname)) return undefined
   if (FOREIGN_ENDPOINT.test(url.pathname))

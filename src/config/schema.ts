@@ -145,10 +145,12 @@ const weight = v.pipe(
 )
 
 const canHint = 'write for example { "tools": true, "images": false }'
-const canSchema = v.pipe(
-  v.record(oneOf(abilities), booleanFlag(), objectMessage(canHint)),
-  v.transform((written): Readonly<Partial<Record<Ability, boolean>>> => written),
-)
+const ability = optional(booleanFlag())
+const abilityFlags = Object.fromEntries(abilities.map((name) => [name, ability])) as Record<
+  Ability,
+  typeof ability
+>
+const canSchema = v.object(abilityFlags, objectMessage(canHint))
 
 const modelSchema = section(
   {
@@ -279,7 +281,7 @@ const accountPath = v.pipe(
   ),
 )
 /** What clients of an account use besides the endpoints that are relayed; ids of those are below `responses` and so on. */
-const ACCOUNT_PATHS = [
+export const ACCOUNT_PATHS = [
   'files',
   'uploads',
   'batches',

@@ -48,15 +48,19 @@ export function routeOf(path: string): Route | undefined {
   return ROUTES.get(plain) ?? (plain.startsWith('models/') ? ONE_MODEL : undefined)
 }
 
+/** Blanks around a segment and dots behind it, which some servers drop. */
+const AT_ENDS = /^\s+|(?<=[^.\s])[.\s]+$/g
 const IS_PLAIN = /^[a-z_]+(?:\/[a-z_]+)*$/
 
-/** Without case, escapes, parameters (`;x=1`), blanks at the ends of segments, and empty segments. */
+/** Without case, escapes, parameters (`;x=1`), blanks and dots at the ends of segments, and empty segments. */
 function plainPath(path: string): string {
   if (IS_PLAIN.test(path)) return path
+  // Up first: `ſ` has another letter's upper case, and no lower case of its own.
   return decodedPath(path)
+    .toUpperCase()
     .toLowerCase()
     .split(/[/\\]/)
-    .map((segment) => segment.replace(/;.*/s, '').trim())
+    .map((segment) => segment.replace(/;.*/s, '').replace(AT_ENDS, ''))
     .filter((segment) => segment !== '')
     .join('/')
 }

@@ -134,7 +134,9 @@ const IS_GEMINI =
 
 /** What clients of another protocol understand: their own form of an error, with a status whose words they show. */
 function foreignProtocol(path: string): GatewayError | undefined {
-  const plain = decodedPath(path).replace(/\/+$/, '')
+  const plain = decodedPath(path)
+    .replaceAll(/\/{2,}/g, '/')
+    .replace(/\/$/, '')
   if (IS_ANTHROPIC.test(plain)) {
     const message = `Anthropic's protocol is not spoken here. ${SPOKEN}`
     const body = { type: 'error', error: { type: 'invalid_request_error', message } }

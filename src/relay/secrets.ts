@@ -23,6 +23,8 @@ interface Secret {
   readonly text: string
   readonly size: number
   readonly search: Search
+  /** The text with some or all of its characters written `\u00XX`. */
+  readonly escaped: RegExp
 }
 const known = new WeakMap<Upstream, readonly Secret[]>()
 
@@ -43,8 +45,27 @@ function findSecrets({ apiKey, headers, query }: Upstream): Secret[] {
     .map((text) => {
       const bytes = utf8Bytes(text)
       // The search takes 255 bytes; a key that is longer shows itself by as many.
-      return { text, size: bytes.length, search: createByteSearch(bytes.subarray(0, 255)) }
+      return {
+        text,
+        size: bytes.length,
+        search: createByteSearch(bytes.subarray(0, 255)),
+        escaped: escapedForm(text),
+      }
     })
+}
+
+/**
+ * Writers of JSON differ in what they escape (.NET `+`, Gson `=`, Go `&`), and RFC 8259 §7 leaves it to them: any
+ * character may be `\uXXXX`, in either case. One that has to be escaped, or `/`, may have a backslash in front.
+ */
+function escapedForm(text: string): RegExp {
+  const forms = text.split('').map((unit) => {
+    const code = unit.charCodeAt(0).toString(16).padStart(4, '0')
+    const anyCase = code.replaceAll(/[a-f]/g, (digit) => `[${digit}${digit.toUpperCase()}]`)
+    const before = /["\\/]/.test(unit) ? String.raw`\\?` : ''
+    return String.raw`(?:${before}\u${code}|\\u${anyCase})`
+  })
+  return new RegExp(forms.join(''), 'g')
 }
 
 /** As it is, in JSON, in JSON as PHP writes it, and in a URL. */
@@ -65,7 +86,22 @@ export function maskedBytes(bytes: Uint8Array, upstream: Upstream): Uint8Array {
   if (bytes.length > SEARCHED_BYTES) return bytes
   let masked = bytes
   for (const secret of secretsOf(upstream)) masked = withMask(masked, secret)
-  return masked
+  return findEscape(masked, 0) < 0 ? masked : withoutEscaped(masked, upstream)
+}
+
+const findEscape = createByteSearch(utf8Bytes('\\u'))
+
+/** What is no UTF-8 is no JSON (RFC 8259 §8.1), and its backslashes are no escapes. */
+function withoutEscaped(bytes: Uint8Array, upstream: Upstream): Uint8Array {
+  let text
+  try {
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch {
+    return bytes
+  }
+  let masked = text
+  for (const { escaped } of secretsOf(upstream)) masked = masked.replaceAll(escaped, MASK)
+  return masked === text ? bytes : utf8Bytes(masked)
 }
 
 function withMask(bytes: Uint8Array, { size, search }: Secret): Uint8Array {

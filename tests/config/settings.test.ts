@@ -104,6 +104,7 @@ function pathsIn(value: unknown, at = ''): string[] {
 /** Keys that are told of where another one has its row. */
 const toldWith = (key: string): string | undefined => {
   if (key === 'settings.ip_hash') return 'settings.affinity'
+  if (key.startsWith('models[].can.')) return 'models[].can'
   return /^(?:models\[\]\.limits|quotas\[\])\./.test(key) ? 'models[].limits' : undefined
 }
 
@@ -160,7 +161,7 @@ describe.each([
   test.each(keys.filter((key) => toldWith(key) !== undefined))('%s is told of with its like', (key) => {
     const { meaning = '' } = rows.get(toldWith(key) ?? '') ?? {}
     const [name] = key.split('.').slice(-1)
-    expect(meaning).toMatch(new RegExp(`\`${name}\\b`))
+    expect(meaning).toMatch(new RegExp(`[\`"]${name}\\b`))
     const value = defaultOf(key)
     if (typeof value === 'string') expect(meaning).toContain(asDefault(value))
   })

@@ -12,6 +12,10 @@ test.each([
   [inModel({ apikey: 'x' }), 'models[0].apikey', 'did you mean api_key?'],
   [inModel({ 'base-url': 'x' }), 'models[0]["base-url"]', 'did you mean base_url?'],
   [inModel({ limits: { rmp: 1 } }), 'models[0].limits.rmp', 'did you mean rpm?'],
+  [inModel({ can: { tool: true } }), 'models[0].can.tool', 'did you mean tools?'],
+  [inModel({ can: { Tools: 'yes' } }), 'models[0].can.Tools', 'did you mean tools?'],
+  [inModel({ can: { vision: true } }), 'models[0].can.vision', 'known: tools, images, audio'],
+  [inModel({ can: { context: 9 } }), 'models[0].can.context', 'did you mean models[].context?'],
   [textOf({ quotas: { a: { rpdd: 1 } } }), 'quotas.a.rpdd', 'did you mean rpd?'],
   [textOf({ server: { prot: 1 } }), 'server.prot', 'did you mean port?'],
   [textOf({ settings: { conect_timeout: 1 } }), 'settings.conect_timeout', 'did you mean connect_timeout?'],
@@ -29,6 +33,7 @@ test('unknown keys are told together with problems', () => {
 
 const PLACEHOLDER = 'is still a placeholder; put the real one here'
 const VARIABLE = 'looks like the name of a variable; write ${NAME} for an environment variable'
+const ASSIGNMENT = 'begins with the name of a variable; write what stands behind the ='
 const BEARER = 'begins with the word Bearer; leave that word out; it is added'
 const QUOTES = 'stands in quotes of its own; take the inner quotes out'
 
@@ -46,6 +51,7 @@ test.each([
   ['your_openai_api_key', PLACEHOLDER],
   ['sk-your-key', PLACEHOLDER],
   ['changeme', PLACEHOLDER],
+  ['sk-change-me', PLACEHOLDER],
   ['$OPENAI_API_KEY', VARIABLE],
   ['$(OPENAI_API_KEY)', VARIABLE],
   ['%OPENAI_API_KEY%', VARIABLE],
@@ -57,8 +63,29 @@ test.each([
   ['"hunter2-swordfish"', QUOTES],
   ["'hunter2-swordfish'", QUOTES],
   ['hunter2-swordfish"', QUOTES],
+  ['sk-proj-xxxxxxxx', PLACEHOLDER],
+  ['sk-or-v1-xxxxxxxx', PLACEHOLDER],
+  ['gsk_xxxxxxxx', PLACEHOLDER],
+  ['AIzaXXXXXXXX', PLACEHOLDER],
+  ['xxxxxxxx-xxxx-xxxx', PLACEHOLDER],
+  ['REPLACE_ME', PLACEHOLDER],
+  ['replace-with-your-key', PLACEHOLDER],
+  ['PASTE_TOKEN', PLACEHOLDER],
+  ['API_KEY_HERE', PLACEHOLDER],
+  ['api_key', PLACEHOLDER],
+  ['[YOUR KEY]', PLACEHOLDER],
+  ['[object Object]', PLACEHOLDER],
+  ['TODO', PLACEHOLDER],
+  ['undefined', PLACEHOLDER],
+  ['null', PLACEHOLDER],
+  ['OPENAI_API_KEY', VARIABLE],
+  ['AZURE_KEY_2', VARIABLE],
+  ['{OPENAI_API_KEY}', VARIABLE],
+  ['OPENAI_API_KEY=hunter2-swordfish', ASSIGNMENT],
+  ['export OPENAI_API_KEY="hunter2-swordfish"', ASSIGNMENT],
   ['hunter2,swordfish', 'has a comma in it; write several keys as a list: ["…", "…"]'],
-  ['hunter2; swordfish', 'has a comma in it'],
+  ['hunter2; swordfish', 'has a semicolon in it; write several keys as a list: ["…", "…"]'],
+  ['hunter2|swordfish', 'has a | in it; write several keys as a list: ["…", "…"]'],
   ['hunter2 swordfish', 'has a blank in it; copy the key again'],
   ['hunter2\tswordfish', 'has a blank in it; copy the key again'],
 ])('the key %j is allowed and warned of: %s', (key, told) => {
@@ -84,6 +111,16 @@ test.each([
   'sk-a$b',
   'my-own-server',
   'a.b:c/d==',
+  'AB=',
+  'i-am-here',
+  '{"type":"service_account"}',
+  'ABCDEF==',
+  'ABCDEF0123456789',
+  'sk-proj-AbC_d-123',
+  'sk-ant-api03-xx-y',
+  'nvapi-xxx1',
+  // As Laravel makes them.
+  '17|hunter2',
 ])('the key %s is none of these', (key) => {
   expect(warningsOf(inModel({ api_key: key }))).toEqual([])
 })
@@ -116,6 +153,7 @@ test('a variable without braces in a header is warned of', () => {
 })
 
 const ENDPOINT = 'looks like the address of one endpoint; write the root, such as https://host/v1'
+const TWICE = 'has a part of its path twice; write it once, such as https://host/v1'
 const VERSION = 'has no version segment such as /v1; write the root with it, such as https://host/v1, or'
 test.each([
   ['https://api.example.com', VERSION],
@@ -132,6 +170,24 @@ test.each([
   ['https://api.example.com/v1/Responses/', ENDPOINT],
   ['https://api.example.com/v1/images/generations', ENDPOINT],
   ['https://api.example.com/models', ENDPOINT],
+  ['https://api.example.com/v1/complete', ENDPOINT],
+  ['https://api.example.com/v1/files', ENDPOINT],
+  ['https://api.example.com/v1/vector_stores/x/files', ENDPOINT],
+  ['https://api.example.com/v1/responses/compact', ENDPOINT],
+  ['https://api.example.com/v1/messages/count_tokens', ENDPOINT],
+  ['https://api.example.com/v1beta/models/gemini:generateContent', ENDPOINT],
+  ['https://api.example.com/v1/chat/completions/v1', ENDPOINT],
+  ['https://api.example.com/v1/v1', TWICE],
+  ['https://api.example.com/v1/v1/chat/completions', TWICE],
+  ['https://api.example.com/v1/chat/completions/chat/completions', TWICE],
+  ['https://api.example.com/v1/chat/completions/v1/chat/completions?x=1', TWICE],
+  ['http://http://api.example.com/v1', 'has its scheme twice; write it once, such as https://host/v1'],
+  ['https://https//api.example.com/v1/chat/completions', 'has its scheme twice'],
+  ['https:///v1', 'has more than two slashes before its host; write https://host/v1'],
+  ['https://YOUR_RESOURCE.openai.azure.com/openai/v1', 'has a placeholder in it; put the real name there'],
+  ['https://your-endpoint/v1/chat/completions', 'has a placeholder in it; put the real name there'],
+  ['https://api.example.com/accounts/{account_id}/ai/v1', 'has a placeholder in it; put the real name there'],
+  ['https://api.example.com/accounts/$ACCOUNT/ai/v1', VARIABLE],
 ])('the base_url %s is warned of: %s', (base_url, told) => {
   expect(warningsOf(inModel({ base_url }))).toEqual([expect.stringContaining(`models[0].base_url: ${told}`)])
 })
@@ -150,6 +206,9 @@ test.each([
   'https://api.deepseek.com',
   'https://api.perplexity.ai',
   'https://dbc-1.cloud.databricks.com/serving-endpoints',
+  'https://router.huggingface.co/hf-inference/models/gpt2/v1',
+  'https://gateway.ai.cloudflare.com/v1/same/same/compat',
+  'http://http:8080/v1',
   // Who writes the full address has one without a version in mind.
   'https://api.example.com/chat/completions',
   'https://api.example.com/v1/chat/completions?key=x',
@@ -176,6 +235,14 @@ test.each([
   [inModel({ groups: ['fast', 'AUTO'] }), 'models[0].groups[1]: auto always means all upstreams'],
   [inModel({ name: 'Auto' }), 'models[0].name: auto always means all upstreams'],
   [inModel({ name: 'auto' }), 'models[0].name: auto always means all upstreams'],
+  [
+    inModel({ model: 'auto' }),
+    'models[0].model: auto always means all upstreams; give it a name by which clients can ask for it',
+  ],
+  [
+    textOf({ settings: { passthrough_paths: ['files', 'all'] } }),
+    'settings.passthrough_paths[1]: is one path here, and not every one; write "all" in the place of the list',
+  ],
   [inModel({ enabled: false }), 'models: no model is enabled'],
   [
     textOf({ models: [model(), model({ name: 'twin' })] }),
@@ -185,6 +252,11 @@ test.each([
 ])('%s is valid with one warning: %s', (text, warning) => {
   expect(warningsOf(text)).toEqual([expect.stringContaining(warning)])
   expect(configOf(text).models).not.toEqual([])
+})
+
+test('a model that its vendor calls auto has no warning where clients can ask for it', () => {
+  for (const parts of [{ name: 'router' }, { groups: ['router'] }])
+    expect(warningsOf(inModel({ model: 'auto', ...parts }))).toEqual([])
 })
 
 test('an ordinary file has no warnings', () => {

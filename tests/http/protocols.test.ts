@@ -16,6 +16,9 @@ const ANTHROPIC = [
   '/v1/mess%61ges',
   '/anthropic/v1/messages',
   '/messages',
+  '/v1//messages',
+  '/v1/v1//messages//count_tokens',
+  '//v1/%2Fmessages/',
 ]
 const GEMINI = [
   '/v1beta/models/gemini-pro:generateContent?key=k',
@@ -29,6 +32,8 @@ const GEMINI = [
   '/v1/models/gemini-pro:generateContent',
   '/v1/models/gemini-pro%3AstreamGenerateContent/',
   '/v1/models/x:embedContent',
+  '/v1//models//x:generateContent',
+  '/v1//v1beta//models',
   '/v1/models/x:batchEmbedContents',
   '/v1beta1/projects/p/locations/l/publishers/google/models/x:rawPredict',
   '/v1/projects/p/locations/l/publishers/google/models/x:predictLongRunning',
@@ -66,6 +71,7 @@ describe.each([
 
 test.each([
   { path: '/v1beta/openai/chat/completions', hint: '/v1/chat/completions' },
+  { path: '/v1beta//openai/chat/completions', hint: '/v1/chat/completions' },
   { path: '/v1beta/openai/embeddings/', hint: '/v1/embeddings' },
 ])("$path is OpenAI's protocol at a wrong root: OpenAI's form and a hint", async ({ path, hint }) => {
   const response = await ask(create(), path, { body: '{}' })

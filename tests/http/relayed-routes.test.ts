@@ -72,6 +72,9 @@ test.each([
   '/v1/chat;a=b;c/completions;/',
   '/v1/chat/completions%3Bx=1',
   '/v1/chat/completions%20',
+  '/v1/chat/completion%C5%BF',
+  '/v1/chat/completions.',
+  '/v1/chat%2E./completions. .',
   '/v1/chat%5Ccompletions',
   '/v1/chat/completions#fragment',
 ])('%s is the route that it spells oddly, so nobody gets past the choice of the model', async (path) => {

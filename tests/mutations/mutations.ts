@@ -325,8 +325,8 @@ const relayMutations: readonly Mutation[] = [
 const pathMutations: readonly Mutation[] = [
   {
     file: 'src/http/paths.ts',
-    search: "segment.replace(/;.*/s, '').trim()",
-    replace: 'segment.trim()',
+    search: "segment.replace(/;.*/s, '')",
+    replace: 'segment',
     because: 'a relayed path with parameters goes to the pool',
     tests: ['tests/http/relayed-routes.test.ts'],
   },

@@ -3,6 +3,12 @@ import { chunk, events, JSON_TYPE, play, readAll, refusal, SSE, type Play } from
 import { configOf, createTestApp } from '../support/test-app.ts'
 
 const KEY = 'sk-up/AB+cd"0123456789'
+/** JSON in which every character that `pattern` finds is escaped, as the writers of other languages do it. */
+const escapedJson = (pattern: RegExp, hex: (code: string) => string = (code) => code): string =>
+  JSON.stringify({ error: { message: `bad ${KEY}` } }).replace(
+    `bad ${JSON.stringify(KEY).slice(1, -1)}`,
+    `bad ${KEY.replaceAll(pattern, (sign) => `\\u00${hex(sign.charCodeAt(0).toString(16))}`)}`,
+  )
 
 /** One upstream with this key, which answers as played; the client's answer and what is told of the attempt. */
 async function asked(answer: Play, more: object = {}, path?: string) {
@@ -22,6 +28,13 @@ test.each([
   { spelling: 'as it is in a text', text: `no such key: ${KEY}` },
   { spelling: 'in JSON', text: JSON.stringify({ error: { message: `bad ${KEY}, ${KEY}` } }) },
   { spelling: 'in JSON of PHP', text: JSON.stringify({ error: { message: KEY } }).replaceAll('/', '\\/') },
+  { spelling: 'in JSON with every sign escaped', text: escapedJson(/\W/g) },
+  { spelling: 'the same in upper case', text: escapedJson(/\W/g, (code) => code.toUpperCase()) },
+  {
+    spelling: 'in JSON of .NET, + and quotes escaped',
+    text: escapedJson(/[+"]/g, (code) => code.toUpperCase()),
+  },
+  { spelling: 'in JSON with one letter and quotes escaped', text: escapedJson(/[A"]/g) },
   { spelling: 'in a URL', text: JSON.stringify({ error: `?key=${encodeURIComponent(KEY)}` }) },
 ])('a key that comes back in an error is masked: $spelling', async ({ text: said }) => {
   const { response, text } = await asked(saying(400, said))
