@@ -91,14 +91,28 @@ export function classifyEvent(
   return classifyError(errorTextOf(data, wallNow), { headers, wallNow })
 }
 
-/** A success that is no answer, for which no word of the vendor's is needed. */
-export const bareFailure = (name: VerdictName, status?: number, reason?: string): Failure => ({
-  kind: 'failed',
-  ...verdicts[name],
-  signals: [],
-  ...(status !== undefined && { status }),
-  ...(reason !== undefined && { reason }),
-})
+/** Why a success is no answer, where who found out says no more. */
+const reasons: Partial<Record<VerdictName, string>> = {
+  badAnswer: 'a page or words instead of JSON',
+  brokenAnswer: 'a stream that ended early',
+  empty: 'no content',
+  otherForm: 'a stream instead of JSON, or JSON instead of a stream',
+}
+
+/** A success that is no answer, for which no word of the vendor's is needed. A status that is no 200 tells why. */
+export function bareFailure(
+  name: VerdictName,
+  status?: number,
+  reason = status === 200 ? reasons[name] : undefined,
+): Failure {
+  return {
+    kind: 'failed',
+    ...verdicts[name],
+    signals: [],
+    ...(status !== undefined && { status }),
+    ...(reason !== undefined && { reason }),
+  }
+}
 
 /** How an attempt failed that never got a whole answer. An abort is no failure, and a shortage is ours. */
 export function classifyTransport(

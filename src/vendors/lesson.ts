@@ -55,7 +55,7 @@ const LIMITS = [
   String.raw`range (?:is|of|:)\D{0,12}\d+\D{1,24}${NUMBER}`,
   String.raw`\bbetween \d+ and ${NUMBER}`,
   // Before what was sent: `prompt length 9000 exceed max length 8192`.
-  String.raw`\bmax(?:imum)?[ _](?:\w{1,20}[ _])?(?:length|len|tokens)(?: of| is)?\W{1,3}${NUMBER}(?!\d|\)? exceed)`,
+  String.raw`(?:exceed\w{0,3} (?:the )?max(?:imum)? |\bmax_)(?:\w{1,20}[ _])?(?:length|len|tokens)(?: of| is)?\W{1,3}${NUMBER}(?!\d|\)? exceed)`,
   String.raw`(?:at most|no more than|less than(?: or equal to)?|maximum of|不能超过|不得超过|(?:not|n't|cannot) (?:be )?(?:exceed|(?:greater|larger|more|higher) than)|(?<!requested )up to|<=|≤)\D{0,24}${NUMBER}`,
   String.raw`(?:context|prompt|model)[ _-]?(?:length|window|size|token limit|limit)(?! by)\b\D{0,16}${NUMBER}`,
   String.raw`${NUMBER}(?: tokens?)? (?:maximum|allowed)`,

@@ -323,7 +323,7 @@ export const statusOfCode: readonly (readonly [code: RegExp, status: number])[] 
     429,
   ],
   [
-    /^(unsupported|unknown_(parameter|field|argument))|image|encrypted_content|^validation|^(value|type)_error|^(missing|extra_forbidden|literal_error)$|_(type|parsing)$/i,
+    /^(unsupported|unknown_(parameter|field|argument))|image|encrypted_content|^validation|^(value|type)_error|^(missing|extra_forbidden|literal_error)$|^(string|int|float|bool|list|dict)_(type|parsing)$/i,
     400,
   ],
   [/not_?found|model_not_open/i, 404],
