@@ -21,9 +21,17 @@ import type { TransportFailure } from '../transport/transport.ts'
 import { errorTextOf, readErrorText, type UpstreamErrorText } from './error-body.ts'
 import { judgeWhole } from './judge.ts'
 import { lessonIn } from './lesson.ts'
-import { maxTokensIn, quotaSignals, signalsInText, tightest } from './rate-limits.ts'
+import { isOfModel, maxTokensIn, quotaSignals, signalsInText, tightest } from './rate-limits.ts'
 import { longestWait, resetMs, retryAfterMs } from './retry-after.ts'
-import { failureRules, statusOfCode, statusOfWords, statusPhrase, verdictByRange, verdicts } from './rules.ts'
+import {
+  failureRules,
+  speltOut,
+  statusOfCode,
+  statusOfWords,
+  statusPhrase,
+  verdictByRange,
+  verdicts,
+} from './rules.ts'
 import type { Fact, Signs, Verdict, VerdictName } from './rules.ts'
 
 /** An answer as far as it has been read. */
@@ -60,12 +68,19 @@ function asksForTls(body: Uint8Array): boolean {
  */
 export function classifyWhole(answer: ReceivedAnswer & { body: Uint8Array }, endpoint: Endpoint) {
   const outline = outlineOf(answer.body)
-  if (outline.kind === 'truncated') return bareFailure('brokenAnswer', answer.status)
-  if (outline.kind !== 'value') return bareFailure('badAnswer', answer.status)
+  if (outline.kind === 'truncated') return bareFailure('brokenAnswer', answer.status, 'JSON that is cut')
+  if (outline.kind !== 'value') return bareFailure('badAnswer', answer.status, formIn(answer.body))
   const judgement = judgeWhole(outline.value, endpoint)
   if (judgement === 'content') return undefined
   if (judgement === 'error') return classifyError(readErrorText(answer.body, answer.wallNow), answer)
-  return bareFailure(judgement === 'nothing' ? 'empty' : 'badAnswer', answer.status)
+  const name = judgement === 'nothing' ? 'empty' : 'badAnswer'
+  return bareFailure(name, answer.status, 'JSON without an answer')
+}
+
+/** What came instead of JSON, in words that anybody may read. */
+function formIn(body: Uint8Array): string {
+  const { form } = readErrorText(body.subarray(0, 1_000), 0)
+  return form === 'html' ? 'a page (HTML)' : form === 'empty' ? 'an empty body' : 'no JSON'
 }
 
 /** How a stream failed with an error as an event of it. @param data JSON, or the text that came instead */
@@ -76,20 +91,35 @@ export function classifyEvent(
   return classifyError(errorTextOf(data, wallNow), { headers, wallNow })
 }
 
-/** A success that is no answer, for which no word of the vendor's is needed. */
-export const bareFailure = (name: VerdictName, status?: number): Failure => ({
-  kind: 'failed',
-  ...verdicts[name],
-  signals: [],
-  ...(status !== undefined && { status }),
-})
+/** Why a success is no answer, where who found out says no more. */
+const reasons: Partial<Record<VerdictName, string>> = {
+  badAnswer: 'a page or words instead of JSON',
+  brokenAnswer: 'a stream that ended early',
+  empty: 'no content',
+  otherForm: 'a stream instead of JSON, or JSON instead of a stream',
+}
+
+/** A success that is no answer, for which no word of the vendor's is needed. A status that is no 200 tells why. */
+export function bareFailure(
+  name: VerdictName,
+  status?: number,
+  reason = status === 200 ? reasons[name] : undefined,
+): Failure {
+  return {
+    kind: 'failed',
+    ...verdicts[name],
+    signals: [],
+    ...(status !== undefined && { status }),
+    ...(reason !== undefined && { reason }),
+  }
+}
 
 /** How an attempt failed that never got a whole answer. An abort is no failure, and a shortage is ours. */
 export function classifyTransport(
   failure: Exclude<TransportFailure, 'aborted' | 'shortage'>,
   reason?: string,
 ): Failure {
-  return { ...bareFailure(failure), ...(reason !== undefined && { reason }) }
+  return bareFailure(failure, undefined, reason)
 }
 
 /** Everything that a rule may look at. */
@@ -121,6 +151,7 @@ function failureOf(answer: ErrorAnswer): Failure {
   return {
     kind: 'failed',
     ...verdict,
+    ...(verdict.scope === 'quota' && isOfModel(text) && { scope: 'upstream' }),
     status,
     ...(lesson && { lesson }),
     // A refusal for another reason may quote the client, who could otherwise talk limits into the pool.
@@ -139,7 +170,9 @@ function classifyError(
   { headers, wallNow }: Pick<ReceivedAnswer, 'headers' | 'wallNow'>,
 ) {
   const statusBy = (rows: typeof statusOfCode, word: string): number | undefined =>
-    word === '' ? undefined : rows.find(([pattern]) => pattern.test(word))?.[1]
+    word === ''
+      ? undefined
+      : rows.find(([pattern]) => pattern.test(word) || pattern.test(speltOut(word)))?.[1]
   const status =
     text.status ??
     statusBy(statusOfCode, text.code) ??
@@ -153,6 +186,7 @@ function classifyError(
 function fits(signs: Signs, { headers, text }: ErrorAnswer, facts: Record<Fact, boolean>): boolean {
   const named = [
     signs.code && (signs.code.test(text.code) || signs.code.test(text.type)),
+    signs.spelt && (signs.spelt.test(speltOut(text.code)) || signs.spelt.test(speltOut(text.type))),
     signs.says?.test(text.message),
     signs.fact && facts[signs.fact],
     signs.spent && text.spent.some(({ id }) => signs.spent?.test(id)),

@@ -1,6 +1,7 @@
 import type { HeaderBag } from '../lib/headers.ts'
 import { durationMs } from '../lib/time.ts'
 import { longestWait, proseWaitMs, resetMs, retryAfterMs } from './retry-after.ts'
+import { lead } from './rules.ts'
 
 /** What a vendor's error says, whatever envelope it came in. Absent texts are empty. */
 export interface UpstreamErrorText {
@@ -27,6 +28,8 @@ const longestBody = 65_536
 const longestMessage = 2_000
 /** More entries of a list or of quoted headers than this are not looked at. */
 const mostEntries = 50
+/** Errors that are written into errors are followed so far. */
+const deepestWrap = 2
 const nothing: UpstreamErrorText = {
   form: 'empty',
   message: '',
@@ -39,20 +42,59 @@ const nothing: UpstreamErrorText = {
 
 /**
  * Reads an error body: OpenAI's envelope, flat objects, Gemini's arrays, Cloudflare's lists, problem details,
- * a bare string, plain text, HTML, or nothing. Only the first 64 KiB are looked at; JSON that is cut there or
+ * a bare string, plain text, HTML, an event of a stream, or nothing. Only the first 64 KiB are looked at; JSON that is cut there or
  * broken is searched for the fields that matter. Never throws.
  *
  * @param wallNow epoch ms, for dates in the body
  */
 export function readErrorText(body: Uint8Array | undefined, wallNow: number): UpstreamErrorText {
-  const text = new TextDecoder().decode(body?.subarray(0, longestBody)).trim()
+  const text = unframed(new TextDecoder().decode(body?.subarray(0, longestBody)).trim())
   if (text === '') return nothing
   if (text.startsWith('<')) return { ...nothing, form: 'html' }
   return errorTextOf(/^[{["]/.test(text) ? (parsedJson(text) ?? salvaged(text)) : text, wallNow)
 }
 
-/** The same from JSON that is parsed already, such as an event of a stream, or from plain text. */
-export function errorTextOf(value: unknown, wallNow: number): UpstreamErrorText {
+/** The JSON in the first event, where a stream came instead of a body. */
+function unframed(text: string): string {
+  if (!/^(?:(?:event|data|id|retry) ?)?:/.test(text)) return text
+  return /^data: ?([{[].*)/m.exec(text)?.[1] ?? text
+}
+
+/**
+ * The same from JSON that is parsed already, such as an event of a stream, or from plain text. Where its message is
+ * an error itself, in JSON or in a dictionary of Python, that one speaks, and what it leaves out is told around it.
+ */
+export function errorTextOf(value: unknown, wallNow: number, depth = 0): UpstreamErrorText {
+  const outer = outerTextOf(value, wallNow)
+  const wrapped = depth < deepestWrap ? wrappedIn(outer.message) : undefined
+  if (wrapped === undefined) return outer
+  const inner = errorTextOf(wrapped, wallNow, depth + 1)
+  return {
+    form: outer.form,
+    message: inner.message || outer.message,
+    type: inner.type || outer.type,
+    code: inner.code || outer.code,
+    param: inner.param || outer.param,
+    status: inner.status ?? outer.status,
+    retryMs: longestWait([inner.retryMs, outer.retryMs]),
+    spent: [...inner.spent, ...outer.spent],
+    headers: { ...outer.headers, ...inner.headers },
+  }
+}
+
+const leadPattern = new RegExp(lead.source, 'i')
+
+/** The object that a message is, but for a lead and a tail. Behind any other word it would be what a client sent. */
+function wrappedIn(message: string): unknown {
+  const said = message.slice(leadPattern.exec(message)?.[0].length ?? 0)
+  if (!/^\s*[{[]/.test(said)) return undefined
+  const json = said.slice(0, Math.max(said.lastIndexOf('}'), said.lastIndexOf(']')) + 1)
+  const pythons = json.replaceAll("'", '"').replaceAll(/\b(?:None|True|False)\b/g, 'null')
+  const isCut = message.length >= longestMessage
+  return parsedJson(json) ?? parsedJson(pythons) ?? (isCut ? salvaged(said) : undefined)
+}
+
+function outerTextOf(value: unknown, wallNow: number): UpstreamErrorText {
   if (typeof value === 'string') {
     const message = value.slice(0, longestMessage)
     return { ...nothing, form: 'text', message, retryMs: proseWaitMs(message, wallNow) }

@@ -261,7 +261,17 @@ const maxSaid = /max(?:imum)? size:? ([\d,]+) tokens/i
  * one, its size is all that is learned.
  */
 export function signalsInText(text: UpstreamErrorText, wallNow: number): QuotaSignal[] {
-  return [...ofGemini(text, wallNow), ...(inGitHubsWords(text) ?? inOpenAisWords(text) ?? inPlainWords(text))]
+  const said = inGitHubsWords(text) ?? inOpenAisWords(text) ?? inPlainWords(text)
+  const signals = [...ofGemini(text, wallNow), ...said]
+  return isOfModel(text) ? signals.map((signal) => ({ ...signal, scope: 'upstream' })) : signals
+}
+
+const modelNamed =
+  /\b(?:reached|exceeded|exhausted|hit|limit|quota) for (?:the |this )?(?:model\b|(?!requests\b|tokens\b)[\w.:/-]{1,100} in (?:organization|project)\b)/i
+
+/** Whether the limit is one model's, in its words or in the names of the quotas that it calls spent. */
+export function isOfModel({ message, spent }: UpstreamErrorText): boolean {
+  return modelNamed.test(message) || (spent.length > 0 && spent.every(({ id }) => /PerModel/.test(id)))
 }
 
 /**

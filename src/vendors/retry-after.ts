@@ -68,6 +68,26 @@ const announcedWait =
 const announcedDate =
   /\b(?:resets?|retry|try again|available(?: again)?) (?:at|on|after):?\s{1,3}(\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)?(?: ?(?:UTC|GMT|Z|[+-]\d\d:?\d\d))?)/gi
 
+/** `30 秒后`, `1 小时 30 分钟之后`, `30秒後`. */
+const chineseWait = /((?:\d{1,9}(?:\.\d{1,9})? ?(?:毫秒|秒|分|小?时|時間|天)钟? ?){1,4})之?[后後]/g
+const chinesePart = /([\d.]+) ?(毫秒|秒|分|小?时|時間|天)/g
+const chineseUnits: Readonly<Record<string, number>> = {
+  毫秒: 1,
+  秒: 1_000,
+  分: 60_000,
+  时: 3_600_000,
+  小时: 3_600_000,
+  時間: 3_600_000,
+  天: 86_400_000,
+}
+
+function chineseMs(wait: string): number {
+  let total = 0
+  for (const [, amount, unit = ''] of wait.matchAll(chinesePart))
+    total += Number(amount) * (chineseUnits[unit] ?? 0)
+  return wholeMs(total)
+}
+
 /** One part of a wait: `38.2s`, `5631 seconds`, `1 hour and `. Neither a date nor a time of day nor a version. */
 const waitPart = /(\d{1,12}(?:\.\d{1,15})?)(?![.:/-]?\d)\s?([a-zµμ]{1,12})?(?:,? and |, | )?/iy
 const mostParts = 5
@@ -88,7 +108,7 @@ function waitAt(text: string, start: number): number | undefined {
 
 /**
  * How many ms to wait, as an error's prose says it: "try again in 1h5m25.152s", "Please wait 5631 seconds", "will reset
- * at 2026-07-10 04:00", with or without seconds. The longest of several waits counts.
+ * at 2026-07-10 04:00", with or without seconds, "请在 30 秒后重试". The longest of several waits counts.
  *
  * A date without a zone is read as UTC: where the vendor means a zone east of it, the wait is some hours too long and
  * never too short. A date in the past gives 0.
@@ -97,5 +117,6 @@ export function proseWaitMs(text: string, wallNow: number): number | undefined {
   const head = text.slice(0, longestProse)
   const waits = [...head.matchAll(announcedWait)].map((found) => waitAt(head, found.index + found[0].length))
   const dates = [...head.matchAll(announcedDate)].map(([, date]) => resetMs(date, wallNow))
-  return longestWait([...waits, ...dates])
+  const inChinese = [...head.matchAll(chineseWait)].map(([, wait = '']) => chineseMs(wait))
+  return longestWait([...waits, ...dates, ...inChinese])
 }

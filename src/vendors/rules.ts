@@ -7,6 +7,8 @@ export type Fact = 'names-largest-request' | 'long-window-spent' | 'bare-problem
 export interface Signs {
   /** The error's code or its type, as a whole. */
   readonly code?: RegExp
+  /** The same, word by word: `CreditsExhausted` is `credits exhausted`. */
+  readonly spelt?: RegExp
   readonly says?: RegExp
   readonly fact?: Fact
   /** The id of a quota that Gemini calls spent. */
@@ -26,12 +28,19 @@ const on = (status: readonly number[], verdict: VerdictName, signs: Signs = {}) 
 const anyOf = (...patterns: readonly RegExp[]): RegExp =>
   new RegExp(patterns.map(({ source }) => source).join('|'), 'i')
 
+/** A code as words in lower case: those of `quota_not_enough`, `RequestBurstTooFast`, `Throttling.RateQuota`. */
+export const speltOut = (code: string): string =>
+  code
+    .replaceAll(/([a-z\d])(?=[A-Z])|([A-Z])(?=[A-Z][a-z])/g, '$1$2 ')
+    .replaceAll(/[^\p{L}\d]+/gu, ' ')
+    .toLowerCase()
+
 /**
- * What gateways put in front of a vendor's words: `Error: `, `litellm.RateLimitError: `, `<429> `. Behind `ValueError: `
- * and its kind stands what the client sent.
+ * What gateways put in front of a vendor's words: `Error: `, `litellm.RateLimitError: `, `<429> `, `[req-1] `,
+ * `Error code: 400 - `, AWS's name of what was called. Behind `ValueError: ` and its kind stands what the client sent.
  */
-const lead =
-  /^(?:<\d{3}> ?|\[\d{3}\] ?)?(?:(?![\w. ]{0,30}(valid|value|keyerr|type|pars|templ|syntax|schema))[\w. ]{0,40}(?:error|exception)\b ?[:-]{1,2} ?){0,2}/
+export const lead =
+  /^(?:(?:<\d{3}>|\[[^\]'"`\n]{1,64}\]|error code: \d{3} ?[:-]|\d{3} status code:|an error occurred \(\w{1,60}\) when calling the \w{1,60} operation:) ?|(?![\w. ]{0,30}(?:valid|value|keyerr|type|pars|templ|syntax|schema))[\w. ]{0,40}(?:error|exception)\b ?[:-]{1,2} ?){0,3}/
 /**
  * Words with which a message begins. Only such words may make something rest: further in, and in quotes, a vendor
  * repeats what the client sent, who could otherwise talk an upstream out of the pool.
@@ -48,11 +57,22 @@ const anyRefusal = Array.from({ length: 100 }, (_, at) => 400 + at).filter(
 /** Gateways and own servers that know no other status for an error of theirs or of others. */
 const broken = [500, 502]
 const concurrencyCode = /^(queue_exceeded|\w*concurren\w*|engine_overloaded_error)$/i
-const concurrencyWords = /concurren|\bqueued?\b|pending requests/i
+const concurrencyWords =
+  /concurren|\bqueued?\b|pending requests|\bparallel\b|simultaneous|\bin[- ]?flight\b|并发|排队|並列|同時/i
 
 /** The whole of a plain text in which a proxy repeats its status: no word about the request. */
 export const statusPhrase =
   /^(http\/1\.1 )?(\d{3}:? ?)?(bad request|(request entity|payload|content) too large|unsupported media type|unprocessable (entity|content)|error code: \d{3,4})?[.!]?$/i
+
+/**
+ * The same in other languages: what is measured and that it is too much, near each other, but where it is so much a
+ * minute.
+ */
+const measured = String.raw`(?:context[eo]|contesto|kontext|контекст|コンテキスト|컨텍스트|\btokens?\b|токен|トークン|토큰|\bprompt)`
+const surpassed = String.raw`(?:dépass|excède|excede|super[ai]|überschr|превы|超え|超過|초과)`
+const foreignLength = new RegExp(
+  String.raw`(?:${measured}[^]{0,60}${surpassed}|${surpassed}[^]{0,60}${measured})(?![^]*(?:minut|минут|分|분))`,
+)
 
 /** A limit of the input, or of input and output together, in any words. */
 const tooLongWords = anyOf(
@@ -66,11 +86,14 @@ const tooLongWords = anyOf(
   /(\btokens?|_tokens?|length)\b.{0,80}(<=|≤|must be less)/,
   /exceed(?!.{0,60}(quota|\brate\b|per (second|min|hour|day))).{0,40}(context|token|max(imum)? length|max_)/,
   /reduce (the length|your (prompt|input)|the (number of )?(tokens|messages))/,
+  /max(imum)? length of (the )?(input|prompt|context|message)/,
+  /\b(message|prompt|context|input|conversation|content|text)s?[ _](size|length)(?![a-z]).{0,30}exceed|max_(total|input|prompt)_tokens (is |was )?exceeded/,
+  foreignLength,
   /上下文|超长|太长|(输入|提示|文本|内容|长度|tokens?).{0,12}(过长|超出|超过|超限)|(超出|超过).{0,16}(长度|字数|tokens?)/,
 )
 /** A limit of the output. A floor (`at least 1`) is none. */
 const outputWords = anyOf(
-  /(max_?(completion|new|output)?_?tokens|(completion|output) (tokens|length)|max_output|n(um)?_predict).{0,100}(too (large|high|big|many)|at most|less than|no more than|not (be )?(exceed|greater|larger|more)|cannot be|can't exceed|exceed|maximum|<=|≤|should be in|\[\d|\bbetween|range|(?<!rate )limit (for|is|of)|超)/,
+  /(max_?(completion|new|output)?_?tokens|(completion|output) (tokens|length)|max_output|n(um)?_predict).{0,100}(too (large|high|big|many)|at most|less than|no more than|not (be )?(exceed|greater|larger|more)|cannot be|can't exceed|exceed|maximum|<=|≤|should be in|\[\d|\bbetween|range|(?<!rate )limit (for|is|of)|超|过大)/,
   /range of max_\w*tokens|supports at most \d+ (completion|output)/,
 )
 /** A vendor counts the longest answer that it is paid for (OpenRouter); one of nothing is no offer. */
@@ -78,10 +101,10 @@ const affordableWords =
   /can only afford [1-9]|fewer max_tokens(?!.{0,200}can only afford 0\b)|tokens limit exceeded: \d+ > \d/i
 /** Input and output together, whatever else is said. */
 const bothWords =
-  /context[ _-]?(length|window|size|limit)\b(?! for)\W{0,3}(of|is|:|=|\(|exceed)|exceeds? .{0,30}context|tokens?`?\W{0,3}\+|input.{0,20}(length|tokens?) and/i
+  /context[ _-]?(length|window|size|limit)\b(?! for)\W{0,3}(of|is|:|=|\(|exceed)|exceed\w{0,3} .{0,30}context|tokens?`?\W{0,3}\+|input.{0,20}(length|tokens?) and|\binputs?\b.{0,20}\band\b.{0,20}(output|completion)/i
 
 const tooLongCode =
-  /^(context_?(length|window)\w*exceeded\w*|exceed_context_size_error|out_?of_?context\w*|(prompt|input|request|context|tokens?|messages?)_?(is_)?too_?(long|large)|max_?tokens_exceeded|token_?limit_?exceeded)$/i
+  /^(context_?(length|window)\w*exceeded\w*|exceed_context_size_error|out_?of_?context\w*|(prompt|input|request|context|tokens?|messages?)_?(is_)?too_?(long|large)|max_?tokens_exceeded|token_?limit_?exceeded|content_length_exceed\w*)$/i
 /** A body of so many bytes, which is no matter of tokens. */
 const bodyWords = /^(?![^]*token)[^]*\b(body|entity|payload|bytes)\b/i
 
@@ -92,12 +115,25 @@ const contentWords = anyOf(
   /moderation|flagged|\bsafety\b|content[ _-]?(management|policy|filter|risk|exists risk)|usage polic|policy violation|violat\w{0,5} .{0,40}(polic|guideline|terms)/,
   /data_?inspection|inappropriate|(?<!case.)sensitive (content|information|words?|data)|may contain sensitive|unsafe|harmful|high risk|prohibited content|censor|\bnsfw\b|guardrail|jailbreak|prompt injection|content (is |was )?not allowed/,
   /(prompt|content|input|output|response)s? .{0,30}\bblocked/,
-  /敏感|违规|不合规|审核|不安全|违法/,
+  /acceptable use|disallowed content|\b(sexual|violent|hateful|explicit) content|hate speech|self[- ]harm|\bPII\b|content .{0,60}\bblocked/,
+  /敏感|违规|不合规|审核|不安全|违法|违反.{0,10}法|ポリシー|不適切/,
 )
 /** Credit, rate, capacity: of a code or a type anywhere, of words only where they begin the message. */
 const accountCode =
   /arrear|insufficient_?(user_|account_)?(quota|balance|credit|fund)|(?<!load_?)balance|billing|payment|\bcredits?\b|quota_?exceed|exceeded_?(current_)?quota|(user|token)_?quota|spend(ing)?_?limit|budget_?exceed|exceeded_?budget|suspend|deactivat|overdue|freetier|pack_?exhausted|invalid_?subscription|account_?(disabled|closed|blocked|frozen|locked)/i
+/** Money, in the words of a code, and a plan that it buys. */
+const money = String.raw`credits?|(?<!load )balance|wallet|billing|(?:pre)?payment|funds|subscription`
+const gone = String.raw`exhausted|expired?|empty|reached|exceeded|insufficient|depleted|required|inactive|overdue|low|ended|failed|out|not enough|used up`
+const lacking = (what: string): RegExp =>
+  new RegExp(
+    String.raw`\b(?:${what}) (?:\w+ )?(?:${gone})\b|\b(?:no|not enough|out of|over|low|insufficient|exceeded) (?:\w+ )?(?:${what})\b`,
+  )
+const moneySpelt = lacking(money)
+const accountSpelt = lacking(`${money}|quota|plan|trial`)
+const depletedWords = /(your )?(prepa(id|yment) )?credits? (balance )?(is |are |have been )?depleted/
 const accountWords = begins(
+  depletedWords,
+  /you (have |'ve )?(reached|exceeded|hit) your specified (api )?usage limits?/,
   /access denied, ple\w{2,6} make sure your account/,
   /(your |the |this |api key'?s? )?(account|team|workspace|organi[sz]ation)\b[^'"`]{0,80}(suspend|arrear|overdue|disabled|deactivat|insufficient|balance|(not |in)active|frozen|locked|past due|credits?\b|exhausted|subscription|spending limit)/,
   /(sorry, )?(your |the |user'?s? )?((account|credit|user|token) )?(balance|credits?|quota|credit limit) (is |are )?(insufficient|too low|not enough|exhausted|used up)/,
@@ -106,11 +142,13 @@ const accountWords = begins(
   /(you (have |'ve |do not have |don't have )?)?(run out of|out of|no|exhausted|used up|exceeded|enough|insufficient) (more |your |the |available |current |monthly |included ){0,3}(credits?|balance|quota)\b/,
   /(your |the )?free[ -](tier|trial|quota|credits?)[^'"`]{0,60}(exhausted|expired|used up|ended|exceeded)/,
   /key limit exceeded|payment required|billing hard limit|(your )?(monthly |total )?(spend(ing)?|budget) (hard )?(limit|cap)|(exceeded ?budget|budget has been exceeded)/,
-  /[^'"`“「:：]{0,16}(余额不足|欠费|(额度|配额).{0,8}(不足|用尽|耗尽|失败)|账户.{0,6}(冻结|停用))/,
+  /[^'"`“「:：]{0,16}(余额.{0,4}(不足|用完|用尽|耗尽)|欠费|(额度|配额|资源包).{0,8}(不足|用尽|用完|耗尽|失败)|账户.{0,6}(冻结|停用))/,
 )
 const rateCode =
   /rate_?_?limit|throttl|too_?many_?req|(?<![\w.])(frequency|request_frequency)\w*(limit|exceed)|\bqps\b|[rt]p[md]_?(limit|exceed)|(^|\.|\b|request|rate|server|set|usage|concurrency)_?limit_?(exceeded|reached)|(request|token)s?_?limit_?reached|limit_?requests|limit_?burst/i
+const rateSpelt = /\b(burst|throttled|hourly|daily|[rt]p[md]|resources? exhausted|(requests?|rate) limit)\b/
 const rateWords = begins(
+  /(maximum )?(number of )?concurrent (requests?|connections)\b[^'"`]{0,20}(exceed|reach)/,
   /detected high.frequency|(api |request )?rate.?limit|(your )?requests? (rate|frequency|throttl|was rejected due to rate)|too many (concurrent )?requests|throttl/,
   /(requests?|calls?) (are )?(being sent )?too (frequent|fast|many)|allocated quota exceeded/,
   /(you have |you've |you )?(exceeded|reached|hit) (the|your) (current |api )?(rate|request|usage|hourly|daily|minute|concurren)|slow down|concurren\w{1,6} (request |call )?limit/,
@@ -120,11 +158,14 @@ const rateWords = begins(
 )
 const capacityCode =
   /overload|capacity|unavailable|\bbusy\b|engine_|upstream|no_available|get_channel_failed|(internal|server)_?(server_?)?error(?!\.[\w.]{0,40}(invalid|inspection))|provider_?error|bad_?gateway|bad_response|timeout|timed_?out|model_?loading/i
+const capacitySpelt =
+  /\b(not ready|internal (server )?exception|do request failed|no available|oom|warming|cold start)\b|^channel\b/
 const capacityWords = begins(
+  /do request failed|cuda (error|out of memory)|(the |this )?(service|server|system|model) is (currently )?(under|in|down for) maintenance/,
   /(the |this |our )?(upstream|provider|engine|server|service|system|backend|cluster|model)\b[^'"`]{0,60}(overload|busy|unavailable|capacity|\bloading|try again|no healthy)/,
   /(temporarily )?overloaded|internal (server )?error\b(?!\.[\w.]{0,40}(invalid|inspection))|server error|service (temporarily )?unavailable|[^'"`]{0,20}\bcapacity (temporarily )?exceeded/,
   /(bad )?gateway\b.{0,5}(time|$)|bad gateway|(request )?(timed out|timeout)\b|upstream (connect|request|service|server|unavailable|timed|timeout)|no (available|healthy|capacity)\b/,
-  /[^'"`“「:：]{0,30}(繁忙|过载|饱和|无可用渠道|系统(错误|异常)|服务(不可用|异常))/,
+  /[^'"`“「:：]{0,30}(繁忙|过载|饱和|负载.{0,8}(上限|过高)|无可用渠道|系统(错误|异常)|服务(不可用|异常))/,
 )
 const wrongKeyWords = begins(
   /api.key (not valid|expired|not found|is invalid)|(incorrect|invalid|missing|no) (api.?key|authentication|token( provided)?\.?$)|unauthori[sz]ed|authentication (fail|error)|access token (invalid|expired)/,
@@ -134,6 +175,10 @@ const noModelWords = begins(
   /(the )?(requested )?model:? ?['"`]?[\w./:@-]{0,100}['"`]? is (currently )?not (available|supported|enabled)( in your| here|\.|,|$)/,
   /(invalid|unknown|unsupported|no such) model\b|unable to access model|no endpoints found for/,
 )
+
+/** That the model takes no tools, images and the like: of it and not of an endpoint, whatever the status says. */
+const lackWords =
+  /n[o']t support (?:the )?(?:use of )?(?:tools?\b|function.call|images? inputs?|vision\b|multi-?modal|audio inputs?|response_format|json (?:mode|schema)|structured outputs?)|\b(?:tools?|tool (?:use|calls?|calling)|function calling|(?:image|audio|vision|multi-?modal) inputs?|json mode|structured outputs?) (?:is |are )?not (?:supported|implemented|enabled)|不支持.{0,6}(?:工具|函数调用)/i
 
 /**
  * The first row that fits decides. Status codes without a row fall to `verdictByRange`.
@@ -153,17 +198,19 @@ export const failureRules = [
   on([402, 403, 429], 'tooLong', { says: affordableWords }),
 
   // One request larger than the limit. Groq says it with 413, OpenAI with 429, GitHub Models in other words.
-  on([413, 429], 'tooLarge', { fact: 'names-largest-request' }),
+  on([429], 'tooLarge', { fact: 'names-largest-request' }),
   on([413], 'tooLarge', {
     code: /rate_?limit|tokens_limit/i,
-    says: begins(/rate.?limit|request too large.{0,200}per min/),
+    says: begins(/rate.?limit|request too large.{0,200}(per min|\bTPM\b)/),
   }),
   on([413], 'refusedBody', { says: bodyWords }),
 
   // Credit. 1113 is Zhipu's, 30001 SiliconFlow's, 1008 MiniMax's.
   on([429], 'unpaid', {
     code: /^(insufficient_(user_)?(quota|balance|credits?)\w*|billing_\w+|budget_exceeded|exceeded_current_quota_error|1113|30001|1008)$/i,
+    spelt: moneySpelt,
     says: begins(
+      depletedWords,
       /(sorry, )?(your |the )?((account|credit) )?balance is (insufficient|too low)|your credit balance|insufficient (balance|credits?|funds)|key limit exceeded/,
     ),
   }),
@@ -186,6 +233,7 @@ export const failureRules = [
   on([400], 'noModel', { says: /^[\w./:@-]{1,200} is not a valid model ID$/i }),
   // OpenRouter has the model, and nobody who serves it with what the request asks for.
   on([404], 'refusedBody', { says: /^no endpoints found that (can |support)/i }),
+  on([404, 405, 501], 'refusedBody', { says: lackWords }),
   on([404], 'noModel', {
     code: /model|deployment/i,
     says: /\bmodels?\b(?!s?\/)|^function .{0,80}not found|^no endpoints found for/i,
@@ -203,14 +251,21 @@ export const failureRules = [
   on([...anyRefusal, ...broken], 'tooLong', { code: tooLongCode }),
   on([...anyRefusal, ...broken], 'tooLong', { code: /^(1261|3051|1039|10907|336007|336103)$/ }),
   // The account and the rate, under whatever status; 1008 is MiniMax's balance, 1302 and 1303 Zhipu's concurrency.
-  on([...anyRefusal, ...broken, 503], 'unpaid', { code: accountCode, says: accountWords }),
-  on(anyRefusal, 'limited', { code: rateCode, says: rateWords }),
+  on([...anyRefusal, ...broken, 503], 'unpaid', {
+    code: accountCode,
+    spelt: accountSpelt,
+    says: accountWords,
+  }),
+  on(anyRefusal, 'limited', { code: rateCode, spelt: rateSpelt, says: rateWords }),
   // Too long in any words, also those of servers that answer 500.
   on([...anyRefusal, ...broken], 'tooLong', { says: tooLongWords }),
   on([...anyRefusal, ...broken], 'tooLong', { says: outputWords }),
   // The vendor's own trouble, and a filter by its words.
-  on(anyRefusal, 'overloaded', { code: capacityCode, says: capacityWords }),
+  on(anyRefusal, 'refusedBody', { says: lackWords }),
+  on(anyRefusal, 'overloaded', { code: capacityCode, spelt: capacitySpelt, says: capacityWords }),
   on(anyRefusal, 'refusedBody', { says: contentWords }),
+  // The vendor's API failed, in a type that some servers give to every refusal: nobody rests for it.
+  on(bad, 'pageOrNothing', { spelt: /^api error$/ }),
   on([403], 'noEntry'),
   on(bad, 'refusedBody'),
 
@@ -230,7 +285,7 @@ export const failureRules = [
   on([429], 'keysDayIsSpent', { says: /ByDay|trial key.{0,60}month/i }),
   on([429], 'accountLimited', { says: /free-models-per-min/ }),
   on([429], 'dayIsSpent', {
-    says: /per[ -]day\b|\bdaily\b|\b[RT]PD\b|per 86400s|\bweekly\b|\bmonthly\b|(per|\/) month\b|usage limit/i,
+    says: /per[ -]day\b|\/ ?day\b|\b24[ -]?h(ours?)?\b|今日|当日|当天|本日|每[日天]|일일|\bdaily\b|\b[RT]PD\b|per 86400s|\bweekly\b|\bmonthly\b|(per|\/) month\b|usage limit/i,
   }),
   on([429], 'modelsDayIsSpent', { fact: 'long-window-spent' }),
 
@@ -261,13 +316,14 @@ export const statusOfCode: readonly (readonly [code: RegExp, status: number])[] 
   [/api_?key|authenticat|unauthorized|auth_?fail|un_?auth|access_token/i, 401],
   [tooLongCode, 400],
   [contentCode, 400],
+  [moneySpelt, 402],
   [/insufficient|payment|billing|arrear|(?<!load_?)balance|overdue|pack_?exhausted/i, 402],
   [
     /rate_?limit|too_?many|throttl|exhausted|quota|queue_exceeded|limit_?(exceeded|reached|requests|burst)|concurren/i,
     429,
   ],
   [
-    /^(unsupported|unknown_(parameter|field|argument))|image|encrypted_content|extra_forbidden|^validation/i,
+    /^(unsupported|unknown_(parameter|field|argument))|image|encrypted_content|^validation|^(value|type)_error|^(missing|extra_forbidden|literal_error)$|^(string|int|float|bool|list|dict)_(type|parsing)$/i,
     400,
   ],
   [/not_?found|model_not_open/i, 404],

@@ -75,7 +75,7 @@ export const vendorSamples: readonly VendorSample[] = [
       'x-ratelimit-reset-tokens': '58s',
     },
     body: '{"error":{"message":"Rate limit reached for gpt-4o in organization org-abc on tokens per min (TPM): Limit 30000, Used 29000, Requested 2170. Please try again in 2.34s. Visit https://platform.openai.com/account/rate-limits to learn more.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}',
-    expected: { ...limited, scope: 'quota', hintMs: 2_340 },
+    expected: { ...limited, hintMs: 2_340 },
     signals: [
       {
         counts: 'requests',
@@ -93,7 +93,6 @@ export const vendorSamples: readonly VendorSample[] = [
         remaining: 1_000,
         resetMs: 58_000,
       },
-      { counts: 'tokens', window: 'minute', scope: 'quota', limit: 30_000, remaining: 1_000 },
     ],
   },
   {
@@ -108,8 +107,8 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'the requests of a day are told in words alone: its headers know only minutes',
     status: 429,
     body: '{"error":{"message":"Rate limit reached for gpt-4o in organization org-abc on requests per day (RPD): Limit 200, Used 200, Requested 1. Please try again in 7m12s.","type":"requests","param":null,"code":"rate_limit_exceeded"}}',
-    expected: { ...dayIsSpent, hintMs: 432_000 },
-    signals: [{ counts: 'requests', window: 'day', scope: 'quota', limit: 200, remaining: 0 }],
+    expected: { ...dayIsSpent, scope: 'upstream', hintMs: 432_000 },
+    signals: [{ counts: 'requests', window: 'day', scope: 'upstream', limit: 200, remaining: 0 }],
   },
   {
     vendor: 'OpenAI',
@@ -258,7 +257,7 @@ export const vendorSamples: readonly VendorSample[] = [
       'x-ratelimit-reset-tokens': '50.34s',
     },
     body: '{"error":{"message":"Rate limit reached for model `llama-3.1-8b-instant` in organization `org_01` service tier `on_demand` on tokens per minute (TPM): Limit 6000, Used 5034, Requested 1443. Please try again in 4.77s. Need more tokens? Upgrade to Dev Tier today at https://console.groq.com/settings/billing","type":"tokens","code":"rate_limit_exceeded"}}',
-    expected: { ...limited, scope: 'quota', hintMs: 8_000 },
+    expected: { ...limited, hintMs: 8_000 },
     signals: [
       {
         counts: 'requests',
@@ -276,7 +275,6 @@ export const vendorSamples: readonly VendorSample[] = [
         remaining: 966,
         resetMs: 50_340,
       },
-      { counts: 'tokens', window: 'minute', scope: 'quota', limit: 6_000, remaining: 966 },
     ],
   },
   {
@@ -285,8 +283,8 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     headers: { 'retry-after': '3926' },
     body: '{"error":{"message":"Rate limit reached for model `llama-3.3-70b-versatile` in organization `org_01` service tier `on_demand` on tokens per day (TPD): Limit 100000, Used 97829, Requested 6714. Please try again in 1h5m25.152s.","type":"tokens","code":"rate_limit_exceeded"}}',
-    expected: { ...dayIsSpent, hintMs: 3_926_000 },
-    signals: [{ counts: 'tokens', window: 'day', scope: 'quota', limit: 100_000, remaining: 2_171 }],
+    expected: { ...dayIsSpent, scope: 'upstream', hintMs: 3_926_000 },
+    signals: [{ counts: 'tokens', window: 'day', scope: 'upstream', limit: 100_000, remaining: 2_171 }],
   },
   {
     vendor: 'Groq',
@@ -294,8 +292,8 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     headers: { 'retry-after': '2' },
     body: '{"error":{"message":"Rate limit reached for model `llama-3.1-8b-instant` in organization `org_01` service tier `on_demand` on requests per minute (RPM): Limit 30, Used 30, Requested 1. Please try again in 2s.","type":"requests","code":"rate_limit_exceeded"}}',
-    expected: { ...limited, scope: 'quota', hintMs: 2_000 },
-    signals: [{ counts: 'requests', window: 'minute', scope: 'quota', limit: 30, remaining: 0 }],
+    expected: { ...limited, hintMs: 2_000 },
+    signals: [{ counts: 'requests', window: 'minute', scope: 'upstream', limit: 30, remaining: 0 }],
   },
   {
     vendor: 'Groq',
@@ -508,12 +506,12 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'the day ends at midnight Pacific; its retryDelay is that of a minute',
     status: 429,
     body: '[{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details. For more information on this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits.\\n* Quota exceeded for metric: generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 20, model: gemini-2.5-flash\\nPlease retry in 38.2s.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaMetric":"generativelanguage.googleapis.com/generate_content_free_tier_requests","quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier","quotaDimensions":{"location":"global","model":"gemini-2.5-flash"},"quotaValue":"20"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"38.2s"}]}}]',
-    expected: { ...dayIsSpent, hintMs: untilPacificMidnight },
+    expected: { ...dayIsSpent, scope: 'upstream', hintMs: untilPacificMidnight },
     signals: [
       {
         counts: 'requests',
         window: 'day',
-        scope: 'quota',
+        scope: 'upstream',
         limit: 20,
         remaining: 0,
         resetMs: untilPacificMidnight,
@@ -525,9 +523,16 @@ export const vendorSamples: readonly VendorSample[] = [
     because: 'a minute of the project is over after the retryDelay',
     status: 429,
     body: '[{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaMetric":"generativelanguage.googleapis.com/generate_content_free_tier_input_token_count","quotaId":"GenerateContentInputTokensPerModelPerMinute-FreeTier","quotaValue":"250000"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"38.2s"}]}}]',
-    expected: { ...limited, scope: 'quota', hintMs: 38_200 },
+    expected: { ...limited, hintMs: 38_200 },
     signals: [
-      { counts: 'tokens', window: 'minute', scope: 'quota', limit: 250_000, remaining: 0, resetMs: 38_200 },
+      {
+        counts: 'tokens',
+        window: 'minute',
+        scope: 'upstream',
+        limit: 250_000,
+        remaining: 0,
+        resetMs: 38_200,
+      },
     ],
   },
   {
