@@ -1,6 +1,16 @@
 import { errorBody } from '../errors.ts'
 import type { AbortControllerLike } from '../lib/abort.ts'
-import { CR, END, flowTo, LF, readerOf, utf8Bytes, type ByteReader, type Flow } from '../lib/bytes.ts'
+import {
+  CR,
+  END,
+  flowTo,
+  LF,
+  readerOf,
+  utf8Bytes,
+  withoutMark,
+  type ByteReader,
+  type Flow,
+} from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import type { Endpoint } from '../pool/upstream.ts'
@@ -134,15 +144,21 @@ const MOST_READ_BYTES = 65_536
 
 /** An answer as it goes on in a stream that has begun. */
 async function eventsOf(answer: RelayAnswer, isNamed: boolean, wallNow: number): Promise<ByteReader> {
-  const { status, headers, body } = answer
-  if (status < 400) return IS_JSON.test(headers['content-type'] ?? '') ? asEvent(body) : readerOf(body)
+  const { status, headers, body } = { ...answer, ...answer.asError }
+  if (status < 400)
+    return IS_JSON.test(headers['content-type'] ?? '')
+      ? asEvent(withoutMark(readerOf(body)))
+      : withoutMark(readerOf(body))
   const { bytes, body: rest } = await readPrefix(body, MOST_READ_BYTES).catch(() => EMPTY)
   discard(rest)
   const said = readErrorText(bytes, wallNow)
   const { error } = errorBody('upstream_error', said.message || `An upstream answered with status ${status}.`)
   const words = { ...error, type: said.type || error.type, code: said.code || error.code }
   const own = jsonObjectOf(jsonObjectOf(parsedJson(new TextDecoder().decode(bytes)))?.['error'])
-  return errorEvent(errorObject({ ...words, ...own }, answer, wallNow), isNamed)
+  return errorEvent(
+    errorObject({ ...words, ...own }, { status, headers, attempts: answer.attempts }, wallNow),
+    isNamed,
+  )
 }
 
 const EMPTY = { bytes: new Uint8Array(0), body: new Uint8Array(0) }
@@ -174,8 +190,7 @@ function errorEvent(error: ErrorObject, isNamed: boolean): ByteReader {
 const SPACE = 0x20
 
 /** JSON as one event: its line ends, which stand between its parts alone, become spaces. */
-function asEvent(body: RelayAnswer['body']): ByteReader {
-  const json = readerOf(body)
+function asEvent(json: ByteReader): ByteReader {
   let state: 'before' | 'within' | 'over' = 'before'
   return {
     async read() {

@@ -287,6 +287,10 @@ export const CR = 0x0d
 /** UTF-8's, which may stand in front of any text and is no part of it. */
 export const BYTE_ORDER_MARK: readonly number[] = [0xef, 0xbb, 0xbf]
 
+/** How much of a text is the mark in front of it. */
+export const markSize = (bytes: Uint8Array): number =>
+  BYTE_ORDER_MARK.every((byte, at) => bytes[at] === byte) ? BYTE_ORDER_MARK.length : 0
+
 /** Whether there is no more yet than a beginning of one: then it may be cut. */
 export const isMarkCut = (bytes: Uint8Array): boolean =>
   bytes.length < BYTE_ORDER_MARK.length && bytes.every((byte, at) => byte === BYTE_ORDER_MARK[at])
@@ -319,4 +323,38 @@ export function utf8Bytes(text: string): Uint8Array {
     bytes[at] = code
   }
   return bytes
+}
+
+/** A body without the byte order mark in front of it, wherever that is cut. */
+export function withoutMark(reader: ByteReader): ByteReader {
+  /** Absent once the mark is behind us, or can't come any more. */
+  let start: Uint8Array | undefined = new Uint8Array(0)
+  function rest(chunk: Uint8Array): Uint8Array {
+    if (start === undefined) return chunk
+    start = concatBytes([start, chunk])
+    if (isMarkCut(start)) return new Uint8Array(0)
+    const bytes = start
+    start = undefined
+    return bytes.subarray(markSize(bytes))
+  }
+  return {
+    async read() {
+      for (;;) {
+        const { done, value } = await reader.read()
+        if (done) return END
+        const bytes = rest(value)
+        if (bytes.length > 0) return { done, value: bytes }
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+    flow: (sink) =>
+      flowTo(reader, {
+        chunk(value) {
+          const bytes = rest(value)
+          return bytes.length === 0 || sink.chunk(bytes)
+        },
+        end: () => sink.end(),
+        fail: (error) => sink.fail(error),
+      }),
+  }
 }

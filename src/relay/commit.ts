@@ -1,5 +1,5 @@
 import { errorBody } from '../errors.ts'
-import { BYTE_ORDER_MARK, type ByteReader, concatBytes, CR, isMarkCut, LF } from '../lib/bytes.ts'
+import { type ByteReader, concatBytes, CR, isMarkCut, LF, markSize } from '../lib/bytes.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { createEventScanner, type SseEvent } from '../lib/sse.ts'
 import type { Failure } from '../pool/outcome.ts'
@@ -36,7 +36,7 @@ export interface Rejected {
 /** An upstream's own words that end a request. */
 export interface RefusedResponse extends UpstreamResponse {
   /** The same as an HTTP error, where they came as an event of a stream. */
-  readonly asError?: Pick<UpstreamResponse, 'status' | 'headers' | 'body'>
+  readonly asError?: UpstreamResponse
 }
 
 /** What was asked, as far as the form of its answer goes. */
@@ -90,7 +90,7 @@ const WHITE_SPACE: ReadonlySet<number | undefined> = new Set([0x20, 0x09, LF, CR
 
 /** How many bytes at the front are a byte order mark or white space. */
 function blankBytes(bytes: Uint8Array): number {
-  let at = BYTE_ORDER_MARK.every((byte, index) => bytes[index] === byte) ? BYTE_ORDER_MARK.length : 0
+  let at = markSize(bytes)
   while (WHITE_SPACE.has(bytes[at])) at++
   return at
 }
@@ -277,9 +277,9 @@ function rejectedEvent(
 ): Rejected {
   if (failure.isForClient !== true) return { kind: 'rejected', failure, answer: undefined }
   const body = encoder.encode(typeof data === 'string' ? data : JSON.stringify(data))
-  const asError = { status: statusFor(failure), headers: JSON_TYPE, body }
-  if (stream !== true) return { kind: 'rejected', failure, answer: asError }
   const { status, headers } = response
+  const asError = { status: statusFor(failure), headers: { ...headers, ...JSON_TYPE }, body }
+  if (stream !== true) return { kind: 'rejected', failure, answer: asError }
   const asEvents = { status, headers: withType(headers, 'events'), body: concatBytes(head) }
   return { kind: 'rejected', failure, answer: { ...asEvents, asError } }
 }

@@ -26,6 +26,7 @@ import { resolveOwner, resolvePins, type Unavailable } from './candidates.ts'
 import { discard } from './commit.ts'
 import type { RelayDeps } from './deps.ts'
 import { clientClosedRequest, exhausted, isLimit, isWaitedFor, queueFull } from './exhausted.ts'
+import type { UpstreamResponse } from '../transport/transport.ts'
 import { learnFromFailure } from './lessons.ts'
 import { dropKept, recordEnd, type RelayAnswer, type RelayRequest, RelayState } from './request.ts'
 import { maskedBytes } from './secrets.ts'
@@ -85,10 +86,12 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
 function lastAnswer(state: RelayState, answer: RelayAnswer): RelayAnswer {
   state.firstByteMs = state.deps.clock.now() - state.request.since
   dropKept(state, answer)
-  recordEnd(state, answer)
-  const { body, upstream } = answer
-  const shown = body instanceof Uint8Array ? maskedBytes(body, upstream) : body
-  return { ...answer, body: shown, attempts: state.attempts.length }
+  const { upstream, asError } = answer
+  recordEnd(state, { status: (asError ?? answer).status, upstream })
+  const shown = <T extends UpstreamResponse>(said: T): T =>
+    said.body instanceof Uint8Array ? { ...said, body: maskedBytes(said.body, upstream) } : said
+  const attempts = state.attempts.length
+  return { ...shown(answer), ...(asError && { asError: shown(asError) }), attempts }
 }
 
 type Exhausted = Exclude<Selection, { lease: Lease }>

@@ -55,6 +55,8 @@ export interface RelayRequest {
 export interface RelayAnswer extends UpstreamResponse {
   readonly upstream: Upstream
   readonly attempts: number
+  /** The same as an HTTP error, where an error came as an event of a stream. */
+  readonly asError?: UpstreamResponse
 }
 
 /** What log and metrics are told of a request when it ends. */

@@ -62,6 +62,42 @@ async function piecesOf(reader: ReadableStreamDefaultReader<Uint8Array>, app: Te
   return [...pieces]
 }
 
+describe('behind a comment', () => {
+  test.each([
+    [
+      'chat/completions',
+      events({ error: { message: 'Unsupported value foo', type: 'invalid_request_error' } }),
+    ],
+    ['chat/completions', events({ error: { message: 'too long', code: 'context_length_exceeded' } })],
+    [
+      'responses',
+      events({
+        type: 'response.failed',
+        response: { status: 'failed', error: { code: 'invalid_prompt', message: 'no key-a' } },
+      }),
+    ],
+  ])('a refusal as first event on %s has its status, the attempts and no key', async (path, refused) => {
+    const headers = { ...SSE, 'retry-after': '7' }
+    const app = createTestApp(
+      configFor(['a.test'], {}, { api_key: 'key-a-secret' }),
+      play(late(6_000, { headers, body: [refused.replace('key-a', 'key-a-secret')] })),
+    )
+    const { text } = await textAfter(app, 7_000, stream(app, { path }))
+    const { error } = errorIn(text)
+    expect(error).toMatchObject({ status: 400, attempts: 1, retry_after_ms: 7_000 })
+    expect(text).not.toContain('key-a')
+    expect(app.requests()[0]).toMatchObject({ status: 400 })
+  })
+
+  test('an answer that begins with a byte order mark is read from its first event on', async () => {
+    const mark = [0xef, 0xbb, 0xbf].map((byte) => Uint8Array.of(byte))
+    const said = chatStream('one')
+    const app = createTestApp(one(), play(late(6_000, { ...said, body: [...mark, ...(said.body ?? [])] })))
+    const { text } = await textAfter(app, 7_000)
+    expect(text).toBe(COMMENT + words('one'))
+  })
+})
+
 describe('a client that waits for a stream', () => {
   test('reads a comment each time that it has seen nothing for `heartbeat` seconds, then the bytes of the answer', async () => {
     const app = createTestApp(one(), play(late(13_000, chatStream('one', 'two'))))
