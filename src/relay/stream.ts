@@ -395,8 +395,9 @@ export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure, no
     itemKeys: itemKeys as readonly string[],
     /** Whether what passed so far ends between two events. */
     atBoundary: () => boundary?.atBoundary() === true,
-    /** Whether for too long there was no event. */
-    isStalled: (): boolean => isEvents && commentsSince !== Infinity && now() - commentsSince > commentsMs,
+    /** Whether for too long there was no event; told where one could be added. */
+    isStalled: (): boolean =>
+      boundary?.atBoundary() === true && commentsSince !== Infinity && now() - commentsSince > commentsMs,
     /** Whether the last word has passed, as of any framing. */
     isDone: (): boolean => lastWord?.isThere() === true || isNamedLast(COMPLETED),
     /** Whether the last event of a response has told how it failed, or why it stops. */

@@ -131,3 +131,78 @@ test('a last event that holds the whole answer may be of any length', async () =
   expect([broke, text === body.join('')]).toEqual([false, true])
   expect(app.requests()).toMatchObject([{ status: 200, attempts: [{ outcome: 'ok' }], outputTokens: 25_000 }])
 })
+
+const completed = events({ type: 'response.completed', response: { id: 'r', output: [{ type: 'message' }] } })
+const sorted = events({
+  response: { output: [{ type: 'message' }], x: 'y'.repeat(300) },
+  type: 'response.completed',
+})
+
+test.each([
+  { what: '[DONE] and more', said: [hello + events('[DONE]') + ': bye\n\n'] },
+  { what: '[DONE] and an event', said: [`${hello}data: [DONE]\n\ndata: {"x":1}\n\n`] },
+  { what: '[DONE] behind CR', said: [`${hello}data: [DONE]\r\r`] },
+  { what: '[DONE] without a line end', said: [hello, 'data: [DONE]'] },
+  { what: '[DONE] with one line end', said: [hello, 'data: [DONE]\n'] },
+  { what: '[DONE] with CRLF', said: [hello, 'data: [DONE]\r\n'] },
+  { what: '[DONE] in pieces', said: [hello, 'data: [DO', 'NE]', '\n', '\n'] },
+  { what: 'the whole response', path: 'responses', said: [completed] },
+  { what: 'the whole response and more', path: 'responses', said: [completed + events({ type: 'ping' })] },
+  { what: 'the whole response, its type last', path: 'responses', said: [sorted] },
+  { what: 'the whole response with one line end', path: 'responses', said: [completed.slice(0, -1)] },
+  { what: 'the whole response in pieces', path: 'responses', said: [...completed] },
+])('a request ends with $what, whatever the upstream does behind it', async ({ said, path }) => {
+  const first = path === undefined ? [] : [events({ type: 'response.output_text.delta', delta: 'x' })]
+  for (const end of ['stall', 'reset', 'close'] as const) {
+    const script: Play = { headers: SSE, body: [...first, ...said], end }
+    const app = createTestApp(two, stagedBy({ 'a.test': script, 'b.test': chatStream('from b') }))
+    let isOver = false
+    const all = app.chat({ stream: true }, path === undefined ? {} : { path }).then(readAll)
+    void all.then(() => (isOver = true))
+    await app.clock.advance(200)
+    expect({ end, isOver }).toEqual({ end, isOver: true })
+    expect(await all).toMatchObject({ text: [...first, ...said].join(''), broke: false })
+    expect(app.attempts()).toMatchObject([{ outcome: 'ok' }])
+    await app.clock.advance(20_000)
+    expect([app.inFlight(), app.openLeases, app.clock.timers]).toEqual([0, 0, 0])
+  }
+})
+
+test('what a client stored in a response is no last word', async () => {
+  const created = { type: 'response.in_progress', response: { metadata: { type: 'response.completed' } } }
+  const delta = events({ type: 'response.output_text.delta', delta: '"type":"response.completed"}' })
+  const body = [events(created) + delta, 1_000, delta, completed]
+  const { text } = await streamOf({ headers: SSE, body }, 'responses')
+  expect(text).toBe(body.filter((piece) => typeof piece === 'string').join(''))
+})
+
+test('an empty reason to stop is none', async () => {
+  const body = [hello, events({ choices: [{ index: 0, delta: { content: 'x' }, finish_reason: '' }] })]
+  expect((await streamOf({ headers: SSE, body })).text).toContain('upstream_disconnected')
+})
+
+test('a reason to stop counts also in front of an event that is larger than what is kept', async () => {
+  const usage = events({ choices: [], usage: { total_tokens: 3 }, padding: 'x'.repeat(40_000) })
+  const body = [hello, events(chunk('', 'stop')), usage]
+  expect((await streamOf({ headers: SSE, body })).text).toBe(body.join(''))
+})
+
+test('a response that has told how it failed is not told of the break behind it', async () => {
+  const delta = events({ type: 'response.output_text.delta', delta: 'x' })
+  for (const type of ['response.incomplete', 'response.failed']) {
+    const body = [delta, events({ type, response: {} })]
+    expect((await streamOf({ headers: SSE, body, end: 'reset' }, 'responses')).text).toBe(body.join(''))
+  }
+})
+
+test.each([
+  { what: 'blank lines', line: '\n\n' },
+  { what: 'ids', line: 'id: 7\n\n' },
+  { what: 'times to come back', line: 'retry: 100\n\n' },
+  { what: 'empty data', line: 'data:\n\n' },
+  { what: 'comments in pieces', line: [': ali', 've\n\n'] },
+])('$what are no life behind the first content', async ({ line }) => {
+  const beats = Array.from({ length: 60 }, () => [line, 1_000].flat()).flat()
+  const script: Play = { headers: SSE, body: [hello, ...beats], end: 'stall' }
+  expect((await streamOf(script)).text).toContain('upstream_timeout')
+})
