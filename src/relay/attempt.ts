@@ -57,6 +57,8 @@ class Attempt {
   firstByteMs: number | undefined
   /** When a byte of the body came last. */
   private heardAt: number
+  /** When the upstream took some of the request's body last; before, the start. */
+  private takenAt: number
   /** The first bytes of a body that is being gathered, until its form is known. */
   private start: Uint8Array | undefined
   private cancelClock = (): void => {}
@@ -69,7 +71,7 @@ class Attempt {
     this.state = state
     this.lease = lease
     this.upstream = upstream
-    this.startedAt = this.heardAt = deps.clock.now()
+    this.startedAt = this.heardAt = this.takenAt = deps.clock.now()
     state.tried.add(upstream.id)
     state.firstSentAt ??= this.startedAt
     state.longestTimeoutMs = Math.max(state.longestTimeoutMs, upstream.timeoutMs)
@@ -93,6 +95,14 @@ class Attempt {
     return true
   }
   private heldBytes = 0
+
+  /** The upstream takes a body that is large for the way to it: that is no silence, and none of its time to answer. */
+  readonly onTaken = (): void => {
+    const { state } = this
+    const now = state.deps.clock.now()
+    state.deadline += now - this.takenAt
+    this.takenAt = now
+  }
 
   /** Nothing is held back any more. */
   letGo(): void {
@@ -123,6 +133,8 @@ class Attempt {
     const { state, upstream, startedAt } = this
     const cancelClock = this.cancelClock
     const now = state.deps.clock.now()
+    const restMs = Math.min(this.takenAt + upstream.timeoutMs, state.deadline) - now
+    if (this.takenAt > since && restMs > 0) return this.startClock(restMs)
     const isAlive = this.heardAt > startedAt && this.heardAt >= since
     const leftMs = startedAt + SOLE_TIMEOUTS * upstream.timeoutMs - now
     const mayWait = isAlive && leftMs > 0 && !(await hasOthersNow(state))
@@ -222,6 +234,7 @@ function upstreamRequestFor(attempt: Attempt): UpstreamRequest {
       return STREAMED.test(headers['content-type'] ?? '') ? ERROR_BYTES : MOST_WHOLE_BYTES
     },
     onGathered: attempt.onGathered,
+    onTaken: attempt.onTaken,
   }
 }
 

@@ -33,6 +33,8 @@ export interface UpstreamRequest {
    * it arrives as a reader from its first byte.
    */
   readonly onGathered?: (chunk: Uint8Array) => boolean
+  /** Told each time when the upstream has taken some of a body that does not go out at once. Not every transport can tell. */
+  readonly onTaken?: () => void
   /** Given where the request must go out only once (RFC 9110 §9.2.2): then a kept connection that is dead is its failure. */
   readonly mayResend?: false
 }

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { chatAnswer, chatStream, chunk, events, silence, SSE, stagedBy } from '../support/played.ts'
-import { configOf, createTestApp } from '../support/test-app.ts'
+import { chatAnswer, chatStream, chunk, events, play, silence, SSE, stagedBy } from '../support/played.ts'
+import { configOf, createTestApp, type FakeUpstream } from '../support/test-app.ts'
 
 const settings = { strategy: 'in_order', queue_timeout: 0, timeout: 10 }
 const HOSTS = ['a.test', 'b.test', 'c.test', 'd.test']
@@ -16,6 +16,30 @@ test('an upstream that says nothing for `timeout` is left, and its call ended', 
   await app.clock.advance(1)
   expect((await pending).status).toBe(200)
   expect(app.calls[0]!.exchange.isOver).toBe(true)
+})
+
+test('what takes the body of a request little by little is not silent, and has its whole time to answer behind it', async () => {
+  const slow: FakeUpstream = async (request, signal, clock) => {
+    for (let taken = 0; taken < 6; taken++) {
+      await new Promise<void>((resolve) => clock.after(9_000, resolve))
+      request.onTaken?.()
+    }
+    return play({ afterMs: 9_000, ...chatAnswer() })(request, signal, clock)
+  }
+  const app = createTestApp(configOf(HOSTS, { settings }), slow)
+  const pending = app.chat()
+  await app.clock.advance(63_000)
+  expect((await pending).headers.get('x-aiload-upstream')).toBe('a.test')
+  const stuck: FakeUpstream = async (request, signal, clock) => {
+    request.onTaken?.()
+    return play(silence)(request, signal, clock)
+  }
+  const other = createTestApp(configOf(HOSTS, { settings }), (request, ...rest) =>
+    (request.host === 'a.test' ? stuck : play(chatAnswer()))(request, ...rest),
+  )
+  const left = other.chat()
+  await other.clock.advance(10_000)
+  expect((await left).headers.get('x-aiload-upstream')).toBe('b.test')
 })
 
 test('comments do not put off the deadline of the first real byte', async () => {

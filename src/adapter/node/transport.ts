@@ -135,7 +135,11 @@ function exchange(
     const idleTimeout = createIdleTimeout(timers, timeoutMs, () =>
       fail(new TransportError('timeout', `silence for ${timeoutMs} ms`, `silent for ${timeoutMs / 1000} s`)),
     )
-    const call: Call = { connectTimeoutMs, taken: idleTimeout.refresh, connection: undefined, isOver: false }
+    const taken = (): void => {
+      idleTimeout.refresh()
+      request.onTaken?.()
+    }
+    const call: Call = { connectTimeoutMs, taken, connection: undefined, isOver: false }
 
     function finish(): void {
       call.isOver = true

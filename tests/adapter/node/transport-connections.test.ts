@@ -317,8 +317,11 @@ describe('an upload', () => {
     const upstream = await start(answer({ body: 'ok' }), { whenConnected: (socket) => drip(socket, 5) })
     const parts = Array.from({ length: 60 }, () => randomBytes(1_000_000))
     const since = performance.now()
-    const response = await send(upstream, { body: parts, timeoutMs: 3_000 })
+    let taken = 0
+    const onTaken = (): void => void (taken += 1)
+    const response = await send(upstream, { body: parts, timeoutMs: 3_000, onTaken })
     expect(textOf(response.body)).toBe('ok')
+    expect(taken).toBeGreaterThan(10)
     expect(performance.now() - since).toBeGreaterThan(3_000)
   })
 
