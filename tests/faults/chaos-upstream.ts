@@ -7,8 +7,8 @@ import {
   type ScriptedUpstream,
 } from '../support/scripted-upstream.ts'
 
-/** What becomes of a request at an upstream. */
-export type Fate = 'well' | 'refused' | 'ambiguous' | 'breaks'
+/** What becomes of a request at an upstream; one that came over a connection that was closing is `unheard`. */
+export type Fate = 'well' | 'refused' | 'ambiguous' | 'breaks' | 'unheard'
 
 /** One call, as its upstream saw it. */
 export interface Call {
@@ -90,16 +90,19 @@ interface Chaos {
 export function startChaosUpstream(chaos: Chaos): Promise<ScriptedUpstream> {
   const { name, book, draw, count, isAnchor } = chaos
   const scene: Scene = async (exchange) => {
-    // Closed as idle while the request was on its way: it was never heard.
-    if (exchange.socket.writableEnded) return
     const text = Buffer.from(exchange.request.body).toString()
     const id = /id-[\w-]+/.exec(text)?.[0] ?? 'nobody'
+    const note = (fate: Fate): void => {
+      const call: Call = { upstream: name, fate, at: performance.now() }
+      const calls = book.get(id)
+      if (calls === undefined) book.set(id, [call])
+      else calls.push(call)
+    }
+    // Closed as idle while the request was on its way.
+    if (exchange.socket.writableEnded) return note('unheard')
     const fault = !isAnchor && draw() < FAULT_SHARE ? pick(draw) : undefined
     const breaks = !isAnchor && fault === undefined && draw() < BREAK_SHARE && text.includes('"stream":true')
-    const fate = fault?.fate ?? (breaks ? 'breaks' : 'well')
-    const calls = book.get(id)
-    if (calls === undefined) book.set(id, [{ upstream: name, fate, at: performance.now() }])
-    else calls.push({ upstream: name, fate, at: performance.now() })
+    note(fault?.fate ?? (breaks ? 'breaks' : 'well'))
     count(1)
     await (fault?.scene(exchange) ??
       play(exchange, { name, id, draw, breaks, isStream: text.includes('"stream":true') }))
