@@ -1,5 +1,5 @@
 import { errorBody } from '../errors.ts'
-import { type ByteReader, concatBytes, CR, isMarkCut, LF, markSize } from '../lib/bytes.ts'
+import { type ByteChunk, type ByteReader, concatBytes, CR, isMarkCut, LF, markSize } from '../lib/bytes.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { createEventScanner, type SseEvent } from '../lib/sse.ts'
 import type { Failure } from '../pool/outcome.ts'
@@ -229,10 +229,19 @@ async function commitEvents(reading: Reading, asked: Asked): Promise<Commit | Re
     const headers = withType(response.headers, 'events')
     return rejected({ ...response, headers }, bareFailure(name, response.status), bytes)
   }
+  /** Events without the line end that would have ended them. */
+  let unended: readonly SseEvent[] = []
+  /** Behind a reason to stop or a last word it does not matter how a stream ends. */
+  function ended(error: unknown): ByteChunk {
+    unended = scanner.end()
+    if (hasStopped || unended.some((event) => judgeEvent(event, asked.endpoint).what === 'done'))
+      return { done: true }
+    throw error
+  }
   for (let at = 0; size < most; at++) {
     let chunk = head[at]
     if (chunk === undefined) {
-      const { done, value } = await readOrEnd(reader, hasStopped)
+      const { done, value } = await reader.read().catch(ended)
       if (done) break
       chunk = value
       head.push(chunk)
@@ -245,17 +254,11 @@ async function commitEvents(reading: Reading, asked: Asked): Promise<Commit | Re
     }
   }
   if (size >= most) return streamed(reading, 'events', opening)
-  for (const event of scanner.end()) {
+  for (const event of [...unended, ...scanner.end()]) {
     const decided = decide(event)
     if (decided !== undefined) return decided
   }
   return whole()
-}
-
-/** Behind a reason to stop it does not matter how a stream ends. */
-async function readOrEnd(reader: ByteReader, hasStopped: boolean): ReturnType<ByteReader['read']> {
-  if (!hasStopped) return reader.read()
-  return reader.read().catch(() => ({ done: true }) as const)
 }
 
 /** @param bytes all of its body, where that may be handed on */

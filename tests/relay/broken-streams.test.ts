@@ -67,6 +67,12 @@ test.each([
   expect(app.attempts()).toMatchObject([{ outcome: 'ok' }])
 })
 
+test('a stream that breaks off behind its last word is whole, though nothing has ended its only event', async () => {
+  const body = ['data: {"choices":[{"index":0,"delta":{},"finish_reason":"length"}]}\ndata: [DONE]']
+  const { app, text, broke } = await streamOf({ headers: SSE, body, end: 'reset' })
+  expect({ text, broke, calls: app.calls.length }).toEqual({ text: body[0], broke: false, calls: 1 })
+})
+
 test('what a model writes is no last word', async () => {
   const body = [hello, events(chunk('[DONE]')), events(chunk('"finish_reason":"stop"'))]
   const { text } = await streamOf({ headers: SSE, body })
