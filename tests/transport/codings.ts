@@ -76,6 +76,8 @@ export function codingsContract({ start, send }: Bed, can: Capabilities): void {
       { coding: 'br', body: Buffer.from('\xff\xff\xff\xff\xff\xff\xff\xff', 'latin1') },
       { coding: 'gzip', body: damaged(gzipSync(text)) },
       { coding: 'compress', body: Buffer.from('whatever') },
+      { coding: 'compress', body: Buffer.from('{"\0') },
+      { coding: 'zstd', body: Buffer.from('[\xff', 'latin1') },
     ])('in broken or unknown $coding is undecodable', async ({ coding, body }) => {
       const upstream = await start(answer({ headers: { 'content-encoding': coding }, body }))
       expect(await failureOf(send(upstream))).toBe('undecodable')
@@ -94,6 +96,47 @@ export function codingsContract({ start, send }: Bed, can: Capabilities): void {
 
     test.runIf(can.ownConnections)('called gzip, but plain text, is what its bytes are', async () => {
       const upstream = await start(answer({ headers: { 'content-encoding': 'gzip' }, body: text }))
+      expect(textOf((await send(upstream)).body)).toBe(text)
+      expect((await readAll(streamOf(await send(upstream, asStream)))).toString()).toBe(text)
+    })
+
+    const events = 'data: {"a":"é"}\n\n'
+    test.runIf(can.ownConnections).each([
+      { coding: 'br', body: text },
+      { coding: 'br', body: ' [1]' },
+      { coding: 'deflate', body: events },
+      { coding: 'deflate', body: ': comment\n\n' },
+      { coding: 'zstd', body: `\ufeff${text}` },
+      { coding: 'compress', body: events },
+      { coding: 'dcb', body: '{}' },
+      { coding: 'gzip, br', body: text },
+      { coding: 'gzip, identity', body: text },
+    ])('called $coding, but JSON or events as they are (%#), is what its bytes are', async (label) => {
+      const headers = { 'content-encoding': label.coding }
+      const upstream = await start(answer({ headers, body: label.body }))
+      const whole = await send(upstream)
+      expect(textOf(whole.body)).toBe(label.body.replace('\ufeff', ''))
+      expect(whole.headers).not.toHaveProperty('content-encoding')
+      const streamed = await readAll(streamOf(await send(upstream, asStream)))
+      expect(streamed.toString()).toBe(label.body)
+    })
+
+    test.each(['zstd', 'compress', 'dcz', 'gzip, identity'])(
+      'called %s, on a transport that does not undo that, is at least taken as it is where it is JSON',
+      async (coding) => {
+        const upstream = await start(answer({ headers: { 'content-encoding': coding }, body: text }))
+        expect(textOf((await send(upstream)).body)).toBe(text)
+      },
+    )
+
+    test.runIf(can.ownConnections).each([
+      { coding: 'gzip, identity', body: gzipSync(text) },
+      { coding: 'identity, GZIP', body: gzipSync(text) },
+      { coding: 'utf-8,br', body: brotliCompressSync(text) },
+      { coding: 'deflate, gzip', body: gzipSync(deflateSync(text)) },
+      { coding: 'gzip, gzip', body: gzipSync(text) },
+    ])('in $coding is decoded step by step', async ({ coding, body }) => {
+      const upstream = await start(answer({ headers: { 'content-encoding': coding }, body }))
       expect(textOf((await send(upstream)).body)).toBe(text)
       expect((await readAll(streamOf(await send(upstream, asStream)))).toString()).toBe(text)
     })

@@ -163,7 +163,7 @@ function decodedBody(incoming: IncomingMessage, to: BodySink<unknown>, rules: Bo
       to: (decoded: BodySource) => bounded(undo(inner, decoded), rules.maxBytes),
       invalid: (): unknown => invalidEncoding(coding),
     }
-    return createDecoder(coding, source, decoding) ?? to
+    return createDecoder(coding, source, decoding)
   }
   const resume = (): void => void incoming.resume()
   const source = { pause: () => void incoming.pause(), resume, cut: resume }
