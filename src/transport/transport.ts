@@ -126,7 +126,7 @@ const SIGNS: readonly (readonly [RegExp, Exclude<TransportFailure, 'timeout' | '
     'no sockets or memory left here',
   ],
   [/CONNECT_TIMEOUT|connect ETIMEDOUT|connect timed? ?out/i, 'connect-timeout', 'no connection in time'],
-  [/\bZ_[A-Z]+_ERROR|ERR__ERROR_|brotli|zlib|decompress|header check/i, 'undecodable', UNDECODABLE],
+  [/\bZ_[A-Z]+_ERROR|ERR__ERROR_|brotli|zlib|zstd|decompress|header check/i, 'undecodable', UNDECODABLE],
   [/EAI_AGAIN|temporary failure in name/i, 'not-sent', 'host name look-up failed'],
   [/ENOTFOUND|EAI_|getaddrinfo|dns error|lookup address|name or service/i, 'not-sent', 'host name not found'],
   [/refused/i, 'not-sent', 'connection refused'],

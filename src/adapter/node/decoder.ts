@@ -20,12 +20,15 @@ export interface BodySink<Failure = TransportError> {
   fail(error: Failure): void
 }
 
+/** `bytesWritten` are those that it has read. */
+type Decoder = Transform & { readonly bytesWritten?: number }
+
 /** The first bytes tell the two things apart that are sent as `deflate`. */
-type MakeDecoder = (first: Uint8Array) => Transform
+type MakeDecoder = (first: Uint8Array) => Decoder
 
 /** Node has it from 22.15 on, and the types of Node 20 do not know it. */
 const { createZstdDecompress, constants } = zlib as typeof zlib & {
-  createZstdDecompress?: (options: object) => Transform
+  createZstdDecompress?: (options: object) => Decoder
 }
 /** RFC 9659 §3: a window of 8 MB at most. A frame may ask for gigabytes. */
 const ZSTD_OPTIONS = {
@@ -71,7 +74,8 @@ export function createDecoder<Failure>(
   { to, invalid, isLenient = false }: Decoding<Failure>,
 ): BodySink<Failure> {
   const make = DECODERS[coding] ?? undecodable
-  let decoder: Transform | undefined
+  let decoder: Decoder | undefined
+  let given = 0
   let isAsIs = false
 
   const sink = to({
@@ -86,21 +90,28 @@ export function createDecoder<Failure>(
   const isUncoded = (first: Uint8Array): boolean =>
     (coding.endsWith('gzip') && first[0] !== GZIP_MAGIC) || isPlain(first)
 
-  const start = (first: Uint8Array): Transform =>
+  const start = (first: Uint8Array): Decoder =>
     make(first)
       .on('data', (chunk: Uint8Array) => sink.data(chunk))
       .on('drain', () => source.resume())
-      .on('end', () => sink.end())
-      .on('error', () => {
-        sink.fail(invalid())
-        source.cut()
+      .on('end', () => {
+        // Of several frames that come together Node reads the first. Behind the end of other codings is only junk.
+        if (coding === 'zstd' && decoder?.bytesWritten !== given) refuse()
+        else sink.end()
       })
+      .on('error', refuse)
+
+  function refuse(): void {
+    sink.fail(invalid())
+    source.cut()
+  }
 
   return {
     data(chunk) {
       if (decoder === undefined) isAsIs ||= isLenient && isUncoded(chunk)
       if (isAsIs) return sink.data(chunk)
       decoder ??= start(chunk)
+      given += chunk.length
       if (!decoder.destroyed && !decoder.write(chunk)) source.pause()
     },
     end() {
