@@ -100,7 +100,7 @@ async function responseOf(
   const { headers, mayBeCoded } = decodedHeaders(given)
   const limit = gatherBytes(status, headers)
   const announced = Number(headers['content-length'])
-  const reader = createBody(body.getReader(), announced, mayBeCoded, guard)
+  const reader = createBody(body.getReader(), { announced, mayBeCoded }, guard)
   const whole = limit === 0 || announced > limit ? undefined : await reader.gather(limit, onGathered)
   return { status, headers, isEndSure: announced >= 0, body: whole ?? reader }
 }
@@ -126,8 +126,7 @@ function decodedHeaders(headers: HeaderBag): { headers: HeaderBag; mayBeCoded: b
  */
 function createBody(
   source: ReadableStreamDefaultReader<Uint8Array>,
-  announced: number,
-  mayBeCoded: boolean,
+  { announced, mayBeCoded }: { announced: number; mayBeCoded: boolean },
   guard: FetchGuard,
 ) {
   let received = 0

@@ -57,7 +57,7 @@ export class UpstreamConnection extends Client {
   constructor(origin: string, openSocket: OpenSocket) {
     const connect: buildConnector.connector = (address, done) => this.#open(openSocket, address, done)
     super(origin, { ...CLIENT_OPTIONS, connect })
-    this.on('connect', () => skipContinue(this.socket as ParsedSocket | undefined))
+    this.on('connect', () => skipContinue(this.socket))
   }
 
   /** There is no socket, and nobody waits for one. */
