@@ -2,7 +2,7 @@ import type { Context } from 'hono'
 import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
 import type { AppDeps } from './deps.ts'
-import { pathOf, queryOf, routeOf } from './paths.ts'
+import { hasDotSegment, pathOf, queryOf, routeOf } from './paths.ts'
 import { asGatewayError, errorResponse } from './response.ts'
 
 /** One request on its way through the routes. */
@@ -44,6 +44,9 @@ function requestContextOf(deps: AppDeps, request: Request, env: unknown) {
 /** A client's own request id is kept when it is harmless in headers and logs. */
 const IS_USABLE_ID = /^[A-Za-z0-9._-]{1,128}$/
 
+const DOT_SEGMENT =
+  'The path has a dot segment ("/./" or "/../"), which is not resolved here; send the path itself.'
+
 /** What answers a request. Errors are thrown. */
 export type RouteHandler = (context: RequestContext) => Response | Promise<Response>
 
@@ -54,6 +57,7 @@ export const withContext =
     let context: RequestContext | undefined
     try {
       context = requestContextOf(deps, req.raw, env)
+      if (hasDotSegment(context.path)) throw new GatewayError('bad_request', DOT_SEGMENT)
       return await route(context)
     } catch (error) {
       return respondToError(deps, error, context)

@@ -58,6 +58,10 @@ export function createBufferedBytes(cap: () => number) {
       held += bytes
       return true
     },
+    /** Counts bytes that are held in any case, above the cap too. */
+    add(bytes: number): void {
+      held += bytes
+    },
     release(bytes: number): void {
       held = Math.max(0, held - bytes)
     },
@@ -115,7 +119,7 @@ export function createBodyCollector(rules: BodyRules, declared?: string) {
 const CLOSING = { headers: { connection: 'close' } }
 /** RFC 9110 §15.6.4: the client's next connection, in a second, may reach somebody who serves it. */
 export const COME_BACK = { headers: { connection: 'close', 'retry-after': '1' } }
-const OVERLOADED = 'Too many request bodies are being held at once; try again in a second.'
+const OVERLOADED = 'Too many bodies are held here at once; try again in a second.'
 
 /** RFC 9110 §15.5.9. */
 export function bodyTimeout(): GatewayError {

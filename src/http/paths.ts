@@ -98,6 +98,14 @@ export function isSafePath(path: string): boolean {
   }
 }
 
+const DOT_SEGMENT = /[/\\](?:\.|%2e){1,2}(?![^/\\])/i
+
+/**
+ * Whether a path has a segment `.` or `..`, as it was sent: whoever parses it as a URL resolves those, so that a proxy in
+ * front and this gateway may see two paths.
+ */
+export const hasDotSegment = (path: string): boolean => DOT_SEGMENT.test(path)
+
 /** Percent-escapes resolved; the text itself where they are malformed. */
 export function decodedPath(text: string): string {
   try {

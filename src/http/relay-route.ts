@@ -86,8 +86,15 @@ function respond({ deps, env, request, ownHeaders }: RequestContext, answer: Rel
   const headers = Object.assign(answerHeaders(answer), ownHeaders)
   // Runtimes refuse even an empty body where HTTP allows none.
   const body = isBodiless(request.method, status) ? null : bodyFor(answer)
-  return deps.toResponse({ status, headers, body }, env)
+  if (!(body instanceof Uint8Array) || body.length <= TAKEN_AT_ONCE_BYTES)
+    return deps.toResponse({ status, headers, body }, env)
+  const { memory } = deps
+  memory.add(body.length)
+  return deps.toResponse({ status, headers, body, onLeft: () => memory.release(body.length) }, env)
 }
+
+/** So much of an answer the system takes from the process, also where the client does not read. */
+const TAKEN_AT_ONCE_BYTES = 64 * 1024
 
 /** An upstream's error may quote the key that it was asked with. */
 function bodyFor({ status, body, upstream }: RelayAnswer): RelayAnswer['body'] {

@@ -6,6 +6,8 @@ interface OutgoingResponse {
   readonly status: number
   readonly headers: Record<string, string>
   readonly body: Uint8Array | ByteReader | null
+  /** Called once when the runtime no longer holds a whole body; at once where it can't tell. */
+  readonly onLeft?: () => void
 }
 
 /** How a runtime answers quickest; `env` is what it passed to the app beside the request. */
@@ -14,8 +16,10 @@ export type ToResponse = (outgoing: OutgoingResponse, env: unknown) => Response
 type Body = ConstructorParameters<typeof Response>[0]
 
 /** For every fetch runtime. The types of the runtimes disagree on whose bytes a body may be. */
-export const toWebResponse: ToResponse = ({ body, ...init }) =>
-  new Response((body === null || body instanceof Uint8Array ? body : streamOf(body)) as Body, init)
+export const toWebResponse: ToResponse = ({ body, onLeft, ...init }) => {
+  onLeft?.()
+  return new Response((body === null || body instanceof Uint8Array ? body : streamOf(body)) as Body, init)
+}
 
 /** A response as the runtimes are quick with: plain headers, whole body. */
 export function jsonResponse(value: unknown, status: number, headers: Record<string, string>): Response {

@@ -40,7 +40,7 @@ export function v1(context: RequestContext): Promise<Response> | Response {
   const { method } = context.request
   const path = context.path.slice('/v1/'.length)
   if (/^\/*$/.test(path)) throw notFound(context.path)
-  // One that climbs may be below only as the runtime has read it.
+  // One with backslashes may be below only as the runtime has read it.
   const isBelow = context.path.startsWith('/v1/')
   const route = isBelow ? routeOf(path) : undefined
   if (route?.methods.includes(method) === true) {

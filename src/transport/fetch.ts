@@ -3,6 +3,8 @@ import { type ByteChunk, concatBytes, END } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type HeaderBag, headerBagOf, withoutCoding } from '../lib/headers.ts'
 import {
+  codingsOfAnswer,
+  isPlain,
   signIn,
   TransportError,
   UNDECODABLE,
@@ -95,10 +97,10 @@ async function responseOf(
     guard.end()
     return { status, headers: given, body: NOTHING }
   }
-  const headers = decodedHeaders(given)
+  const { headers, mayBeCoded } = decodedHeaders(given)
   const limit = gatherBytes(status, headers)
   const announced = Number(headers['content-length'])
-  const reader = createBody(body.getReader(), announced, guard)
+  const reader = createBody(body.getReader(), { announced, mayBeCoded }, guard)
   const whole = limit === 0 || announced > limit ? undefined : await reader.gather(limit, onGathered)
   return { status, headers, isEndSure: announced >= 0, body: whole ?? reader }
 }
@@ -106,25 +108,27 @@ async function responseOf(
 const NOTHING: Uint8Array = new Uint8Array(0)
 const DECODED_BY_FETCH: ReadonlySet<string> = new Set(['gzip', 'x-gzip', 'deflate', 'br'])
 
-/** Codings that no fetch undoes everywhere. A word that is no coding (`utf-8`) is a slip: the bytes are what they are. */
-const UNDECODED: ReadonlySet<string> = new Set(['zstd', 'compress', 'x-compress', 'dcb', 'dcz'])
-
-/** The headers of the decoded body. @throws TransportError for a coding that not every fetch undoes */
-function decodedHeaders(headers: HeaderBag): HeaderBag {
-  const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
-  if (coding === '' || coding === 'identity') return headers
-  if (UNDECODED.has(coding))
-    throw new TransportError('undecodable', 'the content encoding is unknown', UNDECODABLE)
-  if (DECODED_BY_FETCH.has(coding)) return withoutCoding(headers)
-  const length = headers['content-length']
-  return { ...withoutCoding(headers), ...(length !== undefined && { 'content-length': length }) }
+/** The headers of the decoded body, and whether it may still be in a coding, since not every fetch undoes all of them. */
+function decodedHeaders(headers: HeaderBag): { headers: HeaderBag; mayBeCoded: boolean } {
+  const label = headers['content-encoding']?.trim().toLowerCase()
+  if (label === undefined) return { headers, mayBeCoded: false }
+  const isDecoded = DECODED_BY_FETCH.has(label)
+  const mayBeCoded = !isDecoded && codingsOfAnswer(headers).length > 0
+  const length = isDecoded || mayBeCoded ? undefined : headers['content-length']
+  const left = { ...withoutCoding(headers), ...(length !== undefined && { 'content-length': length }) }
+  return { headers: left, mayBeCoded }
 }
 
 /**
  * The body as a reader that reads one chunk for each that is taken from it, and none before. It rejects when fewer bytes
- * come than were `announced` (NaN where none were): not every runtime's fetch does.
+ * come than were `announced` (NaN where none were): not every runtime's fetch does. One that `mayBeCoded` is taken only
+ * where it begins as JSON or events.
  */
-function createBody(source: ReadableStreamDefaultReader<Uint8Array>, announced: number, guard: FetchGuard) {
+function createBody(
+  source: ReadableStreamDefaultReader<Uint8Array>,
+  { announced, mayBeCoded }: { announced: number; mayBeCoded: boolean },
+  guard: FetchGuard,
+) {
   let received = 0
   let unread = NOTHING
   let isOver = false
@@ -132,6 +136,10 @@ function createBody(source: ReadableStreamDefaultReader<Uint8Array>, announced: 
   async function next(): Promise<Uint8Array | undefined> {
     const { done, value } = await guard.within(source.read())
     if (!done) {
+      if (mayBeCoded && received === 0 && !isPlain(value)) {
+        guard.cut()
+        throw new TransportError('undecodable', 'the content encoding is unknown', UNDECODABLE)
+      }
       received += value.byteLength
       return value
     }

@@ -87,6 +87,37 @@ export class TransportError extends Error {
 /** The reason where an answer's content coding is unknown or damaged. */
 export const UNDECODABLE = 'answer in a damaged or unknown content coding'
 
+const CODINGS = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'zstd', 'compress', 'x-compress', 'dcb', 'dcz'])
+/** Each is as much work as the body is long. */
+const MOST_CODINGS = 3
+
+/**
+ * The codings that an answer is said to be in, in the order in which they were applied (RFC 9110 §8.4); of many the last.
+ * A word that is none (`identity`, `utf-8`, `aws-chunked`) is a slip and left out.
+ */
+export const codingsOfAnswer = (headers: HeaderBag): string[] =>
+  (headers['content-encoding'] ?? '')
+    .toLowerCase()
+    .split(',')
+    .map((word) => word.trim())
+    .filter((word) => CODINGS.has(word))
+    .slice(-MOST_CODINGS)
+
+const BEGINS_PLAIN =
+  /^\s*(?:\{\s*(?:["}]|$)|\[\s*(?:[[\]{"\-\dtfn]|$)|(?:data|event|id|retry)?:)(?:\P{Cc}|\s)*$/u
+/** So much is enough to tell. */
+const LOOKED_AT_BYTES = 1024
+
+/** Whether a body begins as JSON or events do, in UTF-8 without controls: then it is in no coding, whatever its label. */
+export function isPlain(first: Uint8Array): boolean {
+  try {
+    const decoder = new TextDecoder('utf-8', { fatal: true })
+    return BEGINS_PLAIN.test(decoder.decode(first.subarray(0, LOOKED_AT_BYTES), { stream: true }))
+  } catch {
+    return false
+  }
+}
+
 /** What codes and messages of Node, Bun, Deno and workerd say of a failure. The first that fits counts. */
 const SIGNS: readonly (readonly [RegExp, Exclude<TransportFailure, 'timeout' | 'aborted'>, string])[] = [
   [
@@ -95,7 +126,7 @@ const SIGNS: readonly (readonly [RegExp, Exclude<TransportFailure, 'timeout' | '
     'no sockets or memory left here',
   ],
   [/CONNECT_TIMEOUT|connect ETIMEDOUT|connect timed? ?out/i, 'connect-timeout', 'no connection in time'],
-  [/\bZ_[A-Z]+_ERROR|ERR__ERROR_|brotli|zlib|decompress|header check/i, 'undecodable', UNDECODABLE],
+  [/\bZ_[A-Z]+_ERROR|ERR__ERROR_|brotli|zlib|zstd|decompress|header check/i, 'undecodable', UNDECODABLE],
   [/EAI_AGAIN|temporary failure in name/i, 'not-sent', 'host name look-up failed'],
   [/ENOTFOUND|EAI_|getaddrinfo|dns error|lookup address|name or service/i, 'not-sent', 'host name not found'],
   [/refused/i, 'not-sent', 'connection refused'],

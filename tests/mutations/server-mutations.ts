@@ -93,8 +93,15 @@ export const serverMutations: readonly Mutation[] = [
   },
   {
     file,
-    search: 'const longest = setTimeout(() => socket.destroy(), limits.longestLingerMs).unref()',
-    replace: 'const longest = setTimeout(() => {}, limits.longestLingerMs).unref()',
+    search: 'connections.size - refused <= mostConnections',
+    replace: 'connections.size <= mostConnections',
+    because: 'a client that was refused takes no place',
+    tests,
+  },
+  {
+    file,
+    search: 'const longest = setTimeout(() => socket.destroy(), longestMs).unref()',
+    replace: 'const longest = setTimeout(() => {}, longestMs).unref()',
     because: 'a client that goes on sending is cut in the end',
     tests,
   },

@@ -107,6 +107,20 @@ export const transportMutations: readonly Mutation[] = [
     tests: ['tests/lib/chunks.test.ts'],
   },
   {
+    file: connection,
+    search: 'status === 100 ? 102 : status',
+    replace: 'status',
+    because: 'a 100 that nobody asked for is skipped',
+    tests: contract,
+  },
+  {
+    file: decoder,
+    search: ' || isPlain(first)',
+    replace: '',
+    because: 'JSON under the label of a coding is taken as it is',
+    tests: contract,
+  },
+  {
     file: decoder,
     search: 'if (!decoder.destroyed && !decoder.write(chunk)) source.pause()',
     replace: 'if (!decoder.destroyed) decoder.write(chunk)',

@@ -146,6 +146,18 @@ export function answersContract({ start, send }: Bed, can: Capabilities): void {
       expect(textOf(response.body)).toBe('ok')
     })
 
+    test.runIf(can.ownConnections)(
+      'comes after any number of "100 Continue" that nobody asked for, on a fresh connection and on a kept one',
+      async () => {
+        const upstream = await start(async (exchange) => {
+          for (const byte of 'HTTP/1.1 100 Continue\r\n\r\n') await exchange.raw(byte)
+          await answer({ informational: [100, 103, 100], body: 'ok' })(exchange)
+        })
+        for (let nth = 0; nth < 3; nth++) expect(textOf((await send(upstream)).body)).toBe('ok')
+        expect(upstream.accepted).toBe(1)
+      },
+    )
+
     test.each([301, 302, 303, 307, 308])('of %i is handed on and not followed', async (status) => {
       const other = await start(answer())
       const upstream = await start(answer({ status, headers: { location: `${other.url}/x` }, body: 'moved' }))

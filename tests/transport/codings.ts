@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import * as zlib from 'node:zlib'
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { answer, createGate } from '../support/scripted-scenes.ts'
@@ -76,6 +77,8 @@ export function codingsContract({ start, send }: Bed, can: Capabilities): void {
       { coding: 'br', body: Buffer.from('\xff\xff\xff\xff\xff\xff\xff\xff', 'latin1') },
       { coding: 'gzip', body: damaged(gzipSync(text)) },
       { coding: 'compress', body: Buffer.from('whatever') },
+      { coding: 'compress', body: Buffer.from('{"\0') },
+      { coding: 'zstd', body: Buffer.from('[\xff', 'latin1') },
     ])('in broken or unknown $coding is undecodable', async ({ coding, body }) => {
       const upstream = await start(answer({ headers: { 'content-encoding': coding }, body }))
       expect(await failureOf(send(upstream))).toBe('undecodable')
@@ -96,6 +99,76 @@ export function codingsContract({ start, send }: Bed, can: Capabilities): void {
       const upstream = await start(answer({ headers: { 'content-encoding': 'gzip' }, body: text }))
       expect(textOf((await send(upstream)).body)).toBe(text)
       expect((await readAll(streamOf(await send(upstream, asStream)))).toString()).toBe(text)
+    })
+
+    const events = 'data: {"a":"é"}\n\n'
+    test.runIf(can.ownConnections).each([
+      { coding: 'br', body: text },
+      { coding: 'br', body: ' [1]' },
+      { coding: 'deflate', body: events },
+      { coding: 'deflate', body: ': comment\n\n' },
+      { coding: 'zstd', body: `\ufeff${text}` },
+      { coding: 'compress', body: events },
+      { coding: 'dcb', body: '{}' },
+      { coding: 'gzip, br', body: text },
+      { coding: 'gzip, identity', body: text },
+    ])('called $coding, but JSON or events as they are (%#), is what its bytes are', async (label) => {
+      const headers = { 'content-encoding': label.coding }
+      const upstream = await start(answer({ headers, body: label.body }))
+      const whole = await send(upstream)
+      expect(textOf(whole.body)).toBe(label.body.replace('\ufeff', ''))
+      expect(whole.headers).not.toHaveProperty('content-encoding')
+      const streamed = await readAll(streamOf(await send(upstream, asStream)))
+      expect(streamed.toString()).toBe(label.body)
+    })
+
+    test.each(['compress', 'dcz', 'gzip, identity'])(
+      'called %s, on a transport that does not undo that, is at least taken as it is where it is JSON',
+      async (coding) => {
+        const upstream = await start(answer({ headers: { 'content-encoding': coding }, body: text }))
+        expect(textOf((await send(upstream)).body)).toBe(text)
+      },
+    )
+
+    test.runIf(can.ownConnections).each([
+      { coding: 'gzip, identity', body: gzipSync(text) },
+      { coding: 'identity, GZIP', body: gzipSync(text) },
+      { coding: 'utf-8,br', body: brotliCompressSync(text) },
+      { coding: 'deflate, gzip', body: gzipSync(deflateSync(text)) },
+      { coding: 'gzip, gzip', body: gzipSync(text) },
+    ])('in $coding is decoded step by step', async ({ coding, body }) => {
+      const upstream = await start(answer({ headers: { 'content-encoding': coding }, body }))
+      expect(textOf((await send(upstream)).body)).toBe(text)
+      expect((await readAll(streamOf(await send(upstream, asStream)))).toString()).toBe(text)
+    })
+
+    test.runIf(can.ownConnections).each([
+      { what: 'two frames', frames: (frame: Buffer) => [frame, frame], decoded: text + text },
+      {
+        what: 'a frame to be skipped, and another',
+        frames: (frame: Buffer) => [SKIPPABLE, frame],
+        decoded: text,
+      },
+      {
+        what: 'a frame, and one to be skipped',
+        frames: (frame: Buffer) => [frame, SKIPPABLE],
+        decoded: text,
+      },
+      { what: 'two frames of which one is cut', frames: (frame: Buffer) => [frame, frame.subarray(0, -9)] },
+      { what: 'a frame and junk', frames: (frame: Buffer) => [frame, Buffer.from('junk and junk')] },
+    ])('in zstd of $what is whole or undecodable, never a part of it', async ({ frames, decoded }) => {
+      const { zstdCompressSync } = zlib as typeof zlib & { zstdCompressSync?: (text: string) => Buffer }
+      // Where Node has no zstd, any frame will do.
+      const all = frames(zstdCompressSync?.(text) ?? SKIPPABLE)
+      for (const body of [Buffer.concat(all), all]) {
+        const upstream = await start(answer({ headers: { 'content-encoding': 'zstd' }, body }))
+        for (const how of [{}, asStream]) {
+          const outcome = send(upstream, how).then(({ body }) => readAll(body))
+          const got = await outcome.then(String, () => 'undecodable')
+          expect(['undecodable', decoded]).toContain(got)
+          if (zstdCompressSync === undefined) expect(got).toBe('undecodable')
+        }
+      }
     })
 
     test.runIf(can.noticesCutCoding)('whose coding lacks its end is undecodable', async () => {
@@ -150,6 +223,9 @@ export function codingsContract({ start, send }: Bed, can: Capabilities): void {
     })
   })
 }
+
+/** RFC 8878 §3.1.2 */
+const SKIPPABLE = Buffer.from('\x50\x2a\x4d\x18\x05\0\0\0hello', 'latin1')
 
 function damaged(bytes: Buffer): Buffer {
   const copy = Buffer.from(bytes)

@@ -4,6 +4,7 @@ import net from 'node:net'
 import { devNull } from 'node:os'
 import tls from 'node:tls'
 import type { buildConnector, Dispatcher } from 'undici'
+import { kParser } from 'undici/lib/core/symbols.js'
 import Client from 'undici/lib/dispatcher/client.js'
 import { systemCodeOf } from '../../errors.ts'
 import { signIn, TransportError } from '../../transport/transport.ts'
@@ -56,6 +57,7 @@ export class UpstreamConnection extends Client {
   constructor(origin: string, openSocket: OpenSocket) {
     const connect: buildConnector.connector = (address, done) => this.#open(openSocket, address, done)
     super(origin, { ...CLIENT_OPTIONS, connect })
+    this.on('connect', () => skipContinue(this.socket))
   }
 
   /** There is no socket, and nobody waits for one. */
@@ -173,6 +175,22 @@ export class UpstreamConnection extends Client {
   cut(): void {
     this.socket?.destroy(aborted())
   }
+}
+
+/** What undici reads HTTP with, as far as it is of interest here. */
+interface ParsedSocket extends net.Socket {
+  readonly [kParser]?: { onHeadersComplete(status: number, ...rest: unknown[]): number }
+}
+
+/**
+ * RFC 9110 §15.2: a 100 that was not asked for is skipped. Undici skips all informational answers but this one, for which
+ * it closes the connection; so it is told another one.
+ */
+function skipContinue(socket: ParsedSocket | undefined): void {
+  const parser = socket?.[kParser]
+  if (parser === undefined) return
+  const onHeadersComplete = parser.onHeadersComplete.bind(parser)
+  parser.onHeadersComplete = (status, ...rest) => onHeadersComplete(status === 100 ? 102 : status, ...rest)
 }
 
 /** Starts to connect; `received` takes the bytes of each read, and false = no more until the socket's `resume`. */

@@ -1,8 +1,8 @@
 /** Content codings undone by `node:zlib`: of the bodies of answers, and of those of requests. */
-import type { Transform } from 'node:stream'
+import { Transform } from 'node:stream'
 import * as zlib from 'node:zlib'
 import { hasZlibHeader } from '../../http/content-coding.ts'
-import type { TransportError } from '../../transport/transport.ts'
+import { isPlain, type TransportError } from '../../transport/transport.ts'
 
 /** What a receiver of body bytes can do to their source. */
 export interface BodySource {
@@ -20,12 +20,15 @@ export interface BodySink<Failure = TransportError> {
   fail(error: Failure): void
 }
 
+/** `bytesWritten` are those that it has read. */
+type Decoder = Transform & { readonly bytesWritten?: number }
+
 /** The first bytes tell the two things apart that are sent as `deflate`. */
-type MakeDecoder = (first: Uint8Array) => Transform
+type MakeDecoder = (first: Uint8Array) => Decoder
 
 /** Node has it from 22.15 on, and the types of Node 20 do not know it. */
 const { createZstdDecompress, constants } = zlib as typeof zlib & {
-  createZstdDecompress?: (options: object) => Transform
+  createZstdDecompress?: (options: object) => Decoder
 }
 /** RFC 9659 §3: a window of 8 MB at most. A frame may ask for gigabytes. */
 const ZSTD_OPTIONS = {
@@ -46,9 +49,9 @@ export const nodeCodings: readonly string[] = Object.keys(DECODERS).filter((name
 /** RFC 1952 §2.3.1. */
 const GZIP_MAGIC = 0x1f
 
-/** Whether a word is a coding (RFC 9110 §18.6), known here or not. */
-export const isCoding = (word: string): boolean =>
-  Object.hasOwn(DECODERS, word) || ['zstd', 'compress', 'x-compress', 'dcb', 'dcz'].includes(word)
+/** For a coding that can't be undone here. */
+const undecodable: MakeDecoder = () =>
+  new Transform({ transform: (_chunk, _word, done) => done(new Error()) })
 
 /** What becomes of a decoded body. */
 interface Decoding<Failure> {
@@ -56,12 +59,12 @@ interface Decoding<Failure> {
   readonly to: (source: BodySource) => BodySink<Failure>
   /** What the sink fails with where the bytes are not valid. */
   readonly invalid: () => Failure
-  /** What is called gzip and does not begin so is taken as it is. */
+  /** What begins as JSON or events, or is called gzip and does not begin so, is taken as it is. */
   readonly isLenient?: boolean
 }
 
 /**
- * A sink that decodes what it gets. Undefined where the coding is not known.
+ * A sink that decodes what it gets. A coding that is not known is never valid.
  *
  * Memory stays bounded: the decoder waits for the sink behind it, and the source for the decoder.
  */
@@ -69,36 +72,46 @@ export function createDecoder<Failure>(
   coding: string,
   source: BodySource,
   { to, invalid, isLenient = false }: Decoding<Failure>,
-): BodySink<Failure> | undefined {
-  const make = Object.hasOwn(DECODERS, coding) ? DECODERS[coding] : undefined
-  if (make === undefined) return undefined
-  let decoder: Transform | undefined
-  let isPlain = false
+): BodySink<Failure> {
+  const make = DECODERS[coding] ?? undecodable
+  let decoder: Decoder | undefined
+  let given = 0
+  let isAsIs = false
 
   const sink = to({
-    pause: () => (isPlain ? source.pause() : decoder?.pause()),
-    resume: () => (isPlain ? source.resume() : decoder?.resume()),
+    pause: () => (isAsIs ? source.pause() : decoder?.pause()),
+    resume: () => (isAsIs ? source.resume() : decoder?.resume()),
     cut: () => {
       decoder?.destroy()
       source.cut()
     },
   })
 
-  const start = (first: Uint8Array): Transform =>
+  const isUncoded = (first: Uint8Array): boolean =>
+    (coding.endsWith('gzip') && first[0] !== GZIP_MAGIC) || isPlain(first)
+
+  const start = (first: Uint8Array): Decoder =>
     make(first)
       .on('data', (chunk: Uint8Array) => sink.data(chunk))
       .on('drain', () => source.resume())
-      .on('end', () => sink.end())
-      .on('error', () => {
-        sink.fail(invalid())
-        source.cut()
+      .on('end', () => {
+        // Of several frames that come together Node reads the first. Behind the end of other codings is only junk.
+        if (coding === 'zstd' && decoder?.bytesWritten !== given) refuse()
+        else sink.end()
       })
+      .on('error', refuse)
+
+  function refuse(): void {
+    sink.fail(invalid())
+    source.cut()
+  }
 
   return {
     data(chunk) {
-      if (decoder === undefined) isPlain ||= isLenient && coding.endsWith('gzip') && chunk[0] !== GZIP_MAGIC
-      if (isPlain) return sink.data(chunk)
+      if (decoder === undefined) isAsIs ||= isLenient && isUncoded(chunk)
+      if (isAsIs) return sink.data(chunk)
       decoder ??= start(chunk)
+      given += chunk.length
       if (!decoder.destroyed && !decoder.write(chunk)) source.pause()
     },
     end() {

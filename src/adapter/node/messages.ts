@@ -163,7 +163,7 @@ function decodedBody(incoming: IncomingMessage, to: BodySink<unknown>, rules: Bo
       to: (decoded: BodySource) => bounded(undo(inner, decoded), rules.maxBytes),
       invalid: (): unknown => invalidEncoding(coding),
     }
-    return createDecoder(coding, source, decoding) ?? to
+    return createDecoder(coding, source, decoding)
   }
   const resume = (): void => void incoming.resume()
   const source = { pause: () => void incoming.pause(), resume, cut: resume }
@@ -174,8 +174,12 @@ function decodedBody(incoming: IncomingMessage, to: BodySink<unknown>, rules: Bo
 const TEXT_LIMIT_BYTES = 16 * 1024
 
 /** Answers on Node straight to the client's connection. */
-export const toNodeResponse: ToResponse = ({ status, headers, body }, env) => {
+export const toNodeResponse: ToResponse = ({ status, headers, body, onLeft }, env) => {
   const { incoming, outgoing } = env as ServerMessages
+  if (onLeft !== undefined) {
+    if (outgoing.destroyed || outgoing.headersSent) onLeft()
+    else outgoing.once('close', onLeft)
+  }
   if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
   outgoing.shouldKeepAlive &&= isWhole(incoming)
   const isBytes = body instanceof Uint8Array

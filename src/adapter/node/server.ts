@@ -60,6 +60,8 @@ class ClientConnection {
   stalledAt = -1
   lookedAt = 0
   stalledSince = 0
+  /** It came above the most: it is told so and has no place. */
+  isRefused = false
   /** The last answer is on its way, or the connection was cut: nothing that still comes counts. */
   isOver = false
 
@@ -82,6 +84,8 @@ export async function listen(
   const limits = { ...defaultServerLimits, ...given }
   const connections = new Map<Socket, ClientConnection>()
   let open = 0
+  /** Of the connections those that have no place. */
+  let refused = 0
   let mostConnections = Infinity
   let isDraining = false
   /** Called when no answer is under way. */
@@ -209,7 +213,8 @@ export async function listen(
     release(connection)
     socket.resume()
     socket.setTimeout(limits.lingerMs)
-    const longest = setTimeout(() => socket.destroy(), limits.longestLingerMs).unref()
+    const longestMs = connection.isRefused ? limits.lingerMs : limits.longestLingerMs
+    const longest = setTimeout(() => socket.destroy(), longestMs).unref()
     socket.once('close', () => clearTimeout(longest))
   }
 
@@ -269,9 +274,12 @@ export async function listen(
     })
     socket.on('close', () => {
       connections.delete(socket)
+      if (connection.isRefused) refused -= 1
       clearTimeout(connection.lateHead)
     })
-    if (connections.size <= mostConnections) return
+    if (connections.size - refused <= mostConnections) return
+    connection.isRefused = true
+    refused += 1
     onRefused(mostConnections)
     answerAndClose(connection, tooManyConnections())
   })

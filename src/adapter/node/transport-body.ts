@@ -6,12 +6,13 @@ import { Chunks, concatBytes, END } from '../../lib/bytes.ts'
 import type { ByteChunk, ByteReader, ByteSink, Flow } from '../../lib/bytes.ts'
 import { type HeaderBag, withoutCoding } from '../../lib/headers.ts'
 import {
+  codingsOfAnswer,
   TransportError,
   UNDECODABLE,
   type UpstreamRequest,
   type UpstreamResponse,
 } from '../../transport/transport.ts'
-import { createDecoder, isCoding, type BodySink, type BodySource } from './decoder.ts'
+import { createDecoder, type BodySink, type BodySource } from './decoder.ts'
 import type { IdleTimeout } from './timers.ts'
 
 /** An answer whose headers have come, and who waits for it. */
@@ -31,33 +32,24 @@ interface StartedAnswer {
 /** With this much unread the upstream has to wait; one read of the socket (64 KB) may come on top. */
 const UNREAD_LIMIT_BYTES = 16 * 1024
 
-/**
- * The sink for the body of an answer. It resolves the answer when its body is there or worth streaming.
- *
- * @throws TransportError where the coding is unknown
- */
+/** The sink for the body of an answer. It resolves the answer when its body is there or worth streaming. */
 export function receiveBody(answer: StartedAnswer): BodySink {
   const { request, status, headers } = answer
   const gatherBytes = request.gatherBytes(status, headers)
-  const coding = headers['content-encoding']?.trim().toLowerCase() ?? ''
-  if (coding === '')
+  if (headers['content-encoding'] === undefined)
     return createBodyBuffer(answer, Number(headers['content-length']) > gatherBytes ? 0 : gatherBytes)
-  const plain = { ...answer, headers: withoutCoding(headers) }
-  // A word that is no coding (`utf-8`, `aws-chunked`) is a slip: the bytes are what they are.
-  return isCoding(coding) ? decodedBody(coding, plain, gatherBytes) : createBodyBuffer(plain, gatherBytes)
+  return decodedBody(codingsOfAnswer(headers), { ...answer, headers: withoutCoding(headers) }, gatherBytes)
 }
 
-/** @throws TransportError where the coding can't be undone */
-function decodedBody(coding: string, answer: StartedAnswer, gatherBytes: number): BodySink {
-  const decoder = createDecoder(coding, answer.source, {
-    to: (source) => createBodyBuffer({ ...answer, source }, gatherBytes),
+/** A decoder for each coding, the outermost first. */
+function decodedBody(codings: readonly string[], answer: StartedAnswer, gatherBytes: number): BodySink {
+  const coding = codings.at(-1)
+  if (coding === undefined) return createBodyBuffer(answer, gatherBytes)
+  return createDecoder(coding, answer.source, {
+    to: (source) => decodedBody(codings.slice(0, -1), { ...answer, source }, gatherBytes),
     invalid: () => new TransportError('undecodable', `the body is not valid ${coding}`, UNDECODABLE),
     isLenient: true,
   })
-  // Several on top of each other are not known either: nobody sends that.
-  if (decoder === undefined)
-    throw new TransportError('undecodable', 'the content encoding is unknown', UNDECODABLE)
-  return decoder
 }
 
 /**

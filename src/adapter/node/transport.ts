@@ -192,12 +192,8 @@ function exchange(
           finish()
           return resolve({ status, headers, body: new Uint8Array(0) })
         }
-        try {
-          const isEndSure = 'content-length' in headers || 'transfer-encoding' in headers
-          sink = receiveBody({ request, status, headers, isEndSure, source, idleTimeout, resolve, reject })
-        } catch (error) {
-          fail(transportErrorOf(error))
-        }
+        const isEndSure = 'content-length' in headers || 'transfer-encoding' in headers
+        sink = receiveBody({ request, status, headers, isEndSure, source, idleTimeout, resolve, reject })
       },
       onResponseData(_controller, chunk) {
         if (call.isOver) return

@@ -13,3 +13,8 @@ declare module 'undici/lib/dispatcher/pool-base.js' {
   /** Under it a pool has its clients. */
   export const kClients: unique symbol
 }
+
+declare module 'undici/lib/core/symbols.js' {
+  /** Under it a connected socket has what reads HTTP from it. */
+  export const kParser: unique symbol
+}

@@ -157,6 +157,38 @@ test('clients above the most are told to come back, those that are connected sta
   )
 })
 
+test('a client that was refused takes no place, however long it stays', async () => {
+  const bed = await startServerBed({ lingerMs: 1_000_000, longestLingerMs: 1_000_000 })
+  bed.limitConnections(1)
+  const first = await connectRaw(bed.port)
+  first.send(post('/echo', 'in'))
+  await first.received(/2 in$/)
+  const refused = await Promise.all([connectRaw(bed.port), connectRaw(bed.port)])
+  for (const client of refused) {
+    client.socket.allowHalfOpen = true
+    await client.received(/ 503 /)
+  }
+  first.socket.end()
+  await first.ended()
+  const next = await connectRaw(bed.port)
+  next.send(post('/echo', 'next'))
+  await next.received(/^HTTP\/1\.1 200 [^]*4 next$/)
+  const above = await connectRaw(bed.port)
+  await above.received(/ 503 /)
+  for (const { socket } of [...refused, next, above]) socket.destroy()
+})
+
+test('a client that was refused and goes on sending is soon cut', async () => {
+  const bed = await startServerBed({ lingerMs: 300, longestLingerMs: 1_000_000 })
+  bed.limitConnections(0)
+  const refused = await connectRaw(bed.port)
+  refused.socket.allowHalfOpen = true
+  await refused.received(/ 503 /)
+  const sending = setInterval(() => refused.send('more'), 20)
+  await refused.ended()
+  clearInterval(sending)
+})
+
 test('CONNECT behind a request that is being answered cuts the connection, and nobody else notices', async () => {
   const bed = await startServerBed()
   const [tunnelling, other] = await Promise.all([connectRaw(bed.port), connectRaw(bed.port)])
