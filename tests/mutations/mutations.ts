@@ -160,7 +160,7 @@ const relayMutations: readonly Mutation[] = [
   },
   {
     file: relay('commit'),
-    search: 'for (const event of scanner.end()) {',
+    search: 'for (const event of [...unended, ...scanner.end()]) {',
     replace: 'for (const event of []) {',
     because: 'a last event may lack its blank line',
     tests: tests('commit'),

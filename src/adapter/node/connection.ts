@@ -4,7 +4,7 @@ import net from 'node:net'
 import { devNull } from 'node:os'
 import tls from 'node:tls'
 import type { buildConnector, Dispatcher } from 'undici'
-import { kParser } from 'undici/lib/core/symbols.js'
+import symbols from 'undici/lib/core/symbols.js'
 import Client from 'undici/lib/dispatcher/client.js'
 import { systemCodeOf } from '../../errors.ts'
 import { signIn, TransportError } from '../../transport/transport.ts'
@@ -179,7 +179,7 @@ export class UpstreamConnection extends Client {
 
 /** What undici reads HTTP with, as far as it is of interest here. */
 interface ParsedSocket extends net.Socket {
-  readonly [kParser]?: { onHeadersComplete(status: number, ...rest: unknown[]): number }
+  readonly [symbols.kParser]?: { onHeadersComplete(status: number, ...rest: unknown[]): number }
 }
 
 /**
@@ -187,7 +187,7 @@ interface ParsedSocket extends net.Socket {
  * it closes the connection; so it is told another one.
  */
 function skipContinue(socket: ParsedSocket | undefined): void {
-  const parser = socket?.[kParser]
+  const parser = socket?.[symbols.kParser]
   if (parser === undefined) return
   const onHeadersComplete = parser.onHeadersComplete.bind(parser)
   parser.onHeadersComplete = (status, ...rest) => onHeadersComplete(status === 100 ? 102 : status, ...rest)

@@ -15,6 +15,7 @@ declare module 'undici/lib/dispatcher/pool-base.js' {
 }
 
 declare module 'undici/lib/core/symbols.js' {
-  /** Under it a connected socket has what reads HTTP from it. */
-  export const kParser: unique symbol
+  /** `kParser`: under it a connected socket has what reads HTTP from it. */
+  const symbols: { readonly kParser: unique symbol }
+  export default symbols
 }
