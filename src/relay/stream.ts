@@ -271,20 +271,25 @@ interface BodyForm {
 }
 
 /** The marks of a last word: the search finds a candidate, the pattern tells. */
-const LAST_WORDS = [
-  {
-    search: searchFor('[DONE]'),
-    pattern: /(?:^|[\r\n])data:[ \t]*\[DONE\][ \t]*(?:[\r\n]|$)/,
-    isWhole: true,
-  },
+const DONE = {
+  search: searchFor('[DONE]'),
+  pattern: /(?:^|[\r\n])data:[ \t]*\[DONE\][ \t]*(?:[\r\n]|$)/,
+  isWhole: true,
+}
+const LAST_WORDS: Readonly<Partial<Record<Endpoint, readonly (typeof DONE)[]>>> = {
+  chat: [DONE],
+  completions: [DONE],
   // The type of the event itself: the first in its data, or, where keys are sorted, the last.
-  {
-    search: searchFor('response.completed'),
-    pattern:
-      /(?:^|[\r\n])data:[ \t]*\{(?:(?!"type")[^\r\n])*"type"\s*:\s*"response\.completed"|"type"\s*:\s*"response\.completed"\s*\}[ \t]*(?:[\r\n]|$)/,
-    isWhole: false,
-  },
-]
+  responses: [
+    DONE,
+    {
+      search: searchFor('response.completed'),
+      pattern:
+        /(?:^|[\r\n])data:[ \t]*\{(?:(?!"type")[^\r\n])*"type"\s*:\s*"response\.completed"|"type"\s*:\s*"response\.completed"\s*\}[ \t]*(?:[\r\n]|$)/,
+      isWhole: false,
+    },
+  ],
+}
 /** More than a mark is long. */
 const SEAM_BYTES = 32
 
@@ -292,7 +297,7 @@ const SEAM_BYTES = 32
  * Looks for the last word in the chunks of a stream, which may be cut anywhere; what a model writes is not taken for it,
  * since inside a text quotes are escaped and lines do not begin.
  */
-function createLastWord() {
+function createLastWord(words: readonly (typeof DONE)[]) {
   let isWhole = false
   /** Behind nothing of it, its text, the end of its line, or a further line end or anything else. */
   let passed: 'nothing' | 'text' | 'line' | 'all' = 'nothing'
@@ -318,8 +323,8 @@ function createLastWord() {
     push(chunk: Uint8Array, before: Uint8Array): void {
       if (passed === 'all') return
       if (passed !== 'nothing') return follow(chunk)
-      const seam = before.length === 0 ? chunk : concatBytes([before, chunk.subarray(0, SEAM_BYTES)])
-      for (const { search, pattern, isWhole: isWord } of LAST_WORDS) {
+      const seam = before.length === 0 ? NOTHING : concatBytes([before, chunk.subarray(0, SEAM_BYTES)])
+      for (const { search, pattern, isWhole: isWord } of words) {
         if (search(chunk, 0) < 0 && search(seam, 0) < 0) continue
         const bytes = before.length === 0 ? chunk : concatBytes([before, chunk])
         const text = decoder.decode(bytes)
@@ -349,7 +354,8 @@ export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure, no
   const tail = createTail()
   const boundary = isEvents ? createBoundaryTracker() : undefined
   const finished = FINISHED[endpoint]
-  const lastWord = isEvents && finished !== undefined ? createLastWord() : undefined
+  const words = isEvents ? LAST_WORDS[endpoint] : undefined
+  const lastWord = words && createLastWord(words)
   // The last event of a response repeats all of it, and its type stands at its beginning.
   const openings = isEvents && endpoint === 'responses' ? createOpeningTracker() : undefined
   let bytes = 0
