@@ -48,7 +48,7 @@ describe("OpenAI's Codex CLI", () => {
   test('tells of a limit that was found behind comments, with its time', async () => {
     const { code, stdout } = await runCodex(pool.gateway, LIMITED, temporaryDirectory())
     expect(code).toBe(1)
-    expect(stdout).toMatch(/"turn\.failed".*Every upstream is at its limit.* in \d+ s/)
+    expect(stdout).toMatch(/"turn\.failed".*Every upstream is at its limit.* in \d+s/)
   })
 
   test('ends every turn well over a pool of which half are sick', async () => {
