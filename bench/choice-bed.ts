@@ -1,13 +1,14 @@
+import { limitsFrom } from '../src/config/schema.ts'
 import { hash01 } from '../src/lib/hash.ts'
 import { orderOf, strategies } from '../src/pool/strategy.ts'
-import { endpoints, type Claim, type Endpoint, type Limits, type Upstream } from '../src/pool/upstream.ts'
+import { endpoints, type Claim, type Endpoint, type Upstream } from '../src/pool/upstream.ts'
 import { evaluate, type Evaluation } from '../src/relay/candidates.ts'
 import { MOST_IN_ORDER } from '../src/relay/select.ts'
 import { createMemoryStore } from '../src/state/memory.ts'
 import type { Ask, Lease } from '../src/state/store.ts'
 import { createDice } from '../tests/support/dice.ts'
 
-const limits: Limits = { rpm: 1_000_000, rpd: 100_000_000, tpm: 1e12, tpd: 1e14, dayResets: 'UTC' }
+const limits = limitsFrom({ rpm: 1_000_000, rpd: 100_000_000, tpm: 1e12, tpd: 1e14 })
 const ask: Ask = { inputTokens: 200, outputTokens: 300, probeMs: 1_000, lastResort: false }
 
 function upstreamOf(nth: number): Upstream {
@@ -75,7 +76,7 @@ export function bedOf(size: number) {
     )
   const finish = (lease: Lease | undefined): void => {
     if (lease === undefined) throw new Error('somebody is free')
-    store.confirm(lease, { firstByteMs: 100, signals: [] }, at())
+    store.confirm(lease, { firstByteMs: 100, readings: [] }, at())
     store.settle(lease, { kind: 'ok', tokens: 400, outputTokens: 200 }, at())
   }
   // A minute of traffic fills the windows with as many buckets as they can have.

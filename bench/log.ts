@@ -75,6 +75,7 @@ group('100 upstreams', () => {
     name: `model-${at}@host.test`,
     in_flight: at,
     available: true,
+    windows: [],
   }))
   for (const { name } of upstreams) metrics.report({ ...tried, upstream: name })
   bench('the text', () =>

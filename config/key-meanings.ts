@@ -4,6 +4,13 @@ const limits = (at: string): Record<string, string> => ({
   [`${at}.tpm`]: 'Tokens in any 60 seconds.',
   [`${at}.tpd`]: 'Tokens a day.',
   [`${at}.concurrency`]: 'Requests under way at once.',
+  [`${at}.windows`]:
+    'Limits over other spans of time, each of requests or of tokens. They count beside rpm, rpd, tpm and tpd.',
+  [`${at}.windows[].requests`]: 'Requests in that time.',
+  [`${at}.windows[].tokens`]: 'Tokens in that time.',
+  [`${at}.windows[].per`]: 'A time from "1s" to "31d" such as "5h", or "week" or "month".',
+  [`${at}.windows[].resets`]:
+    '"rolling": in any span of that length. "UTC" or an IANA time zone: whenever its calendar begins a new one. Default: "UTC" for a week or a month, else "rolling".',
   [`${at}.day_resets`]: 'When a day ends: "UTC", an IANA time zone (at midnight there) or "rolling".',
 })
 

@@ -68,9 +68,10 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/http/health.ts': 'what probes and browsers ask',
   'src/lib/json/number.ts': 'the grammar of numbers, as a table',
   'src/lib/json/string-sample.ts': 'what of strings is no text, beside the grammar',
-  'src/state/durable-object/object.ts': 'the state of a deployment, whatever brings its clock and its rows',
   'src/telemetry/log-pretty.ts': 'the log for people',
   'src/vendors/lesson.ts': 'what refusals teach of those who refuse',
+  'src/vendors/rate-limit-text.ts': 'the words of vendors about limits, beside their headers',
+  'src/telemetry/outlook.ts': 'how limits go on, apart from how `/admin/status` says it',
   'src/telemetry/notices.ts': 'what changes are worth a word to the operator',
 }
 

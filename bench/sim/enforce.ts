@@ -1,40 +1,57 @@
+/*
+ * How upstreams count. A `Counter` is one limit, a `Ledger` all of an upstream's limits with what happens to them from
+ * outside. Both enforce exactly what they say: the relay is held against them, and so is the yardstick.
+ */
 import { midnightAfter } from '../../src/lib/time.ts'
+import type { Arrivals } from './arrivals.ts'
 
 /** How an upstream forgets what it has counted. */
 export type Forgetting =
-  /** Everything exactly one span later. */
+  /** Everything exactly one span later: a sliding log. */
   | 'rolling'
-  /** All at once, whenever the clock on its wall has come round to the span. */
+  /** All at once, whenever the upstream's clock has come round to the span. */
   | 'wall'
-  /** Steadily: a bucket that holds the limit and is refilled once a span. */
+  /** All at once, a span after the first request that it counted since the last time. */
+  | 'first'
+  /** Steadily: a token bucket that holds the limit and is refilled once a span. */
   | 'bucket'
+  /** As steadily, but it holds no more than so much: GCRA. */
+  | { readonly burst: number }
   /** All at once, at midnight in an IANA zone. */
   | { readonly zone: string }
 
 /** A limit as an upstream enforces it. Times are epoch ms and never go back. */
 export interface Counter {
+  /** What can be left at most. */
   readonly limit: number
-  /** What may still be counted now. */
+  /** What it lets through in a span in the long run: the same but for GCRA. */
+  readonly perSpan: number
+  /** What may still be counted now, never below 0. */
   left(now: number): number
   count(amount: number, now: number): void
-  /** Ms until `amount` would be let through; 0 = now. */
+  /** Ms until `amount` would be let through; 0 = now, Infinity = it is more than the limit. */
   opensIn(amount: number, now: number): number
   /** Ms until nothing is counted any more; of a bucket: until it is full. */
   resetsIn(now: number): number
   /** Ms until there is more left than now. */
   freesIn(now: number): number
+  /** What was counted stays counted. */
+  setLimit(limit: number, now: number): void
 }
 
 /** @param rule.spanMs ignored for a zone */
 export function createCounter(limit: number, rule: { forgets: Forgetting; spanMs: number }): Counter {
   const { forgets, spanMs } = rule
   if (forgets === 'rolling') return createRolling(limit, spanMs)
-  if (forgets === 'bucket') return createBucket(limit, spanMs)
+  if (forgets === 'bucket') return createBucket(limit, { spanMs })
   if (forgets === 'wall') return createFixed(limit, (now) => (Math.floor(now / spanMs) + 1) * spanMs)
+  if (forgets === 'first') return createFixed(limit, (now) => now + spanMs)
+  if ('burst' in forgets) return createBucket(limit, { spanMs, burst: forgets.burst })
   return createFixed(limit, (now) => midnightAfter(forgets.zone, now))
 }
 
-function createRolling(limit: number, spanMs: number): Counter {
+function createRolling(atFirst: number, spanMs: number): Counter {
+  let limit = atFirst
   let counted: { at: number; amount: number }[] = []
   let used = 0
 
@@ -46,11 +63,19 @@ function createRolling(limit: number, spanMs: number): Counter {
     for (const { amount } of gone) used -= amount
   }
 
+  const endsIn = (one: { at: number } | undefined, now: number): number =>
+    one === undefined ? 0 : one.at + spanMs - now
+
   return {
-    limit,
+    get limit() {
+      return limit
+    },
+    get perSpan() {
+      return limit
+    },
     left(now) {
       forget(now)
-      return limit - used
+      return Math.max(0, limit - used)
     },
     count(amount, now) {
       forget(now)
@@ -60,74 +85,83 @@ function createRolling(limit: number, spanMs: number): Counter {
     opensIn(amount, now) {
       forget(now)
       let missing = used + amount - limit
-      for (const { at, amount: freed } of counted) {
-        if (missing <= 0) return 0
-        missing -= freed
-        if (missing <= 0) return at + spanMs - now
+      if (missing <= 0) return 0
+      for (const one of counted) {
+        missing -= one.amount
+        if (missing <= 0) return endsIn(one, now)
       }
-      return missing <= 0 ? 0 : spanMs
+      return Infinity
     },
     resetsIn(now) {
       forget(now)
-      return Math.max(0, (counted.at(-1)?.at ?? now - spanMs) + spanMs - now)
+      return endsIn(counted.at(-1), now)
     },
     freesIn(now) {
       forget(now)
-      return Math.max(0, (counted[0]?.at ?? now - spanMs) + spanMs - now)
+      return endsIn(counted[0], now)
     },
+    setLimit: (next) => void (limit = next),
   }
 }
 
-function createFixed(limit: number, endOf: (now: number) => number): Counter {
+/** @param endOf when a window ends that begins now */
+function createFixed(atFirst: number, endOf: (now: number) => number): Counter {
+  let limit = atFirst
   let used = 0
   let end = 0
 
-  function turn(now: number): void {
-    if (now < end) return
-    used = 0
-    end = endOf(now)
-  }
-
-  function endsIn(now: number): number {
-    turn(now)
-    return end - now
-  }
+  const usedAt = (now: number): number => (now < end ? used : 0)
+  const endsIn = (now: number): number => (now < end ? end : endOf(now)) - now
 
   return {
-    limit,
-    left(now) {
-      turn(now)
-      return limit - used
+    get limit() {
+      return limit
     },
+    get perSpan() {
+      return limit
+    },
+    left: (now) => Math.max(0, limit - usedAt(now)),
     count(amount, now) {
-      turn(now)
-      used += amount
+      used = usedAt(now) + amount
+      if (now >= end) end = endOf(now)
     },
     opensIn(amount, now) {
-      turn(now)
-      return used + amount <= limit ? 0 : end - now
+      if (usedAt(now) + amount <= limit) return 0
+      return amount > limit ? Infinity : endsIn(now)
     },
     resetsIn: endsIn,
     freesIn: endsIn,
+    setLimit: (next) => void (limit = next),
   }
 }
 
-function createBucket(limit: number, spanMs: number): Counter {
-  const perMs = limit / spanMs
-  let level = limit
+/** Sums of fractions: what is a billionth short of a whole is a whole. */
+const HAIR = 1e-9
+
+function createBucket(limit: number, { spanMs, burst }: { spanMs: number; burst?: number }): Counter {
+  let most = burst ?? limit
+  let perSpan = limit
+  let level = most
   let since = 0
 
   function refill(now: number): void {
-    level = Math.min(limit, level + (now - since) * perMs)
+    level = Math.min(most, level + ((now - since) * perSpan) / spanMs)
     since = now
   }
 
+  const wholeLevel = (): number => Math.floor(level + HAIR)
+  const msFor = (missing: number): number => (missing <= HAIR ? 0 : (missing * spanMs) / perSpan)
+
   return {
-    limit,
+    get limit() {
+      return most
+    },
+    get perSpan() {
+      return perSpan
+    },
     left(now) {
       refill(now)
-      // Sums of fractions: what is a billionth short of a whole is a whole.
-      return Math.floor(level + 1e-9)
+      return wholeLevel()
     },
     count(amount, now) {
       refill(now)
@@ -135,15 +169,70 @@ function createBucket(limit: number, spanMs: number): Counter {
     },
     opensIn(amount, now) {
       refill(now)
-      return Math.max(0, (amount - level) / perMs)
+      return amount > most ? Infinity : msFor(amount - level)
     },
     resetsIn(now) {
       refill(now)
-      return (limit - level) / perMs
+      return msFor(most - level)
     },
     freesIn(now) {
       refill(now)
-      return level >= limit ? 0 : (Math.floor(level + 1e-9) + 1 - level) / perMs
+      return level >= most ? 0 : msFor(wholeLevel() + 1 - level)
+    },
+    setLimit(next, now) {
+      refill(now)
+      perSpan = next
+      if (burst !== undefined) return
+      // A larger bucket is not filled anew, but what was added to it is in it.
+      level = Math.min(next, level + Math.max(0, next - most))
+      most = next
     },
   }
 }
+
+/** A limit that an upstream has. */
+export interface LimitSpec {
+  readonly counts: 'requests' | 'tokens'
+  readonly limit: number
+  readonly spanMs: number
+  readonly forgets: Forgetting
+  /** What the limit becomes, `at` ms after the start of the run. */
+  readonly changes?: readonly { readonly at: number; readonly limit: number }[]
+}
+
+/** What requests cost. */
+export type Cost = Readonly<Record<LimitSpec['counts'], number>>
+
+/** All limits of an upstream. Times are those of its own clock. */
+export interface Ledger {
+  readonly entries: readonly { readonly spec: LimitSpec; readonly counter: Counter }[]
+  /** Ms until all limits let it through; 0 = now. */
+  opensIn(cost: Cost, now: number): number
+  count(cost: Cost, now: number): void
+  /** What happens from outside, ms after the start of the run, in order. */
+  readonly happenings: readonly { readonly at: number; readonly run: (now: number) => void }[]
+}
+
+/** @param all.others when somebody else spends a request of the same limits, where one is left */
+export function createLedger(all: { limits: readonly LimitSpec[]; others?: Arrivals }): Ledger {
+  const { limits, others = [] } = all
+  const entries = limits.map((spec) => ({ spec, counter: createCounter(spec.limit, spec) }))
+
+  const opensIn: Ledger['opensIn'] = (cost, now) =>
+    entries.reduce((most, { spec, counter }) => Math.max(most, counter.opensIn(cost[spec.counts], now)), 0)
+  const count: Ledger['count'] = (cost, now) => {
+    for (const { spec, counter } of entries) counter.count(cost[spec.counts], now)
+  }
+  const spendOne = (now: number): void => {
+    if (opensIn(ONE_REQUEST, now) <= 0) count(ONE_REQUEST, now)
+  }
+  const changes = entries.flatMap(({ spec, counter }) =>
+    (spec.changes ?? []).map(({ at, limit }) => ({
+      at,
+      run: (now: number) => counter.setLimit(limit, now),
+    })),
+  )
+  const happenings = [...changes, ...others.map((at) => ({ at, run: spendOne }))]
+  return { entries, opensIn, count, happenings: happenings.sort((a, b) => a.at - b.at) }
+}
+const ONE_REQUEST: Cost = { requests: 1, tokens: 0 }

@@ -1,13 +1,11 @@
-import { sendTo, type SimBody } from './vendor.ts'
+import { sendTo } from './vendor.ts'
 import type { Bed, Client } from './run.ts'
-
-const encoder = new TextEncoder()
 
 /**
  * What most balancers do: each request begins with the next upstream in turn and tries the others one after the
  * other until one answers. Nothing is remembered from one request to the next, and nobody waits.
  */
-export function memoryless({ scenario, clock, vendors }: Bed): Client {
+export function memoryless({ clock, vendors }: Bed): Client {
   const send = sendTo(vendors)
   const names = vendors.map(({ spec }) => spec.name)
   let turn = 0
@@ -18,22 +16,18 @@ export function memoryless({ scenario, clock, vendors }: Bed): Client {
     for (let step = 0; step < names.length; step++) {
       const sentAt = clock.now()
       const model = names[(first + step) % names.length] ?? ''
-      const { status } = await send(requestTo(model, scenario.tokens), signal)
+      const { status } = await send(requestTo(model), signal)
       if (status === 200) return sentAt - since
     }
     return undefined
   }
 }
 
-function requestTo(
-  model: string,
-  tokens: { input: number; output: number },
-): Parameters<ReturnType<typeof sendTo>>[0] {
+function requestTo(model: string): Parameters<ReturnType<typeof sendTo>>[0] {
   return {
     method: 'POST',
     url: `https://${model}.sim/v1/chat/completions`,
     headers: {},
-    body: [encoder.encode(JSON.stringify({ model, ...tokens } satisfies SimBody))],
     connectTimeoutMs: 5_000,
     timeoutMs: 120_000,
     gatherBytes: () => 1_000_000,

@@ -1,11 +1,56 @@
 import { midnightAfter } from '../../src/lib/time.ts'
-import type { Scenario } from './scenario.ts'
-import type { VendorSpec } from './vendor.ts'
+import { SPAN_MS } from '../../src/pool/outcome.ts'
+import { createLedger, type LimitSpec } from './enforce.ts'
+import { patienceOf, type Scenario } from './scenario.ts'
+import { costOf, ownTime, type VendorSpec } from './vendor.ts'
 
-const MINUTE_MS = 60_000
-const DAY_MS = 86_400_000
-/** How long the relay's queue holds a request, unless the scenario says otherwise; s. */
-const QUEUE_TIMEOUT = 5
+const MINUTE_MS = SPAN_MS.minute
+const DAY_MS = SPAN_MS.day
+
+/** The yardstick of a scenario: exact for one upstream, a bound for several. */
+export function perfectYield(scenario: Scenario): number {
+  const [vendor] = scenario.vendors
+  const isCounted = vendor !== undefined && scenario.vendors.length === 1 && vendor.concurrency === undefined
+  return isCounted ? firstComeFirstServed(vendor, scenario) : boundOf(scenario)
+}
+
+/**
+ * What somebody answers who sees the upstream's own books: each request at the first moment at which there is room for it, in
+ * the order of arrival and within the patience of the relay's queue.
+ */
+function firstComeFirstServed(vendor: VendorSpec, scenario: Scenario): number {
+  const { arrivals, start, tokens } = scenario
+  const ledger = createLedger(vendor)
+  const cost = costOf(tokens)
+  const patience = patienceOf(scenario)
+  const startsAt = ownTime(vendor, start)
+  let happened = 0
+  let at = 0
+  let answered = 0
+
+  /** Whether it is let through by then; moves on to where that is known. */
+  function isTakenBy(latest: number): boolean {
+    for (;;) {
+      for (let next; (next = ledger.happenings[happened]) !== undefined && next.at <= at; happened++)
+        next.run(startsAt + next.at)
+      const opensIn = ledger.opensIn(cost, startsAt + at)
+      if (opensIn <= 0) return true
+      // A ms at least: fractions of it get lost in the digits of an epoch.
+      const soonest = at + Math.max(1, opensIn)
+      const next = Math.min(soonest, ledger.happenings[happened]?.at ?? Infinity)
+      if (next > latest) return false
+      at = next
+    }
+  }
+
+  for (const arrival of arrivals) {
+    at = Math.max(at, arrival)
+    if (!isTakenBy(arrival + patience)) continue
+    ledger.count(cost, startsAt + at)
+    answered += 1
+  }
+  return answered
+}
 
 /**
  * The most requests that anybody could have got answered, knowing all arrivals beforehand: no scheduler can
@@ -16,7 +61,7 @@ const QUEUE_TIMEOUT = 5
  * the former have in all, and what the latter can take of the arrivals as they come. With waiting: a request may
  * be served in its own minute or, when it came within the queue time of the end, in the next one.
  */
-export function perfectYield(scenario: Scenario): number {
+function boundOf(scenario: Scenario): number {
   const { vendors, arrivals } = scenario
   const demand = demandOf(scenario)
   let best = arrivals.length
@@ -40,23 +85,29 @@ export function boundOfDay(vendors: readonly VendorSpec[], tokens: number): numb
   )
 }
 
-function perMinute({ limits: { rpm = Infinity, tpm = Infinity } }: VendorSpec, tokens: number): number {
-  return Math.min(rpm, Math.floor(tpm / tokens))
+/** How many requests a limit of this span lets through, of requests and of tokens the tighter one. */
+function most({ limits }: VendorSpec, { spanMs, tokens }: { spanMs: number; tokens: number }): number {
+  const ofSpan = limits.filter((limit) => limit.spanMs === spanMs)
+  return Math.min(
+    ...ofSpan.map(({ counts, limit }) => (counts === 'tokens' ? Math.floor(limit / tokens) : limit)),
+  )
 }
+const perMinute = (vendor: VendorSpec, tokens: number): number => most(vendor, { spanMs: MINUTE_MS, tokens })
+const perDay = (vendor: VendorSpec, tokens: number): number => most(vendor, { spanMs: DAY_MS, tokens })
 
-function perDay({ limits: { rpd = Infinity, tpd = Infinity } }: VendorSpec, tokens: number): number {
-  return Math.min(rpd, Math.floor(tpd / tokens))
-}
+const forgets = ({ limits }: VendorSpec, spanMs: number): LimitSpec['forgets'] =>
+  limits.find((limit) => limit.spanMs === spanMs)?.forgets ?? 'rolling'
 
 /** Each calendar day that the run touches brings a whole quota; a bucket is full at first and is refilled once a day. */
 function dayYield(vendor: VendorSpec, { start, spanMs, tokens }: Scenario): number {
   const quota = perDay(vendor, tokens.input + tokens.output)
   if (quota === Infinity) return Infinity
-  if (vendor.day === 'bucket') return quota + Math.floor((quota * spanMs) / DAY_MS)
+  const how = forgets(vendor, DAY_MS)
+  if (how === 'bucket') return quota + Math.floor((quota * spanMs) / DAY_MS)
   const end = start + spanMs
+  const zone = typeof how === 'object' && 'zone' in how ? how.zone : undefined
   let days = 0
-  for (let at = start; at < end; at = vendor.day === 'rolling' ? at + DAY_MS : midnightAfter(vendor.day, at))
-    days += 1
+  for (let at = start; at < end; at = zone === undefined ? at + DAY_MS : midnightAfter(zone, at)) days += 1
   return days * quota
 }
 
@@ -67,8 +118,9 @@ interface Demand {
   readonly tokens: number
 }
 
-function demandOf({ arrivals, spanMs, tokens, settings }: Scenario): Demand {
-  const patience = 1000 * Number(settings?.['queue_timeout'] ?? QUEUE_TIMEOUT)
+function demandOf(scenario: Scenario): Demand {
+  const { arrivals, spanMs, tokens } = scenario
+  const patience = patienceOf(scenario)
   const size = Math.ceil(spanMs / MINUTE_MS) + 1
   const inMinute = Array.from({ length: size }, () => 0)
   const late = Array.from({ length: size }, () => 0)
@@ -84,7 +136,7 @@ function demandOf({ arrivals, spanMs, tokens, settings }: Scenario): Demand {
 function served({ inMinute, late, tokens }: Demand, vendors: readonly VendorSpec[]): number {
   const capacityOf = (isBucket: boolean): number =>
     vendors
-      .filter(({ minute }) => (minute === 'bucket') === isBucket)
+      .filter((vendor) => (forgets(vendor, MINUTE_MS) === 'bucket') === isBucket)
       .reduce((sum, vendor) => sum + perMinute(vendor, tokens), 0)
   const windows = capacityOf(false)
   const refill = capacityOf(true)

@@ -10,7 +10,8 @@ import { createSimClock, type SimClock } from './clock.ts'
 import { createDice } from './dice.ts'
 import { perfectYield } from './perfect.ts'
 import { configOf, type Figures, type Scenario } from './scenario.ts'
-import { createVendor, sendTo, type SimBody, type Vendor } from './vendor.ts'
+import { createVendor, sendTo, type Vendor } from './vendor.ts'
+import { createWatch } from './watch.ts'
 
 /** Vendors and a clock for one run. */
 export interface Bed {
@@ -19,7 +20,7 @@ export interface Bed {
   readonly vendors: readonly Vendor[]
 }
 
-/** Lets one request go its way; resolves with the ms that it waited, or undefined when nobody answered. */
+/** Lets one request go its way; resolves with the ms that it waited, or undefined when it was refused. */
 export type Client = () => Promise<number | undefined>
 
 /** Sends a scenario's traffic through the real relay with a real store, under one strategy. */
@@ -32,21 +33,25 @@ export async function runWith(scenario: Scenario, clientOf: (bed: Bed) => Client
   const clock = createSimClock(scenario.start)
   const draw = createDice(scenario.seed)
   const vendors = scenario.vendors.map((spec) =>
-    createVendor(spec, { clock, draw: createDice(draw() * 2 ** 32) }),
+    createVendor(spec, { clock, draw: createDice(draw() * 2 ** 32), tokens: scenario.tokens }),
   )
   const client = clientOf({ scenario, clock, vendors })
+  const watch = createWatch(clock, vendors)
   const waits: number[] = []
-  for (const at of scenario.arrivals) {
-    clock.after(at, () => void client().then((wait) => wait !== undefined && waits.push(wait)))
+  async function ask(): Promise<void> {
+    const wait = await client()
+    if (wait === undefined) return watch.refused()
+    waits.push(wait)
+    watch.answered()
   }
+  for (const at of scenario.arrivals) clock.after(at, () => void ask())
   await clock.run()
   return {
     offered: scenario.arrivals.length,
     answered: waits.length,
     perfect: perfectYield(scenario),
-    refused: vendors.reduce((sum, { tally }) => sum + tally.refused, 0),
-    refusedByVendor: new Map(vendors.map(({ spec, tally }) => [spec.name, tally.refusedAt])),
-    answeredByVendor: new Map(vendors.map(({ spec, tally }) => [spec.name, tally.answered])),
+    ...watch.figures(),
+    met: vendors.reduce((sum, { tally }) => sum + tally.refused, 0),
     waits: waits.sort((a, b) => a - b),
   }
 }
@@ -88,8 +93,6 @@ function runtimeConfigOf(scenario: Scenario, strategy: string): RuntimeConfig {
   return createRuntimeConfig(loaded.config)
 }
 
-const encoder = new TextEncoder()
-
 function requestOf(one: {
   scenario: Scenario
   runtimeConfig: RuntimeConfig
@@ -99,7 +102,7 @@ function requestOf(one: {
   const { scenario, runtimeConfig, clock, id } = one
   const pool = runtimeConfig.pools.poolFor('auto', 'chat')
   if (pool === undefined) throw new Error('no pool')
-  const { input, output } = scenario.tokens
+  const { input } = scenario.tokens
   return {
     id,
     endpoint: 'chat',
@@ -109,7 +112,7 @@ function requestOf(one: {
     settings: runtimeConfig.config.settings,
     requestedModel: 'auto',
     headers: {},
-    bodyFor: ({ model }) => [encoder.encode(JSON.stringify({ model, input, output } satisfies SimBody))],
+    bodyFor: () => [],
     stream: false,
     isForm: false,
     isFree: false,

@@ -1,25 +1,43 @@
+import { SPAN_MS } from '../../src/pool/outcome.ts'
 import { bursts, dayCurve, poisson, steady, type Arrivals } from './arrivals.ts'
 import { logNormal, uniform } from './dice.ts'
+import type { Forgetting, LimitSpec } from './enforce.ts'
 import { boundOfDay } from './perfect.ts'
 import type { Scenario } from './scenario.ts'
 import type { VendorSpec } from './vendor.ts'
 
-const HOUR_MS = 3_600_000
+const HOUR_MS = SPAN_MS.hour
 /** A Monday at 00:00 UTC: Pacific's day ends eight hours later. */
 const MIDNIGHT = Date.UTC(2026, 10, 23)
 const tokens = { input: 600, output: 400 }
 
+/** How a limit is counted: a rolling minute, unless it says otherwise. */
+interface Counted {
+  readonly spanMs?: number
+  readonly forgets?: Forgetting
+  readonly changes?: NonNullable<LimitSpec['changes']>
+}
+const limitOf =
+  (counts: LimitSpec['counts']) =>
+  (limit: number, how: Counted = {}): LimitSpec => ({
+    counts,
+    limit,
+    spanMs: SPAN_MS.minute,
+    forgets: 'rolling',
+    ...how,
+  })
+export const requests = limitOf('requests')
+export const tokensOf = limitOf('tokens')
+
 /** One upstream that lets ten requests through in a minute. */
-export function tenAMinute(how: Partial<VendorSpec>): VendorSpec {
+export function tenAMinute(how: Partial<VendorSpec> & { forgets?: Forgetting } = {}): VendorSpec {
+  const { forgets = 'rolling', ...rest } = how
   return {
     name: 'ten',
-    limits: { rpm: 10 },
-    minute: 'rolling',
-    day: 'UTC',
+    limits: [requests(10, { forgets })],
     latency: uniform(300, 800),
-    dialect: 'none',
-    retryAfter: false,
-    ...how,
+    dialect: 'silent',
+    ...rest,
   }
 }
 
@@ -41,7 +59,11 @@ export function overloaded(vendor: VendorSpec, how: Partial<Scenario> = {}): Sce
 
 const chat = logNormal(1_500, 0.6)
 const quick = logNormal(600, 0.5)
-const free = { minute: 'rolling', day: 'UTC', latency: chat, dialect: 'none', retryAfter: true } as const
+const ofDay = (forgets: Forgetting): Counted => ({ spanMs: SPAN_MS.day, forgets })
+const utc = ofDay({ zone: 'UTC' })
+const pacific = ofDay({ zone: 'America/Los_Angeles' })
+const bucket: Counted = { forgets: 'bucket' }
+const wall: Counted = { forgets: 'wall' }
 
 /**
  * Eight free tiers of 2026, by the vendors' pages: Groq 8B 30 rpm, 14,400 rpd, 6K tpm; Groq 70B 30, 1,000, 12K;
@@ -50,64 +72,51 @@ const free = { minute: 'rolling', day: 'UTC', latency: chat, dialect: 'none', re
  */
 export const freeTiers: readonly VendorSpec[] = [
   {
-    ...free,
     name: 'groq-8b',
-    limits: { rpm: 30, rpd: 14_400, tpm: 6_000 },
-    minute: 'bucket',
-    day: 'bucket',
+    limits: [requests(30, bucket), requests(14_400, ofDay('bucket')), tokensOf(6_000, bucket)],
     latency: quick,
     dialect: 'groq',
   },
   {
-    ...free,
     name: 'groq-70b',
-    limits: { rpm: 30, rpd: 1_000, tpm: 12_000 },
-    minute: 'bucket',
-    day: 'bucket',
+    limits: [requests(30, bucket), requests(1_000, ofDay('bucket')), tokensOf(12_000, bucket)],
     latency: quick,
     dialect: 'groq',
   },
   {
-    ...free,
     name: 'cerebras',
-    limits: { rpm: 30, rpd: 14_400, tpm: 60_000, tpd: 1_000_000 },
+    limits: [requests(30), requests(14_400, utc), tokensOf(60_000), tokensOf(1_000_000, utc)],
     latency: quick,
     dialect: 'cerebras',
   },
+  { name: 'gemini-flash', limits: [requests(5), requests(20, pacific)], latency: chat, dialect: 'gemini' },
   {
-    ...free,
-    name: 'gemini-flash',
-    limits: { rpm: 5, rpd: 20 },
-    day: 'America/Los_Angeles',
-    dialect: 'gemini',
-    retryAfter: false,
-  },
-  {
-    ...free,
     name: 'gemini-flash-lite',
-    limits: { rpm: 15, rpd: 500 },
-    day: 'America/Los_Angeles',
+    limits: [requests(15), requests(500, pacific)],
+    latency: chat,
     dialect: 'gemini',
-    retryAfter: false,
   },
   {
-    ...free,
     name: 'openrouter',
-    limits: { rpm: 20, rpd: 50 },
-    minute: 'wall',
+    limits: [requests(20, wall), requests(50, utc)],
+    latency: chat,
     dialect: 'openrouter',
-    retryAfter: false,
   },
-  { ...free, name: 'github', limits: { rpm: 10, rpd: 150, concurrency: 5 }, dialect: 'github' },
-  { ...free, name: 'nvidia', limits: { rpm: 40 }, retryAfter: false },
+  {
+    name: 'github',
+    limits: [requests(10), requests(150, utc)],
+    concurrency: 5,
+    latency: chat,
+    dialect: 'github',
+  },
+  { name: 'nvidia', limits: [requests(40)], latency: chat, dialect: 'silent' },
 ]
 
 const sambanova: VendorSpec = {
-  ...free,
   name: 'sambanova',
-  limits: { rpm: 20 },
-  minute: 'wall',
-  dialect: 'plain',
+  limits: [requests(20, wall)],
+  latency: chat,
+  dialect: 'soonest',
 }
 
 /** The same with SambaNova's 20 rpm in NVIDIA's place: half of what there is, and the days weigh more. */

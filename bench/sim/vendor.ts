@@ -1,79 +1,85 @@
 import type { AbortSignalLike } from '../../src/lib/abort.ts'
 import type { Clock } from '../../src/lib/clock.ts'
-import {
-  TransportError,
-  type Send,
-  type UpstreamRequest,
-  type UpstreamResponse,
-} from '../../src/transport/transport.ts'
-import { dialects, type DialectName } from './dialect.ts'
+import { TransportError, type Send, type UpstreamResponse } from '../../src/transport/transport.ts'
+import type { Arrivals } from './arrivals.ts'
+import { dialects, type DialectName, type Gauge } from './dialect.ts'
 import type { Distribution } from './dice.ts'
-import type { CountName, Gauge, Gauges } from './gauge.ts'
-import { createCounter, type Counter, type Forgetting } from './enforce.ts'
+import { createLedger, type Cost, type LimitSpec } from './enforce.ts'
 
 /** An upstream as a vendor runs it: what it enforces, how long it takes, what it tells. */
 export interface VendorSpec {
   /** Its host is `<name>.sim`. */
   readonly name: string
-  readonly limits: {
-    readonly rpm?: number
-    readonly rpd?: number
-    readonly tpm?: number
-    readonly tpd?: number
-    readonly concurrency?: number
-  }
-  /** How it forgets the requests and tokens of a minute. */
-  readonly minute: 'rolling' | 'wall' | 'bucket'
-  /** When its day ends: an IANA zone; or how it forgets instead: `rolling`, or as a `bucket` that refills steadily. */
-  readonly day: string
+  readonly limits: readonly LimitSpec[]
+  /** How many requests it works on at once. */
+  readonly concurrency?: number
   /** From the request to the complete answer. */
   readonly latency: Distribution
   readonly dialect: DialectName
-  /** Whether its refusals carry `retry-after`. */
-  readonly retryAfter: boolean
-}
-
-/** What a vendor has seen. */
-export interface VendorTally {
-  answered: number
-  refused: number
-  /** Refusals by the limit that was spent. */
-  readonly refusedFor: Map<string, number>
-  /** When it refused, epoch ms. */
-  readonly refusedAt: number[]
+  /** How far its clock is ahead of the true time: its windows, its `date` and all points in time that it tells go by it. */
+  readonly clockOffMs?: number
+  /** When somebody else spends a request of the same limits, ms after the start of the run. */
+  readonly others?: Arrivals
 }
 
 export interface Vendor {
   readonly spec: VendorSpec
-  readonly tally: VendorTally
+  readonly tally: { refused: number }
   readonly send: Send
+  /** For how many ms it has had room for one more request, beside those that are on their way to it; 0 = it has none. */
+  roomForMs(): number
 }
 
-/** The body that the simulation's clients send: tokens in and tokens that the answer will have. */
-export interface SimBody {
-  readonly model: string
-  readonly input: number
-  readonly output: number
+/** What a vendor needs of its run. */
+interface VendorBed {
+  readonly clock: Clock
+  readonly draw: () => number
+  /** Of every request and of its answer. */
+  readonly tokens: { readonly input: number; readonly output: number }
 }
 
-const DAY_MS = 86_400_000
-const MINUTE_MS = 60_000
 /** A refusal is quick. */
 const REFUSAL_MS = 20
+/** Nobody knows when one of those ends that it works on. */
+const CROWDED_MS = 1000
+
+/** What requests and tokens a number of requests cost. */
+export const costOf = ({ input, output }: VendorBed['tokens'], requests = 1): Cost => ({
+  requests,
+  tokens: requests * (input + output),
+})
+
+/** A vendor's clock, by the true time. */
+export const ownTime = ({ clockOffMs = 0 }: VendorSpec, trueTime: number): number => trueTime + clockOffMs
 
 /**
  * An upstream that counts a request at some moment between its sending and its answer, whichever the dice say,
  * and refuses what is over a limit; what it refuses costs nothing.
  */
-export function createVendor(
-  spec: VendorSpec,
-  { clock, draw }: { clock: Clock; draw: () => number },
-): Vendor {
-  const counters = countersOf(spec)
-  const tally: VendorTally = { answered: 0, refused: 0, refusedFor: new Map(), refusedAt: [] }
-  const most = spec.limits.concurrency ?? Infinity
+export function createVendor(spec: VendorSpec, { clock, draw, tokens }: VendorBed): Vendor {
+  const ledger = createLedger(spec)
+  const tally = { refused: 0 }
+  const most = spec.concurrency ?? Infinity
   const dialect = dialects[spec.dialect]
+  const cost = costOf(tokens)
+  const now = (): number => ownTime(spec, clock.wall())
+  /** Sent and not counted yet; counted and not answered yet. */
+  let coming = 0
   let working = 0
+  /** Since when, or from when on, one more has room beside those that are coming. */
+  let roomFrom = -Infinity
+
+  for (const { at, run } of ledger.happenings) {
+    clock.after(at, () => {
+      run(now())
+      noteRoom()
+    })
+  }
+
+  function noteRoom(): void {
+    const wait = working + coming < most ? ledger.opensIn(costOf(tokens, coming + 1), now()) : Infinity
+    roomFrom = wait > 0 ? clock.wall() + wait : Math.min(roomFrom, clock.wall())
+  }
 
   function after(ms: number, signal: AbortSignalLike): Promise<void> {
     return new Promise((resolve, reject) => {
@@ -89,100 +95,78 @@ export function createVendor(
     })
   }
 
-  function gaugesNow(): Gauges {
-    const now = clock.wall()
-    const gaugeOf = (counter: Counter): Gauge => ({
+  function gaugesNow(): Gauge[] {
+    return ledger.entries.map(({ spec: { counts, spanMs }, counter }) => ({
+      counts,
+      spanMs,
       limit: counter.limit,
-      left: counter.left(now),
-      resetsIn: counter.resetsIn(now),
-      freesIn: counter.freesIn(now),
-    })
-    return new Map([...counters].map(([name, counter]) => [name, gaugeOf(counter)]))
-  }
-
-  function spentBy(tokens: number): { spent: CountName | 'concurrency'; opensIn: number } | undefined {
-    if (working >= most) return { spent: 'concurrency', opensIn: 1000 }
-    const waits = [...counters].map(([spent, counter]) => ({
-      spent,
-      opensIn: counter.opensIn(amountOf(spent, tokens), clock.wall()),
+      perSpan: counter.perSpan,
+      left: counter.left(now()),
+      resetsIn: counter.resetsIn(now()),
+      freesIn: counter.freesIn(now()),
     }))
-    const longest = waits.sort((a, b) => b.opensIn - a.opensIn)[0]
-    return longest === undefined || longest.opensIn <= 0 ? undefined : longest
   }
 
-  function refusal(why: { spent: CountName | 'concurrency'; opensIn: number }): UpstreamResponse {
+  /** The limit that takes longest to open; none of them = too many at once. */
+  function refusal(): { body: unknown; headers: UpstreamResponse['headers'] } {
     tally.refused += 1
-    tally.refusedFor.set(why.spent, (tally.refusedFor.get(why.spent) ?? 0) + 1)
-    tally.refusedAt.push(clock.wall())
     const gauges = gaugesNow()
-    const { headers, body } = dialect.refusal({ ...why, gauges, wall: clock.wall() })
-    const retryAfter = spec.retryAfter && {
-      'retry-after': String(Math.max(1, Math.ceil(why.opensIn / 1000))),
+    const waits = ledger.entries.map(({ spec: { counts }, counter }) => counter.opensIn(cost[counts], now()))
+    const longest = Math.max(0, ...waits)
+    const spent = longest > 0 ? gauges[waits.indexOf(longest)] : undefined
+    const opensIn = spent === undefined ? CROWDED_MS : longest
+    const { headers, body } = dialect.refusal({ spent, opensIn, wall: now() })
+    return { body, headers: { ...dialect.headers(gauges, now()), ...headers } }
+  }
+
+  function json(status: number, body: unknown, headers: UpstreamResponse['headers']): UpstreamResponse {
+    // The head of an answer is written when it is complete, what it says of the limits was so when it was counted.
+    const date = new Date(now()).toUTCString()
+    return {
+      status,
+      headers: { 'content-type': 'application/json', date, ...headers },
+      body: encoder.encode(JSON.stringify(body)),
     }
-    return json(429, body, { ...dialect.headers(gauges), ...headers, ...retryAfter })
   }
 
   return {
     spec,
     tally,
-    async send(request, signal) {
-      const { input, output } = bodyOf(request)
-      const tokens = input + output
+    roomForMs: () => Math.max(0, clock.wall() - roomFrom),
+    async send(_request, signal) {
       const latency = spec.latency(draw)
       const countedAfter = latency * draw()
-      await after(countedAfter, signal)
-      const why = spentBy(tokens)
-      if (why !== undefined) {
-        const refused = refusal(why)
+      coming += 1
+      noteRoom()
+      await after(countedAfter, signal).finally(() => {
+        coming -= 1
+        noteRoom()
+      })
+      if (working >= most || ledger.opensIn(cost, now()) > 0) {
+        const { body, headers } = refusal()
         await after(REFUSAL_MS, signal)
-        return refused
+        return json(429, body, headers)
       }
-      for (const [name, counter] of counters) counter.count(amountOf(name, tokens), clock.wall())
-      const headers = dialect.headers(gaugesNow())
+      ledger.count(cost, now())
       working += 1
-      await after(latency - countedAfter, signal).finally(() => (working -= 1))
-      tally.answered += 1
-      const usage = { prompt_tokens: input, completion_tokens: output, total_tokens: tokens }
+      noteRoom()
+      const headers = dialect.headers(gaugesNow(), now())
+      await after(latency - countedAfter, signal).finally(() => {
+        working -= 1
+        noteRoom()
+      })
+      const usage = {
+        prompt_tokens: tokens.input,
+        completion_tokens: tokens.output,
+        total_tokens: cost.tokens,
+      }
       const choices = [{ index: 0, message: { role: 'assistant', content: 'x' }, finish_reason: 'stop' }]
       return json(200, { id: 'chatcmpl-1', object: 'chat.completion', choices, usage }, headers)
     },
   }
 }
 
-const amountOf = (name: CountName, tokens: number): number => (name.startsWith('requests') ? 1 : tokens)
-
-function countersOf({ limits, minute, day }: VendorSpec): Map<CountName, Counter> {
-  const ofDay: Forgetting = day === 'rolling' || day === 'bucket' ? day : { zone: day }
-  const all: [CountName, number | undefined, Forgetting, number][] = [
-    ['requests:minute', limits.rpm, minute, MINUTE_MS],
-    ['requests:day', limits.rpd, ofDay, DAY_MS],
-    ['tokens:minute', limits.tpm, minute, MINUTE_MS],
-    ['tokens:day', limits.tpd, ofDay, DAY_MS],
-  ]
-  const counters = new Map<CountName, Counter>()
-  for (const [name, limit, forgets, spanMs] of all) {
-    if (limit !== undefined) counters.set(name, createCounter(limit, { forgets, spanMs }))
-  }
-  return counters
-}
-
-const decoder = new TextDecoder()
 const encoder = new TextEncoder()
-
-function bodyOf({ body = [] }: UpstreamRequest): SimBody {
-  const { model, input, output }: Partial<SimBody> = JSON.parse(
-    body.map((part) => decoder.decode(part)).join(''),
-  )
-  return { model: String(model), input: Number(input), output: Number(output) }
-}
-
-function json(status: number, body: unknown, headers: UpstreamResponse['headers']): UpstreamResponse {
-  return {
-    status,
-    headers: { 'content-type': 'application/json', ...headers },
-    body: encoder.encode(JSON.stringify(body)),
-  }
-}
 
 /** One transport for all vendors, by host. */
 export function sendTo(vendors: readonly Vendor[]): Send {

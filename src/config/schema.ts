@@ -1,8 +1,9 @@
 import * as v from 'valibot'
 import { parseRange } from '../lib/ip.ts'
-import { abilities, type Ability } from '../pool/outcome.ts'
+import { durationMs } from '../lib/time.ts'
+import { abilities, type Ability, SPAN_MS } from '../pool/outcome.ts'
 import { strategyNames } from '../pool/strategy.ts'
-import { endpoints, type AffinityRule, type Limits } from '../pool/upstream.ts'
+import { endpoints, type AffinityRule, type Limits, type LimitWindow } from '../pool/upstream.ts'
 import {
   baseUrlHint,
   booleanFlag,
@@ -46,6 +47,78 @@ const zoneMessage = message(
   'write "UTC", a zone such as "America/Los_Angeles", or "rolling"',
 )
 
+const dayReset = v.pipe(v.string(zoneMessage), v.check(isDayReset, zoneMessage))
+
+/** The longest that they can be. `rpm` and `tpm` are of a minute, `rpd` and `tpd` of a day. */
+const NAMED_SPANS_MS: Readonly<Record<string, number>> = {
+  minute: SPAN_MS.minute,
+  day: SPAN_MS.day,
+  week: 7 * SPAN_MS.day,
+  month: 31 * SPAN_MS.day,
+}
+const spanMsOf = (per: string): number => NAMED_SPANS_MS[per] ?? durationMs(per) ?? 0
+
+const perWrong = 'is neither a time from "1s" to "31d" nor "week" or "month"'
+const perHint = 'write for example "30s", "5h" or "7d"'
+const perSchema = v.pipe(
+  text(perHint),
+  v.regex(/^(?:[1-9]\d{0,6}[smhd]|week|month)$/, message(perWrong, perHint)),
+  check((per) => spanMsOf(per) <= 31 * SPAN_MS.day, perWrong, perHint),
+)
+
+interface WrittenWindow {
+  readonly requests?: number | undefined
+  readonly tokens?: number | undefined
+  readonly per: string
+  readonly resets?: string
+}
+
+const windowHint = 'write for example { "requests": 100, "per": "5h" }'
+const windowSchema = v.pipe(
+  section(
+    {
+      // One of the two is there.
+      requests: count,
+      tokens: count,
+      per: perSchema,
+      // Absent = rolling, but for a week and a month, which end in UTC.
+      resets: optional(dayReset),
+    },
+    objectMessage(windowHint, { per: perHint }),
+    (window): WrittenWindow => window,
+  ),
+  check(
+    ({ requests, tokens }) => requests !== undefined || tokens !== undefined,
+    'has neither requests nor tokens',
+    windowHint,
+  ),
+  check(
+    ({ requests, tokens }) => requests === undefined || tokens === undefined,
+    'has both requests and tokens',
+    'write two windows, one for each',
+  ),
+  check(
+    ({ per, resets = 'rolling' }) =>
+      resets === 'rolling' || spanMsOf(per) < SPAN_MS.day || spanMsOf(per) % SPAN_MS.day === 0,
+    'is longer than a day and resets at midnight, so it must be whole days',
+    'write for example "2d", or "resets": "rolling"',
+  ),
+)
+
+const countsOf = ({ requests }: WrittenWindow): LimitWindow['counts'] =>
+  requests === undefined ? 'tokens' : 'requests'
+const windowsSchema = v.pipe(
+  listOf(windowSchema, windowHint),
+  v.checkItems(
+    (window, at, all) =>
+      at ===
+      all.findIndex(
+        (other) => countsOf(other) === countsOf(window) && spanMsOf(other.per) === spanMsOf(window.per),
+      ),
+    message('counts the same over the same time as an earlier window', 'keep one of them'),
+  ),
+)
+
 /** The limits of one upstream, or of a quota that several share. */
 const limitsSchema = section(
   {
@@ -54,11 +127,43 @@ const limitsSchema = section(
     tpm: count,
     tpd: count,
     concurrency: count,
-    day_resets: optional(v.pipe(v.string(zoneMessage), v.check(isDayReset, zoneMessage)), 'UTC'),
+    windows: optional(windowsSchema, []),
+    day_resets: optional(dayReset, 'UTC'),
   },
   objectMessage('write for example { "rpm": 10, "rpd": 1000 }'),
-  (limits): Limits => limits,
+  (limits) => limitsFrom(limits),
 )
+
+/** Limits as a file writes them. */
+export interface WrittenLimits {
+  readonly rpm?: number | undefined
+  readonly rpd?: number | undefined
+  readonly tpm?: number | undefined
+  readonly tpd?: number | undefined
+  readonly windows?: readonly WrittenWindow[]
+  readonly concurrency?: number | undefined
+  readonly dayResets?: string
+}
+
+/** All counted limits in one form, without those that limit nothing. */
+export function limitsFrom(written: WrittenLimits): Limits {
+  const { rpm, rpd, tpm, tpd, windows = [], concurrency, dayResets = 'UTC' } = written
+  const all = [
+    { requests: rpm, per: 'minute', resets: 'rolling' },
+    { requests: rpd, per: 'day', resets: dayResets },
+    { tokens: tpm, per: 'minute', resets: 'rolling' },
+    { tokens: tpd, per: 'day', resets: dayResets },
+    ...windows,
+  ]
+  return { windows: all.flatMap(limitWindow), concurrency }
+}
+
+function limitWindow(window: WrittenWindow): LimitWindow[] {
+  const { requests, tokens, per, resets = per in NAMED_SPANS_MS ? 'UTC' : 'rolling' } = window
+  const [counts, limit] = [countsOf(window), requests ?? tokens]
+  if (limit === undefined) return []
+  return [{ name: `${counts}:${per}`, counts, limit, per, spanMs: spanMsOf(per), resets }]
+}
 
 /** Offsets such as `+08:00` are no zones: some runtimes take them, others don't. */
 function isDayReset(written: string): boolean {

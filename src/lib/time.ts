@@ -91,23 +91,68 @@ function fullYear(year: string, wallNow: number): number {
 const dayMs = 86_400_000
 const quarterMs = 900_000
 
+/** A span of a zone's calendar. */
+interface CalendarSpan {
+  /** `UTC` or an IANA name. */
+  readonly zone: string
+  /** `week` (from Monday) or `month`; anything else is as long as `spanMs`. */
+  readonly per: string
+  /** Less than a day: counted from midnight on, and cut off by the next. Else whole days, counted from 1 January 1970. */
+  readonly spanMs: number
+}
+
+/** The epoch ms at which the present calendar day ends in a zone; always after `wallNow`. @throws as `calendarEndAfter` */
+export const midnightAfter = (zone: string, wallNow: number): number =>
+  calendarEndAfter({ zone, per: 'day', spanMs: dayMs }, wallNow)
+
 /**
- * The epoch ms at which the present calendar day ends in a zone (`UTC` or an IANA name); always after `wallNow`.
- *
- * Some zones change their clocks at midnight itself, so the end is the first quarter of an hour with another date; all
- * zones in use are on quarters.
+ * The epoch ms at which the present span of a calendar ends; always after `wallNow`.
  * @throws RangeError for a zone that the runtime does not know
  */
-export function midnightAfter(zone: string, wallNow: number): number {
-  if (zone === 'UTC') return (Math.floor(wallNow / dayMs) + 1) * dayMs
-  const { format } = new Intl.DateTimeFormat('en-CA', { timeZone: zone, dateStyle: 'short' })
-  const today = format(wallNow)
-  let low = Math.floor(wallNow / quarterMs)
-  let high = low + 26 * 4
+export function calendarEndAfter({ zone, per, spanMs }: CalendarSpan, wallNow: number): number {
+  const dayOf = daysIn(zone)
+  const spanOf = (at: number): number => numberOfSpan(per, spanMs, dayOf(at))
+  const present = spanOf(wallNow)
+  // A day can have 25 hours.
+  const end = firstQuarter(wallNow, spanMs + 2 * dayMs, (at) => spanOf(at) !== present)
+  if (spanMs >= dayMs) return end
+  const midnight = firstQuarter(wallNow - 2 * dayMs, 2 * dayMs, (at) => spanOf(at) === present)
+  return Math.min(end, wallNow + spanMs - ((wallNow - midnight) % spanMs))
+}
+
+/** Tells the calendar day of a moment in a zone, as the number of days since 1 January 1970. */
+function daysIn(zone: string): (at: number) => number {
+  if (zone === 'UTC') return (at) => Math.floor(at / dayMs)
+  const { format } = new Intl.DateTimeFormat('en-US', {
+    timeZone: zone,
+    year: 'numeric',
+    month: 'numeric',
+    day: 'numeric',
+  })
+  return (at) => {
+    const [month = 0, day = 0, year = 0] = format(at).split('/').map(Number)
+    return Date.UTC(year, month - 1, day) / dayMs
+  }
+}
+
+/** Days of one span have the same number, and those of the next one another. */
+function numberOfSpan(per: string, spanMs: number, day: number): number {
+  if (per === 'month') return new Date(day * dayMs).getUTCMonth()
+  // 1 January 1970 was a Thursday.
+  return per === 'week' ? Math.floor((day + 3) / 7) : Math.floor(day / Math.ceil(spanMs / dayMs))
+}
+
+/**
+ * The first quarter of an hour in `(from, from + withinMs]` at which something holds that stays so. Some zones change
+ * their clocks at midnight itself, so midnight is looked for and not computed; all zones in use are on quarters.
+ */
+function firstQuarter(from: number, withinMs: number, holds: (at: number) => boolean): number {
+  let low = Math.floor(from / quarterMs)
+  let high = low + Math.ceil(withinMs / quarterMs)
   while (high - low > 1) {
     const middle = (low + high) >>> 1
-    if (format(middle * quarterMs) === today) low = middle
-    else high = middle
+    if (holds(middle * quarterMs)) high = middle
+    else low = middle
   }
   return high * quarterMs
 }

@@ -42,28 +42,43 @@ export interface Lesson {
   readonly limit?: number | undefined
 }
 
-/** Something an upstream said about a counted limit, in its headers or its error. */
-export interface QuotaSignal {
+/** What the headers of an answer say of one limit. */
+export interface MeterReading {
+  /** The names of its headers, with `*` for `limit`, `remaining` and `reset`: who says it again speaks of the same. */
+  readonly meter: string
   readonly counts: 'requests' | 'tokens'
-  readonly window: 'second' | 'minute' | 'hour' | 'day' | 'month'
-  /** The size of the window, where it was said; positive. */
-  readonly limit?: number
-  /** What is left; 0 = nothing before the reset. Never negative. */
-  readonly remaining?: number
-  /** Ms from now until the window is full again, clamped to 0…31 days. */
-  readonly resetMs?: number
   /** Whose limit it is. */
   readonly scope: Scope
+  /** Positive. */
+  readonly limit?: number | undefined
+  /** What is left; never negative. */
+  readonly remaining: number
+  /** Ms from the answer's own date until it is whole again; positive, at most 31 days. */
+  readonly resetMs?: number | undefined
+  /** How long its window is, where its name or its policy says so. */
+  readonly spanMs?: number | undefined
+  /** The reset is a Go duration: those who write such keep buckets, until their words say otherwise. */
+  readonly isDuration?: boolean | undefined
 }
 
-/** How long the windows of counted limits are, ms, from the shortest to the longest; a month is 30 days. */
-export const SPAN_MS: Readonly<Record<QuotaSignal['window'], number>> = {
+/** A limit that the words of a refusal name. */
+export interface ToldLimit {
+  readonly counts: 'requests' | 'tokens'
+  readonly scope: Scope
+  /** Positive. */
+  readonly limit: number
+  readonly spanMs: number
+}
+
+/** How long the spans of limits are, ms, from the shortest to the longest; a month is 30 days. */
+export const SPAN_MS = {
   second: 1_000,
   minute: 60_000,
   hour: 3_600_000,
   day: 86_400_000,
   month: 2_592_000_000,
-}
+} as const
+export type Span = keyof typeof SPAN_MS
 
 /** A failed attempt, classified. */
 export interface Failure {
@@ -88,7 +103,12 @@ export interface Failure {
   readonly words?: string
   /** The code of the error that a client gets when this was the last word. */
   readonly code: ErrorCode
-  readonly signals: readonly QuotaSignal[]
+  /** What its headers say of limits. */
+  readonly readings: readonly MeterReading[]
+  /** What its words say of them. */
+  readonly told?: readonly ToldLimit[] | undefined
+  /** The rest is our guess at when the upstream's day ends: now and then somebody asks whether it is over. */
+  readonly isInferred?: true | undefined
 }
 
 /** How a lease ended. Exactly one for each attempt. */

@@ -69,20 +69,26 @@ export type AffinityRule =
   | { readonly kind: 'ip' | 'conversation' | 'user' | 'token' | 'off' }
   | { readonly kind: 'header'; readonly name: string }
 
-/** Counted limits of one upstream or of a shared quota, all positive integers; an absent one is no limit. */
+/** One counted limit of the configuration: so much in any span, or until the calendar ends it. */
+export interface LimitWindow {
+  /** Unique among the limits of its scope, such as `requests:minute` or `tokens:5h`. */
+  readonly name: string
+  readonly counts: 'requests' | 'tokens'
+  /** A positive integer. */
+  readonly limit: number
+  /** How long it is; of a calendar week or month, at most. */
+  readonly spanMs: number
+  /** As written: `day`, `week`, `month`, or a duration such as `5h`. */
+  readonly per: string
+  /** `rolling`, or the zone (`UTC` or IANA) whose calendar ends it. */
+  readonly resets: string
+}
+
+/** The limits of one upstream or of a shared quota. */
 export interface Limits {
-  /** Requests in any 60 seconds. */
-  readonly rpm?: number
-  /** Requests a day. */
-  readonly rpd?: number
-  /** Tokens in any 60 seconds. */
-  readonly tpm?: number
-  /** Tokens a day. */
-  readonly tpd?: number
-  /** Requests under way at once. */
-  readonly concurrency?: number
-  /** When a day ends: `UTC` or an IANA zone at midnight there, or `rolling` for any 24 hours. */
-  readonly dayResets: string
+  readonly windows: readonly LimitWindow[]
+  /** Requests under way at once; absent = no limit. */
+  readonly concurrency?: number | undefined
 }
 
 /**

@@ -9,7 +9,7 @@ import type { Upstream } from '../pool/upstream.ts'
 import type { Lease } from '../state/store.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
 import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
-import { quotaSignals } from '../vendors/rate-limits.ts'
+import { meterReadings } from '../vendors/rate-limit-headers.ts'
 import { answerKey } from './candidates.ts'
 import {
   answerIdOf,
@@ -305,7 +305,7 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
   deps.traffic.emptyRuns.delete(upstream.id)
   learnFromAnswer(state, upstream)
   dropKept(state)
-  wakeAfter(deps.store.confirm(lease, { firstByteMs, signals: quotaSignals(headers, at.wall) }, at), deps)
+  wakeAfter(deps.store.confirm(lease, { firstByteMs, readings: meterReadings(headers, at.wall) }, at), deps)
   rememberUpstream(attempt, commit)
   // Its record is written when its body has ended, which a whole one has at once.
   const attempts = state.attempts.length + 1

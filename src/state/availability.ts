@@ -1,5 +1,5 @@
 import type { Cause } from '../pool/outcome.ts'
-import type { Claim } from '../pool/upstream.ts'
+import type { Claim, LimitScope } from '../pool/upstream.ts'
 import { admit } from './circuit-breaker.ts'
 import {
   claimHeadroomOf,
@@ -8,19 +8,8 @@ import {
   type ClaimSnapshot,
   type Headroom,
 } from './headroom.ts'
-import {
-  amountOf,
-  configuredLimit,
-  countsRequests,
-  EMPTY_WINDOW,
-  freeIn,
-  limitOf,
-  usedOf,
-  windowNamesIn,
-  windowOpensAt,
-  type WindowName,
-  type WindowState,
-} from './rate-window.ts'
+import { closedUntil, fitsAt, leftBelow, leftIn, type MeterState } from './rate-limit.ts'
+import { amountOf, EMPTY_WINDOW, freeIn, windowOpensAt, windowsOf } from './rate-window.ts'
 import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 import type { Ask } from './store.ts'
 
@@ -30,7 +19,8 @@ export type StateOf = (scope: string) => ScopeState | undefined
 /** What keeps an upstream from taking a request. */
 export interface UnavailableReason {
   readonly scope: string
-  readonly cause: Cause | 'concurrency' | WindowName
+  /** Of a configured limit its name, of what the upstream tells `told:` and what is counted, of a soft wall `wall:`. */
+  readonly cause: Cause | 'concurrency' | `${'requests' | 'tokens' | 'told' | 'wall'}:${string}`
   /** When it may open, ms; Infinity = never for this request, which is larger than a configured limit. */
   readonly until: number
   /** It may open earlier: when somebody else's request ends. */
@@ -89,19 +79,11 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
     const room = headroomOf(limitScope, state, now)
     headroom = Math.min(headroom, 1 - inFlight / most, shareFor(tokens, room))
     if (fits(tokens, room)) continue
-    for (const name of windowNamesIn(limits, state.windows)) {
-      const window = state.windows[name] ?? EMPTY_WINDOW
-      const amount = amountOf(name, tokens)
-      const limit = limitOf(window, configuredLimit(limits, name), now) ?? Infinity
-      // A request that spends no tokens passes by windows that count them.
-      if (amount === 0 || amount <= freeIn(window, limit, now)) continue
-      const opening = windowOpensAt(window, { name, amount, limit, now })
-      const configured = configuredLimit(limits, name)
-      // An estimate may delay a request, and refuses none.
-      const isGuess =
-        opening.until > now + patienceMs && isEstimateAlone(window, { name, amount, configured, now })
-      if (isGuess) isDoubtful = true
-      else reasons.push({ scope, cause: name, ...opening })
+    for (const { isGuess, ...reason } of limitReasons(limitScope, state, { tokens, now })) {
+      // A guess may delay a request, and refuses none.
+      const isOver = reason.until <= now || reason.until > now + patienceMs
+      if (isGuess && (patienceMs === 0 || (isOver && !reason.onRelease))) isDoubtful = true
+      else reasons.push(reason)
     }
   }
   return reasons.length === 0
@@ -109,21 +91,47 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
     : { free: false as const, reason: reasons.reduce(worseReason) }
 }
 
-/**
- * Whether it is only our estimate of tokens that does not fit: the configuration allows it, and the upstream has not said
- * that nothing is left.
- */
-function isEstimateAlone(
-  window: WindowState,
-  {
-    name,
-    amount,
-    configured,
-    now,
-  }: { name: WindowName; amount: number; configured: number | undefined; now: number },
-): boolean {
-  if (countsRequests(name) || (window.closedUntil ?? 0) > now) return false
-  return configured === undefined || amount <= configured - usedOf(window, now)
+const saysRoom = (meter: MeterState | undefined, counts: string, now: number): boolean =>
+  meter?.counts === counts && meter.resetAt > now && (meter.told ?? 0) >= 1
+
+type LimitReason = UnavailableReason & { readonly isGuess: boolean }
+
+/** What speaks against a request: full windows and an upstream's own word surely, the rest as a guess. */
+function limitReasons(
+  { scope, limits }: LimitScope,
+  { windows, meters, walls, unanswered }: ScopeState,
+  { tokens, now }: { readonly tokens: number; readonly now: number },
+): LimitReason[] {
+  const reasons: LimitReason[] = []
+  for (const limit of windowsOf(limits)) {
+    const window = windows[limit.name] ?? EMPTY_WINDOW
+    const amount = amountOf(limit.counts, tokens)
+    // A request that spends no tokens passes by windows that count them.
+    if (amount === 0 || amount <= freeIn(window, limit.limit, now)) continue
+    const cause = limit.name as UnavailableReason['cause']
+    reasons.push({ scope, cause, ...windowOpensAt(window, limit, { amount, now }), isGuess: false })
+  }
+  const onRelease = unanswered > 0
+  for (const meter of Object.values(meters)) {
+    const amount = amountOf(meter?.counts ?? 'requests', tokens)
+    if (meter === undefined || amount === 0 || amount <= leftIn(meter, now)) continue
+    const cause = `told:${meter.counts}` as const
+    const closed = closedUntil(meter, amount)
+    if (closed > now) reasons.push({ scope, cause, until: closed, onRelease: false, isGuess: false })
+    else reasons.push({ scope, cause, until: fitsAt(meter, amount), onRelease, isGuess: true })
+  }
+  for (const wall of Object.values(walls)) {
+    const amount = amountOf(wall?.counts ?? 'requests', tokens)
+    if (wall === undefined || amount === 0 || amount <= leftBelow(wall, now)) continue
+    // Above it one after the other. A refusal counts for the span of its limit, and while no meter says that there is room;
+    // then it only delays.
+    const isOver =
+      wall.refusedAt + wall.spanMs <= now ||
+      Object.values(meters).some((one) => saysRoom(one, wall.counts, now))
+    const isGuess = isOver || wall.askAt <= now
+    reasons.push({ scope, cause: `wall:${wall.counts}`, until: wall.askAt, onRelease: false, isGuess })
+  }
+  return reasons
 }
 
 const fits = (tokens: number, room: Headroom): boolean =>

@@ -21,6 +21,8 @@ export interface CircuitBreakerState {
   readonly unpaid?: true
   /** It is the endpoint that is missing, whatever the model. */
   readonly noEndpoint?: true
+  /** The end is our guess: now and then one request may ask before. */
+  readonly isInferred?: true
 }
 type Breaker = CircuitBreakerState | undefined
 
@@ -51,6 +53,9 @@ export interface BreakerFailure {
   readonly hintMs?: number | undefined
   readonly unpaid?: boolean
   readonly noEndpoint?: boolean
+  readonly isInferred?: boolean | undefined
+  /** The longest own back-off, where it is known when more will be let through. */
+  readonly mostMs?: number | undefined
   /** When the failed request was sent. */
   readonly sentAt: number
   /** Whether it was sent to find out if the cooldown is over: then it is news, whenever it was sent. */
@@ -68,14 +73,14 @@ type Sent = Pick<BreakerFailure, 'sentAt' | 'isProbe'>
  * hint is the upstream's own word and adds none.
  */
 export function recordFailure(before: Breaker, failure: BreakerFailure): CircuitBreakerState {
-  const { cause, hintMs, now, unpaid, noEndpoint } = failure
+  const { cause, hintMs, mostMs = Infinity, now, unpaid, noEndpoint, isInferred } = failure
   const isNews = before === undefined || isAfter(before, failure)
   const sameCause = before?.cause === cause
   if (before !== undefined && !isNews && sameCause && hintMs === undefined) return before
   const past = sameCause ? before.consecutiveBackoffs : 0
   const consecutiveBackoffs = hintMs === undefined && isNews ? past + 1 : past
   const { first, last, longestHint } = BACK_OFFS[cause]
-  const ownMs = Math.min(last, first * 2 ** Math.min(30, Math.max(0, consecutiveBackoffs - 1)))
+  const ownMs = Math.min(last, mostMs, first * 2 ** Math.min(30, Math.max(0, consecutiveBackoffs - 1)))
   const restMs =
     hintMs === undefined
       ? ownMs * (0.8 + 0.4 * failure.random())
@@ -90,6 +95,7 @@ export function recordFailure(before: Breaker, failure: BreakerFailure): Circuit
     ...(before?.lastResortAt !== undefined && { lastResortAt: before.lastResortAt }),
     ...(unpaid && { unpaid }),
     ...(noEndpoint && { noEndpoint }),
+    ...(isInferred && { isInferred }),
   }
 }
 
@@ -125,8 +131,9 @@ export function admit(breaker: Breaker, { now, lastResort }: { now: number; last
   if (breaker === undefined) return { state: 'closed' } as const
   const { cause, openUntil, probe, unpaid, noEndpoint } = breaker
   const isCooling = openUntil > now
-  const isProbed = probe !== undefined && probe.until > now
-  if ((!isCooling && !isProbed) || (lastResort && mayForce(breaker, now)))
+  // How many may be under way at once is known by then: nobody waits for one alone.
+  const isProbed = cause !== 'overloaded' && probe !== undefined && probe.until > now
+  if ((!isCooling && !isProbed) || (lastResort && mayForce(breaker, now)) || mayAsk(breaker, now))
     return { state: 'half-open' } as const
   const until = isCooling ? openUntil : (probe?.until ?? now)
   return {
@@ -139,6 +146,16 @@ export function admit(breaker: Breaker, { now, lastResort }: { now: number; last
       ...(noEndpoint && { noEndpoint }),
     },
   } as const
+}
+
+/** Between two questions whether a day has ended whose end is a guess: plans are raised. */
+const ASK_EVERY_MS = HOUR_MS
+
+function mayAsk(
+  { isInferred, openSince, lastResortAt = openSince }: CircuitBreakerState,
+  now: number,
+): boolean {
+  return isInferred === true && now - Math.max(openSince, lastResortAt) >= ASK_EVERY_MS
 }
 
 function mayForce(breaker: CircuitBreakerState, now: number): boolean {

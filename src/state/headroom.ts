@@ -1,19 +1,8 @@
 import { SPAN_MS } from '../pool/outcome.ts'
 import type { Claim, LimitScope, Limits } from '../pool/upstream.ts'
-import {
-  configuredLimit,
-  countsRequests,
-  EMPTY_WINDOW,
-  emptyFrom,
-  forgottenOf,
-  freeIn,
-  limitOf,
-  SPAN_OF,
-  windowNamesIn,
-  type WindowName,
-  type WindowState,
-} from './rate-window.ts'
-import { hasWindows, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
+import { fitsAt, leftBelow, leftIn, type MeterState, type SoftWallState } from './rate-limit.ts'
+import { EMPTY_WINDOW, emptyFrom, firstForgottenAt, freeIn, windowsOf, type Mutable } from './rate-window.ts'
+import { isCounting, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 
 /** What windows leave free, all of them together. */
 export type Headroom = Readonly<ReturnType<typeof unlimited>>
@@ -46,7 +35,7 @@ const headroomCache = new WeakMap<ScopeState, Headroom>()
 
 /** Looks at all windows of a scope at once. */
 export function headroomOf({ role, limits }: LimitScope, state: ScopeState, now: number): Headroom {
-  if (limits === undefined && !hasWindows(state)) return UNLIMITED
+  if (limits === undefined && !isCounting(state)) return UNLIMITED
   // Nobody shares an upstream: what its claim adds up is remembered there.
   if (role === 'upstream') return computeHeadroom(limits, state, now)
   const cached = headroomCache.get(state)
@@ -56,22 +45,56 @@ export function headroomOf({ role, limits }: LimitScope, state: ScopeState, now:
   return headroom
 }
 
-function computeHeadroom(limits: Limits | undefined, { windows }: ScopeState, now: number): Headroom {
+function computeHeadroom(limits: Limits | undefined, state: ScopeState, now: number): Headroom {
   const sum = unlimited(limits)
-  for (const name of windowNamesIn(limits, windows)) {
-    const window = windows[name] ?? EMPTY_WINDOW
-    const limit = limitOf(window, configuredLimit(limits, name), now)
+  for (const { name, counts, limit, spanMs } of windowsOf(limits)) {
+    const window = state.windows[name] ?? EMPTY_WINDOW
+    const endsIn = emptyFrom(window) - now
     const free = freeIn(window, limit, now)
-    const share =
-      limit === undefined ? 1 : Math.max(0, Math.min(1, free / limit)) * minutesShare(name, window, now)
-    sum.share = Math.min(sum.share, share)
-    if (countsRequests(name)) {
-      sum.requests = Math.min(sum.requests, free)
-      sum.requestShare = Math.min(sum.requestShare, share)
-    } else sum.tokens = Math.min(sum.tokens, free)
-    sum.until = Math.min(sum.until, changesAt(window, now))
+    addTo(sum, { counts, free, limit, endsInMs: endsIn > 0 ? endsIn : spanMs })
+    sum.until = Math.min(sum.until, firstForgottenAt(window, now))
   }
+  for (const name in state.meters) addMeter(sum, state.meters[name], now)
+  for (const name in state.walls) addWall(sum, state.walls[name], now)
   return sum
+}
+
+type Sum = Mutable<Headroom>
+
+function addTo(
+  sum: Sum,
+  one: {
+    readonly counts: 'requests' | 'tokens'
+    readonly free: number
+    readonly limit: number
+    readonly endsInMs: number
+  },
+): void {
+  const { counts, free, limit, endsInMs } = one
+  const share = Math.max(0, Math.min(1, free / limit)) * minutesShare(endsInMs)
+  sum.share = Math.min(sum.share, share)
+  if (counts === 'requests') {
+    sum.requests = Math.min(sum.requests, free)
+    sum.requestShare = Math.min(sum.requestShare, share)
+  } else sum.tokens = Math.min(sum.tokens, free)
+}
+
+function addMeter(sum: Sum, meter: MeterState | undefined, now: number): void {
+  if (meter === undefined || meter.resetAt <= now) return
+  // Whole ones, so that what was worked out holds until the next one has come back.
+  const free = Math.floor(leftIn(meter, now))
+  // What comes back steadily can't be saved up for later: a bucket overflows.
+  const endsInMs = meter.unitMs !== undefined ? 0 : meter.resetAt - now
+  addTo(sum, { counts: meter.counts, free, limit: meter.limit ?? Infinity, endsInMs })
+  sum.until = Math.min(sum.until, fitsAt(meter, free + 1))
+}
+
+function addWall(sum: Sum, wall: SoftWallState | undefined, now: number): void {
+  if (wall === undefined) return
+  const { counts, limit, window, spanMs } = wall
+  if (limit === undefined) return
+  addTo(sum, { counts, free: leftBelow(wall, now), limit, endsInMs: spanMs })
+  sum.until = Math.min(sum.until, firstForgottenAt(window, now))
 }
 
 /**
@@ -80,19 +103,7 @@ function computeHeadroom(limits: Limits | undefined, { windows }: ScopeState, no
  * others are full. Compared by their bare shares, the days would be spent by noon, and the evening's peaks would find
  * nobody. So a day counts by what it could give in every minute until it ends; shortly before that it counts in full.
  */
-function minutesShare(name: WindowName, window: WindowState, now: number): number {
-  const spanMs = SPAN_MS[SPAN_OF[name]]
-  if (spanMs <= SPAN_MS.minute) return 1
-  const end = Math.max(emptyFrom(window), window.leftUntil ?? 0)
-  return Math.min(1, SPAN_MS.minute / (end > now ? end - now : spanMs))
-}
-
-function changesAt({ buckets, newest, leftUntil, learnedUntil }: WindowState, now: number): number {
-  const bucket = buckets[forgottenOf(buckets, now).places] ?? newest
-  return Math.min(ifAfter(now, bucket?.until), ifAfter(now, leftUntil), ifAfter(now, learnedUntil))
-}
-
-const ifAfter = (now: number, time = 0): number => (time > now ? time : Infinity)
+const minutesShare = (endsInMs: number): number => Math.min(1, SPAN_MS.minute / Math.max(1, endsInMs))
 
 type States = readonly (ScopeState | undefined)[]
 

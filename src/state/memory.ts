@@ -45,7 +45,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   const leases = new Map<string, LeaseRecord>()
   const served = createAffinityTable()
   const answers = createAffinityTable()
-  const dayEndsAt = createCalendar()
+  const endsAt = createCalendar()
   const abilities = createAbilities()
   let nextLease = 0
   let changeCount = 0
@@ -61,7 +61,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   const tableOf = (key: string) => (key.startsWith('answer ') ? answers : served)
 
   function step(record: LeaseRecord, at: Instant, move: (transaction: Transaction) => void): void {
-    const transaction: Transaction = { record, at, stateOf: states.get, changes: [], random, dayEndsAt }
+    const transaction: Transaction = { record, at, stateOf: states.get, changes: [], random, endsAt }
     move(transaction)
     for (const { scope, state } of transaction.changes) {
       if (isWorthKeeping(state) || isWorthKeeping(states.get(scope))) changeCount += 1

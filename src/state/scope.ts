@@ -1,5 +1,19 @@
 import type { CircuitBreakerState } from './circuit-breaker.ts'
-import type { Mutable, WindowName, WindowState } from './rate-window.ts'
+import type { MeterState, Named, SoftWallState } from './rate-limit.ts'
+import type { Mutable, WindowState } from './rate-window.ts'
+
+/** What each entry becomes. */
+export function mapped<From, To>(
+  named: Named<From>,
+  change: (value: From, name: string) => To,
+): Record<string, To> {
+  const next: Record<string, To> = {}
+  for (const name in named) {
+    const value = named[name]
+    if (value !== undefined) next[name] = change(value, name)
+  }
+  return next
+}
 
 /** Everything remembered of one scope. Plain data; every field is always there, so that all states have one shape. */
 export interface ScopeState {
@@ -10,7 +24,12 @@ export interface ScopeState {
   readonly unanswered: number
   /** Tokens reserved for what is under way. */
   readonly reserved: number
-  readonly windows: Readonly<Partial<Record<WindowName, WindowState>>>
+  /** Our own count for each configured limit, by its name. */
+  readonly windows: Named<WindowState>
+  /** What the upstream's headers say, by the names of those. */
+  readonly meters: Named<MeterState>
+  /** What its refusals tell, by what they count and how long. */
+  readonly walls: Named<SoftWallState>
   /** A concurrency limit learned from "too many at once"; recovers by one a minute. */
   readonly learnedConcurrency: { readonly limit: number; readonly since: number } | undefined
   /** Peak-sensitive average of the time to the first byte, ms, and when it was last moved. */
@@ -19,9 +38,13 @@ export interface ScopeState {
   readonly meanOutput: number | undefined
   /** Keys of this origin that were limited without a hint, and when; see `suspectOrigin`. */
   readonly limitedKeys: readonly { readonly key: string; readonly at: number }[] | undefined
+  /** What is sent, a minute, and when that was last moved; see `rateOf`. */
+  readonly rates: { readonly requests: number; readonly tokens: number; readonly since: number } | undefined
   /** When it last changed, ms. */
   readonly touched: number
 }
+
+const NONE = {}
 
 /** A copy to be changed; see `mutableWindow`. */
 export const mutableCopyOf = (state: Partial<ScopeState>): Mutable<ScopeState> => ({
@@ -29,11 +52,14 @@ export const mutableCopyOf = (state: Partial<ScopeState>): Mutable<ScopeState> =
   inFlight: state.inFlight ?? 0,
   unanswered: state.unanswered ?? 0,
   reserved: state.reserved ?? 0,
-  windows: state.windows ?? {},
+  windows: state.windows ?? NONE,
+  meters: state.meters ?? NONE,
+  walls: state.walls ?? NONE,
   learnedConcurrency: state.learnedConcurrency,
   latency: state.latency,
   meanOutput: state.meanOutput,
   limitedKeys: state.limitedKeys,
+  rates: state.rates,
   touched: state.touched ?? 0,
 })
 
@@ -41,9 +67,12 @@ export const mutableCopyOf = (state: Partial<ScopeState>): Mutable<ScopeState> =
 export const UNKNOWN_SCOPE: ScopeState = mutableCopyOf({})
 
 /** Whether anything is counted there. */
-export function hasWindows({ windows }: ScopeState): boolean {
+export const isCounting = ({ windows, meters, walls }: ScopeState): boolean =>
+  hasEntries(windows) || hasEntries(meters) || hasEntries(walls)
+
+function hasEntries(named: object): boolean {
   // oxlint-disable-next-line no-unreachable-loop
-  for (const _ in windows) return true
+  for (const _ in named) return true
   return false
 }
 
@@ -83,6 +112,26 @@ export function latencyOf(state: ScopeState | undefined, now: number): number {
   return state.inFlight > 0 ? ms : ms * Math.exp((since - now) / LATENCY_MEMORY_MS)
 }
 
+/** What is this old weighs 1/e in the rates. */
+const RATE_MEMORY_MS = 300_000
+
+/** Counts what is sent now. */
+export function recordRate(state: Mutable<ScopeState>, tokens: number, now: number): void {
+  const { requests, tokens: before, since } = state.rates ?? { requests: 0, tokens: 0, since: now }
+  const keep = Math.exp((since - now) / RATE_MEMORY_MS)
+  const perMinute = 60_000 / RATE_MEMORY_MS
+  state.rates = {
+    requests: requests * keep + perMinute,
+    tokens: before * keep + tokens * perMinute,
+    since: now,
+  }
+}
+
+/** What is sent, a minute, averaged over some. */
+export function rateOf({ rates }: ScopeState, counts: 'requests' | 'tokens', now: number): number {
+  return rates === undefined ? 0 : rates[counts] * Math.exp((rates.since - now) / RATE_MEMORY_MS)
+}
+
 /** Moves the running mean by an eighth of the difference. */
 export function recordOutput(state: Mutable<ScopeState>, tokens: number): void {
   const mean = state.meanOutput
@@ -91,4 +140,4 @@ export function recordOutput(state: Mutable<ScopeState>, tokens: number): void {
 
 /** Whether a state holds anything that should outlive its process. */
 export const isWorthKeeping = (state: ScopeState | undefined): boolean =>
-  state !== undefined && (state.breaker !== undefined || hasWindows(state))
+  state !== undefined && (state.breaker !== undefined || isCounting(state))

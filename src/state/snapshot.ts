@@ -1,10 +1,11 @@
 import * as v from 'valibot'
 import type { Instant } from '../lib/clock.ts'
-import { SPAN_MS } from '../pool/outcome.ts'
+import { durationMs } from '../lib/time.ts'
+import { SPAN_MS, type Span } from '../pool/outcome.ts'
 import type { KeptAbilities } from './abilities.ts'
 import { causes, type CircuitBreakerState } from './circuit-breaker.ts'
-import { emptyFrom, EMPTY_WINDOW, SPAN_OF, type WindowName, type WindowState } from './rate-window.ts'
-import { UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
+import { emptyFrom, type WindowState } from './rate-window.ts'
+import { mapped, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 
 /** What a store writes down: deadlines on the clock of the process that wrote it. Plain data, no secret. */
 export interface KeptState {
@@ -30,10 +31,19 @@ export function isUntouched(state: ScopeState, now: number): boolean {
 /** Whether a state tells nothing any more: untouched for a day, nothing under way, no deadline to come. */
 export function isStale(state: ScopeState, now: number): boolean {
   if (!isUntouched(state, now)) return false
-  const windows = Object.values(state.windows)
-  const deadlines = windows.flatMap((window) => [window.leftUntil, emptyFrom(window)])
-  return [state.breaker?.openUntil, ...deadlines].every((until = 0) => until <= now)
+  const { breaker, windows, meters, walls } = state
+  const deadlines = [
+    breaker?.openUntil,
+    ...valuesOf(windows).map(emptyFrom),
+    ...valuesOf(meters).map(({ resetAt }) => resetAt),
+    ...valuesOf(walls).map(({ refusedAt }) => refusedAt + SPAN_MS.day),
+  ]
+  return deadlines.every((until = 0) => until <= now)
 }
+
+/** Those that are there. */
+const valuesOf = <T>(named: Readonly<Partial<Record<string, T>>>): T[] =>
+  Object.values(named).filter((value) => value !== undefined)
 
 /**
  * Moves kept state onto this process's clock. What was under way when it was written counts as seen by the upstream;
@@ -98,22 +108,47 @@ function schemasAt(now: number, shiftMs: number) {
     lastResortAt: v.exactOptional(past),
     unpaid: v.exactOptional(v.literal(true)),
     noEndpoint: v.exactOptional(v.literal(true)),
+    isInferred: v.exactOptional(v.literal(true)),
   })
-  const window = v.object({
-    pending: amount,
-    // More than a window ever holds, and few enough to do no harm.
-    buckets: v.pipe(v.array(v.object({ until: ahead, amount })), v.maxLength(1_000)),
-    learnedLimit: v.optional(v.pipe(amount, v.minValue(1))),
-    learnedUntil: v.optional(ahead),
-    left: v.optional(finiteNumber),
-    leftUntil: v.optional(ahead),
-    leftAsOf: v.optional(past),
-    closedUntil: v.optional(ahead),
+  // More than a window ever holds, and few enough to do no harm.
+  const buckets = v.pipe(v.array(v.object({ until: ahead, amount })), v.maxLength(1_000))
+  const window = v.object({ pending: amount, buckets })
+  const counts = v.picklist(['requests', 'tokens'])
+  const meter = v.object({
+    counts,
+    limit: v.optional(v.pipe(amount, v.minValue(1))),
+    told: v.optional(amount),
+    left: finiteNumber,
+    askedAt: past,
+    heardAt: past,
+    resetAt: ahead,
+    isDated: v.boolean(),
+    spanMs: amount,
+    kind: v.picklist(['window', 'bucket', 'log']),
+    unitMs: v.optional(amount),
+    isProven: v.boolean(),
+    log: v.optional(window),
+    first: v.object({ heardAt: past, resetAt: ahead, spent: amount }),
   })
+  const wall = v.object({
+    counts,
+    spanMs: v.pipe(amount, v.minValue(1)),
+    limit: v.optional(v.pipe(amount, v.minValue(1))),
+    window,
+    pauseMs: amount,
+    askAt: ahead,
+    answeredAt: past,
+    raises: wholeCount,
+    refusedAt: past,
+  })
+  const named = <Schema extends v.GenericSchema>(schema: Schema) => v.record(v.string(), schema)
   const scope = v.object({
     touched: past,
     cooldown: v.optional(cooldown),
-    windows: v.record(v.picklist(Object.keys(SPAN_OF) as WindowName[]), window),
+    windows: named(window),
+    // None in what versions before 0.2 wrote: their windows held what was learned, too, which is passed over.
+    meters: v.optional(named(meter), {}),
+    walls: v.optional(named(wall), {}),
     crowd: v.optional(v.object({ limit: v.pipe(wholeCount, v.minValue(1)), since: past })),
     meanOutput: v.optional(amount),
   })
@@ -123,43 +158,66 @@ function schemasAt(now: number, shiftMs: number) {
 /** A scope's state as it is kept. */
 type KeptScope = v.InferOutput<ReturnType<typeof schemasAt>['scope']>[1]
 /** A window as it is kept: all buckets in one list, and what they hold together is summed up anew. */
-type KeptWindow = NonNullable<KeptScope['windows'][WindowName]>
+type KeptWindow = NonNullable<KeptScope['windows'][string]>
 
 function restoredScope(
-  { cooldown, crowd: learnedConcurrency, windows, ...kept }: KeptScope,
+  { cooldown, crowd: learnedConcurrency, windows, meters, walls, ...kept }: KeptScope,
   now: number,
 ): ScopeState {
   return {
     ...UNKNOWN_SCOPE,
     ...kept,
-    windows: Object.fromEntries(Object.entries(windows).map((entry) => restoredWindow(entry, now))),
+    windows: mapped(windows, (window, name) => restoredWindow(window, now, spanNamed(name))),
+    meters: mapped(meters, ({ limit, told, unitMs, log, ...meter }) => ({
+      ...meter,
+      limit,
+      told,
+      unitMs,
+      log: log && restoredWindow(log, now, meter.spanMs),
+    })),
+    walls: mapped(walls, ({ limit, ...wall }) => ({
+      ...wall,
+      limit,
+      window: restoredWindow(wall.window, now, wall.spanMs),
+    })),
     breaker: cooldown && breakerFrom(cooldown),
     learnedConcurrency,
   }
 }
 
-function restoredWindow([name, kept]: [string, KeptWindow], now: number): [string, WindowState] {
-  const { pending, buckets, ...rest } = kept
-  const span = SPAN_OF[name as WindowName]
+/** How long the window of a limit is, by its name. */
+function spanNamed(name: string): number {
+  const per = name.slice(name.indexOf(':') + 1)
+  return SPAN_MS[per as Span] ?? durationMs(per) ?? SPAN_MS.month
+}
+
+function restoredWindow({ pending, buckets }: KeptWindow, now: number, spanMs: number): WindowState {
   // What was under way may have been counted just now; in a day, it is forgotten with the rest of that day.
-  const lostUntil = (span === 'day' ? buckets.at(-1)?.until : undefined) ?? now + SPAN_MS[span]
+  const lostUntil = (spanMs >= SPAN_MS.day ? buckets.at(-1)?.until : undefined) ?? now + spanMs
   const all = pending > 0 ? [...buckets, { amount: pending, until: lostUntil }] : buckets
   const live = all.filter(({ until }) => until > now).sort((a, b) => a.until - b.until)
-  const counted = live.reduce((sum, { amount }) => sum + amount, 0)
-  return [name, { ...EMPTY_WINDOW, ...rest, counted, buckets: live.slice(0, -1), newest: live.at(-1) }]
+  const counted = live.reduce((sum, { amount: each }) => sum + each, 0)
+  return { pending: 0, counted, buckets: live.slice(0, -1), newest: live.at(-1) }
 }
 
 /** That part of a state. */
 export function keptScope(state: ScopeState): KeptScope {
-  const { touched, breaker, meanOutput, learnedConcurrency: crowd } = state
-  const windows = Object.entries(state.windows).map(([name, window]) => [name, keptWindow(window)])
-  const cooldown = breaker && withoutProbe(storedBreaker(breaker))
-  return { touched, windows: Object.fromEntries(windows), cooldown, crowd, meanOutput }
+  const { touched, breaker, meanOutput, learnedConcurrency: crowd, windows, meters, walls } = state
+  return {
+    touched,
+    windows: mapped(windows, keptWindow),
+    meters: mapped(meters, (meter) => ({ ...meter, log: meter.log && keptWindow(meter.log) })),
+    walls: mapped(walls, (wall) => ({ ...wall, window: keptWindow(wall.window) })),
+    cooldown: breaker && withoutProbe(storedBreaker(breaker)),
+    crowd,
+    meanOutput,
+  }
 }
 
-function keptWindow({ newest, ...window }: WindowState): KeptWindow {
-  return { ...window, buckets: newest === undefined ? [...window.buckets] : [...window.buckets, newest] }
-}
+const keptWindow = ({ pending, buckets, newest }: WindowState): KeptWindow => ({
+  pending,
+  buckets: newest === undefined ? [...buckets] : [...buckets, newest],
+})
 
 function withoutProbe(stored: StoredBreaker) {
   const { probe: _, ...cooldown } = stored

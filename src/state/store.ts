@@ -6,7 +6,8 @@
  * scope            everything that is remembered of one scope
  * abilities        what upstreams can do, as far as it is known
  * circuit-breaker  cooldowns after a 429, a refused key or a failure: back-off, and the probe that ends one (half-open)
- * rate-window      rate limit windows: what was counted, what is left, when it opens again; when days end
+ * rate-window      windows of configured limits: what was counted, when they open again; when days end
+ * rate-limit       limits that upstreams tell of: meters in their headers, soft walls where only refusals tell
  * headroom         what all windows leave free together
  * availability     whether an upstream may take a request now, and if not, why
  * transitions      how a lease is taken, confirmed and settled, and what that changes
@@ -16,7 +17,7 @@
  * durable-object/  the store in a Cloudflare Durable Object
  */
 import type { Instant } from '../lib/clock.ts'
-import type { Outcome, QuotaSignal } from '../pool/outcome.ts'
+import type { MeterReading, Outcome } from '../pool/outcome.ts'
 import type { Claim } from '../pool/upstream.ts'
 import type { ClaimSnapshot } from './headroom.ts'
 import type { ScopeState } from './scope.ts'
@@ -57,7 +58,7 @@ export interface Lease {
 /** How an answer began, and what its headers told of limits: given once, at the commit point. */
 export interface AnswerStart {
   readonly firstByteMs: number
-  readonly signals: readonly QuotaSignal[]
+  readonly readings: readonly MeterReading[]
 }
 
 /**

@@ -1,27 +1,48 @@
 import type { Instant } from '../lib/clock.ts'
-import type { Failure, Outcome, QuotaSignal, Scope } from '../pool/outcome.ts'
+import {
+  type Failure,
+  type MeterReading,
+  type Outcome,
+  type Scope,
+  SPAN_MS,
+  type ToldLimit,
+} from '../pool/outcome.ts'
 import type { LimitScope } from '../pool/upstream.ts'
 import type { StateOf } from './availability.ts'
 import { endProbe, recordFailure, recordSuccess, startProbe, type BreakerFailure } from './circuit-breaker.ts'
 import {
+  closedUntil,
+  confirmWall,
+  countInWall,
+  giveBack,
+  hear,
+  logAnswered,
+  msToFit,
+  prove,
+  raiseWall,
+  type SoftWallState,
+  take,
+  takeFromWall,
+  withMeter,
+} from './rate-limit.ts'
+import {
   amountOf,
-  applyQuotaSignal,
+  type CalendarEnd,
   countReserved,
-  countsRequests,
   EMPTY_WINDOW,
-  reserve,
-  windowNameOf,
-  windowNamesIn,
-  type DayEnd,
+  forgottenAt,
   type Mutable,
-  type WindowName,
+  reserve,
+  windowsOf,
 } from './rate-window.ts'
 import {
-  hasWindows,
+  isCounting,
   lowerLearnedConcurrency,
+  mapped,
   mutableCopyOf,
   recordLatency,
   recordOutput,
+  recordRate,
   type ScopeState,
 } from './scope.ts'
 import type { AnswerStart, Lease } from './store.ts'
@@ -49,7 +70,7 @@ export interface Transaction {
   readonly changes: { readonly scope: string; readonly state: Mutable<ScopeState> }[]
   /** Uniform in [0, 1). */
   readonly random: () => number
-  readonly dayEndsAt: DayEnd
+  readonly endsAt: CalendarEnd
 }
 
 /** The state of a scope to be changed in this transaction; a copy of what it was before, the first time. */
@@ -76,10 +97,8 @@ export function grantLease(transaction: Transaction, probeMs: number): void {
     const state = mutableScope(transaction, scope)
     if (isCounted) {
       counted.push(scope)
-      const windows = { ...state.windows }
-      for (const name of windowNamesIn(limitScope.limits, windows))
-        windows[name] = reserve(windows[name] ?? EMPTY_WINDOW, amountOf(name, lease.tokens))
-      state.windows = windows
+      takeFromLimits(state, limitScope, { tokens: lease.tokens, now: at.now })
+      recordRate(state, lease.tokens, at.now)
       state.inFlight += 1
       state.unanswered += 1
       state.reserved += lease.tokens
@@ -89,26 +108,48 @@ export function grantLease(transaction: Transaction, probeMs: number): void {
   }
 }
 
+/** Counts a request in everything that is counted in a scope. */
+function takeFromLimits(
+  state: Mutable<ScopeState>,
+  { limits }: LimitScope,
+  { tokens, now }: { readonly tokens: number; readonly now: number },
+): void {
+  const { unanswered, reserved } = state
+  const configured = windowsOf(limits)
+  if (configured.length > 0) {
+    const windows = { ...state.windows }
+    for (const { name, counts } of configured)
+      windows[name] = reserve(windows[name] ?? EMPTY_WINDOW, amountOf(counts, tokens))
+    state.windows = windows
+  }
+  const underWay = (counts: MeterReading['counts']): number => (counts === 'requests' ? unanswered : reserved)
+  state.meters = mapped(state.meters, (meter) =>
+    take(meter, amountOf(meter.counts, tokens), { now, others: underWay(meter.counts) }),
+  )
+  state.walls = mapped(state.walls, (wall) => takeFromWall(wall, amountOf(wall.counts, tokens), now))
+}
+
 /** Requests under way are counted where a limit or a choice may ask for them. */
 function countsUnderWay({ role, limits }: LimitScope, state: ScopeState | undefined): boolean {
   if (role === 'upstream' || limits !== undefined) return true
-  return state !== undefined && (state.learnedConcurrency !== undefined || hasWindows(state))
+  return state !== undefined && (state.learnedConcurrency !== undefined || isCounting(state))
 }
 
 /** The upstream answers: probes end well, the request counts as seen, limits it told of are learned. */
-export function confirmLease(transaction: Transaction, { firstByteMs, signals }: AnswerStart): void {
+export function confirmLease(transaction: Transaction, { firstByteMs, readings }: AnswerStart): void {
   const { record, at } = transaction
-  openWindows(signals, transaction)
   for (const limitScope of record.lease.claim.draws) {
     if (!isKnown(transaction, limitScope.scope)) continue
     const state = mutableScope(transaction, limitScope.scope)
     recordSuccessIn(state, limitScope, record)
     if (record.counted.includes(limitScope.scope)) state.unanswered = Math.max(0, state.unanswered - 1)
     // An answer that has begun is a counted request; what it costs in tokens shows at its end.
-    moveWindows(limitScope, { requests: 1, tokens: 'held' }, transaction)
+    moveLimits(limitScope, { requests: 1, tokens: 'held' }, transaction)
+    state.walls = mapped(state.walls, (wall) => raiseWall(wall, at.now))
+    state.meters = mapped(state.meters, (meter) => prove(meter, { isRefused: false, now: at.now }))
     if (limitScope.role === 'upstream') recordLatency(state, firstByteMs, at.now)
   }
-  applyQuotaSignals(signals, transaction)
+  hearAll(readings, transaction, false)
   record.confirmed = true
 }
 
@@ -116,9 +157,10 @@ export function confirmLease(transaction: Transaction, { firstByteMs, signals }:
 export function settleLease(transaction: Transaction, outcome: Outcome): void {
   const { record } = transaction
   const { lease, counted, confirmed } = record
-  if (outcome.kind === 'failed') openWindows(failureSignals(outcome), transaction)
+  if (outcome.kind === 'failed' && outcome.cause === 'rate-limited') proveMeters(transaction)
   const tokens = tokensUsedBy(outcome, lease.tokens)
   const unconfirmed = tokens === 'given back' ? tokens : 1
+  const isRefused = outcome.kind === 'failed' && outcome.class === 'refused'
   for (const limitScope of lease.claim.draws) {
     if (!isKnown(transaction, limitScope.scope)) continue
     const state = mutableScope(transaction, limitScope.scope)
@@ -127,7 +169,7 @@ export function settleLease(transaction: Transaction, outcome: Outcome): void {
       state.reserved = Math.max(0, state.reserved - lease.tokens)
       if (!confirmed) state.unanswered = Math.max(0, state.unanswered - 1)
     }
-    moveWindows(limitScope, { requests: confirmed ? 'held' : unconfirmed, tokens }, transaction)
+    moveLimits(limitScope, { requests: confirmed ? 'held' : unconfirmed, tokens, isRefused }, transaction)
     if (!confirmed && provesLife(outcome)) recordSuccessIn(state, limitScope, record)
     if (limitScope.role === 'upstream' && outcome.kind === 'ok' && outcome.outputTokens !== undefined)
       recordOutput(state, outcome.outputTokens)
@@ -150,29 +192,49 @@ function recordSuccessIn(state: Mutable<ScopeState>, limitScope: LimitScope, rec
   state.limitedKeys = undefined
 }
 
-/** What becomes of the amounts that a lease holds in windows: counted as so much, given back, or held on. */
-type Settlements = Record<QuotaSignal['counts'], number | 'given back' | 'held'>
+/** What becomes of the amounts that a lease holds: counted as so much, given back, or held on. */
+interface Settlements extends Record<MeterReading['counts'], number | 'given back' | 'held'> {
+  /** A refusal counts in our own windows, to be sure; what the upstream lets through is seen by what it does not refuse. */
+  readonly isRefused?: boolean
+}
 
-/** Moves what a lease holds in every window of a scope. */
-function moveWindows(limitScope: LimitScope, settlements: Settlements, transaction: Transaction): void {
+/** Moves what a lease holds in everything that is counted in a scope. */
+function moveLimits(limitScope: LimitScope, settlements: Settlements, transaction: Transaction): void {
   const { scope, limits } = limitScope
-  const { at, dayEndsAt, record } = transaction
+  const { isRefused = false } = settlements
+  const { at, endsAt, record } = transaction
   const state = mutableScope(transaction, scope)
-  if (!hasWindows(state)) return
-  const sentAt = record.lease.since
-  const dayResets = limits?.dayResets
-  const windows = { ...state.windows }
-  for (const name of Object.keys(windows) as WindowName[]) {
-    const window = windows[name] ?? EMPTY_WINDOW
-    const actual = countsRequests(name) ? settlements.requests : settlements.tokens
-    if (actual === 'held') continue
-    const reserved = takenFrom(record, scope, name)
-    windows[name] =
-      actual === 'given back'
-        ? reserve(window, -Math.min(reserved, window.pending))
-        : countReserved(window, name, { reserved, actual, sentAt, at, dayResets, dayEndsAt })
+  if (!isCounting(state)) return
+  const { now } = at
+  /** What it holds, and what that becomes; undefined = nothing yet. */
+  const amountsOf = (counts: MeterReading['counts']) => {
+    const settlement = settlements[counts]
+    if (settlement === 'held') return undefined
+    const reserved = record.counted.includes(scope) ? amountOf(counts, record.lease.tokens) : 0
+    return { reserved, actual: settlement === 'given back' ? 0 : settlement }
   }
-  state.windows = windows
+  const configured = windowsOf(limits)
+  if (configured.length > 0) {
+    const windows = { ...state.windows }
+    for (const limit of configured) {
+      const window = windows[limit.name]
+      const amounts = amountsOf(limit.counts)
+      if (window === undefined || amounts === undefined) continue
+      windows[limit.name] = countReserved(window, { ...amounts, until: forgottenAt(limit, at, endsAt), now })
+    }
+    state.windows = windows
+  }
+  state.meters = mapped(state.meters, (meter) => {
+    const amounts = amountsOf(meter.counts)
+    if (amounts === undefined) return meter
+    const { reserved, actual } = amounts
+    const corrected = reserved === 0 ? meter : giveBack(meter, reserved - actual, record.lease.since)
+    return logAnswered(corrected, isRefused ? 0 : actual, { sentAt: record.lease.since, now })
+  })
+  state.walls = mapped(state.walls, (wall) => {
+    const amounts = amountsOf(wall.counts)
+    return amounts ? countInWall(wall, { ...amounts, ...(isRefused && { actual: 0 }), now }) : wall
+  })
 }
 
 /** What is refused or answered for the request's own sake still shows an upstream at work. */
@@ -197,25 +259,30 @@ function applyFailure(outcome: Outcome, transaction: Transaction): void {
     for (const limitScope of scopesNamedBy(lease, 'upstream'))
       openBreaker(limitScope, { cause: 'failure' }, transaction)
   if (outcome.kind !== 'failed') return
-  const { cause, code, scope } = outcome
-  applyQuotaSignals(failureSignals(outcome), transaction)
+  const { cause, code, scope, isInferred } = outcome
+  hearAll(outcome.readings, transaction, true)
   const hintMs = outcome.hintMs ?? (cause === 'quota' ? untilDayEnds(transaction) : undefined)
   const unpaid = cause === 'quota' && code === 'insufficient_quota'
   const noEndpoint = code === 'unsupported_endpoint'
+  if (cause === 'rate-limited' && scope !== 'none') meetWalls(outcome, transaction)
   for (const limitScope of scopesNamedBy(lease, scope)) {
-    if (cause === 'overloaded') lowerLearnedConcurrency(mutableScope(transaction, limitScope.scope), now)
-    openBreaker(limitScope, { cause, hintMs, unpaid, noEndpoint }, transaction)
+    const state = mutableScope(transaction, limitScope.scope)
+    if (cause === 'overloaded') lowerLearnedConcurrency(state, now)
+    const mostMs = cause === 'rate-limited' ? msToReopen(state, now) : undefined
+    openBreaker(limitScope, { cause, hintMs, mostMs, unpaid, noEndpoint, isInferred }, transaction)
   }
   if (cause === 'rate-limited' && hintMs === undefined && scope !== 'none') suspectOrigin(transaction)
 }
 
-/** What a refusal says is left holds for as long as it asks to stay away. */
-function failureSignals({ signals, hintMs }: Failure): readonly QuotaSignal[] {
-  if (hintMs === undefined) return signals
-  return signals.map((signal) => (signal.remaining === undefined ? signal : { resetMs: hintMs, ...signal }))
+/** Ms until by what is known of its limits more will be let through; undefined where nothing is, or there is room. */
+function msToReopen({ meters, walls }: ScopeState, now: number): number | undefined {
+  const byMeters = Object.values(meters).map((meter) => (meter ? closedUntil(meter, 1) - now : 0))
+  const byWalls = Object.values(walls).map((wall) => (wall && msToFit(wall, now)) ?? 0)
+  const ms = Math.max(0, ...byMeters, ...byWalls)
+  return ms > 0 ? ms : undefined
 }
 
-type Fault = Pick<BreakerFailure, 'cause' | 'hintMs' | 'unpaid' | 'noEndpoint'>
+type Fault = Pick<BreakerFailure, 'cause' | 'hintMs' | 'mostMs' | 'unpaid' | 'noEndpoint' | 'isInferred'>
 
 function openBreaker(limitScope: LimitScope, fault: Fault, transaction: Transaction): void {
   const { record, at, random } = transaction
@@ -225,11 +292,10 @@ function openBreaker(limitScope: LimitScope, fault: Fault, transaction: Transact
 }
 
 /** A spent day without a named reset ends at the configured midnight: that of a limit by the day, if there is one. */
-function untilDayEnds({ record, at, dayEndsAt }: Transaction): number | undefined {
-  const all = record.lease.claim.draws.map(({ limits }) => limits).filter((limits) => limits !== undefined)
-  const daily = all.find(({ rpd, tpd }) => rpd !== undefined || tpd !== undefined)
-  const zone = (daily ?? all[0])?.dayResets
-  return zone === undefined || zone === 'rolling' ? undefined : dayEndsAt(zone, at) - at.now
+function untilDayEnds({ record, at, endsAt }: Transaction): number | undefined {
+  const all = record.lease.claim.draws.flatMap(({ limits }) => windowsOf(limits))
+  const daily = all.find(({ per, resets }) => per === 'day' && resets !== 'rolling')
+  return daily && endsAt(daily, at) - at.now
 }
 
 /** Keys of one origin that are limited within this time are limited together. */
@@ -264,43 +330,51 @@ function scopesNamedBy({ claim }: Lease, scope: Scope): readonly LimitScope[] {
   return claim.draws.filter(({ role }) => role === 'upstream')
 }
 
-/**
- * Opens the windows that an answer speaks of for the first time, holding what is under way: so the very
- * request that told of a limit is the first that is counted.
- */
-function openWindows(signals: readonly QuotaSignal[], transaction: Transaction): void {
-  for (const signal of signals) {
-    const name = windowNameOf(signal)
-    for (const { scope } of scopesNamedBy(transaction.record.lease, signal.scope)) {
+/** Takes in what an upstream's headers say of its limits, in the scopes that they speak of. */
+function hearAll(readings: readonly MeterReading[], transaction: Transaction, isRefusal: boolean): void {
+  const { record, at } = transaction
+  const { lease, counted } = record
+  for (const reading of readings) {
+    for (const { scope } of scopesNamedBy(lease, reading.scope)) {
       const state = mutableScope(transaction, scope)
-      if (state.windows[name] !== undefined) continue
-      const pending = countsRequests(name) ? state.unanswered : state.reserved
-      state.windows = { ...state.windows, [name]: reserve(EMPTY_WINDOW, pending) }
+      // Requests are counted by now, tokens are held until the answer ends.
+      const own = counted.includes(scope) ? lease.tokens : 0
+      const others = reading.counts === 'requests' ? state.unanswered : Math.max(0, state.reserved - own)
+      const heard = { reading, isRefusal, askedAt: lease.since, now: at.now, others }
+      const { meter } = reading
+      state.meters = withMeter(state.meters, meter, hear(state.meters[meter], heard))
     }
   }
 }
 
-/** Puts what an upstream said of its limits into the windows of the scopes it spoke of, which are open by now. */
-function applyQuotaSignals(signals: readonly QuotaSignal[], transaction: Transaction): void {
-  const { record, at, dayEndsAt } = transaction
-  for (const signal of signals) {
-    const name = windowNameOf(signal)
-    for (const { scope, limits } of scopesNamedBy(record.lease, signal.scope)) {
-      const state = mutableScope(transaction, scope)
-      const window = applyQuotaSignal(state.windows[name] ?? EMPTY_WINDOW, {
-        signal,
-        at,
-        askedAt: record.lease.since,
-        // Requests are counted by now, tokens are held until the answer ends.
-        own: countsRequests(name) ? 0 : takenFrom(record, scope, name),
-        dayResets: limits?.dayResets,
-        dayEndsAt,
-      })
-      state.windows = { ...state.windows, [name]: window }
-    }
+/** A refusal shows whether what seemed not to fit is refused. */
+function proveMeters(transaction: Transaction): void {
+  const { now } = transaction.at
+  for (const { scope } of transaction.record.lease.claim.draws) {
+    if (!isKnown(transaction, scope)) continue
+    const state = mutableScope(transaction, scope)
+    state.meters = mapped(state.meters, (meter) => prove(meter, { isRefused: true, now }))
   }
 }
 
-/** What a lease holds in a window until it is counted; windows that became known while it was under way hold it too. */
-const takenFrom = ({ lease, counted }: LeaseRecord, scope: string, name: WindowName): number =>
-  counted.includes(scope) ? amountOf(name, lease.tokens) : 0
+/** A refusal of which no meter knows: what its words name, else the requests of a minute. */
+function meetWalls({ told = [], readings, scope, hintMs }: Failure, transaction: Transaction): void {
+  const { lease } = transaction.record
+  const { now } = transaction.at
+  const isMetered = (limit: ToldLimit): boolean =>
+    readings.some((reading) => reading.counts === limit.counts && reading.limit === limit.limit)
+  const unnamed =
+    readings.length > 0
+      ? []
+      : [{ counts: 'requests' as const, spanMs: SPAN_MS.minute, scope, limit: undefined }]
+  for (const { counts, spanMs, scope: named, limit } of told.length > 0
+    ? told.filter((limit) => !isMetered(limit))
+    : unnamed) {
+    for (const limitScope of scopesNamedBy(lease, named)) {
+      const state = mutableScope(transaction, limitScope.scope)
+      const name = `${counts}:${spanMs}`
+      const wall: SoftWallState = confirmWall(state.walls[name], { counts, spanMs, limit, hintMs, now })
+      state.walls = { ...state.walls, [name]: wall }
+    }
+  }
+}

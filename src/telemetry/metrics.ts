@@ -4,7 +4,7 @@ import type { GatewayStatus, UpstreamStatus } from './status.ts'
 
 /** What is true at the moment of asking, and no sum of events: a part of the status. */
 export interface Gauges extends Pick<GatewayStatus, 'version' | 'queue' | 'reloads'> {
-  readonly upstreams: readonly Pick<UpstreamStatus, 'name' | 'in_flight' | 'available'>[]
+  readonly upstreams: readonly Pick<UpstreamStatus, 'name' | 'in_flight' | 'available' | 'windows'>[]
 }
 
 /**
@@ -58,6 +58,7 @@ export function createMetrics() {
         gaugesText('aiload_queue_waiting', [['', queue.waiting]]),
         gaugesText('aiload_in_flight', inFlight),
         gaugesText('aiload_available', available),
+        ...limitGauges(upstreams),
         gaugesText('aiload_reloads_total', reloaded, 'counter'),
         gaugesText('aiload_build_info', [[label('version', version), 1]]),
       ].join('')
@@ -77,10 +78,48 @@ const HELP = {
   aiload_queue_waiting: 'Requests that wait for an upstream now.',
   aiload_in_flight: 'Requests under way, streams included.',
   aiload_available: 'Whether the upstream may take a request now; 0 after a failure until it answers again.',
+  aiload_limit_used: 'Of a limit: what counts against it, as far as is known here.',
+  aiload_limit_left: 'Of a limit: what may still be sent.',
+  aiload_limit_rate: 'Of a limit: what is sent, a minute.',
+  aiload_limit_runs_out_timestamp_seconds:
+    'Of a limit: when nothing is left at this rate, where that is before it is whole again.',
+  aiload_limit_reopens_timestamp_seconds: 'Of a limit that lets nothing through: when it does again.',
   aiload_reloads_total: 'Changed configurations that were read, by what came of them: ok or refused.',
   aiload_build_info: 'Always 1; the version is in the label.',
 }
 type Name = keyof typeof HELP
+
+/** One series for each limit of each upstream; a shared one stands with each that draws on it. */
+function limitGauges(upstreams: Gauges['upstreams']): string[] {
+  const series = new Map<string, Limit>()
+  for (const { name, windows } of upstreams)
+    for (const limit of windows) {
+      const named =
+        limit.meter ?? `${limit.counts}:${limit.window}${limit.source === 'refused' ? ':refused' : ''}`
+      const labels = [label('upstream', name), label('scope', limit.scope), label('limit', named)]
+      series.set(labels.join(','), limit)
+    }
+  const gauge = (name: Name, valueOf: (limit: Limit) => number | undefined): string =>
+    gaugesText(
+      name,
+      [...series].flatMap(([labels, limit]) => {
+        const value = valueOf(limit)
+        return value === undefined ? [] : [[labels, value] as const]
+      }),
+    )
+  return [
+    gauge('aiload_limit_used', ({ used }) => used),
+    gauge('aiload_limit_left', ({ left }) => left),
+    gauge('aiload_limit_rate', ({ rate }) => rate),
+    gauge('aiload_limit_runs_out_timestamp_seconds', (limit) => epochSeconds(limit.runs_out_at)),
+    gauge('aiload_limit_reopens_timestamp_seconds', (limit) => epochSeconds(limit.reopens_at)),
+  ]
+}
+
+type Limit = UpstreamStatus['windows'][number]
+
+const epochSeconds = (iso: string | null | undefined): number | undefined =>
+  iso ? Date.parse(iso) / 1_000 : undefined
 
 const OTHER = 'other'
 const ENDPOINT_LABELS: readonly string[] = [...endpoints, 'passthrough', OTHER]

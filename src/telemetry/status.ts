@@ -1,21 +1,11 @@
 import type { Config } from '../config/config.ts'
 import type { Instant } from '../lib/clock.ts'
+import { SPAN_MS, type Span } from '../pool/outcome.ts'
 import type { Pools } from '../pool/pool.ts'
 import type { Claim, Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
 import type { Abilities } from '../state/abilities.ts'
 import { availabilityOf, remedyOf, type StateOf, type UnavailableReason } from '../state/availability.ts'
-import {
-  budgetOf,
-  configuredLimit,
-  countsRequests,
-  EMPTY_WINDOW,
-  emptyFrom,
-  limitOf,
-  SPAN_OF,
-  usedOf,
-  windowNamesIn,
-  type WindowState,
-} from '../state/rate-window.ts'
+import { outlooksOf, type LimitOutlook } from './outlook.ts'
 import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
 import type { StateStore } from '../state/store.ts'
 import { failureText, type Recent } from './recent.ts'
@@ -188,47 +178,74 @@ function restingEndpoints({ endpoints, claims }: Upstream, known: KnownStates) {
   })
 }
 
+/** A limit as `/admin/status` shows it. */
+interface LimitStatus {
+  readonly counts: string
+  /** As configured, such as `minute`, `day`, `5h`; of what the upstream tells, the span that comes nearest; `at_once`. */
+  readonly window: string
+  readonly scope: string
+  /** Sent and not forgotten yet, as far as is known here. */
+  readonly used: number
+  /** Null where the upstream said only what is left. */
+  readonly limit: number | null
+  /** What may still be sent before `resets_at`; never negative. */
+  readonly left: number
+  /** `configured`, `learned` from headers, or `refused`: told by refusals alone. */
+  readonly source: string
+  /** What is sent, a minute, averaged over some. */
+  readonly rate?: number | undefined
+  /** When nothing is left at this rate; null where it is whole again before. */
+  readonly runs_out_at: string | null
+  /** When one more fits; null where one does now. */
+  readonly reopens_at: string | null
+  /** When it is as good as new; null when it is already, or nobody said. */
+  readonly resets_at: string | null
+  /** Seconds since the upstream told of it; null for what is configured. */
+  readonly age: number | null
+  /** The names of the headers that tell of it. */
+  readonly meter?: string
+}
+
 /** The limits of one scope: the configured ones, those that only the upstream spoke of, and the requests at once. */
-function windowStatuses(limitScope: LimitScope, { stateOf, at }: KnownStates) {
+function windowStatuses(limitScope: LimitScope, { stateOf, at }: KnownStates): LimitStatus[] {
   const { limits } = limitScope
   const state = stateOf(limitScope.scope) ?? UNKNOWN_SCOPE
   const scope = ownerOf(limitScope)
-  const counted = windowNamesIn(limits, state.windows).flatMap((name) => {
-    const counts = countsRequests(name) ? 'requests' : 'tokens'
-    const status = countedStatus(state.windows[name] ?? EMPTY_WINDOW, configuredLimit(limits, name), at)
-    return status === undefined ? [] : [{ counts, window: SPAN_OF[name], scope, ...status }]
-  })
+  const counted = outlooksOf(limits, state, at.now).map((outlook) => limitStatus(outlook, scope, at))
   const limit = concurrencyOf(state, limits?.concurrency, at.now)
   if (limit === Infinity) return counted
   const used = state.inFlight
   const left = Math.max(0, limit - used)
   const source = limit === limits?.concurrency ? 'configured' : 'learned'
-  const atOnce = { counts: 'requests', window: 'at_once', scope, used, limit, left, source, resets_at: null }
+  const never = { rate: undefined, runs_out_at: null, reopens_at: null, resets_at: null, age: null }
+  const atOnce = { counts: 'requests', window: 'at_once', scope, used, limit, left, source, ...never }
   return [...counted, atOnce]
 }
 
-function countedStatus(window: WindowState, configured: number | undefined, at: Instant) {
-  const limit = limitOf(window, configured, at.now)
-  const budget = budgetOf(window, at.now)
-  // Counted once, and nobody says any more how much is allowed.
-  if (limit === undefined && budget === undefined) return undefined
-  const counted = usedOf(window, at.now)
-  const leftByCount = limit === undefined ? Infinity : Math.max(0, limit - counted)
-  const left = Math.min(leftByCount, Math.max(0, budget ?? Infinity))
-  // The upstream's own word counts where it is the tighter one.
-  const isFromUpstream = budget !== undefined && budget <= leftByCount
+function limitStatus(outlook: LimitOutlook, scope: string, at: Instant): LimitStatus {
+  const { counts, per, spanMs, used, limit, left, source, rate, heardAt, meter } = outlook
   return {
-    /** Sent and not forgotten yet, as far as is known here. */
-    used: limit === undefined ? counted : Math.max(counted, limit - left),
-    /** The tighter of the configured and the learned limit; null where the upstream said only what is left. */
+    counts,
+    window: per ?? nearestSpan(spanMs),
+    scope,
+    used: Math.round(used),
     limit: limit ?? null,
-    /** What may still be sent before `resets_at`; never negative. */
-    left,
-    /** Where the number that binds comes from. */
-    source: limit !== configured || left < leftByCount ? 'learned' : 'configured',
-    /** When the window is as good as new; null when it is already. */
-    resets_at: laterIso(isFromUpstream ? window.leftUntil : emptyFrom(window), at),
+    left: Math.floor(left),
+    source,
+    rate: Math.round(rate * 10) / 10,
+    runs_out_at: laterIso(outlook.runsOutAt, at),
+    reopens_at: laterIso(outlook.reopensAt, at),
+    resets_at: laterIso(outlook.resetsAt, at),
+    age: heardAt === undefined ? null : Math.max(0, Math.round((at.now - heardAt) / 1_000)),
+    ...(meter !== undefined && { meter }),
   }
+}
+
+/** The span whose length is nearest by ratio: 50 s is a minute, 20 h is a day. */
+function nearestSpan(ms: number): Span {
+  const distance = (span: Span): number => Math.abs(Math.log(Math.max(1, ms) / SPAN_MS[span]))
+  const spans = Object.keys(SPAN_MS) as Span[]
+  return spans.reduce((best, span) => (distance(span) < distance(best) ? span : best))
 }
 
 /** Whose state a scope is, in a word: nothing of the fingerprints that name it in the store. */
@@ -275,12 +292,21 @@ const WORDS: Readonly<Record<string, string>> = {
   concurrency: 'concurrency limit reached',
 }
 
+/** A configured limit by its name, `told:requests` and `wall:requests`. */
+function limitText(cause: string): string {
+  const [first = '', second = ''] = cause.split(':')
+  if (first === 'told') return `${second} used up, by the upstream's own word`
+  return first === 'wall'
+    ? `${second} asked for one after the other since a refusal`
+    : `${first} per ${second} used up`
+}
+
 function whyText(
   { scope, cause, until, onRelease }: UnavailableReason | UnprovenReason,
   { stateOf }: KnownStates,
   lastError?: LastError,
 ): string {
-  if (cause.includes(':')) return `${cause.replace(':', ' per ')} used up`
+  if (cause.includes(':')) return limitText(cause)
   const inARow = cause === 'failure' ? (stateOf(scope)?.breaker?.consecutiveBackoffs ?? 0) : 0
   const what =
     cause === 'failure' && (lastError?.outcome === cause || lastError?.outcome === 'broken')

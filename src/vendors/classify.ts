@@ -1,13 +1,14 @@
 /*
  * vendors: what vendors say and what they mean by it. Every dialect of an error, of a rate limit and of a time to come
- * back is read here and nowhere else; what comes out is a `Failure` and quota signals in the words of `pool/outcome.ts`.
+ * back is read here and nowhere else; what comes out is a `Failure` and readings of limits in the words of `pool/outcome.ts`.
  *
  * classify     what an answer, an event of a stream, or a failed connection means
  * judge        what JSON is: content, an error, or nothing yet
  * rules        the table: which status, code or words lead to which verdict
  * lesson       what a refusal says that an upstream can't do
  * error-body   reads the error out of a body, whatever its form
- * rate-limits  counted limits, in headers vendor by vendor, and in the words of an error
+ * rate-limit-headers  what is left of counted limits, in every vendor's headers
+ * rate-limit-text     counted limits in the words of an error
  * retry-after  how long to wait, in headers and in prose
  *
  * Nothing here throws, and nothing that comes out quotes what went in, but for the `words` of an upstream.
@@ -15,13 +16,14 @@
 import type { HeaderBag } from '../lib/headers.ts'
 import { outlineOf } from '../lib/json/walk.ts'
 import { midnightAfter } from '../lib/time.ts'
-import { type Failure, type QuotaSignal, SPAN_MS } from '../pool/outcome.ts'
+import { type Failure, type MeterReading, SPAN_MS, type ToldLimit } from '../pool/outcome.ts'
 import type { Endpoint } from '../pool/upstream.ts'
 import type { TransportFailure } from '../transport/transport.ts'
 import { errorTextOf, readErrorText, type UpstreamErrorText } from './error-body.ts'
 import { judgeWhole } from './judge.ts'
 import { lessonIn } from './lesson.ts'
-import { isOfModel, maxTokensIn, quotaSignals, signalsInText, tightest } from './rate-limits.ts'
+import { meterReadings, vendorClock } from './rate-limit-headers.ts'
+import { isOfModel, limitsInText, maxTokensIn, type NamedLimit } from './rate-limit-text.ts'
 import { longestWait, resetMs, retryAfterMs } from './retry-after.ts'
 import {
   failureRules,
@@ -48,7 +50,8 @@ interface ReceivedAnswer {
 export function classifyStatus({ status, headers, body, wallNow }: ReceivedAnswer): Failure {
   if (status === 400 && body !== undefined && asksForTls(body))
     return { ...bareFailure('not-sent'), status, reason: 'speaks TLS' }
-  return failureOf({ status, headers, text: readErrorText(body, wallNow), wallNow })
+  const text = readErrorText(body, vendorClock(headers, wallNow))
+  return failureOf({ status, headers, text, wallNow })
 }
 
 /** What servers of TLS say to who speaks plain HTTP: Go and those built with it a line, nginx and Apache a page. */
@@ -72,7 +75,8 @@ export function classifyWhole(answer: ReceivedAnswer & { body: Uint8Array }, end
   if (outline.kind !== 'value') return bareFailure('badAnswer', answer.status, formIn(answer.body))
   const judgement = judgeWhole(outline.value, endpoint)
   if (judgement === 'content') return undefined
-  if (judgement === 'error') return classifyError(readErrorText(answer.body, answer.wallNow), answer)
+  if (judgement === 'error')
+    return classifyError(readErrorText(answer.body, vendorClock(answer.headers, answer.wallNow)), answer)
   const name = judgement === 'nothing' ? 'empty' : 'badAnswer'
   return bareFailure(name, answer.status, 'JSON without an answer')
 }
@@ -108,7 +112,7 @@ export function bareFailure(
   return {
     kind: 'failed',
     ...verdicts[name],
-    signals: [],
+    readings: [],
     ...(status !== undefined && { status }),
     ...(reason !== undefined && { reason }),
   }
@@ -128,11 +132,15 @@ interface ErrorAnswer extends Omit<ReceivedAnswer, 'body'> {
 }
 
 function failureOf(answer: ErrorAnswer): Failure {
-  const { headers, text, wallNow, status } = answer
-  const fromHeaders = quotaSignals(headers, wallNow)
-  const quoted = quotaSignals(text.headers, wallNow).map((signal) => ({ ...signal, scope: 'quota' as const }))
-  const signals = tightest([...fromHeaders, ...quoted, ...signalsInText(text, wallNow)])
-  const spent = signals.filter(isSpent)
+  const { headers, text, status } = answer
+  const wallNow = vendorClock(headers, answer.wallNow)
+  const fromHeaders = meterReadings(headers, wallNow)
+  const quoted = meterReadings(text.headers, wallNow, 'quota')
+  const named = limitsInText(text, wallNow)
+  const spent: SpentLimit[] = [
+    ...[...fromHeaders, ...quoted].filter(isSpentWindow),
+    ...named.filter(({ isSpent }) => isSpent),
+  ]
   const maxTokens = maxTokensIn(text.message)
   const facts = {
     'names-largest-request': maxTokens !== undefined,
@@ -146,7 +154,7 @@ function failureOf(answer: ErrorAnswer): Failure {
   const rule = failureRules.find((rule) => rule.status.includes(status) && fits(rule.signs, answer, facts))
   const name = rule?.verdict ?? verdictByRange(status)
   const { hint, ...verdict }: Verdict = verdicts[name]
-  const hintMs = retryHintMs(hint, spent, answer)
+  const rest = restAskedFor(hint, spent, { headers, text, wallNow, hasReadings: fromHeaders.length > 0 })
   const lesson = verdict.scope === 'none' ? lessonIn(text, name, status) : undefined
   return {
     kind: 'failed',
@@ -155,9 +163,10 @@ function failureOf(answer: ErrorAnswer): Failure {
     status,
     ...(lesson && { lesson }),
     // A refusal for another reason may quote the client, who could otherwise talk limits into the pool.
-    signals: verdict.cause === 'failure' ? fromHeaders : signals,
+    readings: verdict.cause === 'failure' ? fromHeaders : [...fromHeaders, ...quoted],
+    ...(verdict.cause === 'rate-limited' && { told: named.flatMap(toldLimits) }),
     ...(text.message !== '' && { words: text.message }),
-    ...(hintMs !== undefined && { hintMs }),
+    ...rest,
     ...(maxTokens !== undefined && name === 'tooLarge' && { maxTokensPerRequest: maxTokens }),
   }
 }
@@ -197,21 +206,46 @@ function fits(signs: Signs, { headers, text }: ErrorAnswer, facts: Record<Fact, 
 
 const longestHintMs = { minutes: SPAN_MS.hour, days: 31 * SPAN_MS.day }
 
-const isLong = ({ window }: QuotaSignal): boolean => window === 'day' || window === 'month'
-const isSpent = ({ remaining }: QuotaSignal): boolean => remaining === 0
+/** A limit of which nothing is left; those of headers have a length where their names say so. */
+type SpentLimit = Pick<MeterReading, 'spanMs'> & Pick<NamedLimit, 'resetMs' | 'isInferred'>
 
-/** What was asked for counts before the resets of spent windows, and these before a reset of nothing in particular. */
-function retryHintMs(
+/** A Go duration is that of a bucket, which has room long before it is whole: only its meter knows when. */
+const isSpentWindow = ({ remaining, isDuration }: MeterReading): boolean => remaining === 0 && !isDuration
+/** What no name gives a length is by the day where its reset is hours away. */
+const isLong = ({ spanMs, resetMs = 0 }: SpentLimit): boolean =>
+  spanMs === undefined ? resetMs > 2 * SPAN_MS.hour : spanMs >= SPAN_MS.day
+/** What is told of a day rests as long as was said; what is told of less is a soft wall. */
+const toldLimits = ({ counts, scope, limit, spanMs }: NamedLimit): ToldLimit[] =>
+  limit === undefined || spanMs > SPAN_MS.hour ? [] : [{ counts, scope, limit, spanMs }]
+
+interface HintPlaces extends Pick<ErrorAnswer, 'headers' | 'text' | 'wallNow'> {
+  /** The headers tell what is left: then they tell also when there will be more. */
+  readonly hasReadings: boolean
+}
+
+/**
+ * How long to stay away: what was asked for counts before the reset of a spent day, and this before a reset of nothing in
+ * particular. A midnight is our own knowledge of the vendor.
+ */
+function restAskedFor(
   hint: Verdict['hint'],
-  spent: readonly QuotaSignal[],
-  { headers, text, wallNow }: ErrorAnswer,
-): number | undefined {
-  if (hint === undefined) return undefined
-  if (hint !== 'minutes' && hint !== 'days') return midnightAfter(hint, wallNow) - wallNow
-  const resets = spent.filter((signal) => isLong(signal) === (hint === 'days'))
-  const ms =
-    longestWait([retryAfterMs(headers, wallNow), text.retryMs]) ??
-    longestWait(resets.map((signal) => signal.resetMs)) ??
-    resetMs(headers['x-ratelimit-reset'] ?? headers['ratelimit-reset'], wallNow)
-  return ms === undefined ? undefined : Math.min(longestHintMs[hint], Math.max(SPAN_MS.second, ms))
+  spent: readonly SpentLimit[],
+  { headers, text, wallNow, hasReadings }: HintPlaces,
+): Pick<Failure, 'hintMs' | 'isInferred'> {
+  if (hint === undefined) return {}
+  if (hint !== 'minutes' && hint !== 'days')
+    return { hintMs: midnightAfter(hint, wallNow) - wallNow, isInferred: true }
+  // That it is a day was told already: a limit without a length is one also where it is nearly over.
+  const days = hint === 'days' ? spent.filter((limit) => limit.spanMs === undefined || isLong(limit)) : []
+  const dayMs = longestWait(days.map((limit) => limit.resetMs))
+  const isGuess = days.some((limit) => limit.isInferred === true && limit.resetMs === dayMs)
+  // Gemini's retryDelay is that of a minute even where the day is spent.
+  const asked = longestWait([retryAfterMs(headers, wallNow), isGuess ? undefined : text.retryMs])
+  const bareReset = hasReadings ? undefined : (headers['x-ratelimit-reset'] ?? headers['ratelimit-reset'])
+  const ms = asked ?? dayMs ?? resetMs(bareReset, wallNow)
+  if (ms === undefined) return {}
+  return {
+    hintMs: Math.min(longestHintMs[hint], Math.max(SPAN_MS.second, ms)),
+    ...(asked === undefined && isGuess && { isInferred: true }),
+  }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { configOf, model, problemsOf, textOf, warningsOf } from './texts.ts'
+import { configOf, model, problemsOf, textOf, warningsOf, window } from './texts.ts'
 
 const withKey = (key: unknown) => textOf({ models: [model({ api_key: key })] })
 const keysOf = (key: unknown, env: Record<string, string>) => configOf(withKey(key), env).models[0]?.apiKeys
@@ -101,18 +101,42 @@ test('numbers and flags come out of variables, wherever they stand', () => {
         weight: '${W}',
         priority: '${P}',
         enabled: '${ON}',
-        limits: { rpm: '${RPM}' },
+        limits: { rpm: '${RPM}', windows: [{ requests: '${RPM}0', per: '5h' }] },
         timeout: '${T}',
       }),
     ],
-    quotas: { account: { rpd: '1${RPM}' } },
+    quotas: { account: { rpd: '1${RPM}', windows: [{ tokens: '${RPM}', per: '${PER}' }] } },
     server: { port: '${PORT}', metrics_public: '${ON}', cors: '${OFF}' },
     settings: { ip_hash: '${OFF}', drain_timeout: '${T}' },
   })
-  const env = { W: '2.5', P: '-1', ON: 'true', OFF: 'False', RPM: '30', T: '1.5', PORT: ' 2081\n' }
+  const env = {
+    W: '2.5',
+    P: '-1',
+    ON: 'true',
+    OFF: 'False',
+    RPM: '30',
+    PER: 'week',
+    T: '1.5',
+    PORT: ' 2081\n',
+  }
   expect(configOf(text, env)).toMatchObject({
-    models: [{ weight: 2.5, priority: -1, enabled: true, limits: { rpm: 30 }, timeoutMs: 1_500 }],
-    quotas: { account: { rpd: 130 } },
+    models: [
+      {
+        weight: 2.5,
+        priority: -1,
+        enabled: true,
+        limits: { windows: [window({ limit: 30 }), window({ limit: 300, per: '5h' })] },
+        timeoutMs: 1_500,
+      },
+    ],
+    quotas: {
+      account: {
+        windows: [
+          window({ limit: 130, per: 'day', resets: 'UTC' }),
+          window({ limit: 30, counts: 'tokens', per: 'week', resets: 'UTC' }),
+        ],
+      },
+    },
     server: { port: 2081, metricsPublic: true, cors: false },
     settings: { affinity: { kind: 'off' }, drainTimeoutMs: 1_500 },
   })
@@ -130,6 +154,21 @@ test.each([
   ['server.port', { server: { port: '${V}' } }, '', 'no number'],
   ['server.port', { server: { port: '${V}' } }, '0x50', 'no number'],
   ['server.port', { server: { port: '${V}' } }, 'Infinity', 'no number'],
+  [
+    'quotas.a.windows[1].tokens',
+    {
+      quotas: {
+        a: {
+          windows: [
+            { requests: 1, per: '1s' },
+            { tokens: '${V}', per: '1s' },
+          ],
+        },
+      },
+    },
+    '10k hunter2',
+    'no number',
+  ],
   ['server.metrics_public', { server: { metrics_public: '${V}' } }, 'hunter2', 'neither true nor false'],
   ['settings.timeout', { settings: { timeout: '${V}' } }, '30s hunter2', 'no number'],
 ] as const)(

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { configOf, fiveKeys, model, problemsOf, textOf, warningsOf } from './texts.ts'
+import { configOf, fiveKeys, model, problemsOf, textOf, warningsOf, window } from './texts.ts'
 
 test('the five-key file of the first users works unchanged, with one warning about the placeholder key', () => {
   expect(configOf(fiveKeys)).toEqual({
@@ -50,7 +50,15 @@ test('the five-key file of the first users works unchanged, with one warning abo
 })
 
 test('everything that is written is taken over', () => {
-  const limits = { rpm: 1, rpd: 2, tpm: 3, tpd: 4, concurrency: 5, day_resets: 'Europe/Berlin' }
+  const limits = {
+    rpm: 1,
+    rpd: 2,
+    tpm: 3,
+    tpd: 4,
+    concurrency: 5,
+    windows: [{ requests: 6, per: '5h' }],
+    day_resets: 'Europe/Berlin',
+  }
   const text = textOf({
     auth_token: ' My API Key\n',
     models: [
@@ -98,7 +106,16 @@ test('everything that is written is taken over', () => {
       drain_timeout: 0,
     },
   })
-  const dayed = { rpm: 1, rpd: 2, tpm: 3, tpd: 4, concurrency: 5, dayResets: 'Europe/Berlin' }
+  const counted = {
+    windows: [
+      window({ limit: 1 }),
+      window({ limit: 2, per: 'day', resets: 'Europe/Berlin' }),
+      window({ limit: 3, counts: 'tokens' }),
+      window({ limit: 4, counts: 'tokens', per: 'day', resets: 'Europe/Berlin' }),
+      window({ limit: 6, per: '5h' }),
+    ],
+    concurrency: 5,
+  }
   expect(configOf(text)).toEqual({
     authToken: 'My API Key',
     models: [
@@ -112,7 +129,7 @@ test('everything that is written is taken over', () => {
         groups: ['fast'],
         weight: 0.5,
         priority: -1,
-        limits: dayed,
+        limits: counted,
         quotas: ['account'],
         headers: { 'x-team': 'a b' },
         timeoutMs: 1500,
@@ -120,7 +137,9 @@ test('everything that is written is taken over', () => {
         path: 'models[0]',
       },
     ],
-    quotas: { account: { rpd: 7, dayResets: 'rolling' } },
+    quotas: {
+      account: { windows: [window({ limit: 7, per: 'day' })] },
+    },
     server: {
       port: 0,
       host: '::1',

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { loadConfig } from '../../src/config/load.ts'
 import { problemLine, type Environment } from '../../src/config/problem.ts'
+import type { LimitWindow } from '../../src/pool/upstream.ts'
 
 /** The file as the first users wrote it. */
 export const fiveKeys = `{
@@ -32,6 +33,22 @@ export function configOf(text: string, env: Environment = {}) {
   const loaded = loadConfig(text, env, 'c.json')
   if (!loaded.ok) throw new Error(loaded.problems.map(problemLine).join('\n'))
   return loaded.config
+}
+
+const HOUR_MS = 3_600_000
+const spans: Readonly<Record<string, number>> = {
+  minute: 60_000,
+  '5h': 5 * HOUR_MS,
+  day: 24 * HOUR_MS,
+  week: 7 * 24 * HOUR_MS,
+  month: 31 * 24 * HOUR_MS,
+}
+
+/** A limit as the program has it: of requests in any minute, with some of it changed. */
+export function window(parts: Partial<LimitWindow>): LimitWindow {
+  const { counts, per } = { counts: 'requests', per: 'minute', ...parts }
+  const rest = { name: `${counts}:${per}`, counts: 'requests' as const, limit: 10, per, resets: 'rolling' }
+  return { ...rest, spanMs: spans[per] ?? NaN, ...parts }
 }
 
 /** The problems of a text, one line each; none when it is valid. */

@@ -3,6 +3,7 @@ import { nearestName } from '../../src/config/checks.ts'
 import { configOf, model, textOf, warningsOf } from './texts.ts'
 
 const inModel = (parts: Record<string, unknown>) => textOf({ models: [model(parts)] })
+const inWindow = (window: object) => inModel({ limits: { windows: [window] } })
 
 test.each([
   [textOf({ authToken: 'x' }), 'authToken', 'did you mean auth_token?'],
@@ -12,6 +13,23 @@ test.each([
   [inModel({ apikey: 'x' }), 'models[0].apikey', 'did you mean api_key?'],
   [inModel({ 'base-url': 'x' }), 'models[0]["base-url"]', 'did you mean base_url?'],
   [inModel({ limits: { rmp: 1 } }), 'models[0].limits.rmp', 'did you mean rpm?'],
+  [inModel({ limits: { window: [] } }), 'models[0].limits.window', 'did you mean windows?'],
+  [inWindow({ requests: 1, pre: '5h', per: '5h' }), 'models[0].limits.windows[0].pre', 'did you mean per?'],
+  [
+    inWindow({ tokens: 1, per: '5h', reset: 'UTC' }),
+    'models[0].limits.windows[0].reset',
+    'did you mean resets?',
+  ],
+  [
+    inWindow({ tokens: 1, per: '5h', zone: 'UTC' }),
+    'models[0].limits.windows[0].zone',
+    'known: requests, tokens, per',
+  ],
+  [
+    textOf({ quotas: { a: { windows: [{ requests: 1, token: 1, per: '1s' }] } } }),
+    'quotas.a.windows[0].token',
+    'did you mean tokens?',
+  ],
   [inModel({ can: { tool: true } }), 'models[0].can.tool', 'did you mean tools?'],
   [inModel({ can: { Tools: 'yes' } }), 'models[0].can.Tools', 'did you mean tools?'],
   [inModel({ can: { vision: true } }), 'models[0].can.vision', 'known: tools, images, audio'],

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { countedByDay } from '../support/kept-counts.ts'
 import { healthy } from '../support/believable.ts'
 import { startGateway, temporaryDirectory, type GatewayProcess } from '../support/gateway-process.ts'
 import { answer } from '../support/scripted-scenes.ts'
@@ -33,7 +34,7 @@ test('a gateway that is killed remembers how much of the day is spent, and does 
   const stateFile = join(directory, 'data', 'state.json')
   await until(
     () => readState(stateFile),
-    (text) => text.includes('"counted":9'),
+    (text) => countedByDay(text) === 9,
   )
   first.signal('SIGKILL')
   await first.exit

@@ -8,6 +8,8 @@ interface Limit {
   readonly because: string
   readonly headers?: () => Record<string, string>
   readonly body?: string
+  /** What it rests for, if not the refusal: headers that say what is left say also when there is more. */
+  readonly why?: RegExp
   /** How long it must rest, ms. */
   readonly ms: readonly [least: number, most: number]
   /** Of a date some of a second is lost; anything else is held to the millisecond. */
@@ -15,6 +17,8 @@ interface Limit {
 }
 
 const inSeconds = (s: number): number => Math.floor(Date.now() / 1000) + s
+
+const usedUp = /^requests used up/
 
 const limits: readonly Limit[] = [
   {
@@ -39,12 +43,14 @@ const limits: readonly Limit[] = [
     form: 'an epoch',
     because: 'the window reopens at that second',
     headers: () => ({ 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': String(inSeconds(50)) }),
+    why: usedUp,
     ms: [48_000, 50_000],
   },
   {
     form: 'a duration',
     because: 'minutes and seconds stand in one word',
     headers: () => ({ 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '1m30s' }),
+    why: usedUp,
     ms: [89_000, 90_000],
   },
   {
@@ -95,6 +101,6 @@ testFaults(
       code: 'rate_limit_exceeded',
       retryAfter: [Math.floor(limit.ms[0] / 1000) - 10, Math.ceil(limit.ms[1] / 1000)],
     },
-    rests: { why: 'rate-limited', ms: limit.ms },
+    rests: { why: limit.why ?? 'rate-limited', ms: limit.ms },
   })),
 )

@@ -231,8 +231,8 @@ test('an estimate above what is left waits for a reset that comes in time, and e
     },
   })
   for (const { reset, waitsMs } of [
-    { reset: '2s', waitsMs: 2_000 },
-    { reset: '40s', waitsMs: 0 },
+    { reset: '2', waitsMs: 2_000 },
+    { reset: '40', waitsMs: 0 },
   ]) {
     const one = configOf(['a.test'], { settings: { ...settings, queue_timeout: 5 } })
     const app = createTestApp(one, stagedBy({ 'a.test': heard(reset) }))

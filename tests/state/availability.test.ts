@@ -36,7 +36,7 @@ test('a full minute opens when its first request is forgotten, to the ms', () =>
   const claim = claimOf('a', { limits: { rpm: 2 } })
   for (const ms of [0, 10_000]) {
     const lease = take(claim, ms)
-    store.confirm(lease, { firstByteMs: 1, signals: [] }, at(ms + 250))
+    store.confirm(lease, { firstByteMs: 1, readings: [] }, at(ms + 250))
     store.settle(lease, OK, at(ms + 250))
   }
   expect(reasonOf(claim, 20_000)).toEqual({
@@ -135,7 +135,7 @@ test('headroom follows what the upstream says is left', () => {
   const lease = take(claim, 0)
   store.confirm(
     lease,
-    { firstByteMs: 1, signals: [told({ limit: 10, remaining: 2, resetMs: 30_000 })] },
+    { firstByteMs: 1, readings: [told({ limit: 10, remaining: 2, resetMs: 30_000 })] },
     at(0),
   )
   expect(headroomOf(claim, 1)).toBe(0.2)
@@ -158,8 +158,9 @@ test('what is remembered of a state between two choices never changes an answer'
         }
         const lease = store.acquire([claim], tokens(amount), at(ms))
         if (lease === undefined) continue
-        const signals = says < 10 ? [told({ limit: 10, remaining: says, resetMs: says * 3_000 })] : []
-        store.confirm(lease, { firstByteMs: 1, signals }, at(ms))
+        const readings =
+          says < 10 ? [told({ limit: 10, remaining: says, resetMs: says * 3_000 || undefined })] : []
+        store.confirm(lease, { firstByteMs: 1, readings }, at(ms))
         if (ends) store.settle(lease, { kind: 'ok', tokens: amount / 2 }, at(ms))
       }
     }),

@@ -1,5 +1,6 @@
-import type { Failure, Outcome, QuotaSignal } from '../../src/pool/outcome.ts'
-import type { Claim, LimitScope, Limits } from '../../src/pool/upstream.ts'
+import { limitsFrom, type WrittenLimits } from '../../src/config/schema.ts'
+import type { Failure, MeterReading, Outcome } from '../../src/pool/outcome.ts'
+import type { Claim, LimitScope } from '../../src/pool/upstream.ts'
 import type { Instant } from '../../src/lib/clock.ts'
 import type { Ask } from '../../src/state/store.ts'
 
@@ -9,17 +10,14 @@ export const NOON = Date.UTC(2026, 10, 22, 12)
 /** A moment `ms` after noon, on both clocks. */
 export const at = (ms: number): Instant => ({ now: NOON + ms, wall: NOON + ms })
 
-/** Limits as they come from a configuration. */
-const limitsOf = (limits: Partial<Limits>): Limits => ({ dayResets: 'UTC', ...limits })
-
 /** What one request draws on, as the configuration would build it. */
 export function claimOf(
   id: string,
   more: {
-    limits?: Partial<Limits>
+    limits?: WrittenLimits
     key?: string
     origin?: string
-    quotas?: Record<string, Partial<Limits>>
+    quotas?: Record<string, WrittenLimits>
     endpoint?: string
     priority?: number
   } = {},
@@ -27,13 +25,13 @@ export function claimOf(
   const quotas = Object.entries(more.quotas ?? {}).map(([name, limits]): LimitScope => ({
     scope: `quota ${name}`,
     role: 'quota',
-    limits: limitsOf(limits),
+    limits: limitsFrom(limits),
   }))
   return {
     id,
     priority: more.priority ?? 0,
     draws: [
-      { scope: id, role: 'upstream', ...(more.limits && { limits: limitsOf(more.limits) }) },
+      { scope: id, role: 'upstream', ...(more.limits && { limits: limitsFrom(more.limits) }) },
       { scope: `key ${more.key ?? id}`, role: 'key' },
       { scope: `origin ${more.origin ?? id}`, role: 'origin' },
       ...quotas,
@@ -65,7 +63,7 @@ export function failed(more: Partial<Failure> = {}): Failure {
     scope: 'upstream',
     cause: 'failure',
     code: 'upstream_error',
-    signals: [],
+    readings: [],
     ...more,
   }
 }
@@ -74,10 +72,11 @@ export function failed(more: Partial<Failure> = {}): Failure {
 export const limited = (more: Partial<Failure> = {}): Failure =>
   failed({ cause: 'rate-limited', code: 'rate_limit_exceeded', ...more })
 
-/** What an upstream says of its requests of the minute. */
-export const told = (more: Partial<QuotaSignal>): QuotaSignal => ({
+/** What an upstream's headers say of its requests. */
+export const told = (more: Partial<MeterReading>): MeterReading => ({
+  meter: `x-ratelimit-*-${more.counts ?? 'requests'}`,
   counts: 'requests',
-  window: 'minute',
   scope: 'upstream',
+  remaining: 1,
   ...more,
 })

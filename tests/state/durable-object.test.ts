@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Outcome } from '../../src/pool/outcome.ts'
 import type { Claim } from '../../src/pool/upstream.ts'
-import type { StateCall, StateReply } from '../../src/state/durable-object/protocol.ts'
+import { type StateCall, type StateReply, WIRE_VERSION } from '../../src/state/durable-object/protocol.ts'
 import {
   createStateObject,
   type RowKind,
@@ -12,11 +12,12 @@ import { createObjectStore } from '../../src/state/durable-object/store.ts'
 import type { RemoteStore } from '../../src/state/fallback-store.ts'
 import type { Ask, LocalUsage } from '../../src/state/store.ts'
 import { createFakeClock, type FakeClock } from '../support/fake-clock.ts'
+import { limitsFrom } from '../../src/config/schema.ts'
 
 const claim = (id: string): Claim => ({
   id,
   priority: 0,
-  draws: [{ scope: id, role: 'upstream', limits: { rpm: 3, dayResets: 'UTC' } }],
+  draws: [{ scope: id, role: 'upstream', limits: limitsFrom({ rpm: 3 }) }],
 })
 const ASK: Ask = { inputTokens: undefined, outputTokens: undefined, probeMs: 1_000, lastResort: false }
 const OVERLOADED: Outcome = {
@@ -25,7 +26,7 @@ const OVERLOADED: Outcome = {
   scope: 'upstream',
   cause: 'overloaded',
   code: 'upstream_overloaded',
-  signals: [],
+  readings: [],
 }
 const A = claim('a')
 const B = claim('b')
@@ -103,7 +104,12 @@ describe('a store over a Durable Object', () => {
     expect(calls[0]?.acquire?.ask).toMatchObject({ heldBy: ['answer 1'] })
     void store.settle(lease, OVERLOADED, at())
     await store.look(['b'])
-    const { states } = object.answer({ now: clock.now(), events: [], scopes: ['b', 'nobody'] })
+    const { states } = object.answer({
+      version: WIRE_VERSION,
+      now: clock.now(),
+      events: [],
+      scopes: ['b', 'nobody'],
+    })
     expect(states[1]).toBeNull()
     expect(states[0]).toMatchObject({
       cooldown: { cause: 'overloaded', coolUntil: clock.wall() + 1_000, coolSince: clock.wall(), strikes: 1 },
@@ -111,10 +117,18 @@ describe('a store over a Durable Object', () => {
     })
   })
 
+  test('an isolate and an object of two versions have nothing to say to each other', async () => {
+    const older = { now: clock.now(), events: [], scopes: ['a'] } as unknown as StateCall
+    expect(() => object.answer(older)).toThrow('of another version')
+    const working = object
+    object = { answer: (call) => ({ ...working.answer(call), version: 1 as never }) }
+    await expect(async () => isolate().look(['a'])).rejects.toThrow('of another version')
+  })
+
   test('an attempt costs one round trip, and what has ended goes along with the next', async () => {
     const store = isolate()
     const lease = (await store.acquire([A], ASK, at()))!
-    void store.confirm(lease, { firstByteMs: 5, signals: [] }, at())
+    void store.confirm(lease, { firstByteMs: 5, readings: [] }, at())
     void store.settle(lease, { kind: 'ok' }, at())
     await store.acquire([A], ASK, at())
     expect(calls.map(({ events }) => events.map(({ kind }) => kind))).toEqual([[], ['confirm', 'settle']])
@@ -137,7 +151,7 @@ describe('a store over a Durable Object', () => {
     const store = isolate()
     const working = object
     const lease = (await store.acquire(
-      [{ ...A, draws: [{ scope: 'a', role: 'upstream', limits: { concurrency: 1, dayResets: 'UTC' } }] }],
+      [{ ...A, draws: [{ scope: 'a', role: 'upstream', limits: limitsFrom({ concurrency: 1 }) }] }],
       ASK,
       at(),
     ))!
@@ -159,7 +173,7 @@ describe('a store over a Durable Object', () => {
       claim: A,
       tokens: 0,
       sentAt: clock.now(),
-      answer: { firstByteMs: 0, signals: [] },
+      answer: { firstByteMs: 0, readings: [] },
       outcome: { kind: 'ok' },
       endedAt: clock.now(),
       ...more,
@@ -228,7 +242,7 @@ describe('a store over a Durable Object', () => {
       const tokens: Claim = {
         id: 't',
         priority: 0,
-        draws: [{ scope: 't', role: 'upstream', limits: { tpm: 100, dayResets: 'UTC' } }],
+        draws: [{ scope: 't', role: 'upstream', limits: limitsFrom({ tpm: 100 }) }],
       }
       const store = isolate()
       store.reportUsage(spent({ claim: tokens, tokens: 10, outcome: { kind: 'ok', tokens: 95 } }))
@@ -243,7 +257,7 @@ describe('a store over a Durable Object', () => {
             cause: 'rate-limited',
             hintMs: 30_000,
             code: 'rate_limit_exceeded',
-            signals: [],
+            readings: [],
           },
         }),
       )
@@ -274,8 +288,13 @@ describe('a store over a Durable Object', () => {
         id: `far.${nth}`,
         spent: spent({ claim: nth < 20_000 ? B : A }),
       }))
-      object.answer({ now: clock.now(), events })
-      const ask = { events: [], now: clock.now(), acquire: { order: [A], ask: ASK } }
+      object.answer({ version: WIRE_VERSION, now: clock.now(), events })
+      const ask = {
+        version: WIRE_VERSION,
+        events: [],
+        now: clock.now(),
+        acquire: { order: [A], ask: ASK },
+      } as const
       expect(object.answer(ask).lease).toBeNull()
     })
 
@@ -295,7 +314,12 @@ describe('a store over a Durable Object', () => {
   test('of a long order little is told when one of it was had, and everything when none was', async () => {
     const many = Array.from({ length: 40 }, (_, nth) => claim(`c${nth}`))
     const store = isolate()
-    const reply = object.answer({ now: clock.now(), events: [], acquire: { order: many, ask: ASK } })
+    const reply = object.answer({
+      version: WIRE_VERSION,
+      now: clock.now(),
+      events: [],
+      acquire: { order: many, ask: ASK },
+    })
     expect(reply.states).toHaveLength(8)
     for (const { id } of many) for (let nth = 0; nth < 3; nth++) await store.acquire([claim(id)], ASK, at())
     expect(await store.acquire(many, ASK, at())).toBeUndefined()
@@ -342,7 +366,7 @@ describe('a store over a Durable Object', () => {
     const full: Claim = {
       id: 'a',
       priority: 0,
-      draws: [{ scope: 'a', role: 'upstream', limits: { concurrency: 1, dayResets: 'UTC' } }],
+      draws: [{ scope: 'a', role: 'upstream', limits: limitsFrom({ concurrency: 1 }) }],
     }
     const old = (await store.acquire([full], ASK, at()))!
     object = begin('two')

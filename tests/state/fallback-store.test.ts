@@ -4,11 +4,12 @@ import { createFallbackStore, type RemoteStore } from '../../src/state/fallback-
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
 import type { Ask, Lease, LocalUsage } from '../../src/state/store.ts'
 import { createFakeClock, settle, type FakeClock } from '../support/fake-clock.ts'
+import { limitsFrom } from '../../src/config/schema.ts'
 
 const A: Claim = {
   id: 'a',
   priority: 0,
-  draws: [{ scope: 'a', role: 'upstream', limits: { rpm: 3, dayResets: 'UTC' } }],
+  draws: [{ scope: 'a', role: 'upstream', limits: limitsFrom({ rpm: 3 }) }],
 }
 const ASK: Ask = { inputTokens: undefined, outputTokens: undefined, probeMs: 1_000, lastResort: false }
 
@@ -144,7 +145,7 @@ describe('a guarded store', () => {
       (await timed(store.acquire([A], ASK, at()))).value!,
       (await timed(store.acquire([A], ASK, at()))).value!,
     ]
-    const answer = { firstByteMs: 7, signals: [] }
+    const answer = { firstByteMs: 7, readings: [] }
     void store.confirm(answered, answer, at())
     expect(reported).toEqual([])
     void store.settle(answered, { kind: 'ok', tokens: 9 }, at())

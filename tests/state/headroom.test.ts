@@ -1,19 +1,19 @@
 import { expect, test } from 'vitest'
 import { availabilityOf } from '../../src/state/availability.ts'
 import { createMemoryStore } from '../../src/state/memory.ts'
-import type { Limits } from '../../src/pool/upstream.ts'
+import type { WrittenLimits } from '../../src/config/schema.ts'
 import { ASK, at, claimOf, OK } from './claims.ts'
 
 const hour = 3_600_000
 
 /** The headroom of an upstream after `used` answered requests, `ms` after noon UTC. */
-function headroomAfter(used: number, limits: Partial<Limits>, ms = 0): number {
+function headroomAfter(used: number, limits: WrittenLimits, ms = 0): number {
   const claim = claimOf('a', { limits })
   const store = createMemoryStore({ random: () => 0.5 })
   for (let request = 0; request < used; request++) {
     const lease = store.acquire([claim], ASK, at(ms))
     if (lease === undefined) throw new Error('no room')
-    store.confirm(lease, { firstByteMs: 1, signals: [] }, at(ms))
+    store.confirm(lease, { firstByteMs: 1, readings: [] }, at(ms))
     store.settle(lease, OK, at(ms))
   }
   const found = availabilityOf(claim, (scope) => store.snapshot([scope])[0], { ask: ASK, now: at(ms).now })

@@ -16,7 +16,7 @@ const later = (ms: number, origin = 12_345): Instant => ({ now: origin, wall: NO
 function spend(store: MemoryStore, claim: ReturnType<typeof claimOf>, ms: number, times = 1): void {
   for (let nth = 0; nth < times; nth++) {
     const lease = store.acquire([claim], ASK, at(ms))!
-    store.confirm(lease, { firstByteMs: 1, signals: [] }, at(ms))
+    store.confirm(lease, { firstByteMs: 1, readings: [] }, at(ms))
     store.settle(lease, OK, at(ms))
   }
 }
@@ -68,7 +68,7 @@ test('learned limits, abilities and who served whom come back', () => {
   const store = fresh()
   const claim = claimOf('a')
   const lease = store.acquire([claim], ASK, at(0))!
-  store.confirm(lease, { firstByteMs: 1, signals: [told({ remaining: 0, resetMs: hour })] }, at(0))
+  store.confirm(lease, { firstByteMs: 1, readings: [told({ remaining: 0, resetMs: hour })] }, at(0))
   store.settle(lease, OK, at(0))
   const needs = { abilities: ['tools'], context: 101, output: 0, body: 9 } as const
   store.abilities.refused('b', needs, { lesson: { about: 'context', limit: 100 }, now: at(0).now })
@@ -174,6 +174,8 @@ test('the state file keeps its names, whatever the code calls a thing: other ver
   expect(scopes.get('a')).toEqual({
     touched: NOON,
     windows: {},
+    meters: {},
+    walls: {},
     cooldown: { cause: 'failure', coolUntil: NOON + 1_000, coolSince: NOON, strikes: 1 },
   })
   expect(scopes.get('b')).toMatchObject({ crowd: { limit: 1, since: NOON } })
@@ -189,6 +191,37 @@ test('the state file keeps its names, whatever the code calls a thing: other ver
     breaker: { cause: 'auth', openUntil: NOON + 9_000, consecutiveBackoffs: 3 },
     learnedConcurrency: { limit: 4 },
   })
+})
+
+test('what an older version learned is passed over, and what it counted is read', () => {
+  const window = {
+    pending: 1,
+    buckets: [{ until: 30_000, amount: 2 }],
+    learnedLimit: 3,
+    learnedUntil: 9e6,
+    left: 0,
+    leftUntil: 9e6,
+    closedUntil: 9e6,
+  }
+  const written = { touched: 0, windows: { 'requests:minute': window } }
+  const store = fresh()
+  store.restore({ version: 1, savedAt: NOON, now: 0, scopes: [['a', written]], affinity: [] }, at(0))
+  expect(store.acquire([claimOf('a')], ASK, at(1))).toBeDefined()
+  expect(store.acquire([claimOf('a', { limits: { rpm: 3 } })], ASK, at(1))).toBeUndefined()
+})
+
+test('what an upstream said of its limits means the same moment to the next process', () => {
+  const store = fresh()
+  const claim = claimOf('a')
+  for (let nth = 0; nth < 3; nth++) {
+    const lease = store.acquire([claim], ASK, at(nth * 1_000))!
+    const reading = told({ limit: 20, remaining: 2 - nth, resetMs: (18 + nth) * 3_000 - nth * 1_000 })
+    store.confirm(lease, { firstByteMs: 1, readings: [reading] }, at(nth * 1_000))
+    store.settle(lease, OK, at(nth * 1_000))
+  }
+  const second = restarted(store, 2_100, 2_200)
+  expect(second.isOpen(claim, 2_300)).toBe(false)
+  expect(second.isOpen(claim, 5_100)).toBe(true)
 })
 
 test('anything at all can be restored, and plants nothing that is no number', () => {
@@ -219,7 +252,7 @@ test('a real state with any part of it damaged is harmless', () => {
   spend(store, claim, 0, 2)
   store.settle(
     store.acquire([claim], ASK, at(0))!,
-    limited({ hintMs: 9_000, signals: [told({ limit: 4, remaining: 2 })] }),
+    limited({ hintMs: 9_000, readings: [told({ limit: 4, remaining: 2, resetMs: 30_000 })] }),
     at(0),
   )
   store.settle(store.acquire([claimOf('b')], ASK, at(0))!, limited({ cause: 'overloaded' }), at(0))
@@ -253,10 +286,10 @@ test('a real state with any part of it damaged is harmless', () => {
       for (const one of [claim, claimOf('b')]) {
         const lease = second.acquire([one], tokens(5), month)
         expect(lease).toBeDefined()
-        second.confirm(lease!, { firstByteMs: 1, signals: [] }, month)
+        second.confirm(lease!, { firstByteMs: 1, readings: [] }, month)
         second.settle(lease!, { kind: 'ok', tokens: 5 }, month)
         for (const window of Object.values(second.snapshot([one.id])[0]?.windows ?? {})) {
-          expect(Number.isFinite(window.counted + window.pending)).toBe(true)
+          expect(Number.isFinite(window!.counted + window!.pending)).toBe(true)
         }
       }
     }),

@@ -1,6 +1,6 @@
 import { availabilityOf } from '../../src/state/availability.ts'
 import { describe, expect, test } from 'vitest'
-import type { Outcome, QuotaSignal } from '../../src/pool/outcome.ts'
+import type { Outcome, MeterReading } from '../../src/pool/outcome.ts'
 import type { Claim } from '../../src/pool/upstream.ts'
 import type { Ask, Lease, StateStore } from '../../src/state/store.ts'
 import { ASK, at, claimOf, failed, LAST_RESORT, LEFT, limited, NOT_SENT, OK, told, tokens } from './claims.ts'
@@ -17,8 +17,8 @@ function bedOf(store: StateStore) {
     if (lease === undefined) throw new Error(`${claim.id} takes nothing at ${ms} ms`)
     return lease
   }
-  const confirm = async (lease: Lease, ms: number, ...signals: QuotaSignal[]): Promise<void> =>
-    store.confirm(lease, { firstByteMs: 100, signals }, at(ms))
+  const confirm = async (lease: Lease, ms: number, ...readings: MeterReading[]): Promise<void> =>
+    store.confirm(lease, { firstByteMs: 100, readings }, at(ms))
   const settle = async (lease: Lease, outcome: Outcome, ms: number): Promise<void> =>
     store.settle(lease, outcome, at(ms))
   return {
@@ -41,9 +41,9 @@ function bedOf(store: StateStore) {
       return availability.free && availability.isDoubtful
     },
     /** A whole request, answered at once. */
-    async serve(claim: Claim, ms: number, ...signals: QuotaSignal[]): Promise<void> {
+    async serve(claim: Claim, ms: number, ...readings: MeterReading[]): Promise<void> {
       const lease = await take(claim, ms)
-      await confirm(lease, ms, ...signals)
+      await confirm(lease, ms, ...readings)
       await settle(lease, OK, ms)
     },
     /** A whole request that ends badly at once. */
@@ -389,74 +389,118 @@ export function storeContract(
       expect(await isOpen(claim, 20_000)).toBe(true)
     })
 
-    test('of several words that nothing is left the latest deadline holds', async () => {
+    test('the word on the later question replaces what was said before, up and down, a zero too', async () => {
       const { take, confirm, isOpen } = await bed()
       const claim = claimOf('a')
       const leases = [await take(claim, 0), await take(claim, 1), await take(claim, 2)]
-      await confirm(leases[0]!, 10, told({ remaining: 0, resetMs: 20_000 }))
-      await confirm(leases[1]!, 20, told({ remaining: 0, resetMs: 3_000 }))
-      await confirm(leases[2]!, 30, told({ remaining: 9, resetMs: 1_000 }))
-      expect(await isOpen(claim, 20_009)).toBe(false)
-      expect(await isOpen(claim, 20_010)).toBe(true)
+      await confirm(leases[1]!, 10, told({ remaining: 0, resetMs: 20_000 }))
+      await confirm(leases[0]!, 20, told({ remaining: 15, resetMs: 20_000 }))
+      expect(await isOpen(claim, 30)).toBe(false)
+      await confirm(leases[2]!, 40, told({ remaining: 9, resetMs: 1_000 }))
+      expect(await isOpen(claim, 50)).toBe(true)
     })
 
-    test('what is left is a budget, shared with what is in flight', async () => {
-      const { take, confirm, acquire, isOpen } = await bed()
+    test('behind the reset nothing is known, which is open', async () => {
+      const { serve, take, isOpen } = await bed()
+      const claim = claimOf('a')
+      await serve(claim, 0, told({ limit: 2, remaining: 0, resetMs: 20_000 }))
+      for (let nth = 0; nth < 5; nth++) await take(claim, 20_000)
+      expect(await isOpen(claim, 20_001)).toBe(true)
+    })
+
+    test('what is left by the last word delays while an answer is awaited, and refuses nobody', async () => {
+      const { take, confirm, acquire, isDoubtful } = await bed()
       const claim = claimOf('a')
       const [first] = [await take(claim, 0), await take(claim, 0)]
       await confirm(first, 10, told({ remaining: 3, resetMs: 30_000 }))
       await take(claim, 20)
       await take(claim, 20)
-      expect(await acquire(claim, 20)).toBeUndefined()
-      expect(await isOpen(claim, 30_010)).toBe(true)
+      expect(await acquire(claim, 20, { ...ASK, patienceMs: 5_000 })).toBeUndefined()
+      expect(await isDoubtful(claim, 20, ASK)).toBe(true)
+      expect(await acquire(claim, 20)).toBeDefined()
     })
 
-    test('an answer to an earlier question does not bring back what was spent since', async () => {
-      const { take, confirm, acquire } = await bed()
+    test('of a bucket one comes back every so often, so that a zero reopens behind that', async () => {
+      const { serve, isOpen } = await bed()
       const claim = claimOf('a')
-      const [first, second] = [await take(claim, 0), await take(claim, 1)]
-      await confirm(second, 10, told({ remaining: 1, resetMs: 30_000 }))
-      await confirm(first, 20, told({ remaining: 2, resetMs: 30_000 }))
-      expect(await acquire(claim, 30)).toBeUndefined()
+      await serve(claim, 0, told({ limit: 288, remaining: 1, resetMs: 287 * 300_000 }))
+      await serve(claim, 1_000, told({ limit: 288, remaining: 0, resetMs: 288 * 300_000 - 1_000 }))
+      expect(await isOpen(claim, 240_000)).toBe(false)
+      expect(await isOpen(claim, 302_000)).toBe(true)
     })
 
-    test('a learned limit tightens a configured one and never loosens it', async () => {
+    test('of a window all come back at its end', async () => {
+      const { serve, isOpen } = await bed()
+      const claim = claimOf('a')
+      await serve(claim, 0, told({ limit: 20, remaining: 10, resetMs: 50_000 }))
+      await serve(claim, 10_000, told({ limit: 20, remaining: 0, resetMs: 40_000 }))
+      expect(await isOpen(claim, 49_999)).toBe(false)
+      expect(await isOpen(claim, 50_000)).toBe(true)
+    })
+
+    test('a word alone is a window, but where it is written as those who keep buckets write it', async () => {
+      const { serve, isOpen } = await bed()
+      const [claim, other] = [claimOf('a'), claimOf('b')]
+      await serve(claim, 0, told({ limit: 20, remaining: 0, resetMs: 60_000 }))
+      await serve(other, 0, told({ limit: 20, remaining: 0, resetMs: 60_000, isDuration: true }))
+      expect([await isOpen(claim, 3_100), await isOpen(other, 3_100)]).toEqual([false, true])
+    })
+
+    test('a zero without a reset only orders', async () => {
+      const { serve, isOpen, isDoubtful } = await bed()
+      const claim = claimOf('a')
+      await serve(claim, 0, told({ remaining: 0 }))
+      expect(await isOpen(claim, 1)).toBe(true)
+      expect(await isDoubtful(claim, 1, ASK)).toBe(true)
+    })
+
+    test('a learned limit loosens none that is configured', async () => {
       const { serve, take, isOpen } = await bed()
       const claim = claimOf('a', { limits: { rpm: 3 } })
       await serve(claim, 0, told({ limit: 60, remaining: 59, resetMs: minute }))
       await take(claim, 0)
       await take(claim, 0)
       expect(await isOpen(claim, 0)).toBe(false)
-      const other = claimOf('b', { limits: { rpm: 30 } })
-      await serve(other, 0, told({ limit: 2 }))
-      await take(other, 0)
-      expect(await isOpen(other, 0)).toBe(false)
     })
 
-    test('a learned limit is forgotten a day after it was last named', async () => {
+    test('two meters of one upstream are two: the requests of a minute, and those of a day', async () => {
       const { serve, isOpen } = await bed()
       const claim = claimOf('a')
-      await serve(claim, 0, told({ limit: 1 }))
-      await serve(claim, 25 * hour)
-      expect(await isOpen(claim, 25 * hour + 1)).toBe(true)
+      const [ofMinute, ofDay] = [told({ meter: 'x-*-minute' }), told({ meter: 'x-*-day' })]
+      await serve(
+        claim,
+        0,
+        { ...ofMinute, remaining: 9, resetMs: 9_000 },
+        { ...ofDay, remaining: 0, resetMs: hour },
+      )
+      expect(await isOpen(claim, 10_000)).toBe(false)
+      expect(await isOpen(claim, hour)).toBe(true)
     })
 
-    test('the request that told of a limit counts, and so do those under way', async () => {
-      const { take, confirm, isOpen } = await bed()
+    test('refusals alone delay: behind two of them one is asked after the other, and a wall is met by its count', async () => {
+      const { serve, take, fail, settle, isOpen } = await bed()
       const claim = claimOf('a')
-      const [first] = [await take(claim, 0), await take(claim, 0), await take(claim, 0)]
-      await confirm(first, 10, told({ limit: 4 }))
-      expect(await isOpen(claim, 20)).toBe(true)
-      await take(claim, 20)
-      expect(await isOpen(claim, 30)).toBe(false)
+      await fail(claim, 0, limited({ hintMs: 2_000 }))
+      for (let nth = 0; nth < 5; nth++) await serve(claim, 3_000 + nth * 10)
+      await fail(claim, 4_000, limited({ hintMs: 2_000 }))
+      expect(await isOpen(claim, 5_999)).toBe(false)
+      const probe = await take(claim, 7_000)
+      await settle(probe, OK, 7_100)
+      expect(await isOpen(claim, 7_200)).toBe(false)
+      expect(await isOpen(claim, 12_000)).toBe(true)
+      expect(await isOpen(claim, 64_000)).toBe(true)
     })
 
-    test('what a refusal says is left holds for as long as it asks to stay away', async () => {
-      const { fail, isOpen } = await bed()
+    test('where a meter says that there is room, what refusals have told refuses nobody', async () => {
+      const { serve, take, fail, settle, isOpen } = await bed()
       const claim = claimOf('a')
-      const signals = [told({ counts: 'tokens', limit: 30_000, remaining: 1_000 })]
-      await fail(claim, 0, limited({ hintMs: 2_340, signals }))
-      expect(await isOpen(claim, 2_340, tokens(5_000))).toBe(true)
+      const ofMinute = { counts: 'requests', scope: 'upstream', spanMs: minute, limit: 1 } as const
+      await fail(claim, 0, limited({ hintMs: 1_000, told: [ofMinute] }))
+      await serve(claim, 2_000)
+      await settle(await take(claim, 3_000), OK, 3_000)
+      expect(await isOpen(claim, 3_001)).toBe(false)
+      await serve(claim, 20_000, told({ limit: 900, remaining: 800, resetMs: hour }))
+      expect(await isOpen(claim, 20_001)).toBe(true)
     })
 
     test('a budget of tokens gets back what was reserved and not used, where the answer does not say', async () => {

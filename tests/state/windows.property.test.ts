@@ -44,7 +44,7 @@ function play(arrivals: readonly Arrival[], given: { claim: Claim; start: number
     if (end === 'left') return store.settle(lease, LEFT, instant(time))
     if (end === 'failed')
       return store.settle(lease, failed({ class: 'refused-body', scope: 'none' }), instant(time))
-    store.confirm(lease, { firstByteMs: 1, signals: [] }, instant(time))
+    store.confirm(lease, { firstByteMs: 1, readings: [] }, instant(time))
     due.push({ time: time + bodyMs, run: () => store.settle(lease, OK, instant(time + bodyMs)) })
   }
   let now = start

@@ -25,7 +25,7 @@ function busyHour(rpm: number, latencyOf: () => number) {
     due.push({
       time: end,
       run() {
-        store.confirm(lease, { firstByteMs: end - ms, signals: [] }, at(end))
+        store.confirm(lease, { firstByteMs: end - ms, readings: [] }, at(end))
         store.settle(lease, OK, at(end))
       },
     })
@@ -95,22 +95,19 @@ test.each([
   },
 )
 
-test('days that only a vendor’s resets tell of keep a bounded number of buckets too', () => {
+test('what a vendor’s log tells of keeps a bounded number of buckets too', () => {
   const store = createMemoryStore({ random: () => 0.5 })
   const claim = claimOf('a')
   for (let nth = 0; nth < 5_000; nth++) {
-    const instant = at(nth * 1_000)
+    const instant = at(nth * 100)
     const lease = store.acquire([claim], ASK, instant)!
-    const signal = told({
-      window: 'day',
-      limit: 14_400,
-      remaining: 14_400 - nth - 1,
-      resetMs: nth * 6_000 + 37,
-    })
-    store.confirm(lease, { firstByteMs: 1, signals: [signal] }, instant)
+    const reading = told({ limit: 14_400, remaining: Math.max(1, 14_399 - nth), resetMs: minute })
+    store.confirm(lease, { firstByteMs: 1, readings: [reading] }, instant)
     store.settle(lease, OK, instant)
   }
-  expect(store.snapshot(['a'])[0]?.windows['requests:day']?.buckets.length).toBeLessThanOrEqual(241)
+  const meter = store.snapshot(['a'])[0]?.meters['x-ratelimit-*-requests']
+  expect(meter?.kind).toBe('log')
+  expect(meter?.log?.buckets.length).toBeLessThanOrEqual(601)
 })
 
 test('a lost count is never negative, and an amount of nothing leaves no bucket', () => {

@@ -1,4 +1,4 @@
-import type { Failure, Lesson, QuotaSignal } from '../../src/pool/outcome.ts'
+import type { Failure, Lesson, MeterReading, ToldLimit } from '../../src/pool/outcome.ts'
 
 /** 2026-07-07, 12:00:20 UTC: 05:00:20 in California, 20:00:20 in Beijing. */
 export const sampleNow = Date.UTC(2026, 6, 7, 12, 0, 20)
@@ -23,9 +23,30 @@ export interface VendorSample {
   }
   /** What is learned of the upstream's abilities; absent = nothing. */
   readonly lesson?: Lesson
-  /** Compared only where given. */
-  readonly signals?: readonly QuotaSignal[]
+  /** What the headers say of limits, and the words; compared only where given. */
+  readonly readings?: readonly MeterReading[]
+  readonly told?: readonly ToldLimit[]
+  /** Whether the rest is our knowledge of the vendor's days. */
+  readonly isInferred?: true
 }
+
+/** What one meter says: the limit, what is left, ms until it is whole. */
+const reading = (
+  name: string,
+  [limit, remaining, resetMs]: readonly [number | undefined, number, number?],
+  more: Partial<MeterReading> = {},
+): MeterReading => ({
+  meter: name,
+  counts: name.includes('token') ? 'tokens' : 'requests',
+  scope: 'upstream',
+  limit,
+  remaining,
+  resetMs,
+  isDuration: false,
+  ...more,
+})
+const isDuration = true
+const ofModel = { scope: 'upstream', spanMs: minute } as const
 
 const limited = {
   class: 'refused',
@@ -76,24 +97,11 @@ export const vendorSamples: readonly VendorSample[] = [
     },
     body: '{"error":{"message":"Rate limit reached for gpt-4o in organization org-abc on tokens per min (TPM): Limit 30000, Used 29000, Requested 2170. Please try again in 2.34s. Visit https://platform.openai.com/account/rate-limits to learn more.","type":"tokens","param":null,"code":"rate_limit_exceeded"}}',
     expected: { ...limited, hintMs: 2_340 },
-    signals: [
-      {
-        counts: 'requests',
-        window: 'minute',
-        scope: 'upstream',
-        limit: 5_000,
-        remaining: 4_999,
-        resetMs: 12,
-      },
-      {
-        counts: 'tokens',
-        window: 'minute',
-        scope: 'upstream',
-        limit: 30_000,
-        remaining: 1_000,
-        resetMs: 58_000,
-      },
+    readings: [
+      reading('x-ratelimit-*-requests', [5_000, 4_999, 12], { isDuration }),
+      reading('x-ratelimit-*-tokens', [30_000, 1_000, 58_000], { isDuration }),
     ],
+    told: [{ counts: 'tokens', limit: 30_000, ...ofModel }],
   },
   {
     vendor: 'OpenAI',
@@ -108,7 +116,7 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     body: '{"error":{"message":"Rate limit reached for gpt-4o in organization org-abc on requests per day (RPD): Limit 200, Used 200, Requested 1. Please try again in 7m12s.","type":"requests","param":null,"code":"rate_limit_exceeded"}}',
     expected: { ...dayIsSpent, scope: 'upstream', hintMs: 432_000 },
-    signals: [{ counts: 'requests', window: 'day', scope: 'upstream', limit: 200, remaining: 0 }],
+    readings: [],
   },
   {
     vendor: 'OpenAI',
@@ -208,10 +216,8 @@ export const vendorSamples: readonly VendorSample[] = [
     },
     body: '{"error":{"code":"429","message":"Requests to the ChatCompletions_Create Operation under Azure OpenAI API version 2024-05-01-preview have exceeded token rate limit of your current OpenAI S0 pricing tier. Please retry after 1 second."}}',
     expected: { ...limited, hintMs: 1_000 },
-    signals: [
-      { counts: 'requests', window: 'minute', scope: 'upstream', limit: 5 },
-      { counts: 'tokens', window: 'minute', scope: 'upstream', limit: 5_000, remaining: 0, resetMs: 24_000 },
-    ],
+    readings: [reading('x-ratelimit-*-tokens', [5_000, 0, 24_000])],
+    told: [],
   },
   {
     vendor: 'Azure OpenAI',
@@ -258,24 +264,11 @@ export const vendorSamples: readonly VendorSample[] = [
     },
     body: '{"error":{"message":"Rate limit reached for model `llama-3.1-8b-instant` in organization `org_01` service tier `on_demand` on tokens per minute (TPM): Limit 6000, Used 5034, Requested 1443. Please try again in 4.77s. Need more tokens? Upgrade to Dev Tier today at https://console.groq.com/settings/billing","type":"tokens","code":"rate_limit_exceeded"}}',
     expected: { ...limited, hintMs: 8_000 },
-    signals: [
-      {
-        counts: 'requests',
-        window: 'day',
-        scope: 'upstream',
-        limit: 14_400,
-        remaining: 14_370,
-        resetMs: 179_560,
-      },
-      {
-        counts: 'tokens',
-        window: 'minute',
-        scope: 'upstream',
-        limit: 6_000,
-        remaining: 966,
-        resetMs: 50_340,
-      },
+    readings: [
+      reading('x-ratelimit-*-requests', [14_400, 14_370, 179_560], { isDuration }),
+      reading('x-ratelimit-*-tokens', [6_000, 966, 50_340], { isDuration }),
     ],
+    told: [{ counts: 'tokens', limit: 6_000, ...ofModel }],
   },
   {
     vendor: 'Groq',
@@ -284,7 +277,7 @@ export const vendorSamples: readonly VendorSample[] = [
     headers: { 'retry-after': '3926' },
     body: '{"error":{"message":"Rate limit reached for model `llama-3.3-70b-versatile` in organization `org_01` service tier `on_demand` on tokens per day (TPD): Limit 100000, Used 97829, Requested 6714. Please try again in 1h5m25.152s.","type":"tokens","code":"rate_limit_exceeded"}}',
     expected: { ...dayIsSpent, scope: 'upstream', hintMs: 3_926_000 },
-    signals: [{ counts: 'tokens', window: 'day', scope: 'upstream', limit: 100_000, remaining: 2_171 }],
+    readings: [],
   },
   {
     vendor: 'Groq',
@@ -293,7 +286,8 @@ export const vendorSamples: readonly VendorSample[] = [
     headers: { 'retry-after': '2' },
     body: '{"error":{"message":"Rate limit reached for model `llama-3.1-8b-instant` in organization `org_01` service tier `on_demand` on requests per minute (RPM): Limit 30, Used 30, Requested 1. Please try again in 2s.","type":"requests","code":"rate_limit_exceeded"}}',
     expected: { ...limited, hintMs: 2_000 },
-    signals: [{ counts: 'requests', window: 'minute', scope: 'upstream', limit: 30, remaining: 0 }],
+    readings: [],
+    told: [{ counts: 'requests', limit: 30, ...ofModel }],
   },
   {
     vendor: 'Groq',
@@ -331,16 +325,9 @@ export const vendorSamples: readonly VendorSample[] = [
     },
     body: '{"message":"Tokens per minute limit exceeded - too many tokens processed.","type":"too_many_tokens_error","param":"quota","code":"token_quota_exceeded"}',
     expected: { ...limited, scope: 'quota', hintMs: 57_000 },
-    signals: [
-      {
-        counts: 'requests',
-        window: 'day',
-        scope: 'upstream',
-        limit: 14_400,
-        remaining: 14_100,
-        resetMs: 43_179_500,
-      },
-      { counts: 'tokens', window: 'minute', scope: 'upstream', limit: 60_000, remaining: 0, resetMs: 11_380 },
+    readings: [
+      reading('x-ratelimit-*-requests-day', [14_400, 14_100, 43_179_500], { spanMs: day }),
+      reading('x-ratelimit-*-tokens-minute', [60_000, 0, 11_380], { spanMs: minute }),
     ],
   },
   {
@@ -365,10 +352,8 @@ export const vendorSamples: readonly VendorSample[] = [
       'x-ratelimit-reset-requests-hour': '1800.5',
     },
     body: '{"message":"Requests per hour limit exceeded - too many requests sent.","type":"too_many_requests_error","param":"quota","code":"request_quota_exceeded"}',
-    expected: { ...limited, scope: 'quota', hintMs: 1_800_500 },
-    signals: [
-      { counts: 'requests', window: 'hour', scope: 'upstream', limit: 900, remaining: 0, resetMs: 1_800_500 },
-    ],
+    expected: { ...limited, scope: 'quota' },
+    readings: [reading('x-ratelimit-*-requests-hour', [900, 0, 1_800_500], { spanMs: hour })],
   },
   {
     vendor: 'Cerebras',
@@ -390,27 +375,20 @@ export const vendorSamples: readonly VendorSample[] = [
       'x-ratelimit-tokens-query-cost': '1300',
     },
     body: '{"object":"error","message":"Rate limit exceeded","type":"rate_limited","param":null,"code":"1300"}',
-    expected: { ...limited, hintMs: 40_000 },
-    signals: [
-      {
-        counts: 'tokens',
-        window: 'minute',
-        scope: 'upstream',
-        limit: 50_000,
-        remaining: 47_300,
-        resetMs: 40_000,
-      },
-      { counts: 'requests', window: 'minute', scope: 'upstream', limit: 50, remaining: 0, resetMs: 40_000 },
+    expected: limited,
+    readings: [
+      reading('x-ratelimit-*-req-minute', [50, 0, 40_000], { spanMs: minute }),
+      reading('x-ratelimit-*-tokens-minute', [50_000, 47_300, 40_000], { spanMs: minute }),
     ],
   },
   {
     vendor: 'Mistral',
-    because: 'a limit of 0 is for good: asking again next minute is vain',
+    because: 'a limit of 0 says nothing, since it is sent with answers too',
     status: 429,
     headers: { 'x-ratelimit-limit-req-minute': '0', 'x-ratelimit-remaining-req-minute': '0' },
     body: '{"object":"error","message":"Rate limit exceeded","type":"rate_limited","param":null,"code":"1300"}',
-    expected: { ...dayIsSpent, scope: 'upstream', hintMs: day },
-    signals: [{ counts: 'requests', window: 'day', scope: 'upstream', remaining: 0, resetMs: day }],
+    expected: limited,
+    readings: [],
   },
   {
     vendor: 'Mistral',
@@ -439,23 +417,15 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     body: `{"error":{"message":"Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day","code":429,"metadata":{"headers":{"X-RateLimit-Limit":"50","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"${sampleNow + untilUtcMidnight}"},"provider_name":null}},"user_id":"user_1"}`,
     expected: { ...dayIsSpent, hintMs: untilUtcMidnight },
-    signals: [
-      {
-        counts: 'requests',
-        window: 'day',
-        scope: 'quota',
-        limit: 50,
-        remaining: 0,
-        resetMs: untilUtcMidnight,
-      },
-    ],
+    readings: [reading('x-ratelimit-*', [50, 0, untilUtcMidnight], { scope: 'quota' })],
   },
   {
     vendor: 'OpenRouter',
     because: 'the account’s minute is no day',
     status: 429,
     body: `{"error":{"message":"Rate limit exceeded: free-models-per-min. ","code":429,"metadata":{"headers":{"X-RateLimit-Limit":"20","X-RateLimit-Remaining":"0","X-RateLimit-Reset":"${sampleNow + 40_000}"}}}}`,
-    expected: { ...limited, scope: 'quota', hintMs: 40_000 },
+    expected: { ...limited, scope: 'quota' },
+    readings: [reading('x-ratelimit-*', [20, 0, 40_000], { scope: 'quota' })],
   },
   {
     vendor: 'OpenRouter',
@@ -507,16 +477,8 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     body: '[{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details. For more information on this error, head to: https://ai.google.dev/gemini-api/docs/rate-limits.\\n* Quota exceeded for metric: generativelanguage.googleapis.com/generate_content_free_tier_requests, limit: 20, model: gemini-2.5-flash\\nPlease retry in 38.2s.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaMetric":"generativelanguage.googleapis.com/generate_content_free_tier_requests","quotaId":"GenerateRequestsPerDayPerProjectPerModel-FreeTier","quotaDimensions":{"location":"global","model":"gemini-2.5-flash"},"quotaValue":"20"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"38.2s"}]}}]',
     expected: { ...dayIsSpent, scope: 'upstream', hintMs: untilPacificMidnight },
-    signals: [
-      {
-        counts: 'requests',
-        window: 'day',
-        scope: 'upstream',
-        limit: 20,
-        remaining: 0,
-        resetMs: untilPacificMidnight,
-      },
-    ],
+    readings: [],
+    isInferred: true,
   },
   {
     vendor: 'Gemini',
@@ -524,16 +486,8 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     body: '[{"error":{"code":429,"message":"You exceeded your current quota, please check your plan and billing details.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaMetric":"generativelanguage.googleapis.com/generate_content_free_tier_input_token_count","quotaId":"GenerateContentInputTokensPerModelPerMinute-FreeTier","quotaValue":"250000"}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"38.2s"}]}}]',
     expected: { ...limited, hintMs: 38_200 },
-    signals: [
-      {
-        counts: 'tokens',
-        window: 'minute',
-        scope: 'upstream',
-        limit: 250_000,
-        remaining: 0,
-        resetMs: 38_200,
-      },
-    ],
+    readings: [],
+    told: [{ counts: 'tokens', limit: 250_000, ...ofModel }],
   },
   {
     vendor: 'Gemini',
@@ -568,9 +522,7 @@ export const vendorSamples: readonly VendorSample[] = [
     },
     body: '{"error":{"code":"RateLimitReached","message":"Rate limit of 50 per 86400s exceeded for UserByModelByDay. Please wait 5631 seconds before retrying.","details":"Rate limit of 50 per 86400s exceeded for UserByModelByDay. Please wait 5631 seconds before retrying."}}',
     expected: { ...dayIsSpent, scope: 'upstream', hintMs: 5_631_000 },
-    signals: [
-      { counts: 'requests', window: 'day', scope: 'upstream', limit: 50, remaining: 0, resetMs: 5_631_000 },
-    ],
+    readings: [],
   },
   {
     vendor: 'GitHub Models',
@@ -578,9 +530,7 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     body: '{"error":{"code":"RateLimitReached","message":"Rate limit of 50 per 86400s exceeded for UserByModelByDay. Please wait 5631 seconds before retrying.","details":""}}',
     expected: { ...dayIsSpent, scope: 'upstream', hintMs: 5_631_000 },
-    signals: [
-      { counts: 'requests', window: 'day', scope: 'upstream', limit: 50, remaining: 0, resetMs: 5_631_000 },
-    ],
+    readings: [],
   },
   {
     vendor: 'GitHub Models',
@@ -593,7 +543,7 @@ export const vendorSamples: readonly VendorSample[] = [
     },
     body: '{"error":{"code":"RateLimitReached","message":"Too many requests.","details":""}}',
     expected: { ...dayIsSpent, scope: 'upstream', hintMs: 67_000_000 },
-    signals: [{ counts: 'requests', window: 'day', scope: 'upstream', remaining: 0, resetMs: 67_000_000 }],
+    readings: [],
   },
   {
     vendor: 'GitHub Models',
@@ -614,7 +564,7 @@ export const vendorSamples: readonly VendorSample[] = [
     },
     body: '{"error":{"code":"RateLimitReached","message":"Rate limit of 5 per 0s exceeded for UserConcurrentRequests. Please wait 0 seconds before retrying.","details":""}}',
     expected: { ...crowded, hintMs: 1_000 },
-    signals: [],
+    readings: [],
   },
   {
     vendor: 'GitHub Models',
@@ -636,17 +586,10 @@ export const vendorSamples: readonly VendorSample[] = [
       'x-ratelimit-reset-requests-day': '43180',
     },
     body: '{"error":{"message":"Rate limit exceeded","type":"rate_limit_error","code":null},"request_id":"req_1"}',
-    expected: { ...limited, hintMs: 30_000 },
-    signals: [
-      { counts: 'requests', window: 'minute', scope: 'upstream', limit: 20, remaining: 0, resetMs: 30_000 },
-      {
-        counts: 'requests',
-        window: 'day',
-        scope: 'upstream',
-        limit: 400,
-        remaining: 112,
-        resetMs: 43_180_000,
-      },
+    expected: limited,
+    readings: [
+      reading('x-ratelimit-*-requests', [20, 0, 30_000]),
+      reading('x-ratelimit-*-requests-day', [400, 112, 43_180_000], { spanMs: day }),
     ],
   },
   {
@@ -661,12 +604,9 @@ export const vendorSamples: readonly VendorSample[] = [
       'x-tokenlimit-remaining': '900',
     },
     body: '{"error":{"message":"You have been rate limited. Your rate limit is 60 queries per minute. Please navigate to https://api.together.xyz/settings/billing to upgrade to a paid plan.","type":"credit_limit","param":null,"code":null}}',
-    expected: { ...limited, hintMs: 1_000 },
-    signals: [
-      { counts: 'requests', window: 'second', scope: 'upstream', limit: 10, remaining: 0, resetMs: 1_000 },
-      { counts: 'tokens', window: 'second', scope: 'upstream', limit: 2_000, remaining: 900 },
-      { counts: 'requests', window: 'minute', scope: 'key', limit: 60 },
-    ],
+    expected: limited,
+    readings: [reading('x-ratelimit-*', [10, 0, 1_000]), reading('x-tokenlimit-*', [2_000, 900])],
+    told: [{ counts: 'requests', limit: 60, scope: 'key', spanMs: minute }],
   },
   {
     vendor: 'Together',
@@ -745,7 +685,8 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     body: '{"error":{"message":"Rate limit reached","type":"rate_limit_error","param":null,"code":null}}',
     expected: limited,
-    signals: [],
+    readings: [],
+    told: [],
   },
   {
     vendor: 'DeepSeek',
@@ -767,6 +708,7 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     body: '{"success":false,"errors":[{"code":4006,"message":"you have used up your daily free allocation of 10,000 neurons, please upgrade to Cloudflare\'s Workers Paid plan if you would like to continue usage."}],"result":{},"messages":[]}',
     expected: { ...dayIsSpent, hintMs: untilUtcMidnight },
+    isInferred: true,
   },
   {
     vendor: 'Cloudflare Workers AI',
@@ -774,6 +716,7 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     body: '{"success":false,"errors":[{"code":3036,"message":"You have used up your daily free allocation of 10,000 neurons."}]}',
     expected: { ...dayIsSpent, hintMs: untilUtcMidnight },
+    isInferred: true,
   },
   {
     vendor: 'Cloudflare Workers AI',
@@ -789,6 +732,7 @@ export const vendorSamples: readonly VendorSample[] = [
     headers: { 'content-type': 'application/json' },
     body: '{"success":false,"errors":[{"code":4006,"message":"you have used up your daily free allocation of 10,000 neurons"}],"result":null}',
     expected: { ...dayIsSpent, hintMs: untilUtcMidnight },
+    isInferred: true,
   },
   {
     vendor: 'NVIDIA NIM',
@@ -824,7 +768,8 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     body: '{"id":"11864227","message":"You are using a Trial key, which is limited to 20 API calls / minute. You can continue to use the Trial key for free or upgrade to a Production key with higher rate limits at \'https://dashboard.cohere.com/api-keys\'."}',
     expected: { ...limited, scope: 'key' },
-    signals: [{ counts: 'requests', window: 'minute', scope: 'key', limit: 20 }],
+    readings: [],
+    told: [{ counts: 'requests', limit: 20, scope: 'key', spanMs: minute }],
   },
   {
     vendor: 'Cohere',
@@ -832,7 +777,7 @@ export const vendorSamples: readonly VendorSample[] = [
     status: 429,
     body: '{"message":"You are using a Trial key, which is limited to 1000 API calls / month. Upgrade to a Production key at \'https://dashboard.cohere.com/api-keys\'."}',
     expected: { ...dayIsSpent, scope: 'key' },
-    signals: [{ counts: 'requests', window: 'month', scope: 'key', limit: 1_000 }],
+    readings: [],
   },
   {
     vendor: 'Anthropic style',
@@ -847,7 +792,11 @@ export const vendorSamples: readonly VendorSample[] = [
       'anthropic-ratelimit-tokens-reset': '2026-07-07T12:01:00Z',
     },
     body: '{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed the rate limit of 40,000 input tokens per minute."},"request_id":"req_1"}',
-    expected: { ...limited, hintMs: 40_000 },
+    expected: limited,
+    readings: [
+      reading('anthropic-ratelimit-requests-*', [50, 49, 1_000]),
+      reading('anthropic-ratelimit-tokens-*', [40_000, 0, 40_000]),
+    ],
   },
   {
     vendor: 'Anthropic style',
@@ -873,10 +822,8 @@ export const vendorSamples: readonly VendorSample[] = [
       'ratelimit-reset': String(sampleNow / 1_000 + 1_800),
     },
     body: '{"id":"too_many_requests","message":"API rate limit exceeded."}',
-    expected: { ...limited, hintMs: 1_800_000 },
-    signals: [
-      { counts: 'requests', window: 'hour', scope: 'upstream', limit: 250, remaining: 0, resetMs: 1_800_000 },
-    ],
+    expected: limited,
+    readings: [reading('ratelimit-*', [250, 0, 1_800_000])],
   },
   {
     vendor: 'LLM7',

@@ -33,7 +33,7 @@ test('before the first request the text is valid and says what there is', () => 
       version: '0.1.0',
       queue: { waiting: 2 },
       reloads: { ok: 3, refused: 1 },
-      upstreams: [{ name: 'a', in_flight: 3, available: false }],
+      upstreams: [{ name: 'a', in_flight: 3, available: false, windows: [] }],
     }),
   )
   const samples = [...families.values()].flatMap((family) => family.samples)
@@ -45,6 +45,32 @@ test('before the first request the text is valid and says what there is', () => 
   expect(families.get('aiload_reloads_total')?.type).toBe('counter')
   expect(valueOf(samples, 'aiload_reloads_total', { result: 'ok' })).toBe(3)
   expect(valueOf(samples, 'aiload_reloads_total', { result: 'refused' })).toBe(1)
+})
+
+test('each limit has its own series, with what is left and when it changes', () => {
+  const limit = { counts: 'requests', scope: 'upstream', limit: 10, used: 10, left: 0, rate: 3, age: null }
+  const ends = { runs_out_at: null, reopens_at: '2026-11-22T12:00:30.500Z', resets_at: null }
+  const windows = [
+    { ...limit, ...ends, window: 'minute', source: 'configured' },
+    { ...limit, ...ends, window: 'minute', source: 'refused', reopens_at: null },
+    { ...limit, ...ends, window: 'day', source: 'learned', meter: 'x-ratelimit-*', left: 4 },
+  ]
+  const families = parseExposition(
+    createMetrics().text({
+      version: '0.1.0',
+      queue: { waiting: 0 },
+      reloads: { ok: 0, refused: 0 },
+      upstreams: [{ name: 'a', in_flight: 0, available: false, windows }],
+    }),
+  )
+  const samples = [...families.values()].flatMap((family) => family.samples)
+  const of = (name: string, named: string) =>
+    valueOf(samples, name, { upstream: 'a', scope: 'upstream', limit: named })
+  expect(of('aiload_limit_left', 'requests:minute')).toBe(0)
+  expect(of('aiload_limit_left', 'x-ratelimit-*')).toBe(4)
+  expect(of('aiload_limit_used', 'requests:minute:refused')).toBe(10)
+  expect(of('aiload_limit_reopens_timestamp_seconds', 'requests:minute')).toBe(1_795_348_830.5)
+  expect(of('aiload_limit_rate', 'x-ratelimit-*')).toBe(3)
 })
 
 test('requests are counted by endpoint and status, attempts by upstream and outcome', () => {
@@ -104,7 +130,7 @@ test('any name that an upstream may have comes back as it was', () => {
       (upstream) => {
         const samples = samplesAfter([attemptEvent({ upstream })], {
           ...quiet,
-          upstreams: [{ name: upstream, in_flight: 0, available: true }],
+          upstreams: [{ name: upstream, in_flight: 0, available: true, windows: [] }],
         })
         expect(valueOf(samples, 'aiload_attempts_total', { upstream, outcome: 'ok' })).toBe(1)
         expect(valueOf(samples, 'aiload_available', { upstream })).toBe(1)

@@ -73,7 +73,7 @@ export function failure(more: Partial<Extract<Outcome, { kind: 'failed' }>>): Ou
     scope: 'upstream',
     cause: 'failure',
     code: 'upstream_error',
-    signals: [],
+    readings: [],
     ...more,
   }
 }

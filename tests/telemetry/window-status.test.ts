@@ -1,14 +1,16 @@
 import { expect, test } from 'vitest'
-import type { QuotaSignal } from '../../src/pool/outcome.ts'
+import type { MeterReading } from '../../src/pool/outcome.ts'
 import { createBed, failure, model } from './status-bed.ts'
 
 const ok = { kind: 'ok', tokens: 150 } as const
 /** Rolling windows are rounded up by a fraction of their span. */
 const within = (second: string): unknown => expect.stringContaining(`${second}.`)
-const told = (signal: Omit<QuotaSignal, 'scope' | 'counts' | 'window'> & Partial<QuotaSignal>) => ({
+const told = (reading: Partial<MeterReading> & { remaining: number }) => ({
   firstByteMs: 10,
-  signals: [{ counts: 'requests', window: 'minute', scope: 'upstream', ...signal } as const],
+  readings: [{ meter: 'x-ratelimit-*', counts: 'requests', scope: 'upstream', ...reading } as const],
 })
+/** What is shown of a limit that nobody has used, besides. */
+const unused = { rate: 0, runs_out_at: null, reopens_at: null, resets_at: null, age: null }
 
 test('configured limits are shown with what is used, and when the day ends', () => {
   const bed = createBed([model('a', { limits: { rpm: 10, tpd: 1_000 } })])
@@ -21,7 +23,7 @@ test('configured limits are shown with what is used, and when the day ends', () 
       limit: 10,
       left: 10,
       source: 'configured',
-      resets_at: null,
+      ...unused,
     },
     {
       counts: 'tokens',
@@ -31,10 +33,10 @@ test('configured limits are shown with what is used, and when the day ends', () 
       limit: 1_000,
       left: 1_000,
       source: 'configured',
-      resets_at: null,
+      ...unused,
     },
   ])
-  bed.ask(0, { answer: { firstByteMs: 10, signals: [] }, outcome: ok })
+  bed.ask(0, { answer: { firstByteMs: 10, readings: [] }, outcome: ok })
   expect(bed.of(0).windows).toMatchObject([
     { counts: 'requests', used: 1, left: 9, resets_at: within('2026-11-22T12:01:00') },
     { counts: 'tokens', used: 150, left: 850, resets_at: '2026-11-23T00:00:00.000Z' },
@@ -45,7 +47,7 @@ test('a shared quota is shown under its name by each that draws on it', () => {
   const bed = createBed([model('a', { quota: 'account' }), model('b', { quota: 'account' })], {
     quotas: { account: { rpd: 5 } },
   })
-  bed.ask(0, { answer: { firstByteMs: 10, signals: [] }, outcome: ok })
+  bed.ask(0, { answer: { firstByteMs: 10, readings: [] }, outcome: ok })
   for (const place of [0, 1]) {
     expect(bed.of(place).windows).toMatchObject([
       { scope: 'quota account', window: 'day', used: 1, limit: 5, left: 4 },
@@ -65,7 +67,12 @@ test('a limit that the upstream told of is learned, with its own reset', () => {
       limit: 30,
       left: 12,
       source: 'learned',
+      rate: 0.2,
+      runs_out_at: null,
+      reopens_at: null,
       resets_at: '2026-11-22T12:00:40.000Z',
+      age: 0,
+      meter: 'x-ratelimit-*',
     },
   ])
 })
@@ -78,17 +85,33 @@ test('what is left is shown where the upstream named no limit, and the window go
   expect(bed.of(0).windows).toEqual([])
 })
 
-test('of a configured and a learned limit the one that binds names the source', () => {
+test('a configured limit and what the upstream tells stand next to each other', () => {
   const bed = createBed([model('a', { limits: { rpm: 10 } })])
-  bed.ask(0, { answer: told({ limit: 60, remaining: 59, resetMs: 60_000 }), outcome: ok })
-  expect(bed.of(0).windows).toMatchObject([{ limit: 10, used: 1, left: 9, source: 'configured' }])
   bed.ask(0, { answer: told({ limit: 4, remaining: 2, resetMs: 60_000 }), outcome: ok })
-  expect(bed.of(0).windows).toMatchObject([{ limit: 4, used: 2, left: 2, source: 'learned' }])
+  expect(bed.of(0).windows).toMatchObject([
+    { limit: 10, used: 1, left: 9, source: 'configured' },
+    { limit: 4, used: 2, left: 2, source: 'learned' },
+  ])
+})
+
+test('the outlook says when a limit runs out at this rate, and when one that is spent reopens', () => {
+  const bed = createBed([model('a', { limits: { rpm: 3 } })])
+  const answer = { firstByteMs: 10, readings: [] }
+  for (let nth = 0; nth < 2; nth++) bed.ask(0, { answer, outcome: ok })
+  expect(bed.of(0).windows).toMatchObject([{ left: 1, rate: 0.4, runs_out_at: null, reopens_at: null }])
+  bed.ask(0, { answer, outcome: ok })
+  expect(bed.of(0).windows).toMatchObject([{ left: 0, reopens_at: within('2026-11-22T12:01:00') }])
+
+  const day = createBed([model('b')])
+  for (let nth = 0; nth < 30; nth++)
+    day.ask(0, { answer: told({ limit: 100, remaining: 70 - nth, resetMs: 36_000_000 }), outcome: ok })
+  // 30 requests at once are 6 a minute over five minutes: 41 are gone in 6:50.
+  expect(day.of(0).windows).toMatchObject([{ left: 41, rate: 6, runs_out_at: within('2026-11-22T12:06:50') }])
 })
 
 test('a spent window makes the upstream unavailable until it reopens', () => {
   const bed = createBed([model('a', { limits: { rpm: 2 } })])
-  const answer = { firstByteMs: 10, signals: [] }
+  const answer = { firstByteMs: 10, readings: [] }
   bed.ask(0, { answer, outcome: ok })
   bed.pass(10_000)
   bed.ask(0, { answer, outcome: ok })
@@ -104,7 +127,11 @@ test('a spent window makes the upstream unavailable until it reopens', () => {
 test('an upstream whose tokens are spent is not available, however small the request', () => {
   const bed = createBed([model('a')])
   bed.ask(0, { answer: told({ counts: 'tokens', limit: 6_000, remaining: 0, resetMs: 30_000 }), outcome: ok })
-  expect(bed.of(0)).toMatchObject({ available: false, why: 'tokens per minute used up', for_ms: 30_000 })
+  expect(bed.of(0)).toMatchObject({
+    available: false,
+    why: "tokens used up, by the upstream's own word",
+    for_ms: 30_000,
+  })
 })
 
 test('requests under way count against concurrency, which a release lifts and no clock', () => {

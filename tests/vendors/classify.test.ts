@@ -26,13 +26,15 @@ const event = (data: string, name = '', headers = {}): Failure => {
 
 describe('what vendors answer', () => {
   test.each(vendorSamples)('$vendor, $status: $because', (sample) => {
-    const { status, headers, body, expected, lesson, signals } = sample
+    const { status, headers, body, expected, lesson, readings, told } = sample
     const failure = status === 200 ? whole(body, 'chat', headers) : answer(status, body, headers)
     expect(failure).toMatchObject({ kind: 'failed', status: status === 200 ? 429 : status, ...expected })
     expect(failure?.hintMs).toBe(expected.hintMs)
     expect(failure?.maxTokensPerRequest).toBe(expected.maxTokensPerRequest)
     expect(failure?.lesson).toEqual(lesson)
-    if (signals !== undefined) expect(failure?.signals).toEqual(signals)
+    expect(failure?.isInferred).toBe(sample.isInferred)
+    if (readings !== undefined) expect(failure?.readings).toEqual(readings)
+    if (told !== undefined) expect(failure?.told).toEqual(told)
   })
 
   test.each(refusals)('$vendor says with $status $body: $meaning', ({ status, body, expected, lesson }) => {
@@ -146,8 +148,8 @@ describe('the words of a client, quoted by a vendor,', () => {
         const body = JSON.stringify({
           error: { message, type: 'invalid_request_error', param: 'effort', code: null },
         })
-        expect(answer(status, body), message).toMatchObject({ scope: 'none', cause: 'failure', signals: [] })
-        expect(whole(body), message).toMatchObject({ scope: 'none', cause: 'failure', signals: [] })
+        expect(answer(status, body), message).toMatchObject({ scope: 'none', cause: 'failure', readings: [] })
+        expect(whole(body), message).toMatchObject({ scope: 'none', cause: 'failure', readings: [] })
       }
   })
 
@@ -163,10 +165,14 @@ describe('the words of a client, quoted by a vendor,', () => {
 })
 
 test('limits are learned from the words of a refusal for limits only, since others may quote the client', () => {
-  const body = '{"error":{"message":"Invalid value: \'1 requests per day\'","code":"invalid_value"}}'
+  const body = '{"error":{"message":"Invalid value: \'1 requests per minute\'","code":"invalid_value"}}'
   const headers = { 'x-ratelimit-limit-requests': '60', 'x-ratelimit-remaining-requests': '59' }
-  expect(answer(400, body, headers)?.signals).toMatchObject([{ window: 'minute', limit: 60 }])
-  expect(answer(429, body, headers)?.signals).toMatchObject([{ limit: 60 }, { window: 'day', limit: 1 }])
+  const refused = answer(400, body, headers)
+  expect(refused.readings).toMatchObject([{ meter: 'x-ratelimit-*-requests', limit: 60 }])
+  expect(refused.told).toBeUndefined()
+  expect(answer(429, body, headers).told).toEqual([
+    { counts: 'requests', limit: 1, scope: 'key', spanMs: 60_000 },
+  ])
 })
 
 describe('how long to stay away', () => {
@@ -178,7 +184,24 @@ describe('how long to stay away', () => {
     [{ 'retry-after': String(wallNow / 1_000 + 30) }, 30_000, 'epoch seconds'],
     [{ 'retry-after': '1m30s' }, 90_000, 'a duration'],
     [{ 'x-ratelimit-reset': String(wallNow + 12_000) }, 12_000, 'the reset of nothing in particular'],
-    [{ 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '9s' }, 9_000, 'a spent window'],
+    [{ 'x-ratelimit-limit': '9', 'x-ratelimit-reset': '12' }, 12_000, 'the same beside a limit alone'],
+    [{ 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': '12' }, undefined, 'the reset of a meter'],
+    [{ 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '9s' }, undefined, 'a bucket'],
+    [
+      { 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '25000' },
+      25_000_000,
+      'a spent day',
+    ],
+    [
+      { 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '7h' },
+      undefined,
+      'a day’s bucket',
+    ],
+    [
+      { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': '25000', 'retry-after': '7' },
+      7_000,
+      'what was asked for',
+    ],
     [{ 'retry-after': '0' }, 1_000, 'less than a second'],
     [{ 'retry-after': '500000000' }, 3_600_000, 'absurdly long'],
     [{ 'retry-after': '-5' }, undefined, 'negative'],
@@ -198,6 +221,57 @@ describe('how long to stay away', () => {
     const body = '{"error":{"message":"Daily limit reached"}}'
     expect(answer(429, body, { 'retry-after': '72000' })?.hintMs).toBe(72_000_000)
     expect(answer(429, body, { 'retry-after': '99999999' })?.hintMs).toBe(31 * 86_400_000)
+  })
+
+  test('a day that is nearly over is as long as its reset', () => {
+    const body = '{"error":{"message":"Daily limit reached"}}'
+    const headers = { 'x-ratelimit-remaining': '0', 'x-ratelimit-reset': '900' }
+    expect(answer(429, body, headers)).toMatchObject({ cause: 'quota', hintMs: 900_000 })
+  })
+
+  test('points in time are read against the clock of the vendor', () => {
+    for (const skewMs of [-90_000, 86_400_000]) {
+      const at = (ms: number): Date => new Date(wallNow + skewMs + ms)
+      const headers = { date: at(0).toUTCString() }
+      const hintMsOf = (body: string, more: Record<string, string> = {}) =>
+        answer(429, body, { ...headers, ...more }).hintMs
+      expect(hintMsOf('', { 'retry-after': at(30_000).toUTCString() })).toBe(30_000)
+      expect(hintMsOf('', { 'retry-after': String(at(30_000).getTime() / 1_000) })).toBe(30_000)
+      expect(hintMsOf('', { 'x-ratelimit-reset': at(12_000).toISOString() })).toBe(12_000)
+      const message = `Your limit will reset at ${at(40_000).toISOString().slice(0, 19)}`
+      expect(hintMsOf(JSON.stringify({ error: { message } }))).toBe(40_000)
+      const body = bytes(JSON.stringify({ error: { code: 429, message } }))
+      const failure = classifyWhole({ status: 200, headers, body, wallNow }, 'chat')
+      expect(failure?.hintMs).toBe(40_000)
+    }
+  })
+
+  test('an end of a day that the vendor did not name is inferred, whatever the verdict', () => {
+    const refusal = (code: string) =>
+      JSON.stringify({
+        error: {
+          code,
+          message: 'You exceeded your current quota.',
+          details: [
+            {
+              violations: [
+                { quotaId: 'GenerateRequestsPerDayPerProjectPerModel-FreeTier', quotaValue: '20' },
+              ],
+            },
+            { retryDelay: '38s' },
+          ],
+        },
+      })
+    for (const code of ['429', 'insufficient_quota']) {
+      const untilMidnight = { cause: 'quota', hintMs: 68_380_000, isInferred: true }
+      expect(answer(429, refusal(code))).toMatchObject(untilMidnight)
+    }
+    const asked = answer(429, refusal('insufficient_quota'), { 'retry-after': '60' })
+    expect(asked).toMatchObject({ cause: 'quota', hintMs: 60_000 })
+    expect(asked.isInferred).toBeUndefined()
+    const told = { 'x-ratelimit-remaining-tokens-day': '0', 'x-ratelimit-reset-tokens-day': '7200' }
+    expect(answer(429, '', told)).toMatchObject({ cause: 'quota', hintMs: 7_200_000 })
+    expect(answer(429, '', told).isInferred).toBeUndefined()
   })
 
   test('a wrong key or an unknown failure rests as long as we say, not as the vendor says', () => {
@@ -403,7 +477,7 @@ describe('below HTTP', () => {
       scope: 'upstream',
       cause: 'failure',
       code,
-      signals: [],
+      readings: [],
     })
   })
 })
@@ -489,16 +563,16 @@ describe('whatever comes', () => {
   )
   const check = (failure: Failure | undefined): void => {
     if (failure === undefined) return
-    const { hintMs = 1_000, maxTokensPerRequest = 1, cause, signals } = failure
+    const { hintMs = 1_000, maxTokensPerRequest = 1, cause, readings, told = [] } = failure
     expect(hintMs).toBeGreaterThanOrEqual(1_000)
     expect(hintMs).toBeLessThanOrEqual(cause === 'quota' ? 31 * 86_400_000 : 3_600_000)
     expect(maxTokensPerRequest).toBeGreaterThanOrEqual(1)
-    for (const { limit = 1, remaining = 0, resetMs = 0 } of signals) {
-      expect(limit).toBeGreaterThanOrEqual(1)
-      expect(remaining).toBeGreaterThanOrEqual(0)
-      expect(resetMs >= 0 && resetMs <= 31 * 86_400_000).toBe(true)
-      expect(Number.isFinite(limit) && Number.isFinite(remaining)).toBe(true)
+    for (const { limit = 1, remaining, resetMs = 1, spanMs = 1 } of readings) {
+      expect(limit >= 1 && limit <= 1e12 && remaining >= 0 && remaining <= 1e12).toBe(true)
+      expect(resetMs > 0 && resetMs <= 31 * 86_400_000 && spanMs > 0 && spanMs < Infinity).toBe(true)
     }
+    for (const { limit, spanMs } of told)
+      expect(limit >= 1 && limit <= 1e12 && spanMs > 0 && spanMs <= 3_600_000).toBe(true)
   }
 
   test('an answer is classified without a throw, a NaN or a deadline beyond its clamp', () => {

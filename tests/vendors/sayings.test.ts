@@ -244,32 +244,6 @@ describe('too long, in any words:', () => {
   )
 })
 
-describe('a limit is bound to what its words name:', () => {
-  const ofGroq = (what: string) =>
-    said(
-      `Rate limit reached for model \`a\` in organization \`org_1\` on ${what}. Please try again in 20s.`,
-      'rate_limit_exceeded',
-      'tokens',
-    )
-  test.for<readonly [string, unknown]>([
-    ['Groq’s day', ofGroq('tokens per day (TPD): Limit 100000, Used 97829, Requested 6714')],
-    ['Groq’s minute', ofGroq('requests per minute (RPM): Limit 30, Used 30, Requested 1')],
-    ['OpenAI', said('Rate limit reached for gpt-4o in organization org-1 on tokens per min (TPM): Limit 9')],
-  ])('%s is a model’s', ([, body]) => {
-    const { scope, signals } = answer(429, body)
-    expect([scope, ...signals.map((signal) => signal.scope)].every((one) => one === 'upstream')).toBe(true)
-  })
-
-  test('an account’s stays the account’s', () => {
-    expect(answer(429, said('Rate limit reached for your account. Please try again in 20s.')).scope).toBe(
-      'quota',
-    )
-    expect(answer(429, said('Rate limit reached for requests per day in organization org-1')).scope).toBe(
-      'quota',
-    )
-  })
-})
-
 test.for([
   'We could not process your request because of our acceptable use policy',
   'disallowed content',

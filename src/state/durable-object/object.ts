@@ -8,6 +8,7 @@ import {
   type StateEvent,
   type StateReply,
   toWireScope,
+  WIRE_VERSION,
 } from './protocol.ts'
 
 /** The state of a whole deployment, in one object that all isolates ask. */
@@ -76,8 +77,9 @@ export function createStateObject({ rows, at, random, after, life }: StateObject
   }
 
   return {
-    /** One step: nothing else happens in between. */
-    answer({ events, scopes, keys = [], acquire, now: sentAt }: StateCall): StateReply {
+    /** One step: nothing else happens in between. @throws Error where the call is of another version */
+    answer({ version, events, scopes, keys = [], acquire, now: sentAt }: StateCall): StateReply {
+      if (version !== WIRE_VERSION) throw new Error('the isolate is of another version')
       const present = at()
       for (const event of events) {
         const ago = passed(sentAt - event.at)
@@ -86,6 +88,7 @@ export function createStateObject({ rows, at, random, after, life }: StateObject
       const lease = acquire && store.acquire(acquire.order, fromWireAsk(acquire.ask), present)
       if (events.length > 0 || lease !== undefined) scheduleWrite()
       return {
+        version,
         states: store.snapshot(scopes ?? scopesInReply(acquire?.order ?? [], lease)).map(toWireScope),
         upstreams: keys.map((key) => store.recall(key, present) ?? null),
         lease: lease === undefined ? null : { ...lease, id: `${life}.${lease.id}` },

@@ -4,8 +4,15 @@ import type { ScopeState } from '../scope.ts'
 import { breakerFrom, storedBreaker } from '../snapshot.ts'
 import type { AnswerStart, Ask, Lease, LocalUsage } from '../store.ts'
 
+/**
+ * What isolates and objects must agree on while a version is rolled out. Where they don't, the object answers with an error,
+ * and an answer of another version is none: then each isolate counts by itself, which is what an object out of reach means.
+ */
+export const WIRE_VERSION = 2
+
 /** One round trip to the object: what has happened, and what is asked. Plain JSON, no secret in it. */
 export interface StateCall {
+  readonly version: typeof WIRE_VERSION
   /** The isolate's clock at sending, ms: events are dated on it, and the object's own clock may be another. */
   readonly now: number
   /** In the order in which they happened; all of them are taken in before anything is answered. */
@@ -28,6 +35,7 @@ export type StateEvent = { /** Ms on the isolate's clock. */ readonly at: number
 
 /** What the object answers. */
 export interface StateReply {
+  readonly version: typeof WIRE_VERSION
   /** One for each scope asked for; with `acquire`, see `scopesInReply`. */
   readonly states: readonly (WireScope | null)[]
   /** One for each key asked for. */

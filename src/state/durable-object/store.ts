@@ -19,6 +19,7 @@ import {
   type StateCall,
   type StateEvent,
   type StateReply,
+  WIRE_VERSION,
   toWireAsk,
 } from './protocol.ts'
 
@@ -45,10 +46,11 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
   const outbox = createOutbox({ ...options, send: () => ask({}) })
   let reported = 0
 
-  async function ask(question: Omit<StateCall, 'events' | 'now'>): Promise<StateReply> {
+  async function ask(question: Omit<StateCall, 'version' | 'events' | 'now'>): Promise<StateReply> {
     const events = outbox.takeBatch()
     try {
-      const reply = await call({ ...question, events, now: now() })
+      const reply = await call({ ...question, version: WIRE_VERSION, events, now: now() })
+      if (reply.version !== WIRE_VERSION) throw new Error('the object is of another version')
       const { scopes, acquire } = question
       const answered = scopes ?? scopesInReply(acquire?.order ?? [], reply.lease ?? undefined)
       cache.keepStates(answered, reply.states.map(fromWireScope))
@@ -109,7 +111,7 @@ interface Heard<T> {
 
 /**
  * What this isolate has lately heard from the object. A state is exact for a moment. Up to a second old it still tells
- * who rests, and who is quick or busy, but not that a limit is reached: others may have freed it since, and the
+ * who rests, and who is quick or busy, but not that a limit is reached or that the upstream says so: others may have freed it since, and the
  * object, which is asked anyway before anything is sent, says so if not. Older still, it is only good for comparing.
  */
 function createStateCache({ now, ownInFlight }: Pick<ObjectStoreOptions, 'now' | 'ownInFlight'>) {
@@ -124,6 +126,8 @@ function createStateCache({ now, ownInFlight }: Pick<ObjectStoreOptions, 'now' |
     return {
       ...value,
       windows: {},
+      meters: {},
+      walls: {},
       inFlight: ownInFlight(scope),
       learnedConcurrency: undefined,
       breaker: rests ? value.breaker : undefined,
