@@ -58,7 +58,7 @@ const NAMED_SPANS_MS: Readonly<Record<string, number>> = {
 }
 const spanMsOf = (per: string): number => NAMED_SPANS_MS[per] ?? durationMs(per) ?? 0
 
-const perWrong = 'is neither a time from "1s" to "31d" nor "week" or "month"'
+const perWrong = 'is neither a time of 1 s to 31 days nor "week" or "month"'
 const perHint = 'write for example "30s", "5h" or "7d"'
 const perSchema = v.pipe(
   text(perHint),
