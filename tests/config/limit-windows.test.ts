@@ -69,8 +69,7 @@ test('no limits are no windows', () => {
     expect(configOf(textOf({ quotas: { a: limits } })).quotas['a']?.windows).toEqual([])
 })
 
-const PER =
-  'is neither a time of 1 s to 31 days nor "week" or "month"; write for example "30s", "5h" or "7d"'
+const PER = 'is neither a time of 1 s to 31 days nor "week" or "month"; write for example "30s", "5h" or "7d"'
 const COUNT = 'must be a whole number of at least 1; write a number such as 10; leave it out for no limit'
 const ZONE = 'is not a time zone; write "UTC", a zone such as "America/Los_Angeles", or "rolling"'
 const EXAMPLE = 'write for example { "requests": 100, "per": "5h" }'
