@@ -193,6 +193,23 @@ test('the state file keeps its names, whatever the code calls a thing: other ver
   })
 })
 
+test('a configured limit of any length is kept across a restart, with what was under way', () => {
+  for (const [per, spanMs] of [
+    ['90s', 90_000],
+    ['5h', 5 * hour],
+    ['10d', 10 * day],
+  ] as const) {
+    const store = fresh()
+    const claim = claimOf('a', { limits: { windows: [{ requests: 3, per }] } })
+    spend(store, claim, 0, 2)
+    store.acquire([claim], ASK, at(0))
+    const second = restarted(store, 100, 200)
+    expect(second.isOpen(claim, spanMs - 1)).toBe(false)
+    // What was under way at the end may have been counted up to then.
+    expect(second.isOpen(claim, spanMs * 1.005 + 200)).toBe(true)
+  }
+})
+
 test('what an older version learned is passed over, and what it counted is read', () => {
   const window = {
     pending: 1,
