@@ -1,9 +1,8 @@
 import * as v from 'valibot'
 import { parseRange } from '../lib/ip.ts'
-import { durationMs } from '../lib/time.ts'
 import { abilities, type Ability, SPAN_MS } from '../pool/outcome.ts'
 import { strategyNames } from '../pool/strategy.ts'
-import { endpoints, type AffinityRule, type Limits, type LimitWindow } from '../pool/upstream.ts'
+import { endpoints, type AffinityRule, type Limits, type LimitWindow, spanMsOf } from '../pool/upstream.ts'
 import {
   baseUrlHint,
   booleanFlag,
@@ -48,15 +47,6 @@ const zoneMessage = message(
 )
 
 const dayReset = v.pipe(v.string(zoneMessage), v.check(isDayReset, zoneMessage))
-
-/** The longest that they can be. `rpm` and `tpm` are of a minute, `rpd` and `tpd` of a day. */
-const NAMED_SPANS_MS: Readonly<Record<string, number>> = {
-  minute: SPAN_MS.minute,
-  day: SPAN_MS.day,
-  week: 7 * SPAN_MS.day,
-  month: 31 * SPAN_MS.day,
-}
-const spanMsOf = (per: string): number => NAMED_SPANS_MS[per] ?? durationMs(per) ?? 0
 
 const perWrong = 'is neither a time of 1 s to 31 days nor "week" or "month"'
 const perHint = 'write for example "30s", "5h" or "7d"'
@@ -159,7 +149,7 @@ export function limitsFrom(written: WrittenLimits): Limits {
 }
 
 function limitWindow(window: WrittenWindow): LimitWindow[] {
-  const { requests, tokens, per, resets = per in NAMED_SPANS_MS ? 'UTC' : 'rolling' } = window
+  const { requests, tokens, per, resets = /^(week|month)$/.test(per) ? 'UTC' : 'rolling' } = window
   const [counts, limit] = [countsOf(window), requests ?? tokens]
   if (limit === undefined) return []
   return [{ name: `${counts}:${per}`, counts, limit, per, spanMs: spanMsOf(per), resets }]

@@ -1,4 +1,5 @@
-import type { Ability } from './outcome.ts'
+import { durationMs } from '../lib/time.ts'
+import { type Ability, SPAN_MS } from './outcome.ts'
 
 /** One model at one endpoint called with one key. */
 export interface Upstream {
@@ -83,6 +84,17 @@ export interface LimitWindow {
   /** `rolling`, or the zone (`UTC` or IANA) whose calendar ends it. */
   readonly resets: string
 }
+
+/** The longest that they can be. `rpm` and `tpm` are of a minute, `rpd` and `tpd` of a day. */
+const NAMED_SPANS_MS: Readonly<Record<string, number>> = {
+  minute: SPAN_MS.minute,
+  day: SPAN_MS.day,
+  week: 7 * SPAN_MS.day,
+  month: 31 * SPAN_MS.day,
+}
+
+/** How long a span is at most, as `LimitWindow.per` writes it, ms; 0 for anything else. */
+export const spanMsOf = (per: string): number => NAMED_SPANS_MS[per] ?? durationMs(per) ?? 0
 
 /** The limits of one upstream or of a shared quota. */
 export interface Limits {

@@ -19,8 +19,8 @@ export type StateOf = (scope: string) => ScopeState | undefined
 /** What keeps an upstream from taking a request. */
 export interface UnavailableReason {
   readonly scope: string
-  /** Of a configured limit its name, of what the upstream tells `told:` and what is counted, of a soft wall `wall:`. */
-  readonly cause: Cause | 'concurrency' | `${'requests' | 'tokens' | 'told' | 'wall'}:${string}`
+  /** Of a configured limit its name, of what the upstream tells `meter:` and what is counted, of a soft wall `wall:`. */
+  readonly cause: Cause | 'concurrency' | `${'requests' | 'tokens' | 'meter' | 'wall'}:${string}`
   /** When it may open, ms; Infinity = never for this request, which is larger than a configured limit. */
   readonly until: number
   /** It may open earlier: when somebody else's request ends. */
@@ -92,7 +92,7 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
 }
 
 const saysRoom = (meter: MeterState | undefined, counts: string, now: number): boolean =>
-  meter?.counts === counts && meter.resetAt > now && (meter.told ?? 0) >= 1
+  meter?.counts === counts && meter.resetAt > now && (meter.remaining ?? 0) >= 1
 
 type LimitReason = UnavailableReason & { readonly isGuess: boolean }
 
@@ -115,7 +115,7 @@ function limitReasons(
   for (const meter of Object.values(meters)) {
     const amount = amountOf(meter?.counts ?? 'requests', tokens)
     if (meter === undefined || amount === 0 || amount <= leftIn(meter, now)) continue
-    const cause = `told:${meter.counts}` as const
+    const cause = `meter:${meter.counts}` as const
     const closed = closedUntil(meter, amount)
     if (closed > now) reasons.push({ scope, cause, until: closed, onRelease: false, isGuess: false })
     else reasons.push({ scope, cause, until: fitsAt(meter, amount), onRelease, isGuess: true })

@@ -28,7 +28,7 @@ export interface MeterState {
    * What the newest word said is left; of what refills with the fraction that its reset point tells. Undefined = the reset
    * has passed since, so that this is our guess.
    */
-  readonly told: number | undefined
+  readonly remaining: number | undefined
   /** The same less all that was sent since, or was under way at the time. */
   readonly left: number
   /** When the request was sent whose answer said so: of two answers the later question counts. */
@@ -72,12 +72,12 @@ const UNDATED_MS = SPAN_MS.minute
 export function hear(before: MeterState | undefined, heard: Heard): MeterState {
   const { reading, isRefusal, askedAt, now, others } = heard
   if (before !== undefined && before.askedAt > askedAt && before.resetAt > now) return before
-  const { counts, remaining, resetMs, spanMs } = reading
+  const { counts, resetMs, spanMs } = reading
   const limit = reading.limit ?? before?.limit
   const known = before?.limit === limit ? before : undefined
   const isDated = resetMs !== undefined
   const resetAt = now + (resetMs ?? UNDATED_MS)
-  const word = { heardAt: now, resetAt, spent: Math.max(0, (limit ?? remaining) - remaining) }
+  const word = { heardAt: now, resetAt, spent: Math.max(0, (limit ?? reading.remaining) - reading.remaining) }
   const first = known !== undefined && isDated && known.first.resetAt > now ? known.first : word
   const likely = before?.kind ?? (reading.isDuration ? 'bucket' : 'window')
   const kind = isDated && !isRefusal ? kindBetween(first, word, likely) : likely
@@ -85,14 +85,15 @@ export function hear(before: MeterState | undefined, heard: Heard): MeterState {
   const unitMs = kind === 'window' || !isDated ? undefined : unitOf(word, { known: known?.unitMs, log })
   // A reset in whole seconds tells no fractions of a short unit.
   const isExact = (resetMs ?? 0) % SPAN_MS.second !== 0 || (unitMs ?? 0) > 4 * ROUNDING_MS
+  const whole = reading.remaining
   const level =
-    kind === 'bucket' && isExact ? (limit ?? remaining) - (resetAt - now) / (unitMs ?? Infinity) : remaining
-  const told = Math.min(remaining + 1 - HAIR, Math.max(remaining, level))
+    kind === 'bucket' && isExact ? (limit ?? whole) - (resetAt - now) / (unitMs ?? Infinity) : whole
+  const remaining = Math.min(whole + 1 - HAIR, Math.max(whole, level))
   return {
     counts,
     limit,
-    told,
-    left: told - others,
+    remaining,
+    left: remaining - others,
     askedAt,
     heardAt: now,
     resetAt,
@@ -106,16 +107,20 @@ export function hear(before: MeterState | undefined, heard: Heard): MeterState {
   }
 }
 
-/** Upstreams choose the names of their headers: so many are remembered for a scope. */
-const MOST_METERS = 32
+/** Upstreams choose the names of their headers and the spans in their words: so many are remembered for a scope. */
+const MOST_NAMES = 32
 
-/** Takes a meter in; of too many the one that was heard of longest ago goes. */
-export function withMeter(meters: Named<MeterState>, name: string, meter: MeterState): Named<MeterState> {
-  const next = { ...meters, [name]: meter }
+/** Takes one in; of too many the one that was heard of longest ago goes. */
+export function withNewest<T>(
+  named: Named<T>,
+  [name, value]: readonly [string, T],
+  heardAt: (one: T) => number,
+): Named<T> {
+  const next = { ...named, [name]: value }
   const names = Object.keys(next)
-  if (names.length <= MOST_METERS) return next
-  const heardAt = (one: string): number => next[one]?.heardAt ?? 0
-  delete next[names.reduce((oldest, one) => (heardAt(one) < heardAt(oldest) ? one : oldest))]
+  if (names.length <= MOST_NAMES) return next
+  const timeOf = (one: string): number => (next[one] === undefined ? 0 : heardAt(next[one]))
+  delete next[names.reduce((oldest, one) => (timeOf(one) < timeOf(oldest) ? one : oldest))]
   return next
 }
 
@@ -194,10 +199,18 @@ export function fitsAt({ unitMs = Infinity, left, heardAt, resetAt }: MeterState
  * named no point in time, it only orders. Of tokens it says so for more than is left, where it has refused that before.
  */
 export function closedUntil(meter: MeterState, amount: number): number {
-  const { told = amount, isDated, heardAt, unitMs = Infinity, resetAt, isProven, limit = Infinity } = meter
+  const {
+    remaining = amount,
+    isDated,
+    heardAt,
+    unitMs = Infinity,
+    resetAt,
+    isProven,
+    limit = Infinity,
+  } = meter
   const least = isProven && amount <= limit ? amount : 1
-  if (told >= least || !isDated) return 0
-  return Math.min(resetAt, heardAt + unitMs * (least - told))
+  if (remaining >= least || !isDated) return 0
+  return Math.min(resetAt, heardAt + unitMs * (least - remaining))
 }
 
 /**
@@ -213,7 +226,7 @@ export function take(
   const resetAt = now + Math.max(SPAN_MS.second, meter.spanMs)
   const left = meter.limit - others - amount
   const first = { heardAt: now, resetAt: now, spent: 0 }
-  return { ...meter, told: undefined, left, heardAt: now, resetAt, first }
+  return { ...meter, remaining: undefined, left, heardAt: now, resetAt, first }
 }
 
 /** Gives back what was not sent, or not spent. A word that came after the sending may know of it already. */

@@ -2,17 +2,17 @@ import type { CircuitBreakerState } from './circuit-breaker.ts'
 import type { MeterState, Named, SoftWallState } from './rate-limit.ts'
 import type { Mutable, WindowState } from './rate-window.ts'
 
-/** What each entry becomes. */
+/** What each entry becomes. Most scopes have none, and each request asks a dozen times: then nothing is made. */
 export function mapped<From, To>(
   named: Named<From>,
   change: (value: From, name: string) => To,
 ): Record<string, To> {
-  const next: Record<string, To> = {}
+  let next: Record<string, To> | undefined
   for (const name in named) {
     const value = named[name]
-    if (value !== undefined) next[name] = change(value, name)
+    if (value !== undefined) (next ??= {})[name] = change(value, name)
   }
-  return next
+  return next ?? NONE
 }
 
 /** Everything remembered of one scope. Plain data; every field is always there, so that all states have one shape. */
@@ -44,7 +44,7 @@ export interface ScopeState {
   readonly touched: number
 }
 
-const NONE = {}
+const NONE: Readonly<Record<string, never>> = {}
 
 /** A copy to be changed; see `mutableWindow`. */
 export const mutableCopyOf = (state: Partial<ScopeState>): Mutable<ScopeState> => ({

@@ -1,7 +1,7 @@
 import * as v from 'valibot'
 import type { Instant } from '../lib/clock.ts'
-import { durationMs } from '../lib/time.ts'
-import { SPAN_MS, type Span } from '../pool/outcome.ts'
+import { SPAN_MS } from '../pool/outcome.ts'
+import { spanMsOf } from '../pool/upstream.ts'
 import type { KeptAbilities } from './abilities.ts'
 import { causes, type CircuitBreakerState } from './circuit-breaker.ts'
 import { emptyFrom, type WindowState } from './rate-window.ts'
@@ -117,7 +117,7 @@ function schemasAt(now: number, shiftMs: number) {
   const meter = v.object({
     counts,
     limit: v.optional(v.pipe(amount, v.minValue(1))),
-    told: v.optional(amount),
+    remaining: v.optional(amount),
     left: finiteNumber,
     askedAt: past,
     heardAt: past,
@@ -168,10 +168,10 @@ function restoredScope(
     ...UNKNOWN_SCOPE,
     ...kept,
     windows: mapped(windows, (window, name) => restoredWindow(window, now, spanNamed(name))),
-    meters: mapped(meters, ({ limit, told, unitMs, log, ...meter }) => ({
+    meters: mapped(meters, ({ limit, remaining, unitMs, log, ...meter }) => ({
       ...meter,
       limit,
-      told,
+      remaining,
       unitMs,
       log: log && restoredWindow(log, now, meter.spanMs),
     })),
@@ -186,10 +186,7 @@ function restoredScope(
 }
 
 /** How long the window of a limit is, by its name. */
-function spanNamed(name: string): number {
-  const per = name.slice(name.indexOf(':') + 1)
-  return SPAN_MS[per as Span] ?? durationMs(per) ?? SPAN_MS.month
-}
+const spanNamed = (name: string): number => spanMsOf(name.slice(name.indexOf(':') + 1)) || SPAN_MS.month
 
 function restoredWindow({ pending, buckets }: KeptWindow, now: number, spanMs: number): WindowState {
   // What was under way may have been counted just now; in a day, it is forgotten with the rest of that day.

@@ -23,7 +23,7 @@ import {
   type SoftWallState,
   take,
   takeFromWall,
-  withMeter,
+  withNewest,
 } from './rate-limit.ts'
 import {
   amountOf,
@@ -203,39 +203,44 @@ function moveLimits(limitScope: LimitScope, settlements: Settlements, transactio
   const { scope, limits } = limitScope
   const { isRefused = false } = settlements
   const { at, endsAt, record } = transaction
+  const { now } = at
   const state = mutableScope(transaction, scope)
   if (!isCounting(state)) return
-  const { now } = at
-  /** What it holds, and what that becomes; undefined = nothing yet. */
-  const amountsOf = (counts: MeterReading['counts']) => {
-    const settlement = settlements[counts]
-    if (settlement === 'held') return undefined
-    const reserved = record.counted.includes(scope) ? amountOf(counts, record.lease.tokens) : 0
-    return { reserved, actual: settlement === 'given back' ? 0 : settlement }
-  }
   const configured = windowsOf(limits)
   if (configured.length > 0) {
     const windows = { ...state.windows }
+    // Without a closure or an object more: this is most of what a request costs.
     for (const limit of configured) {
-      const window = windows[limit.name]
-      const amounts = amountsOf(limit.counts)
-      if (window === undefined || amounts === undefined) continue
-      windows[limit.name] = countReserved(window, { ...amounts, until: forgottenAt(limit, at, endsAt), now })
+      const { name, counts } = limit
+      const window = windows[name]
+      const settlement = settlements[counts]
+      if (window === undefined || settlement === 'held') continue
+      const reserved = takenFrom(record, scope, counts)
+      const actual = settlement === 'given back' ? 0 : settlement
+      windows[name] = countReserved(window, { reserved, actual, until: forgottenAt(limit, at, endsAt), now })
     }
     state.windows = windows
   }
   state.meters = mapped(state.meters, (meter) => {
-    const amounts = amountsOf(meter.counts)
-    if (amounts === undefined) return meter
-    const { reserved, actual } = amounts
-    const corrected = reserved === 0 ? meter : giveBack(meter, reserved - actual, record.lease.since)
-    return logAnswered(corrected, isRefused ? 0 : actual, { sentAt: record.lease.since, now })
+    const settlement = settlements[meter.counts]
+    if (settlement === 'held') return meter
+    const reserved = takenFrom(record, scope, meter.counts)
+    const actual = settlement === 'given back' ? 0 : settlement
+    const sentAt = record.lease.since
+    const corrected = reserved === 0 ? meter : giveBack(meter, reserved - actual, sentAt)
+    return logAnswered(corrected, isRefused ? 0 : actual, { sentAt, now })
   })
   state.walls = mapped(state.walls, (wall) => {
-    const amounts = amountsOf(wall.counts)
-    return amounts ? countInWall(wall, { ...amounts, ...(isRefused && { actual: 0 }), now }) : wall
+    const settlement = settlements[wall.counts]
+    if (settlement === 'held') return wall
+    const actual = settlement === 'given back' || isRefused ? 0 : settlement
+    return countInWall(wall, { reserved: takenFrom(record, scope, wall.counts), actual, now })
   })
 }
+
+/** What a lease holds in a limit until it is counted. */
+const takenFrom = ({ lease, counted }: LeaseRecord, scope: string, counts: MeterReading['counts']): number =>
+  counted.includes(scope) ? amountOf(counts, lease.tokens) : 0
 
 /** What is refused or answered for the request's own sake still shows an upstream at work. */
 function provesLife(outcome: Outcome): boolean {
@@ -342,7 +347,7 @@ function hearAll(readings: readonly MeterReading[], transaction: Transaction, is
       const others = reading.counts === 'requests' ? state.unanswered : Math.max(0, state.reserved - own)
       const heard = { reading, isRefusal, askedAt: lease.since, now: at.now, others }
       const { meter } = reading
-      state.meters = withMeter(state.meters, meter, hear(state.meters[meter], heard))
+      state.meters = withNewest(state.meters, [meter, hear(state.meters[meter], heard)], (one) => one.heardAt)
     }
   }
 }
@@ -374,7 +379,7 @@ function meetWalls({ told = [], readings, scope, hintMs }: Failure, transaction:
       const state = mutableScope(transaction, limitScope.scope)
       const name = `${counts}:${spanMs}`
       const wall: SoftWallState = confirmWall(state.walls[name], { counts, spanMs, limit, hintMs, now })
-      state.walls = { ...state.walls, [name]: wall }
+      state.walls = withNewest(state.walls, [name, wall], (one) => one.refusedAt)
     }
   }
 }

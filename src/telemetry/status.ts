@@ -292,10 +292,10 @@ const WORDS: Readonly<Record<string, string>> = {
   concurrency: 'concurrency limit reached',
 }
 
-/** A configured limit by its name, `told:requests` and `wall:requests`. */
+/** A configured limit by its name, `meter:requests` and `wall:requests`. */
 function limitText(cause: string): string {
   const [first = '', second = ''] = cause.split(':')
-  if (first === 'told') return `${second} used up, by the upstream's own word`
+  if (first === 'meter') return `${second} used up, by the upstream's own word`
   return first === 'wall'
     ? `${second} asked for one after the other since a refusal`
     : `${first} per ${second} used up`

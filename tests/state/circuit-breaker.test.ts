@@ -137,3 +137,37 @@ test('open, then half-open for one, then open for the others until the probe run
   expect(endProbe(probed, '8')).toBe(probed)
   expect(admit(endProbe(probed, '7'), { now: 5_002, lastResort: false })).toEqual({ state: 'half-open' })
 })
+
+test('a rest whose end is our guess is asked about once an hour, by one request', () => {
+  const guessed = recordFailure(undefined, failure('quota', 0, { hintMs: 20 * hour, isInferred: true }))
+  const said = recordFailure(undefined, failure('quota', 0, { hintMs: 20 * hour }))
+  const stateAt = (breaker: CircuitBreakerState, now: number): string =>
+    admit(breaker, { now, lastResort: false }).state
+  expect([stateAt(guessed, hour - 1), stateAt(guessed, hour), stateAt(said, hour)]).toEqual([
+    'open',
+    'half-open',
+    'open',
+  ])
+  const asked = startProbe(guessed, { lease: '1', until: hour + minute, now: hour })
+  expect(stateAt(asked, hour + 1)).toBe('open')
+  const again = endProbe(
+    recordFailure(
+      asked,
+      failure('quota', hour + second, { hintMs: 19 * hour, isInferred: true, isProbe: true }),
+    ),
+    '1',
+  )!
+  expect([stateAt(again, 2 * hour - 1), stateAt(again, 2 * hour + second)]).toEqual(['open', 'half-open'])
+})
+
+test('an own back-off ends when more is known to be let through, and a hint is never shortened', () => {
+  const capped = recordFailure(undefined, failure('rate-limited', 0, { mostMs: 2 * second }))
+  const hinted = recordFailure(undefined, failure('rate-limited', 0, { mostMs: 2 * second, hintMs: minute }))
+  expect([capped.openUntil, hinted.openUntil]).toEqual([2 * second, minute])
+})
+
+test('too many at once is tried again by as many as fit, not by one alone', () => {
+  const breaker = recordFailure(undefined, failure('overloaded', 0))
+  const probed = startProbe(breaker, { lease: '1', until: minute, now: second })
+  expect(admit(probed, { now: second, lastResort: false }).state).toBe('half-open')
+})

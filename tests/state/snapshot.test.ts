@@ -210,6 +210,15 @@ test('a configured limit of any length is kept across a restart, with what was u
   }
 })
 
+test('what was under way in a week counts until a week later at most', () => {
+  const store = fresh()
+  const claim = claimOf('a', { limits: { windows: [{ requests: 1, per: 'week' }] } })
+  store.acquire([claim], ASK, at(0))
+  const second = restarted(store, 100, 200)
+  expect(second.isOpen(claim, 6 * day)).toBe(false)
+  expect(second.isOpen(claim, 7 * day + 200)).toBe(true)
+})
+
 test('what an older version learned is passed over, and what it counted is read', () => {
   const window = {
     pending: 1,
