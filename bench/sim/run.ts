@@ -23,6 +23,12 @@ export interface Bed {
 /** Lets one request go its way; resolves with the ms that it waited, or undefined when it was refused. */
 export type Client = () => Promise<number | undefined>
 
+/**
+ * Limits are looked at when a request comes: Envoy, Kong, nginx and Azure's API Management do so before they pass it on.
+ * What is configured must hold whenever an upstream counts.
+ */
+const SOON = 0.1
+
 /** Sends a scenario's traffic through the real relay with a real store, under one strategy. */
 export function runRelay(scenario: Scenario, strategy: string): Promise<Figures> {
   return runWith(scenario, (bed) => relayClient(bed, strategy))
@@ -32,8 +38,9 @@ export function runRelay(scenario: Scenario, strategy: string): Promise<Figures>
 export async function runWith(scenario: Scenario, clientOf: (bed: Bed) => Client): Promise<Figures> {
   const clock = createSimClock(scenario.start)
   const draw = createDice(scenario.seed)
+  const countedWithin = scenario.knows === 'limits' ? 1 : SOON
   const vendors = scenario.vendors.map((spec) =>
-    createVendor(spec, { clock, draw: createDice(draw() * 2 ** 32), tokens: scenario.tokens }),
+    createVendor(spec, { clock, draw: createDice(draw() * 2 ** 32), tokens: scenario.tokens, countedWithin }),
   )
   const client = clientOf({ scenario, clock, vendors })
   const watch = createWatch(clock, vendors)

@@ -36,6 +36,8 @@ interface VendorBed {
   readonly draw: () => number
   /** Of every request and of its answer. */
   readonly tokens: { readonly input: number; readonly output: number }
+  /** The part of the time to the answer within which a request is counted, 0–1. */
+  readonly countedWithin: number
 }
 
 /** A refusal is quick. */
@@ -53,10 +55,10 @@ export const costOf = ({ input, output }: VendorBed['tokens'], requests = 1): Co
 export const ownTime = ({ clockOffMs = 0 }: VendorSpec, trueTime: number): number => trueTime + clockOffMs
 
 /**
- * An upstream that counts a request at some moment between its sending and its answer, whichever the dice say,
- * and refuses what is over a limit; what it refuses costs nothing.
+ * An upstream that counts a request some time after its sending, whichever the dice say, and refuses what is over a limit;
+ * what it refuses costs nothing. What it tells of its limits was so when it counted.
  */
-export function createVendor(spec: VendorSpec, { clock, draw, tokens }: VendorBed): Vendor {
+export function createVendor(spec: VendorSpec, { clock, draw, tokens, countedWithin }: VendorBed): Vendor {
   const ledger = createLedger(spec)
   const tally = { refused: 0 }
   const most = spec.concurrency ?? Infinity
@@ -135,7 +137,7 @@ export function createVendor(spec: VendorSpec, { clock, draw, tokens }: VendorBe
     roomForMs: () => Math.max(0, clock.wall() - roomFrom),
     async send(_request, signal) {
       const latency = spec.latency(draw)
-      const countedAfter = latency * draw()
+      const countedAfter = latency * countedWithin * draw()
       coming += 1
       noteRoom()
       await after(countedAfter, signal).finally(() => {

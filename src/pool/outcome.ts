@@ -20,7 +20,7 @@ export type Cause =
   | 'not-found' // the model, or this endpoint of it, does not exist there
   | 'failure' // anything broken: connection, status 5xx, a bad answer
 
-/** What a failure says of trying elsewhere; `relay/walk.ts` has how often each may be. */
+/** What a failure says of trying elsewhere; `relay/relay.ts` has how often each may be. */
 export type FailureClass =
   | 'not-sent' // it certainly did not reach the upstream
   | 'refused' // the upstream answered that it did no work, for reasons of its own
@@ -53,7 +53,7 @@ export interface MeterReading {
   readonly limit?: number | undefined
   /** What is left; never negative. */
   readonly remaining: number
-  /** Ms from the answer's own date until it is whole again; positive, at most 31 days. */
+  /** Ms until it is whole again, from when the request was sent, or from a refusal on; positive, at most 31 days. */
   readonly resetMs?: number | undefined
   /** How long its window is, where its name or its policy says so. */
   readonly spanMs?: number | undefined

@@ -305,7 +305,8 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
   deps.traffic.emptyRuns.delete(upstream.id)
   learnFromAnswer(state, upstream)
   dropKept(state)
-  wakeAfter(deps.store.confirm(lease, { firstByteMs, readings: meterReadings(headers, at.wall) }, at), deps)
+  const readings = meterReadings(headers, { wallNow: at.wall, latencyMs: firstByteMs })
+  wakeAfter(deps.store.confirm(lease, { firstByteMs, readings }, at), deps)
   rememberUpstream(attempt, commit)
   // Its record is written when its body has ended, which a whole one has at once.
   const attempts = state.attempts.length + 1

@@ -56,6 +56,8 @@ const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 1_000
 const GROWTH = 1.5
 
+const NOTHING: ReadonlySet<string> = new Set()
+
 /**
  * First come, first served, bounded in number and time.
  *
@@ -131,7 +133,8 @@ export function createQueue(
       if (waiter.isOver) continue
       const isLost = isShared && clock.now() > waiter.lastHeartbeat + HEARTBEAT_MS + HEARTBEAT_TIMEOUT_MS
       if (isLost) waiter.end('too-late')
-      else if ([...waiter.wants].every((id) => mine.taken.has(id))) holdWants(waiter, mine)
+      else if (waiter.deadline > clock.now() && [...waiter.wants].every((id) => mine.taken.has(id)))
+        holdWants(waiter, mine)
       else {
         mine.current = waiter
         mine.since = clock.now()
@@ -209,7 +212,8 @@ export function createQueue(
         called = nextCall()
         waiter.lastHeartbeat = clock.now()
         try {
-          const outcome = await request.tryNow(mine.taken)
+          // Whose time is over goes where it may; what only delays others does not refuse it.
+          const outcome = await request.tryNow(deadline > clock.now() ? mine.taken : NOTHING)
           if ('got' in outcome) end(outcome)
           else {
             waiter.until = outcome.until

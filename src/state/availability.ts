@@ -8,7 +8,8 @@ import {
   type ClaimSnapshot,
   type Headroom,
 } from './headroom.ts'
-import { closedUntil, fitsAt, leftBelow, leftIn, type MeterState } from './rate-limit.ts'
+import { closedUntil, fitsAt, leftIn, type MeterState } from './rate-limit.ts'
+import { leftBelow } from './soft-wall.ts'
 import { amountOf, EMPTY_WINDOW, freeIn, windowOpensAt, windowsOf } from './rate-window.ts'
 import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 import type { Ask } from './store.ts'
@@ -40,9 +41,10 @@ export const availabilityOf = (claim: Claim, stateOf: StateOf, input: Input) =>
   claimAvailability(claim, claimSnapshotOf(claim.draws.map(({ scope }) => stateOf(scope))), input)
 
 /**
- * Whether an upstream may take a request now: with the scopes that it would be probing, the tokens to reserve and the
- * share of its tightest limit left, and whether a guess speaks against it (`isDoubtful`: asked last); or why not. Of several reasons the one that lasts longest is told, but one that
- * waiting remedies (a limit) before one that trying does (a failure).
+ * Whether an upstream may take a request now: with the scopes that it would be probing, the tokens to reserve, the share
+ * of its tightest limit that is left, and whether a guess speaks against it (`isDoubtful`: asked last); or why not. Of
+ * several reasons the one that lasts longest is told, but one that waiting remedies (a limit) before one that trying does
+ * (a failure).
  */
 export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { ask, now }: Input) {
   const { states } = claimSnapshot
@@ -81,8 +83,8 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
     if (fits(tokens, room)) continue
     for (const { isGuess, ...reason } of limitReasons(limitScope, state, { tokens, now })) {
       // A guess may delay a request, and refuses none.
-      const isOver = reason.until <= now || reason.until > now + patienceMs
-      if (isGuess && (patienceMs === 0 || (isOver && !reason.onRelease))) isDoubtful = true
+      const isTooLate = reason.until <= now || reason.until > now + patienceMs
+      if (isGuess && (patienceMs === 0 || (isTooLate && !reason.onRelease))) isDoubtful = true
       else reasons.push(reason)
     }
   }

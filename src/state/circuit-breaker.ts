@@ -4,7 +4,8 @@ const HOUR_MS = 3_600_000
 
 /**
  * The circuit breaker of a scope that has failed: why and until when it is open (its cooldown, as operators read it).
- * No state = closed; after `openUntil` half-open, until a probe decides. Plain data, times in ms on the monotonic clock.
+ * No state = closed; after `openUntil` half-open, until a probe decides, or has been quiet for long enough. Plain data,
+ * times in ms on the monotonic clock.
  */
 export interface CircuitBreakerState {
   readonly cause: Cause
@@ -38,7 +39,7 @@ const BACK_OFFS: Readonly<Record<Cause, { first: number; last: number; longestHi
   'not-found': { first: 600_000, last: 24 * HOUR_MS, longestHint: HOUR_MS },
   failure: { first: 1_000, last: 60_000, longestHint: HOUR_MS },
 }
-const LEAST_HINT_MS = 1_000
+const LEAST_MS = 1_000
 
 /** All causes that a breaker opens for. */
 export const causes = Object.keys(BACK_OFFS) as Cause[]
@@ -56,6 +57,8 @@ export interface BreakerFailure {
   readonly isInferred?: boolean | undefined
   /** The longest own back-off, where it is known when more will be let through. */
   readonly mostMs?: number | undefined
+  /** The own back-off, where our own count says when more will be let through; at most the longest of them. */
+  readonly ownMs?: number | undefined
   /** When the failed request was sent. */
   readonly sentAt: number
   /** Whether it was sent to find out if the cooldown is over: then it is news, whenever it was sent. */
@@ -80,11 +83,12 @@ export function recordFailure(before: Breaker, failure: BreakerFailure): Circuit
   const past = sameCause ? before.consecutiveBackoffs : 0
   const consecutiveBackoffs = hintMs === undefined && isNews ? past + 1 : past
   const { first, last, longestHint } = BACK_OFFS[cause]
-  const ownMs = Math.min(last, mostMs, first * 2 ** Math.min(30, Math.max(0, consecutiveBackoffs - 1)))
+  const doubledMs = first * 2 ** Math.min(30, Math.max(0, consecutiveBackoffs - 1))
+  const backOffMs = Math.max(LEAST_MS, Math.min(mostMs, doubledMs)) * (0.8 + 0.4 * failure.random())
   const restMs =
     hintMs === undefined
-      ? ownMs * (0.8 + 0.4 * failure.random())
-      : Math.min(longestHint, Math.max(LEAST_HINT_MS, hintMs))
+      ? Math.min(last, failure.ownMs ?? backOffMs)
+      : Math.min(longestHint, Math.max(LEAST_MS, hintMs))
   const openUntil = now + restMs
   if (before !== undefined && before.openUntil > openUntil) return before
   return {
@@ -108,12 +112,16 @@ export function recordSuccess(before: Breaker, success: Sent): Breaker {
   return before !== undefined && isAfter(before, success) ? undefined : before
 }
 
+/** Limits refuse at once: a probe that was quiet for so long is being answered, which may take a minute. */
+const QUIET_MS = 1_000
+
 /** Gives a lease the right to try alone. */
 export function startProbe(
   before: CircuitBreakerState,
-  { now, ...probe }: { lease: string; until: number; now: number },
+  { lease, until, now }: { lease: string; until: number; now: number },
 ): CircuitBreakerState {
-  return { ...before, probe, lastResortAt: now }
+  const quietAt = before.cause === 'rate-limited' ? Math.min(until, now + QUIET_MS) : until
+  return { ...before, probe: { lease, until: quietAt }, lastResortAt: now }
 }
 
 /** Takes the right back, without a verdict. */
@@ -125,7 +133,7 @@ export function endProbe(before: Breaker, lease: string) {
 
 /**
  * What a circuit breaker lets through: closed (without a state) every request, open until `openUntil` none; then
- * half-open one request at a time, which probes until it succeeds or fails.
+ * half-open one request at a time, which probes until it succeeds or fails; of a limit until it was quiet for a second.
  */
 export function admit(breaker: Breaker, { now, lastResort }: { now: number; lastResort: boolean }) {
   if (breaker === undefined) return { state: 'closed' } as const
@@ -133,6 +141,8 @@ export function admit(breaker: Breaker, { now, lastResort }: { now: number; last
   const isCooling = openUntil > now
   // How many may be under way at once is known by then: nobody waits for one alone.
   const isProbed = cause !== 'overloaded' && probe !== undefined && probe.until > now
+  if (cause === 'rate-limited' && !isCooling && probe !== undefined && !isProbed)
+    return { state: 'closed' } as const
   if ((!isCooling && !isProbed) || (lastResort && mayForce(breaker, now)) || mayAsk(breaker, now))
     return { state: 'half-open' } as const
   const until = isCooling ? openUntil : (probe?.until ?? now)

@@ -1,6 +1,7 @@
 import { SPAN_MS } from '../pool/outcome.ts'
 import type { Claim, LimitScope, Limits } from '../pool/upstream.ts'
-import { fitsAt, leftBelow, leftIn, type MeterState, type SoftWallState } from './rate-limit.ts'
+import { fitsAt, leftIn, type MeterState } from './rate-limit.ts'
+import { leftBelow, type SoftWallState } from './soft-wall.ts'
 import { EMPTY_WINDOW, emptyFrom, firstForgottenAt, freeIn, windowsOf, type Mutable } from './rate-window.ts'
 import { isCounting, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 
@@ -85,7 +86,7 @@ function addMeter(sum: Sum, meter: MeterState | undefined, now: number): void {
   const free = Math.floor(leftIn(meter, now))
   // What comes back steadily can't be saved up for later: a bucket overflows.
   const endsInMs = meter.unitMs !== undefined ? 0 : meter.resetAt - now
-  addTo(sum, { counts: meter.counts, free, limit: meter.limit ?? Infinity, endsInMs })
+  addTo(sum, { counts: meter.counts, free, limit: meter.limit ?? Math.max(1, free), endsInMs })
   sum.until = Math.min(sum.until, fitsAt(meter, free + 1))
 }
 

@@ -1,19 +1,17 @@
 /*
- * Rate limits as upstreams tell of them. A *meter* is what its headers say of one limit: the newest word replaces all
- * before it, and may refuse only while it says that nothing is left. A *soft wall* is what refusals alone tell: above it
- * requests go one after the other for as long as the limit's span after a refusal; then it only delays. Plain data and pure
- * functions; all times in ms on the monotonic clock.
+ * Rate limits as upstreams tell of them: a *meter* is what its headers say of one limit. The newest word replaces all
+ * before it, and may refuse only while it says that nothing is left. What refusals alone tell is in soft-wall.ts, what the
+ * operator has configured in rate-window.ts. Plain data and pure functions; all times in ms on the monotonic clock.
  */
 import { type MeterReading, SPAN_MS } from '../pool/outcome.ts'
 import {
   countReserved,
   EMPTY_WINDOW,
   firstForgottenAt,
-  freeIn,
-  reserve,
+  forgetsBy,
   usedOf,
-  windowOpensAt,
   type WindowState,
+  roundedUp,
 } from './rate-window.ts'
 
 /** By name; a name that nobody wrote has nothing. */
@@ -29,10 +27,14 @@ export interface MeterState {
    * has passed since, so that this is our guess.
    */
   readonly remaining: number | undefined
-  /** The same less all that was sent since, or was under way at the time. */
+  /** The same less all that was sent since, as it was at `leftAt`. */
   readonly left: number
-  /** When the request was sent whose answer said so: of two answers the later question counts. */
-  readonly askedAt: number
+  readonly leftAt: number
+  /**
+   * What time the newest word speaks of. Limits are looked at when a request comes, so that is when it was asked for, though
+   * it may be heard a minute later.
+   */
+  readonly saidAt: number
   readonly heardAt: number
   /** When it is whole again; where nobody said so, when the word is forgotten. */
   readonly resetAt: number
@@ -49,7 +51,14 @@ export interface MeterState {
   /** The upstream has refused an amount that seemed not to fit, and answered none since: it counts as we estimate. */
   readonly isProven: boolean
   /** The first word of those that lead up to the same reset point: `kind` is found by comparing with it. */
-  readonly first: { readonly heardAt: number; readonly resetAt: number; readonly spent: number }
+  readonly first: Word
+}
+
+/** What was said of a limit, and of which time. */
+interface Word {
+  readonly saidAt: number
+  readonly resetAt: number
+  readonly spent: number
 }
 
 type MeterKind = 'window' | 'bucket' | 'log'
@@ -61,50 +70,118 @@ interface Heard {
   readonly isRefusal: boolean
   readonly askedAt: number
   readonly now: number
+  /** What the request spends. */
+  readonly own: number
+  /** The same, as far as our own count of what was answered does not hold it yet. */
+  readonly uncounted: number
   /** What others have under way: the answer may not hold their cost yet. */
   readonly others: number
 }
 
+/** How long a request may be on its way to an upstream, and which part of a short reset: who comes too early is refused. */
+const ON_ITS_WAY_MS = 250
+const ON_ITS_WAY_SHARE = 1 / 40
 /** How long a word is believed that names no reset point. */
 const UNDATED_MS = SPAN_MS.minute
 
-/** Takes in a word. One on an earlier question than the last tells nothing new while that holds. */
+/** Takes in a word. One that speaks of an earlier time than the last tells nothing new while that holds. */
 export function hear(before: MeterState | undefined, heard: Heard): MeterState {
-  const { reading, isRefusal, askedAt, now, others } = heard
-  if (before !== undefined && before.askedAt > askedAt && before.resetAt > now) return before
-  const { counts, resetMs, spanMs } = reading
+  const { reading, isRefusal, askedAt, now, own, others } = heard
+  const { counts, resetMs } = reading
+  const saidAt = isRefusal ? now : askedAt
+  if (before !== undefined && before.saidAt > saidAt && before.resetAt > now) return withoutOne(before, own)
   const limit = reading.limit ?? before?.limit
   const known = before?.limit === limit ? before : undefined
   const isDated = resetMs !== undefined
-  const resetAt = now + (resetMs ?? UNDATED_MS)
-  const word = { heardAt: now, resetAt, spent: Math.max(0, (limit ?? reading.remaining) - reading.remaining) }
-  const first = known !== undefined && isDated && known.first.resetAt > now ? known.first : word
-  const likely = before?.kind ?? (reading.isDuration ? 'bucket' : 'window')
-  const kind = isDated && !isRefusal ? kindBetween(first, word, likely) : likely
-  const log = kind === 'log' ? (known?.log ?? EMPTY_WINDOW) : undefined
-  const unitMs = kind === 'window' || !isDated ? undefined : unitOf(word, { known: known?.unitMs, log })
-  // A reset in whole seconds tells no fractions of a short unit.
-  const isExact = (resetMs ?? 0) % SPAN_MS.second !== 0 || (unitMs ?? 0) > 4 * ROUNDING_MS
-  const whole = reading.remaining
-  const level =
-    kind === 'bucket' && isExact ? (limit ?? whole) - (resetAt - now) / (unitMs ?? Infinity) : whole
-  const remaining = Math.min(whole + 1 - HAIR, Math.max(whole, level))
+  const spent = Math.max(0, (limit ?? reading.remaining) - reading.remaining)
+  const word = { saidAt, resetAt: saidAt + (resetMs ?? UNDATED_MS), spent }
+  const first = known !== undefined && isDated && known.first.resetAt > saidAt ? known.first : word
+  const namedMs = reading.spanMs ?? (isDated || known?.isDated !== false ? 0 : known.spanMs)
+  const kind = kindOf({ first, word, isDated, isRefusal, namedMs }, before?.kind ?? firstKind(reading))
+  const log = kind === 'log' ? (known?.log ?? begunLog(first, word)) : undefined
+  const isSteady = kind !== 'window' && (isDated || namedMs > 0)
+  const unitMs = isSteady ? unitOf(word, { known: known?.unitMs, log }) : undefined
+  const whole = log === undefined ? reading.remaining : leftByLog(log, { ...heard, limit })
+  const level = kind === 'bucket' ? levelBy(word.resetAt - saidAt, { whole, limit, unitMs }) : whole
+  const said = isRefusal && whole < 1 ? Math.min(level, 1 - LEAST_MISSING) : level
+  const most = known === undefined ? Infinity : mostAfter(known, word)
+  const remaining = Math.min(said, most)
+  const onItsWayMs = Math.min(now - saidAt, ON_ITS_WAY_MS, (resetMs ?? Infinity) * ON_ITS_WAY_SHARE)
+  const resetAt = word.resetAt + onItsWayMs
   return {
     counts,
     limit,
     remaining,
     left: remaining - others,
-    askedAt,
+    leftAt: log === undefined ? saidAt + onItsWayMs : now,
+    saidAt,
     heardAt: now,
-    resetAt,
+    resetAt: known !== undefined && most < said ? Math.min(resetAt, known.resetAt) : resetAt,
     isDated,
-    spanMs: spanMs ?? Math.max(resetMs ?? 0, known?.spanMs ?? 0),
+    spanMs: namedMs || (isDated ? Math.max(likelySpan(resetMs), known?.spanMs ?? 0) : 0),
     kind,
     unitMs,
     log,
-    isProven: before?.isProven ?? false,
+    isProven: known?.isProven ?? false,
     first,
   }
+}
+
+/** An answer that came late was under way when the newest word was heard, which held it already. */
+const withoutOne = (meter: MeterState, own: number): MeterState =>
+  meter.remaining === undefined ? meter : { ...meter, left: meter.left + own }
+
+/** Those who write Go durations keep buckets, until their words say otherwise. */
+const firstKind = ({ isDuration }: MeterReading): MeterKind => (isDuration ? 'bucket' : 'window')
+
+/** How a limit comes back by all that was heard of it, and by what it was taken for before. */
+function kindOf(
+  heard: {
+    readonly first: Word
+    readonly word: Word
+    readonly isDated: boolean
+    readonly isRefusal: boolean
+    readonly namedMs: number
+  },
+  before: MeterKind,
+): MeterKind {
+  const { first, word, isDated, isRefusal, namedMs } = heard
+  if (isDated) return isRefusal ? before : kindBetween(first, word, before)
+  // Who names a span and no reset point may keep a log as well as anything else: it is the slowest to open.
+  if (namedMs > 0) return 'log'
+  return before === 'log' ? 'window' : before
+}
+
+/** Fractions of units do not add up to whole ones. */
+const HAIR = 1e-6
+/** Right after a refusal so much of a unit is missing at least, however its reset point was rounded. */
+const LEAST_MISSING = 1 / 8
+/** Resets are told in whole seconds, of two clocks. */
+const ROUNDING_MS = 1_500
+
+/** What is left of a bucket, with the fraction that its reset point tells: in whole seconds none of a short unit. */
+function levelBy(
+  resetMs: number,
+  {
+    whole,
+    limit = whole,
+    unitMs = Infinity,
+  }: { readonly whole: number; readonly limit: number | undefined; readonly unitMs: number | undefined },
+): number {
+  if (unitMs === Infinity || (resetMs % SPAN_MS.second === 0 && unitMs <= 20 * ROUNDING_MS)) return whole
+  return Math.min(whole + 1 - HAIR, Math.max(whole, limit - resetMs / unitMs))
+}
+
+/**
+ * What can be left at most after a word on a question that was sent at about the same time: which of the two was counted
+ * first can't be told, and it only gets less but for what comes back.
+ */
+function mostAfter(before: MeterState, { saidAt, resetAt }: Word): number {
+  const { remaining, unitMs = Infinity, kind } = before
+  const isLater = saidAt - before.saidAt > ROUNDING_MS || before.resetAt <= saidAt
+  const isAnew = kind === 'window' && Math.abs(resetAt - before.resetAt) > ROUNDING_MS
+  if (remaining === undefined || isLater || isAnew) return Infinity
+  return remaining + (saidAt - before.saidAt) / unitMs
 }
 
 /** Upstreams choose the names of their headers and the spans in their words: so many are remembered for a scope. */
@@ -124,21 +201,24 @@ export function withNewest<T>(
   return next
 }
 
-/** Fractions of units do not add up to whole ones. */
-const HAIR = 1e-6
-/** Resets are told in whole seconds, and what is under way for a while is counted at any moment of it. */
-const ROUNDING_MS = 1_500
+const TEN_SECONDS_MS = 10 * SPAN_MS.second
+
+/** Some tens of seconds and one more are those tens, in words that are rounded up to whole seconds. */
+function likelySpan(ms: number): number {
+  const tens = Math.floor(ms / TEN_SECONDS_MS) * TEN_SECONDS_MS
+  return tens > 0 && ms - tens <= SPAN_MS.second ? tens : ms
+}
 
 /**
  * How a limit comes back, by two words about it: of a bucket the time until it is whole grows with what is spent, of a
  * sliding log it stays what it is, and a window's gets shorter by what has passed. Where that can't be told it is as before.
  */
-function kindBetween(first: MeterState['first'], word: MeterState['first'], before: MeterKind): MeterKind {
-  const firstMs = first.resetAt - first.heardAt
-  const wordMs = word.resetAt - word.heardAt
+function kindBetween(first: Word, word: Word, before: MeterKind): MeterKind {
+  const firstMs = first.resetAt - first.saidAt
+  const wordMs = word.resetAt - word.saidAt
   const misfits = {
-    window: Math.abs(firstMs - wordMs - (word.heardAt - first.heardAt)),
-    bucket: word.spent === 0 ? Infinity : Math.abs(firstMs - (wordMs * first.spent) / word.spent),
+    window: Math.abs(firstMs - wordMs - (word.saidAt - first.saidAt)),
+    bucket: word.spent === 0 ? Infinity : misfitOfBucket(first, word),
     log: Math.abs(firstMs - wordMs),
   }
   const kinds: readonly MeterKind[] = ['window', 'bucket', 'log']
@@ -147,25 +227,82 @@ function kindBetween(first: MeterState['first'], word: MeterState['first'], befo
   return likely.includes(before) ? before : (likely[0] ?? before)
 }
 
+/** By how many ms no pace of refilling fits both words. */
+function misfitOfBucket(first: Word, word: Word): number {
+  const [a, b] = [unitBounds(first), unitBounds(word)]
+  return Math.max(0, Math.max(a.least, b.least) - Math.min(a.most, b.most)) * word.spent
+}
+
+/** What is left of a bucket is told in whole ones, so that a word gives two bounds for the ms in which one comes back. */
+function unitBounds({ saidAt, resetAt, spent }: Word) {
+  const ms = resetAt - saidAt
+  return { least: spent > 0 ? ms / spent : 0, most: spent > 1 ? ms / (spent - 1) : Infinity }
+}
+
 /** Where our own log holds less of what is spent, others spend too. */
 const OWN_SHARE = 0.8
 
 /**
- * Ms in which one comes back. Of a bucket: what is left is told in whole ones, so that a word gives two bounds, and the
- * longest lower one is kept while no upper one contradicts it. Of a log: when the first of it is forgotten.
+ * Ms in which one comes back. Of a bucket the longest lower bound that was heard, while no upper one contradicts it; of a
+ * log until the first of it is forgotten.
  */
 function unitOf(
-  { heardAt, resetAt, spent }: MeterState['first'],
-  { known, log }: { readonly known: number | undefined; readonly log: WindowState | undefined },
+  word: Word,
+  { known = 0, log }: { readonly known: number | undefined; readonly log: WindowState | undefined },
 ): number | undefined {
-  const ms = resetAt - heardAt
-  const least = spent > 0 ? ms / spent : 0
-  if (log !== undefined && usedOf(log, heardAt) >= spent * OWN_SHARE)
-    return firstForgottenAt(log, heardAt) - heardAt
-  const most = spent > 1 ? ms / (spent - 1) : Infinity
-  const unit = log === undefined && known !== undefined && known > least && known <= most ? known : least
+  const { saidAt, spent } = word
+  const logged = log === undefined ? 0 : usedOf(log, saidAt)
+  if (log !== undefined && logged >= spent * OWN_SHARE) {
+    // Where the upstream holds more than we do, it may not have forgotten yet what we just have.
+    const ms = firstForgottenAt(log, logged < spent ? saidAt - LOG_LATE_MS : saidAt) - saidAt
+    return ms === Infinity ? undefined : Math.max(LEAST_LOG_MS, ms)
+  }
+  const { least, most } = unitBounds(word)
+  const unit = log === undefined && known > least && known <= most ? known : least
   return unit > 0 ? unit : undefined
 }
+
+/** A log that was seen from its first request on: what it holds before it is known as one. */
+function begunLog(first: Word, word: Word): WindowState {
+  if (first.spent !== 1 || first === word) return EMPTY_WINDOW
+  const counted = ({ resetAt: until, saidAt: now }: Word, actual: number) => ({
+    reserved: 0,
+    actual,
+    until,
+    now,
+  })
+  return countReserved(countReserved(EMPTY_WINDOW, counted(first, 1)), counted(word, word.spent - 1))
+}
+
+/** What is left of a log by now: some of what the word speaks of may have been forgotten since. */
+function leftByLog(
+  log: WindowState,
+  heard: Pick<Heard, 'reading' | 'askedAt' | 'now' | 'uncounted'> & { readonly limit: number | undefined },
+): number {
+  const { reading, limit = Infinity, askedAt, now, uncounted } = heard
+  const { remaining } = reading
+  const used = usedOf(log, now)
+  const forgotten = usedOf(log, askedAt) - used
+  return Math.max(remaining, Math.min(remaining + forgotten, limit - used - uncounted))
+}
+
+/**
+ * When by our own log one is forgotten of a limit that is spent, where the upstream does not say until when; 0 where the log
+ * can't tell.
+ */
+export function forgottenByLog(meter: MeterState, now: number): number {
+  const { isDated, log, limit, remaining = 1, resetAt } = meter
+  if (isDated || log === undefined || limit === undefined || remaining >= 1) return 0
+  if (usedOf(log, now) < Math.max(1, limit * OWN_SHARE)) return 0
+  return Math.min(resetAt, Math.max(now + LEAST_LOG_MS, firstForgottenAt(log, now - LOG_LATE_MS)))
+}
+
+/** So much later than by our log an upstream may forget one, and so soon it is asked again then. */
+const LOG_LATE_MS = 500
+const LEAST_LOG_MS = 250
+
+/** What is forgotten within such a part of its span is forgotten together, and so late it may have come. */
+const LOG_GRAIN = 600
 
 /** Counts what the upstream has answered, where it keeps a log. */
 export function logAnswered(
@@ -173,65 +310,80 @@ export function logAnswered(
   amount: number,
   { sentAt, now }: { readonly sentAt: number; readonly now: number },
 ): MeterState {
-  if (meter.log === undefined || amount === 0) return meter
-  const until = roundedUp(sentAt + meter.spanMs, meter.spanMs / 600)
-  return { ...meter, log: countReserved(meter.log, { reserved: 0, actual: amount, until, now }) }
+  if (meter.log === undefined || amount === 0 || meter.spanMs === 0) return meter
+  const grainMs = meter.spanMs / LOG_GRAIN
+  const until = roundedUp(Math.min(now, sentAt + grainMs) + meter.spanMs, grainMs)
+  // What is forgotten while a question is under way is told as spent by its answer, so it is kept for as long.
+  const keptFrom = sentAt - LOG_LATE_MS
+  return { ...meter, log: countReserved(meter.log, { reserved: 0, actual: amount, until, now: keptFrom }) }
 }
 
-/** What is forgotten soon after each other is forgotten together. */
-const roundedUp = (until: number, grainMs: number): number => Math.ceil(until / grainMs) * grainMs
-
 /** What may be sent by the newest word; Infinity where none holds any more. */
-export function leftIn(
-  { resetAt, heardAt, unitMs = Infinity, limit = Infinity, left }: MeterState,
-  now: number,
-): number {
-  return resetAt <= now ? Infinity : Math.min(limit, left + (now - heardAt) / unitMs + HAIR)
+export function leftIn(meter: MeterState, now: number): number {
+  const { resetAt, leftAt, unitMs = Infinity, limit = Infinity, left } = meter
+  if (resetAt <= now) return Infinity
+  const log = ownLogOf(meter)
+  const cameBack = log === undefined ? (now - leftAt) / unitMs : usedOf(log, leftAt) - usedOf(log, now)
+  return Math.min(limit, left + cameBack + HAIR)
 }
 
 /** When an amount that does not fit will, by the newest word. */
-export function fitsAt({ unitMs = Infinity, left, heardAt, resetAt }: MeterState, amount: number): number {
-  return Math.min(resetAt, heardAt + unitMs * Math.max(HAIR, amount - left))
+export function fitsAt(meter: MeterState, amount: number): number {
+  const { unitMs = Infinity, left, leftAt, resetAt } = meter
+  const log = ownLogOf(meter)
+  const missing = Math.max(HAIR, amount - left)
+  return Math.min(resetAt, log === undefined ? leftAt + unitMs * missing : forgetsBy(log, missing, leftAt))
+}
+
+/** Our own log where it holds so much of what is spent that it tells how that comes back. */
+function ownLogOf({ log, saidAt, limit = 0, remaining = limit }: MeterState): WindowState | undefined {
+  return log !== undefined && usedOf(log, saidAt) >= (limit - remaining) * OWN_SHARE ? log : undefined
 }
 
 /**
- * Until when the upstream's own word is that there is nothing left: to the reset point, or until one has come back. Where it
- * named no point in time, it only orders. Of tokens it says so for more than is left, where it has refused that before.
+ * Until when the upstream's own word is that there is nothing left: to the reset point, or until one has come back, of a
+ * bucket another for each that was sent since. Where it named no point in time, it only orders. Of tokens it says so for
+ * more than is left, where it has refused that before.
  */
 export function closedUntil(meter: MeterState, amount: number): number {
-  const {
-    remaining = amount,
-    isDated,
-    heardAt,
-    unitMs = Infinity,
-    resetAt,
-    isProven,
-    limit = Infinity,
-  } = meter
-  const least = isProven && amount <= limit ? amount : 1
+  const { remaining = amount, isDated, saidAt, unitMs = Infinity, resetAt, isProven, kind } = meter
+  const least = isProven && amount <= (meter.limit ?? Infinity) ? amount : 1
   if (remaining >= least || !isDated) return 0
-  return Math.min(resetAt, heardAt + unitMs * (least - remaining))
+  if (kind === 'bucket') return fitsAt(meter, least)
+  return Math.min(resetAt, saidAt + unitMs * (least - remaining))
 }
 
 /**
  * Counts what is being sent. Behind a reset point nothing is known: as much as the limit allows is sent then without
  * waiting for an answer, so that not everybody runs into a limit that is the same as before.
  */
-export function take(
-  meter: MeterState,
-  amount: number,
-  { now, others }: Pick<Heard, 'now' | 'others'>,
-): MeterState {
-  if (meter.resetAt > now || meter.limit === undefined) return { ...meter, left: meter.left - amount }
-  const resetAt = now + Math.max(SPAN_MS.second, meter.spanMs)
-  const left = meter.limit - others - amount
-  const first = { heardAt: now, resetAt: now, spent: 0 }
-  return { ...meter, remaining: undefined, left, heardAt: now, resetAt, first }
+export function take(meter: MeterState, amount: number, now: number): MeterState {
+  const { limit, unitMs, kind, spanMs, resetAt, leftAt } = meter
+  if (limit === undefined) return { ...meter, left: meter.left - amount }
+  if (resetAt > now) return { ...meter, left: leftIn(meter, now) - amount, leftAt: now }
+  // A bucket is whole again only when all has come back that was taken since.
+  const refillMs = kind === 'bucket' ? unitMs : undefined
+  const left =
+    (refillMs === undefined ? limit : Math.min(limit, meter.left + (now - leftAt) / refillMs)) - amount
+  const wholeMs = refillMs === undefined ? Math.max(SPAN_MS.second, spanMs) : (limit - left) * refillMs
+  const first = { saidAt: now, resetAt: now, spent: 0 }
+  return {
+    ...meter,
+    remaining: undefined,
+    left,
+    leftAt: now,
+    saidAt: now,
+    heardAt: now,
+    resetAt: now + wholeMs,
+    isProven: false,
+    first,
+  }
 }
 
-/** Gives back what was not sent, or not spent. A word that came after the sending may know of it already. */
+/** Gives back what was not sent, or not spent. A word about a later time than the sending knows of it already. */
 export function giveBack(meter: MeterState, amount: number, sentAt: number): MeterState {
-  return amount === 0 || meter.askedAt >= sentAt ? meter : { ...meter, left: meter.left + amount }
+  const isTold = meter.remaining !== undefined && meter.saidAt >= sentAt
+  return amount === 0 || isTold ? meter : { ...meter, left: meter.left + amount }
 }
 
 /** What became of a request that seemed not to fit: `leftIn` is below 0, since it is taken already. */
@@ -240,100 +392,4 @@ export function prove(
   { isRefused, now }: { isRefused: boolean; now: number },
 ): MeterState {
   return meter.counts === 'tokens' && leftIn(meter, now) < 0 ? { ...meter, isProven: isRefused } : meter
-}
-
-/** What refusals alone tell of: how much was let through in a span before one, and at which pace. */
-export interface SoftWallState {
-  readonly counts: MeterReading['counts']
-  readonly spanMs: number
-  /** Up to here nobody waits; undefined after a first refusal, before which nothing was counted. */
-  readonly limit: number | undefined
-  /** Our own count. */
-  readonly window: WindowState
-  /** Above it one after the other, with so much time between two. */
-  readonly pauseMs: number
-  readonly askAt: number
-  readonly answeredAt: number
-  /** Answers above it since it was last met. */
-  readonly raises: number
-  /** When it was last met. */
-  readonly refusedAt: number
-}
-
-/** A refusal, with what it says of the limit. */
-interface Refused {
-  readonly counts: MeterReading['counts']
-  readonly spanMs: number
-  readonly limit: number | undefined
-  readonly hintMs: number | undefined
-  readonly now: number
-}
-
-const SHORTEST_PAUSE_MS = 100
-const LONGEST_PAUSE_MS = 15_000
-/** What a refusal does to the pause and to the limit at most, and an answer to the pause (`npm run bench:sim -- limits`). */
-const SLOWER = 1.5
-const LOWER = 0.5
-const QUICKER = 0.85
-/** Behind so many answers in a row there is more than that. */
-const SURE_RAISES = 2
-const QUICKEST = 0.5
-
-/**
- * A refusal confirms a wall where it is met, or halves it at most (multiplicative fall): a limit that others share is found
- * in a few spans, and one odd refusal costs little. The time from the last answer to the end of the hint is the pace at which
- * a bucket gives one back.
- */
-export function confirmWall(before: SoftWallState | undefined, refused: Refused): SoftWallState {
-  const { counts, spanMs, hintMs = 0, now } = refused
-  if (before === undefined) {
-    const pauseMs =
-      refused.limit === undefined ? SHORTEST_PAUSE_MS : Math.min(LONGEST_PAUSE_MS, spanMs / refused.limit)
-    const fresh = { window: EMPTY_WINDOW, pauseMs, askAt: now, answeredAt: now, raises: 0, refusedAt: now }
-    return { counts, spanMs, limit: refused.limit, ...fresh }
-  }
-  // One refusal after the other tells nothing new: the circuit breaker waits for longer.
-  if (before.answeredAt <= before.refusedAt)
-    return { ...before, refusedAt: now, limit: refused.limit ?? before.limit }
-  const seen = Math.max(1, usedOf(before.window, now))
-  const last = before.limit ?? seen
-  const limit = refused.limit ?? Math.max(Math.floor(last * LOWER), Math.min(last, seen))
-  const pace = Math.max(before.pauseMs * SLOWER, now - before.answeredAt + hintMs)
-  const pauseMs = Math.min(pace, LONGEST_PAUSE_MS)
-  return { ...before, limit, pauseMs, askAt: now + pauseMs, raises: 0, refusedAt: now }
-}
-
-/** An answer above the wall raises it by itself (additive rise) and shortens the pause. */
-export function raiseWall(wall: SoftWallState, now: number): SoftWallState {
-  const { limit, window, raises } = wall
-  const used = usedOf(window, now)
-  if (limit === undefined || used <= limit) return { ...wall, answeredAt: now }
-  const pauseMs = Math.max(SHORTEST_PAUSE_MS, wall.pauseMs * (raises < SURE_RAISES ? QUICKER : QUICKEST))
-  return { ...wall, limit: used, pauseMs, raises: raises + 1, answeredAt: now }
-}
-
-/** A wall that was not met for so long is forgotten. */
-const WALL_MS = SPAN_MS.day
-
-/** What may still be sent without a pause. */
-export function leftBelow({ window, limit = Infinity, refusedAt }: SoftWallState, now: number): number {
-  return refusedAt + WALL_MS <= now ? Infinity : freeIn(window, limit, now)
-}
-
-/** Ms until by our own count another fits below it; undefined where that is so already, or not known. */
-export function msToFit({ window, limit, spanMs, counts }: SoftWallState, now: number): number | undefined {
-  if (limit === undefined || freeIn(window, limit, now) >= 1) return undefined
-  return windowOpensAt(window, { counts, limit, spanMs }, { amount: 1, now }).until - now
-}
-
-/** Counts what is being sent. */
-export function takeFromWall(wall: SoftWallState, amount: number, now: number): SoftWallState {
-  const window = reserve(wall.window, amount)
-  return amount > leftBelow(wall, now) ? { ...wall, window, askAt: now + wall.pauseMs } : { ...wall, window }
-}
-
-/** Counts what was spent in truth of what was reserved; 0 where it was not sent or refused. */
-export function countInWall(wall: SoftWallState, amounts: { reserved: number; actual: number; now: number }) {
-  const until = roundedUp(amounts.now + wall.spanMs, wall.spanMs / 60)
-  return { ...wall, window: countReserved(wall.window, { ...amounts, until }) }
 }

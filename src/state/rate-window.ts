@@ -65,6 +65,23 @@ export function firstForgottenAt(window: WindowState, now: number): number {
   return until > now ? until : Infinity
 }
 
+/** When an amount of what is counted at `from` will be forgotten; when all is, where it is less. */
+export function forgetsBy({ buckets, newest }: WindowState, amount: number, from: number): number {
+  let until = from
+  let missing = amount
+  for (let place = forgottenOf(buckets, from).places; missing > 0; place++) {
+    const bucket = place < buckets.length ? buckets[place] : newest
+    if (bucket === undefined || bucket.until <= from) break
+    until = bucket.until
+    missing -= bucket.amount
+    if (bucket === newest) break
+  }
+  return until
+}
+
+/** What is forgotten soon after each other is forgotten together. */
+export const roundedUp = (until: number, grainMs: number): number => Math.ceil(until / grainMs) * grainMs
+
 /** Buckets in a span: what a window forgets too late costs at most this share of it (0.4 %). */
 const GRAIN = 240
 
@@ -116,9 +133,8 @@ function addBucket(window: Mutable<WindowState>, bucket: Bucket, now: number): v
  * it, so that the jitter between the two clocks does not make a bucket for every request.
  */
 export function forgottenAt(limit: LimitWindow, at: Instant, endsAt: CalendarEnd): number {
-  if (limit.resets !== 'rolling') return Math.ceil(endsAt(limit, at) / 1000) * 1000
-  const grain = limit.spanMs / GRAIN
-  return Math.ceil((at.now + limit.spanMs) / grain) * grain
+  if (limit.resets !== 'rolling') return roundedUp(endsAt(limit, at), 1000)
+  return roundedUp(at.now + limit.spanMs, limit.spanMs / GRAIN)
 }
 
 /** When the present span of a limit that the calendar ends is over, on the monotonic clock. */

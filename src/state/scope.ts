@@ -1,5 +1,6 @@
 import type { CircuitBreakerState } from './circuit-breaker.ts'
-import type { MeterState, Named, SoftWallState } from './rate-limit.ts'
+import type { MeterState, Named } from './rate-limit.ts'
+import type { SoftWallState } from './soft-wall.ts'
 import type { Mutable, WindowState } from './rate-window.ts'
 
 /** What each entry becomes. Most scopes have none, and each request asks a dozen times: then nothing is made. */

@@ -119,7 +119,8 @@ function schemasAt(now: number, shiftMs: number) {
     limit: v.optional(v.pipe(amount, v.minValue(1))),
     remaining: v.optional(amount),
     left: finiteNumber,
-    askedAt: past,
+    leftAt: past,
+    saidAt: past,
     heardAt: past,
     resetAt: ahead,
     isDated: v.boolean(),
@@ -128,7 +129,7 @@ function schemasAt(now: number, shiftMs: number) {
     unitMs: v.optional(amount),
     isProven: v.boolean(),
     log: v.optional(window),
-    first: v.object({ heardAt: past, resetAt: ahead, spent: amount }),
+    first: v.object({ saidAt: past, resetAt: ahead, spent: amount }),
   })
   const wall = v.object({
     counts,
@@ -139,16 +140,29 @@ function schemasAt(now: number, shiftMs: number) {
     askAt: ahead,
     answeredAt: past,
     raises: wholeCount,
+    sent: wholeCount,
+    sentFrom: past,
+    answered: wholeCount,
+    burst: wholeCount,
     refusedAt: past,
   })
   const named = <Schema extends v.GenericSchema>(schema: Schema) => v.record(v.string(), schema)
+  /** What can't be read of it is left out, and the rest stays. */
+  const readable = <Output>(schema: v.GenericSchema<unknown, Output>) =>
+    v.pipe(
+      named(v.unknown()),
+      v.transform((all): Record<string, Output> => {
+        const parsed = Object.entries(all).map(([name, value]) => [name, v.safeParse(schema, value)] as const)
+        return Object.fromEntries(parsed.flatMap(([name, one]) => (one.success ? [[name, one.output]] : [])))
+      }),
+    )
   const scope = v.object({
     touched: past,
     cooldown: v.optional(cooldown),
     windows: named(window),
     // None in what versions before 0.2 wrote: their windows held what was learned, too, which is passed over.
-    meters: v.optional(named(meter), {}),
-    walls: v.optional(named(wall), {}),
+    meters: v.optional(readable(meter), {}),
+    walls: v.optional(readable(wall), {}),
     crowd: v.optional(v.object({ limit: v.pipe(wholeCount, v.minValue(1)), since: past })),
     meanOutput: v.optional(amount),
   })

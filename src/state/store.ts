@@ -7,7 +7,8 @@
  * abilities        what upstreams can do, as far as it is known
  * circuit-breaker  cooldowns after a 429, a refused key or a failure: back-off, and the probe that ends one (half-open)
  * rate-window      windows of configured limits: what was counted, when they open again; when days end
- * rate-limit       limits that upstreams tell of: meters in their headers, soft walls where only refusals tell
+ * rate-limit       limits that upstreams tell of in their headers: meters
+ * soft-wall        limits that only refusals tell of
  * headroom         what all windows leave free together
  * availability     whether an upstream may take a request now, and if not, why
  * transitions      how a lease is taken, confirmed and settled, and what that changes
@@ -33,7 +34,7 @@ export interface Ask {
   readonly outputTokens: number | undefined
   /** How many answers it wants, each with the usual output where no maximum is named; 1 unless given. */
   readonly choices?: number
-  /** How long a probe may keep others away, ms. */
+  /** How long a probe may keep others away, ms; one of a limit for a second at most. */
   readonly probeMs: number
   /** How long it may still wait, ms; 0 unless given. So long a guess may delay it. */
   readonly patienceMs?: number

@@ -12,19 +12,22 @@ import type { StateOf } from './availability.ts'
 import { endProbe, recordFailure, recordSuccess, startProbe, type BreakerFailure } from './circuit-breaker.ts'
 import {
   closedUntil,
-  confirmWall,
-  countInWall,
   giveBack,
+  forgottenByLog,
   hear,
   logAnswered,
-  msToFit,
   prove,
-  raiseWall,
-  type SoftWallState,
   take,
-  takeFromWall,
   withNewest,
 } from './rate-limit.ts'
+import {
+  confirmWall,
+  countInWall,
+  msToFit,
+  raiseWall,
+  type SoftWallState,
+  takeFromWall,
+} from './soft-wall.ts'
 import {
   amountOf,
   type CalendarEnd,
@@ -44,6 +47,7 @@ import {
   recordOutput,
   recordRate,
   type ScopeState,
+  UNKNOWN_SCOPE,
 } from './scope.ts'
 import type { AnswerStart, Lease } from './store.ts'
 
@@ -114,7 +118,6 @@ function takeFromLimits(
   { limits }: LimitScope,
   { tokens, now }: { readonly tokens: number; readonly now: number },
 ): void {
-  const { unanswered, reserved } = state
   const configured = windowsOf(limits)
   if (configured.length > 0) {
     const windows = { ...state.windows }
@@ -122,10 +125,7 @@ function takeFromLimits(
       windows[name] = reserve(windows[name] ?? EMPTY_WINDOW, amountOf(counts, tokens))
     state.windows = windows
   }
-  const underWay = (counts: MeterReading['counts']): number => (counts === 'requests' ? unanswered : reserved)
-  state.meters = mapped(state.meters, (meter) =>
-    take(meter, amountOf(meter.counts, tokens), { now, others: underWay(meter.counts) }),
-  )
+  state.meters = mapped(state.meters, (meter) => take(meter, amountOf(meter.counts, tokens), now))
   state.walls = mapped(state.walls, (wall) => takeFromWall(wall, amountOf(wall.counts, tokens), now))
 }
 
@@ -149,7 +149,7 @@ export function confirmLease(transaction: Transaction, { firstByteMs, readings }
     state.meters = mapped(state.meters, (meter) => prove(meter, { isRefused: false, now: at.now }))
     if (limitScope.role === 'upstream') recordLatency(state, firstByteMs, at.now)
   }
-  hearAll(readings, transaction, false)
+  hearAll(readings, transaction)
   record.confirmed = true
 }
 
@@ -157,7 +157,7 @@ export function confirmLease(transaction: Transaction, { firstByteMs, readings }
 export function settleLease(transaction: Transaction, outcome: Outcome): void {
   const { record } = transaction
   const { lease, counted, confirmed } = record
-  if (outcome.kind === 'failed' && outcome.cause === 'rate-limited') proveMeters(transaction)
+  if (outcome.kind === 'failed' && refusesForSize(outcome)) proveMeters(transaction)
   const tokens = tokensUsedBy(outcome, lease.tokens)
   const unconfirmed = tokens === 'given back' ? tokens : 1
   const isRefused = outcome.kind === 'failed' && outcome.class === 'refused'
@@ -234,7 +234,12 @@ function moveLimits(limitScope: LimitScope, settlements: Settlements, transactio
     const settlement = settlements[wall.counts]
     if (settlement === 'held') return wall
     const actual = settlement === 'given back' || isRefused ? 0 : settlement
-    return countInWall(wall, { reserved: takenFrom(record, scope, wall.counts), actual, now })
+    return countInWall(wall, {
+      reserved: takenFrom(record, scope, wall.counts),
+      actual,
+      sentAt: record.lease.since,
+      now,
+    })
   })
 }
 
@@ -265,7 +270,7 @@ function applyFailure(outcome: Outcome, transaction: Transaction): void {
       openBreaker(limitScope, { cause: 'failure' }, transaction)
   if (outcome.kind !== 'failed') return
   const { cause, code, scope, isInferred } = outcome
-  hearAll(outcome.readings, transaction, true)
+  hearAll(outcome.readings, transaction, outcome.class === 'ambiguous' ? undefined : outcome)
   const hintMs = outcome.hintMs ?? (cause === 'quota' ? untilDayEnds(transaction) : undefined)
   const unpaid = cause === 'quota' && code === 'insufficient_quota'
   const noEndpoint = code === 'unsupported_endpoint'
@@ -273,21 +278,36 @@ function applyFailure(outcome: Outcome, transaction: Transaction): void {
   for (const limitScope of scopesNamedBy(lease, scope)) {
     const state = mutableScope(transaction, limitScope.scope)
     if (cause === 'overloaded') lowerLearnedConcurrency(state, now)
-    const mostMs = cause === 'rate-limited' ? msToReopen(state, now) : undefined
-    openBreaker(limitScope, { cause, hintMs, mostMs, unpaid, noEndpoint, isInferred }, transaction)
+    const own = cause === 'rate-limited' ? reopensIn(transaction) : {}
+    openBreaker(limitScope, { cause, hintMs, ...own, unpaid, noEndpoint, isInferred }, transaction)
   }
   if (cause === 'rate-limited' && hintMs === undefined && scope !== 'none') suspectOrigin(transaction)
 }
 
-/** Ms until by what is known of its limits more will be let through; undefined where nothing is, or there is room. */
-function msToReopen({ meters, walls }: ScopeState, now: number): number | undefined {
-  const byMeters = Object.values(meters).map((meter) => (meter ? closedUntil(meter, 1) - now : 0))
-  const byWalls = Object.values(walls).map((wall) => (wall && msToFit(wall, now)) ?? 0)
-  const ms = Math.max(0, ...byMeters, ...byWalls)
-  return ms > 0 ? ms : undefined
+/**
+ * Ms until by what is known of its limits an upstream lets more through: at the latest, and as our own logs have it where
+ * it says that nothing is left but not until when. Undefined where nothing is known.
+ */
+function reopensIn({ record, at, stateOf, changes }: Transaction): Pick<Fault, 'mostMs' | 'ownMs'> {
+  let mostMs = 0
+  let ownMs = 0
+  for (const { scope } of record.lease.claim.draws) {
+    const state = changes.find((change) => change.scope === scope)?.state ?? stateOf(scope) ?? UNKNOWN_SCOPE
+    for (const meter of Object.values(state.meters)) {
+      if (meter === undefined) continue
+      mostMs = Math.max(mostMs, closedUntil(meter, 1) - at.now)
+      ownMs = Math.max(ownMs, forgottenByLog(meter, at.now) - at.now)
+    }
+    for (const wall of Object.values(state.walls))
+      mostMs = Math.max(mostMs, (wall && msToFit(wall, at.now)) ?? 0)
+  }
+  return { mostMs: mostMs || undefined, ownMs: ownMs || undefined }
 }
 
-type Fault = Pick<BreakerFailure, 'cause' | 'hintMs' | 'mostMs' | 'unpaid' | 'noEndpoint' | 'isInferred'>
+type Fault = Pick<
+  BreakerFailure,
+  'cause' | 'hintMs' | 'mostMs' | 'ownMs' | 'unpaid' | 'noEndpoint' | 'isInferred'
+>
 
 function openBreaker(limitScope: LimitScope, fault: Fault, transaction: Transaction): void {
   const { record, at, random } = transaction
@@ -335,22 +355,42 @@ function scopesNamedBy({ claim }: Lease, scope: Scope): readonly LimitScope[] {
   return claim.draws.filter(({ role }) => role === 'upstream')
 }
 
-/** Takes in what an upstream's headers say of its limits, in the scopes that they speak of. */
-function hearAll(readings: readonly MeterReading[], transaction: Transaction, isRefusal: boolean): void {
+/**
+ * Takes in what an upstream's headers say of its limits, in the scopes that they speak of.
+ *
+ * @param refusal the failure that they came with, unless it may have been counted: its words may say of which span a limit
+ *   is where its headers don't
+ */
+function hearAll(readings: readonly MeterReading[], transaction: Transaction, refusal?: Failure): void {
   const { record, at } = transaction
   const { lease, counted } = record
   for (const reading of readings) {
+    const { meter, counts, spanMs = refusal?.told?.find((limit) => isSame(limit, reading))?.spanMs } = reading
     for (const { scope } of scopesNamedBy(lease, reading.scope)) {
       const state = mutableScope(transaction, scope)
       // Requests are counted by now, tokens are held until the answer ends.
-      const own = counted.includes(scope) ? lease.tokens : 0
-      const others = reading.counts === 'requests' ? state.unanswered : Math.max(0, state.reserved - own)
-      const heard = { reading, isRefusal, askedAt: lease.since, now: at.now, others }
-      const { meter } = reading
-      state.meters = withNewest(state.meters, [meter, hear(state.meters[meter], heard)], (one) => one.heardAt)
+      const uncounted = counted.includes(scope) && counts === 'tokens' ? lease.tokens : 0
+      const others = counts === 'requests' ? state.unanswered : Math.max(0, state.reserved - uncounted)
+      const heard = hear(state.meters[meter], {
+        reading: { ...reading, spanMs },
+        isRefusal: refusal !== undefined,
+        askedAt: lease.since,
+        now: at.now,
+        own: refusal === undefined ? amountOf(counts, lease.tokens) : 0,
+        uncounted,
+        others,
+      })
+      state.meters = withNewest(state.meters, [meter, heard], (one) => one.heardAt)
     }
   }
 }
+
+const isSame = (limit: ToldLimit, { counts, limit: most }: MeterReading): boolean =>
+  limit.counts === counts && limit.limit === most
+
+/** Whether nothing that is spent explains a refusal, so that it may be the size of the request. */
+const refusesForSize = ({ cause, readings }: Failure): boolean =>
+  cause === 'rate-limited' && readings.length > 0 && readings.every(({ remaining }) => remaining >= 1)
 
 /** A refusal shows whether what seemed not to fit is refused. */
 function proveMeters(transaction: Transaction): void {
@@ -366,8 +406,7 @@ function proveMeters(transaction: Transaction): void {
 function meetWalls({ told = [], readings, scope, hintMs }: Failure, transaction: Transaction): void {
   const { lease } = transaction.record
   const { now } = transaction.at
-  const isMetered = (limit: ToldLimit): boolean =>
-    readings.some((reading) => reading.counts === limit.counts && reading.limit === limit.limit)
+  const isMetered = (limit: ToldLimit): boolean => readings.some((reading) => isSame(limit, reading))
   const unnamed =
     readings.length > 0
       ? []

@@ -1,5 +1,6 @@
 import type { Limits } from '../pool/upstream.ts'
-import { closedUntil, leftBelow, leftIn, type MeterState, type SoftWallState } from '../state/rate-limit.ts'
+import { closedUntil, leftIn, type MeterState } from '../state/rate-limit.ts'
+import { leftBelow, type SoftWallState } from '../state/soft-wall.ts'
 import { EMPTY_WINDOW, emptyFrom, usedOf, windowOpensAt, windowsOf } from '../state/rate-window.ts'
 import { rateOf, type ScopeState } from '../state/scope.ts'
 
@@ -61,19 +62,20 @@ export function outlooksOf(limits: Limits | undefined, state: ScopeState, now: n
 }
 
 function meterOutlook(meter: MeterState, state: ScopeState, now: number): LimitOutlook {
-  const { counts, limit, spanMs, unitMs = Infinity, resetAt, heardAt } = meter
+  const { counts, limit = 0, spanMs, unitMs = Infinity, resetAt, heardAt, isDated, kind } = meter
   const left = Math.max(0, Math.floor(leftIn(meter, now)))
   const closed = closedUntil(meter, 1)
+  const refill = MINUTE_MS * (kind === 'log' ? limit / Math.max(1, spanMs) : 1 / unitMs)
   return {
     counts,
     spanMs,
     source: 'learned',
-    limit,
-    used: limit === undefined ? 0 : Math.max(0, limit - left),
+    limit: meter.limit,
+    used: Math.max(0, limit - left),
     left,
-    ...coming({ counts, left, until: resetAt, refill: MINUTE_MS / unitMs }, state, now),
+    ...coming({ counts, left, until: resetAt, refill }, state, now),
     reopensAt: closed > now ? closed : undefined,
-    resetsAt: resetAt,
+    resetsAt: isDated ? resetAt : undefined,
     heardAt,
   }
 }

@@ -50,7 +50,7 @@ interface ReceivedAnswer {
 export function classifyStatus({ status, headers, body, wallNow }: ReceivedAnswer): Failure {
   if (status === 400 && body !== undefined && asksForTls(body))
     return { ...bareFailure('not-sent'), status, reason: 'speaks TLS' }
-  const text = readErrorText(body, vendorClock(headers, wallNow))
+  const text = readErrorText(body, vendorClock(headers, { wallNow }))
   return failureOf({ status, headers, text, wallNow })
 }
 
@@ -76,7 +76,7 @@ export function classifyWhole(answer: ReceivedAnswer & { body: Uint8Array }, end
   const judgement = judgeWhole(outline.value, endpoint)
   if (judgement === 'content') return undefined
   if (judgement === 'error')
-    return classifyError(readErrorText(answer.body, vendorClock(answer.headers, answer.wallNow)), answer)
+    return classifyError(readErrorText(answer.body, vendorClock(answer.headers, answer)), answer)
   const name = judgement === 'nothing' ? 'empty' : 'badAnswer'
   return bareFailure(name, answer.status, 'JSON without an answer')
 }
@@ -133,9 +133,9 @@ interface ErrorAnswer extends Omit<ReceivedAnswer, 'body'> {
 
 function failureOf(answer: ErrorAnswer): Failure {
   const { headers, text, status } = answer
-  const wallNow = vendorClock(headers, answer.wallNow)
-  const fromHeaders = meterReadings(headers, wallNow)
-  const quoted = meterReadings(text.headers, wallNow, 'quota')
+  const wallNow = vendorClock(headers, answer)
+  const fromHeaders = meterReadings(headers, answer)
+  const quoted = meterReadings(text.headers, { wallNow }, 'quota')
   const named = limitsInText(text, wallNow)
   const spent: SpentLimit[] = [
     ...[...fromHeaders, ...quoted].filter(isSpentWindow),

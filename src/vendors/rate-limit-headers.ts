@@ -5,17 +5,14 @@ import { resetMs } from './retry-after.ts'
 
 /**
  * What the headers of an answer say about counted limits, in every vendor's dialect: a reading for each limit of which
- * they say what is left. What can't be read, is absurd, or names a limit of 0 or below says nothing. Points in time are
- * read against the answer's own `Date`: the vendor's clock need not be ours. Costs some µs where a vendor speaks, 0.1 µs
- * where not.
+ * they say what is left. What can't be read, is absurd, or names a limit of 0 or below says nothing. Costs some µs where
+ * a vendor speaks, 0.1 µs where not.
  *
- * @param wallNow epoch ms, where the answer has no date
+ * @param answer.wallNow epoch ms
+ * @param answer.latencyMs how long the answer took: limits are looked at when a request comes, so what an answer says of
+ *   them is as old as the question
  */
-export function meterReadings(
-  headers: HeaderBag,
-  wallNow: number,
-  scope: Scope = 'upstream',
-): readonly MeterReading[] {
+export function meterReadings(headers: HeaderBag, answer: AnswerTime, scope: Scope = 'upstream') {
   let meters: Map<string, Words> | undefined
   for (const name in headers) {
     if (!name.includes('limit') && !name.startsWith('x-trial')) continue
@@ -33,7 +30,7 @@ export function meterReadings(
   }
   if (meters === undefined) return NONE
   joinTwins(meters)
-  const now = vendorClock(headers, wallNow)
+  const now = vendorClock(headers, answer)
   const policies = itemsOf(headers['ratelimit-policy'])
   const readings: MeterReading[] = []
   for (const words of meters.values()) {
@@ -46,10 +43,25 @@ const NONE: readonly MeterReading[] = []
 /** No vendor is known to tell of more than eight limits. */
 const MOST_READINGS = 16
 
-/** What an answer's own clock showed, epoch ms. */
-export function vendorClock({ date }: HeaderBag, wallNow: number): number {
-  return (date === undefined ? undefined : wallDateMs(date, wallNow)) ?? wallNow
+/** When an answer came. */
+interface AnswerTime {
+  readonly wallNow: number
+  readonly latencyMs?: number
 }
+
+/**
+ * What the vendor's clock showed when it was asked, epoch ms: points in time are read against it. It is ours unless the
+ * `Date` of the answer says otherwise; that one is written when the answer leaves, in whole seconds.
+ */
+export function vendorClock({ date }: HeaderBag, { wallNow, latencyMs = 0 }: AnswerTime): number {
+  const shown = (date === undefined ? undefined : wallDateMs(date, wallNow)) ?? wallNow
+  const askedAt = wallNow - latencyMs
+  // It is written when the answer begins, or when it leaves.
+  const isOurs = isNear(shown, askedAt) || isNear(shown, wallNow)
+  return isOurs ? askedAt : shown - latencyMs
+}
+const isNear = (a: number, b: number): boolean => Math.abs(a - b) <= CLOCKS_APART_MS
+const CLOCKS_APART_MS = 1_500
 
 type Base = Pick<MeterReading, 'meter' | 'counts' | 'spanMs'>
 

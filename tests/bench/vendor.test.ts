@@ -25,7 +25,7 @@ function bedOf(how: Parameters<typeof tenAMinute>[0]): Bed {
   const clock = createSimClock(midnight)
   const tokens = { input: 600, output: 400 }
   const spec = tenAMinute({ latency: () => 500, ...how })
-  const vendor = createVendor(spec, { clock, draw: () => 0.5, tokens })
+  const vendor = createVendor(spec, { clock, draw: () => 0.5, tokens, countedWithin: 1 })
   const answers: Promise<UpstreamResponse>[] = []
   const rooms: number[] = []
   const request = {

@@ -79,6 +79,17 @@ test('who came later leaves to the first what that one waits for', async () => {
   expect(free.get('a')).toBe(1)
 })
 
+test('whose time is over tries what those in front wait for longer', async () => {
+  const { clock, join, free, log } = bed()
+  const none = async (): Promise<TryOutcome<string>> => ({ until: Infinity, onRelease: true })
+  void join('one', { attempt: none })
+  void join('two', { inMs: 200 })
+  await settle()
+  free.set('a', 1)
+  await clock.advance(201)
+  expect(log).toEqual(['two got a'])
+})
+
 test('one more than the queue holds is told so at once', async () => {
   const { join, log, sizes } = bed({ size: 1 })
   void join('one')

@@ -142,6 +142,14 @@ test('headroom follows what the upstream says is left', () => {
   expect(headroomOf(claim, 30_001)).toBe(0.9)
 })
 
+test('an upstream that says what is left and not of how much is not taken for a spent one', () => {
+  const { store, take, headroomOf } = bedOf()
+  const claim = claimOf('a')
+  const readings = [told({ meter: 'ratelimit trial', remaining: 999, resetMs: 30_000 })]
+  store.confirm(take(claim, 0), { firstByteMs: 1, readings }, at(0))
+  expect(headroomOf(claim, 1)).toBe(1)
+})
+
 test('what is remembered of a state between two choices never changes an answer', () => {
   const step = fc.record({ after: fc.nat(40_000), ends: fc.boolean(), amount: fc.nat(400), says: fc.nat(30) })
   fc.assert(

@@ -122,20 +122,35 @@ test('a success lifts only what began before it was sent', () => {
 })
 
 test('open, then half-open for one, then open for the others until the probe runs out', () => {
-  const breaker = recordFailure(undefined, failure('rate-limited', 0))
-  expect(admit(breaker, { now: 4_999, lastResort: true })).toEqual({
+  const breaker = recordFailure(undefined, failure('quota', 0))
+  const openUntil = breaker.openUntil
+  expect(admit(breaker, { now: openUntil - 1, lastResort: true })).toEqual({
     state: 'open',
-    reason: { cause: 'rate-limited', until: 5_000, onRelease: false },
+    reason: { cause: 'quota', until: openUntil, onRelease: false },
   })
-  expect(admit(breaker, { now: 5_000, lastResort: false })).toEqual({ state: 'half-open' })
-  const probed = startProbe(breaker, { lease: '7', until: 9_000, now: 5_000 })
+  expect(admit(breaker, { now: openUntil, lastResort: false })).toEqual({ state: 'half-open' })
+  const until = openUntil + 9_000
+  const probed = startProbe(breaker, { lease: '7', until, now: openUntil })
+  expect(admit(probed, { now: openUntil + 1, lastResort: true })).toEqual({
+    state: 'open',
+    reason: { cause: 'quota', until, onRelease: true },
+  })
+  expect(admit(probed, { now: until, lastResort: false })).toEqual({ state: 'half-open' })
+  expect(endProbe(probed, '8')).toBe(probed)
+  expect(admit(endProbe(probed, '7'), { now: until, lastResort: false })).toEqual({ state: 'half-open' })
+})
+
+test('a limit refuses at once: behind a probe that is quiet for a second nobody waits for its answer', () => {
+  const breaker = recordFailure(undefined, failure('rate-limited', 0))
+  const probed = startProbe(breaker, { lease: '7', until: 70_000, now: 5_000 })
   expect(admit(probed, { now: 5_001, lastResort: true })).toEqual({
     state: 'open',
-    reason: { cause: 'rate-limited', until: 9_000, onRelease: true },
+    reason: { cause: 'rate-limited', until: 6_000, onRelease: true },
   })
-  expect(admit(probed, { now: 9_000, lastResort: false })).toEqual({ state: 'half-open' })
-  expect(endProbe(probed, '8')).toBe(probed)
-  expect(admit(endProbe(probed, '7'), { now: 5_002, lastResort: false })).toEqual({ state: 'half-open' })
+  expect(admit(probed, { now: 6_000, lastResort: false })).toEqual({ state: 'closed' })
+  // Refused after all, it is open again, for all.
+  const refused = recordFailure(probed, failure('rate-limited', 6_500, { isProbe: true }))
+  expect(admit(refused, { now: 6_501, lastResort: false }).state).toBe('open')
 })
 
 test('a rest whose end is our guess is asked about once an hour, by one request', () => {

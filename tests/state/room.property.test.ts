@@ -4,9 +4,11 @@ import { createMemoryStore } from '../../src/state/memory.ts'
 import type { Lease } from '../../src/state/store.ts'
 import { ASK, at, claimOf, OK, told, tokens } from './claims.ts'
 
-/** The newest word about one limit: of the latest question, heard at a moment. */
+/** A word about one limit: on a question, heard at a moment. */
 interface Word {
+  readonly meter: string
   readonly askedAt: number
+  readonly heardAt: number
   readonly remaining: number
   readonly until: number
 }
@@ -33,23 +35,23 @@ const step = fc.record({
 })
 
 /**
- * Whoever may not wait (its patience is over) is refused only while the newest word of some limit is that nothing is left,
- * and only up to the moment that it named.
+ * Whoever may not wait (its patience is over) is refused only while a word of some limit is that nothing is left, only up to
+ * the moment that it named, and only until another is heard whose question was sent when that one was known.
  */
 test('a request is never refused for something learned while the newest words say that there is room', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const store = createMemoryStore({ random: () => 0.5 })
       const claim = claimOf('a')
-      const words = new Map<string, Word>()
+      let words: Word[] = []
       const underWay: Lease[] = []
       let ms = 0
       for (const { afterMs, isTokens, amount, answered, readings, wallMs } of steps) {
         ms += afterMs
         const now = { now: at(ms).now, wall: at(ms).wall + wallMs }
         const lease = store.acquire([claim], isTokens ? tokens(amount) : ASK, now)
-        const isClosed = [...words].some(
-          ([meter, { remaining, until }]) =>
+        const isClosed = words.some(
+          ({ meter, remaining, until }) =>
             remaining === 0 && until > now.now && (isTokens || countsOf(meter) === 'requests'),
         )
         if (lease === undefined) expect({ isClosed, ms }).toEqual({ isClosed: true, ms })
@@ -64,9 +66,10 @@ test('a request is never refused for something learned while the newest words sa
         store.confirm(other, { firstByteMs: 1, readings: heard }, now)
         store.settle(other, OK, now)
         for (const { meter, remaining, resetMs = 0 } of heard) {
-          const before = words.get(meter)
-          const isOlder = before !== undefined && before.askedAt > other.since && before.until > now.now
-          if (!isOlder) words.set(meter, { askedAt: other.since, remaining, until: now.now + resetMs })
+          // A request is on its way for 100 ms at most.
+          const until = Math.min(now.now, other.since + 100) + resetMs
+          words = words.filter((word) => word.meter !== meter || word.heardAt > other.since)
+          words.push({ meter, askedAt: other.since, heardAt: now.now, remaining, until })
         }
       }
     }),

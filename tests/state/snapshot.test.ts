@@ -271,6 +271,20 @@ test('anything at all can be restored, and plants nothing that is no number', ()
   )
 })
 
+test('of learned limits what can’t be read is left out, and what is configured stays counted', () => {
+  const store = fresh()
+  const claim = claimOf('a', { limits: { rpd: 1 } })
+  const lease = store.acquire([claim], ASK, at(0))!
+  const readings = [told({ limit: 4, remaining: 2, resetMs: 30_000 })]
+  store.confirm(lease, { firstByteMs: 1, readings }, at(0))
+  store.settle(lease, OK, at(0))
+  const kept = JSON.stringify(store.keep(at(0))).replace('"saidAt"', '"askedAt"')
+  const second = fresh()
+  second.restore(JSON.parse(kept), at(1_000))
+  expect(second.snapshot(['a'])[0]?.meters).toEqual({})
+  expect(second.acquire([claim], ASK, at(1_000))).toBeUndefined()
+})
+
 /** A real state with one value replaced by anything: the rest must work on, and nothing rests for ever. */
 test('a real state with any part of it damaged is harmless', () => {
   const store = fresh()

@@ -481,7 +481,7 @@ export function storeContract(
       const { serve, take, fail, settle, isOpen } = await bed()
       const claim = claimOf('a')
       await fail(claim, 0, limited({ hintMs: 2_000 }))
-      for (let nth = 0; nth < 5; nth++) await serve(claim, 3_000 + nth * 10)
+      for (let nth = 0; nth < 3; nth++) await serve(claim, 3_000 + nth * 10)
       await fail(claim, 4_000, limited({ hintMs: 2_000 }))
       expect(await isOpen(claim, 5_999)).toBe(false)
       const probe = await take(claim, 7_000)

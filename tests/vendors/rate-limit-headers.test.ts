@@ -10,7 +10,7 @@ const day = 24 * hour
 const vendorNow = Date.UTC(2026, 6, 7, 12, 0, 20)
 const date = new Date(vendorNow).toUTCString()
 const readingsOf = (headers: Record<string, string>) =>
-  meterReadings({ date, 'content-type': 'application/json', ...headers }, vendorNow - hour)
+  meterReadings({ date, 'content-type': 'application/json', ...headers }, { wallNow: vendorNow - hour })
 /** What one meter has to say: its limit, what is left, ms until it is whole, how long its window is. */
 const meter = (
   name: string,
@@ -395,7 +395,7 @@ describe('what is told', () => {
     }
     const december = new Date(Date.UTC(2026, 11, 31, 23)).toUTCString()
     const headers = { date: december, 'x-ratelimit-remaining-month': '0' }
-    expect(meterReadings(headers, 0)).toMatchObject([{ resetMs: hour }])
+    expect(meterReadings(headers, { wallNow: 0 })).toMatchObject([{ resetMs: hour }])
     // The length that a policy names is no end.
     const policed = { 'ratelimit-policy': '"a";q=5;w=60', ratelimit: '"a";r=0' }
     expect(readingsOf(policed)).toEqual([meter('ratelimit a', [5, 0, undefined, minute])])
@@ -415,15 +415,33 @@ describe('what is told', () => {
         ...triple('x-ratelimit-*', ['9', '1', String(at / 1_000 + 30)]),
         ...triple('anthropic-ratelimit-tokens-*', ['9', '1', new Date(at + 4_000).toISOString()]),
       }
-      expect(meterReadings(headers, vendorNow)).toMatchObject([{ resetMs: 30_000 }, { resetMs: 4_000 }])
+      expect(meterReadings(headers, { wallNow: vendorNow })).toMatchObject([
+        { resetMs: 30_000 },
+        { resetMs: 4_000 },
+      ])
     }
     const dateless = triple('x-ratelimit-*', ['9', '1', String(vendorNow / 1_000 + 30)])
-    expect(meterReadings(dateless, vendorNow)).toMatchObject([{ resetMs: 30_000 }])
-    expect(vendorClock({ date: 'yesterday' }, 5)).toBe(5)
+    expect(meterReadings(dateless, { wallNow: vendorNow })).toMatchObject([{ resetMs: 30_000 }])
+    expect(vendorClock({ date: 'yesterday' }, { wallNow: 5 })).toBe(5)
+  })
+
+  test('is read from when the question was sent, by our clock while the answer’s date agrees with it', () => {
+    const latencyMs = 12_000
+    const headers = triple('x-ratelimit-*', ['9', '1', String(vendorNow / 1_000 + 30)])
+    const resetFor = (dateMs: number) =>
+      meterReadings(
+        { ...headers, date: new Date(dateMs).toUTCString() },
+        { wallNow: vendorNow + latencyMs + 400, latencyMs: latencyMs + 400 },
+      )[0]?.resetMs
+    // A date is written when the answer begins or when it leaves, and has no fractions.
+    for (const dateMs of [vendorNow - 1_000, vendorNow, vendorNow + latencyMs])
+      expect(resetFor(dateMs)).toBe(30_000)
   })
 
   test('is of the scope that is asked for', () => {
-    expect(meterReadings(triple('x-ratelimit-*', ['9', '1']), 0, 'quota')).toMatchObject([{ scope: 'quota' }])
+    expect(meterReadings(triple('x-ratelimit-*', ['9', '1']), { wallNow: 0 }, 'quota')).toMatchObject([
+      { scope: 'quota' },
+    ])
   })
 })
 
@@ -477,8 +495,8 @@ describe('whatever comes', () => {
 
   test('no header makes a throw, a NaN, or a reset or a span that is absurd', () => {
     fc.assert(
-      fc.property(fc.dictionary(name, value, { maxKeys: 20 }), fc.nat(4e12), (headers, now) => {
-        for (const reading of meterReadings(headers, now)) {
+      fc.property(fc.dictionary(name, value, { maxKeys: 20 }), fc.nat(4e12), (headers, wallNow) => {
+        for (const reading of meterReadings(headers, { wallNow })) {
           const { counts, limit = 1, remaining, resetMs = 1, spanMs = 1 } = reading
           expect(['requests', 'tokens']).toContain(counts)
           expect(reading.meter.length).toBeLessThanOrEqual(66)
