@@ -1,4 +1,5 @@
 import { serverMutations } from './server-mutations.ts'
+import { stateMutations } from './state-mutations.ts'
 import { transportMutations } from './transport-mutations.ts'
 
 /** One small wrong change, and the tests that must notice it. */
@@ -422,5 +423,6 @@ export const mutations: readonly Mutation[] = [
   ...pathMutations,
   ...heartbeatMutations,
   ...serverMutations,
+  ...stateMutations,
   ...transportMutations,
 ]
