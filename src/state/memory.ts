@@ -83,7 +83,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
     held: { tokens: number; probing: readonly string[] },
   ): LeaseRecord {
     const lease = { id: String(nextLease++), claim, since, tokens: held.tokens }
-    return { lease, counted: [], probing: held.probing, confirmed: false }
+    return { lease, counted: [], sentBefore: [], probing: held.probing, confirmed: false }
   }
 
   function isOver(state: ScopeState, scope: string, now: number): boolean {

@@ -70,11 +70,9 @@ interface Heard {
   readonly isRefusal: boolean
   readonly askedAt: number
   readonly now: number
-  /** What the request spends. */
-  readonly own: number
-  /** The same, as far as our own count of what was answered does not hold it yet. */
+  /** What the request spends, as far as our own count of what was answered does not hold it yet. */
   readonly uncounted: number
-  /** What others have under way: the answer may not hold their cost yet. */
+  /** What others have under way that the word can't hold, or need not. */
   readonly others: number
 }
 
@@ -86,10 +84,10 @@ const UNDATED_MS = SPAN_MS.minute
 
 /** Takes in a word. One that speaks of an earlier time than the last tells nothing new while that holds. */
 export function hear(before: MeterState | undefined, heard: Heard): MeterState {
-  const { reading, isRefusal, askedAt, now, own, others } = heard
+  const { reading, isRefusal, askedAt, now, others } = heard
   const { counts, resetMs } = reading
   const saidAt = isRefusal ? now : askedAt
-  if (before !== undefined && before.saidAt > saidAt && before.resetAt > now) return withoutOne(before, own)
+  if (before !== undefined && before.saidAt > saidAt && before.resetAt > now) return before
   const limit = reading.limit ?? before?.limit
   const known = before?.limit === limit ? before : undefined
   const isDated = resetMs !== undefined
@@ -126,10 +124,6 @@ export function hear(before: MeterState | undefined, heard: Heard): MeterState {
     first,
   }
 }
-
-/** An answer that came late was under way when the newest word was heard, which held it already. */
-const withoutOne = (meter: MeterState, own: number): MeterState =>
-  meter.remaining === undefined ? meter : { ...meter, left: meter.left + own }
 
 /** Those who write Go durations keep buckets, until their words say otherwise. */
 const firstKind = ({ isDuration }: MeterReading): MeterKind => (isDuration ? 'bucket' : 'window')

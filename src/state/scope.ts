@@ -16,6 +16,10 @@ export function mapped<From, To>(
   return next ?? NONE
 }
 
+/** Sums that only grow. */
+export type Sent = Readonly<Record<'requests' | 'tokens', number>>
+const NOTHING_SENT: Sent = { requests: 0, tokens: 0 }
+
 /** Everything remembered of one scope. Plain data; every field is always there, so that all states have one shape. */
 export interface ScopeState {
   readonly breaker: CircuitBreakerState | undefined
@@ -25,6 +29,9 @@ export interface ScopeState {
   readonly unanswered: number
   /** Tokens reserved for what is under way. */
   readonly reserved: number
+  /** All that was ever sent, and how much it was when those began that were sent last, at about the same time. */
+  readonly sent: Sent
+  readonly wave: (Sent & { readonly since: number }) | undefined
   /** Our own count for each configured limit, by its name. */
   readonly windows: Named<WindowState>
   /** What the upstream's headers say, by the names of those. */
@@ -53,6 +60,8 @@ export const mutableCopyOf = (state: Partial<ScopeState>): Mutable<ScopeState> =
   inFlight: state.inFlight ?? 0,
   unanswered: state.unanswered ?? 0,
   reserved: state.reserved ?? 0,
+  sent: state.sent ?? NOTHING_SENT,
+  wave: state.wave,
   windows: state.windows ?? NONE,
   meters: state.meters ?? NONE,
   walls: state.walls ?? NONE,
@@ -111,6 +120,17 @@ export function latencyOf(state: ScopeState | undefined, now: number): number {
   if (state?.latency === undefined) return 0
   const { ms, since } = state.latency
   return state.inFlight > 0 ? ms : ms * Math.exp((since - now) / LATENCY_MEMORY_MS)
+}
+
+/** What is sent within so many ms may come to an upstream in any order. */
+const WAVE_MS = 250
+
+/** Counts what is sent now; returns what had been sent before all that was sent at about the same time. */
+export function recordSent(state: Mutable<ScopeState>, tokens: number, now: number): Sent {
+  const { sent } = state
+  if (state.wave === undefined || now - state.wave.since > WAVE_MS) state.wave = { ...sent, since: now }
+  state.sent = { requests: sent.requests + 1, tokens: sent.tokens + tokens }
+  return state.wave
 }
 
 /** What is this old weighs 1/e in the rates. */

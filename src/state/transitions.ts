@@ -46,7 +46,9 @@ import {
   recordLatency,
   recordOutput,
   recordRate,
+  recordSent,
   type ScopeState,
+  type Sent,
   UNKNOWN_SCOPE,
 } from './scope.ts'
 import type { AnswerStart, Lease } from './store.ts'
@@ -56,6 +58,8 @@ export interface LeaseRecord {
   readonly lease: Lease
   /** Scopes in which it counts as under way; none any more when it has ended. */
   readonly counted: string[]
+  /** For each of them, what had been sent before it, and before those that were sent at about the same time. */
+  readonly sentBefore: Sent[]
   /** Scopes that it probes. */
   readonly probing: readonly string[]
   /** The answer has begun: requests are counted, probes have ended. */
@@ -106,6 +110,7 @@ export function grantLease(transaction: Transaction, probeMs: number): void {
       state.inFlight += 1
       state.unanswered += 1
       state.reserved += lease.tokens
+      record.sentBefore.push(recordSent(state, lease.tokens, at.now))
     }
     if (isProbed && state.breaker !== undefined)
       state.breaker = startProbe(state.breaker, { lease: lease.id, until: at.now + probeMs, now: at.now })
@@ -368,21 +373,30 @@ function hearAll(readings: readonly MeterReading[], transaction: Transaction, re
     const { meter, counts, spanMs = refusal?.told?.find((limit) => isSame(limit, reading))?.spanMs } = reading
     for (const { scope } of scopesNamedBy(lease, reading.scope)) {
       const state = mutableScope(transaction, scope)
-      // Requests are counted by now, tokens are held until the answer ends.
-      const uncounted = counted.includes(scope) && counts === 'tokens' ? lease.tokens : 0
-      const others = counts === 'requests' ? state.unanswered : Math.max(0, state.reserved - uncounted)
       const heard = hear(state.meters[meter], {
         reading: { ...reading, spanMs },
         isRefusal: refusal !== undefined,
         askedAt: lease.since,
         now: at.now,
-        own: refusal === undefined ? amountOf(counts, lease.tokens) : 0,
-        uncounted,
-        others,
+        // Requests are counted by now, tokens are held until the answer ends.
+        uncounted: counted.includes(scope) && counts === 'tokens' ? lease.tokens : 0,
+        // What was under way with a refused one is refused as well, or was counted before it.
+        others: refusal === undefined ? othersOf(record, { scope, state, counts }) : 0,
       })
       state.meters = withNewest(state.meters, [meter, heard], (one) => one.heardAt)
     }
   }
+}
+
+/** What others have under way that was not sent clearly before a lease: its word can't hold that, or need not. */
+function othersOf(
+  { lease, counted, sentBefore }: LeaseRecord,
+  { scope, state, counts }: { scope: string; state: ScopeState; counts: MeterReading['counts'] },
+): number {
+  const before = sentBefore[counted.indexOf(scope)]
+  if (before === undefined) return 0
+  const underWay = counts === 'requests' ? state.unanswered : state.reserved - lease.tokens
+  return Math.max(0, Math.min(underWay, state.sent[counts] - before[counts] - amountOf(counts, lease.tokens)))
 }
 
 const isSame = (limit: ToldLimit, { counts, limit: most }: MeterReading): boolean =>

@@ -41,9 +41,9 @@ export const stateMutations: readonly Mutation[] = [
     tests: tests('rate-limit'),
   },
   {
-    file: state('rate-limit'),
-    search: 'meter.remaining === undefined ? meter : { ...meter, left: meter.left + own }',
-    replace: 'meter',
+    file: state('transitions'),
+    search: 'Math.min(underWay, state.sent[counts] - before[counts] - amountOf(counts, lease.tokens))',
+    replace: 'underWay',
     because: 'what a word holds already is not held against it',
     tests: tests('rate-limit'),
   },
