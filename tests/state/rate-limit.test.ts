@@ -50,8 +50,8 @@ test('a zero of a sliding log reopens when the first of what was sent is forgott
   expect(acquire(60_500)).toBeDefined()
 })
 
-test('tokens that an upstream has refused once are known not to fit, until some are answered', () => {
-  const { acquire, serve, refuse } = bed()
+test('tokens that an upstream has refused once are known not to fit, until such are answered', () => {
+  const { store, acquire, serve, refuse } = bed()
   const says = (remaining: number) =>
     told({ counts: 'tokens', limit: 2_000, remaining, resetMs: minute, isDuration: false })
   serve(0, says(50), tokens(10))
@@ -59,7 +59,11 @@ test('tokens that an upstream has refused once are known not to fit, until some 
   expect(acquire(1, tokens(100))).toBeDefined()
   refuse(2, { hintMs: 1_000, readings: [says(50)] }, tokens(100))
   expect(acquire(2_000, tokens(100), 0)).toBeUndefined()
-  expect(acquire(2_000, tokens(20), 0)).toBeDefined()
+  const small = acquire(2_000, tokens(40), 0)!
+  // It came together with another, and both were more than was left.
+  acquire(3_000, tokens(45), 0)
+  store.confirm(small, { firstByteMs: 1, readings: [] }, at(3_100))
+  expect(acquire(3_200, tokens(100), 0)).toBeDefined()
 })
 
 test('after a zero an own back-off is no longer than what the zero names', () => {
@@ -173,6 +177,16 @@ test('what was under way when a word was heard that holds it already is not held
   // The last that was sent is heard first.
   for (const [at, hear] of all.toReversed().entries()) hear(8_000 + at, says(at === 0 ? 0 : 30 - at))
   expect(isOpen(8_100)).toBe(true)
+})
+
+test('of a burst that was too large the refused come first, and the others are not counted once more', () => {
+  const { sent, refuse, isOpen } = bed()
+  const says = (remaining: number, resetMs: number) =>
+    told({ limit: 10, remaining, resetMs, isDuration: true })
+  const answered = Array.from({ length: 10 }, () => sent(0))
+  refuse(20, { hintMs: 6_000, readings: [says(0, minute)] })
+  for (const [nth, hear] of answered.entries()) hear(3_000 + nth, says(9 - nth, (nth + 1) * 6_000))
+  expect([isOpen(5_500), isOpen(6_100)]).toEqual([false, true])
 })
 
 test('a word on a question that was clearly sent later is believed, though it is more', () => {
