@@ -1,18 +1,33 @@
 /*
  * Rate limits as upstreams tell of them: a *meter* is what its headers say of one limit. The newest word replaces all
- * before it, and may refuse only while it says that nothing is left. What refusals alone tell is in soft-wall.ts, what the
- * operator has configured in rate-window.ts. Plain data and pure functions; all times in ms on the monotonic clock.
+ * before it, and may refuse only while it says that nothing is left. How a limit comes back is in refill.ts, what refusals
+ * alone tell in soft-wall.ts, what the operator has configured in rate-window.ts. Plain data and pure functions; all times
+ * in ms on the monotonic clock.
  */
 import { type MeterReading, SPAN_MS } from '../pool/outcome.ts'
 import {
   countReserved,
-  EMPTY_WINDOW,
   firstForgottenAt,
   forgetsBy,
   usedOf,
   type WindowState,
   roundedUp,
 } from './rate-window.ts'
+import {
+  begunLog,
+  firstKind,
+  HAIR,
+  kindOf,
+  LEAST_LOG_MS,
+  levelBy,
+  likelySpan,
+  LOG_LATE_MS,
+  type MeterKind,
+  OWN_SHARE,
+  ROUNDING_MS,
+  unitOf,
+  type Word,
+} from './refill.ts'
 
 /** By name; a name that nobody wrote has nothing. */
 export type Named<T> = Readonly<Partial<Record<string, T>>>
@@ -54,15 +69,6 @@ export interface MeterState {
   readonly first: Word
 }
 
-/** What was said of a limit, and of which time. */
-interface Word {
-  readonly saidAt: number
-  readonly resetAt: number
-  readonly spent: number
-}
-
-type MeterKind = 'window' | 'bucket' | 'log'
-
 /** A reading, and what it can't have known. */
 interface Heard {
   readonly reading: MeterReading
@@ -81,6 +87,8 @@ const ON_ITS_WAY_MS = 250
 const ON_ITS_WAY_SHARE = 1 / 40
 /** How long a word is believed that names no reset point. */
 const UNDATED_MS = SPAN_MS.minute
+/** Right after a refusal so much of a unit is missing at least, however its reset point was rounded. */
+const LEAST_MISSING = 1 / 8
 
 /** Takes in a word. One that speaks of an earlier time than the last tells nothing new while that holds. */
 export function hear(before: MeterState | undefined, heard: Heard): MeterState {
@@ -99,6 +107,7 @@ export function hear(before: MeterState | undefined, heard: Heard): MeterState {
   const log = kind === 'log' ? (known?.log ?? begunLog(first, word)) : undefined
   const isSteady = kind !== 'window' && (isDated || namedMs > 0)
   const unitMs = isSteady ? unitOf(word, { known: known?.unitMs, log }) : undefined
+  // What is left in whole ones, with the fraction that can be told, and by all that was said.
   const whole = log === undefined ? reading.remaining : leftByLog(log, { ...heard, limit })
   const level = kind === 'bucket' ? levelBy(word.resetAt - saidAt, { whole, limit, unitMs }) : whole
   const said = isRefusal && whole < 1 ? Math.min(level, 1 - LEAST_MISSING) : level
@@ -123,47 +132,6 @@ export function hear(before: MeterState | undefined, heard: Heard): MeterState {
     isProven: known?.isProven ?? false,
     first,
   }
-}
-
-/** Those who write Go durations keep buckets, until their words say otherwise. */
-const firstKind = ({ isDuration }: MeterReading): MeterKind => (isDuration ? 'bucket' : 'window')
-
-/** How a limit comes back by all that was heard of it, and by what it was taken for before. */
-function kindOf(
-  heard: {
-    readonly first: Word
-    readonly word: Word
-    readonly isDated: boolean
-    readonly isRefusal: boolean
-    readonly namedMs: number
-  },
-  before: MeterKind,
-): MeterKind {
-  const { first, word, isDated, isRefusal, namedMs } = heard
-  if (isDated) return isRefusal ? before : kindBetween(first, word, before)
-  // Who names a span and no reset point may keep a log as well as anything else: it is the slowest to open.
-  if (namedMs > 0) return 'log'
-  return before === 'log' ? 'window' : before
-}
-
-/** Fractions of units do not add up to whole ones. */
-const HAIR = 1e-6
-/** Right after a refusal so much of a unit is missing at least, however its reset point was rounded. */
-const LEAST_MISSING = 1 / 8
-/** Resets are told in whole seconds, of two clocks. */
-const ROUNDING_MS = 1_500
-
-/** What is left of a bucket, with the fraction that its reset point tells: in whole seconds none of a short unit. */
-function levelBy(
-  resetMs: number,
-  {
-    whole,
-    limit = whole,
-    unitMs = Infinity,
-  }: { readonly whole: number; readonly limit: number | undefined; readonly unitMs: number | undefined },
-): number {
-  if (unitMs === Infinity || (resetMs % SPAN_MS.second === 0 && unitMs <= 20 * ROUNDING_MS)) return whole
-  return Math.min(whole + 1 - HAIR, Math.max(whole, limit - resetMs / unitMs))
 }
 
 /**
@@ -195,79 +163,6 @@ export function withNewest<T>(
   return next
 }
 
-const TEN_SECONDS_MS = 10 * SPAN_MS.second
-
-/** Some tens of seconds and one more are those tens, in words that are rounded up to whole seconds. */
-function likelySpan(ms: number): number {
-  const tens = Math.floor(ms / TEN_SECONDS_MS) * TEN_SECONDS_MS
-  return tens > 0 && ms - tens <= SPAN_MS.second ? tens : ms
-}
-
-/**
- * How a limit comes back, by two words about it: of a bucket the time until it is whole grows with what is spent, of a
- * sliding log it stays what it is, and a window's gets shorter by what has passed. Where that can't be told it is as before.
- */
-function kindBetween(first: Word, word: Word, before: MeterKind): MeterKind {
-  const firstMs = first.resetAt - first.saidAt
-  const wordMs = word.resetAt - word.saidAt
-  const misfits = {
-    window: Math.abs(firstMs - wordMs - (word.saidAt - first.saidAt)),
-    bucket: word.spent === 0 ? Infinity : misfitOfBucket(first, word),
-    log: Math.abs(firstMs - wordMs),
-  }
-  const kinds: readonly MeterKind[] = ['window', 'bucket', 'log']
-  const least = Math.min(...kinds.map((kind) => misfits[kind]))
-  const likely = kinds.filter((kind) => misfits[kind] <= least + ROUNDING_MS)
-  return likely.includes(before) ? before : (likely[0] ?? before)
-}
-
-/** By how many ms no pace of refilling fits both words. */
-function misfitOfBucket(first: Word, word: Word): number {
-  const [a, b] = [unitBounds(first), unitBounds(word)]
-  return Math.max(0, Math.max(a.least, b.least) - Math.min(a.most, b.most)) * word.spent
-}
-
-/** What is left of a bucket is told in whole ones, so that a word gives two bounds for the ms in which one comes back. */
-function unitBounds({ saidAt, resetAt, spent }: Word) {
-  const ms = resetAt - saidAt
-  return { least: spent > 0 ? ms / spent : 0, most: spent > 1 ? ms / (spent - 1) : Infinity }
-}
-
-/** Where our own log holds less of what is spent, others spend too. */
-const OWN_SHARE = 0.8
-
-/**
- * Ms in which one comes back. Of a bucket the longest lower bound that was heard, while no upper one contradicts it; of a
- * log until the first of it is forgotten.
- */
-function unitOf(
-  word: Word,
-  { known = 0, log }: { readonly known: number | undefined; readonly log: WindowState | undefined },
-): number | undefined {
-  const { saidAt, spent } = word
-  const logged = log === undefined ? 0 : usedOf(log, saidAt)
-  if (log !== undefined && logged >= spent * OWN_SHARE) {
-    // Where the upstream holds more than we do, it may not have forgotten yet what we just have.
-    const ms = firstForgottenAt(log, logged < spent ? saidAt - LOG_LATE_MS : saidAt) - saidAt
-    return ms === Infinity ? undefined : Math.max(LEAST_LOG_MS, ms)
-  }
-  const { least, most } = unitBounds(word)
-  const unit = log === undefined && known > least && known <= most ? known : least
-  return unit > 0 ? unit : undefined
-}
-
-/** A log that was seen from its first request on: what it holds before it is known as one. */
-function begunLog(first: Word, word: Word): WindowState {
-  if (first.spent !== 1 || first === word) return EMPTY_WINDOW
-  const counted = ({ resetAt: until, saidAt: now }: Word, actual: number) => ({
-    reserved: 0,
-    actual,
-    until,
-    now,
-  })
-  return countReserved(countReserved(EMPTY_WINDOW, counted(first, 1)), counted(word, word.spent - 1))
-}
-
 /** What is left of a log by now: some of what the word speaks of may have been forgotten since. */
 function leftByLog(
   log: WindowState,
@@ -290,10 +185,6 @@ export function forgottenByLog(meter: MeterState, now: number): number {
   if (usedOf(log, now) < Math.max(1, limit * OWN_SHARE)) return 0
   return Math.min(resetAt, Math.max(now + LEAST_LOG_MS, firstForgottenAt(log, now - LOG_LATE_MS)))
 }
-
-/** So much later than by our log an upstream may forget one, and so soon it is asked again then. */
-const LOG_LATE_MS = 500
-const LEAST_LOG_MS = 250
 
 /** What is forgotten within such a part of its span is forgotten together, and so late it may have come. */
 const LOG_GRAIN = 600

@@ -8,6 +8,7 @@
  * circuit-breaker  cooldowns after a 429, a refused key or a failure: back-off, and the probe that ends one (half-open)
  * rate-window      windows of configured limits: what was counted, when they open again; when days end
  * rate-limit       limits that upstreams tell of in their headers: meters
+ * refill           how such a limit comes back
  * soft-wall        limits that only refusals tell of
  * headroom         what all windows leave free together
  * availability     whether an upstream may take a request now, and if not, why
