@@ -68,6 +68,7 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/http/health.ts': 'what probes and browsers ask',
   'src/lib/json/number.ts': 'the grammar of numbers, as a table',
   'src/lib/json/string-sample.ts': 'what of strings is no text, beside the grammar',
+  'src/state/refill.ts': 'how a limit comes back by its words, apart from the account of it',
   'src/telemetry/log-pretty.ts': 'the log for people',
   'src/vendors/lesson.ts': 'what refusals teach of those who refuse',
   'src/vendors/rate-limit-text.ts': 'the words of vendors about limits, beside their headers',
