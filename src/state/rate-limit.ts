@@ -134,13 +134,16 @@ export function hear(before: MeterState | undefined, heard: Heard): MeterState {
   }
 }
 
+/** Which of two questions was counted first can't be told where they were sent within so many ms. */
+const TOGETHER_MS = 10
+
 /**
- * What can be left at most after a word on a question that was sent at about the same time: which of the two was counted
+ * What can be left at most after a word on a question that was sent together with another: which of the two was counted
  * first can't be told, and it only gets less but for what comes back.
  */
 function mostAfter(before: MeterState, { saidAt, resetAt }: Word): number {
   const { remaining, unitMs = Infinity, kind } = before
-  const isLater = saidAt - before.saidAt > ROUNDING_MS || before.resetAt <= saidAt
+  const isLater = saidAt - before.saidAt > TOGETHER_MS || before.resetAt <= saidAt
   const isAnew = kind === 'window' && Math.abs(resetAt - before.resetAt) > ROUNDING_MS
   if (remaining === undefined || isLater || isAnew) return Infinity
   return remaining + (saidAt - before.saidAt) / unitMs
