@@ -39,6 +39,7 @@ const BACK_OFFS: Readonly<Record<Cause, { first: number; last: number; longestHi
   'not-found': { first: 600_000, last: 24 * HOUR_MS, longestHint: HOUR_MS },
   failure: { first: 1_000, last: 60_000, longestHint: HOUR_MS },
 }
+/** The shortest rest, hinted or our own. */
 const LEAST_MS = 1_000
 
 /** All causes that a breaker opens for. */
@@ -83,12 +84,10 @@ export function recordFailure(before: Breaker, failure: BreakerFailure): Circuit
   const past = sameCause ? before.consecutiveBackoffs : 0
   const consecutiveBackoffs = hintMs === undefined && isNews ? past + 1 : past
   const { first, last, longestHint } = BACK_OFFS[cause]
-  const doubledMs = first * 2 ** Math.min(30, Math.max(0, consecutiveBackoffs - 1))
-  const backOffMs = Math.max(LEAST_MS, Math.min(mostMs, doubledMs)) * (0.8 + 0.4 * failure.random())
-  const restMs =
-    hintMs === undefined
-      ? Math.min(last, failure.ownMs ?? backOffMs)
-      : Math.min(longestHint, Math.max(LEAST_MS, hintMs))
+  const doubledMs = Math.min(last, first * 2 ** Math.min(30, Math.max(0, consecutiveBackoffs - 1)))
+  const spreadMs = Math.max(LEAST_MS, Math.min(mostMs, doubledMs)) * (0.8 + 0.4 * failure.random())
+  const backOffMs = failure.ownMs === undefined ? spreadMs : Math.min(last, failure.ownMs)
+  const restMs = hintMs === undefined ? backOffMs : Math.min(longestHint, Math.max(LEAST_MS, hintMs))
   const openUntil = now + restMs
   if (before !== undefined && before.openUntil > openUntil) return before
   return {

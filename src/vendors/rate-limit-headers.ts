@@ -12,7 +12,11 @@ import { resetMs } from './retry-after.ts'
  * @param answer.latencyMs how long the answer took: limits are looked at when a request comes, so what an answer says of
  *   them is as old as the question
  */
-export function meterReadings(headers: HeaderBag, answer: AnswerTime, scope: Scope = 'upstream') {
+export function meterReadings(
+  headers: HeaderBag,
+  answer: AnswerTime,
+  scope: Scope = 'upstream',
+): readonly MeterReading[] {
   let meters: Map<string, Words> | undefined
   for (const name in headers) {
     if (!name.includes('limit') && !name.startsWith('x-trial')) continue

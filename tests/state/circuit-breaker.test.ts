@@ -181,6 +181,18 @@ test('an own back-off ends when more is known to be let through, and a hint is n
   expect([capped.openUntil, hinted.openUntil]).toEqual([2 * second, minute])
 })
 
+test('the longest back-offs of replicas are spread as well', () => {
+  const restsFor = (random: number): number => {
+    let breaker: CircuitBreakerState | undefined
+    for (let nth = 0; nth < 12; nth++) {
+      const now = (breaker?.openUntil ?? 0) + 1
+      breaker = recordFailure(breaker, { ...failure('rate-limited', now), sentAt: now, random: () => random })
+    }
+    return breaker!.openUntil - breaker!.openSince
+  }
+  expect([0, 0.5, 1].map(restsFor)).toEqual([240_000, 300_000, 360_000])
+})
+
 test('too many at once is tried again by as many as fit, not by one alone', () => {
   const breaker = recordFailure(undefined, failure('overloaded', 0))
   const probed = startProbe(breaker, { lease: '1', until: minute, now: second })
