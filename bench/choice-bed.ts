@@ -1,4 +1,4 @@
-import { limitsFrom } from '../src/config/schema.ts'
+import { limitsFrom } from '../src/config/model-schema.ts'
 import { hash01 } from '../src/lib/hash.ts'
 import { orderOf, strategies } from '../src/pool/strategy.ts'
 import { endpoints, type Claim, type Endpoint, type Upstream } from '../src/pool/upstream.ts'

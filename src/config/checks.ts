@@ -3,7 +3,8 @@ import { upstreamNames } from '../pool/upstream.ts'
 import type { Config, ConfigFile } from './config.ts'
 import { finding, pathText, quoted, recordOf, type Finding, type Path } from './problem.ts'
 import { isUrlProblem, parseBaseUrl, parseUrl } from './rules.ts'
-import { ACCOUNT_PATHS, configSchema, keysOf } from './schema.ts'
+import { keysOf } from './model-schema.ts'
+import { ACCOUNT_PATHS, configSchema } from './schema.ts'
 
 /**
  * Finds names that refer to nothing: `models[].quota` and `settings.passthrough`. Looks at the document

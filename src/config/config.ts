@@ -6,6 +6,7 @@
  * plain-source  the same with a small parser, for runtimes that load the program anew in each isolate
  * problem       what is wrong, where, and how it is told; references to environment variables
  * schema        each key of the file: its rule, what becomes of its value, its default
+ * model-schema  the same of an entry of `models`, and of limits
  * rules         what the schema is made of: rules of single values, objects whose keys are renamed
  * load          reads and checks a text as a whole
  * checks        what no schema can say: names that refer to nothing, warnings, misspelt keys

@@ -1,31 +1,24 @@
 import * as v from 'valibot'
 import { parseRange } from '../lib/ip.ts'
-import { abilities, type Ability, SPAN_MS } from '../pool/outcome.ts'
 import { strategyNames } from '../pool/strategy.ts'
-import { endpoints, type AffinityRule, type Limits, type LimitWindow, spanMsOf } from '../pool/upstream.ts'
+import type { AffinityRule } from '../pool/upstream.ts'
+import { limitsSchema, modelSchema, trimmedName } from './model-schema.ts'
 import {
-  baseUrlHint,
   booleanFlag,
   check,
   headerName,
-  headerValue,
-  isUrlProblem,
   listOf,
   message,
   nonEmptyText,
   objectMessage,
   oneOf,
-  oneOrMany,
   optional,
-  parseBaseUrl,
   parseOrigin,
   positiveSeconds,
   renamed,
   seconds,
   section,
-  singleLineText,
   text,
-  transportHeader,
   unique,
   WEEK_SECONDS,
   wholeNumber,
@@ -39,249 +32,6 @@ import {
  *
  * A default is written as the file would write it. An entry without one that is optional stays absent.
  */
-
-const count = optional(wholeNumber('write a number such as 10; leave it out for no limit', 1))
-const zoneMessage = message(
-  'is not a time zone',
-  'write "UTC", a zone such as "America/Los_Angeles", or "rolling"',
-)
-
-const dayReset = v.pipe(v.string(zoneMessage), v.check(isDayReset, zoneMessage))
-
-const perWrong = 'is neither a time of 1 s to 31 days nor "week" or "month"'
-const perHint = 'write for example "30s", "5h" or "7d"'
-const perSchema = v.pipe(
-  text(perHint),
-  v.regex(/^(?:[1-9]\d{0,6}[smhd]|week|month)$/, message(perWrong, perHint)),
-  check((per) => spanMsOf(per) <= 31 * SPAN_MS.day, perWrong, perHint),
-)
-
-interface WrittenWindow {
-  readonly requests?: number | undefined
-  readonly tokens?: number | undefined
-  readonly per: string
-  readonly resets?: string
-}
-
-const windowHint = 'write for example { "requests": 100, "per": "5h" }'
-const windowSchema = v.pipe(
-  section(
-    {
-      // One of the two is there.
-      requests: count,
-      tokens: count,
-      per: perSchema,
-      // Absent = rolling, but for a week and a month, which end in UTC.
-      resets: optional(dayReset),
-    },
-    objectMessage(windowHint, { per: perHint }),
-    (window): WrittenWindow => window,
-  ),
-  check(
-    ({ requests, tokens }) => requests !== undefined || tokens !== undefined,
-    'has neither requests nor tokens',
-    windowHint,
-  ),
-  check(
-    ({ requests, tokens }) => requests === undefined || tokens === undefined,
-    'has both requests and tokens',
-    'write two windows, one for each',
-  ),
-  check(
-    ({ per, resets = 'rolling' }) =>
-      resets === 'rolling' || spanMsOf(per) < SPAN_MS.day || spanMsOf(per) % SPAN_MS.day === 0,
-    'is longer than a day and resets at midnight, so it must be whole days',
-    'write for example "2d", or "resets": "rolling"',
-  ),
-)
-
-const countsOf = ({ requests }: WrittenWindow): LimitWindow['counts'] =>
-  requests === undefined ? 'tokens' : 'requests'
-const windowsSchema = v.pipe(
-  listOf(windowSchema, windowHint),
-  v.checkItems(
-    (window, at, all) =>
-      at ===
-      all.findIndex(
-        (other) => countsOf(other) === countsOf(window) && spanMsOf(other.per) === spanMsOf(window.per),
-      ),
-    message('counts the same over the same time as an earlier window', 'keep one of them'),
-  ),
-)
-
-/** The limits of one upstream, or of a quota that several share. */
-const limitsSchema = section(
-  {
-    rpm: count,
-    rpd: count,
-    tpm: count,
-    tpd: count,
-    concurrency: count,
-    windows: optional(windowsSchema, []),
-    day_resets: optional(dayReset, 'UTC'),
-  },
-  objectMessage('write for example { "rpm": 10, "rpd": 1000 }'),
-  (limits) => limitsFrom(limits),
-)
-
-/** Limits as a file writes them. */
-export interface WrittenLimits {
-  readonly rpm?: number | undefined
-  readonly rpd?: number | undefined
-  readonly tpm?: number | undefined
-  readonly tpd?: number | undefined
-  readonly windows?: readonly WrittenWindow[]
-  readonly concurrency?: number | undefined
-  readonly dayResets?: string
-}
-
-/** All counted limits in one form, without those that limit nothing. */
-export function limitsFrom(written: WrittenLimits): Limits {
-  const { rpm, rpd, tpm, tpd, windows = [], concurrency, dayResets = 'UTC' } = written
-  const all = [
-    { requests: rpm, per: 'minute', resets: 'rolling' },
-    { requests: rpd, per: 'day', resets: dayResets },
-    { tokens: tpm, per: 'minute', resets: 'rolling' },
-    { tokens: tpd, per: 'day', resets: dayResets },
-    ...windows,
-  ]
-  return { windows: all.flatMap(limitWindow), concurrency }
-}
-
-function limitWindow(window: WrittenWindow): LimitWindow[] {
-  const { requests, tokens, per, resets = /^(week|month)$/.test(per) ? 'UTC' : 'rolling' } = window
-  const [counts, limit] = [countsOf(window), requests ?? tokens]
-  if (limit === undefined) return []
-  return [{ name: `${counts}:${per}`, counts, limit, per, spanMs: spanMsOf(per), resets }]
-}
-
-/** Offsets such as `+08:00` are no zones: some runtimes take them, others don't. */
-function isDayReset(written: string): boolean {
-  if (written === 'UTC' || written === 'rolling') return true
-  if (!/^[A-Za-z]/.test(written)) return false
-  try {
-    Intl.DateTimeFormat('en', { timeZone: written })
-    return true
-  } catch {
-    return false
-  }
-}
-
-const baseUrl = v.pipe(
-  text(baseUrlHint),
-  v.rawTransform(({ dataset, addIssue, NEVER }) => {
-    const url = parseBaseUrl(dataset.value)
-    if (!isUrlProblem(url)) return url
-    addIssue({ message: message(url.message, url.hint) })
-    return NEVER
-  }),
-)
-
-const unfitForHeader = 'has a character that no header can carry'
-const keyHint = 'write the key, a list of keys, or ${NAME} for an environment variable'
-
-/** A key goes into a header, so what a header can't carry is refused here and not at the first request. */
-const apiKey = v.pipe(
-  text(keyHint),
-  check((key) => headerValue.test(key.trim()), unfitForHeader, 'copy the key again'),
-)
-const listedKey = v.pipe(
-  apiKey,
-  check((key) => key.trim() !== '', 'is empty', 'write a key or take the item out'),
-)
-const listedKeys = v.pipe(listOf(listedKey, keyHint), v.nonEmpty(message('has no key in it', keyHint)))
-const apiKeys = oneOrMany(apiKey, listedKeys, keyHint)
-
-/** The keys of an entry, trimmed, each once, in the order written; `['']` when it has none. */
-export const keysOf = (written: string[]): readonly string[] => unique(written.map((key) => key.trim()))
-
-const headersHint = 'write for example { "x-team": "a" }'
-const configuredName = v.pipe(
-  v.string(),
-  check((name) => headerName.test(name), 'is not a header name', 'use letters, digits and -'),
-  check(
-    (name) => !transportHeader.test(name),
-    'is a header that the connection sets by itself',
-    'take it out',
-  ),
-)
-const configuredValue = v.pipe(
-  text(headersHint),
-  check((value) => headerValue.test(value), unfitForHeader, headersHint),
-)
-const headers = v.pipe(
-  v.record(configuredName, configuredValue, objectMessage(headersHint)),
-  v.transform((written): Readonly<Record<string, string>> => {
-    const fields = Object.entries(written).map(([name, value]) => [name.toLowerCase(), value.trim()])
-    return Object.fromEntries(fields) as Record<string, string>
-  }),
-)
-
-const trimmedName = (right: string) => v.pipe(singleLineText(right), v.trim())
-const modelNameHint = 'write the name that the vendor gives the model'
-const group = trimmedName('write the name that clients will ask for')
-const quotaName = singleLineText('write the name of an entry of quotas')
-const quotaNames = oneOrMany(
-  quotaName,
-  listOf(quotaName, 'write names of quotas'),
-  'write a name of quotas or a list of them',
-)
-
-const endpointList = v.pipe(
-  listOf(oneOf(endpoints), 'write for example ["chat", "embeddings"]'),
-  v.nonEmpty(message('is empty', 'list what it serves, or leave it out for all')),
-  v.transform(unique),
-)
-const weightWrong = 'must be a number above 0'
-const weight = v.pipe(
-  v.number(message(weightWrong, 'write a number such as 1')),
-  v.gtValue(0, message(weightWrong, 'write a number such as 1, or "enabled": false to leave it out')),
-  v.finite(message('must be a finite number', 'write a number such as 1')),
-)
-
-const canHint = 'write for example { "tools": true, "images": false }'
-const ability = optional(booleanFlag())
-const abilityFlags = Object.fromEntries(abilities.map((name) => [name, ability])) as Record<
-  Ability,
-  typeof ability
->
-const canSchema = v.object(abilityFlags, objectMessage(canHint))
-
-const modelSchema = section(
-  {
-    // Becomes `root` and `query`, see `parseBaseUrl`.
-    base_url: baseUrl,
-    // The name sent to the upstream, as written.
-    model: nonEmptyText(modelNameHint),
-    // At least one; '' = an own server that gets no `Authorization`.
-    api_key: renamed('apiKeys', optional(v.pipe(apiKeys, v.transform(keysOf)), '')),
-    // As configured; what an upstream is really called is decided by `upstreamNames`.
-    name: optional(trimmedName('write a short name')),
-    // Absent = all.
-    endpoints: optional(endpointList),
-    groups: optional(v.pipe(listOf(group, 'write for example ["fast"]'), v.transform(unique)), []),
-    weight: optional(weight, 1),
-    // Lower first.
-    priority: optional(wholeNumber('write 0 for the first tier, 1 for the next', -1_000_000, 1_000_000), 0),
-    limits: optional(limitsSchema),
-    // Names that exist in `quotas`.
-    quota: renamed('quotas', optional(v.pipe(quotaNames, v.transform(unique)), [])),
-    // Extra request headers; names are lower-case.
-    headers: optional(headers, {}),
-    // Absent = that of `settings`.
-    timeout: renamed('timeoutMs', optional(positiveSeconds(120))),
-    // Tokens of input and output together. Absent = learned.
-    context: renamed('contextTokens', optional(wholeNumber('write a number of tokens such as 128000', 1))),
-    // What the model can do; what is not said is learned.
-    can: optional(canSchema),
-    enabled: optional(booleanFlag(), true),
-  },
-  objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }', {
-    base_url: baseUrlHint,
-    model: modelNameHint,
-  }),
-  ({ baseUrl: url, ...model }) => ({ ...model, ...url }),
-)
 
 const bytes = wholeNumber('write a number of bytes such as 33554432', 1)
 const modes = ['release', 'test', 'debug'] as const

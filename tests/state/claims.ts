@@ -1,4 +1,4 @@
-import { limitsFrom, type WrittenLimits } from '../../src/config/schema.ts'
+import { limitsFrom, type WrittenLimits } from '../../src/config/model-schema.ts'
 import type { Failure, MeterReading, Outcome } from '../../src/pool/outcome.ts'
 import type { Claim, LimitScope } from '../../src/pool/upstream.ts'
 import type { Instant } from '../../src/lib/clock.ts'

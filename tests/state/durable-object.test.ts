@@ -12,7 +12,7 @@ import { createObjectStore } from '../../src/state/durable-object/store.ts'
 import type { RemoteStore } from '../../src/state/fallback-store.ts'
 import type { Ask, LocalUsage } from '../../src/state/store.ts'
 import { createFakeClock, type FakeClock } from '../support/fake-clock.ts'
-import { limitsFrom } from '../../src/config/schema.ts'
+import { limitsFrom } from '../../src/config/model-schema.ts'
 
 const claim = (id: string): Claim => ({
   id,

@@ -4,7 +4,7 @@ import { createFallbackStore, type RemoteStore } from '../../src/state/fallback-
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
 import type { Ask, Lease, LocalUsage } from '../../src/state/store.ts'
 import { createFakeClock, settle, type FakeClock } from '../support/fake-clock.ts'
-import { limitsFrom } from '../../src/config/schema.ts'
+import { limitsFrom } from '../../src/config/model-schema.ts'
 
 const A: Claim = {
   id: 'a',

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { availabilityOf } from '../../src/state/availability.ts'
 import { createMemoryStore } from '../../src/state/memory.ts'
-import type { WrittenLimits } from '../../src/config/schema.ts'
+import type { WrittenLimits } from '../../src/config/model-schema.ts'
 import { ASK, at, claimOf, OK } from './claims.ts'
 
 const hour = 3_600_000
