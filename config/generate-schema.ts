@@ -14,12 +14,22 @@ export function schemaText(): string {
   })
   // The last two are read by VS Code, which otherwise marks comments in a .json file as mistakes.
   const whole = {
-    ...explained(schema as Part, ''),
+    ...withEntryForms(explained(schema as Part, '')),
     title: 'AILoad configuration',
     allowComments: true,
     allowTrailingCommas: true,
   }
   return `${JSON.stringify(whole, undefined, 2)}\n`
+}
+
+/** An entry of `models` says where its requests go and for which model, or leaves that to a vendor's preset. */
+function withEntryForms(whole: Part): Part {
+  const { models } = whole.properties ?? {}
+  const anyOf = [['vendor'], ['base_url', 'model'], ['base_url', 'models']].map((required) => ({ required }))
+  return {
+    ...whole,
+    properties: { ...whole.properties, models: { ...models, items: { ...models?.items, anyOf } } },
+  }
 }
 
 /** Unknown keys are warnings of the program; an editor shows them when the object is closed. */

@@ -22,6 +22,10 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   $schema: 'For editors.',
   auth_token: 'The token that clients send. Empty: one is made at start and written here.',
   models: 'The upstreams; at least one.',
+  'models[].vendor':
+    'A vendor that is known here, such as "groq": gives address, models, limits and abilities, as far as the entry does not say them itself.',
+  'models[].models':
+    'In the place of model: "*" or names with * and ?, "!" before those to leave out. What the upstream lists of them is served; it is asked at start and daily.',
   'models[].base_url': 'Root of the API (https://host/v1) or its …/chat/completions address.',
   'models[].model': 'Name sent to the upstream.',
   'models[].api_key':

@@ -11,6 +11,7 @@
  */
 import { createApp } from '../app.ts'
 import type { Config } from '../config/config.ts'
+import { createDiscovery } from '../relay/discovery.ts'
 import { createRuntimeConfig, type AppDeps } from '../http/deps.ts'
 import { createBufferedBytes, createWebReceive } from '../http/incoming.ts'
 import { toWebResponse, type ToResponse } from '../http/response.ts'
@@ -60,6 +61,9 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
   const report = fanOut([platform.log, notices.report, metrics.report, recent.report])
+  const discovery = createDiscovery({ send: platform.send, clock, report, abilities }, () =>
+    serve(runtimeConfig.config),
+  )
   let runtimeConfig = createRuntimeConfig(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
@@ -70,22 +74,43 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   })
   const startedAt = clock.wall()
   let isDraining = false
+  let latest = config
 
-  /** Serves another configuration from the next request on; those under way finish on the old one. */
-  function apply(next: Config): void {
-    runtimeConfig = createRuntimeConfig(next)
+  /** With what is known of lists of models by now. */
+  function serve(next: Config): void {
+    runtimeConfig = createRuntimeConfig(next, discovery.listedBy)
     const { upstreams } = runtimeConfig.pools
+    for (const upstream of upstreams) abilities.presume(upstream, clock.now())
     platform.expect?.(upstreams)
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     recent.prune(ids)
     notices.prune(ids)
+  }
+
+  /**
+   * Serves another configuration from the next request on; those under way finish on the old one. Where lists of models
+   * are asked for, it takes effect with their first answers, or after 5 s; then the promise ends.
+   */
+  function apply(next: Config): Promise<void> | undefined {
+    latest = next
+    const asking = discovery.expect(next)
+    const take = (): void => {
+      if (latest === next) announce(next)
+    }
+    if (asking !== undefined) return asking.then(take)
+    take()
+    return undefined
+  }
+
+  function announce(next: Config): void {
+    serve(next)
     const { passthroughUpstream } = runtimeConfig
     if (passthroughUpstream === undefined || next.settings.passthroughPaths !== 'all') return
     const message = `with settings.passthrough_paths "all" clients reach every path of the account of "${passthroughUpstream.name}" with its key`
     report({ kind: 'notice', level: 'warning', message })
   }
-  apply(config)
+  const ready = apply(config)
 
   async function status(): Promise<GatewayStatus> {
     const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
@@ -110,8 +135,14 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   return {
     app,
     apply,
+    upstreams: () => runtimeConfig.pools.upstreams,
+    /** Ends when the lists of models were asked for once, after 5 s at most; undefined where there are none. */
+    ready,
     /** New requests are refused from now on; those under way go on. */
-    drain: () => void (isDraining = true),
+    drain(): void {
+      isDraining = true
+      discovery.close()
+    },
     /** Whether `own` knows of answers that are under way. */
     isBusy: (own: Pick<MemoryStore, 'snapshot'>) =>
       own.snapshot([...known]).some((state) => (state?.inFlight ?? 0) > 0),
@@ -134,10 +165,13 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform) {
   const send = createFetchTransport(clock.after, fetch)
   const nextTurn = () => new Promise<void>((resolve) => void clock.after(0, resolve))
   const receive = createWebReceive(clock, peerOf, nextTurn)
-  const { app, ...gateway } = createGateway(config, { ...platform, send, receive, toResponse })
+  const { app, ready, ...gateway } = createGateway(config, { ...platform, send, receive, toResponse })
   return {
     ...gateway,
-    fetch: async (request: Request, env?: unknown) => app.fetch(request, env as object | undefined),
+    async fetch(request: Request, env?: unknown) {
+      if (ready !== undefined) await ready
+      return app.fetch(request, env as object | undefined)
+    },
   }
 }
 

@@ -1,9 +1,10 @@
 import { parseArgs } from 'node:util'
-import type { ConfigSearch } from '../adapter/node/config-file.ts'
+import type { ConfigTask } from '../adapter/node/config-file.ts'
 import { nearestName } from '../config/checks.ts'
 import type { ServerConfig } from '../config/config.ts'
 import { checkAgainstSchema } from '../config/load.ts'
 import { systemCodeOf } from '../errors.ts'
+import { templateFile } from './package-files.ts'
 
 /** What the command line says instead of `server.port` and `server.host`. */
 export type ListenAt = Partial<Pick<ServerConfig, 'port' | 'host'>>
@@ -110,10 +111,12 @@ const failures: Readonly<Record<string, (host: string, port: number) => string>>
     `the host name ${host} cannot be looked up now; write an address in --host or server.host`,
 }
 
-/** Where to look for the configuration: `--config`, else `AILOAD_CONFIG`, else below the working directory. */
-export const searchOf = (config: string | undefined): ConfigSearch => ({
+/** Where to look for the configuration: `--config`, else `AILOAD_CONFIG`, else below the working directory and the environment. */
+export const searchOf = (config: string | undefined): ConfigTask => ({
   directory: process.cwd(),
   given: config ?? process.env.AILOAD_CONFIG,
+  env: process.env,
+  template: templateFile(),
 })
 
 /** `1 upstream`, `2 upstreams`, `0 upstreams`. */

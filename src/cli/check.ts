@@ -1,13 +1,12 @@
-import { checkConfigFile, findConfigFile } from '../adapter/node/config-file.ts'
+import { checkConfig } from '../adapter/node/config-file.ts'
 import { problemLine } from '../config/problem.ts'
-import { upstreamsOf } from '../config/config.ts'
+import { upstreamsOf } from '../config/upstreams.ts'
 import { countText, searchOf, type Command } from './arguments.ts'
 import { printFailure } from './process.ts'
 
 /** Prints every problem and warning of the configuration, one line each. 1 when it could not be served, else 0. Writes no file. */
 export function checkFile({ config }: Command): number {
-  const file = findConfigFile(searchOf(config))
-  const loaded = checkConfigFile(file, process.env)
+  const { loaded, place } = checkConfig(searchOf(config))
   const problems = loaded.ok ? [] : loaded.problems
   for (const problem of problems) say(problemLine(problem))
   for (const warning of loaded.warnings) say(`warning: ${problemLine(warning)}`)
@@ -17,7 +16,7 @@ export function checkFile({ config }: Command): number {
   }
   const upstreams = upstreamsOf(loaded.config)
   const groups = new Set(upstreams.flatMap((upstream) => upstream.groups))
-  say(`OK: ${countText(upstreams.length, 'upstream')}, ${countText(groups.size, 'group')} in ${file}`)
+  say(`OK: ${countText(upstreams.length, 'upstream')}, ${countText(groups.size, 'group')} in ${place}`)
   return 0
 }
 
@@ -26,13 +25,12 @@ export function checkFile({ config }: Command): number {
  * `$(aiload token --show)` works. 1 when there is none yet, or the file can't be served.
  */
 export function tellToken({ config, show }: Command): number {
-  const file = findConfigFile(searchOf(config))
-  const loaded = checkConfigFile(file, process.env)
+  const { loaded, tokenPlace } = checkConfig(searchOf(config))
   if (!loaded.ok) return printFailure(...loaded.problems.map(problemLine))
   const { authToken } = loaded.config
   if (authToken === '')
-    return printFailure(`auth_token in ${file} is empty; the first start makes a token and writes it there`)
-  say(show === true ? authToken : `the token is "auth_token" in ${file}; --show prints it`)
+    return printFailure(`there is no token yet; the first start makes one, which is then ${tokenPlace}`)
+  say(show === true ? authToken : `the token is ${tokenPlace}; --show prints it`)
   return 0
 }
 

@@ -1,14 +1,21 @@
 import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
-import { openConfigFile, watchConfig, type OpenedConfig, type Reloader } from '../adapter/node/config-file.ts'
+import {
+  findConfigFile,
+  openConfig,
+  watchConfig,
+  type OpenedConfig,
+  type Reloader,
+} from '../adapter/node/config-file.ts'
 import { takeSignals } from '../adapter/node/signals.ts'
 import { stateFileOf } from '../adapter/node/state-file.ts'
+import { keyVariables, type VendorKeys } from '../config/environment.ts'
 import { problemLine } from '../config/problem.ts'
-import { upstreamsOf, type Config } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import type { AffinityRule, Upstream } from '../pool/upstream.ts'
 import { countText, listenFailure, searchOf, type Command } from './arguments.ts'
 import { createLogOutput } from './log-output.ts'
-import { packageVersion, templateFile } from './package-files.ts'
+import { packageVersion } from './package-files.ts'
 import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
 
 /** Serves until a signal ends it, then exits with 0. Gives 1 for what is in the way before, with a line on stderr for each problem. */
@@ -20,7 +27,7 @@ export async function runStart({ config: given, port, host }: Command): Promise<
   const search = searchOf(given)
   const dropped = dropRoot(process.env.AILOAD_DROP_ROOT, join(search.directory, 'data'))
   if (dropped.problem !== undefined) return printFailure(dropped.problem)
-  const opened = openConfigFile({ ...search, env: process.env, template: templateFile() })
+  const opened = openConfig(search)
   const warnings = opened.warnings.map(problemLine)
   if (!opened.ok)
     return printFailure(...opened.problems.map(problemLine), ...warnings.map((line) => `warning: ${line}`))
@@ -33,30 +40,38 @@ export async function runStart({ config: given, port, host }: Command): Promise<
   log.setLevel(config.server.mode)
   // Loaded only now: a broken configuration should be told at once.
   const { startNodeGateway } = await import('../adapter/node/gateway.ts')
-  const stateFile = stateFileOf(opened.file, search.directory)
+  const stateFile = stateFileOf(opened.file ?? findConfigFile(search), search.directory)
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings }
   const gateway = await startNodeGateway(config, { log: log.report, stateFile, configState }).catch(
     (error: unknown) => listenFailure(error, config.server),
   )
   if (typeof gateway === 'string') return printFailure(gateway)
-  log.say(startLines({ ...opened, config, version: packageVersion(), port: gateway.port }))
+  const { port: taken, upstreams, apply: serve } = gateway
+  const isTerminal = process.stdout.isTTY
+  log.say(
+    startLines({
+      ...opened,
+      config,
+      version: packageVersion(),
+      port: taken,
+      upstreams: upstreams(),
+      isTerminal,
+    }),
+  )
   for (const warning of warnings) log.notice('warning', warning)
   log.flush()
-  reloader = watchConfig({
-    ...opened,
-    env: process.env,
-    report: log.report,
-    apply(next) {
-      log.setLevel(next.server.mode)
-      gateway.apply(listeningAt(next))
-    },
-  })
+  function apply(next: Config): void {
+    log.setLevel(next.server.mode)
+    serve(listeningAt(next))
+  }
+  if (opened.file !== undefined)
+    reloader = watchConfig({ ...opened, env: process.env, report: log.report, apply })
   if (dropped.warning !== undefined) log.notice('warning', dropped.warning)
 
-  signals.onHangUp(reloader.reload)
+  signals.onHangUp(() => reloader?.reload() ?? log.notice('info', NO_FILE))
   const signal = await signals.toEnd
-  reloader.stop()
+  reloader?.stop()
   log.notice('info', `stopping after ${signal}: open answers may finish, a second signal ends at once`)
   log.flush()
   const { cut } = await gateway.close()
@@ -66,25 +81,61 @@ export async function runStart({ config: given, port, host }: Command): Promise<
   process.exit(0)
 }
 
+const NO_FILE = 'there is no configuration file to be read again; what is in the environment needs a restart'
+
 /** What a start has to tell; `port` is the one that was really taken. */
-type StartSummary = Pick<Extract<OpenedConfig, { ok: true }>, 'config' | 'file' | 'isNew' | 'hasNewToken'> & {
+type StartSummary = Pick<
+  Extract<OpenedConfig, { ok: true }>,
+  'config' | 'file' | 'isNew' | 'hasNewToken' | 'tokenPlace' | 'taken'
+> & {
   readonly version: string
   readonly port: number
+  readonly upstreams: readonly Upstream[]
+  /** Whoever reads it may see the token. */
+  readonly isTerminal: boolean
 }
 
 /** Up to so many upstreams have a line each; more are told by host. */
 const MOST_LINES = 8
 
-/** The few lines of a start: where it listens, the upstreams, how it chooses, where the token is. Holds no secret. */
-export function startLines({ version, config, port, file, isNew, hasNewToken }: StartSummary): string[] {
+/**
+ * The few lines of a start: where it listens, the upstreams, how it chooses, where the token is. Holds no secret but the
+ * token, in the line to try where somebody sits at a terminal.
+ */
+export function startLines(summary: StartSummary): string[] {
+  const { version, config, port, file, isNew, hasNewToken, tokenPlace, taken, upstreams } = summary
   return [
     `AILoad ${version} listens on ${addressText(config.server.host, port)}`,
-    ...upstreamLines(upstreamsOf(config)),
+    ...(taken ? [takenText(taken)] : []),
+    ...upstreamLines(upstreams),
     `strategy ${config.settings.strategy}, affinity ${affinityText(config.settings.affinity)}`,
     ...(isNew
-      ? [`a first configuration was made: write your keys into ${file}; it is read again when it changes`]
+      ? [
+          `a first configuration was made: write your keys into ${file}; it is read again when it changes`,
+          `or set the key of a vendor and start again, without that file: ${keyVariables.join(', ')}`,
+        ]
       : []),
-    `${hasNewToken ? 'a new token for your clients was made; it' : 'the token for your clients'} is "auth_token" in ${file}`,
+    `${hasNewToken ? 'a new token for your clients was made; it' : 'the token for your clients'} is ${tokenPlace}`,
+    ...(taken ? tryLines(summary) : []),
+  ]
+}
+
+function takenText(taken: readonly VendorKeys[]): string {
+  const keys = taken.map(({ title, variables }) =>
+    variables.length === 0 ? title : `${variables.join(', ')} (${title})`,
+  )
+  const hint = taken.length > 1 ? `; AILOAD_VENDORS=${taken[0]?.vendor} would leave the others out` : ''
+  return `no configuration file; taken from the environment: ${keys.join(', ')}${hint}`
+}
+
+/** A request to copy; a log is no place for the token. */
+function tryLines({ config, port, isTerminal }: StartSummary): string[] {
+  const token = isTerminal ? config.authToken : '$(aiload token --show)'
+  const host = /^(?:0\.0\.0\.0|::)$/.test(config.server.host) ? 'localhost' : config.server.host
+  const body = '{"model":"auto","messages":[{"role":"user","content":"Hello"}]}'
+  return [
+    'try it:',
+    `  curl http://${isIPv6(host) ? `[${host}]` : host}:${port}/v1/chat/completions -H "Authorization: Bearer ${token}" -H "Content-Type: application/json" -d '${body}'`,
   ]
 }
 

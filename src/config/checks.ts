@@ -1,14 +1,15 @@
 import type { GenericSchema } from 'valibot'
-import { upstreamNames } from '../pool/upstream.ts'
 import type { Config, ConfigFile } from './config.ts'
 import { finding, pathText, quoted, recordOf, type Finding, type Path } from './problem.ts'
-import { isUrlProblem, parseBaseUrl, parseUrl } from './rules.ts'
-import { keysOf } from './model-schema.ts'
+import { keysOf, modelNameHint } from './model-schema.ts'
+import { foreignKey, presetOf, vendorAt, vendorPresets } from './presets.ts'
+import { baseUrlHint, isUrlProblem, parseBaseUrl, parseUrl } from './rules.ts'
 import { ACCOUNT_PATHS, configSchema } from './schema.ts'
+import { discoveriesOf, upstreamsOf } from './upstreams.ts'
 
 /**
- * Finds names that refer to nothing: `models[].quota` and `settings.passthrough`. Looks at the document
- * before it is typed, so that these are told together with all other problems; what has a wrong type is
+ * Finds what an entry lacks or has twice, and names that refer to nothing: `models[].vendor` and `.quota`. Looks at the
+ * document before it is typed, so that these are told together with all other problems; what has a wrong type is
  * skipped here, the schema tells of it.
  */
 export function crossCheck(document: unknown): Finding[] {
@@ -16,9 +17,9 @@ export function crossCheck(document: unknown): Finding[] {
   const entries: readonly unknown[] = Array.isArray(models) ? models : []
   const quotas = recordOf(field(document, 'quotas'))
   return [
+    ...entries.flatMap((model, at) => unnamedParts(recordOf(model), ['models', at])),
     ...entries.flatMap((model, at) => unknownQuotas(field(model, 'quota'), at, Object.keys(quotas))),
     ...entries.flatMap((model, at) => repeatedHeaders(field(model, 'headers'), at)),
-    ...unknownPassthrough(field(field(document, 'settings'), 'passthrough'), entries),
   ]
 }
 
@@ -44,22 +45,38 @@ function repeatedHeaders(headers: unknown, at: number): Finding[] {
   return repeated.map((name) => finding(['models', at, 'headers', name], message, 'keep one of them'))
 }
 
-function unknownPassthrough(wanted: unknown, entries: readonly unknown[]): Finding[] {
-  if (typeof wanted !== 'string' || wanted.trim() === '') return []
-  const known = entries.map(nameSource).filter((source) => source !== undefined)
-  // A model that is wrong in itself may be the one that is meant.
-  if (known.length < entries.length || upstreamNames(known).includes(wanted.trim())) return []
-  const hint = "write a model's name, or model@host where it has none"
-  return [finding(['settings', 'passthrough'], 'names no upstream', hint)]
+/** Where an entry's requests go and for which model: by itself, or by the preset of its vendor. */
+function unnamedParts(entry: Readonly<Record<string, unknown>>, path: Path): Finding[] {
+  const { vendor, base_url: baseUrl, model, models } = entry
+  const isText = typeof vendor === 'string' && vendor.trim() !== ''
+  if (isText && presetOf(vendor) === undefined) {
+    const known = vendorPresets.map(([id]) => id)
+    const near = nearestName(vendor, known)
+    const hint = near === undefined ? `known: ${known.join(', ')}` : `did you mean ${quoted([near])}?`
+    return [finding([...path, 'vendor'], 'is not a vendor that is known here', hint)]
+  }
+  const missing: Finding[] = []
+  const isOwn = vendor === undefined
+  if (isOwn && baseUrl === undefined)
+    missing.push(
+      finding([...path, 'base_url'], 'is missing', `${baseUrlHint}, or "vendor" for one that is known here`),
+    )
+  if (isOwn && model === undefined && models === undefined)
+    missing.push(
+      finding([...path, 'model'], 'is missing', `${modelNameHint}, or "models": "*" for all that it lists`),
+    )
+  if (model !== undefined && models !== undefined)
+    missing.push(finding([...path, 'models'], 'stands beside model', 'write one of the two'))
+  return missing
 }
 
-function nameSource(entry: unknown) {
-  const { name, model, base_url: baseUrl, api_key: key } = recordOf(entry)
-  if (typeof model !== 'string' || typeof baseUrl !== 'string') return undefined
-  const url = parseBaseUrl(baseUrl)
-  if (isUrlProblem(url)) return undefined
-  const apiKeys = keysOf(Array.isArray(key) ? key.map(String) : [''])
-  return { model, root: url.root, apiKeys, ...(typeof name === 'string' && { name: name.trim() }) }
+/** Finds that `settings.passthrough` names nobody. Which upstreams a list of models brings is not known yet. */
+export function unknownPassthrough(config: Config): Finding[] {
+  const { passthrough } = config.settings
+  if (passthrough === undefined || discoveriesOf(config).length > 0) return []
+  if (upstreamsOf(config).some(({ name }) => name === passthrough)) return []
+  const hint = "write a model's name, or model@host where it has none"
+  return [finding(['settings', 'passthrough'], 'names no upstream', hint)]
 }
 
 const field = (value: unknown, key: string): unknown => recordOf(value)[key]
@@ -97,11 +114,13 @@ export function* warningsFor(file: ConfigFile, config: Config, emptied: Set<stri
 type ModelEntry = ConfigFile['models'][number]
 
 function* entryWarnings(entry: ModelEntry, path: Path, emptied: Set<string>): Generator<Finding> {
-  const { api_key: written = '', groups = [], name, headers = {} } = entry
+  const { api_key: written = '', groups = [], name, headers = {}, model } = entry
+  const vendor = entry.vendor ?? (entry.base_url === undefined ? undefined : vendorAt(entry.base_url))
   const keys = [written].flat()
   for (const [position, key] of keys.entries()) {
     const here = [...path, 'api_key', ...(Array.isArray(written) ? [position] : [])]
-    const slip = slipIn(key.trim(), KEY_SLIPS)
+    const slip =
+      slipIn(key.trim(), KEY_SLIPS) ?? (vendor === undefined ? undefined : foreignKey(key.trim(), vendor))
     if (slip !== undefined) yield finding(here, ...slip)
     if (key.trim() === '' && emptied.has(pathText(here))) {
       const hint = 'no Authorization will be sent; set the variable'
@@ -114,9 +133,11 @@ function* entryWarnings(entry: ModelEntry, path: Path, emptied: Set<string>): Ge
   }
   for (const [header, value] of Object.entries(headers))
     if (/(?:^|\s)\$[A-Za-z_]\w*$/.test(value)) yield finding([...path, 'headers', header], ...VARIABLE_SLIP)
-  const addressSlip = baseUrlSlip(entry.base_url)
+  // A preset knows its address.
+  const addressSlip =
+    entry.base_url === undefined || entry.vendor !== undefined ? undefined : baseUrlSlip(entry.base_url)
   if (addressSlip !== undefined) yield finding([...path, 'base_url'], ...addressSlip)
-  if (isAuto(entry.model) && name === undefined && groups.length === 0) {
+  if (isAuto(model) && name === undefined && groups.length === 0) {
     const hint = 'give it a name by which clients can ask for it'
     yield finding([...path, 'model'], 'auto always means all upstreams', hint)
   }
@@ -220,8 +241,8 @@ function baseUrlSlip(written: string): Slip | undefined {
 
 function* upstreamWarnings({ models }: Config): Generator<Finding> {
   const seen = new Map<string, string>()
-  for (const [at, { apiKeys, root, model, path }] of models.entries()) {
-    const ids = apiKeys.map((key) => JSON.stringify([root, model, key]))
+  for (const [at, { apiKeys, root, model = '', path }] of models.entries()) {
+    const ids = model === '' ? [] : apiKeys.map((key) => JSON.stringify([root, model, key]))
     const other = ids.map((id) => seen.get(id)).find((place) => place !== undefined)
     for (const id of ids) seen.set(id, path)
     if (other === undefined) continue

@@ -10,18 +10,12 @@
  * rules         what the schema is made of: rules of single values, objects whose keys are renamed
  * load          reads and checks a text as a whole
  * checks        what no schema can say: names that refer to nothing, warnings, misspelt keys
- * config        the checked configuration, the upstreams that it describes, and what a reload may change
+ * presets       what is known of vendors beforehand
+ * config        the checked configuration, and what a reload may change
+ * upstreams     the upstreams that it describes
+ * environment   a configuration of the keys that are in the environment
  */
 import type { InferInput, InferOutput } from 'valibot'
-import { fingerprint, hash01 } from '../lib/hash.ts'
-import {
-  endpoints,
-  upstreamNames,
-  type Claim,
-  type Endpoint,
-  type LimitScope,
-  type Upstream,
-} from '../pool/upstream.ts'
 import { finding, problemAt, type ConfigProblem } from './problem.ts'
 import type { configSchema } from './schema.ts'
 import { readSource } from './source.ts'
@@ -56,53 +50,4 @@ export function reloadProblem(next: Config, text: string, fileName: string): Con
   const hint = 'write the token; one is made only at start'
   const what = finding(['auth_token'], 'is empty or missing, which a reload refuses', hint)
   return problemAt(fileName, readSource(text).positionOf(what.path), what)
-}
-
-/** One upstream for each key of each entry, disabled ones too, in the order of the file. */
-export function upstreamsOf(config: Config): Upstream[] {
-  const names = upstreamNames(config.models)
-  return config.models
-    .flatMap((model) => model.apiKeys.map((apiKey) => ({ ...model, apiKey })))
-    .map((model, at) => upstreamOf({ ...model, name: names[at] ?? model.model }, config))
-}
-
-function upstreamOf(one: ModelConfig & { name: string; apiKey: string }, config: Config): Upstream {
-  const { root, apiKey, model, name, groups, weight, priority, headers, enabled } = one
-  const id = fingerprint(`${root}\n${apiKey}\n${model}`)
-  const { origin } = new URL(root)
-  // Named by fingerprints: the state is written to disk, and no key may stand there.
-  const draws: LimitScope[] = [
-    { scope: id, role: 'upstream', ...(one.limits && { limits: one.limits }) },
-    { scope: `key ${fingerprint(`${origin}\n${apiKey}`)}`, role: 'key' },
-    { scope: `origin ${origin}`, role: 'origin' },
-    ...one.quotas.flatMap((quota) => {
-      const limits = config.quotas[quota]
-      return limits ? [{ scope: `quota ${quota}`, role: 'quota' as const, limits }] : []
-    }),
-  ]
-  const claimFor = (endpoint: Endpoint): Claim => ({
-    id,
-    priority,
-    draws: [...draws, { scope: `endpoint ${id} ${endpoint}`, role: 'endpoint' }],
-  })
-  return {
-    id,
-    rendezvousHash: hash01(id),
-    name,
-    model,
-    root,
-    query: one.query ?? '',
-    apiKey,
-    endpoints: new Set(one.endpoints ?? endpoints),
-    groups,
-    weight,
-    priority,
-    headers,
-    timeoutMs: one.timeoutMs ?? config.settings.timeoutMs,
-    connectTimeoutMs: config.settings.connectTimeoutMs,
-    can: one.can,
-    contextTokens: one.contextTokens,
-    enabled,
-    claims: Object.fromEntries(endpoints.map((each) => [each, claimFor(each)])) as Upstream['claims'],
-  }
 }

@@ -1,16 +1,25 @@
 import * as v from 'valibot'
-import { convertTexts, crossCheck, shapeProblemsIn, unknownKeysIn, warningsFor } from './checks.ts'
+import {
+  convertTexts,
+  crossCheck,
+  shapeProblemsIn,
+  unknownKeysIn,
+  unknownPassthrough,
+  warningsFor,
+} from './checks.ts'
 import type { Config, ConfigFile } from './config.ts'
 import {
   byPosition,
   finding,
   problemAt,
+  recordOf,
   substitute,
   type ConfigProblem,
   type Environment,
   type Finding,
   type Path,
 } from './problem.ts'
+import { presetOf } from './presets.ts'
 import { configSchema } from './schema.ts'
 import { readSource, type Source } from './source.ts'
 
@@ -39,7 +48,12 @@ export function loadSource(source: Source, env: Environment, fileName: string): 
     )
     return { ok: false, problems, warnings: [] }
   }
-  const { value: document, emptied, variables, findings: unset } = substitute(source.value, env)
+  const {
+    value: document,
+    emptied,
+    variables,
+    findings: unset,
+  } = substitute(withAddresses(source.value), env)
   const unconverted = convertTexts(document, variables)
   const { config, findings: unfit } = checkAgainstSchema(document)
   const findings = withoutConsequences([
@@ -49,6 +63,7 @@ export function loadSource(source: Source, env: Environment, fileName: string): 
     ...shapeProblemsIn(document),
     ...unfit,
     ...crossCheck(document),
+    ...(config ? unknownPassthrough(config) : []),
   ])
   const located = locatorIn(source, fileName)
   const checked: CheckedConfig =
@@ -64,6 +79,18 @@ export function loadSource(source: Source, env: Environment, fileName: string): 
     ...(checked.ok ? warningsFor(document as ConfigFile, checked.config, emptied) : []),
   ]
   return { ...checked, warnings: byPosition([...duplicates, ...odd.map(located)]) }
+}
+
+/** The document with the address of its vendor in each entry that has none; that may refer to variables. */
+function withAddresses(document: unknown): unknown {
+  const { models, ...rest } = recordOf(document)
+  if (!Array.isArray(models)) return document
+  const addressed = models.map((entry: unknown) => {
+    const { vendor, base_url: own } = recordOf(entry)
+    const preset = typeof vendor === 'string' && own === undefined ? presetOf(vendor) : undefined
+    return preset === undefined ? entry : { ...recordOf(entry), base_url: preset.base_url }
+  })
+  return { ...rest, models: addressed }
 }
 
 const locatorIn = (source: Source, file: string) => (what: Finding) =>

@@ -2,6 +2,7 @@ import * as v from 'valibot'
 import { abilities, type Ability, SPAN_MS } from '../pool/outcome.ts'
 import { endpoints, type Limits, type LimitWindow, spanMsOf } from '../pool/upstream.ts'
 import {
+  type BaseUrl,
   baseUrlHint,
   booleanFlag,
   check,
@@ -206,7 +207,15 @@ const headers = v.pipe(
 )
 
 export const trimmedName = (right: string) => v.pipe(singleLineText(right), v.trim())
-const modelNameHint = 'write the name that the vendor gives the model'
+export const modelNameHint = 'write the name that the vendor gives the model'
+const globsHint = 'write "*" for all, or a list such as ["llama-*", "!*guard*"]'
+const modelGlob = nonEmptyText(globsHint)
+const modelGlobs = oneOrMany(
+  modelGlob,
+  v.pipe(listOf(modelGlob, globsHint), v.nonEmpty(message('is empty', globsHint))),
+  globsHint,
+)
+const vendorName = trimmedName('write the name of a vendor such as "groq"')
 const group = trimmedName('write the name that clients will ask for')
 const quotaName = singleLineText('write the name of an entry of quotas')
 const quotaNames = oneOrMany(
@@ -237,10 +246,14 @@ const canSchema = v.object(abilityFlags, objectMessage(canHint))
 
 export const modelSchema = section(
   {
-    // Becomes `root` and `query`, see `parseBaseUrl`.
-    base_url: baseUrl,
-    // The name sent to the upstream, as written.
-    model: nonEmptyText(modelNameHint),
+    // The id of a preset, which gives what the entry leaves out.
+    vendor: optional(v.pipe(vendorName, v.toLowerCase())),
+    // Becomes `root` and `query`, see `parseBaseUrl`. There, or given by the preset: `crossCheck`.
+    base_url: optional(baseUrl),
+    // The name sent to the upstream, as written. This, `models` or `vendor` is there.
+    model: optional(nonEmptyText(modelNameHint)),
+    // Globs; what the upstream's own list of models has of them is served.
+    models: optional(v.pipe(modelGlobs, v.transform(unique))),
     // At least one; '' = an own server that gets no `Authorization`.
     api_key: renamed('apiKeys', optional(v.pipe(apiKeys, v.transform(keysOf)), '')),
     // As configured; what an upstream is really called is decided by `upstreamNames`.
@@ -264,9 +277,13 @@ export const modelSchema = section(
     can: optional(canSchema),
     enabled: optional(booleanFlag(), true),
   },
-  objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }', {
-    base_url: baseUrlHint,
-    model: modelNameHint,
+  objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }'),
+  ({ baseUrl: { root, query } = NO_URL, ...model }) => ({
+    ...model,
+    root,
+    ...(query !== undefined && { query }),
   }),
-  ({ baseUrl: url, ...model }) => ({ ...model, ...url }),
 )
+
+/** Of an entry that is refused for the want of one. */
+const NO_URL: BaseUrl = { root: '' }

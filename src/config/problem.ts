@@ -44,9 +44,9 @@ export const pathText = (path: Path): string =>
     return text === '' ? step : `${text}.${step}`
   }, '')
 
-/** A problem as one line: `file:line:column: path: what is wrong; what would be right`. */
+/** A problem as one line: `file:line:column: path: what is wrong; what would be right`. What has no lines has line 0. */
 export const problemLine = ({ file, line, column, path, message, hint }: ConfigProblem): string =>
-  `${file}:${line}:${column}: ${path === '' ? '' : `${path}: `}${message}; ${hint}`
+  `${file}${line === 0 ? '' : `:${line}:${column}`}: ${path === '' ? '' : `${path}: `}${message}; ${hint}`
 
 /** `"a", "b" or "c"`. */
 export const quoted = (options: readonly string[]): string => {

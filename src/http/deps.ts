@@ -1,5 +1,6 @@
 import type { IsUtf8 } from '../lib/json/utf8.ts'
-import { upstreamsOf, type Config } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
+import { upstreamsOf, type ListedBy } from '../config/upstreams.ts'
 import { secretMatcher } from '../lib/hash.ts'
 import { parseTrusted } from '../lib/ip.ts'
 import { createPools } from '../pool/pool.ts'
@@ -29,8 +30,8 @@ export interface AppDeps extends RelayDeps {
 export type RuntimeConfig = ReturnType<typeof createRuntimeConfig>
 
 /** @throws Error for a `trusted_proxies` item that is no address, range or `private` */
-export function createRuntimeConfig(config: Config) {
-  const upstreams = upstreamsOf(config)
+export function createRuntimeConfig(config: Config, listedBy?: ListedBy) {
+  const upstreams = upstreamsOf(config, listedBy)
   const { passthrough, unknownModel } = config.settings
   const named = upstreams.find(({ name }) => name === passthrough)
   const sole = upstreams.length === 1 ? upstreams[0] : undefined

@@ -52,7 +52,8 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
       const id = `${endpoint} ${name}`
       const cached = made.get(id)
       if (cached !== undefined) return cached
-      const upstreams = serving(members.get(name) ?? [], endpoint)
+      const all = serving(members.get(name) ?? [], endpoint)
+      const upstreams = name === 'auto' ? fitting(all, endpoint) : all
       const longestTimeoutMs = Math.max(0, ...upstreams.map(({ timeoutMs }) => timeoutMs))
       const pool = { id, upstreams, longestTimeoutMs }
       made.set(id, pool)
@@ -63,6 +64,12 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
 
 /** In any case: some clients write names with a capital. */
 const isAuto = (name: string): boolean => name.length === 4 && name.toLowerCase() === 'auto'
+
+/** Those that are not presumed to be for something else, where there are any. */
+function fitting(upstreams: readonly Upstream[], endpoint: Endpoint): readonly Upstream[] {
+  const fit = upstreams.filter(({ presumed }) => presumed?.endpoints?.has(endpoint) ?? true)
+  return fit.length > 0 ? fit : upstreams
+}
 
 const serving = (upstreams: readonly Upstream[], endpoint: Endpoint): Upstream[] =>
   upstreams.filter((upstream) => upstream.enabled && upstream.endpoints.has(endpoint))

@@ -28,9 +28,19 @@ export interface Upstream {
   readonly can?: Readonly<Partial<Record<Ability, boolean>>> | undefined
   /** Tokens of input and output together, by the configuration. It orders: what a request has is an estimate. */
   readonly contextTokens?: number | undefined
+  /** What a preset or the vendor's list says where nothing else is known. */
+  readonly presumed?: PresumedOfUpstream
   readonly enabled: boolean
   /** What one request draws on, for each endpoint. */
   readonly claims: Readonly<Record<Endpoint, Claim>>
+}
+
+/** What is presumed of an upstream; what was heard of it goes before. */
+export interface PresumedOfUpstream {
+  readonly can?: Readonly<Partial<Record<Ability, boolean>>> | undefined
+  readonly contextTokens?: number | undefined
+  /** For other endpoints `auto` passes it over while there are others. */
+  readonly endpoints?: ReadonlySet<Endpoint> | undefined
 }
 
 /** One scope that a request draws on: something that can rest, and whose limits are counted. */
@@ -83,6 +93,8 @@ export interface LimitWindow {
   readonly per: string
   /** `rolling`, or the zone (`UTC` or IANA) whose calendar ends it. */
   readonly resets: string
+  /** A vendor's preset says so and not the operator: it orders and delays, never refuses, and gives way to what is heard. */
+  readonly isPresumed?: true
 }
 
 /** The longest that they can be. `rpm` and `tpm` are of a minute, `rpd` and `tpd` of a day. */
@@ -120,14 +132,3 @@ export function uniqueNames(wished: readonly string[]): string[] {
     return unique
   })
 }
-
-/** An entry of the configuration. Its name is its own, else model and host, with the port if any. */
-type NamedModel = Pick<Upstream, 'model' | 'root'> & { name?: string; readonly apiKeys: readonly string[] }
-
-/** The names of all upstreams of a configuration: for each entry one for each of its keys. */
-export const upstreamNames = (models: readonly NamedModel[]): string[] =>
-  uniqueNames(
-    models.flatMap(({ name, model, root, apiKeys }) =>
-      apiKeys.map(() => name ?? `${model}@${new URL(root).host}`),
-    ),
-  )

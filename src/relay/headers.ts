@@ -34,7 +34,10 @@ function isRequestHeader(name: string): boolean {
 export const forwardedHeaders = (client: HeaderBag): HeaderBag => copy(client, {}, isRequestHeader)
 
 /** All headers for one upstream: forwarded ones, its own key, then what its configuration adds or replaces. */
-export function headersFor(upstream: Upstream, forwarded: HeaderBag): Record<string, string> {
+export function headersFor(
+  upstream: Pick<Upstream, 'apiKey' | 'headers'>,
+  forwarded: HeaderBag,
+): Record<string, string> {
   const headers: Record<string, string> = { 'accept-encoding': 'identity' }
   if (upstream.apiKey !== '') headers['authorization'] = `Bearer ${upstream.apiKey}`
   copy(forwarded, headers, always)
@@ -52,7 +55,7 @@ export function relayedHeaders(upstream: Upstream, forwarded: HeaderBag): Header
 }
 
 /** The address of an upstream's endpoint; its configured query comes first, then the client's. */
-export function urlFor(upstream: Upstream, path: string, query: string): string {
+export function urlFor(upstream: Pick<Upstream, 'root' | 'query'>, path: string, query: string): string {
   const both = upstream.query !== '' && query !== '' ? `${upstream.query}&${query}` : upstream.query + query
   return both === '' ? `${upstream.root}/${path}` : `${upstream.root}/${path}?${both}`
 }

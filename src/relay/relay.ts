@@ -12,7 +12,9 @@
  * commit        when an answer counts as begun, and after which nothing is tried again
  * stream        the tap that a streamed body passes
  * exhausted     the error when nothing is left
- * lessons       what refusals and successes teach, and what an upstream's list of models says
+ * lessons       what refusals and successes teach
+ * model-list    what an upstream's own list of models says
+ * discovery     models that stand in no configuration: asked for at start and daily
  * passthrough   requests that only one upstream can mean: no loop and no rewriting
  * headers       what of a request an upstream may see, and of its answer the client
  * secrets       keys that come back in answers: masked before anybody reads them

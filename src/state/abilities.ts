@@ -17,7 +17,7 @@ export interface Needs {
 export type Fit = 'yes' | 'unknown' | 'no'
 
 /** Where a piece of knowledge comes from. The configuration stands above all of them and is kept by itself. */
-type Source = 'models' | 'refused' | 'worked'
+type Source = 'preset' | 'models' | 'refused' | 'worked'
 /** Times are ms on the clock. */
 type Known = {
   readonly can: boolean
@@ -58,6 +58,7 @@ export function createAbilities() {
   /** Upstreams of whom something is known that they can't do: while there are none, nobody has to be compared. */
   const limited = new Set<string>()
   const readAt = new Map<string, number>()
+  const presumed = new Set<string>()
   let changeCount = 0
 
   function put(id: string, knowledge: Knowledge): void {
@@ -155,6 +156,20 @@ export function createAbilities() {
       readAt.set(id, now)
       return true
     },
+    /** What a preset says, once: whatever else is known already, or will be, goes before. */
+    presume({ id, presumed: { can = {}, contextTokens } = {} }: Upstream, now: number): void {
+      if (presumed.has(id)) return
+      presumed.add(id)
+      const before = known.get(id) ?? NOTHING
+      const entry = { source: 'preset', since: now, until: Infinity } as const
+      const news = Object.entries(can).filter(([name]) => before.can[name as Ability] === undefined)
+      const limits =
+        contextTokens === undefined || before.sizes.context !== undefined
+          ? {}
+          : { context: { ...entry, most: contextTokens } }
+      if (news.length > 0 || limits.context !== undefined)
+        teach(id, Object.fromEntries(news.map(([name, is]) => [name, { ...entry, can: is }])), limits)
+    },
     /** What an upstream's own list of models says. A refusal and a success are newer. */
     read(
       id: string,
@@ -164,7 +179,7 @@ export function createAbilities() {
       const before = known.get(id) ?? NOTHING
       const entry = { source: 'models', since: now, until: now + BELIEVED_MS } as const
       const news = Object.entries(told.can).filter(
-        ([name]) => (before.can[name as Ability]?.source ?? 'models') === 'models',
+        ([name]) => !isLearned(before.can[name as Ability]?.source),
       )
       const limits =
         told.context === undefined || before.sizes.context?.source === 'refused'
@@ -178,7 +193,7 @@ export function createAbilities() {
     prune(ids: Iterable<string>): void {
       const kept = new Set(ids)
       for (const id of known.keys())
-        if (!kept.has(id)) for (const table of [known, limited, readAt]) table.delete(id)
+        if (!kept.has(id)) for (const table of [known, limited, readAt, presumed]) table.delete(id)
     },
     keep: (): KeptAbilities =>
       [...known].map(([id, { can, sizes: limits, embeds }]) => [
@@ -196,6 +211,8 @@ export function createAbilities() {
     },
   }
 }
+
+const isLearned = (source: Source | undefined): boolean => source === 'refused' || source === 'worked'
 
 type Dated = { readonly since: number; readonly until: number }
 
@@ -227,7 +244,7 @@ const moved = <T extends Dated>(entries: Readonly<Record<string, T>>, shiftMs: n
   )
 
 const finite = v.pipe(v.number(), v.finite())
-const source = v.picklist(['models', 'refused', 'worked'])
+const source = v.picklist(['preset', 'models', 'refused', 'worked'])
 const dated = { source, since: finite, until: finite }
 const keptSchema = v.tuple([
   v.string(),

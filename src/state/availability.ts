@@ -11,7 +11,7 @@ import {
 import { closedUntil, fitsAt, leftIn, type MeterState } from './rate-limit.ts'
 import { leftBelow } from './soft-wall.ts'
 import { amountOf, EMPTY_WINDOW, freeIn, windowOpensAt, windowsOf } from './rate-window.ts'
-import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
+import { concurrencyOf, limitInForce, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 import type { Ask } from './store.ts'
 
 /** Looks up the state of a scope; undefined = nothing is known of it. */
@@ -98,20 +98,24 @@ const saysRoom = (meter: MeterState | undefined, counts: string, now: number): b
 
 type LimitReason = UnavailableReason & { readonly isGuess: boolean }
 
-/** What speaks against a request: full windows and an upstream's own word surely, the rest as a guess. */
+/** What speaks against a request: configured windows and an upstream's own word surely, the rest as a guess. */
 function limitReasons(
   { scope, limits }: LimitScope,
-  { windows, meters, walls, unanswered }: ScopeState,
+  state: ScopeState,
   { tokens, now }: { readonly tokens: number; readonly now: number },
 ): LimitReason[] {
+  const { windows, meters, walls, unanswered } = state
   const reasons: LimitReason[] = []
-  for (const limit of windowsOf(limits)) {
-    const window = windows[limit.name] ?? EMPTY_WINDOW
-    const amount = amountOf(limit.counts, tokens)
+  for (const one of windowsOf(limits)) {
+    const { name, counts, spanMs, isPresumed: isGuess = false } = one
+    const limit = limitInForce(one, state)
+    const window = windows[name] ?? EMPTY_WINDOW
+    const amount = amountOf(counts, tokens)
     // A request that spends no tokens passes by windows that count them.
-    if (amount === 0 || amount <= freeIn(window, limit.limit, now)) continue
-    const cause = limit.name as UnavailableReason['cause']
-    reasons.push({ scope, cause, ...windowOpensAt(window, limit, { amount, now }), isGuess: false })
+    if (amount === 0 || amount <= freeIn(window, limit, now)) continue
+    const cause = name as UnavailableReason['cause']
+    const opening = windowOpensAt(window, { counts, limit, spanMs }, { amount, now })
+    reasons.push({ scope, cause, ...opening, isGuess })
   }
   const onRelease = unanswered > 0
   for (const meter of Object.values(meters)) {

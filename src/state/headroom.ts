@@ -3,7 +3,7 @@ import type { Claim, LimitScope, Limits } from '../pool/upstream.ts'
 import { fitsAt, leftIn, type MeterState } from './rate-limit.ts'
 import { leftBelow, type SoftWallState } from './soft-wall.ts'
 import { EMPTY_WINDOW, emptyFrom, firstForgottenAt, freeIn, windowsOf, type Mutable } from './rate-window.ts'
-import { isCounting, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
+import { isCounting, limitInForce, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
 
 /** What windows leave free, all of them together. */
 export type Headroom = Readonly<ReturnType<typeof unlimited>>
@@ -48,7 +48,10 @@ export function headroomOf({ role, limits }: LimitScope, state: ScopeState, now:
 
 function computeHeadroom(limits: Limits | undefined, state: ScopeState, now: number): Headroom {
   const sum = unlimited(limits)
-  for (const { name, counts, limit, spanMs } of windowsOf(limits)) {
+  for (const one of windowsOf(limits)) {
+    const { name, counts, spanMs } = one
+    const limit = limitInForce(one, state)
+    if (limit === Infinity) continue
     const window = state.windows[name] ?? EMPTY_WINDOW
     const endsIn = emptyFrom(window) - now
     const free = freeIn(window, limit, now)

@@ -22,6 +22,8 @@ export interface WindowState {
   readonly buckets: readonly Bucket[]
   /** The one that is forgotten last, apart from the others: most requests add to it and leave those as they are. */
   readonly newest: Bucket | undefined
+  /** Of a presumed limit the most that the upstream was seen to let through in a span; else 0. */
+  readonly proven: number
 }
 
 /** A copy that nobody else holds yet, and whose fields may therefore be set. */
@@ -33,6 +35,7 @@ const mutableWindow = (window: Partial<WindowState>): Mutable<WindowState> => ({
   counted: window.counted ?? 0,
   buckets: window.buckets ?? [],
   newest: window.newest,
+  proven: window.proven ?? 0,
 })
 
 /** A window that has seen nothing. */
@@ -40,7 +43,7 @@ export const EMPTY_WINDOW: WindowState = mutableWindow({})
 
 const NO_WINDOWS: readonly LimitWindow[] = []
 
-/** The windows that the configuration counts in. */
+/** The windows that the configuration counts in, and those that a preset presumes. */
 export const windowsOf = (limits: Limits | undefined): readonly LimitWindow[] => limits?.windows ?? NO_WINDOWS
 
 /** What one request takes from a limit. */
@@ -54,6 +57,15 @@ export const usedOf = (window: WindowState, now: number): number => window.pendi
 function countedOf(window: WindowState, now: number): number {
   if (emptyFrom(window) <= now) return 0
   return window.counted - forgottenOf(window.buckets, now).amount
+}
+
+/** Remembers how much was let through, where that is more than a limit. */
+export function provenWindow(window: WindowState, limit: number, now: number): WindowState {
+  const seen = countedOf(window, now)
+  if (seen <= limit || seen <= window.proven) return window
+  const next = mutableWindow(window)
+  next.proven = seen
+  return next
 }
 
 /** When everything counted is forgotten; 0 = nothing is counted. */

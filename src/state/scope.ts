@@ -1,3 +1,4 @@
+import type { LimitWindow } from '../pool/upstream.ts'
 import type { CircuitBreakerState } from './circuit-breaker.ts'
 import type { MeterState, Named } from './rate-limit.ts'
 import type { SoftWallState } from './soft-wall.ts'
@@ -84,6 +85,21 @@ function hasEntries(named: object): boolean {
   // oxlint-disable-next-line no-unreachable-loop
   for (const _ in named) return true
   return false
+}
+
+/**
+ * How much a limit lets through. A presumed one rises with what was let through, and is Infinity once the upstream has
+ * told of that limit itself: its own word is counted elsewhere.
+ */
+export function limitInForce(one: LimitWindow, { windows, meters, walls }: ScopeState): number {
+  const { name, counts, spanMs, limit } = one
+  if (one.isPresumed === undefined) return limit
+  if (walls[`${counts}:${spanMs}`]?.limit !== undefined) return Infinity
+  for (const header in meters) {
+    const meter = meters[header]
+    if (meter?.counts === counts && meter.spanMs === spanMs && meter.limit !== undefined) return Infinity
+  }
+  return Math.max(limit, windows[name]?.proven ?? 0)
 }
 
 /** How long a learned concurrency limit holds before it recovers by one. */

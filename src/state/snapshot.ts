@@ -112,7 +112,7 @@ function schemasAt(now: number, shiftMs: number) {
   })
   // More than a window ever holds, and few enough to do no harm.
   const buckets = v.pipe(v.array(v.object({ until: ahead, amount })), v.maxLength(1_000))
-  const window = v.object({ pending: amount, buckets })
+  const window = v.object({ pending: amount, buckets, proven: v.exactOptional(amount) })
   const counts = v.picklist(['requests', 'tokens'])
   const meter = v.object({
     counts,
@@ -202,13 +202,17 @@ function restoredScope(
 /** How long the window of a limit is, by its name. */
 const spanNamed = (name: string): number => spanMsOf(name.slice(name.indexOf(':') + 1)) || SPAN_MS.month
 
-function restoredWindow({ pending, buckets }: KeptWindow, now: number, spanMs: number): WindowState {
+function restoredWindow(
+  { pending, buckets, proven = 0 }: KeptWindow,
+  now: number,
+  spanMs: number,
+): WindowState {
   // What was under way may have been counted just now; in a day, it is forgotten with the rest of that day.
   const lostUntil = (spanMs >= SPAN_MS.day ? buckets.at(-1)?.until : undefined) ?? now + spanMs
   const all = pending > 0 ? [...buckets, { amount: pending, until: lostUntil }] : buckets
   const live = all.filter(({ until }) => until > now).sort((a, b) => a.until - b.until)
   const counted = live.reduce((sum, { amount: each }) => sum + each, 0)
-  return { pending: 0, counted, buckets: live.slice(0, -1), newest: live.at(-1) }
+  return { pending: 0, counted, buckets: live.slice(0, -1), newest: live.at(-1), proven }
 }
 
 /** That part of a state. */
@@ -225,9 +229,10 @@ export function keptScope(state: ScopeState): KeptScope {
   }
 }
 
-const keptWindow = ({ pending, buckets, newest }: WindowState): KeptWindow => ({
+const keptWindow = ({ pending, buckets, newest, proven }: WindowState): KeptWindow => ({
   pending,
   buckets: newest === undefined ? [...buckets] : [...buckets, newest],
+  ...(proven > 0 && { proven }),
 })
 
 function withoutProbe(stored: StoredBreaker) {

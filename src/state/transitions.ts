@@ -34,6 +34,7 @@ import {
   countReserved,
   EMPTY_WINDOW,
   forgottenAt,
+  provenWindow,
   type Mutable,
   reserve,
   windowsOf,
@@ -149,7 +150,7 @@ export function confirmLease(transaction: Transaction, { firstByteMs, readings }
     recordSuccessIn(state, limitScope, record)
     if (record.counted.includes(limitScope.scope)) state.unanswered = Math.max(0, state.unanswered - 1)
     // An answer that has begun is a counted request; what it costs in tokens shows at its end.
-    moveLimits(limitScope, { requests: 1, tokens: 'held' }, transaction)
+    moveLimits(limitScope, { requests: 1, tokens: 'held', isAnswered: true }, transaction)
     state.walls = mapped(state.walls, (wall) => raiseWall(wall, at.now))
     state.meters = mapped(state.meters, (meter) => prove(meter, { isRefused: false, now: at.now }))
     if (limitScope.role === 'upstream') recordLatency(state, firstByteMs, at.now)
@@ -174,7 +175,8 @@ export function settleLease(transaction: Transaction, outcome: Outcome): void {
       state.reserved = Math.max(0, state.reserved - lease.tokens)
       if (!confirmed) state.unanswered = Math.max(0, state.unanswered - 1)
     }
-    moveLimits(limitScope, { requests: confirmed ? 'held' : unconfirmed, tokens, isRefused }, transaction)
+    const requests = confirmed ? 'held' : unconfirmed
+    moveLimits(limitScope, { requests, tokens, isRefused, isAnswered: confirmed }, transaction)
     if (!confirmed && provesLife(outcome)) recordSuccessIn(state, limitScope, record)
     if (limitScope.role === 'upstream' && outcome.kind === 'ok' && outcome.outputTokens !== undefined)
       recordOutput(state, outcome.outputTokens)
@@ -201,12 +203,14 @@ function recordSuccessIn(state: Mutable<ScopeState>, limitScope: LimitScope, rec
 interface Settlements extends Record<MeterReading['counts'], number | 'given back' | 'held'> {
   /** A refusal counts in our own windows, to be sure; what the upstream lets through is seen by what it does not refuse. */
   readonly isRefused?: boolean
+  /** What is counted was let through. */
+  readonly isAnswered: boolean
 }
 
 /** Moves what a lease holds in everything that is counted in a scope. */
 function moveLimits(limitScope: LimitScope, settlements: Settlements, transaction: Transaction): void {
   const { scope, limits } = limitScope
-  const { isRefused = false } = settlements
+  const { isRefused = false, isAnswered } = settlements
   const { at, endsAt, record } = transaction
   const { now } = at
   const state = mutableScope(transaction, scope)
@@ -216,13 +220,14 @@ function moveLimits(limitScope: LimitScope, settlements: Settlements, transactio
     const windows = { ...state.windows }
     // Without a closure or an object more: this is most of what a request costs.
     for (const limit of configured) {
-      const { name, counts } = limit
+      const { name, counts, isPresumed = false } = limit
       const window = windows[name]
       const settlement = settlements[counts]
       if (window === undefined || settlement === 'held') continue
       const reserved = takenFrom(record, scope, counts)
       const actual = settlement === 'given back' ? 0 : settlement
-      windows[name] = countReserved(window, { reserved, actual, until: forgottenAt(limit, at, endsAt), now })
+      const next = countReserved(window, { reserved, actual, until: forgottenAt(limit, at, endsAt), now })
+      windows[name] = isPresumed && isAnswered ? provenWindow(next, limit.limit, now) : next
     }
     state.windows = windows
   }

@@ -2,7 +2,7 @@ import type { Limits } from '../pool/upstream.ts'
 import { closedUntil, leftIn, type MeterState } from '../state/rate-limit.ts'
 import { leftBelow, type SoftWallState } from '../state/soft-wall.ts'
 import { EMPTY_WINDOW, emptyFrom, usedOf, windowOpensAt, windowsOf } from '../state/rate-window.ts'
-import { rateOf, type ScopeState } from '../state/scope.ts'
+import { limitInForce, rateOf, type ScopeState } from '../state/scope.ts'
 
 /** How one limit of a scope stands and how it goes on. Moments in ms on the monotonic clock; undefined = nobody can say. */
 export interface LimitOutlook {
@@ -10,8 +10,8 @@ export interface LimitOutlook {
   /** Of a configured limit as it was written; of a learned one undefined. */
   readonly per?: string
   readonly spanMs: number
-  /** `refused` is told by refusals alone. */
-  readonly source: 'configured' | 'learned' | 'refused'
+  /** `preset` is presumed of the vendor, `refused` told by refusals alone. */
+  readonly source: 'configured' | 'preset' | 'learned' | 'refused'
   /** The names of the headers that tell of it. */
   readonly meter?: string
   readonly limit: number | undefined
@@ -34,23 +34,28 @@ const MINUTE_MS = 60_000
 
 /** Every limit of a scope: configured ones, what its headers say as long as that holds, and what refusals have told. */
 export function outlooksOf(limits: Limits | undefined, state: ScopeState, now: number): LimitOutlook[] {
-  const configured = windowsOf(limits).map((limit): LimitOutlook => {
-    const window = state.windows[limit.name] ?? EMPTY_WINDOW
+  const configured = windowsOf(limits).flatMap((one): LimitOutlook[] => {
+    const { name, counts, per, spanMs, isPresumed } = one
+    const limit = limitInForce(one, state)
+    if (limit === Infinity) return []
+    const window = state.windows[name] ?? EMPTY_WINDOW
     const used = usedOf(window, now)
-    const left = Math.max(0, limit.limit - used)
+    const left = Math.max(0, limit - used)
     const end = emptyFrom(window)
-    return {
-      counts: limit.counts,
-      per: limit.per,
-      spanMs: limit.spanMs,
-      source: 'configured',
-      limit: limit.limit,
+    const outlook = {
+      counts,
+      per,
+      spanMs,
+      source: isPresumed ? ('preset' as const) : ('configured' as const),
+      limit,
       used,
       left,
-      ...coming({ counts: limit.counts, left, until: now + limit.spanMs }, state, now),
-      reopensAt: left >= 1 ? undefined : windowOpensAt(window, limit, { amount: 1, now }).until,
+      ...coming({ counts, left, until: now + spanMs }, state, now),
+      reopensAt:
+        left >= 1 ? undefined : windowOpensAt(window, { counts, limit, spanMs }, { amount: 1, now }).until,
       resetsAt: end > now ? end : undefined,
     }
+    return [outlook]
   })
   const learned = Object.entries(state.meters).flatMap(([name, meter]) =>
     meter === undefined || meter.resetAt <= now ? [] : [{ ...meterOutlook(meter, state, now), meter: name }],

@@ -190,7 +190,7 @@ interface LimitStatus {
   readonly limit: number | null
   /** What may still be sent before `resets_at`; never negative. */
   readonly left: number
-  /** `configured`, `learned` from headers, or `refused`: told by refusals alone. */
+  /** `configured`, of a vendor's `preset`, `learned` from headers, or `refused`: told by refusals alone. */
   readonly source: string
   /** What is sent, a minute, averaged over some. */
   readonly rate?: number | undefined

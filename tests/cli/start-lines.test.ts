@@ -1,17 +1,23 @@
 import { expect, test } from 'vitest'
 import { stateFileOf } from '../../src/adapter/node/state-file.ts'
+import { upstreamsOf } from '../../src/config/upstreams.ts'
 import { startLines } from '../../src/cli/start.ts'
 import { configOf, model, textOf } from '../config/texts.ts'
 
-const linesOf = (parts: Readonly<Record<string, unknown>>) =>
-  startLines({
+function linesOf(parts: Readonly<Record<string, unknown>>) {
+  const config = configOf(textOf(parts))
+  return startLines({
     version: '1.2.3',
-    config: configOf(textOf(parts)),
+    config,
+    upstreams: upstreamsOf(config),
     port: 2081,
     file: '/d/config.json',
+    tokenPlace: '"auth_token" in /d/config.json',
     isNew: false,
     hasNewToken: false,
+    isTerminal: false,
   })
+}
 
 test.each([
   { host: '0.0.0.0', address: 'http://localhost:2081/v1 (every address of this machine)' },

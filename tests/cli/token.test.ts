@@ -29,5 +29,5 @@ test('token says so when there is none yet', async () => {
   const { directory } = written('')
   const { code, stdout, stderr } = await runAiload(['token', '--show'], { directory })
   expect([code, stdout]).toEqual([1, ''])
-  expect(stderr).toMatch(/auth_token in .* is empty; the first start makes a token/)
+  expect(stderr).toMatch(/there is no token yet; the first start makes one, which is then "auth_token" in /)
 })

@@ -15,7 +15,7 @@ test('the template is valid, has no token yet, and warns of nothing but its plac
 })
 
 test('config.full.json is valid and warns of nothing but its placeholder keys', () => {
-  expect(configOf(shipped('config.full.json')).models).toHaveLength(2)
+  expect(configOf(shipped('config.full.json')).models).toHaveLength(4)
   for (const warning of warningsOf(shipped('config.full.json')))
     expect(warning).toContain('is still a placeholder')
 })

@@ -1,22 +1,21 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { uniqueNames, upstreamNames } from '../../src/pool/upstream.ts'
+import { upstreamsOf } from '../../src/config/upstreams.ts'
+import { uniqueNames } from '../../src/pool/upstream.ts'
+import { configOf } from '../config/texts.ts'
 
-const root = 'https://api.example:8443/v1'
+const base_url = 'https://api.example:8443/v1'
+const namesOf = (...models: readonly object[]): string[] =>
+  upstreamsOf(configOf(JSON.stringify({ models }))).map(({ name }) => name)
 
 test('an upstream is called as configured, else model@host with its port', () => {
-  expect(upstreamNames([{ model: 'm', root, apiKeys: ['a'] }])).toEqual(['m@api.example:8443'])
-  expect(upstreamNames([{ name: 'n', model: 'm', root, apiKeys: ['a'] }])).toEqual(['n'])
+  expect(namesOf({ model: 'm', base_url, api_key: 'a' })).toEqual(['m@api.example:8443'])
+  expect(namesOf({ name: 'n', model: 'm', base_url, api_key: 'a' })).toEqual(['n'])
 })
 
 test('the second key and the second entry of a name get a number', () => {
-  const entry = { name: 'n', model: 'm', root }
-  expect(
-    upstreamNames([
-      { ...entry, apiKeys: ['a', 'b'] },
-      { ...entry, apiKeys: ['c'] },
-    ]),
-  ).toEqual(['n', 'n-2', 'n-3'])
+  const entry = { name: 'n', model: 'm', base_url }
+  expect(namesOf({ ...entry, api_key: ['a', 'b'] }, { ...entry, api_key: 'c' })).toEqual(['n', 'n-2', 'n-3'])
 })
 
 test('a number never takes a name that another one wishes', () => {

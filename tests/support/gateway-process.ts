@@ -20,6 +20,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { onTestFinished } from 'vitest'
+import { keyVariables } from '../../src/config/environment.ts'
 
 /** How a process ended. */
 export interface Exit {
@@ -245,7 +246,9 @@ function extended<Extra extends object>(child: AiloadProcess, extra: Extra): Ail
 
 /** Under npm a gateway ends with its parent: so it does when somebody kills the test run. */
 function inheritedEnvironment(): NodeJS.ProcessEnv {
-  const own = Object.entries(process.env).filter(([name]) => !/^(?:AILOAD_|NODE_OPTIONS$|VITEST)/.test(name))
+  const isOurs = (name: string): boolean =>
+    /^(?:AILOAD_|NODE_OPTIONS$|VITEST)/.test(name) || keyVariables.includes(name)
+  const own = Object.entries(process.env).filter(([name]) => !isOurs(name))
   return { ...Object.fromEntries(own), npm_lifecycle_event: 'test' }
 }
 

@@ -1,5 +1,6 @@
 import { loadConfig } from '../../src/config/load.ts'
-import { upstreamsOf, type Config } from '../../src/config/config.ts'
+import type { Config } from '../../src/config/config.ts'
+import { upstreamsOf } from '../../src/config/upstreams.ts'
 import type { Outcome } from '../../src/pool/outcome.ts'
 import { createPools, type Pools } from '../../src/pool/pool.ts'
 import type { Endpoint, Upstream } from '../../src/pool/upstream.ts'

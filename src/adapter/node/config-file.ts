@@ -1,11 +1,27 @@
 import { randomBytes } from 'node:crypto'
-import { chmodSync, constants, copyFileSync, existsSync, mkdirSync, readFileSync, statSync } from 'node:fs'
+import {
+  chmodSync,
+  constants,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import { setInterval } from 'node:timers'
 import { needsRestart, reloadProblem, type Config } from '../../config/config.ts'
 import { loadConfig, type LoadedConfig } from '../../config/load.ts'
-import { fileProblem, problemLine, type ConfigProblem, type Environment } from '../../config/problem.ts'
-import { withToken } from '../../config/source.ts'
+import { environmentText, TOKEN_VARIABLE, vendorsIn, type VendorKeys } from '../../config/environment.ts'
+import {
+  fileProblem,
+  problemLine,
+  recordOf,
+  type ConfigProblem,
+  type Environment,
+} from '../../config/problem.ts'
+import { readSource, withToken } from '../../config/source.ts'
 import { systemCodeOf } from '../../errors.ts'
 import type { Report } from '../../relay/deps.ts'
 import type { ConfigState } from '../../telemetry/status.ts'
@@ -19,17 +35,26 @@ export interface ConfigSearch {
   readonly directory: string
 }
 
-type LoadedFile = Extract<LoadedConfig, { ok: true }> & {
-  readonly file: string
-  /** What stands in it, after a token was written too: a watcher that finds the same text found our own write. */
-  readonly text: string
+interface Opened {
   /** True when this start copied the template, or wrote a new token. */
   readonly isNew: boolean
   readonly hasNewToken: boolean
+  /** Where the token of the clients stands, as people say it behind "it is". */
+  readonly tokenPlace: string
 }
+type LoadedFile = Extract<LoadedConfig, { ok: true }> &
+  Opened & {
+    readonly file: string
+    /** What stands in it, after a token was written too: a watcher that finds the same text found our own write. */
+    readonly text: string
+    readonly taken?: undefined
+  }
+/** Without a file: `taken` are the vendors whose keys are in the environment. */
+type LoadedEnvironment = Extract<LoadedConfig, { ok: true }> &
+  Opened & { readonly file?: undefined; readonly taken: readonly VendorKeys[] }
 
-/** A file that is ready to be served, or everything that is in the way. */
-export type OpenedConfig = LoadedFile | Extract<LoadedConfig, { ok: false }>
+/** A configuration that is ready to be served, or everything that is in the way. */
+export type OpenedConfig = LoadedFile | LoadedEnvironment | Extract<LoadedConfig, { ok: false }>
 
 /** The file that counts: the given one, else the first that is there, else where a first start makes one. */
 export function findConfigFile({ given, directory }: ConfigSearch): string {
@@ -50,38 +75,173 @@ function readConfigFile(file: string): string | ConfigProblem {
   }
 }
 
-/** Reads and checks a file as `aiload check` does, without making or writing anything. */
-export function checkConfigFile(file: string, env: Environment): LoadedConfig {
+/** Reads and checks a file, without making or writing anything. */
+function checkConfigFile(file: string, env: Environment): LoadedConfig {
   const text = readConfigFile(file)
   return typeof text === 'string' ? loadConfig(text, env, file) : refused(text)
 }
 
+/** Where to look, and what is there besides the file. */
+export interface ConfigTask extends ConfigSearch {
+  readonly env: Environment
+  /** The configuration that a first start copies. */
+  readonly template: string
+}
+
 /**
- * Opens the configuration at start: a first start copies `template`, an empty `auth_token` is filled and
+ * What a start would serve, read and checked without making or writing anything: the file, or the keys that are in the
+ * environment. `place` says for people where it stands.
+ */
+export function checkConfig(task: ConfigTask) {
+  const file = findConfigFile(task)
+  const vendors = vendorsInstead(task, file)
+  if (vendors.problems.length > 0)
+    return { loaded: refusedEnvironment(vendors.problems), place: ENVIRONMENT, tokenPlace: '' }
+  if (vendors.taken.length === 0)
+    return {
+      loaded: checkConfigFile(file, task.env),
+      place: file,
+      file,
+      tokenPlace: `"auth_token" in ${file}`,
+    }
+  const { env, place: tokenPlace } = environmentToken(task, tokenIn(file, task.env))
+  const loaded = loadEnvironment(vendors.taken, env)
+  return { loaded, place: ENVIRONMENT, tokenPlace, taken: vendors.taken }
+}
+
+/**
+ * Opens the configuration at start. Without a file the keys of known vendors in the environment are served, where there
+ * are any; else a first start copies `template`. An empty `auth_token` is filled and
  * written back. With a token in the file nothing is written, so a read-only directory is fine. A token that
  * can't be written is a problem: serving with a token that nobody can look up helps no one, and serving
  * without one is out of the question.
  */
-export function openConfigFile(search: ConfigSearch & { env: Environment; template: string }): OpenedConfig {
+export function openConfig(search: ConfigTask): OpenedConfig {
   const file = findConfigFile(search)
+  const { taken, problems } = vendorsInstead(search, file)
+  if (problems.length > 0) return refusedEnvironment(problems)
+  if (taken.length > 0) return openEnvironment(search, taken, tokenIn(file, search.env))
   const isNew = !search.given && !existsSync(file)
   const uncopied = isNew ? copyTemplate(search.template, file) : undefined
   const text = uncopied ?? readConfigFile(file)
   if (typeof text !== 'string') return refused(text)
   const loaded = loadConfig(text, search.env, file)
   if (!loaded.ok) return loaded
-  if (loaded.config.authToken !== '') return { ...loaded, file, text, isNew, hasNewToken: false }
+  const opened = { ...loaded, file, isNew, tokenPlace: `"auth_token" in ${file}` }
+  if (loaded.config.authToken !== '') return { ...opened, text, hasNewToken: false }
+  const config = withGivenToken(loaded.config, search.env)
+  if (config.authToken !== '')
+    return { ...opened, config, text, hasNewToken: false, tokenPlace: TOKEN_VARIABLE }
 
   const authToken = newToken()
   const filled = withToken(text, authToken)
   const refusal = refusalOf(() => replaceFile(file, filled))
   if (refusal !== undefined) {
     const message = `auth_token is empty and a new one cannot be written (${refusal})`
-    const hint = 'make the file and its directory writable for this user, or write a token into it'
+    const hint = `make the file and its directory writable for this user, write a token into it, or set ${TOKEN_VARIABLE}`
     return { ...refused(fileProblem(file, message, hint)), warnings: loaded.warnings }
   }
-  const config = { ...loaded.config, authToken }
-  return { ...loaded, config, file, text: filled, isNew, hasNewToken: true }
+  return { ...opened, config: { ...config, authToken }, text: filled, hasNewToken: true }
+}
+
+/** A file without a token takes that of the environment. */
+const withGivenToken = (config: Config, env: Environment): Config =>
+  config.authToken === '' ? { ...config, authToken: (env[TOKEN_VARIABLE] ?? '').trim() } : config
+
+/** As the file of problems that stand in none. */
+const ENVIRONMENT = 'environment'
+
+const refusedEnvironment = (problems: readonly string[]) => ({
+  ok: false as const,
+  problems: problems.map((problem) => {
+    const [message = '', hint = ''] = problem.split('; ')
+    return { ...fileProblem(ENVIRONMENT, message, hint), line: 0 }
+  }),
+  warnings: [],
+})
+
+/**
+ * The vendors to serve in the place of a file: where none was named and none is there, or only the one that a first
+ * start has made and nobody has touched.
+ */
+function vendorsInstead({ given, env, template }: ConfigTask, file: string) {
+  if (given || (existsSync(file) && !hasModelsOf(file, template))) return { taken: [], problems: [] }
+  const { vendors: taken, problems } = vendorsIn(env)
+  return { taken, problems }
+}
+
+/** Whether two files have the same upstreams. */
+function hasModelsOf(file: string, template: string): boolean {
+  const [own, made] = [file, template].map((path) => {
+    const text = readConfigFile(path)
+    return typeof text === 'string' ? JSON.stringify(recordOf(readSource(text).value)['models']) : undefined
+  })
+  return own !== undefined && own === made
+}
+
+/** The token of a file that is not served; empty where it has none. */
+function tokenIn(file: string, env: Environment): string {
+  const loaded = existsSync(file) ? checkConfigFile(file, env) : undefined
+  return loaded?.ok ? loaded.config.authToken : ''
+}
+
+/** Alone on its machine a gateway listens to that machine; in a container others could not reach it so. */
+function hostOf(env: Environment): string {
+  const isContainer =
+    existsSync('/.dockerenv') ||
+    existsSync('/run/.containerenv') ||
+    env['KUBERNETES_SERVICE_HOST'] !== undefined ||
+    env['AILOAD_DROP_ROOT'] !== undefined
+  return isContainer ? '0.0.0.0' : '127.0.0.1'
+}
+
+/** Where the token of a start without a file is kept. */
+const tokenFileOf = (directory: string): string => join(directory, 'data', 'token')
+
+/** The environment with the token: the variable's, else that of the file that a first start made, else the kept one. */
+function environmentToken({ env, directory }: ConfigTask, ofFile: string) {
+  const given = (env[TOKEN_VARIABLE] ?? '').trim()
+  const file = tokenFileOf(directory)
+  const text = ofFile === '' && existsSync(file) ? readConfigFile(file) : ofFile
+  // One that can't be read is told when a new one can't be written there.
+  const kept = typeof text === 'string' ? text.trim() : ''
+  const keptPlace = ofFile === '' ? `in ${file}` : `"auth_token" in ${findConfigFile({ directory })}`
+  const place = given === '' ? keptPlace : TOKEN_VARIABLE
+  return { env: { ...env, [TOKEN_VARIABLE]: given || kept }, place, isMissing: given === '' && kept === '' }
+}
+
+/** What is wrong with it is told of the variables, since nobody has seen the text. */
+function loadEnvironment(taken: readonly VendorKeys[], env: Environment): LoadedConfig {
+  const ofVariable = (problem: ConfigProblem): ConfigProblem => {
+    const [, entry, key] = /^models\[(\d+)\](?:\.api_key\[(\d+)\])?/.exec(problem.path) ?? []
+    const { vendor, variables } = taken[Number(entry)] ?? { vendor: problem.path, variables: [] }
+    return { ...problem, line: 0, path: variables[Number(key)] ?? vendor }
+  }
+  const loaded = loadConfig(environmentText(taken, hostOf(env), env), env, ENVIRONMENT)
+  const warnings = loaded.warnings.map(ofVariable)
+  return loaded.ok
+    ? { ...loaded, warnings }
+    : { ...loaded, problems: loaded.problems.map(ofVariable), warnings }
+}
+
+/** A token that can't be kept would be another one after a restart, so that is a problem. */
+function openEnvironment(task: ConfigTask, taken: readonly VendorKeys[], ofFile: string): OpenedConfig {
+  const { env, place, isMissing } = environmentToken(task, ofFile)
+  const token = isMissing ? newToken() : env[TOKEN_VARIABLE]
+  const refusal = isMissing ? refusalOf(() => writeToken(tokenFileOf(task.directory), token)) : undefined
+  if (refusal !== undefined) {
+    const message = `a token for the clients was made and cannot be kept ${place} (${refusal})`
+    return refused(
+      fileProblem(ENVIRONMENT, message, `make that directory writable, or set ${TOKEN_VARIABLE}`),
+    )
+  }
+  const loaded = loadEnvironment(taken, { ...env, [TOKEN_VARIABLE]: token })
+  return loaded.ok ? { ...loaded, taken, isNew: false, hasNewToken: isMissing, tokenPlace: place } : loaded
+}
+
+function writeToken(file: string, token: string | undefined): void {
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, `${token}\n`, { mode: 0o600, flag: 'wx' })
 }
 
 /** A new client token: `sk-` and 43 characters that hold 256 random bits. */
@@ -149,15 +309,16 @@ export function watchConfig({ file, text, config, warnings, env, apply, report }
     if (typeof next !== 'string') return rejectReload(next)
     const loaded = loadConfig(next, env, file)
     if (!loaded.ok) return rejectReload(...loaded.problems)
-    const problem = reloadProblem(loaded.config, next, file)
+    const served = withGivenToken(loaded.config, env)
+    const problem = reloadProblem(served, next, file)
     if (problem !== undefined) return rejectReload(problem)
     servedText = next
     servedWarnings = loaded.warnings.map(problemLine)
     for (const warning of servedWarnings) notice('warning', warning)
-    const late = needsRestart(config, loaded.config)
+    const late = needsRestart(config, served)
     if (late.length > 0)
       notice('warning', `${late.join(', ')} changed: that needs a restart, the rest is applied`)
-    apply(loaded.config)
+    apply(served)
     lastReload = { at: Date.now(), ok: true, problems: [] }
     reloads.ok += 1
     notice('info', 'the configuration was reloaded')

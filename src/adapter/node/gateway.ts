@@ -54,15 +54,18 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     abilities: store.abilities,
     ...told,
   })
+  await gateway.ready
   const server = await listen(gateway.app, config.server, { onRefused: createRefusalNotice(clock, told.log) })
   server.limitConnections(config.server.maxConnections ?? mostClients())
   let { drainTimeoutMs } = config.settings
 
   return {
     port: server.port,
+    /** Those of the configuration in force, and what lists of models add to it. */
+    upstreams: gateway.upstreams,
     /** Serves another configuration from the next request on; those under way finish on the old one. */
     apply(next: Config): void {
-      gateway.apply(next)
+      void gateway.apply(next)
       server.limitConnections(next.server.maxConnections ?? mostClients())
       drainTimeoutMs = next.settings.drainTimeoutMs
     },

@@ -1,9 +1,10 @@
 import { fileURLToPath } from 'node:url'
+import type { Config } from '../../config/config.ts'
 import { problemLine } from '../../config/problem.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
-import { openConfigFile, watchConfig, type Reloader } from './config-file.ts'
+import { findConfigFile, openConfig, watchConfig, type Reloader } from './config-file.ts'
 import { takeSignals } from './signals.ts'
 import { keepState, stateFileOf } from './state-file.ts'
 
@@ -20,45 +21,39 @@ export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>)
   const directory = process.cwd()
   const given = process.env['AILOAD_CONFIG']
   const template = fileURLToPath(new URL('../../../config/config.json', import.meta.url))
-  const opened = openConfigFile({
-    directory,
-    env: process.env,
-    template,
-    ...(given !== undefined && { given }),
-  })
+  const search = { directory, env: process.env, template, given }
+  const opened = openConfig(search)
   if (!opened.ok) {
     for (const problem of opened.problems) process.stderr.write(`${problemLine(problem)}\n`)
     process.exit(1)
   }
-  const { config, file, warnings, hasNewToken } = opened
+  const { config, warnings, hasNewToken, tokenPlace } = opened
   let write = consoleLog(config.server.mode)
   const log: Report = (event) => write(event)
   const say = (message: string, level: 'info' | 'warning' = 'info') => log({ kind: 'notice', level, message })
-  const place = `"auth_token" in ${file}`
-  if (hasNewToken) say(`a new token for your clients was made; it is ${place}`)
+  if (hasNewToken) say(`a new token for your clients was made; it is ${tokenPlace}`)
   const warningLines = warnings.map(problemLine)
   for (const warning of warningLines) say(warning, 'warning')
   const clock = createClock()
   const store = createMemoryStore({ random: Math.random })
-  const state = keepState(stateFileOf(file, directory), store, { clock, report: log })
+  const state = keepState(stateFileOf(opened.file ?? findConfigFile(search), directory), store, {
+    clock,
+    report: log,
+  })
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings: warningLines }
   const own = { clock, store, log, configState, expect: store.expect, abilities: store.abilities }
   const gateway = createEdgeGateway(config, { ...own, ...brought })
-  reloader = watchConfig({
-    ...opened,
-    env: process.env,
-    report: log,
-    apply(next) {
-      write = consoleLog(next.server.mode)
-      gateway.apply(next)
-    },
-  })
+  function apply(next: Config): void {
+    write = consoleLog(next.server.mode)
+    void gateway.apply(next)
+  }
+  if (opened.file !== undefined) reloader = watchConfig({ ...opened, env: process.env, report: log, apply })
   return {
     config,
     fetch: gateway.fetch,
     /** Reads the configuration again, whether its file changed or not. */
-    reload: reloader.reload,
+    reload: () => reloader?.reload(),
     /** Writes a line of the log. */
     say,
     /** Refuses new requests, waits for the open answers within `settings.drain_timeout`, and writes the state. */

@@ -13,12 +13,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import {
-  checkConfigFile,
-  findConfigFile,
-  newToken,
-  openConfigFile,
-} from '../../../src/adapter/node/config-file.ts'
+import { checkConfig, findConfigFile, newToken, openConfig } from '../../../src/adapter/node/config-file.ts'
 import { fiveKeys, textOf } from '../../config/texts.ts'
 
 const template = fileURLToPath(new URL('../../../config/config.json', import.meta.url))
@@ -29,7 +24,8 @@ beforeEach(() => {
 afterEach(() => rmSync(directory, { recursive: true, force: true }))
 
 const open = (env = {}, given?: string) =>
-  openConfigFile({ directory, env, template, ...(given === undefined ? {} : { given }) })
+  openConfig({ directory, env, template, ...(given === undefined ? {} : { given }) })
+const check = (given: string) => checkConfig({ directory, env: {}, template, given }).loaded
 const usual = () => join(directory, 'data', 'config', 'config.json')
 const modeOf = (file: string) => (statSync(file).mode & 0o777).toString(8)
 
@@ -129,20 +125,20 @@ test('a file that was named and is not there is a problem and is not made', () =
 })
 
 test('a check reads and never writes', () => {
-  expect(checkConfigFile(usual(), {})).toMatchObject({
+  expect(check(usual())).toMatchObject({
     ok: false,
     problems: [{ message: 'there is no such file' }],
   })
   expect(existsSync(join(directory, 'data'))).toBe(false)
   write(usual(), fiveKeys)
-  expect(checkConfigFile(usual(), {})).toMatchObject({ ok: true, config: { authToken: '' } })
+  expect(check(usual())).toMatchObject({ ok: true, config: { authToken: '' } })
   expect(readFileSync(usual(), 'utf8')).toBe(fiveKeys)
 })
 
 test('a directory and a file in another encoding are told as such', () => {
-  expect(checkConfigFile(directory, {})).toMatchObject({ problems: [{ message: 'is a directory' }] })
+  expect(check(directory)).toMatchObject({ problems: [{ message: 'is a directory' }] })
   writeFileSync(join(directory, 'utf16.json'), Buffer.from(`\uFEFF${fiveKeys}`, 'utf16le'))
-  expect(checkConfigFile(join(directory, 'utf16.json'), {})).toMatchObject({
+  expect(check(join(directory, 'utf16.json'))).toMatchObject({
     problems: [{ message: 'is not UTF-8' }],
   })
 })
