@@ -32,15 +32,16 @@ export const options = {
     short: 'p',
     value: 'N',
     example: '2081',
-    meaning: 'listen on this port instead of server.port (2081)',
+    meaning: 'the port of the gateway, instead of server.port (2081)',
   },
   host: {
     type: 'string',
     value: 'H',
     example: '127.0.0.1',
-    meaning: 'listen on this address instead of server.host (0.0.0.0)',
+    meaning: 'the address that it listens on, instead of server.host (0.0.0.0)',
   },
   show: { type: 'boolean', meaning: 'print it' },
+  json: { type: 'boolean', meaning: 'print JSON, for programs' },
   help: { type: 'boolean', short: 'h', meaning: 'this text; after a command, what that one takes' },
   version: { type: 'boolean', short: 'v', meaning: 'the version' },
 } as const satisfies Readonly<Record<string, Option>>

@@ -13,8 +13,8 @@ streams finish, a second one ends at once.`,
   check: {
     summary: 'check the configuration',
     options: ['config'],
-    details: `Prints every problem and warning, one line each, and writes nothing. Ends with 1 when the file could
-not be served.`,
+    details: `Prints every problem and warning, one line each, and writes nothing. Ends with 1 when the file
+could not be served.`,
     run: async (command) => (await import('./check.ts')).checkFile(command),
   },
   demo: {
@@ -27,6 +27,28 @@ not be served.`,
     options: ['config', 'show'],
     details: 'With --show nothing else is printed, so that $(aiload token --show) works.',
     run: async (command) => (await import('./check.ts')).tellToken(command),
+  },
+  status: {
+    summary: 'show how the upstreams of the running gateway are',
+    options: ['config', 'port', 'host', 'json'],
+    details: `Asks the gateway that the configuration describes, with the token in it. Ends with 1 when nothing
+listens there, or the token is refused.`,
+    run: async (command) => (await import('./status.ts')).printStatus(command),
+  },
+  forget: {
+    summary: 'end the rest of an upstream in the running gateway',
+    options: ['config', 'port', 'host'],
+    word: { called: 'NAME', example: 'groq' },
+    details: `For when you know that the cause is gone: a bill is paid, a key was enabled at the vendor. The names
+are those that "aiload status" shows. What was learned of limits stays, and the next failure rests
+it again.`,
+    run: async (command) => (await import('./status.ts')).forgetUpstream(command),
+  },
+  healthcheck: {
+    summary: 'ask the running gateway whether it is well, for containers and supervisors',
+    options: ['config', 'port', 'host'],
+    details: 'Ends with 0 when /healthz answers within 3 s, else with 1. Needs no token.',
+    run: async (command) => (await import('./healthcheck.ts')).checkHealth(command),
   },
   help: {
     summary: 'tell what a command does and takes',

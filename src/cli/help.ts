@@ -1,4 +1,5 @@
 import { options, type Command, type CommandEntry, type Commands } from './arguments.ts'
+import { tableLines } from './table.ts'
 
 /** Prints what all commands are, or what one of them takes. */
 export function printHelp({ word }: Command, commands: Commands): number {
@@ -59,7 +60,7 @@ const optionLines = (names: readonly (keyof typeof options)[]): string =>
   )
 
 /** Lines of a name and its meaning, the meanings below each other. */
-function columns(rows: readonly (readonly [name: string, meaning: string])[]): string {
-  const width = Math.max(...rows.map(([name]) => name.length))
-  return rows.map(([name, meaning]) => `  ${name.padEnd(width)}  ${meaning}`).join('\n')
-}
+const columns = (rows: readonly (readonly [name: string, meaning: string])[]): string =>
+  tableLines(rows)
+    .map((line) => `  ${line}`)
+    .join('\n')

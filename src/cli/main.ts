@@ -9,6 +9,10 @@
  * help           `aiload help`
  * start          `aiload start`
  * check          `aiload check` and `aiload token`
+ * status         `aiload status` and `aiload forget`
+ * healthcheck    `aiload healthcheck`
+ * running-gateway  where the gateway of a configuration is, and asking it
+ * table          tables and durations for people
  * demo/          `aiload demo`, with upstreams that pretend
  * process        dropping root, and mistakes that nobody caught
  * log-output     the log, on the standard output in batches

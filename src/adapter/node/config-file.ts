@@ -3,7 +3,7 @@ import { chmodSync, constants, copyFileSync, existsSync, mkdirSync, readFileSync
 import { dirname, join } from 'node:path'
 import { setInterval } from 'node:timers'
 import { needsRestart, reloadProblem, type Config } from '../../config/config.ts'
-import { loadConfig, type LoadedConfig } from '../../config/load.ts'
+import { loadAccess, loadConfig, type LoadedConfig } from '../../config/load.ts'
 import { fileProblem, problemLine, type ConfigProblem, type Environment } from '../../config/problem.ts'
 import { withToken } from '../../config/source.ts'
 import { systemCodeOf } from '../../errors.ts'
@@ -54,6 +54,13 @@ function readConfigFile(file: string): string | ConfigProblem {
 export function checkConfigFile(file: string, env: Environment): LoadedConfig {
   const text = readConfigFile(file)
   return typeof text === 'string' ? loadConfig(text, env, file) : refused(text)
+}
+
+/** How to reach the gateway of a file, and its token; as by default where there is no file yet and none was named. */
+export function readAccess(search: ConfigSearch & { env: Environment }) {
+  const file = findConfigFile(search)
+  const text = !search.given && !existsSync(file) ? '{}' : readConfigFile(file)
+  return { file, loaded: typeof text === 'string' ? loadAccess(text, search.env, file) : refused(text) }
 }
 
 /**
