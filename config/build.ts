@@ -27,8 +27,25 @@ const requires: Plugin = {
 const [directory = 'dist'] = process.argv.slice(2)
 rmSync(directory, { recursive: true, force: true })
 
+// The entry is read by every Node that there is: alone, and in the syntax of the oldest with modules.
+await build({
+  entryPoints: { 'cli/main': 'src/cli/main.ts' },
+  outdir: directory,
+  bundle: true,
+  format: 'esm',
+  target: 'node13.2',
+  plugins: [
+    {
+      name: 'commands stay apart',
+      setup: ({ onResolve }) =>
+        onResolve({ filter: /\/commands\.ts$/ }, () => ({ path: './commands.js', external: true })),
+    },
+  ],
+  logLevel: 'warning',
+})
+
 const { metafile } = await build({
-  entryPoints: { 'cli/main': 'src/cli/main.ts', 'adapter/edge': 'src/adapter/edge/edge.ts' },
+  entryPoints: { 'cli/commands': 'src/cli/commands.ts', 'adapter/edge': 'src/adapter/edge/edge.ts' },
   outdir: directory,
   // As deep as the command line: the package's own files are looked for from where a module stands.
   chunkNames: 'cli/[name]-[hash]',

@@ -15,7 +15,7 @@ import type { AppDeps } from './http/deps.ts'
 import { readiness, welcome } from './http/health.ts'
 import { routedPathOf } from './http/paths.ts'
 import { jsonResponse } from './http/response.ts'
-import { notFound, v1, wrongMethod } from './http/routes.ts'
+import { forgetRest, notFound, v1, wrongMethod } from './http/routes.ts'
 
 /** The same app on every runtime: a fetch handler that knows nothing of where it runs. */
 export type App = Hono<{ Bindings: object }>
@@ -27,9 +27,23 @@ export function createApp(deps: AppDeps): App {
   const authenticatedRoute = (route: RouteHandler) => publicRoute((context) => route(requireToken(context)))
   const nothing: RouteHandler = ({ path }) => throwError(notFound(path))
   const notRead: RouteHandler = ({ request }) => throwError(wrongMethod(request.method, ['GET', 'HEAD']))
+  const notPosted: RouteHandler = ({ request }) => throwError(wrongMethod(request.method, ['POST']))
   const get = (path: string, guard: typeof publicRoute, route: RouteHandler): void =>
     void app.get(path, guard(route)).all(path, guard(notRead))
 
+  // What changes something is for no page of another origin, whatever server.cors allows to be read.
+  app.options(
+    '/admin/forget',
+    publicRoute((context) => preflight(withoutCors(context))),
+  )
+  app.post(
+    '/admin/forget',
+    publicRoute((context) => forgetRest(requireToken(withoutCors(context)))),
+  )
+  app.all(
+    '/admin/forget',
+    publicRoute((context) => notPosted(requireToken(withoutCors(context)))),
+  )
   app.options('*', publicRoute(preflight))
   app.all('/v1/*', authenticatedRoute(v1))
   get('/', publicRoute, welcome)
@@ -55,6 +69,14 @@ async function metrics(context: RequestContext): Promise<Response> {
 function requireToken(context: RequestContext): RequestContext {
   const error = tokenError(context.incoming.headers, context.runtimeConfig.isToken)
   if (error !== undefined) throw error
+  return context
+}
+
+/** The same context, of which no page may read the answer, and no cache keep it. */
+function withoutCors(context: RequestContext): RequestContext {
+  const { ownHeaders } = context
+  for (const name of Object.keys(ownHeaders)) if (name !== 'x-request-id') delete ownHeaders[name]
+  ownHeaders['cache-control'] = 'no-store'
   return context
 }
 

@@ -6,70 +6,135 @@ import { checkAgainstSchema } from '../config/load.ts'
 import { systemCodeOf } from '../errors.ts'
 import { templateFile } from './package-files.ts'
 
+/** One option of the command line; one with a `value` takes one. */
+interface Option {
+  readonly type: 'boolean' | 'string'
+  readonly short?: string
+  /** What its value is called in the help. */
+  readonly value?: string
+  readonly example?: string
+  /** All that the value may be. */
+  readonly oneOf?: readonly string[]
+  /** Its line in the help. */
+  readonly meaning: string
+}
+
+/** Every option of every command: one name means one thing. */
+export const options = {
+  config: {
+    type: 'string',
+    short: 'c',
+    value: 'FILE',
+    example: 'data/config/config.json',
+    meaning: 'the configuration; default: AILOAD_CONFIG, else data/config/config.json',
+  },
+  port: {
+    type: 'string',
+    short: 'p',
+    value: 'N',
+    example: '2081',
+    meaning: 'the port of the gateway, instead of server.port (2081)',
+  },
+  host: {
+    type: 'string',
+    value: 'H',
+    example: '127.0.0.1',
+    meaning: 'the address that it listens on, instead of server.host (0.0.0.0)',
+  },
+  show: { type: 'boolean', meaning: 'print it' },
+  json: { type: 'boolean', meaning: 'print JSON, for programs' },
+  help: { type: 'boolean', short: 'h', meaning: 'this text; after a command, what that one takes' },
+  version: { type: 'boolean', short: 'v', meaning: 'the version' },
+} as const satisfies Readonly<Record<string, Option>>
+
+/** Those that stand for a command of their own, and so go with every other. */
+type Everywhere = 'help' | 'version'
+type OptionName = keyof typeof options
+
 /** What the command line says instead of `server.port` and `server.host`. */
 export type ListenAt = Partial<Pick<ServerConfig, 'port' | 'host'>>
 
-/** What a command line asks for. Options that were not given are absent. */
-export interface Command extends ListenAt {
-  readonly name: keyof typeof optionsOf | 'help' | 'version'
-  /** The environment and the usual places come after it. */
-  readonly config?: string
-  readonly show?: boolean
+/** What was given of the options; those that were not are absent. */
+type GivenOptions = ListenAt & {
+  readonly [Name in Exclude<OptionName, Everywhere | keyof ListenAt>]?: (typeof options)[Name] extends {
+    type: 'boolean'
+  }
+    ? true
+    : string
 }
+
+/** What a command line asks for. */
+export interface Command<Name extends string = string> extends GivenOptions {
+  readonly name: Name
+  /** The argument without a dash, where the command takes one. */
+  readonly word?: string
+  /** What stands behind `--`, for a command that hands it on. */
+  readonly rest?: readonly string[]
+}
+
+/** A command: its help, what may be typed after it, and the work. */
+export interface CommandEntry {
+  /** Its line in the list of all. */
+  readonly summary: string
+  readonly options: readonly Exclude<OptionName, Everywhere>[]
+  /** The one argument that it takes without a dash. */
+  readonly word?: {
+    /** What it is called in the help: FILE. */
+    readonly called: string
+    readonly example: string
+    /** All that it may be, where that is known beforehand. */
+    readonly oneOf?: readonly string[] | 'commands'
+    readonly isOptional?: true
+  }
+  /** What the arguments behind `--` are called in the help, where it takes any. */
+  readonly rest?: string
+  /** What the list of its options does not say, as lines of at most 100 characters. */
+  readonly details?: string
+  /** Gives the exit code. It loads its file when it is called: `--help` should not wait for a gateway. */
+  readonly run: (command: Command, commands: Commands) => number | Promise<number>
+}
+
+/** All commands, by name, in the order of the help. */
+export type Commands = Readonly<Record<string, CommandEntry>>
 
 /** Something typed that means nothing; one line that says what would. */
 interface Misuse {
   readonly misuse: string
 }
 
-const options = {
-  help: { type: 'boolean', short: 'h' },
-  version: { type: 'boolean', short: 'v' },
-  config: { type: 'string', short: 'c', example: 'data/config/config.json' },
-  port: { type: 'string', short: 'p', example: '2081' },
-  host: { type: 'string', example: '127.0.0.1' },
-  show: { type: 'boolean' },
-} as const
-
-const optionsOf = {
-  start: ['config', 'port', 'host'],
-  check: ['config'],
-  demo: ['port'],
-  token: ['config', 'show'],
-} as const satisfies Record<string, readonly (keyof typeof options)[]>
-
 /** Reads a command line without the program's name. No command means `start`; of an option given twice the last counts. */
-export function parseArguments(argv: readonly string[]): Command | Misuse {
+export function parseArguments(argv: readonly string[], commands: Commands): Command | Misuse {
   // Not strict: its errors are several sentences long and know no nearest name.
-  const { tokens, values, positionals } = parseArgs({
+  const { tokens, values } = parseArgs({
     args: [...argv],
     options,
     strict: false,
     tokens: true,
     allowPositionals: true,
   })
+  const end = tokens.find(({ kind }) => kind === 'option-terminator')?.index ?? argv.length
+  const words: string[] = []
   for (const token of tokens) {
-    if (token.kind !== 'option') continue
-    const { name, rawName, value } = token
-    if (!isOption(name)) return unknown('option', rawName, optionNames)
-    const option = options[name]
-    if (option.type === 'boolean' && value !== undefined) return { misuse: `--${name} takes no value` }
-    if (option.type === 'string' && !value)
-      return { misuse: `--${name} needs a value, such as --${name} ${option.example}` }
+    if (token.kind === 'positional' && token.index < end) words.push(token.value)
+    const misuse = token.kind === 'option' ? optionMisuse(token) : undefined
+    if (misuse !== undefined) return misuse
   }
-  if (values.help) return { name: 'help' }
+  const [name = 'start', ...further] = words
+  const known = Object.keys(commands)
+  const entry = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (entry === undefined) return unknown('command', name, known)
+  if (values.help) return words.length === 0 ? { name: 'help' } : { name: 'help', word: name }
   if (values.version) return { name: 'version' }
 
-  const [name = 'start', extra] = positionals
-  if (!isCommand(name)) return unknown('command', name, Object.keys(optionsOf))
-  if (extra !== undefined)
-    return { misuse: `${name} takes no further arguments; what is ${shownWord(extra)} for?` }
-  const allowed: readonly string[] = optionsOf[name]
-  const foreign = Object.keys(values).find((option) => !allowed.includes(option))
-  const takes = allowed.map((option) => `--${option}`).join(', ')
-  if (foreign !== undefined) return { misuse: `${name} takes no --${foreign}; it takes ${takes}` }
+  const rest = argv.slice(end + 1)
+  const { word, rest: restCalled } = entry
+  const given = restCalled === undefined ? [...further, ...rest] : further
+  const misuse = wordMisuse(given, name, commands)
+  if (misuse !== undefined) return misuse
+  const foreign = Object.keys(values).find((option) => !entry.options.some((own) => own === option))
+  if (foreign !== undefined) return { misuse: `${name} takes no --${foreign}; it takes ${optionList(entry)}` }
 
-  const { port, host, config, show } = values
+  const { port, host, ...others } = values
   const server = {
     ...(port !== undefined && { port: /^\d+$/.test(String(port)) ? Number(port) : port }),
     ...(host !== undefined && { host }),
@@ -77,12 +142,49 @@ export function parseArguments(argv: readonly string[]): Command | Misuse {
   // By the rules of the file.
   const wrong = checkAgainstSchema({ server }).findings.find(({ path }) => path[0] === 'server')
   if (wrong !== undefined) return { misuse: `--${wrong.path[1]} ${wrong.message}; ${wrong.hint}` }
-  const shown = name === 'token' ? { show: show === true } : {}
-  return { name, ...server, ...(config !== undefined && { config }), ...shown } as Command
+  return {
+    name,
+    ...others,
+    ...server,
+    ...(word !== undefined && given[0] !== undefined && { word: given[0] }),
+    ...(restCalled !== undefined && { rest }),
+  } as Command
 }
 
-const isOption = (name: string): name is keyof typeof options => Object.hasOwn(options, name)
-const isCommand = (name: string): name is keyof typeof optionsOf => Object.hasOwn(optionsOf, name)
+type OptionToken = { readonly name: string; readonly rawName: string; readonly value?: string | undefined }
+
+function optionMisuse({ name, rawName, value }: OptionToken): Misuse | undefined {
+  if (!isOption(name)) return unknown('option', rawName, optionNames)
+  const option: Option = options[name]
+  if (option.type === 'boolean')
+    return value === undefined ? undefined : { misuse: `--${name} takes no value` }
+  if (!value) return { misuse: `--${name} needs a value, such as --${name} ${option.example}` }
+  if (option.oneOf?.includes(value) === false)
+    return { misuse: `--${name} is ${option.oneOf.join(' or ')}, not ${shownWord(value)}` }
+  return undefined
+}
+
+/** What is wrong with the arguments without a dash. */
+function wordMisuse([first, second]: readonly string[], name: string, commands: Commands) {
+  const { word, rest } = commands[name] ?? {}
+  const extra = word === undefined ? first : second
+  if (extra !== undefined && rest !== undefined)
+    return { misuse: `${name} hands on what stands behind --, as in: aiload ${name} ${first} -- ${extra}` }
+  if (extra !== undefined)
+    return { misuse: `${name} takes no further arguments; what is ${shownWord(extra)} for?` }
+  if (word === undefined) return undefined
+  if (first === undefined)
+    return word.isOptional
+      ? undefined
+      : { misuse: `${name} needs a ${word.called}, such as: aiload ${name} ${word.example}` }
+  const oneOf = word.oneOf === 'commands' ? Object.keys(commands) : word.oneOf
+  if (oneOf?.includes(first) === false) return unknown(word.called.toLowerCase(), first, oneOf)
+  return undefined
+}
+
+const optionList = (entry: CommandEntry): string =>
+  entry.options.map((option) => `--${option}`).join(', ') || 'no option'
+const isOption = (name: string): name is OptionName => Object.hasOwn(options, name)
 const optionNames = Object.keys(options).map((name) => `--${name}`)
 
 function unknown(kind: string, word: string, known: readonly string[]): Misuse {

@@ -10,3 +10,9 @@ export const templateFile = (): string => packageFile('config/config.json')
 /** The version in package.json. */
 export const packageVersion = (): string =>
   (JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string }).version
+
+/** Prints the version and nothing else. */
+export function printVersion(): number {
+  process.stdout.write(`${packageVersion()}\n`)
+  return 0
+}

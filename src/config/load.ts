@@ -93,6 +93,21 @@ function withAddresses(document: unknown): unknown {
   return { ...rest, models: addressed }
 }
 
+/** Stands for the models where nobody asks for them. */
+const ANY_MODEL = { base_url: 'http://localhost/v1', model: 'any' }
+
+/**
+ * What somebody on the same machine needs to reach the gateway of a configuration: how it listens, and its token. What else
+ * is wrong with the text does not matter: a gateway goes on with what it has when a change is refused.
+ */
+export function loadAccess(text: string, env: Environment, fileName: string): LoadedConfig {
+  const source = readSource(text)
+  const written = Object(source.value) as Partial<Record<'auth_token' | 'server', unknown>>
+  const { auth_token = '', server = {} } = written
+  const value = { auth_token, server, models: [ANY_MODEL] }
+  return loadSource({ ...source, value, syntaxErrors: [] }, env, fileName)
+}
+
 const locatorIn = (source: Source, file: string) => (what: Finding) =>
   problemAt(file, source.positionOf(what.path), what)
 

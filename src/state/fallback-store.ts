@@ -116,6 +116,11 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
       if (wasSent) remote.reportUsage({ claim, tokens, sentAt, answer, outcome, endedAt: at.now })
     },
     reportUsage: (usage) => remote.reportUsage(usage),
+    async closeBreakers(scopes, at) {
+      const here = local.closeBreakers(scopes, at)
+      const got = await inTime(remote.closeBreakers(scopes, at), LOOK_MS)
+      return typeof got === 'object' ? got.value : here
+    },
     recall: (key, at) => serving().recall(key, at),
     remember(key, upstream, life) {
       local.remember(key, upstream, life)

@@ -4,7 +4,7 @@ import { createAbilities, type Abilities } from './abilities.ts'
 import { claimAvailability } from './availability.ts'
 import { claimSnapshotOf, type ClaimSnapshot } from './headroom.ts'
 import { createCalendar } from './rate-window.ts'
-import { isWorthKeeping, type ScopeState } from './scope.ts'
+import { isWorthKeeping, withClosedBreaker, type ScopeState } from './scope.ts'
 import { isStale, isUntouched, keptScope, restored, type KeptState } from './snapshot.ts'
 import type { Ask, LocalUsage, StateStore } from './store.ts'
 import { confirmLease, grantLease, settleLease, type LeaseRecord, type Transaction } from './transitions.ts'
@@ -138,6 +138,15 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
         step(record, instant(answeredAt), (transaction) => confirmLease(transaction, answer))
       }
       step(record, ended, (transaction) => settleLease(transaction, outcome))
+    },
+    closeBreakers(scopes) {
+      const resting = scopes.filter((scope) => states.get(scope)?.breaker !== undefined)
+      for (const scope of scopes) {
+        const state = states.get(scope)
+        if (state !== undefined) states.set(scope, withClosedBreaker(state))
+      }
+      changeCount += resting.length
+      return resting
     },
     recall: (key, at) => tableOf(key).recall(key, at.now),
     remember: (key, upstream, { ttlMs, at }) => remember(key, upstream, { ttlMs, now: at.now }),

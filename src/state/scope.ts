@@ -74,6 +74,13 @@ export const mutableCopyOf = (state: Partial<ScopeState>): Mutable<ScopeState> =
   touched: state.touched ?? 0,
 })
 
+/** The state with its rest ended, whatever the cause, and no suspicion left. What is counted and what was learned of limits stays. */
+export const withClosedBreaker = (state: ScopeState): ScopeState => ({
+  ...mutableCopyOf(state),
+  breaker: undefined,
+  limitedKeys: undefined,
+})
+
 /** A scope of which nothing is known: free. */
 export const UNKNOWN_SCOPE: ScopeState = mutableCopyOf({})
 

@@ -81,6 +81,11 @@ export interface StateStore {
   /** Ends a lease, exactly once: corrects tokens, moves the circuit breaker of every scope that the outcome names. */
   settle(lease: Lease, outcome: Outcome, at: Instant): MaybePromise<void>
   /**
+   * Ends the rest of scopes before its time: somebody knows that the cause is gone. What was learned of limits stays, and
+   * a later failure opens the breaker again. Gives those of them that rested.
+   */
+  closeBreakers(scopes: readonly string[], at: Instant): MaybePromise<readonly string[]>
+  /**
    * The upstream that a key was served by, when that is not forgotten yet; null = not known on this side of the
    * round trip: the next `acquire` takes the key along, and afterwards it is known.
    */

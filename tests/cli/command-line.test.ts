@@ -1,37 +1,58 @@
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { expect, test } from 'vitest'
 import { parseArguments } from '../../src/cli/arguments.ts'
+import { commands } from '../../src/cli/commands.ts'
+import { oldNodeSentence } from '../../src/cli/old-node.mjs'
 import { runAiload } from '../support/gateway-process.ts'
 
 const run = (...args: string[]) => runAiload(args, { directory: tmpdir() })
 
-test('--help names every command and option', async () => {
-  const { code, stdout, stderr } = await run('--help')
-  expect([code, stderr]).toEqual([0, ''])
-  for (const word of [
-    'start',
-    'check',
-    'demo',
-    'token',
-    '--config',
-    '--port',
-    '--host',
-    '--show',
-    '--help',
-    '--version',
-    'AILOAD_CONFIG',
-    'SIGHUP',
-  ]) {
-    expect(stdout).toContain(word)
+test.each([['--help'], ['help'], ['-h']])(
+  '%s names every command, the options of a start, and its signals',
+  async (typed) => {
+    const { code, stdout, stderr } = await run(typed)
+    expect([code, stderr]).toEqual([0, ''])
+    for (const [name, { summary }] of Object.entries(commands))
+      expect(stdout.split('\n').some((line) => line.startsWith(`  ${name}`) && line.endsWith(summary))).toBe(
+        true,
+      )
+    for (const word of ['--config', '--port', '--host', '--help', '--version', 'AILOAD_CONFIG', 'SIGHUP'])
+      expect(stdout).toContain(word)
+  },
+)
+
+test('every command has its own help, with what it takes, on lines that a terminal holds', async () => {
+  for (const [name, { options }] of Object.entries(commands)) {
+    const { code, stdout } = await run('help', name)
+    expect([code, stdout.split('\n')[0]]).toEqual([0, expect.stringContaining(`Usage: aiload ${name}`)])
+    for (const option of options) expect(stdout).toContain(`--${option}`)
+    expect(stdout.split('\n').filter((line) => line.length > 100)).toEqual([])
   }
+  expect((await run('check', '--help')).stdout).toBe((await run('help', 'check')).stdout)
 })
 
-test('--version prints the version of package.json and nothing else', async () => {
-  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
-    version: string
+test.each([['--version'], ['version']])(
+  '%s prints the version of package.json and nothing else',
+  async (typed) => {
+    const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+      version: string
+    }
+    expect(await run(typed)).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })
+  },
+)
+
+test('npm run aiload runs the sources', () => {
+  const { scripts } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    scripts: Record<string, string>
   }
-  expect(await run('--version')).toMatchObject({ code: 0, stdout: `${version}\n`, stderr: '' })
+  const { status, stdout } = spawnSync(`${scripts['aiload']} version`, {
+    cwd: new URL('../../', import.meta.url),
+    shell: true,
+    encoding: 'utf8',
+  })
+  expect([status, stdout]).toEqual([0, expect.stringMatching(/^\d+\.\d+\.\d+\n$/)])
 })
 
 test('what means nothing ends with 2 and one line, in well under a second', async () => {
@@ -71,20 +92,28 @@ test.each([
   },
   {
     typed: ['token'],
-    means: { name: 'token', show: false },
+    means: { name: 'token' },
     because: 'a token is shown only when asked for',
   },
   { typed: ['token', '--show'], means: { name: 'token', show: true }, because: 'it was asked for' },
   { typed: ['demo', '-p', '3000'], means: { name: 'demo', port: 3000 }, because: '-p is --port' },
-  { typed: ['check', '--help'], means: { name: 'help' }, because: 'help wins' },
+  { typed: ['check', '--help'], means: { name: 'help', word: 'check' }, because: 'help wins' },
+  { typed: ['--help'], means: { name: 'help' }, because: 'no command was named' },
+  { typed: ['help', 'check'], means: { name: 'help', word: 'check' }, because: 'help is a command too' },
+  { typed: ['help'], means: { name: 'help' }, because: 'its argument may be absent' },
+  { typed: ['version'], means: { name: 'version' }, because: 'version is a command too' },
   { typed: ['-v'], means: { name: 'version' }, because: '-v is --version' },
 ])('$typed means $means, since $because', ({ typed, means }) => {
-  expect(parseArguments(typed)).toEqual(means)
+  expect(parseArguments(typed, commands)).toEqual(means)
 })
 
 test.each([
   { typed: ['strat'], line: /no command "strat"; did you mean start\?/ },
   { typed: ['fly'], line: /no command "fly"; known: start, check, demo, token/ },
+  { typed: ['help', 'chekc'], line: /no command "chekc"; did you mean check\?/ },
+  { typed: ['chekc', '--help'], line: /no command "chekc"; did you mean check\?/ },
+  { typed: ['version', '--port', '1'], line: /version takes no --port; it takes no option/ },
+  { typed: ['check', '--', 'now'], line: /check takes no further arguments; what is "now" for\?/ },
   { typed: ['-x'], line: /no option "-x"/ },
   { typed: ['check', '--port', '1'], line: /check takes no --port; it takes --config/ },
   { typed: ['demo', '--config', 'x'], line: /demo takes no --config/ },
@@ -96,7 +125,18 @@ test.each([
   { typed: ['constructor'], line: /no command "constructor"/ },
   { typed: ['a\nb'], line: /no command "a\\nb"/ },
 ])('$typed is told in one line', ({ typed, line }) => {
-  const parsed = parseArguments(typed)
+  const parsed = parseArguments(typed, commands)
   expect('misuse' in parsed ? parsed.misuse : '').toMatch(line)
   expect('misuse' in parsed ? parsed.misuse : '\n').not.toContain('\n')
+})
+
+test('an older Node than the package asks for is told in one sentence', () => {
+  const { engines } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+    engines: { node: string }
+  }
+  const least = engines.node.replace('>=', '')
+  expect(oldNodeSentence('16.20.2')).toBe(`AILoad needs Node ${least} or newer, and this is Node 16.20.2.`)
+  const [major = 0, minor = 0] = least.split('.').map(Number)
+  expect(oldNodeSentence(`${major}.${minor - 1}.0`)).toContain(least)
+  expect([`${major}.${minor}.0`, `${major + 1}.0.0`].map(oldNodeSentence)).toEqual([undefined, undefined])
 })

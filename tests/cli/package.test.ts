@@ -59,6 +59,11 @@ process.exitCode = answer.status === 200 ? 0 : 1`,
   expect(spawnSync(process.execPath, [file], { cwd: directory }).status).toBe(0)
 })
 
+test('the entry loads nothing before it has seen which Node this is, so that an old one can say so', () => {
+  const text = readFileSync(join(directory, 'dist/cli/main.js'), 'utf8')
+  expect(text).not.toMatch(/^import|await|\?\.|\?\?|#(?!!)/m)
+})
+
 test('goes with the licences of what it holds', () => {
   const text = readFileSync(join(directory, 'dist/LICENSES.txt'), 'utf8')
   for (const name of ['hono', '@hono/node-server', 'valibot', 'jsonc-parser', '@noble/hashes', 'undici']) {

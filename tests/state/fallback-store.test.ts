@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
+import type { Outcome } from '../../src/pool/outcome.ts'
 import type { Claim } from '../../src/pool/upstream.ts'
 import { createFallbackStore, type RemoteStore } from '../../src/state/fallback-store.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
@@ -49,6 +50,7 @@ function guarded(): RemoteStore {
     ...far,
     look: (scopes) => later(() => far.snapshot(scopes)),
     acquire: (order, ask, now) => later(() => far.acquire(order, ask, now)),
+    closeBreakers: (scopes, now) => later(() => far.closeBreakers(scopes, now)),
     recall: () => null,
     reportUsage: (usage) => void reported.push(usage),
   }
@@ -74,6 +76,28 @@ async function timed<T>(work: T | Promise<T>): Promise<{ value: T; ms: number }>
 }
 
 describe('a guarded store', () => {
+  test.each([
+    { far: 'answers', isDown: false, latencyMs: 5 },
+    { far: 'is out of reach', isDown: true, latencyMs: 5 },
+    { far: 'says nothing', isDown: false, latencyMs: Infinity },
+  ])('ends a rest here, and there where that $far', async (remote) => {
+    const rested: Outcome = {
+      kind: 'failed',
+      class: 'refused',
+      scope: 'upstream',
+      cause: 'auth',
+      code: 'upstream_error',
+      readings: [],
+    }
+    for (const store of [far, local]) store.settle(store.acquire([A], ASK, at())!, rested, at())
+    ;({ isDown, latencyMs } = remote)
+    const ended = Promise.resolve(guarded().closeBreakers(['a'], at()))
+    await clock.advance(1_000)
+    expect(await ended).toEqual(['a'])
+    const isOpen = (store: MemoryStore) => store.snapshot(['a'])[0]?.breaker === undefined
+    expect([isOpen(local), isOpen(far)]).toEqual([true, remote.far === 'answers'])
+  })
+
   test('asks the remote one, and keeps the local one informed', async () => {
     const { value: lease } = await timed(guarded().acquire([A], ASK, at()))
     expect(lease?.claim.id).toBe('a')

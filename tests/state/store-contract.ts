@@ -299,6 +299,61 @@ export function storeContract(
     })
   })
 
+  describe(`${name}: a rest that somebody ends`, () => {
+    const scopesOf = ({ draws }: Claim) => draws.map(({ scope }) => scope)
+
+    test('is over at once for all that rested, which is told', async () => {
+      const { store, fail, isOpen } = await bed()
+      const [a, b] = [claimOf('a', { key: 'one' }), claimOf('b', { key: 'one' })]
+      await fail(a, 0, failed({ scope: 'key', cause: 'auth' }))
+      await fail(a, 0, failed())
+      expect(await isOpen(b, 1)).toBe(false)
+      expect(new Set(await store.closeBreakers(scopesOf(a), at(1)))).toEqual(new Set(['a', 'key one']))
+      expect([await isOpen(a, 1), await isOpen(b, 1)]).toEqual([true, true])
+    })
+
+    test('of what rests not, or is not known, nothing is told', async () => {
+      const { store, serve } = await bed()
+      await serve(claimOf('a'), 0)
+      expect(await store.closeBreakers([...scopesOf(claimOf('a')), 'never heard of'], at(1))).toEqual([])
+    })
+
+    test('leaves what is under way, counted and learned', async () => {
+      const { store, take, confirm, fail, isOpen, inFlight } = await bed()
+      const a = claimOf('a', { limits: { rpm: 3 } })
+      await confirm(await take(a, 0), 0)
+      await fail(
+        a,
+        0,
+        limited({ hintMs: 50_000, readings: [told({ limit: 9, remaining: 0, resetMs: 20_000 })] }),
+      )
+      expect(await store.closeBreakers(scopesOf(a), at(10))).toEqual(['a'])
+      expect(await inFlight(a)).toBe(1)
+      // The upstream's own word holds until its reset, and no longer.
+      expect([await isOpen(a, 10), await isOpen(a, 20_001)]).toEqual([false, true])
+    })
+
+    test('a failure opens the breaker again, as the first one did', async () => {
+      const { store, fail, openUntil } = await bed()
+      const a = claimOf('a')
+      for (let nth = 0; nth < 3; nth++) await fail(a, nth * 30_000)
+      await store.closeBreakers(scopesOf(a), at(100_000))
+      expect(await openUntil('a')).toBeUndefined()
+      await fail(a, 100_000)
+      expect(await openUntil('a')).toBe(101_000)
+    })
+
+    test('an origin is suspected no longer, and keys are limited anew before it is', async () => {
+      const { store, fail, isDoubtful } = await bed()
+      const [a, b, c] = ['a', 'b', 'c'].map((id) => claimOf(id, { origin: 'host' }))
+      await fail(a!, 0, limited({ scope: 'key' }))
+      await fail(b!, 0, limited({ scope: 'key' }))
+      expect(await isDoubtful(c!, 1)).toBe(true)
+      await store.closeBreakers(scopesOf(c!), at(1))
+      expect(await isDoubtful(c!, 1)).toBe(false)
+    })
+  })
+
   describe(`${name}: the last resort`, () => {
     test('a failing upstream is tried all the same, cooling or probed', async () => {
       const { acquire, fail } = await bed()

@@ -30,7 +30,7 @@ function sentencesIn(path: string): string[] {
 /** Every sentence of the program, file by file: to be read by somebody who has not written them. */
 export function sentencesText(): string {
   const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts') && !name.endsWith('.d.ts'))
+    .filter((name) => /\.m?[jt]s$/.test(name) && !name.endsWith('.d.ts'))
     .map((name) => join('src', name))
     .toSorted()
   const parts = files

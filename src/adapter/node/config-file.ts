@@ -12,7 +12,7 @@ import {
 import { dirname, join } from 'node:path'
 import { setInterval } from 'node:timers'
 import { needsRestart, reloadProblem, type Config } from '../../config/config.ts'
-import { loadConfig, type LoadedConfig } from '../../config/load.ts'
+import { loadAccess, loadConfig, type LoadedConfig } from '../../config/load.ts'
 import { environmentText, TOKEN_VARIABLE, vendorsIn, type VendorKeys } from '../../config/environment.ts'
 import {
   fileProblem,
@@ -88,11 +88,19 @@ export interface ConfigTask extends ConfigSearch {
   readonly template: string
 }
 
+/** A configuration that was read, and where it stands for people: a file, or the environment. */
+interface CheckedConfig {
+  readonly loaded: LoadedConfig
+  readonly place: string
+  readonly file?: string
+  readonly tokenPlace: string
+}
+
 /**
  * What a start would serve, read and checked without making or writing anything: the file, or the keys that are in the
- * environment. `place` says for people where it stands.
+ * environment.
  */
-export function checkConfig(task: ConfigTask) {
+export function checkConfig(task: ConfigTask): CheckedConfig {
   const file = findConfigFile(task)
   const vendors = vendorsInstead(task, file)
   if (vendors.problems.length > 0)
@@ -106,7 +114,20 @@ export function checkConfig(task: ConfigTask) {
     }
   const { env, place: tokenPlace } = environmentToken(task, tokenIn(file, task.env))
   const loaded = loadEnvironment(vendors.taken, env)
-  return { loaded, place: ENVIRONMENT, tokenPlace, taken: vendors.taken }
+  return { loaded, place: ENVIRONMENT, tokenPlace }
+}
+
+/** How to reach the gateway that a start would make, and its token; as by default where there is no file yet and none was named. */
+export function readAccess(task: ConfigTask): CheckedConfig {
+  const checked = checkConfig(task)
+  if (checked.file === undefined) return checked
+  const { file } = checked
+  const text = !task.given && !existsSync(file) ? '{}' : readConfigFile(file)
+  const loaded = typeof text === 'string' ? loadAccess(text, task.env, file) : refused(text)
+  return {
+    ...checked,
+    loaded: loaded.ok ? { ...loaded, config: withGivenToken(loaded.config, task.env) } : loaded,
+  }
 }
 
 /**

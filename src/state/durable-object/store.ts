@@ -88,6 +88,13 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
     },
     reportUsage: (usage) =>
       outbox.put({ kind: 'spent', at: usage.endedAt, id: `${isolate}.${reported++}`, spent: usage }),
+    async closeBreakers(scopes, at) {
+      const before = await ask({ scopes }).catch(() => undefined)
+      // Told until it has arrived, as everything that happened is.
+      outbox.put({ kind: 'close', at: at.now, scopes })
+      await ask({ scopes })
+      return scopes.filter((_, index) => before?.states[index]?.cooldown !== undefined)
+    },
     recall: cache.upstream,
     remember(key, upstream, { ttlMs, at }) {
       cache.keepUpstream(key, upstream)

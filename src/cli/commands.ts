@@ -1,0 +1,83 @@
+import { setFlagsFromString } from 'node:v8'
+import { parseArguments, type Commands } from './arguments.ts'
+
+/** What may be typed. Help, the reading of arguments and the completion of shells follow from this table. */
+export const commands: Commands = {
+  start: {
+    summary: 'serve (the default)',
+    options: ['config', 'port', 'host'],
+    details: `Signals while it serves: SIGHUP reads the configuration again; SIGTERM and SIGINT let open
+streams finish, a second one ends at once.`,
+    run: async (command) => (await import('./start.ts')).runStart(command),
+  },
+  check: {
+    summary: 'check the configuration',
+    options: ['config'],
+    details: `Prints every problem and warning, one line each, and writes nothing. Ends with 1 when the file
+could not be served.`,
+    run: async (command) => (await import('./check.ts')).checkFile(command),
+  },
+  demo: {
+    summary: 'try it without any key',
+    options: ['port'],
+    run: async (command) => (await import('./demo/demo.ts')).runDemo(command),
+  },
+  token: {
+    summary: "say where your clients' token stands, or print it",
+    options: ['config', 'show'],
+    details: 'With --show nothing else is printed, so that $(aiload token --show) works.',
+    run: async (command) => (await import('./check.ts')).tellToken(command),
+  },
+  status: {
+    summary: 'show how the upstreams of the running gateway are',
+    options: ['config', 'port', 'host', 'json'],
+    details: `Asks the gateway that the configuration describes, with the token in it. Ends with 1 when nothing
+listens there, or the token is refused.`,
+    run: async (command) => (await import('./status.ts')).printStatus(command),
+  },
+  forget: {
+    summary: 'end the rest of an upstream in the running gateway',
+    options: ['config', 'port', 'host'],
+    word: { called: 'NAME', example: 'groq' },
+    details: `For when you know that the cause is gone: a bill is paid, a key was enabled at the vendor. The names
+are those that "aiload status" shows. What was learned of limits stays, and the next failure rests
+it again.`,
+    run: async (command) => (await import('./status.ts')).forgetUpstream(command),
+  },
+  healthcheck: {
+    summary: 'ask the running gateway whether it is well, for containers and supervisors',
+    options: ['config', 'port', 'host'],
+    details: 'Ends with 0 when /healthz answers within 3 s, else with 1. Needs no token.',
+    run: async (command) => (await import('./healthcheck.ts')).checkHealth(command),
+  },
+  help: {
+    summary: 'tell what a command does and takes',
+    options: [],
+    word: { called: 'COMMAND', example: 'check', oneOf: 'commands', isOptional: true },
+    run: async (command, commands) => (await import('./help.ts')).printHelp(command, commands),
+  },
+  version: {
+    summary: 'print the version',
+    options: [],
+    run: async () => (await import('./package-files.ts')).printVersion(),
+  },
+}
+
+/** Runs what was typed, and ends with its exit code: 2 for what means nothing. */
+export async function runCommandLine(argv: readonly string[]): Promise<void> {
+  // While streams are open, what belongs to a request lives long, and V8 concludes that all of it should be made where
+  // the long-lived things are. Every later request then drags its young objects along: collections take ten times as
+  // long, and one in fifty requests waits for one.
+  setFlagsFromString('--no-allocation-site-pretenuring')
+
+  // A reader that went away (`aiload | head`) is no reason to stop serving.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
+
+  const command = parseArguments(argv, commands)
+  if ('misuse' in command) {
+    process.stderr.write(`aiload: ${command.misuse}\n`)
+    process.exitCode = 2
+  } else {
+    process.exitCode = await commands[command.name]?.run(command, commands)
+  }
+}

@@ -1,0 +1,66 @@
+import { options, type Command, type CommandEntry, type Commands } from './arguments.ts'
+import { tableLines } from './table.ts'
+
+/** Prints what all commands are, or what one of them takes. */
+export function printHelp({ word }: Command, commands: Commands): number {
+  const entry = word === undefined ? undefined : commands[word]
+  process.stdout.write(
+    word === undefined || entry === undefined ? overview(commands) : commandHelp(word, entry),
+  )
+  return 0
+}
+
+function overview(commands: Commands): string {
+  const names = Object.entries(commands).map(
+    ([name, entry]) => [wordsOf(name, entry), entry.summary] as const,
+  )
+  const ofStart = commands['start']?.options ?? []
+  return `AILoad puts one OpenAI-compatible endpoint in front of many.
+
+Usage: aiload [command] [options]
+
+${columns(names)}
+
+Options of start, which is the default; "aiload help COMMAND" has those of another:
+
+${optionLines([...ofStart, 'help', 'version'])}
+
+${commands['start']?.details ?? ''}
+`
+}
+
+function commandHelp(name: string, entry: CommandEntry): string {
+  const { summary, details, options } = entry
+  const parts = [
+    `Usage: aiload ${wordsOf(name, entry)}${options.length > 0 ? ' [options]' : ''}${restOf(entry)}`,
+    `${summary[0]?.toUpperCase()}${summary.slice(1)}.`,
+    ...(options.length > 0 ? [optionLines(options)] : []),
+    ...(details === undefined ? [] : [details]),
+  ]
+  return `${parts.join('\n\n')}\n`
+}
+
+/** A command with what it takes without a dash. */
+function wordsOf(name: string, { word }: CommandEntry): string {
+  if (word === undefined) return name
+  const called = typeof word.oneOf === 'object' ? word.oneOf.join('|') : word.called
+  return word.isOptional ? `${name} [${called}]` : `${name} ${called}`
+}
+
+const restOf = ({ rest }: CommandEntry): string => (rest === undefined ? '' : ` -- ${rest}`)
+
+const optionLines = (names: readonly (keyof typeof options)[]): string =>
+  columns(
+    names.map((name) => {
+      const option: { short?: string; value?: string; meaning: string } = options[name]
+      const short = option.short === undefined ? '    ' : `-${option.short}, `
+      const value = option.value === undefined ? '' : ` ${option.value}`
+      return [`${short}--${name}${value}`, option.meaning] as const
+    }),
+  )
+
+/** Lines of a name and its meaning, the meanings below each other. */
+const columns = (rows: readonly (readonly [name: string, meaning: string])[]): string =>
+  tableLines(rows)
+    .map((line) => `  ${line}`)
+    .join('\n')

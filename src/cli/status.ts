@@ -1,0 +1,108 @@
+import type { GatewayStatus, UpstreamStatus } from '../telemetry/status.ts'
+import { countText, type Command } from './arguments.ts'
+import { printFailure } from './process.ts'
+import { askGateway, gatewayOf, jsonIn, refusalIn, type RunningGateway } from './running-gateway.ts'
+import { durationText, tableLines } from './table.ts'
+
+/** Prints what the running gateway knows of its upstreams, as a table or as it answers; 1 when it can't be asked. */
+export async function printStatus(command: Command): Promise<number> {
+  const gateway = gatewayOf(command)
+  if ('problems' in gateway) return printFailure(...gateway.problems)
+  const told = await askGateway(gateway, { path: '/admin/status' })
+  if (typeof told === 'string') return printFailure(told)
+  const refusal = refusalIn(told, gateway)
+  if (refusal !== undefined) return printFailure(refusal)
+  const status = jsonIn<GatewayStatus>(told.text)
+  if (status?.upstreams === undefined)
+    return printFailure(`${gateway.url} answers, but not as AILoad does; is it another program?`)
+  if (command.json) process.stdout.write(`${JSON.stringify(status, undefined, 2)}\n`)
+  else process.stdout.write(statusText(status as GatewayStatus, gateway))
+  return 0
+}
+
+/** Ends the rest of an upstream in the running gateway; 1 when there is none of that name, or it can't be asked. */
+export async function forgetUpstream(command: Command): Promise<number> {
+  const gateway = gatewayOf(command)
+  if ('problems' in gateway) return printFailure(...gateway.problems)
+  const { word: upstream = '' } = command
+  const told = await askGateway(gateway, { path: '/admin/forget', body: { upstream } })
+  if (typeof told === 'string') return printFailure(told)
+  const refusal = refusalIn(told, gateway)
+  if (refusal !== undefined) return printFailure(refusal)
+  const { ended = [] } = jsonIn<{ ended: readonly string[] }>(told.text) ?? {}
+  const what = ended.length === 0 ? 'did not rest' : `rests no longer (what rested: ${ended.join(', ')})`
+  process.stdout.write(`${upstream} ${what}\n`)
+  return 0
+}
+
+/** The gateway in two lines, its upstreams as a table, and below it what those say that don't work. */
+export function statusText(status: GatewayStatus, { url }: Pick<RunningGateway, 'url'>): string {
+  const { version, uptime_ms: uptimeMs, strategy, affinity, queue, upstreams } = status
+  const rows = upstreams.map((upstream) => [
+    upstream.name,
+    stateText(upstream),
+    String(upstream.in_flight),
+    upstream.windows.map(limitText).join('; '),
+  ])
+  const lines = [
+    `AILoad ${version} at ${url}, up ${durationText(uptimeMs)}; strategy ${strategy}, affinity ${affinity}`,
+    ...(queue.waiting > 0 ? [`${countText(queue.waiting, 'request')} waiting for an upstream`] : []),
+    ...(status.draining ? ['it is stopping: open answers may finish, new requests are refused'] : []),
+    ...reloadLines(status),
+    '',
+    ...tableLines([['UPSTREAM', 'STATE', 'IN FLIGHT', 'LIMITS'], ...rows]),
+    ...errorLines(upstreams),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+function reloadLines({ last_reload: reload, config_warnings: warnings }: GatewayStatus): string[] {
+  return [
+    ...(reload?.ok === false
+      ? [`the configuration that was changed at ${reload.at} is refused:`, ...reload.problems.map(indented)]
+      : []),
+    ...(warnings.length > 0
+      ? [`${countText(warnings.length, 'warning')} of the configuration:`, ...warnings.map(indented)]
+      : []),
+  ]
+}
+
+const indented = (line: string): string => `  ${line}`
+
+/** Hours on, a date says more than a duration. */
+const LONG_MS = 3_600_000
+
+function stateText({
+  enabled,
+  why,
+  blocked_by: owner,
+  until,
+  for_ms: forMs,
+  resting_endpoints: resting,
+}: UpstreamStatus) {
+  if (!enabled) return 'disabled'
+  if (why === null)
+    return ['available', ...resting.map((one) => `${one.endpoint} rests: ${one.why}`)].join('; ')
+  const whose = owner === null || owner === 'upstream' ? '' : ` (${owner})`
+  const time = forMs === null ? '' : `, for ${durationText(forMs)}`
+  const date = forMs !== null && forMs >= LONG_MS ? `, until ${until}` : ''
+  return `${why}${whose}${time}${date}`
+}
+
+function limitText({ counts, window, used, left, limit }: UpstreamStatus['windows'][number]): string {
+  const what = window === 'at_once' ? `${counts} at once` : `${counts} per ${window}`
+  return limit === null ? `${what}: ${left} left` : `${what}: ${used} used, ${left} left`
+}
+
+/** What upstreams said that do not serve: a limit says it all in its state. */
+function errorLines(upstreams: readonly UpstreamStatus[]): string[] {
+  const failing = upstreams.filter(
+    ({ available, enabled, last_error: error }) => enabled && !available && error,
+  )
+  return failing.flatMap(({ name, last_error: error }) => {
+    if (error === null) return []
+    const what = error.reason ?? (error.status === null ? 'no answer' : `status ${error.status}`)
+    const words = error.message === null ? '' : `: ${error.message}`
+    return ['', `${name}, last error at ${error.at}: ${what} from ${error.url}${words}`]
+  })
+}
