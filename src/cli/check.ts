@@ -23,16 +23,17 @@ export function checkFile({ config }: Command): number {
 
 /**
  * Says in which file the client token stands, and prints it alone on stdout when asked to, so that
- * `$(aiload token --show)` works. 1 when there is none yet, or the file can't be served.
+ * `$(aiload token --show)` works; of several the first. 1 when there is none yet, or the file can't be served.
  */
 export function tellToken({ config, show }: Command): number {
   const file = findConfigFile(searchOf(config))
   const loaded = checkConfigFile(file, process.env)
   if (!loaded.ok) return printFailure(...loaded.problems.map(problemLine))
-  const { authToken } = loaded.config
-  if (authToken === '')
+  const [token, ...others] = loaded.config.authTokens
+  if (token === undefined)
     return printFailure(`auth_token in ${file} is empty; the first start makes a token and writes it there`)
-  say(show === true ? authToken : `the token is "auth_token" in ${file}; --show prints it`)
+  const place = others.length === 0 ? '' : 'the first of '
+  say(show === true ? token : `the token is ${place}"auth_token" in ${file}; --show prints it`)
   return 0
 }
 

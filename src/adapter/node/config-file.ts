@@ -70,17 +70,17 @@ export function openConfigFile(search: ConfigSearch & { env: Environment; templa
   if (typeof text !== 'string') return refused(text)
   const loaded = loadConfig(text, search.env, file)
   if (!loaded.ok) return loaded
-  if (loaded.config.authToken !== '') return { ...loaded, file, text, isNew, hasNewToken: false }
+  if (loaded.config.authTokens.length > 0) return { ...loaded, file, text, isNew, hasNewToken: false }
 
-  const authToken = newToken()
-  const filled = withToken(text, authToken)
+  const token = newToken()
+  const filled = withToken(text, token)
   const refusal = refusalOf(() => replaceFile(file, filled))
   if (refusal !== undefined) {
     const message = `auth_token is empty and a new one cannot be written (${refusal})`
     const hint = 'make the file and its directory writable for this user, or write a token into it'
     return { ...refused(fileProblem(file, message, hint)), warnings: loaded.warnings }
   }
-  const config = { ...loaded.config, authToken }
+  const config = { ...loaded.config, authTokens: [token] }
   return { ...loaded, config, file, text: filled, isNew, hasNewToken: true }
 }
 
