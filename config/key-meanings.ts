@@ -20,7 +20,8 @@ const limits = (at: string): Record<string, string> => ({
  */
 export const keyMeanings: Readonly<Record<string, string>> = {
   $schema: 'For editors.',
-  auth_token: 'The token that clients send. Empty: one is made at start and written here.',
+  auth_token:
+    'The token that clients send, or a list: all of them are accepted, the first is shown. Empty: one is made at start and written here.',
   models: 'The upstreams; at least one.',
   'models[].vendor':
     'A vendor that is known here, such as "groq": gives address, models, limits and abilities, as far as the entry does not say them itself.',

@@ -3,7 +3,7 @@
  * that it stands on.
  */
 import { Hono } from 'hono/tiny'
-import { tokenError } from './http/auth.ts'
+import { shownToken } from './http/auth.ts'
 import {
   preflight,
   respondToError,
@@ -65,10 +65,11 @@ async function metrics(context: RequestContext): Promise<Response> {
   return new Response(await context.deps.metricsText(), { headers })
 }
 
-/** The same context, when the request brings the token. */
+/** The same context, when the request brings a token. */
 function requireToken(context: RequestContext): RequestContext {
-  const error = tokenError(context.incoming.headers, context.runtimeConfig.isToken)
-  if (error !== undefined) throw error
+  const token = shownToken(context.incoming.headers, context.runtimeConfig.tokenOf)
+  if (typeof token !== 'string') throw token
+  context.token = token
   return context
 }
 

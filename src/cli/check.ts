@@ -22,15 +22,15 @@ export function checkFile({ config }: Command): number {
 
 /**
  * Says in which file the client token stands, and prints it alone on stdout when asked to, so that
- * `$(aiload token --show)` works. 1 when there is none yet, or the file can't be served.
+ * `$(aiload token --show)` works; of several the first. 1 when there is none yet, or the file can't be served.
  */
 export function tellToken({ config, show }: Command): number {
   const { loaded, tokenPlace } = checkConfig(searchOf(config))
   if (!loaded.ok) return printFailure(...loaded.problems.map(problemLine))
-  const { authToken } = loaded.config
-  if (authToken === '')
+  const [token] = loaded.config.authTokens
+  if (token === undefined)
     return printFailure(`there is no token yet; the first start makes one, which is then ${tokenPlace}`)
-  say(show === true ? authToken : `the token is ${tokenPlace}; --show prints it`)
+  say(show === true ? token : `the token is ${tokenPlace}; --show prints it`)
   return 0
 }
 

@@ -24,7 +24,10 @@ export function gatewayOf(
 ): RunningGateway | { readonly problems: readonly string[] } {
   const { place: file, loaded } = readAccess(searchOf(given.config))
   if (!loaded.ok) return { problems: loaded.problems.map(problemLine) }
-  const { server, authToken: token } = loaded.config
+  const {
+    server,
+    authTokens: [token = ''],
+  } = loaded.config
   const host = reachableHost(given.host ?? server.host)
   const port = given.port ?? server.port
   return { url: originOf({ host, port }), host, port, token, file }

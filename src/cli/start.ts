@@ -130,7 +130,7 @@ function takenText(taken: readonly VendorKeys[]): string {
 
 /** A request to copy; a log is no place for the token. */
 function tryLines({ config, port, isTerminal }: StartSummary): string[] {
-  const token = isTerminal ? config.authToken : '$(aiload token --show)'
+  const token = isTerminal ? config.authTokens[0] : '$(aiload token --show)'
   const host = /^(?:0\.0\.0\.0|::)$/.test(config.server.host) ? 'localhost' : config.server.host
   const body = '{"model":"auto","messages":[{"role":"user","content":"Hello"}]}'
   return [

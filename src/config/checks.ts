@@ -103,11 +103,17 @@ export function* warningsFor(file: ConfigFile, config: Config, emptied: Set<stri
   }
   if (settings.affinity !== undefined && settings.ip_hash !== undefined)
     yield finding(['settings', 'ip_hash'], 'settings.affinity is there too and wins', 'take ip_hash out')
-  const slip = config.authToken === '' ? undefined : slipIn(config.authToken, TOKEN_SLIPS)
-  if (slip !== undefined) yield finding(['auth_token'], ...slip)
-  if (!/^[\x20-\x7e]*$/.test(config.authToken)) {
+  yield* tokenWarnings(file.auth_token ?? '')
+}
+
+function* tokenWarnings(written: string | string[]): Generator<Finding> {
+  for (const [at, token] of [written].flat().entries()) {
+    const path = Array.isArray(written) ? ['auth_token', at] : ['auth_token']
+    const slip = slipIn(token.trim(), TOKEN_SLIPS)
+    if (token !== '' && slip !== undefined) yield finding(path, ...slip)
+    if (/^[\x20-\x7e]*$/.test(token.trim())) continue
     const message = 'has characters beyond ASCII, which many clients cannot send in a header'
-    yield finding(['auth_token'], message, 'use letters, digits, signs and blanks')
+    yield finding(path, message, 'use letters, digits, signs and blanks')
   }
 }
 

@@ -46,7 +46,7 @@ export const needsRestart = (running: Config, next: Config): string[] =>
  * start only: were one made at reload, a slip of the editor would lock out every client.
  */
 export function reloadProblem(next: Config, text: string, fileName: string): ConfigProblem | undefined {
-  if (next.authToken !== '') return undefined
+  if (next.authTokens.length > 0) return undefined
   const hint = 'write the token; one is made only at start'
   const what = finding(['auth_token'], 'is empty or missing, which a reload refuses', hint)
   return problemAt(fileName, readSource(text).positionOf(what.path), what)

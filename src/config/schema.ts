@@ -12,6 +12,7 @@ import {
   nonEmptyText,
   objectMessage,
   oneOf,
+  oneOrMany,
   optional,
   parseOrigin,
   positiveSeconds,
@@ -182,7 +183,7 @@ const settingsSchema = section(
 )
 
 const tokenHint = 'write a string, or "" to have a token made at start'
-const authToken = v.pipe(
+const token = v.pipe(
   text(tokenHint),
   check(
     (token) => withoutControls.test(token.trim()),
@@ -190,7 +191,19 @@ const authToken = v.pipe(
     tokenHint,
   ),
   check((token) => token === '' || token.trim() !== '', 'is only white space', tokenHint),
-  v.trim(),
+)
+const listedToken = v.pipe(
+  token,
+  check((token) => token !== '', 'is empty', 'write a token or take the item out'),
+)
+const listedTokensHint = 'write the tokens that clients may send, or "" to have one made at start'
+const listedTokens = v.pipe(
+  listOf(listedToken, listedTokensHint),
+  v.nonEmpty(message('has no token in it', listedTokensHint)),
+)
+const authTokens = v.pipe(
+  oneOrMany(token, listedTokens, tokenHint),
+  v.transform((written) => unique(written.map((each) => each.trim()).filter((each) => each !== ''))),
 )
 
 const quotasHint = 'write for example { "account": { "rpd": 1000 } }'
@@ -200,8 +213,9 @@ const modelsHint = 'write at least one model: { "api_key": "…", "base_url": "h
 export const configSchema = section(
   {
     $schema: optional(text('write the address of the schema')),
-    // '' = none yet: one is made at start, and a reload is refused.
-    auth_token: optional(authToken, ''),
+    // All of them open the door; the first is the one that is shown. Empty = none yet: one is made at start, and a reload
+    // is refused.
+    auth_token: renamed('authTokens', optional(authTokens, '')),
     // In the order of the file, disabled ones too; `path` is where one stands in it, such as `models[0]`, for messages.
     models: v.pipe(
       listOf(modelSchema, modelsHint),

@@ -9,11 +9,14 @@ const IS_ASCII = /^[\u0000-\u007f]*$/
 /** A right token in any of them is enough: SDKs fill some of them by themselves. */
 const TOKEN_HEADERS = ['authorization', 'x-api-key', 'api-key']
 
-/** `invalid_api_key` for a request that does not show the token; the message never quotes what was given. */
-export function tokenError(
+/**
+ * The token that a request shows, as `tokenOf` finds it; `invalid_api_key` for one that shows none. The message never
+ * quotes what was given.
+ */
+export function shownToken(
   headers: HeaderBag,
-  isToken: (given: string) => boolean,
-): GatewayError | undefined {
+  tokenOf: (given: string) => string | undefined,
+): string | GatewayError {
   let what: string | undefined
   for (const name of TOKEN_HEADERS) {
     const value = headers[name]
@@ -25,7 +28,8 @@ export function tokenError(
     }
     const given = isBearer ? value.replace(BEARER, '').trim() : value
     // Runtimes read header bytes as Latin-1, and clients such as curl write them as UTF-8: either counts.
-    if (isToken(given) || (!IS_ASCII.test(given) && isToken(readAsUtf8(given)))) return undefined
+    const token = tokenOf(given) ?? (IS_ASCII.test(given) ? undefined : tokenOf(readAsUtf8(given)))
+    if (token !== undefined) return token
     what ??= wrongIn(given)
   }
   const message = `${what ?? 'No token was sent.'} Send the gateway's auth_token as "Authorization: Bearer …".`

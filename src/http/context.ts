@@ -34,6 +34,8 @@ function requestContextOf(deps: AppDeps, request: Request, env: unknown) {
     since,
     /** Headers of every answer: the request id and CORS. */
     ownHeaders,
+    /** The one of the configured tokens that it showed; empty where none was asked for. */
+    token: '',
     /** The model that the client named, as soon as it is known; for the log. */
     requestedModel: '',
     /** Whether its end is reported elsewhere: the relay tells of everything that it takes on. */
@@ -88,7 +90,11 @@ export function logRequest(context: RequestContext, end: { status: number; code?
   context.logged = true
   const { deps, path, request, runtimeConfig } = context
   // A token in the path is a slip that happens, and no reason to log it.
-  const loggedPath = path.replaceAll(runtimeConfig.config.authToken, '***').slice(0, LOGGED_PATH_LENGTH)
+  const withoutTokens = runtimeConfig.config.authTokens.reduce(
+    (shown, token) => shown.replaceAll(token, '***'),
+    path,
+  )
+  const loggedPath = withoutTokens.slice(0, LOGGED_PATH_LENGTH)
   const route = path.startsWith('/v1/') ? routeOf(path.slice('/v1/'.length)) : undefined
   deps.report({
     kind: 'request',

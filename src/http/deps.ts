@@ -38,8 +38,8 @@ export function createRuntimeConfig(config: Config, listedBy?: ListedBy) {
   return {
     config,
     pools: createPools(upstreams, unknownModel),
-    /** Constant in time over the digests of both. */
-    isToken: secretMatcher(config.authToken),
+    /** Which of the tokens a text is; how long it takes tells nothing of them. */
+    tokenOf: secretMatcher(config.authTokens),
     trusted: parseTrusted(config.server.trustedProxies),
     /** Where paths go that no pool serves; undefined = nowhere. */
     passthroughUpstream: passthrough === undefined ? sole : named,

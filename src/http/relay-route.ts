@@ -110,7 +110,7 @@ function relayRequestOf(
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
   const { size } = body
-  const { incoming, runtimeConfig, id, query, since, requestedModel } = context
+  const { incoming, runtimeConfig, id, query, since, requestedModel, token } = context
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
   const estimate = body.scan && estimateOf(body.scan, endpoint)
@@ -133,7 +133,7 @@ function relayRequestOf(
     inputTokens: estimate?.inputTokens,
     outputTokens: estimate?.outputTokens,
     choices: estimate?.choices ?? 1,
-    affinityKey: affinityKeyOf({ rule, poolId: pool.id, address, headers, scan: body.scan }),
+    affinityKey: affinityKeyOf({ rule, poolId: pool.id, address, token, headers, scan: body.scan }),
     answerIds: endpoint === 'responses' ? answerIdsOf(body.scan) : [],
     ownerKey: endpoint === 'responses' ? ownerKeyOf(body.scan) : '',
     needs: {

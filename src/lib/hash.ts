@@ -38,10 +38,20 @@ export function fingerprint(text: string): string {
 }
 
 /**
- * A check against one expected secret. Its time tells how long the given text was and nothing of the secret. An empty
- * expected secret matches nothing, so that a forgotten one never opens a door.
+ * Finds which of the expected secrets a text is; undefined = none of them. Its time tells how long the given text was and
+ * how many are expected, and nothing of them. An empty one matches nothing, so that a forgotten one never opens a door.
  */
-export function secretMatcher(expected: string): (given: string) => boolean {
+export function secretMatcher(expected: readonly string[]): (given: string) => string | undefined {
+  const candidates = expected.map((secret) => ({ secret, isSecret: matcherOf(secret) }))
+  return (given) => {
+    let found: string | undefined
+    // With all of them, also behind the right one.
+    for (const { secret, isSecret } of candidates) if (isSecret(given)) found = secret
+    return found
+  }
+}
+
+function matcherOf(expected: string): (given: string) => boolean {
   const { length } = expected
   return (given) => {
     let difference = given.length ^ length

@@ -1,6 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import { bytesBetween, createByteSearch, utf8Bytes } from '../lib/bytes.ts'
-import { digestOf, hash01 } from '../lib/hash.ts'
+import { digestOf, fingerprint, hash01 } from '../lib/hash.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { stringField, type JsonScan } from '../lib/json/scan.ts'
 import {
@@ -64,6 +64,8 @@ interface AffinitySource {
   readonly poolId: string
   /** The client's; asked by the rule `ip` alone. */
   readonly address: string
+  /** The one of the configured tokens that the client showed. */
+  readonly token: string
   readonly headers: HeaderBag
   /** Undefined for bodies that are not JSON. */
   readonly scan: JsonScan | undefined
@@ -84,11 +86,10 @@ export function affinityKeyOf(source: AffinitySource): string {
   return `${high}.${bits - high * 2 ** 27}`
 }
 
-function affinityValue({ rule, address, headers, scan }: AffinitySource): string | undefined {
+function affinityValue({ rule, address, token, headers, scan }: AffinitySource): string | undefined {
   if (rule.kind === 'off') return undefined
   if (rule.kind === 'ip') return `ip ${address}`
-  // One client token: everybody shares the key until there are more.
-  if (rule.kind === 'token') return 'token'
+  if (rule.kind === 'token') return `token ${fingerprint(token)}`
   if (rule.kind === 'user') return prefixed('user', scan && stringField(scan, 'user'))
   const header = rule.kind === 'header' ? headers[rule.name] : undefined
   if (rule.kind === 'header' && (header?.length ?? 0) > MOST_NAME_BYTES) throw nameTooLong(rule.name)

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { refusedUrl } from '../support/dead-ends.ts'
-import { startGateway, type GatewayProcess } from '../support/gateway-process.ts'
+import { startGateway, testToken, type GatewayProcess } from '../support/gateway-process.ts'
 
 const modelNamed = (model: string) => ({
   models: [{ api_key: 'k', base_url: 'https://a.example/v1', model }],
@@ -53,6 +53,18 @@ test('a reload to debug logs the attempts from then on', async () => {
   await gateway.printed(/the configuration was reloaded/)
   await gateway.chat()
   await gateway.printed(/"event":"attempt"/)
+})
+
+test('tokens change with an overlap: each of a list is accepted until a reload takes it out', async () => {
+  const gateway = await startGateway(modelNamed('m'))
+  const statusWith = async (token: string) =>
+    (await fetch(`${gateway.url}/v1/models`, { headers: { authorization: `Bearer ${token}` } })).status
+  gateway.writeConfig({ ...modelNamed('m'), auth_token: ['sk-new', testToken] })
+  await gateway.printed(/the configuration was reloaded/)
+  expect([await statusWith('sk-new'), await statusWith(testToken)]).toEqual([200, 200])
+  gateway.writeConfig({ ...modelNamed('m'), auth_token: 'sk-new' })
+  await gateway.printed(/the configuration was reloaded.*the configuration was reloaded/s)
+  expect([await statusWith('sk-new'), await statusWith(testToken)]).toEqual([200, 401])
 })
 
 test('a reload without a token is refused', async () => {

@@ -5,11 +5,11 @@ import { runAiload, temporaryDirectory } from '../support/gateway-process.ts'
 
 const model = '{ "base_url": "https://a.example/v1", "model": "m" }'
 
-function written(authToken: string) {
+function written(authToken: string | readonly string[]) {
   const directory = temporaryDirectory()
   mkdirSync(join(directory, 'data'))
   const file = join(directory, 'data', 'config.json')
-  writeFileSync(file, `{ "auth_token": "${authToken}", "models": [${model}] }`)
+  writeFileSync(file, `{ "auth_token": ${JSON.stringify(authToken)}, "models": [${model}] }`)
   return { directory, file }
 }
 
@@ -23,6 +23,13 @@ test('token --show prints the token alone, with variables replaced', async () =>
   const { directory } = written('${OUR_TOKEN}')
   const run = await runAiload(['token', '--show'], { directory, env: { OUR_TOKEN: 'sk-from-outside' } })
   expect(run).toMatchObject({ code: 0, stdout: 'sk-from-outside\n', stderr: '' })
+})
+
+test('of several tokens, token tells the first', async () => {
+  const { directory, file } = written(['sk-new', 'sk-old'])
+  const told = await runAiload(['token'], { directory })
+  expect(told.stdout).toBe(`the token is the first of "auth_token" in ${file}; --show prints it\n`)
+  expect(await runAiload(['token', '--show'], { directory })).toMatchObject({ code: 0, stdout: 'sk-new\n' })
 })
 
 test('token says so when there is none yet', async () => {

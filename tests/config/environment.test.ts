@@ -12,7 +12,7 @@ test('a reference is replaced in any string, in the middle of it and in lists', 
     headers: { a: 'x-${TEAM}' },
   })
   const config = configOf(textOf({ auth_token: '${TOKEN}', models: [entry] }), env)
-  expect(config.authToken).toBe('tok')
+  expect(config.authTokens).toEqual(['tok'])
   expect(config.models[0]).toMatchObject({
     root: 'https://h.example/v1',
     apiKeys: ['k1', 'kk'],
@@ -40,7 +40,7 @@ test('white space around a variable, such as the line end of a secret file, is t
     T: 't\n',
     K: ' k\r\n',
   })
-  expect([config.authToken, config.models[0]?.apiKeys]).toEqual(['t', ['k']])
+  expect([config.authTokens, config.models[0]?.apiKeys]).toEqual([['t'], ['k']])
 })
 
 test('keys of objects are left alone', () => {
@@ -70,6 +70,15 @@ test.each(['${}', '${A-B}', '${A:-b}', '${A', '${ A }'])(
     ])
   },
 )
+
+test('a list of tokens may come from variables, none of which may be empty', () => {
+  const text = textOf({ auth_token: ['${NEW}', '${OLD}', ' ${NEW}'] })
+  expect(configOf(text, { NEW: 'n', OLD: 'o' }).authTokens).toEqual(['n', 'o'])
+  expect(problemsOf(text, { NEW: 'n', OLD: '' })).toEqual([
+    expect.stringContaining('auth_token[1]: is empty'),
+  ])
+  expect(problemsOf(text, { NEW: 'n' })).toEqual([expect.stringContaining('variable OLD is not set')])
+})
 
 test('a variable that is set but empty is a problem in auth_token, since a token would be made over it', () => {
   for (const written of ['${T}', 'a${T}', ' ${T} '])
@@ -145,8 +154,8 @@ test('numbers and flags come out of variables, wherever they stand', () => {
 
 test('what wants a text stays one, whatever it looks like', () => {
   const text = textOf({ auth_token: '${A}', models: [model({ model: '${A}', api_key: ['${A}'] })] })
-  const { authToken, models } = configOf(text, { A: '123' })
-  expect([authToken, models[0]?.model, models[0]?.apiKeys]).toEqual(['123', '123', ['123']])
+  const { authTokens, models } = configOf(text, { A: '123' })
+  expect([authTokens, models[0]?.model, models[0]?.apiKeys]).toEqual([['123'], '123', ['123']])
 })
 
 test.each([

@@ -3,7 +3,7 @@ import { configOf, fiveKeys, model, problemsOf, textOf, warningsOf, window } fro
 
 test('the five-key file of the first users works unchanged, with one warning about the placeholder key', () => {
   expect(configOf(fiveKeys)).toEqual({
-    authToken: '',
+    authTokens: [],
     models: [
       {
         apiKeys: ['sk-xxx'],
@@ -117,7 +117,7 @@ test('everything that is written is taken over', () => {
     concurrency: 5,
   }
   expect(configOf(text)).toEqual({
-    authToken: 'My API Key',
+    authTokens: ['My API Key'],
     models: [
       {
         apiKeys: ['a', 'b'],

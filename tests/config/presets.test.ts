@@ -160,7 +160,7 @@ test('keys in the environment become entries that refer to them, further keys by
   const text = environmentText(vendors, '127.0.0.1', env)
   expect(text).not.toContain('gsk_1')
   const loaded = loadConfig(text, env, 'environment')
-  expect(loaded).toMatchObject({ ok: true, config: { authToken: 'sk-t', server: { host: '127.0.0.1' } } })
+  expect(loaded).toMatchObject({ ok: true, config: { authTokens: ['sk-t'], server: { host: '127.0.0.1' } } })
   const { strategy, affinity } = loaded.ok ? loaded.config.settings : {}
   expect([strategy, affinity]).toEqual(['headroom', { kind: 'conversation' }])
 })

@@ -10,7 +10,12 @@ test('config.schema.json is what the schema of today gives (npm run schema)', ()
 })
 
 test('the template is valid, has no token yet, and warns of nothing but its placeholder key', () => {
-  expect(configOf(shipped('config.json'))).toMatchObject({ authToken: '', models: [{ apiKeys: ['sk-xxx'] }] })
+  expect(configOf(shipped('config.json'))).toMatchObject({
+    authTokens: [],
+    models: [{ apiKeys: ['sk-xxx'] }],
+  })
+  const { strategy, affinity } = configOf(shipped('config.json')).settings
+  expect([strategy, affinity]).toEqual(['headroom', { kind: 'conversation' }])
   expect(warningsOf(shipped('config.json'))).toEqual([expect.stringContaining('is still a placeholder')])
 })
 

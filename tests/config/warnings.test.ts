@@ -158,6 +158,13 @@ test.each([
   expect(warningsOf(textOf({ auth_token: token }))).toEqual([expect.stringContaining(`auth_token: ${told}`)])
 })
 
+test('of several tokens the one is named that is warned of', () => {
+  expect(warningsOf(textOf({ auth_token: ['sk-good-one', '"x"', 'пароль'] }))).toEqual([
+    expect.stringContaining(`auth_token[1]: ${QUOTES}`),
+    expect.stringContaining('auth_token[2]: has characters beyond ASCII'),
+  ])
+})
+
 test('a token may have blanks and commas', () => {
   expect(warningsOf(textOf({ auth_token: 'my own, long token' }))).toEqual([])
 })

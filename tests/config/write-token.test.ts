@@ -23,13 +23,13 @@ test.each([
 
 test('where the key stands twice the one that counts is filled', () => {
   const text = `{ "auth_token": "", "models": [${JSON.stringify(model())}], "auth_token": "" }`
-  expect(configOf(withToken(text, 't')).authToken).toBe('t')
+  expect(configOf(withToken(text, 't')).authTokens).toEqual(['t'])
 })
 
 test('a comment before the first key survives the insertion of the token', () => {
   const text = `{ // first\n  /* second */ "models": [${JSON.stringify(model())},], // third\n}`
   const written = withToken(text, 't')
-  expect(configOf(written).authToken).toBe('t')
+  expect(configOf(written).authTokens).toEqual(['t'])
   for (const comment of ['// first', '/* second */', '// third']) expect(written).toContain(comment)
 })
 
@@ -49,7 +49,7 @@ test('whatever the file looks like, it reads the same afterwards but for the tok
       (parts, gaps, isMissing) => {
         const present = isMissing ? parts.filter((part) => !part.includes('auth')) : parts
         const text = `{${present.map((part, at) => `${gaps[at]}${part}${gaps[at + 4]}`).join(',')}${gaps[8]}}`
-        expect(configOf(withToken(text, 'sk-x'))).toEqual({ ...configOf(text), authToken: 'sk-x' })
+        expect(configOf(withToken(text, 'sk-x'))).toEqual({ ...configOf(text), authTokens: ['sk-x'] })
       },
     ),
   )
@@ -61,5 +61,5 @@ test('a text without an object is refused', () => {
 })
 
 test('a file that had a token keeps everything else', () => {
-  expect(configOf(withToken(textOf(), 'new')).authToken).toBe('new')
+  expect(configOf(withToken(textOf(), 'new')).authTokens).toEqual(['new'])
 })

@@ -15,6 +15,11 @@ test.each([
   [textOf({ auth_token: 1 }), 'auth_token'],
   [textOf({ auth_token: '   ' }), 'auth_token'],
   [textOf({ auth_token: 'a\nb' }), 'auth_token'],
+  [textOf({ auth_token: [] }), 'auth_token'],
+  [textOf({ auth_token: ['a', ''] }), 'auth_token[1]'],
+  [textOf({ auth_token: [' ', 'a'] }), 'auth_token[0]'],
+  [textOf({ auth_token: ['a', 7] }), 'auth_token[1]'],
+  [textOf({ auth_token: ['a\nb'] }), 'auth_token[0]'],
   [textOf({ $schema: 1 }), '$schema'],
   [inModel({ base_url: '' }), 'models[0].base_url'],
   [inModel({ base_url: 'https://user:pw@a.example/v1' }), 'models[0].base_url'],
@@ -145,7 +150,7 @@ test('a Redis address is refused with what to use today', () => {
 const secret = 'hunter2-swordfish'
 test.each([
   ['auth_token', textOf({ auth_token: `${secret}\n${secret}` })],
-  ['auth_token of another type', textOf({ auth_token: [secret] })],
+  ['auth_token of another type', textOf({ auth_token: [[secret], `${secret}\n`] })],
   ['a key', inModel({ api_key: `${secret}\u0000x` })],
   ['a key of another type', inModel({ api_key: { [secret]: 1, a: secret } })],
   ['a listed key', inModel({ api_key: [`${secret}€`, { a: secret }] })],

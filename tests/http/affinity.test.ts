@@ -154,6 +154,20 @@ describe('other rules', () => {
     expect(new Set(hosts).size).toBeGreaterThan(3)
   })
 
+  test('with several tokens each keeps its upstream, in whichever header it comes', async () => {
+    const tokens = Array.from({ length: 24 }, (_, at) => `sk-${at}`)
+    const config = { ...configOf(HOSTS, { settings: { affinity: 'token' } }), auth_token: tokens }
+    const gateway = createTestApp(config, ({ host }) => answer(host))
+    const asked = (headersOf: (token: string) => Record<string, string>) =>
+      hostsOf(
+        gateway,
+        tokens.map((token) => ({ headers: headersOf(token) })),
+      )
+    const first = await asked((token) => ({ authorization: `Bearer ${token}` }))
+    expect(new Set(first).size).toBeGreaterThan(3)
+    expect(await asked((token) => ({ authorization: 'Bearer none', 'x-api-key': token }))).toEqual(first)
+  })
+
   test('a key is forgotten affinity_ttl after its last request', async () => {
     const gateway = createTestApp(
       configOf(HOSTS, { settings: { affinity: 'ip', affinity_ttl: 60, strategy: 'round_robin' } }),

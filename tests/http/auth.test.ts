@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
 import { askBare, errorOf } from '../support/ask.ts'
-import { answer, configOf, createTestApp } from '../support/test-app.ts'
+import { answer, configOf, createTestApp, type TestApp } from '../support/test-app.ts'
 
-const withToken = (token: string) =>
+const withToken = (token: string | readonly string[]) =>
   createTestApp({ ...configOf(['a.test']), auth_token: token }, ({ host }) => answer(host))
 const latin1 = (text: string): string => Buffer.from(text, 'utf8').toString('latin1')
 
@@ -95,6 +95,26 @@ test('a reload with another token shuts the old one out', async () => {
   const statusWith = async (token: string) =>
     (await askBare(gateway, '/v1/models', { headers: { 'api-key': token } })).status
   expect([await statusWith('old'), await statusWith('new')]).toEqual([401, 200])
+})
+
+const statusesOf = (gateway: TestApp, tokens: readonly string[]): Promise<number[]> =>
+  Promise.all(
+    tokens.map(
+      async (token) => (await askBare(gateway, '/v1/models', { headers: { 'api-key': token } })).status,
+    ),
+  )
+
+test('each token of a list opens the door, until a reload takes it out', async () => {
+  const gateway = withToken(['sk-new', 'sk-old'])
+  expect(await statusesOf(gateway, ['sk-new', 'sk-old', 'sk-none', ''])).toEqual([200, 200, 401, 401])
+  gateway.apply({ ...configOf(['a.test']), auth_token: ['sk-new'] })
+  expect(await statusesOf(gateway, ['sk-new', 'sk-old'])).toEqual([200, 401])
+})
+
+test('no token of a list stands in the log when somebody puts it into the path', async () => {
+  const gateway = withToken(['sk-new', 'sk-old'])
+  for (const token of ['sk-new', 'sk-old']) await askBare(gateway, `/nothing/${token}`)
+  expect(gateway.requests()).toMatchObject([{ path: '/nothing/***' }, { path: '/nothing/***' }])
 })
 
 test('what was refused is told to the log, without what was shown', async () => {

@@ -84,25 +84,32 @@ describe('secrets', () => {
   test.each(['sk-abd', 'sk-ab', 'sk-abc ', 'sk-abcsk-abc', 'xk-abc', ''])(
     'are the same only character by character: not "%s"',
     (given) => {
-      expect(secretMatcher('sk-abc')(given)).toBe(false)
+      expect(secretMatcher(['sk-abc'])(given)).toBeUndefined()
     },
   )
 
   test('match the expected text and nothing else', () => {
     fc.assert(
       fc.property(fc.string({ minLength: 1 }), fc.string(), (expected, other) => {
-        const matches = secretMatcher(expected)
-        expect(matches(expected)).toBe(true)
-        expect(matches(other)).toBe(other === expected)
+        const matches = secretMatcher([expected])
+        expect(matches(expected)).toBe(expected)
+        expect(matches(other)).toBe(other === expected ? expected : undefined)
       }),
     )
   })
 
   test('may hold blanks and any script', () => {
-    expect(secretMatcher('My API Key 密钥')('My API Key 密钥')).toBe(true)
+    expect(secretMatcher(['My API Key 密钥'])('My API Key 密钥')).toBe('My API Key 密钥')
   })
 
   test('an empty expected secret matches nothing, not even itself', () => {
-    expect(secretMatcher('')('')).toBe(false)
+    expect(secretMatcher([''])('')).toBeUndefined()
+  })
+
+  test('may be several, and the one that is shown is told', () => {
+    const matches = secretMatcher(['sk-new', '', 'sk-old'])
+    const shown = ['sk-new', 'sk-old', '', 'sk-', 'sk-newsk-old']
+    expect(shown.map(matches)).toEqual(['sk-new', 'sk-old', undefined, undefined, undefined])
+    expect(secretMatcher([])('')).toBeUndefined()
   })
 })

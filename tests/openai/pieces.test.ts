@@ -34,7 +34,9 @@ function readIn(size: number): object {
     model,
     stream,
     sent: Buffer.concat(withModel('other')).toString(),
-    keys: rules.map((rule) => affinityKeyOf({ rule, poolId: 'p', address: '', headers: {}, scan })),
+    keys: rules.map((rule) =>
+      affinityKeyOf({ rule, poolId: 'p', address: '', token: '', headers: {}, scan }),
+    ),
     ids: answerIdsOf(scan),
     estimate: estimateOf(scan!, 'chat'),
   }

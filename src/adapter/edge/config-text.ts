@@ -3,7 +3,7 @@ import { readPlainSource } from '../../config/plain-source.ts'
 import { problemLine, substitute, type Environment } from '../../config/problem.ts'
 import type { Source } from '../../config/source.ts'
 import { GatewayError } from '../../errors.ts'
-import { tokenError } from '../../http/auth.ts'
+import { shownToken } from '../../http/auth.ts'
 import { errorResponse } from '../../http/response.ts'
 import { secretMatcher } from '../../lib/hash.ts'
 import { headerBagOf } from '../../lib/headers.ts'
@@ -53,26 +53,29 @@ function openConfigText({ text = '', token = '', env, names }: EdgeConfigText) {
   const source = readPlainSource(text)
   const loaded = loadSource(source, env, names.text)
   if (!loaded.ok) {
-    const isToken = secretMatcher(ownToken === '' ? tokenIn(source, env) : ownToken)
+    const tokenOf = secretMatcher(ownToken === '' ? tokensIn(source, env) : [ownToken])
     const toAll = `The configuration of this gateway is invalid. Send its token (${names.token}) to read the details.`
     const details = `The configuration is invalid:\n${loaded.problems.map(problemLine).join('\n')}`
-    return notConfigured(({ headers }) => (tokenError(headerBagOf(headers), isToken) ? toAll : details))
+    return notConfigured(({ headers }) =>
+      typeof shownToken(headerBagOf(headers), tokenOf) === 'string' ? details : toAll,
+    )
   }
-  const authToken = ownToken === '' ? loaded.config.authToken : ownToken
+  const authTokens = ownToken === '' ? loaded.config.authTokens : [ownToken]
   const warnings = loaded.warnings.map(problemLine)
-  if (authToken !== '') return { config: { ...loaded.config, authToken }, warnings }
+  if (authTokens.length > 0) return { config: { ...loaded.config, authTokens }, warnings }
   return notConfigured(
     () =>
       `This gateway does not serve without a token: set ${names.token} (${names.how}), or auth_token in ${names.text}.`,
   )
 }
 
-/** The token of a configuration that is wrong elsewhere; empty where it can't be told. */
-function tokenIn({ value, syntaxErrors }: Source, env: Environment): string {
-  if (syntaxErrors.length > 0 || typeof value !== 'object' || value === null) return ''
+/** The tokens of a configuration that is wrong elsewhere; none where they can't be told. */
+function tokensIn({ value, syntaxErrors }: Source, env: Environment): string[] {
+  if (syntaxErrors.length > 0 || typeof value !== 'object' || value === null) return []
   const written = (value as Readonly<Record<string, unknown>>)['auth_token']
-  const { value: token, findings } = substitute(written, env)
-  return typeof token === 'string' && findings.length === 0 ? token.trim() : ''
+  const { value: tokens, findings } = substitute([written].flat(), env)
+  if (findings.length > 0 || !Array.isArray(tokens)) return []
+  return tokens.flatMap((token: unknown) => (typeof token === 'string' ? [token.trim()] : []))
 }
 
 function notConfigured(messageFor: (request: Request) => string): Handler {

@@ -96,6 +96,12 @@ interface CheckedConfig {
   readonly tokenPlace: string
 }
 
+function checkedFile(file: string, env: Environment): CheckedConfig {
+  const loaded = checkConfigFile(file, env)
+  const tokenPlace = loaded.ok ? tokenPlaceIn(file, loaded.config) : ''
+  return { loaded, place: file, file, tokenPlace }
+}
+
 /**
  * What a start would serve, read and checked without making or writing anything: the file, or the keys that are in the
  * environment.
@@ -105,13 +111,7 @@ export function checkConfig(task: ConfigTask): CheckedConfig {
   const vendors = vendorsInstead(task, file)
   if (vendors.problems.length > 0)
     return { loaded: refusedEnvironment(vendors.problems), place: ENVIRONMENT, tokenPlace: '' }
-  if (vendors.taken.length === 0)
-    return {
-      loaded: checkConfigFile(file, task.env),
-      place: file,
-      file,
-      tokenPlace: `"auth_token" in ${file}`,
-    }
+  if (vendors.taken.length === 0) return checkedFile(file, task.env)
   const { env, place: tokenPlace } = environmentToken(task, tokenIn(file, task.env))
   const loaded = loadEnvironment(vendors.taken, env)
   return { loaded, place: ENVIRONMENT, tokenPlace }
@@ -148,26 +148,31 @@ export function openConfig(search: ConfigTask): OpenedConfig {
   if (typeof text !== 'string') return refused(text)
   const loaded = loadConfig(text, search.env, file)
   if (!loaded.ok) return loaded
-  const opened = { ...loaded, file, isNew, tokenPlace: `"auth_token" in ${file}` }
-  if (loaded.config.authToken !== '') return { ...opened, text, hasNewToken: false }
+  const opened = { ...loaded, file, isNew, tokenPlace: tokenPlaceIn(file, loaded.config) }
+  if (loaded.config.authTokens.length > 0) return { ...opened, text, hasNewToken: false }
   const config = withGivenToken(loaded.config, search.env)
-  if (config.authToken !== '')
+  if (config.authTokens.length > 0)
     return { ...opened, config, text, hasNewToken: false, tokenPlace: TOKEN_VARIABLE }
 
-  const authToken = newToken()
-  const filled = withToken(text, authToken)
+  const token = newToken()
+  const filled = withToken(text, token)
   const refusal = refusalOf(() => replaceFile(file, filled))
   if (refusal !== undefined) {
     const message = `auth_token is empty and a new one cannot be written (${refusal})`
     const hint = `make the file and its directory writable for this user, write a token into it, or set ${TOKEN_VARIABLE}`
     return { ...refused(fileProblem(file, message, hint)), warnings: loaded.warnings }
   }
-  return { ...opened, config: { ...config, authToken }, text: filled, hasNewToken: true }
+  return { ...opened, config: { ...config, authTokens: [token] }, text: filled, hasNewToken: true }
 }
 
+const tokenPlaceIn = (file: string, { authTokens }: Config): string =>
+  `${authTokens.length > 1 ? 'the first of ' : ''}"auth_token" in ${file}`
+
 /** A file without a token takes that of the environment. */
-const withGivenToken = (config: Config, env: Environment): Config =>
-  config.authToken === '' ? { ...config, authToken: (env[TOKEN_VARIABLE] ?? '').trim() } : config
+function withGivenToken(config: Config, env: Environment): Config {
+  const given = (env[TOKEN_VARIABLE] ?? '').trim()
+  return config.authTokens.length > 0 || given === '' ? config : { ...config, authTokens: [given] }
+}
 
 /** As the file of problems that stand in none. */
 const ENVIRONMENT = 'environment'
@@ -203,7 +208,7 @@ function hasModelsOf(file: string, template: string): boolean {
 /** The token of a file that is not served; empty where it has none. */
 function tokenIn(file: string, env: Environment): string {
   const loaded = existsSync(file) ? checkConfigFile(file, env) : undefined
-  return loaded?.ok ? loaded.config.authToken : ''
+  return (loaded?.ok ? loaded.config.authTokens[0] : undefined) ?? ''
 }
 
 /** Alone on its machine a gateway listens to that machine; in a container others could not reach it so. */

@@ -108,6 +108,9 @@ describe('a Worker', () => {
     expect(await refusal({ AILOAD_CONFIG: '{"auth_token":"sk-inside","models":[]}' }, 'sk-inside')).toMatch(
       /models/,
     )
+    const two = { AILOAD_CONFIG: '{"auth_token":["sk-new","sk-old"],"models":[]}' }
+    for (const token of ['sk-new', 'sk-old']) expect(await refusal(two, token)).toMatch(/models/)
+    expect(await refusal(two, 'sk-none')).not.toMatch(/models/)
     const openHandler = { AILOAD_CONFIG: '{"auth_token":"${MISSING}","models":[]}' }
     expect(await refusal(openHandler, '${MISSING}')).toBe(await refusal(openHandler))
     expect(await refusal({ AILOAD_CONFIG: '{"auth_token":"","models":[]}' }, '')).not.toMatch(/models/)

@@ -50,7 +50,7 @@ test('a first start copies the template and writes a token into it, readable by 
   const opened = open()
   expect(opened).toMatchObject({ ok: true, file: usual(), isNew: true, hasNewToken: true })
   const written = readFileSync(usual(), 'utf8')
-  const token = opened.ok ? opened.config.authToken : ''
+  const token = opened.ok ? opened.config.authTokens[0] : ''
   expect(written).toBe(readFileSync(template, 'utf8').replace('"auth_token": ""', `"auth_token": "${token}"`))
   expect(opened).toMatchObject({ text: written })
   expect(modeOf(usual())).toBe('600')
@@ -62,7 +62,7 @@ test('the second start finds the token of the first and writes nothing', () => {
   const before = statSync(usual(), { bigint: true })
   const second = open()
   expect(second).toMatchObject({ ok: true, isNew: false, hasNewToken: false })
-  expect(second.ok && first.ok && second.config.authToken === first.config.authToken).toBe(true)
+  expect(second.ok && first.ok && second.config.authTokens[0] === first.config.authTokens[0]).toBe(true)
   expect(statSync(usual(), { bigint: true }).mtimeNs).toBe(before.mtimeNs)
 })
 
@@ -76,7 +76,7 @@ test('a file with a token is left as it is, its mode too', () => {
 test('a token from the environment is never written over', () => {
   const text = textOf({ auth_token: '${TOKEN}' })
   write(usual(), text)
-  expect(open({ TOKEN: 'abc' })).toMatchObject({ ok: true, config: { authToken: 'abc' } })
+  expect(open({ TOKEN: 'abc' })).toMatchObject({ ok: true, config: { authTokens: ['abc'] } })
   expect(open({ TOKEN: '' })).toMatchObject({ ok: false, problems: [{ path: 'auth_token' }] })
   expect(open()).toMatchObject({ ok: false, problems: [{ path: 'auth_token' }] })
   expect(readFileSync(usual(), 'utf8')).toBe(text)
@@ -131,7 +131,7 @@ test('a check reads and never writes', () => {
   })
   expect(existsSync(join(directory, 'data'))).toBe(false)
   write(usual(), fiveKeys)
-  expect(check(usual())).toMatchObject({ ok: true, config: { authToken: '' } })
+  expect(check(usual())).toMatchObject({ ok: true, config: { authTokens: [] } })
   expect(readFileSync(usual(), 'utf8')).toBe(fiveKeys)
 })
 
