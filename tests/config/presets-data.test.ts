@@ -1,4 +1,6 @@
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 import * as v from 'valibot'
 import { expect, test } from 'vitest'
 import { limitsSchema } from '../../src/config/model-schema.ts'
@@ -132,4 +134,15 @@ test('a variable and a prefix lead to one vendor', () => {
 
 test.each(['2026-02-30', '2999-01-01', 'yesterday'])('%s is no day on which something was read', (day) => {
   expect(v.is(read, day)).toBe(false)
+})
+
+test.each([
+  { today: '2026-12-01', code: 0, because: 'all was read lately' },
+  { today: '2029-01-01', code: 1, because: 'nothing was read for years' },
+])('presets:age ends with $code on $today: $because', ({ today, code }) => {
+  const script = fileURLToPath(new URL('../../config/presets-age.ts', import.meta.url))
+  const { status, stderr } = spawnSync(process.execPath, ['--import', 'tsx', script, '--today', today])
+  expect(status).toBe(code)
+  if (code === 1)
+    expect(String(stderr)).toContain('groq.models.0 was read on 2026-11-29; read its sources again')
 })
