@@ -45,7 +45,7 @@ const perSchema = v.pipe(
   check((per) => spanMsOf(per) <= 31 * SPAN_MS.day, perWrong, perHint),
 )
 
-interface WrittenWindow {
+export interface WrittenWindow {
   readonly requests?: number | undefined
   readonly tokens?: number | undefined
   readonly per: string
