@@ -1,4 +1,4 @@
-import { checkConfig } from '../adapter/node/config-file.ts'
+import { checkConfig, readAccess } from '../adapter/node/config-file.ts'
 import { problemLine } from '../config/problem.ts'
 import { upstreamsOf } from '../config/upstreams.ts'
 import { countText, searchOf, type Command } from './arguments.ts'
@@ -22,10 +22,11 @@ export function checkFile({ config }: Command): number {
 
 /**
  * Says in which file the client token stands, and prints it alone on stdout when asked to, so that
- * `$(aiload token --show)` works; of several the first. 1 when there is none yet, or the file can't be served.
+ * `$(aiload token --show)` works; of several the first. 1 when there is none yet, or the file can't be
+ * read; whether it could be served does not matter.
  */
 export function tellToken({ config, show }: Command): number {
-  const { loaded, tokenPlace } = checkConfig(searchOf(config))
+  const { loaded, tokenPlace } = readAccess(searchOf(config))
   if (!loaded.ok) return printFailure(...loaded.problems.map(problemLine))
   const [token] = loaded.config.authTokens
   if (token === undefined)

@@ -25,6 +25,18 @@ test('token --show prints the token alone, with variables replaced', async () =>
   expect(run).toMatchObject({ code: 0, stdout: 'sk-from-outside\n', stderr: '' })
 })
 
+test('token needs none of the variables of the keys', async () => {
+  const directory = temporaryDirectory()
+  mkdirSync(join(directory, 'data'))
+  const keyed = '{ "base_url": "https://a.example/v1", "model": "m", "api_key": "${NOT_SET_HERE}" }'
+  writeFileSync(
+    join(directory, 'data', 'config.json'),
+    `{ "auth_token": "sk-the-secret", "models": [${keyed}] }`,
+  )
+  const run = await runAiload(['token', '--show'], { directory })
+  expect(run).toMatchObject({ code: 0, stdout: 'sk-the-secret\n', stderr: '' })
+})
+
 test('of several tokens, token tells the first', async () => {
   const { directory, file } = written(['sk-new', 'sk-old'])
   const told = await runAiload(['token'], { directory })

@@ -45,6 +45,22 @@ test('the keys in the environment are served; the token is made once and kept, a
   expect(existsSync(join(directory, 'data', 'config'))).toBe(false)
 })
 
+test('in another terminal, without the keys, the kept token is found', async () => {
+  const directory = temporaryDirectory()
+  const gateway = spawnAiload(anyPort, { directory, env: keys })
+  const port = await portOf(gateway)
+  const file = join(directory, 'data', 'token')
+  const token = readFileSync(file, 'utf8').trim()
+  expect(await runAiload(['token'], { directory })).toMatchObject({
+    code: 0,
+    stdout: `the token is in ${file}; --show prints it\n`,
+  })
+  expect(await runAiload(['token', '--show'], { directory })).toMatchObject({ code: 0, stdout: `${token}\n` })
+  const status = await runAiload(['status', '--host', '127.0.0.1', '--port', String(port)], { directory })
+  expect(status.code).toBe(0)
+  await gateway.stop()
+})
+
 test('AILOAD_VENDORS leaves the others out, AILOAD_TOKEN is the token and nothing is written for it', async () => {
   const directory = temporaryDirectory()
   const env = { ...keys, AILOAD_VENDORS: 'groq', AILOAD_TOKEN: 'sk-from-outside' }

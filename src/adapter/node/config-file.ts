@@ -117,16 +117,27 @@ export function checkConfig(task: ConfigTask): CheckedConfig {
   return { loaded, place: ENVIRONMENT, tokenPlace }
 }
 
-/** How to reach the gateway that a start would make, and its token; as by default where there is no file yet and none was named. */
+/**
+ * How to reach the gateway that a start would make, and its token. Where there is no file and none was named: as by
+ * default, with the token that a start without a file has kept, for its keys may be in the environment of another terminal.
+ */
 export function readAccess(task: ConfigTask): CheckedConfig {
   const checked = checkConfig(task)
   if (checked.file === undefined) return checked
   const { file } = checked
-  const text = !task.given && !existsSync(file) ? '{}' : readConfigFile(file)
-  const loaded = typeof text === 'string' ? loadAccess(text, task.env, file) : refused(text)
+  const isThere = task.given || existsSync(file)
+  const kept = isThere ? undefined : environmentToken(task, '')
+  const env = kept?.env ?? task.env
+  const text = isThere ? readConfigFile(file) : '{}'
+  const loaded = typeof text === 'string' ? loadAccess(text, env, file) : refused(text)
+  if (!loaded.ok) return { ...checked, loaded }
+  const config = withGivenToken(loaded.config, env)
+  const isGiven = loaded.config.authTokens.length < config.authTokens.length
+  const givenPlace = kept?.place ?? TOKEN_VARIABLE
   return {
     ...checked,
-    loaded: loaded.ok ? { ...loaded, config: withGivenToken(loaded.config, task.env) } : loaded,
+    loaded: { ...loaded, config },
+    tokenPlace: isGiven ? givenPlace : tokenPlaceIn(file, config),
   }
 }
 
