@@ -1,24 +1,28 @@
 # syntax=docker/dockerfile:1
-FROM node:24-slim AS build
+# What is built is the same on every processor, so it is built on the builder's own.
+FROM --platform=$BUILDPLATFORM node:24.19.0-bookworm-slim AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 COPY config config
-RUN npm run build
+# The data directory belongs to user 1000, and to group 0 for platforms that choose the user themselves (OpenShift).
+RUN npm run build && install -d -o 1000 -g 0 -m 0775 data
 
-FROM node:24-slim
+FROM node:24.19.0-bookworm-slim
 ENV NODE_ENV=production AILOAD_DROP_ROOT=1000:1000
 WORKDIR /opt/aiload
 # All that it needs of others is in dist/, their licences beside it.
 COPY package.json ./
 COPY --from=build /build/dist dist
-COPY config config
+COPY config/*.json config/
+COPY --from=build --chown=1000:0 /build/data data
 VOLUME /opt/aiload/data
 EXPOSE 2081
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s \
-  CMD ["node", "-e", "fetch('http://127.0.0.1:' + (process.env.AILOAD_HEALTH_PORT ?? 2081) + '/healthz').then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
-# Starts as root only to own data/, which Docker makes as root, and drops to AILOAD_DROP_ROOT before it listens.
+  CMD ["node", "dist/cli/main.js", "healthcheck"]
+# Starts as root only to own data/, where Docker made it as root, and drops to AILOAD_DROP_ROOT before it listens.
+# Started as another user (--user, runAsUser) it stays who it is, and needs nothing of root.
 ENTRYPOINT ["node", "dist/cli/main.js"]
 CMD ["start"]

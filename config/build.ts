@@ -63,25 +63,62 @@ const { metafile } = await build({
 
 // The types stand where the compiler puts them.
 writeFileSync(join(directory, 'adapter/edge.d.ts'), "export * from './edge/edge.js'\n")
-writeFileSync(join(directory, 'LICENSES.txt'), licencesOf(packagesIn(Object.keys(metafile.inputs))))
+const bundled = packagesIn(Object.keys(metafile.inputs))
+if (bundled.length === 0) throw new Error('no package was bundled: where are their licences?')
+writeFileSync(join(directory, 'LICENSES.txt'), licencesOf(bundled))
+writeFileSync(join(directory, 'sbom.cdx.json'), `${JSON.stringify(billOf(bundled), undefined, 2)}\n`)
 
-/** Directories of the packages that source files belong to. */
-function packagesIn(files: readonly string[]): string[] {
-  const found = files.map((file) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0])
-  return [...new Set(found.filter((directory) => directory !== undefined))].toSorted()
+interface Bundled {
+  readonly directory: string
+  readonly name: string
+  readonly version: string
+  /** As SPDX names it. */
+  readonly license: string
+}
+
+/** Packages that source files belong to. `node_modules` may be a link to somewhere else, which the paths follow. */
+function packagesIn(files: readonly string[]): Bundled[] {
+  const found = files.map((file) => /^(?:.*\/)?node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0])
+  const directories = [...new Set(found.filter((directory) => directory !== undefined))].toSorted()
+  return directories.map((directory) => ({
+    ...(JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as Omit<Bundled, 'directory'>),
+    directory,
+  }))
 }
 
 /** What the licences of bundled packages ask for: their texts go with every copy. */
-function licencesOf(directories: readonly string[]): string {
-  return directories
-    .map((directory) => {
+function licencesOf(packages: readonly Bundled[]): string {
+  return packages
+    .map(({ directory, name, version }) => {
       const file = readdirSync(directory).find((name) => /^licen[cs]e/i.test(name))
       if (file === undefined) throw new Error(`${directory} has no licence to be passed on`)
-      const { name, version } = JSON.parse(readFileSync(join(directory, 'package.json'), 'utf8')) as {
-        name: string
-        version: string
-      }
       return `${name} ${version}\n\n${readFileSync(join(directory, file), 'utf8').trim()}\n`
     })
     .join(`\n${'-'.repeat(80)}\n\n`)
+}
+
+/** A bill of materials in CycloneDX's form (https://cyclonedx.org/docs/1.6/json/): scanners can't see into a bundle. */
+function billOf(packages: readonly Bundled[]): object {
+  const component = (type: string, { name, version, license }: Omit<Bundled, 'directory'>): object => ({
+    type,
+    'bom-ref': `${name}@${version}`,
+    name,
+    version,
+    licenses: [{ license: { id: license } }],
+    purl: `pkg:npm/${name.replace('@', '%40')}@${version}`,
+  })
+  const own = JSON.parse(readFileSync('package.json', 'utf8')) as Omit<Bundled, 'directory'>
+  return {
+    bomFormat: 'CycloneDX',
+    specVersion: '1.6',
+    version: 1,
+    metadata: { component: component('application', own) },
+    components: packages.map((one) => component('library', one)),
+    dependencies: [
+      {
+        ref: `${own.name}@${own.version}`,
+        dependsOn: packages.map(({ name, version }) => `${name}@${version}`),
+      },
+    ],
+  }
 }
