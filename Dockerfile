@@ -8,7 +8,7 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 COPY config config
 # The data directory belongs to user 1000, and to group 0 for platforms that choose the user themselves (OpenShift).
-RUN npm run build && install -d -o 1000 -g 0 -m 0775 data
+RUN npm run build && install -d -m 0775 own/data
 
 FROM node:24.19.0-bookworm-slim
 ENV NODE_ENV=production AILOAD_DROP_ROOT=1000:1000
@@ -17,7 +17,7 @@ WORKDIR /opt/aiload
 COPY package.json ./
 COPY --from=build /build/dist dist
 COPY config/*.json config/
-COPY --from=build --chown=1000:0 /build/data data
+COPY --from=build --chown=1000:0 /build/own/ ./
 VOLUME /opt/aiload/data
 EXPOSE 2081
 HEALTHCHECK --interval=30s --timeout=3s --start-period=5s \
