@@ -40,6 +40,8 @@ export interface ProcessOptions {
   readonly from?: 'sources'
   /** How many descriptors it may have open. */
   readonly descriptors?: number
+  /** What starts it, such as `['strace', '-o', 'file']`. */
+  readonly through?: readonly string[]
   /** Puts a shell between it and us, as npm does; the pid and signals are those of the shell then. */
   readonly parent?: 'sh'
 }
@@ -100,18 +102,19 @@ export function temporaryDirectory(): string {
 /** Starts a command. */
 export function spawnAiload(
   args: readonly string[],
-  { directory, env = {}, uid, parent, from, descriptors }: ProcessOptions,
+  { directory, env = {}, uid, parent, from, descriptors, through = [] }: ProcessOptions,
 ): AiloadProcess {
   const isBuilt = build !== undefined && from !== 'sources'
   const command = [
+    ...through,
     process.execPath,
     ...(isBuilt ? [join(build, 'dist/cli/main.js')] : sources),
     ...args,
-  ] as const
+  ]
   // The second command keeps the shell from becoming the first one.
   const shell = descriptors === undefined ? '"$@"; true' : `ulimit -n ${descriptors}; exec "$@"`
   const isShell = parent === 'sh' || descriptors !== undefined
-  const [program, ...words] = isShell ? (['sh', '-c', shell, 'sh', ...command] as const) : command
+  const [program = '', ...words] = isShell ? ['sh', '-c', shell, 'sh', ...command] : command
   const child = spawn(program, words, {
     cwd: directory,
     env: { ...inheritedEnvironment(), ...env },
