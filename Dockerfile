@@ -20,7 +20,7 @@ COPY config/*.json config/
 COPY --from=build --chown=1000:0 /build/own/ ./
 VOLUME /opt/aiload/data
 EXPOSE 2081
-HEALTHCHECK --interval=30s --timeout=3s --start-period=5s \
+HEALTHCHECK --interval=30s --timeout=5s --start-period=5s \
   CMD ["node", "dist/cli/main.js", "healthcheck"]
 # Starts as root only to own data/, where Docker made it as root, and drops to AILOAD_DROP_ROOT before it listens.
 # Started as another user (--user, runAsUser) it stays who it is, and needs nothing of root.
