@@ -6,9 +6,12 @@
 import { createHook } from 'node:async_hooks'
 import { appendFileSync } from 'node:fs'
 
-const file = process.env.RECORD_CONNECTIONS
+const file = process.env['RECORD_CONNECTIONS'] ?? ''
 
-/** What Node names a beginning, and how it is written down. */
+/**
+ * What Node names a beginning, and how it is written down, from what Node's own object for it says.
+ * @type {Readonly<Record<string, (begun: { address?: string, port?: number, hostname?: string }) => string>>}
+ */
 const lines = {
   TCPCONNECTWRAP: ({ address, port }) => `connect ${address}:${port}`,
   PIPECONNECTWRAP: ({ address }) => `connect ${address}`,
@@ -22,7 +25,8 @@ const lines = {
 
 createHook({
   init(_id, type, _trigger, resource) {
-    if (Object.hasOwn(lines, type)) appendFileSync(file, `${lines[type](resource)}\n`)
+    const line = lines[type]
+    if (line !== undefined) appendFileSync(file, `${line(resource)}\n`)
   },
 }).enable()
 appendFileSync(file, 'recording\n')
