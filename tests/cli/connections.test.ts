@@ -2,8 +2,11 @@ import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { presetOf } from '../../src/config/presets.ts'
 import {
+  portOf,
   runAiload,
+  spawnAiload,
   startGateway,
   temporaryDirectory,
   type GatewayOptions,
@@ -129,6 +132,44 @@ test('it connects to nobody before the first request, nor after the last', async
   for (const path of ['/v1/models', '/metrics', '/admin/status', '/readyz']) await gateway.fetch(path)
   await gateway.stop()
   expect(recorded(file)).toEqual(['recording'])
+})
+
+/** Finds no name, and writes down which was wanted: vendors are not to be troubled by a test. */
+const nameless = `data:text/javascript,${encodeURIComponent(`
+  import dns from 'node:dns'
+  import { appendFileSync } from 'node:fs'
+  import { syncBuiltinESMExports } from 'node:module'
+  import { isIP } from 'node:net'
+  const { lookup } = dns
+  dns.lookup = (name, ...rest) => {
+    if (isIP(name)) return lookup(name, ...rest)
+    appendFileSync(process.env.RECORD_CONNECTIONS, 'lookup ' + name + '\\n')
+    process.nextTick(rest.at(-1), Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }))
+  }
+  syncBuiltinESMExports()`)}`
+
+test('without a file it asks the vendors whose keys are in the environment, and nobody before it is asked', async () => {
+  const directory = temporaryDirectory()
+  const file = join(directory, 'connections')
+  const env = {
+    ...recordingInto(file),
+    NODE_OPTIONS: `--import ${recorder} --import ${nameless}`,
+    GROQ_API_KEY: 'gsk_not-a-real-one',
+    GEMINI_API_KEY: 'AIza-not-a-real-one',
+    AILOAD_TOKEN: 'sk-own',
+  }
+  const gateway = spawnAiload(['start', '--port', '0'], { directory, env })
+  const url = `http://127.0.0.1:${await portOf(gateway)}`
+  const headers = { authorization: 'Bearer sk-own', 'content-type': 'application/json' }
+  await fetch(`${url}/admin/status`, { headers })
+  expect(recorded(file)).toEqual(['recording'])
+  const body = JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'Hello' }] })
+  const answered = await fetch(`${url}/v1/chat/completions`, { method: 'POST', headers, body })
+  expect(answered.status).toBe(502)
+  await gateway.stop()
+  const hosts = ['groq', 'gemini'].map((vendor) => new URL(presetOf(vendor)?.base_url ?? '').host)
+  const wanted = ['recording', ...hosts.map((host) => `lookup ${host}`)]
+  expect([...new Set(recorded(file))].toSorted()).toEqual(wanted.toSorted())
 })
 
 test.each([['check'], ['token'], ['--help'], ['--version']])(
