@@ -11,10 +11,16 @@ streams finish, a second one ends at once.`,
     run: async (command) => (await import('./start.ts')).runStart(command),
   },
   check: {
-    summary: 'check the configuration',
-    options: ['config'],
-    details: `Prints every problem and warning, one line each, and writes nothing. Ends with 1 when the file
-could not be served.`,
+    summary: 'check the configuration, with --live its upstreams too',
+    options: ['config', 'live', 'spend', 'json'],
+    details: `Prints every problem and warning, one line each, and writes nothing.
+
+With --live each enabled upstream is asked for its list of models, as the gateway would ask: that
+finds names that can't be resolved, refused connections and keys, and models that are not listed, and
+costs nothing. With --spend it is asked for one token besides, and for one more as a stream.
+
+Ends with 0 when the file can be served and every upstream that was asked has shown that it could
+serve: its list has the model, or with --spend it answered. Else with 1.`,
     run: async (command) => (await import('./check.ts')).checkFile(command),
   },
   demo: {

@@ -9,6 +9,8 @@
  * help           `aiload help`
  * start          `aiload start`
  * check          `aiload check` and `aiload token`
+ * live-check     `aiload check --live`
+ * probe          what one upstream shows of itself
  * status         `aiload status` and `aiload forget`
  * healthcheck    `aiload healthcheck`
  * running-gateway  where the gateway of a configuration is, and asking it
