@@ -45,7 +45,7 @@ export const options = {
   live: { type: 'boolean', meaning: 'ask the upstreams what they could serve; free' },
   spend: { type: 'boolean', meaning: 'with --live: ask each for two tokens too, which may cost something' },
   json: { type: 'boolean', meaning: 'print JSON, for programs' },
-  help: { type: 'boolean', short: 'h', meaning: 'this text; after a command, what that one takes' },
+  help: { type: 'boolean', short: 'h', meaning: 'help; after a command, what that one takes' },
   version: { type: 'boolean', short: 'v', meaning: 'the version' },
 } as const satisfies Readonly<Record<string, Option>>
 

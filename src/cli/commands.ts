@@ -56,6 +56,15 @@ it again.`,
     details: 'Ends with 0 when /healthz answers within 3 s, else with 1. Needs no token.',
     run: async (command) => (await import('./healthcheck.ts')).checkHealth(command),
   },
+  completion: {
+    summary: 'print a script that has your shell complete commands',
+    options: [],
+    word: { called: 'SHELL', example: 'bash', oneOf: ['bash', 'zsh', 'fish'] },
+    details: `For ~/.bashrc:                   eval "$(aiload completion bash)"
+For ~/.zshrc, behind compinit:   eval "$(aiload completion zsh)"
+For ~/.config/fish/config.fish:  aiload completion fish | source`,
+    run: async (command, commands) => (await import('./completion.ts')).printCompletion(command, commands),
+  },
   help: {
     summary: 'tell what a command does and takes',
     options: [],
