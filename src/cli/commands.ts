@@ -56,6 +56,16 @@ it again.`,
     details: 'Ends with 0 when /healthz answers within 3 s, else with 1. Needs no token.',
     run: async (command) => (await import('./healthcheck.ts')).checkHealth(command),
   },
+  run: {
+    summary: 'start a coding agent that uses the running gateway',
+    options: ['config', 'port', 'host'],
+    word: { called: 'TOOL', example: 'codex', oneOf: ['claude', 'codex', 'opencode', 'aider'] },
+    rest: 'ARGUMENTS',
+    details: `Gives the tool the address and the token of the gateway, in its environment and arguments, and
+writes nothing. What stands behind -- goes to the tool, as in: aiload run codex -- exec "Fix it"
+Where something is missing for the tool it says what, and ends with 1; else as the tool ends.`,
+    run: async (command) => (await import('./run-tool.ts')).runTool(command),
+  },
   completion: {
     summary: 'print a script that has your shell complete commands',
     options: [],

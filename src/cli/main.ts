@@ -16,6 +16,7 @@
  * running-gateway  where the gateway of a configuration is, and asking it
  * table          tables and durations for people
  * demo/          `aiload demo`, with upstreams that pretend
+ * run-tool       `aiload run`
  * completion     `aiload completion`
  * process        dropping root, and mistakes that nobody caught
  * log-output     the log, on the standard output in batches
