@@ -4,7 +4,7 @@ import type { Endpoint } from '../pool/upstream.ts'
 import type { GatewayStatus } from '../telemetry/status.ts'
 import type { Command } from './arguments.ts'
 import { printFailure } from './process.ts'
-import { askGateway, gatewayOf, jsonIn, statusOf, type RunningGateway } from './running-gateway.ts'
+import { askGateway, gatewayOf, jsonIn, askStatus, type RunningGateway } from './running-gateway.ts'
 
 /** What a tool is told of the gateway: variables of its environment, and arguments in front of the user's own. */
 interface Introduction {
@@ -94,7 +94,7 @@ export async function runTool(command: Command): Promise<number> {
   const { word: name = '', rest = [] } = command
   const gateway = gatewayOf(command)
   if ('problems' in gateway) return printFailure(...gateway.problems)
-  const status = await statusOf(gateway)
+  const status = await askStatus(gateway)
   if (typeof status === 'string') return printFailure(status)
   const tool = tools[name]
   if (tool === undefined) return printFailure(`there is no tool ${name}`)

@@ -116,7 +116,7 @@ export function refusalIn({ status, text }: Told, { url, file, token }: RunningG
 }
 
 /** What `/admin/status` of a running gateway says; a line that says why where nothing comes back. */
-export async function statusOf(gateway: RunningGateway): Promise<GatewayStatus | string> {
+export async function askStatus(gateway: RunningGateway): Promise<GatewayStatus | string> {
   const told = await askGateway(gateway, { path: '/admin/status' })
   if (typeof told === 'string') return told
   const refusal = refusalIn(told, gateway)
