@@ -42,8 +42,10 @@ export const options = {
     meaning: 'the address that it listens on, instead of server.host (0.0.0.0)',
   },
   show: { type: 'boolean', meaning: 'print it' },
+  live: { type: 'boolean', meaning: 'ask the upstreams what they could serve; free' },
+  spend: { type: 'boolean', meaning: 'with --live: ask each for two tokens too, which may cost something' },
   json: { type: 'boolean', meaning: 'print JSON, for programs' },
-  help: { type: 'boolean', short: 'h', meaning: 'this text; after a command, what that one takes' },
+  help: { type: 'boolean', short: 'h', meaning: 'help; after a command, what that one takes' },
   version: { type: 'boolean', short: 'v', meaning: 'the version' },
 } as const satisfies Readonly<Record<string, Option>>
 

@@ -1,23 +1,41 @@
 import { checkConfig, readAccess } from '../adapter/node/config-file.ts'
 import { problemLine } from '../config/problem.ts'
 import { upstreamsOf } from '../config/upstreams.ts'
+import type { Upstream } from '../pool/upstream.ts'
 import { countText, searchOf, type Command } from './arguments.ts'
 import { printFailure } from './process.ts'
 
-/** Prints every problem and warning of the configuration, one line each. 1 when it could not be served, else 0. Writes no file. */
-export function checkFile({ config }: Command): number {
-  const { loaded, place } = checkConfig(searchOf(config))
-  const problems = loaded.ok ? [] : loaded.problems
-  for (const problem of problems) say(problemLine(problem))
-  for (const warning of loaded.warnings) say(`warning: ${problemLine(warning)}`)
-  if (!loaded.ok) {
-    say(countText(problems.length, 'problem'))
-    return 1
+/**
+ * Prints every problem and warning of the configuration, one line each; with `--live` what its upstreams say besides. 1 when
+ * it could not be served, or not all of its upstreams have shown that they could serve, else 0. Writes no file.
+ */
+export async function checkFile({ config, live, spend, json }: Command): Promise<number> {
+  if (spend && !live) {
+    printFailure('aiload: --spend goes with --live')
+    return 2
   }
-  const upstreams = upstreamsOf(loaded.config)
+  const { loaded, place } = checkConfig(searchOf(config))
+  const problems = loaded.ok ? [] : loaded.problems.map(problemLine)
+  const warnings = loaded.warnings.map(problemLine)
+  if (!json) for (const line of [...problems, ...warnings.map((warning) => `warning: ${warning}`)]) say(line)
+  // Loaded only where somebody is asked.
+  const asked =
+    loaded.ok && live
+      ? await (await import('./live-check.ts')).askUpstreams(loaded.config, { spend: spend === true })
+      : undefined
+  const ok = loaded.ok && asked?.ok !== false
+  if (json) {
+    const upstreams = asked && { upstreams: asked.upstreams }
+    say(JSON.stringify({ ok, file: place, problems, warnings, ...upstreams }, undefined, 2))
+  } else if (asked !== undefined) for (const line of asked.lines) say(line)
+  else if (!loaded.ok) say(countText(problems.length, 'problem'))
+  else say(summaryOf(upstreamsOf(loaded.config), place))
+  return ok ? 0 : 1
+}
+
+function summaryOf(upstreams: readonly Upstream[], place: string): string {
   const groups = new Set(upstreams.flatMap((upstream) => upstream.groups))
-  say(`OK: ${countText(upstreams.length, 'upstream')}, ${countText(groups.size, 'group')} in ${place}`)
-  return 0
+  return `OK: ${countText(upstreams.length, 'upstream')}, ${countText(groups.size, 'group')} in ${place}`
 }
 
 /**

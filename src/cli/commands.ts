@@ -11,10 +11,16 @@ streams finish, a second one ends at once.`,
     run: async (command) => (await import('./start.ts')).runStart(command),
   },
   check: {
-    summary: 'check the configuration',
-    options: ['config'],
-    details: `Prints every problem and warning, one line each, and writes nothing. Ends with 1 when the file
-could not be served.`,
+    summary: 'check the configuration, with --live its upstreams too',
+    options: ['config', 'live', 'spend', 'json'],
+    details: `Prints every problem and warning, one line each, and writes nothing.
+
+With --live each enabled upstream is asked for its list of models, as the gateway would ask: that
+finds names that can't be resolved, refused connections and keys, and models that are not listed, and
+costs nothing. With --spend it is asked for one token besides, and for one more as a stream.
+
+Ends with 0 when the file can be served and every upstream that was asked has shown that it could
+serve: its list has the model, or with --spend it answered. Else with 1.`,
     run: async (command) => (await import('./check.ts')).checkFile(command),
   },
   demo: {
@@ -49,6 +55,25 @@ it again.`,
     options: ['config', 'port', 'host'],
     details: 'Ends with 0 when /healthz answers within 3 s, else with 1. Needs no token.',
     run: async (command) => (await import('./healthcheck.ts')).checkHealth(command),
+  },
+  run: {
+    summary: 'start a coding agent that uses the running gateway',
+    options: ['config', 'port', 'host'],
+    word: { called: 'TOOL', example: 'codex', oneOf: ['claude', 'codex', 'opencode', 'aider'] },
+    rest: 'ARGUMENTS',
+    details: `Gives the tool the address and the token of the gateway, in its environment and arguments, and
+writes nothing. What stands behind -- goes to the tool, as in: aiload run codex -- exec "Fix it"
+Where something is missing for the tool it says what, and ends with 1; else as the tool ends.`,
+    run: async (command) => (await import('./run-tool.ts')).runTool(command),
+  },
+  completion: {
+    summary: 'print a script that has your shell complete commands',
+    options: [],
+    word: { called: 'SHELL', example: 'bash', oneOf: ['bash', 'zsh', 'fish'] },
+    details: `For ~/.bashrc:                   eval "$(aiload completion bash)"
+For ~/.zshrc, behind compinit:   eval "$(aiload completion zsh)"
+For ~/.config/fish/config.fish:  aiload completion fish | source`,
+    run: async (command, commands) => (await import('./completion.ts')).printCompletion(command, commands),
   },
   help: {
     summary: 'tell what a command does and takes',

@@ -12,7 +12,7 @@ export function printHelp({ word }: Command, commands: Commands): number {
 
 function overview(commands: Commands): string {
   const names = Object.entries(commands).map(
-    ([name, entry]) => [wordsOf(name, entry), entry.summary] as const,
+    ([name, entry]) => [`${name}${wordOf(entry)}`, entry.summary] as const,
   )
   const ofStart = commands['start']?.options ?? []
   return `AILoad puts one OpenAI-compatible endpoint in front of many.
@@ -30,21 +30,21 @@ ${commands['start']?.details ?? ''}
 }
 
 function commandHelp(name: string, entry: CommandEntry): string {
-  const { summary, details, options } = entry
+  const { summary, details, options, word } = entry
   const parts = [
-    `Usage: aiload ${wordsOf(name, entry)}${options.length > 0 ? ' [options]' : ''}${restOf(entry)}`,
+    `Usage: aiload ${name}${wordOf(entry)}${options.length > 0 ? ' [options]' : ''}${restOf(entry)}`,
     `${summary[0]?.toUpperCase()}${summary.slice(1)}.`,
+    ...(typeof word?.oneOf === 'object' ? [`${word.called} is one of ${word.oneOf.join(', ')}.`] : []),
     ...(options.length > 0 ? [optionLines(options)] : []),
     ...(details === undefined ? [] : [details]),
   ]
   return `${parts.join('\n\n')}\n`
 }
 
-/** A command with what it takes without a dash. */
-function wordsOf(name: string, { word }: CommandEntry): string {
-  if (word === undefined) return name
-  const called = typeof word.oneOf === 'object' ? word.oneOf.join('|') : word.called
-  return word.isOptional ? `${name} [${called}]` : `${name} ${called}`
+/** What a command takes without a dash, with a blank in front. */
+function wordOf({ word }: CommandEntry): string {
+  if (word === undefined) return ''
+  return word.isOptional ? ` [${word.called}]` : ` ${word.called}`
 }
 
 const restOf = ({ rest }: CommandEntry): string => (rest === undefined ? '' : ` -- ${rest}`)

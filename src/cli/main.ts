@@ -9,11 +9,15 @@
  * help           `aiload help`
  * start          `aiload start`
  * check          `aiload check` and `aiload token`
+ * live-check     `aiload check --live`
+ * probe          what one upstream shows of itself
  * status         `aiload status` and `aiload forget`
  * healthcheck    `aiload healthcheck`
  * running-gateway  where the gateway of a configuration is, and asking it
  * table          tables and durations for people
  * demo/          `aiload demo`, with upstreams that pretend
+ * run-tool       `aiload run`
+ * completion     `aiload completion`
  * process        dropping root, and mistakes that nobody caught
  * log-output     the log, on the standard output in batches
  * package-files  the version and the template of the configuration

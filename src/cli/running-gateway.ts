@@ -4,6 +4,7 @@ import { readAccess } from '../adapter/node/config-file.ts'
 import type { ServerConfig } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
 import { systemCodeOf } from '../errors.ts'
+import type { GatewayStatus } from '../telemetry/status.ts'
 import { searchOf, type Command } from './arguments.ts'
 
 /** A gateway that runs on this machine, as its configuration says. */
@@ -112,6 +113,18 @@ export function refusalIn({ status, text }: Told, { url, file, token }: RunningG
   return token === ''
     ? `${url} wants a token, and auth_token in ${file} is empty`
     : `${url} refuses the token in ${file}; was it started with another configuration?`
+}
+
+/** What `/admin/status` of a running gateway says; a line that says why where nothing comes back. */
+export async function askStatus(gateway: RunningGateway): Promise<GatewayStatus | string> {
+  const told = await askGateway(gateway, { path: '/admin/status' })
+  if (typeof told === 'string') return told
+  const refusal = refusalIn(told, gateway)
+  if (refusal !== undefined) return refusal
+  const status = jsonIn<GatewayStatus>(told.text)
+  return status?.upstreams === undefined
+    ? `${gateway.url} answers, but not as AILoad does; is it another program?`
+    : (status as GatewayStatus)
 }
 
 /** The message of an error in OpenAI's envelope. */

@@ -1,22 +1,25 @@
 import type { GatewayStatus, UpstreamStatus } from '../telemetry/status.ts'
 import { countText, type Command } from './arguments.ts'
 import { printFailure } from './process.ts'
-import { askGateway, gatewayOf, jsonIn, refusalIn, type RunningGateway } from './running-gateway.ts'
+import {
+  askGateway,
+  gatewayOf,
+  jsonIn,
+  refusalIn,
+  askStatus,
+  type RunningGateway,
+} from './running-gateway.ts'
 import { durationText, tableLines } from './table.ts'
 
 /** Prints what the running gateway knows of its upstreams, as a table or as it answers; 1 when it can't be asked. */
 export async function printStatus(command: Command): Promise<number> {
   const gateway = gatewayOf(command)
   if ('problems' in gateway) return printFailure(...gateway.problems)
-  const told = await askGateway(gateway, { path: '/admin/status' })
-  if (typeof told === 'string') return printFailure(told)
-  const refusal = refusalIn(told, gateway)
-  if (refusal !== undefined) return printFailure(refusal)
-  const status = jsonIn<GatewayStatus>(told.text)
-  if (status?.upstreams === undefined)
-    return printFailure(`${gateway.url} answers, but not as AILoad does; is it another program?`)
-  if (command.json) process.stdout.write(`${JSON.stringify(status, undefined, 2)}\n`)
-  else process.stdout.write(statusText(status as GatewayStatus, gateway))
+  const status = await askStatus(gateway)
+  if (typeof status === 'string') return printFailure(status)
+  process.stdout.write(
+    command.json ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status, gateway),
+  )
   return 0
 }
 

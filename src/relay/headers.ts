@@ -47,7 +47,10 @@ export function headersFor(
 const IS_READ = /json|multipart\//i
 
 /** The same for a relayed body, which is JSON or a form whatever the client has called it. */
-export function relayedHeaders(upstream: Upstream, forwarded: HeaderBag): HeaderBag {
+export function relayedHeaders(
+  upstream: Pick<Upstream, 'apiKey' | 'headers'>,
+  forwarded: HeaderBag,
+): HeaderBag {
   const headers = headersFor(upstream, forwarded)
   const isNamed = IS_READ.test(forwarded['content-type'] ?? '')
   if (!isNamed && upstream.headers['content-type'] === undefined) headers['content-type'] = 'application/json'

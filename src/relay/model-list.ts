@@ -7,7 +7,7 @@ import type { RelayDeps } from './deps.ts'
 import { headersFor, urlFor } from './headers.ts'
 
 const LIST_TIMEOUT_MS = 15_000
-const MOST_LIST_BYTES = 8 * 2 ** 20
+export const MOST_LIST_BYTES = 8 * 2 ** 20
 /** More are told by nobody but aggregators of aggregators. */
 const MOST_MODELS = 2_000
 
@@ -51,7 +51,7 @@ export async function fetchModelList(
       await readerOf(body).cancel()
       return { failure: 'is larger than 8 MiB' }
     }
-    const models = entriesIn(JSON.parse(new TextDecoder().decode(concatBytes([body]))))
+    const models = modelEntriesIn(JSON.parse(new TextDecoder().decode(concatBytes([body]))))
     return models === undefined ? { failure: 'is no list of models' } : { models }
   } catch (error) {
     if (error instanceof SyntaxError) return { failure: 'is no JSON' }
@@ -113,7 +113,7 @@ function toldOf(entry: JsonObject) {
 }
 
 /** OpenAI's form, Ollama's and Cohere's `models`, or Together's bare list; undefined for anything else. */
-function entriesIn(list: unknown): ModelListEntry[] | undefined {
+export function modelEntriesIn(list: unknown): ModelListEntry[] | undefined {
   const { data, models } = objectOf(list)
   const found = [list, data, models].find((value) => Array.isArray(value)) as unknown[] | undefined
   return found?.slice(0, MOST_MODELS).flatMap((value) => {

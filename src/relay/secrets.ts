@@ -26,16 +26,18 @@ interface Secret {
   /** The text with some or all of its characters written `\u00XX`. */
   readonly escaped: RegExp
 }
-const known = new WeakMap<Upstream, readonly Secret[]>()
+/** Whose requests carry keys. */
+type KeyHolder = Pick<Upstream, 'apiKey' | 'headers' | 'query'>
+const known = new WeakMap<KeyHolder, readonly Secret[]>()
 
 /** All spellings of the keys that requests to an upstream carry, the longest first. Worked out once for each. */
-function secretsOf(upstream: Upstream): readonly Secret[] {
+function secretsOf(upstream: KeyHolder): readonly Secret[] {
   let secrets = known.get(upstream)
   if (secrets === undefined) known.set(upstream, (secrets = findSecrets(upstream)))
   return secrets
 }
 
-function findSecrets({ apiKey, headers, query }: Upstream): Secret[] {
+function findSecrets({ apiKey, headers, query }: KeyHolder): Secret[] {
   const named = [...Object.entries(headers), ...new URLSearchParams(query)]
   const values = named.flatMap(([name, value]) => (IS_SECRET_NAME.test(name) ? [value] : []))
   const bare = [apiKey, ...values.map((value) => value.replace(/^(?:Bearer|Basic|Token) +/i, ''))]
@@ -75,7 +77,7 @@ function spellingsOf(secret: string): string[] {
 }
 
 /** The text without any of the upstream's keys. */
-export function maskedText(text: string, upstream: Upstream): string {
+export function maskedText(text: string, upstream: KeyHolder): string {
   let masked = text
   for (const secret of secretsOf(upstream)) masked = masked.replaceAll(secret.text, MASK)
   return masked
@@ -120,7 +122,7 @@ const LONGEST_URL = 300
 /** What is told of an attempt at `path` that failed; undefined of any other. */
 export function attemptFailureOf(
   outcome: Outcome,
-  upstream: Upstream,
+  upstream: KeyHolder & Pick<Upstream, 'root'>,
   path: string,
 ): AttemptFailure | undefined {
   if (outcome.kind !== 'failed' && outcome.kind !== 'broken') return undefined

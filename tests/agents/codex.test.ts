@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { temporaryDirectory } from '../support/gateway-process.ts'
-import { runCodex } from './codex.ts'
+import { spawnAiload, temporaryDirectory } from '../support/gateway-process.ts'
+import { codexDirectory, execFlags, runCodex } from './codex.ts'
 import { LAST_WORD, PROOF, PROOF_FILE } from './model.ts'
 import { ALL, LIMITED, sicknesses, startSickPool, TURNS_FOR_ALL, type SickPool } from './sick-pool.ts'
 
@@ -18,9 +18,9 @@ describe("OpenAI's Codex CLI", () => {
     await mixed.close()
   })
 
-  async function expectTurn({ gateway }: SickPool, model: string): Promise<void> {
+  async function expectTurn({ gateway }: SickPool, model: string, run = runCodex): Promise<void> {
     const home = temporaryDirectory()
-    const { code, stdout, stderr } = await runCodex(gateway, model, home)
+    const { code, stdout, stderr } = await run(gateway, model, home)
     expect(code, `${stdout}${stderr}`).toBe(0)
     const lines = stdout.trim().split('\n')
     const events = lines.map((line) => JSON.parse(line) as { type: string; item?: Record<string, unknown> })
@@ -49,6 +49,17 @@ describe("OpenAI's Codex CLI", () => {
     const { code, stdout } = await runCodex(pool.gateway, LIMITED, temporaryDirectory())
     expect(code).toBe(1)
     expect(stdout).toMatch(/"turn\.failed".*Every upstream is at its limit.* in \d+s/)
+  })
+
+  test('needs no configuration of its own where aiload run starts it', async () => {
+    await expectTurn(pool, ALL, async (gateway, model, home) => {
+      const env = { PATH: `${codexDirectory}:${process.env['PATH']}`, HOME: home, CODEX_HOME: home }
+      const where = ['--config', gateway.configFile, '--port', String(gateway.port)]
+      const question = ['exec', '-m', model, ...execFlags, 'Make the file.']
+      const child = spawnAiload(['run', 'codex', ...where, '--', ...question], { directory: home, env })
+      const { code } = await child.exit
+      return { code, stdout: child.stdout, stderr: child.stderr }
+    })
   })
 
   test('ends every turn well over a pool of which half are sick', async () => {

@@ -25,6 +25,12 @@ if (process.argv[1] === import.meta.filename) {
   }
 }
 
+/** Where `codex` stands, for a PATH. */
+export const codexDirectory = join(directory, 'node_modules/.bin')
+
+/** Nothing is asked for, nothing is shown but events, and no sandbox is needed. */
+export const execFlags = ['--skip-git-repo-check', '--json', '--dangerously-bypass-approvals-and-sandbox']
+
 /** What a run of `codex exec` has shown. */
 export interface CodexRun {
   readonly code: number | null
@@ -52,8 +58,7 @@ request_max_retries = 0
 stream_max_retries = 0
 `
   writeFileSync(join(home, 'config.toml'), config)
-  const flags = ['--skip-git-repo-check', '--json', '--dangerously-bypass-approvals-and-sandbox']
-  const child = spawn(process.execPath, [program, 'exec', ...flags, 'Make the file.'], {
+  const child = spawn(process.execPath, [program, 'exec', ...execFlags, 'Make the file.'], {
     cwd: home,
     env: { PATH: process.env['PATH'], HOME: home, CODEX_HOME: home, GATEWAY_TOKEN: gateway.token },
     stdio: ['ignore', 'pipe', 'pipe'],

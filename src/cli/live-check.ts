@@ -1,0 +1,294 @@
+import { PerformanceObserver } from 'node:perf_hooks'
+import { createNodeTransport } from '../adapter/node/transport.ts'
+import { nearestName } from '../config/checks.ts'
+import type { Config } from '../config/config.ts'
+import {
+  discoveriesOf,
+  matchesGlobs,
+  upstreamsOf,
+  type ListedModel,
+  type ModelSource,
+} from '../config/upstreams.ts'
+import { createClock } from '../adapter/gateway.ts'
+import { type Cause, type MeterReading, SPAN_MS } from '../pool/outcome.ts'
+import type { Upstream } from '../pool/upstream.ts'
+import { countText } from './arguments.ts'
+import { createProber, type Probe, type StepFailure } from './probe.ts'
+import { tableLines } from './table.ts'
+
+/** What came of asking all upstreams. */
+interface LiveCheck {
+  readonly ok: boolean
+  /** For programs. */
+  readonly upstreams: readonly object[]
+  /** For people. */
+  readonly lines: readonly string[]
+}
+
+/** Upstreams that are asked at the same time. */
+const AT_ONCE = 8
+
+/** Asks every enabled upstream what it could serve, in a free way unless `spend`. */
+export async function askUpstreams(config: Config, { spend }: { spend: boolean }): Promise<LiveCheck> {
+  const send = createNodeTransport()
+  const clock = createClock()
+  const prober = createProber({ send, now: clock.now, wall: clock.wall })
+  const connections = watchConnections()
+  const { upstreams, unmatched, spendOn } = await withDiscovered(prober, config)
+  const asked = upstreams.filter(({ enabled }) => enabled)
+  const probes = await atOnce(asked, (one) => prober.probe(one, { spend: spend && spendOn.has(one.id) }))
+  probes.push(...unmatched)
+  await send.close()
+  const timesOf = connections.end()
+  const disabled = upstreams.filter(({ enabled }) => !enabled)
+  const able = probes.filter(({ ok }) => ok).length
+  return {
+    ok: able === probes.length,
+    upstreams: [...probes.map((one) => probeForPrograms(one, timesOf)), ...disabled.map(disabledForPrograms)],
+    lines: [
+      ...tableLines([
+        ['UPSTREAM', 'MODEL', 'RESULT', 'TIME', 'CAN', 'LIMITS'],
+        ...probes.map((one) => rowOf(one, timesOf)),
+        ...disabled.map(({ name, model }) => [name, model, 'disabled, not asked']),
+      ]),
+      ...probes.flatMap(trouble),
+      `${able} of ${countText(probes.length, 'upstream')} could serve`,
+    ],
+  }
+}
+
+/** The results of a task for each, in their order; eight are under way at the same time. */
+async function atOnce<From, To>(all: readonly From[], task: (one: From) => Promise<To>): Promise<To[]> {
+  const results: To[] = []
+  const left = [...all.entries()]
+  const work = async (): Promise<void> => {
+    for (let next = left.shift(); next !== undefined; next = left.shift())
+      results[next[0]] = await task(next[1])
+  }
+  await Promise.all(Array.from({ length: AT_ONCE }, work))
+  return results
+}
+
+/**
+ * The upstreams of a configuration, with those that its globs find in the lists of models. Globs that find none are as good
+ * as an upstream that could not serve. Of many that one key's list has, the first chat is asked for all where that costs.
+ */
+async function withDiscovered({ listOf }: ReturnType<typeof createProber>, config: Config) {
+  const { connectTimeoutMs, timeoutMs } = config.settings
+  const wanted = discoveriesOf(config)
+  const found = await atOnce(wanted, async ({ entry, globs, source }) => {
+    const { headers: _, models = [], ...list } = await listOf({ ...source, connectTimeoutMs, timeoutMs })
+    return { entry, globs, source, list, models }
+  })
+  const lists = new Map<string, readonly ListedModel[]>(
+    found.map(({ source, models }) => [keyOf(source), models]),
+  )
+  const upstreams = upstreamsOf(config, (source) => lists.get(keyOf(source)))
+  const unmatched = found
+    .filter(({ globs, models }) => !models.some(({ id }) => matchesGlobs(id, globs)))
+    .map(({ entry, globs, list, models }): Probe => {
+      const upstream = {
+        name: entry.name ?? new URL(entry.root).host,
+        model: globs.join(' '),
+        root: entry.root,
+      }
+      const names = models.map(({ id }) => id)
+      const isListed = list.failure === undefined && names.length > 0 ? { isListed: false } : {}
+      return { upstream, ok: false, list: { ...list, names, ...isListed }, can: {}, limits: [] }
+    })
+  const discovered = new Set(wanted.map(({ source }) => keyOf(source)))
+  const chosen = new Map<string, string>()
+  for (const one of upstreams) {
+    const { presumed, endpoints, id } = one
+    const key = keyOf(one)
+    const isChat = (presumed?.endpoints ?? endpoints).has('chat')
+    if (!discovered.has(key)) chosen.set(id, id)
+    else if (isChat && !chosen.has(key)) chosen.set(key, id)
+  }
+  return { upstreams, unmatched, spendOn: new Set(chosen.values()) }
+}
+
+/** Tells whose list it is. */
+const keyOf = ({ root, query, apiKey, headers }: ModelSource): string =>
+  JSON.stringify([root, query, apiKey, headers])
+
+/** Ms that the first look-up of a name and the first connection to an address took. */
+interface ConnectionTimes {
+  readonly lookupMs?: number | undefined
+  readonly connectMs?: number | undefined
+}
+
+/**
+ * Watches Node's own account of name look-ups and connections: the transport is the gateway's and has no word for them.
+ * Through a proxy the name is not looked up here.
+ */
+function watchConnections() {
+  const lookups = new Map<string, { ms: number; addresses: readonly string[] }>()
+  const connects = new Map<string, number>()
+  const take = (entries: readonly ConnectionEntry[]): void => {
+    for (const { entryType, duration, detail } of entries) {
+      const { hostname, addresses = [], host, port } = detail
+      if (entryType === 'dns' && hostname !== undefined && !lookups.has(hostname))
+        lookups.set(hostname, { ms: duration, addresses: addresses.map(({ address }) => address) })
+      if (entryType === 'net' && !connects.has(`${host} ${port}`)) connects.set(`${host} ${port}`, duration)
+    }
+  }
+  const observer = new PerformanceObserver((list) => take(connectionEntries(list.getEntries())))
+  observer.observe({ entryTypes: ['dns', 'net'] })
+  return {
+    end() {
+      take(connectionEntries(observer.takeRecords()))
+      observer.disconnect()
+      return (root: string): ConnectionTimes => {
+        const { hostname, port, protocol } = new URL(root)
+        const host = hostname.replace(/^\[|\]$/g, '')
+        const lookup = lookups.get(host)
+        const usedPort = port || (protocol === 'https:' ? '443' : '80')
+        const addresses = [host, ...(lookup?.addresses ?? [])]
+        const found = addresses.map((address) => connects.get(`${address} ${usedPort}`))
+        return { lookupMs: lookup?.ms, connectMs: found.find((ms) => ms !== undefined) }
+      }
+    },
+  }
+}
+
+/** An entry of the kinds `dns` and `net`, of which Node's types do not know the details. */
+interface ConnectionEntry {
+  readonly entryType: string
+  readonly duration: number
+  readonly detail: ConnectionDetail
+}
+interface ConnectionDetail {
+  readonly hostname?: string
+  readonly addresses?: readonly { readonly address: string }[]
+  readonly host?: string
+  readonly port?: number
+}
+
+const connectionEntries = (entries: readonly object[]) => entries as readonly ConnectionEntry[]
+
+/** The keys of `--json`, which stay what they are. */
+function probeForPrograms(one: Probe, timesOf: (root: string) => ConnectionTimes) {
+  const { upstream, ok, list, chat, stream, can, contextTokens, limits } = one
+  const { lookupMs, connectMs } = timesOf(upstream.root)
+  return {
+    name: upstream.name,
+    model: upstream.model,
+    host: new URL(upstream.root).host,
+    enabled: true,
+    ok,
+    lookup_ms: roundedMs(lookupMs),
+    connect_ms: roundedMs(connectMs),
+    models: { ms: roundedMs(list.ms), listed: list.isListed ?? null, error: errorOf(list.failure) },
+    chat: chat === undefined ? null : { ms: roundedMs(chat.ms), error: errorOf(chat.failure) },
+    stream: stream === undefined ? null : { ms: roundedMs(stream.ms), error: errorOf(stream.failure) },
+    can,
+    context: contextTokens ?? null,
+    limits: limits.map(({ meter, counts, limit, remaining, spanMs, resetMs }) => ({
+      meter,
+      counts,
+      limit: limit ?? null,
+      left: remaining,
+      span_ms: spanMs ?? null,
+      reset_ms: resetMs ?? null,
+    })),
+  }
+}
+
+const disabledForPrograms = ({ name, model, root }: Upstream) => ({
+  name,
+  model,
+  host: new URL(root).host,
+  enabled: false,
+})
+
+const roundedMs = (ms: number | undefined) => (ms === undefined ? null : Math.round(ms))
+
+const errorOf = (failure: StepFailure | undefined) =>
+  failure === undefined
+    ? null
+    : {
+        at: failure.at,
+        cause: failure.cause,
+        status: failure.status ?? null,
+        reason: failure.reason ?? null,
+        message: failure.words ?? null,
+        url: failure.url,
+      }
+
+function rowOf(one: Probe, timesOf: (root: string) => ConnectionTimes): string[] {
+  const { upstream, list, chat, stream, can, contextTokens, limits } = one
+  const { lookupMs, connectMs } = timesOf(upstream.root)
+  const taken = { name: lookupMs, connect: connectMs, models: list.ms, chat: chat?.ms, stream: stream?.ms }
+  const times = Object.entries(taken).flatMap(([what, ms]) =>
+    ms === undefined ? [] : [`${what} ${Math.round(ms)} ms`],
+  )
+  const able = Object.entries(can).flatMap(([name, is]) => (is ? [name] : [`no ${name}`]))
+  const context = contextTokens === undefined ? [] : [`context ${contextTokens}`]
+  return [
+    upstream.name,
+    upstream.model,
+    resultOf(one),
+    times.join(', '),
+    [...able, ...context].join(', '),
+    limits.map(limitText).join('; '),
+  ]
+}
+
+const SHORT: Readonly<Record<Cause, string>> = {
+  'rate-limited': 'limited now',
+  overloaded: 'too busy now',
+  quota: 'quota spent',
+  auth: 'key refused',
+  'not-found': 'not found',
+  failure: 'fails',
+}
+
+const failureText = ({ cause, status, reason }: StepFailure): string =>
+  (reason ?? SHORT[cause]) + (status === undefined ? '' : ` (${status})`)
+
+/** The failure that counts: of what was spent, where something was. */
+const failureOf = ({ list, chat, stream }: Probe): StepFailure | undefined =>
+  chat === undefined ? list.failure : (chat.failure ?? stream?.failure)
+
+function resultOf(one: Probe): string {
+  const { ok, list, chat } = one
+  if (ok) return chat === undefined ? 'has the model' : 'answers, streams'
+  const failure = failureOf(one)
+  if (failure === undefined) return list.isListed === false ? 'lists no such model' : 'has no list of models'
+  return failure.at === 'stream' ? `answers; as a stream: ${failureText(failure)}` : failureText(failure)
+}
+
+/** More of an upstream that could not serve, with what would be right. */
+function trouble(one: Probe): string[] {
+  const { upstream, ok, list } = one
+  if (ok) return []
+  const failure = failureOf(one)
+  if (failure !== undefined) {
+    const { url, words, cause } = failure
+    const said = words === undefined ? `: ${failureText(failure)}` : ` says: ${words}`
+    const hint =
+      failure.at === 'models' && cause === 'not-found'
+        ? '; models[].base_url may be wrong, or it has no list: --spend asks the model itself'
+        : ''
+    return [`${upstream.name}: ${url}${said}${hint}`]
+  }
+  if (list.isListed === undefined)
+    return [`${upstream.name}: its /models is no list of models; --spend asks the model itself`]
+  const near = nearestName(upstream.model, list.names)
+  const meant = near === undefined ? `it has ${namesText(list.names)}` : `did you mean ${near}?`
+  return [`${upstream.name}: its list of models has no "${upstream.model}"; ${meant}`]
+}
+
+const MOST_NAMES = 6
+
+function namesText(names: readonly string[]): string {
+  const left = names.length - MOST_NAMES
+  return names.slice(0, MOST_NAMES).join(', ') + (left > 0 ? ` and ${left} more` : '')
+}
+
+function limitText({ counts, limit, remaining, spanMs }: MeterReading): string {
+  const span = Object.entries(SPAN_MS).find(([, ms]) => ms === spanMs)?.[0]
+  const per = span === undefined ? '' : ` per ${span}`
+  return `${counts}${per}: ${remaining}${limit === undefined ? '' : ` of ${limit}`} left`
+}

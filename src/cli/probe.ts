@@ -1,0 +1,239 @@
+import { createAbort } from '../lib/abort.ts'
+import { utf8Bytes } from '../lib/bytes.ts'
+import type { Clock } from '../lib/clock.ts'
+import type { HeaderBag } from '../lib/headers.ts'
+import type { Ability, Cause, Failure, MeterReading } from '../pool/outcome.ts'
+import type { Upstream } from '../pool/upstream.ts'
+import { commitAnswer, discard, MOST_WHOLE_BYTES, readPrefix } from '../relay/commit.ts'
+import { headersFor, relayedHeaders, urlFor } from '../relay/headers.ts'
+import { modelEntriesIn, MOST_LIST_BYTES, type ModelListEntry } from '../relay/model-list.ts'
+import { attemptFailureOf } from '../relay/secrets.ts'
+import { TransportError, type Send, type UpstreamResponse } from '../transport/transport.ts'
+import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
+import { meterReadings } from '../vendors/rate-limit-headers.ts'
+
+/** What one upstream showed of itself. Holds no secret. */
+export interface Probe {
+  readonly upstream: Pick<Upstream, 'name' | 'model' | 'root'>
+  /** Whether it has shown that it could serve: it answers with `spend`, and else its list has the model. */
+  readonly ok: boolean
+  readonly list: ListStep
+  /** What `spend` asked; absent where it was not, or the upstream serves no chats. */
+  readonly chat?: Step
+  readonly stream?: Step
+  readonly can: Readonly<Partial<Record<Ability, boolean>>>
+  readonly contextTokens?: number | undefined
+  /** What its headers tell of limits. */
+  readonly limits: readonly MeterReading[]
+}
+
+/** One request, until its first content. */
+export interface Step {
+  readonly ms: number
+  /** Absent where it was answered well. */
+  readonly failure?: StepFailure
+}
+
+/** The question for `/v1/models`. */
+interface ListStep extends Step {
+  /** Whether the model is in the list; undefined where there is none. */
+  readonly isListed?: boolean
+  /** The names in the list. */
+  readonly names: readonly string[]
+}
+
+/** What came of asking for `/v1/models`. */
+interface ListAnswer extends Step {
+  readonly headers: HeaderBag
+  /** Undefined where no list came. */
+  readonly models?: readonly ModelListEntry[]
+}
+
+/** Why a request was not answered well. */
+export interface StepFailure {
+  readonly at: 'name' | 'connection' | 'tls' | 'models' | 'chat' | 'stream'
+  readonly cause: Cause
+  readonly status?: number | undefined
+  /** In a few words of ours. */
+  readonly reason?: string | undefined
+  /** The vendor's own words on one line, its key masked. */
+  readonly words?: string | undefined
+  readonly url: string
+}
+
+/** Whom a request goes to, and with which key. */
+export type Asked = Pick<Upstream, 'root' | 'query' | 'apiKey' | 'headers' | 'connectTimeoutMs' | 'timeoutMs'>
+
+type Question = { readonly path: string; readonly body?: object }
+type Answered = { readonly ms: number; readonly headers: HeaderBag } & (
+  | { readonly response: UpstreamResponse; readonly failure?: never }
+  | { readonly failure: Failure }
+)
+
+/** Nobody who answers at all takes longer for one token. */
+const LONGEST_SILENCE_MS = 30_000
+const ERROR_BYTES = 65_536
+
+const isSuccess = (status: number): boolean => status >= 200 && status <= 299
+
+/**
+ * Asks upstreams as the gateway would: with its transport, its headers, and its reading of what comes back. What several
+ * of one key ask for alike is asked once.
+ */
+export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, 'now' | 'wall'>) {
+  const lists = new Map<string, Promise<ListAnswer>>()
+
+  async function ask(upstream: Asked, { path, body }: Question): Promise<Answered> {
+    const since = now()
+    const isStream = body !== undefined && 'stream' in body
+    try {
+      const response = await send(
+        {
+          method: body === undefined ? 'GET' : 'POST',
+          url: urlFor(upstream, path, ''),
+          headers: body === undefined ? headersFor(upstream, {}) : relayedHeaders(upstream, {}),
+          ...(body !== undefined && { body: [utf8Bytes(JSON.stringify(body))] }),
+          connectTimeoutMs: upstream.connectTimeoutMs,
+          timeoutMs: Math.min(upstream.timeoutMs, LONGEST_SILENCE_MS),
+          gatherBytes(status) {
+            if (!isSuccess(status)) return ERROR_BYTES
+            if (isStream) return 0
+            return body === undefined ? MOST_LIST_BYTES : MOST_WHOLE_BYTES
+          },
+        },
+        createAbort().signal,
+      )
+      const { status, headers } = response
+      const ms = now() - since
+      if (isSuccess(status)) return { ms, headers, response }
+      const prefix = await readPrefix(response.body, ERROR_BYTES)
+      discard(prefix.body)
+      const failure = classifyStatus({ status, headers, body: prefix.bytes, wallNow: wall() })
+      return { ms, headers, failure }
+    } catch (error) {
+      return { ms: now() - since, headers: {}, failure: transportFailure(error) }
+    }
+  }
+
+  async function readList(upstream: Asked): Promise<ListAnswer> {
+    const asked = await ask(upstream, { path: 'models' })
+    const { ms, headers, failure } = asked
+    const body = 'response' in asked ? asked.response?.body : undefined
+    if (!(body instanceof Uint8Array)) discard(body)
+    const models = body instanceof Uint8Array ? modelEntriesIn(jsonOf(body)) : undefined
+    return {
+      ms,
+      headers,
+      ...(models !== undefined && { models }),
+      ...(failure !== undefined && { failure: stepFailure(failure, upstream, 'models') }),
+    }
+  }
+
+  /** The same for all who would ask with the same headers at the same address. */
+  function listOf(upstream: Asked): Promise<ListAnswer> {
+    const key = JSON.stringify([urlFor(upstream, 'models', ''), headersFor(upstream, {})])
+    const known = lists.get(key) ?? readList(upstream)
+    lists.set(key, known)
+    return known
+  }
+
+  /** Asks for one token. Who does not know `max_tokens`, or can't say a word with one, is asked for a few more. */
+  async function askOne(upstream: Upstream, more: { stream?: true }): Promise<Answered> {
+    const question = { model: upstream.model, messages: [{ role: 'user', content: 'Hi' }], ...more }
+    const path = 'chat/completions'
+    const first = await ask(upstream, { path, body: { ...question, max_tokens: 1 } })
+    if (!/max_(?:completion_|output_)?tokens/.test(first.failure?.words ?? '')) return first
+    return ask(upstream, { path, body: { ...question, max_completion_tokens: 16 } })
+  }
+
+  async function spendOn(upstream: Upstream, at: 'chat' | 'stream'): Promise<Step & { headers: HeaderBag }> {
+    const asked = await askOne(upstream, at === 'stream' ? { stream: true } : {})
+    const failure = asked.failure ?? (await failureIn(asked, at === 'stream'))
+    const { ms, headers } = asked
+    return failure === undefined
+      ? { ms, headers }
+      : { ms, headers, failure: stepFailure(failure, upstream, at) }
+  }
+
+  /** What is wrong with a success, read to its end; undefined = nothing. */
+  async function failureIn(answered: Answered, stream: boolean): Promise<Failure | undefined> {
+    if (!('response' in answered)) return undefined
+    try {
+      const asked = { endpoint: 'chat', stream, isFree: false, hasOthers: false, wallNow: wall() } as const
+      const commit = await commitAnswer(answered.response, { ...asked, onRead: () => true })
+      if (commit.kind === 'rejected') return commit.failure
+      if (commit.kind === 'stream') while (!(await commit.reader.read()).done);
+      return undefined
+    } catch (error) {
+      return transportFailure(error)
+    }
+  }
+
+  /** @param spend asks for one token besides, and for one more as a stream: that may cost something */
+  async function probe(upstream: Upstream, { spend = false }): Promise<Probe> {
+    const { headers, models, ...list } = await listOf(upstream)
+    const listed = models?.find(({ id, name }) =>
+      [id, name].some((each) => isSameModel(each, upstream.model)),
+    )
+    const served = upstream.presumed?.endpoints ?? upstream.endpoints
+    // Nobody is asked who could not be reached.
+    const isAsked =
+      spend && served.has('chat') && (list.failure === undefined || list.failure.at === 'models')
+    const chat = isAsked ? await spendOn(upstream, 'chat') : undefined
+    const stream = isAsked && chat?.failure === undefined ? await spendOn(upstream, 'stream') : undefined
+    const heard = [headers, chat?.headers ?? {}, stream?.headers ?? {}].flatMap((each) =>
+      meterReadings(each, { wallNow: wall() }),
+    )
+    const { can, contextTokens, presumed } = upstream
+    return {
+      upstream,
+      ok: isAsked ? stream !== undefined && stream.failure === undefined : listed !== undefined,
+      list: {
+        ...list,
+        names: (models ?? []).map(({ id }) => id),
+        ...(models !== undefined && { isListed: listed !== undefined }),
+      },
+      ...(chat && { chat }),
+      ...(stream && { stream }),
+      can: { ...presumed?.can, ...listed?.told.can, ...can },
+      contextTokens: contextTokens ?? listed?.told.context ?? presumed?.contextTokens,
+      // What was said last of a limit counts.
+      limits: [...new Map(heard.map((reading) => [reading.meter, reading])).values()],
+    }
+  }
+  return { listOf, probe }
+}
+
+/** @throws what is no transport's failure: that would be a mistake of ours */
+function transportFailure(error: unknown): Failure {
+  if (!(error instanceof TransportError)) throw error
+  const { failure, reason } = error
+  return failure === 'aborted' || failure === 'shortage'
+    ? classifyTransport('broken', reason)
+    : classifyTransport(failure, reason)
+}
+
+function stepFailure(failure: Failure, upstream: Asked, at: 'models' | 'chat' | 'stream'): StepFailure {
+  const path = at === 'models' ? 'models' : 'chat/completions'
+  const { url, reason, words } = attemptFailureOf(failure, upstream, path) ?? { url: upstream.root }
+  const { cause, status } = failure
+  return { at: failure.class === 'not-sent' ? placeOf(reason ?? '') : at, cause, status, reason, words, url }
+}
+
+/** How far a connection came that was none, by the words of `transport/transport.ts`. */
+function placeOf(reason: string): StepFailure['at'] {
+  if (reason.startsWith('host name')) return 'name'
+  return reason.includes('TLS') ? 'tls' : 'connection'
+}
+
+function jsonOf(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(new TextDecoder().decode(bytes))
+  } catch {
+    return undefined
+  }
+}
+
+/** Case counts nowhere. */
+const isSameModel = (listed: string | undefined, model: string): boolean =>
+  listed?.toLowerCase() === model.toLowerCase()
