@@ -75,8 +75,8 @@ const anchorsIn = (text: string): string[] =>
       .replaceAll(' ', '-'),
   )
 
-/** Nothing is published yet. */
-test.each(files.filter((file) => /^(?:README|docs\/)/.test(file)))(
+/** Nothing is published yet; how it will be stands in docs/release.md. */
+test.each(files.filter((file) => /^(?:README|docs\/(?!release))/.test(file)))(
   '%s shows no command that needs a published package or image',
   (file) => {
     expect(textOf(file)).not.toMatch(/npx aiload|npm (?:install|i) (?:-g )?aiload|ghcr\.io/)

@@ -1,6 +1,6 @@
 import { checkConfig, readAccess } from '../adapter/node/config-file.ts'
 import { problemLine } from '../config/problem.ts'
-import { upstreamsOf } from '../config/upstreams.ts'
+import { discoveriesOf, upstreamsOf } from '../config/upstreams.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import { countText, searchOf, type Command } from './arguments.ts'
 import { printFailure } from './process.ts'
@@ -15,21 +15,27 @@ export async function checkFile({ config, live, spend, json }: Command): Promise
     return 2
   }
   const { loaded, place } = checkConfig(searchOf(config))
-  const problems = loaded.ok ? [] : loaded.problems.map(problemLine)
-  const warnings = loaded.warnings.map(problemLine)
+  // Whether globs match anything only the upstreams know; `--live` asks them by itself.
+  const lists =
+    loaded.ok && !live && discoveriesOf(loaded.config).length > 0
+      ? await (await import('./listed-models.ts')).askForLists(loaded.config)
+      : undefined
+  const unmatched = (lists?.unmatched ?? []).map((problem) => `${place}: ${problem}`)
+  const problems = loaded.ok ? unmatched : loaded.problems.map(problemLine)
+  const warnings = [...loaded.warnings.map(problemLine), ...(lists?.warnings ?? [])]
   if (!json) for (const line of [...problems, ...warnings.map((warning) => `warning: ${warning}`)]) say(line)
   // Loaded only where somebody is asked.
   const asked =
     loaded.ok && live
       ? await (await import('./live-check.ts')).askUpstreams(loaded.config, { spend: spend === true })
       : undefined
-  const ok = loaded.ok && asked?.ok !== false
+  const ok = loaded.ok && problems.length === 0 && asked?.ok !== false
   if (json) {
     const upstreams = asked && { upstreams: asked.upstreams }
     say(JSON.stringify({ ok, file: place, problems, warnings, ...upstreams }, undefined, 2))
   } else if (asked !== undefined) for (const line of asked.lines) say(line)
-  else if (!loaded.ok) say(countText(problems.length, 'problem'))
-  else say(summaryOf(upstreamsOf(loaded.config), place))
+  else if (!loaded.ok || !ok) say(countText(problems.length, 'problem'))
+  else say(summaryOf(lists?.upstreams ?? upstreamsOf(loaded.config), place))
   return ok ? 0 : 1
 }
 

@@ -9,6 +9,7 @@
  * help           `aiload help`
  * start          `aiload start`
  * check          `aiload check` and `aiload token`
+ * listed-models  what lists of models add to a configuration that is checked
  * live-check     `aiload check --live`
  * probe          what one upstream shows of itself
  * status         `aiload status` and `aiload forget`

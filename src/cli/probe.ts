@@ -62,7 +62,10 @@ export interface StepFailure {
 }
 
 /** Whom a request goes to, and with which key. */
-export type Asked = Pick<Upstream, 'root' | 'query' | 'apiKey' | 'headers' | 'connectTimeoutMs' | 'timeoutMs'>
+export type ProbeTarget = Pick<
+  Upstream,
+  'root' | 'query' | 'apiKey' | 'headers' | 'connectTimeoutMs' | 'timeoutMs'
+>
 
 type Question = { readonly path: string; readonly body?: object }
 type Answered = { readonly ms: number; readonly headers: HeaderBag } & (
@@ -83,7 +86,7 @@ const isSuccess = (status: number): boolean => status >= 200 && status <= 299
 export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, 'now' | 'wall'>) {
   const lists = new Map<string, Promise<ListAnswer>>()
 
-  async function ask(upstream: Asked, { path, body }: Question): Promise<Answered> {
+  async function ask(upstream: ProbeTarget, { path, body }: Question): Promise<Answered> {
     const since = now()
     const isStream = body !== undefined && 'stream' in body
     try {
@@ -115,7 +118,7 @@ export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, '
     }
   }
 
-  async function readList(upstream: Asked): Promise<ListAnswer> {
+  async function readList(upstream: ProbeTarget): Promise<ListAnswer> {
     const asked = await ask(upstream, { path: 'models' })
     const { ms, headers, failure } = asked
     const body = 'response' in asked ? asked.response?.body : undefined
@@ -130,7 +133,7 @@ export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, '
   }
 
   /** The same for all who would ask with the same headers at the same address. */
-  function listOf(upstream: Asked): Promise<ListAnswer> {
+  function listOf(upstream: ProbeTarget): Promise<ListAnswer> {
     const key = JSON.stringify([urlFor(upstream, 'models', ''), headersFor(upstream, {})])
     const known = lists.get(key) ?? readList(upstream)
     lists.set(key, known)
@@ -213,7 +216,7 @@ function transportFailure(error: unknown): Failure {
     : classifyTransport(failure, reason)
 }
 
-function stepFailure(failure: Failure, upstream: Asked, at: 'models' | 'chat' | 'stream'): StepFailure {
+function stepFailure(failure: Failure, upstream: ProbeTarget, at: 'models' | 'chat' | 'stream'): StepFailure {
   const path = at === 'models' ? 'models' : 'chat/completions'
   const { url, reason, words } = attemptFailureOf(failure, upstream, path) ?? { url: upstream.root }
   const { cause, status } = failure

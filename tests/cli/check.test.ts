@@ -1,6 +1,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { answer } from '../support/scripted-scenes.ts'
+import { startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { runAiload, temporaryDirectory } from '../support/gateway-process.ts'
 
 const secret = 'sk-secret-of-the-check'
@@ -71,4 +73,26 @@ test('check makes nothing where nothing is', async () => {
   const { code, stdout } = await runAiload(['check'], { directory })
   expect([code, stdout]).toEqual([1, expect.stringContaining('there is no such file')])
   expect(await runAiload(['check'], { directory })).toMatchObject({ code: 1 })
+})
+
+test('globs that match nothing in the list of their upstream are a problem, and a list that cannot be had a warning', async () => {
+  const body = JSON.stringify({ data: [{ id: 'm-1' }, { id: 'm-2' }] })
+  const upstream = await startScriptedUpstream(answer({ body }))
+  const checked = async (models: object) => {
+    const directory = temporaryDirectory()
+    const file = join(directory, 'my.json')
+    writeFileSync(file, JSON.stringify({ auth_token: 't', models: [models] }))
+    const { code, stdout } = await runAiload(['check', '--config', 'my.json'], { directory })
+    return [code, stdout]
+  }
+  const base_url = `${upstream.url}/v1`
+  expect(await checked({ base_url, models: 'm-*' })).toEqual([0, 'OK: 2 upstreams, 0 groups in my.json\n'])
+  const host = new URL(base_url).host
+  const problem = `my.json: models[0].models: none of the 2 models that ${host} lists is meant by it; correct it`
+  expect(await checked({ base_url, models: 'x-*' })).toEqual([1, `${problem}\n1 problem\n`])
+  await upstream.close()
+  expect(await checked({ base_url, models: 'm-*' })).toEqual([
+    0,
+    `warning: the list of models of ${host} could not be had (connection refused); it is asked for again\nOK: 0 upstreams, 0 groups in my.json\n`,
+  ])
 })
