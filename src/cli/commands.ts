@@ -15,9 +15,10 @@ streams finish, a second one ends at once.`,
     options: ['config', 'live', 'spend', 'json'],
     details: `Prints every problem and warning, one line each, and writes nothing.
 
-With --live each enabled upstream is asked for its list of models, as the gateway would ask: that
-finds names that can't be resolved, refused connections and keys, and models that are not listed, and
-costs nothing. With --spend it is asked for one token besides, and for one more as a stream.
+With --live each enabled upstream is asked for its list of models, as the gateway would ask. That
+costs nothing, and finds names that can't be resolved, refused connections and keys, models that are
+not listed, and globs that match none. With --spend it is asked for one token besides, and for one
+more as a stream; of the models that globs find with one key, the first.
 
 Ends with 0 when the file can be served and every upstream that was asked has shown that it could
 serve: its list has the model, or with --spend it answered. Else with 1.`,

@@ -241,6 +241,29 @@ test('Gemini lists models/x and is asked for x; one that serves no chats is aske
   expect(asked).toHaveLength(1)
 })
 
+test('models that globs find are upstreams, of which --spend asks one; globs that match none end with 1', async () => {
+  const { base_url, asked } = await startVendor(({ method, body }) => {
+    if (method === 'GET') return { body: list('text-embedding', 'big-chat', 'big-coder', 'small') }
+    return body.stream ? streamed : whole
+  })
+  const found = { name: 'found', base_url, api_key: 'sk-first-key', models: ['big-*', '*embed*'] }
+  const { code, lines } = await check([found], '--live', '--spend')
+  expect([code, lines.at(-1)]).toEqual([0, '3 of 3 upstreams could serve'])
+  expect(lines.slice(1, 4).map((line) => cellsOf(line).slice(0, 3))).toEqual([
+    ['text-embedding@found', 'text-embedding', 'has the model'],
+    ['big-chat@found', 'big-chat', 'answers, streams'],
+    ['big-coder@found', 'big-coder', 'has the model'],
+  ])
+  expect(asked.map(({ body }) => body.model)).toEqual([undefined, 'big-chat', 'big-chat'])
+
+  const none = { name: 'none', base_url, api_key: 'sk-first-key', models: ['huge-*'] }
+  const failed = await check([found, none], '--live')
+  expect([failed.code, failed.lines.at(-2)]).toEqual([
+    1,
+    'none: its list of models has no "huge-*"; it has text-embedding, big-chat, big-coder, small',
+  ])
+})
+
 test('--json is for programs: what was found of the file and of each upstream', async () => {
   const { base_url } = await startGoodVendor()
   const models = [
