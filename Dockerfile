@@ -8,7 +8,9 @@ COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 COPY config config
 # The data directory belongs to user 1000, and to group 0 for platforms that choose the user themselves (OpenShift).
-RUN npm run build && install -d -m 0775 own/data
+# `docker exec NAME aiload token --show` finds the command on the path.
+RUN npm run build && install -d -m 0775 own/data && install -d bin \
+  && printf '#!/bin/sh\nexec node /opt/aiload/dist/cli/main.js "$@"\n' >bin/aiload && chmod 755 bin/aiload
 
 FROM node:24.19.0-bookworm-slim
 ENV NODE_ENV=production AILOAD_DROP_ROOT=1000:1000
@@ -18,6 +20,7 @@ COPY package.json ./
 COPY --from=build /build/dist dist
 COPY config/*.json config/
 COPY --from=build --chown=1000:0 /build/own/ ./
+COPY --from=build /build/bin/ /usr/local/bin/
 VOLUME /opt/aiload/data
 EXPOSE 2081
 HEALTHCHECK --interval=30s --timeout=5s --start-period=5s \
