@@ -55,6 +55,8 @@ const { metafile } = await build({
   platform: 'node',
   target: 'node20',
   mainFields: ['module', 'main'],
+  // Its modules as such, which it has for browsers only.
+  alias: { yaml: join(import.meta.dirname, '../node_modules/yaml/browser/index.js') },
   minifySyntax: true,
   metafile: true,
   plugins: [requires],

@@ -64,6 +64,7 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/cloudflare/state-object.ts': 'the class of the Durable Object, which loads without workerd',
   'src/adapter/edge/whole-events.ts': 'streams on runtimes that hide a broken answer',
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
+  'src/cli/import/document.ts': 'what a file may be, apart from what it means',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/health.ts': 'what probes and browsers ask',
   'src/lib/json/number.ts': 'the grammar of numbers, as a table',

@@ -45,6 +45,21 @@ export const options = {
   live: { type: 'boolean', meaning: 'ask the upstreams what they could serve; free' },
   spend: { type: 'boolean', meaning: 'with --live: ask each for two tokens too, which may cost something' },
   json: { type: 'boolean', meaning: 'print JSON, for programs' },
+  out: {
+    type: 'string',
+    value: 'FILE',
+    example: 'data/config/config.json',
+    meaning: 'write to this file; default: where "aiload start" looks',
+  },
+  force: { type: 'boolean', meaning: 'replace files that are there' },
+  'plain-keys': { type: 'boolean', meaning: 'write keys into the configuration itself' },
+  from: {
+    type: 'string',
+    value: 'KIND',
+    example: 'litellm',
+    oneOf: ['litellm', 'one-api', 'new-api', 'gpt-load', 'uni-api', 'env'],
+    meaning: 'litellm, one-api, new-api, gpt-load, uni-api or env; default: by content',
+  },
   help: { type: 'boolean', short: 'h', meaning: 'help; after a command, what that one takes' },
   version: { type: 'boolean', short: 'v', meaning: 'the version' },
 } as const satisfies Readonly<Record<string, Option>>

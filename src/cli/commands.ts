@@ -76,6 +76,15 @@ For ~/.zshrc, behind compinit:   eval "$(aiload completion zsh)"
 For ~/.config/fish/config.fish:  aiload completion fish | source`,
     run: async (command, commands) => (await import('./completion.ts')).printCompletion(command, commands),
   },
+  import: {
+    summary: "write a configuration from another gateway's",
+    options: ['out', 'from', 'plain-keys', 'force'],
+    word: { called: 'FILE', example: 'litellm.yaml' },
+    details: `FILE is LiteLLM's config.yaml, channels of one-api or new-api as JSON, groups of gpt-load as JSON,
+uni-api's api.yaml, or lines of NAME=value. Keys go to a second file, whose name ends in .env; the
+configuration refers to them as \${NAME}. What is not carried over is printed, each with the reason.`,
+    run: async (command) => (await import('./import/import.ts')).importFile(command),
+  },
   help: {
     summary: 'tell what a command does and takes',
     options: [],

@@ -16,6 +16,7 @@
  * healthcheck    `aiload healthcheck`
  * running-gateway  where the gateway of a configuration is, and asking it
  * table          tables and durations for people
+ * import/        `aiload import`, from other gateways' configurations
  * demo/          `aiload demo`, with upstreams that pretend
  * run-tool       `aiload run`
  * completion     `aiload completion`

@@ -141,7 +141,15 @@ createEdgeHandler({ config: '{}', token: 1 })`,
   expect(tsc('-p', join(installed, 'tsconfig.json'))).toBe('')
 })
 
-const bundledNames = ['@hono/node-server', '@noble/hashes', 'hono', 'jsonc-parser', 'undici', 'valibot']
+const bundledNames = [
+  '@hono/node-server',
+  '@noble/hashes',
+  'hono',
+  'jsonc-parser',
+  'undici',
+  'valibot',
+  'yaml',
+]
 
 test('the entry loads nothing before it has seen which Node this is, so that an old one can say so', () => {
   const text = readFileSync(packageFile('dist/cli/main.js'), 'utf8')
