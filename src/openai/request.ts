@@ -9,7 +9,8 @@
  */
 import { GatewayError } from '../errors.ts'
 import { bytesBetween, createByteSearch, utf8Bytes, utf8Text } from '../lib/bytes.ts'
-import { type JsonScan, JsonScanner, numberField, replaceField, stringField } from '../lib/json/scan.ts'
+import { editDocument, type MemberEdits, replaceField } from '../lib/json/edit.ts'
+import { type JsonScan, JsonScanner, numberField, stringField } from '../lib/json/scan.ts'
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import { JsonSyntaxError } from '../lib/json/walk.ts'
 import { FormScanner, MultipartError, replaceFormField } from '../lib/multipart.ts'
