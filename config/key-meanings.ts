@@ -47,6 +47,13 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'models[].can.json_schema': 'Takes a response_format with a JSON Schema.',
   'models[].can.stream': 'Streams.',
   'models[].can.stream_usage': 'Takes stream_options.',
+  'models[].params':
+    'What changes in the top-level fields of the JSON bodies that it gets. What it does not get, it does not have to be able to do.',
+  'models[].params.set': 'Fields that get these values, whatever the client sent.',
+  'models[].params.default': 'Fields that get these values where the client sent none.',
+  'models[].params.drop': 'Fields that are taken out.',
+  'models[].params.rename':
+    'Fields that get another name; where the client sent the other name too, that one stays and this one goes.',
   'models[].enabled': 'false: takes no requests.',
   quotas: 'Limits that several upstreams share, by name.',
   ...limits('quotas[]'),

@@ -102,6 +102,7 @@ function upstreamOf(one: ModelConfig & { name: string; apiKey: string }, config:
     connectTimeoutMs: config.settings.connectTimeoutMs,
     can: one.can,
     contextTokens: one.contextTokens,
+    edits: one.edits,
     enabled,
     claims: Object.fromEntries(endpoints.map((each) => [each, claimFor(each)])) as Upstream['claims'],
   }

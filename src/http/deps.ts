@@ -2,6 +2,7 @@ import type { IsUtf8 } from '../lib/json/utf8.ts'
 import { upstreamsOf, type Config } from '../config/config.ts'
 import { secretMatcher } from '../lib/hash.ts'
 import { parseTrusted } from '../lib/ip.ts'
+import { fieldsFor } from '../openai/request.ts'
 import { createPools } from '../pool/pool.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
@@ -34,9 +35,12 @@ export function createRuntimeConfig(config: Config) {
   const { passthrough, unknownModel } = config.settings
   const named = upstreams.find(({ name }) => name === passthrough)
   const sole = upstreams.length === 1 ? upstreams[0] : undefined
+  const edits = upstreams.flatMap((upstream) => Object.values(upstream.edits ?? {}))
   return {
     config,
     pools: createPools(upstreams, unknownModel),
+    /** The fields that JSON bodies are searched for. */
+    bodyFields: fieldsFor(edits),
     /** Constant in time over the digests of both. */
     isToken: secretMatcher(config.authToken),
     trusted: parseTrusted(config.server.trustedProxies),

@@ -3,9 +3,10 @@ import { createAbort } from '../lib/abort.ts'
 import { clientAddress } from '../lib/ip.ts'
 import { affinityKeyOf, answerIdsOf, ownerKeyOf } from '../openai/affinity-key.ts'
 import { lengthOf } from '../lib/bytes.ts'
-import { abilitiesNeeded, createBodyParser, estimateOf, type ParsedBody } from '../openai/request.ts'
+import { createBodyParser, type ParsedBody } from '../openai/request.ts'
 import type { Pool, Pools } from '../pool/pool.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
+import { bodyOn, demandOf, demandsOf } from '../relay/demand.ts'
 import { answerHeaders, forwardedHeaders } from '../relay/headers.ts'
 import { isBodiless } from '../lib/headers.ts'
 import { passthrough, passthroughTarget } from '../relay/passthrough.ts'
@@ -48,7 +49,7 @@ export async function relayRoute(
 async function receiveBody(context: RequestContext) {
   const { headers, codings, readBody } = context.incoming
   const { isUtf8, memory } = context.deps
-  const parser = createBodyParser(headers['content-type'] ?? '', isUtf8)
+  const parser = createBodyParser(headers['content-type'] ?? '', isUtf8, context.runtimeConfig.bodyFields)
   const { pieces, heldBytes } = await readBody({
     ...bodyLimitsOf(context),
     codings: codingsOf(headers['content-encoding'], codings),
@@ -109,11 +110,9 @@ function relayRequestOf(
   { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { size } = body
   const { incoming, runtimeConfig, id, query, since, requestedModel } = context
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
-  const estimate = body.scan && estimateOf(body.scan, endpoint)
   const { settings } = runtimeConfig.config
   const rule = settings.affinity
   const address = rule.kind === 'ip' ? addressOf(context) : ''
@@ -126,22 +125,15 @@ function relayRequestOf(
     settings,
     requestedModel,
     headers: forwardedHeaders(headers),
-    bodyFor: (upstream) => body.withModel(upstream.model),
+    bodyFor: (upstream) => bodyOn(upstream, body),
+    demand: demandOf(body, endpoint),
+    demands: demandsOf(body, pool, endpoint),
     stream: body.stream,
     isForm: body.scan === undefined,
     isFree: path === 'audio/speech' || (endpoint === 'audio' && isText(body.responseFormat)),
-    inputTokens: estimate?.inputTokens,
-    outputTokens: estimate?.outputTokens,
-    choices: estimate?.choices ?? 1,
     affinityKey: affinityKeyOf({ rule, poolId: pool.id, address, headers, scan: body.scan }),
     answerIds: endpoint === 'responses' ? answerIdsOf(body.scan) : [],
     ownerKey: endpoint === 'responses' ? ownerKeyOf(body.scan) : '',
-    needs: {
-      abilities: abilitiesNeeded(body),
-      context: (estimate?.inputTokens ?? 0) + (estimate?.outputTokens ?? 0),
-      output: estimate?.outputTokens ?? 0,
-      body: size,
-    },
     isStored: endpoint === 'responses' || (endpoint === 'chat' && body.store),
     clientSignal,
     since,

@@ -1,3 +1,4 @@
+import type { MemberEdits } from '../lib/json/edit.ts'
 import { durationMs } from '../lib/time.ts'
 import { type Ability, SPAN_MS } from './outcome.ts'
 
@@ -28,9 +29,17 @@ export interface Upstream {
   readonly can?: Readonly<Partial<Record<Ability, boolean>>> | undefined
   /** Tokens of input and output together, by the configuration. It orders: what a request has is an estimate. */
   readonly contextTokens?: number | undefined
+  /** What changes in the JSON bodies that it gets besides the model's name; those of one entry share it. */
+  readonly edits?: BodyEdits | undefined
   readonly enabled: boolean
   /** What one request draws on, for each endpoint. */
   readonly claims: Readonly<Record<Endpoint, Claim>>
+}
+
+/** By whether the client asked for a stream. */
+export interface BodyEdits {
+  readonly streamed: MemberEdits
+  readonly whole: MemberEdits
 }
 
 /** One scope that a request draws on: something that can rest, and whose limits are counted. */

@@ -3,13 +3,13 @@ import type { AbortSignalLike } from '../lib/abort.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import type { Failure, Lesson } from '../pool/outcome.ts'
 import type { Pool } from '../pool/pool.ts'
-import type { Needs } from '../state/abilities.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { UpstreamResponse } from '../transport/transport.ts'
+import type { Demands } from './demand.ts'
 import type { AttemptRecord, RelayDeps, RequestEvent } from './deps.ts'
 
 /** A request as the relay takes it: read, checked, its pool found. */
-export interface RelayRequest {
+export interface RelayRequest extends Demands {
   readonly id: string
   readonly endpoint: Endpoint
   /** Below an upstream's root, such as `chat/completions`. */
@@ -22,27 +22,19 @@ export interface RelayRequest {
   readonly requestedModel: string
   /** Allow-listed already; without the upstream's own key. */
   readonly headers: HeaderBag
-  /** The body for one upstream: the client's bytes, with its model name in place of the client's. */
+  /** The body for one upstream: the client's bytes, with its model name in place of the client's, and its edits. */
   readonly bodyFor: (upstream: Upstream) => readonly Uint8Array[]
   readonly stream: boolean
   /** Whether that is not said in a place that is read: then an answer may have either form. */
   readonly isForm: boolean
   /** Whether it asks for sound, or for text in any form: then no answer can be told to be none but an error in JSON. */
   readonly isFree: boolean
-  /** Estimated input tokens; undefined = this endpoint counts none. */
-  readonly inputTokens: number | undefined
-  /** The most output tokens that the client allows, times `n`. */
-  readonly outputTokens: number | undefined
-  /** How many answers it wants (`n`); 1 or more. */
-  readonly choices: number
   /** What makes requests stick together; empty = nothing. */
   readonly affinityKey: string
   /** Remembered ids of earlier answers that the request builds on; it goes where they are, alone. */
   readonly answerIds: readonly string[]
   /** The key under which the upstream is remembered that made what the request brings along; empty = nothing such. */
   readonly ownerKey: string
-  /** What whoever answers it has to be able to do. */
-  readonly needs: Needs
   /** Whether its answer is kept where it is made: by its id, clients ask for it later. */
   readonly isStored: boolean
   /** Aborted when the client leaves. */

@@ -268,11 +268,12 @@ async function pinsResolved(state: RelayState, acquiring: MaybeLease): Promise<L
 
 function askOf(state: RelayState, { lastResort = false, stickTo }: AskOptions): Ask {
   const { request, unresolvedPins } = state
-  const { settings, inputTokens, outputTokens, choices } = request
+  const { settings, demands } = request
+  const { inputTokens, outputTokens, choices } = request.demand
   const probeMs = settings.connectTimeoutMs + request.pool.longestTimeoutMs
   const pinKeys = unresolvedPins.length === 0 ? undefined : unresolvedPins
   const patienceMs = Math.max(0, (state.waitUntil ?? queueDeadlineOf(state)) - state.deps.clock.now())
-  return { inputTokens, outputTokens, choices, probeMs, patienceMs, lastResort, stickTo, pinKeys }
+  return { inputTokens, outputTokens, choices, demands, probeMs, patienceMs, lastResort, stickTo, pinKeys }
 }
 
 /** Ends a lease; then the waiting try for its place. */

@@ -3,13 +3,21 @@ import type { FieldSpan, JsonScan } from './scan.ts'
 import { afterSpace, CLOSE_BRACE, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './walk.ts'
 
 /** What becomes of a member of a top-level object. Its bytes are made once and go into every document. */
-export type MemberEdit =
-  /** It gets this value, in each place where it stands; `default`: only where it is absent. */
-  | { readonly kind: 'set' | 'default'; readonly json: Uint8Array; readonly member: Uint8Array }
-  /** It goes, with its comma. */
-  | { readonly kind: 'drop' }
-  /** Its key changes. Where the new name stands already, that one stays and this one goes. */
-  | { readonly kind: 'rename'; readonly to: string; readonly key: Uint8Array }
+export type MemberEdit = ValueEdit | RenameEdit | { /** It goes, with its comma. */ readonly kind: 'drop' }
+
+/** It gets this value, in each place where it stands; `default`: only where it is absent. */
+interface ValueEdit {
+  readonly kind: 'set' | 'default'
+  readonly json: Uint8Array
+  readonly member: Uint8Array
+}
+
+/** Its key changes. Where the new name stands already, that one stays and this one goes. */
+interface RenameEdit {
+  readonly kind: 'rename'
+  readonly to: string
+  readonly key: Uint8Array
+}
 
 /**
  * Edits by the name of the member. Renames come first, and `set` and `default` know only the new names. No two become
@@ -18,12 +26,12 @@ export type MemberEdit =
 export type MemberEdits = ReadonlyMap<string, MemberEdit>
 
 /** @param value anything that JSON has a word for */
-export function valueEdit(kind: 'set' | 'default', name: string, value: unknown): MemberEdit {
+export function valueEdit(kind: ValueEdit['kind'], name: string, value: unknown): ValueEdit {
   const json = JSON.stringify(value)
   return { kind, json: utf8Bytes(json), member: utf8Bytes(`${JSON.stringify(name)}:${json}`) }
 }
 
-export const renameEdit = (to: string): MemberEdit => ({
+export const renameEdit = (to: string): RenameEdit => ({
   kind: 'rename',
   to,
   key: utf8Bytes(JSON.stringify(to)),
@@ -74,7 +82,7 @@ export function editDocument(scan: JsonScan, edits: MemberEdits): { parts: Uint8
   const dropped: FieldSpan[] = []
   for (const [name, edit] of edits) {
     const spans = scan.fields.get(name)
-    if (spans === undefined || edit.kind === 'set' || edit.kind === 'default') continue
+    if (spans === undefined || 'json' in edit) continue
     fields.delete(name)
     if (edit.kind === 'drop' || scan.fields.has(edit.to)) {
       dropped.push(...spans)
@@ -89,7 +97,7 @@ export function editDocument(scan: JsonScan, edits: MemberEdits): { parts: Uint8
   let end = scan.length
   for (const [name, edit] of edits) {
     const spans = fields.get(name)
-    if (edit.kind !== 'set' && (edit.kind !== 'default' || spans !== undefined)) continue
+    if (!('json' in edit) || (edit.kind === 'default' && spans !== undefined)) continue
     if (spans === undefined) added.push(edit.member)
     else splices.push(...spans.map(giving(edit.json)))
     const start = end
