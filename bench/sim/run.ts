@@ -118,6 +118,7 @@ function requestOf(one: {
     pool,
     settings: runtimeConfig.config.settings,
     requestedModel: 'auto',
+    client: undefined,
     headers: {},
     bodyFor: () => [],
     stream: false,

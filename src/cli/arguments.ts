@@ -3,10 +3,15 @@ import type { ConfigSearch } from '../adapter/node/config-file.ts'
 import { nearestName } from '../config/checks.ts'
 import type { ServerConfig } from '../config/config.ts'
 import { checkAgainstSchema } from '../config/load.ts'
+import { quoted } from '../config/problem.ts'
 import { systemCodeOf } from '../errors.ts'
 
 /** What the command line says instead of `server.port` and `server.host`. */
 export type ListenAt = Partial<Pick<ServerConfig, 'port' | 'host'>>
+
+const logFormats = ['pretty', 'json'] as const
+/** How the log is written: for people, or for machines. */
+export type LogFormat = (typeof logFormats)[number]
 
 /** What a command line asks for. Options that were not given are absent. */
 export interface Command extends ListenAt {
@@ -14,6 +19,8 @@ export interface Command extends ListenAt {
   /** The environment and the usual places come after it. */
   readonly config?: string
   readonly show?: boolean
+  /** The usual one unless given. */
+  readonly log?: LogFormat
 }
 
 /** Something typed that means nothing; one line that says what would. */
@@ -28,10 +35,11 @@ const options = {
   port: { type: 'string', short: 'p', example: '2081' },
   host: { type: 'string', example: '127.0.0.1' },
   show: { type: 'boolean' },
+  log: { type: 'string', example: 'json' },
 } as const
 
 const optionsOf = {
-  start: ['config', 'port', 'host'],
+  start: ['config', 'port', 'host', 'log'],
   check: ['config'],
   demo: ['port'],
   token: ['config', 'show'],
@@ -68,7 +76,9 @@ export function parseArguments(argv: readonly string[]): Command | Misuse {
   const takes = allowed.map((option) => `--${option}`).join(', ')
   if (foreign !== undefined) return { misuse: `${name} takes no --${foreign}; it takes ${takes}` }
 
-  const { port, host, config, show } = values
+  const { port, host, config, show, log } = values
+  if (log !== undefined && !logFormats.some((format) => format === log))
+    return { misuse: `--log is not a known value; write one of ${quoted(logFormats)}` }
   const server = {
     ...(port !== undefined && { port: /^\d+$/.test(String(port)) ? Number(port) : port }),
     ...(host !== undefined && { host }),
@@ -77,7 +87,8 @@ export function parseArguments(argv: readonly string[]): Command | Misuse {
   const wrong = checkAgainstSchema({ server }).findings.find(({ path }) => path[0] === 'server')
   if (wrong !== undefined) return { misuse: `--${wrong.path[1]} ${wrong.message}; ${wrong.hint}` }
   const shown = name === 'token' ? { show: show === true } : {}
-  return { name, ...server, ...(config !== undefined && { config }), ...shown } as Command
+  const given = { ...(config !== undefined && { config }), ...(log !== undefined && { log }) }
+  return { name, ...server, ...given, ...shown } as Command
 }
 
 const isOption = (name: string): name is keyof typeof options => Object.hasOwn(options, name)

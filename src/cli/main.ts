@@ -20,7 +20,7 @@ const usage = `AILoad puts one OpenAI-compatible endpoint in front of many.
 
 Usage: aiload [command] [options]
 
-  start    serve (the default)         --config FILE  --port N  --host H
+  start    serve (the default)         --config FILE  --port N  --host H  --log FORMAT
   check    check the configuration     --config FILE
   demo     try it without any key      --port N
   token    say where the token stands  --config FILE  --show (print it)
@@ -28,6 +28,7 @@ Usage: aiload [command] [options]
   -c, --config FILE   the configuration; default: AILOAD_CONFIG, else data/config/config.json
   -p, --port N        listen on this port instead of server.port (2081)
       --host H        listen on this address instead of server.host (0.0.0.0)
+      --log FORMAT    pretty or json; default: pretty on a terminal, else json
   -h, --help          this text
   -v, --version       the version
 

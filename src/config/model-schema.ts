@@ -245,10 +245,10 @@ const fieldName = v.pipe(
     /^[A-Za-z_][\w.-]{0,63}$/,
     message('is not the name of a field', 'use letters, digits, _, - and . only'),
   ),
-  check((name) => name !== 'model', 'is what models[].model says', 'write it there'),
+  check((name) => name !== 'model', 'is already set by models[].model', 'write it there'),
   check(
     (name) => name !== 'stream',
-    'says whether the answer is a stream, which only the client can know',
+    'decides whether the answer is a stream, which is up to the client',
     'take it out',
   ),
 )
@@ -256,11 +256,7 @@ const questions = new Set(['messages', 'input', 'prompt'])
 /** One that may be given or taken away too. */
 const parameterName = v.pipe(
   fieldName,
-  check(
-    (name) => !questions.has(name),
-    'is the question itself, which only the client can ask',
-    'take it out',
-  ),
+  check((name) => !questions.has(name), 'is the question itself, which is up to the client', 'take it out'),
 )
 const parameterValues = v.record(parameterName, v.unknown(), objectMessage(paramsHint))
 

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
+import { clientAddress } from '../lib/ip.ts'
 import type { AppDeps } from './deps.ts'
 import { hasDotSegment, pathOf, queryOf, routeOf } from './paths.ts'
 import { asGatewayError, errorResponse } from './response.ts'
@@ -80,6 +81,19 @@ export function respondToError(deps: AppDeps, thrown: unknown, context?: Request
   return errorResponse(error, context?.ownHeaders ?? {})
 }
 
+/** The address that a request counts as; see `clientAddress`. */
+export const addressOf = ({ incoming, runtimeConfig }: RequestContext): string =>
+  clientAddress({
+    peer: incoming.peer,
+    forwardedFor: incoming.headers['x-forwarded-for'],
+    realIp: incoming.headers['x-real-ip'],
+    trusted: runtimeConfig.trusted,
+  })
+
+/** The same for the log, where that may have it. */
+export const loggedAddressOf = (context: RequestContext): string | undefined =>
+  context.runtimeConfig.config.server.logClient ? addressOf(context) : undefined
+
 /** Of a path that is refused, so much is logged. */
 const LOGGED_PATH_LENGTH = 200
 
@@ -95,6 +109,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     id: context.id,
     endpoint: route === undefined ? 'other' : (route.endpoint ?? 'models'),
     requestedModel: context.requestedModel,
+    client: loggedAddressOf(context),
     attempts: [],
     durationMs: deps.clock.now() - context.since,
     stream: false,

@@ -1,6 +1,5 @@
 import { GatewayError } from '../errors.ts'
 import { createAbort } from '../lib/abort.ts'
-import { clientAddress } from '../lib/ip.ts'
 import { affinityKeyOf, answerIdsOf, ownerKeyOf } from '../openai/affinity-key.ts'
 import { lengthOf } from '../lib/bytes.ts'
 import { createBodyParser, type ParsedBody } from '../openai/request.ts'
@@ -13,7 +12,7 @@ import { passthrough, passthroughTarget } from '../relay/passthrough.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
 import { maskedBytes } from '../relay/secrets.ts'
-import type { RequestContext } from './context.ts'
+import { addressOf, loggedAddressOf, type RequestContext } from './context.ts'
 import { codingsOf } from './content-coding.ts'
 import { beforeFirstBeat, heartbeatMsOf, heartbeatResponse } from './heartbeat.ts'
 
@@ -115,7 +114,8 @@ function relayRequestOf(
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
   const { settings } = runtimeConfig.config
   const rule = settings.affinity
-  const address = rule.kind === 'ip' ? addressOf(context) : ''
+  const client = loggedAddressOf(context)
+  const address = rule.kind === 'ip' ? (client ?? addressOf(context)) : ''
   return {
     id,
     endpoint,
@@ -124,6 +124,7 @@ function relayRequestOf(
     pool,
     settings,
     requestedModel,
+    client,
     headers: forwardedHeaders(headers),
     bodyFor: (upstream) => bodyOn(upstream, body),
     demand: demandOf(body, endpoint),
@@ -142,15 +143,6 @@ function relayRequestOf(
 
 /** Formats of transcripts that are no JSON: `text`, `srt`, `vtt`, and those that a server of its own may have. */
 const isText = (format: string): boolean => format.trim() !== '' && !/json\s*$/i.test(format)
-
-function addressOf({ incoming, runtimeConfig }: RequestContext): string {
-  return clientAddress({
-    peer: incoming.peer,
-    forwardedFor: incoming.headers['x-forwarded-for'],
-    realIp: incoming.headers['x-real-ip'],
-    trusted: runtimeConfig.trusted,
-  })
-}
 
 /**
  * The pool that a request goes to, never an empty one. @throws `model_not_found` for a name that nobody has,
@@ -223,8 +215,9 @@ export async function passthroughRoute(
     context.logged = true
     const { method } = request
     const { clientSignal } = incoming
+    const client = loggedAddressOf(context)
     return passthrough(
-      { ...target, id, settings, method, path, query, headers, body: pieces, clientSignal, since },
+      { ...target, id, settings, method, path, query, headers, body: pieces, client, clientSignal, since },
       deps,
     )
   })

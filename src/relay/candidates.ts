@@ -82,6 +82,7 @@ export async function resolvePins(state: RelayState): Promise<void> {
     const upstream = request.pool.upstreams.find(({ id }) => id === pinned)
     if (upstream !== undefined) {
       state.upstreams = [upstream]
+      state.isPinned = true
       return
     }
   }

@@ -6,7 +6,7 @@ import type { Pool } from '../pool/pool.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { UpstreamResponse } from '../transport/transport.ts'
 import type { Demands } from './demand.ts'
-import type { AttemptRecord, RelayDeps, RequestEvent } from './deps.ts'
+import type { AttemptRecord, PassedOver, RelayDeps, RequestEvent, Why } from './deps.ts'
 
 /** A request as the relay takes it: read, checked, its pool found. */
 export interface RelayRequest extends Demands {
@@ -20,6 +20,8 @@ export interface RelayRequest extends Demands {
   readonly settings: Settings
   /** The model that the client named; empty = none. */
   readonly requestedModel: string
+  /** The client's address; absent where it is not to be told. */
+  readonly client: string | undefined
   /** Allow-listed already; without the upstream's own key. */
   readonly headers: HeaderBag
   /** The body for one upstream: the client's bytes, with its model name in place of the client's, and its edits. */
@@ -53,13 +55,18 @@ export interface RelayAnswer extends UpstreamResponse {
 
 /** What log and metrics are told of a request when it ends. */
 export interface RequestRecord {
-  readonly request: Pick<RelayRequest, 'id' | 'requestedModel' | 'stream' | 'since'> & { endpoint: string }
+  readonly request: Pick<RelayRequest, 'id' | 'requestedModel' | 'client' | 'stream' | 'since'> & {
+    endpoint: string
+  }
   readonly deps: RelayDeps
   readonly attempts: AttemptRecord[]
   /** Waiting in the queue in all. */
   queuedMs: number
   /** From arrival to the commit point. */
   firstByteMs: number | undefined
+  /** Of the present attempt. */
+  readonly why: Why | undefined
+  readonly passedOver?: PassedOver | undefined
 }
 
 /** Most requests never have any. */
@@ -71,6 +78,10 @@ export class RelayState implements RequestRecord {
   readonly deps: RelayDeps
   /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
   upstreams: readonly Upstream[]
+  /** Whether it may go to that one alone. */
+  isPinned = false
+  why: Why | undefined
+  passedOver: PassedOver | undefined
   /** Keys of earlier answers whose upstream only the next `acquire` finds out; see `Ask.pinKeys`. */
   unresolvedPins: readonly string[] = []
   /** The rest of the present order. */
@@ -125,13 +136,21 @@ export function dropKept({ refusal, firstWords }: RelayState, except?: RelayAnsw
       void kept.body.cancel().catch(() => {})
 }
 
-type AttemptEnd = Omit<AttemptRecord, 'upstream' | 'model'>
+type AttemptEnd = Omit<AttemptRecord, 'upstream' | 'model' | 'why'>
 
 export function recordAttempt(record: RequestRecord, upstream: Upstream, end: AttemptEnd): void {
-  const { id, endpoint } = record.request
-  const attempt = { ...end, upstream: upstream.name, model: upstream.model }
+  const { why, passedOver } = record
+  const { id: requestId, endpoint } = record.request
+  const attempt = { ...end, upstream: upstream.name, model: upstream.model, why }
   record.attempts.push(attempt)
-  record.deps.report({ ...attempt, kind: 'attempt', requestId: id, upstreamId: upstream.id, endpoint })
+  record.deps.report({
+    ...attempt,
+    kind: 'attempt',
+    requestId,
+    upstreamId: upstream.id,
+    endpoint,
+    passedOver,
+  })
 }
 
 type RequestEnd = Pick<RequestEvent, 'status' | 'code' | 'inputTokens' | 'outputTokens'>
@@ -145,6 +164,7 @@ export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: 
     id: request.id,
     endpoint: request.endpoint,
     requestedModel: request.requestedModel,
+    client: request.client,
     attempts,
     durationMs: deps.clock.now() - request.since,
     stream: request.stream,
@@ -153,6 +173,8 @@ export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: 
     code: end.code,
     upstream: upstream?.name,
     model: upstream?.model,
+    why: upstream && attempts.findLast((attempt) => attempt.upstream === upstream.name)?.why,
+    passedOver: attempts.length === 0 ? record.passedOver : undefined,
     firstByteMs,
     inputTokens: end.inputTokens,
     outputTokens: end.outputTokens,

@@ -6,16 +6,16 @@ const withParams = (params: unknown): string => textOf({ models: [model({ params
 
 describe('what params may not do is said', () => {
   test.each([
-    { params: { set: { model: 'x' } }, says: /params\.set\.model: is what models\[\]\.model says/ },
-    { params: { drop: ['model'] }, says: /params\.drop\[0\]: is what models/ },
-    { params: { rename: { model: 'm' } }, says: /params\.rename\.model: is what models/ },
-    { params: { rename: { m: 'model' } }, says: /params\.rename\.m: is what models/ },
+    { params: { set: { model: 'x' } }, says: /params\.set\.model: is already set by models\[\]\.model/ },
+    { params: { drop: ['model'] }, says: /params\.drop\[0\]: is already set by models/ },
+    { params: { rename: { model: 'm' } }, says: /params\.rename\.model: is already set by models/ },
+    { params: { rename: { m: 'model' } }, says: /params\.rename\.m: is already set by models/ },
     {
       params: { default: { stream: true } },
-      says: /params\.default\.stream: says whether the answer is a stream/,
+      says: /params\.default\.stream: decides whether the answer is a stream/,
     },
-    { params: { drop: ['stream'] }, says: /which only the client can know/ },
-    { params: { rename: { stream: 's' } }, says: /says whether the answer is a stream/ },
+    { params: { drop: ['stream'] }, says: /which is up to the client/ },
+    { params: { rename: { stream: 's' } }, says: /decides whether the answer is a stream/ },
     { params: { set: { messages: [] } }, says: /params\.set\.messages: is the question itself/ },
     { params: { drop: ['input'] }, says: /is the question itself/ },
     { params: { default: { prompt: '' } }, says: /is the question itself/ },

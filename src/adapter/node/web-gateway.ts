@@ -2,6 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { problemLine } from '../../config/problem.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
+import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
 import { openConfigFile, watchConfig, type Reloader } from './config-file.ts'
 import { takeSignals } from './signals.ts'
@@ -31,7 +32,12 @@ export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>)
     process.exit(1)
   }
   const { config, file, warnings, hasNewToken } = opened
-  let write = consoleLog(config.server.mode)
+  const { level, problem } = logLevelIn(process.env)
+  if (problem !== undefined) {
+    process.stderr.write(`${problem}\n`)
+    process.exit(1)
+  }
+  let write = consoleLog(level ?? levelOfMode(config.server.mode))
   const log: Report = (event) => write(event)
   const say = (message: string, level: 'info' | 'warning' = 'info') => log({ kind: 'notice', level, message })
   const place = `"auth_token" in ${file}`
@@ -50,7 +56,7 @@ export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>)
     env: process.env,
     report: log,
     apply(next) {
-      write = consoleLog(next.server.mode)
+      write = consoleLog(level ?? levelOfMode(next.server.mode))
       gateway.apply(next)
     },
   })
