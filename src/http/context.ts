@@ -1,7 +1,6 @@
 import type { Context } from 'hono'
 import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
-import { clientAddress } from '../lib/ip.ts'
 import type { AppDeps } from './deps.ts'
 import { hasDotSegment, pathOf, queryOf, routeOf } from './paths.ts'
 import { asGatewayError, errorResponse } from './response.ts'
@@ -83,11 +82,10 @@ export function respondToError(deps: AppDeps, thrown: unknown, context?: Request
 
 /** The address that a request counts as; see `clientAddress`. */
 export const addressOf = ({ incoming, runtimeConfig }: RequestContext): string =>
-  clientAddress({
+  runtimeConfig.addressOf({
     peer: incoming.peer,
     forwardedFor: incoming.headers['x-forwarded-for'],
     realIp: incoming.headers['x-real-ip'],
-    trusted: runtimeConfig.trusted,
   })
 
 /** The same for the log, where that may have it. */

@@ -1,7 +1,7 @@
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import { upstreamsOf, type Config } from '../config/config.ts'
 import { secretMatcher } from '../lib/hash.ts'
-import { parseTrusted } from '../lib/ip.ts'
+import { createClientAddress, parseTrusted } from '../lib/ip.ts'
 import { fieldsFor } from '../openai/request.ts'
 import { createPools } from '../pool/pool.ts'
 import type { RelayDeps } from '../relay/deps.ts'
@@ -43,7 +43,8 @@ export function createRuntimeConfig(config: Config) {
     bodyFields: fieldsFor(edits),
     /** Constant in time over the digests of both. */
     isToken: secretMatcher(config.authToken),
-    trusted: parseTrusted(config.server.trustedProxies),
+    /** The address that a request counts as. */
+    addressOf: createClientAddress(parseTrusted(config.server.trustedProxies)),
     /** Where paths go that no pool serves; undefined = nowhere. */
     passthroughUpstream: passthrough === undefined ? sole : named,
   }

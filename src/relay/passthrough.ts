@@ -65,14 +65,9 @@ export async function passthroughTarget(
   const lease = await store.acquire(order.map(passthroughClaim), { ...ask, pinKeys }, instantOf(clock))
   const holder = isAsked ? await store.recall(key, instantOf(clock)) : known
   const upstream = targetOf(holder)
-  if (upstream === undefined) {
-    if (lease !== undefined) endLease(lease, { kind: 'aborted', sent: false }, deps)
-    return undefined
-  }
-  const why = upstream.id === holder ? 'pinned' : 'passthrough'
-  if (lease === undefined || lease.claim.id === upstream.id) return { upstream, lease, why }
-  endLease(lease, { kind: 'aborted', sent: false }, deps)
-  return { upstream, lease: undefined, why }
+  const own = lease?.claim.id === upstream?.id ? lease : undefined
+  if (lease !== own && lease !== undefined) endLease(lease, { kind: 'aborted', sent: false }, deps)
+  return upstream && { upstream, lease: own, why: upstream.id === holder ? 'pinned' : 'passthrough' }
 }
 
 /** A request that goes to one upstream as it is. */
