@@ -5,7 +5,8 @@
  * a small chat request, 600 µs for 200 KB.
  */
 import { bench, do_not_optimize, group, run } from 'mitata'
-import { replaceField, scanTopLevel } from '../src/lib/json/scan.ts'
+import { replaceField } from '../src/lib/json/edit.ts'
+import { scanTopLevel } from '../src/lib/json/scan.ts'
 import { firstMessages } from '../src/openai/affinity-key.ts'
 import { findFormField, replaceFormField } from '../src/lib/multipart.ts'
 import { invalidUtf8At } from '../src/lib/json/utf8.ts'

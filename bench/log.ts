@@ -53,7 +53,7 @@ group('a line', () => {
     ['json', createJsonLines(wall)],
     ['pretty', createPrettyLines(wall)],
   ] as const) {
-    const log = createLog((line) => do_not_optimize(line), lines, 'release')
+    const log = createLog((line) => do_not_optimize(line), lines, 'info')
     bench(format, () => log(request))
     bench(`${format}, a model name to escape`, () => log({ ...request, requestedModel: '通义"千问"\n' }))
   }

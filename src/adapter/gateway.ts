@@ -24,7 +24,7 @@ import { createAbilities, type Abilities } from '../state/abilities.ts'
 import type { MemoryStore } from '../state/memory.ts'
 import type { StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
-import { createLog, fanOut } from '../telemetry/log.ts'
+import { createLog, fanOut, type LogLevel } from '../telemetry/log.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
@@ -194,7 +194,7 @@ function afterTimer(ms: number, task: () => void): () => void {
 }
 
 /** A log on the console, one JSON object a line: platforms gather it from there. */
-export function consoleLog(level: 'release' | 'debug'): Report {
+export function consoleLog(level: LogLevel): Report {
   // oxlint-disable-next-line no-console
   return createLog((line) => console.log(line), createJsonLines(Date.now), level)
 }

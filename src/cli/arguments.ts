@@ -41,6 +41,13 @@ export const options = {
     example: '127.0.0.1',
     meaning: 'the address that it listens on, instead of server.host (0.0.0.0)',
   },
+  log: {
+    type: 'string',
+    value: 'FORMAT',
+    example: 'json',
+    oneOf: ['pretty', 'json'],
+    meaning: 'pretty or json; default: pretty on a terminal, else json',
+  },
   show: { type: 'boolean', meaning: 'print it' },
   live: { type: 'boolean', meaning: 'ask the upstreams what they could serve; free' },
   spend: { type: 'boolean', meaning: 'with --live: ask each for two tokens too, which may cost something' },
@@ -71,13 +78,18 @@ type OptionName = keyof typeof options
 /** What the command line says instead of `server.port` and `server.host`. */
 export type ListenAt = Partial<Pick<ServerConfig, 'port' | 'host'>>
 
+/** How the log is written: for people, or for machines. */
+export type LogFormat = ValueOf<(typeof options)['log']>
+
+type ValueOf<Given extends Option> = Given extends { type: 'boolean' }
+  ? true
+  : Given extends { oneOf: readonly (infer Value)[] }
+    ? Value
+    : string
+
 /** What was given of the options; those that were not are absent. */
 type GivenOptions = ListenAt & {
-  readonly [Name in Exclude<OptionName, Everywhere | keyof ListenAt>]?: (typeof options)[Name] extends {
-    type: 'boolean'
-  }
-    ? true
-    : string
+  readonly [Name in Exclude<OptionName, Everywhere | keyof ListenAt>]?: ValueOf<(typeof options)[Name]>
 }
 
 /** What a command line asks for. */

@@ -5,7 +5,7 @@ import { parseArguments, type Commands } from './arguments.ts'
 export const commands: Commands = {
   start: {
     summary: 'serve (the default)',
-    options: ['config', 'port', 'host'],
+    options: ['config', 'port', 'host', 'log'],
     details: `Signals while it serves: SIGHUP reads the configuration again; SIGTERM and SIGINT let open
 streams finish, a second one ends at once.`,
     run: async (command) => (await import('./start.ts')).runStart(command),

@@ -1,18 +1,29 @@
 import { writeSync } from 'node:fs'
+import { stripVTControlCharacters } from 'node:util'
 import { systemCodeOf } from '../errors.ts'
 import type { Report } from '../relay/deps.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createPrettyLines } from '../telemetry/log-pretty.ts'
-import { createLog } from '../telemetry/log.ts'
+import { createLog, type LogLevel } from '../telemetry/log.ts'
+import type { LogFormat } from './arguments.ts'
 
 export type LogOutput = ReturnType<typeof createLogOutput>
 
-/** The log of this process: readable on a terminal; everywhere else one JSON object a line, and nothing besides. */
-export function createLogOutput(isTerminal: boolean) {
-  const { write, flush } = createStdoutSink()
-  const lines = isTerminal ? createPrettyLines(Date.now) : createJsonLines(Date.now)
-  const logAt = (level: 'release' | 'debug'): Report => createLog(write, lines, level)
-  let log = logAt('release')
+/** For people at a terminal, and for machines everywhere else. */
+export const usualFormat = (): LogFormat => (process.stdout.isTTY ? 'pretty' : 'json')
+
+/** The log of this process: lines for people, or one JSON object a line, and nothing besides. */
+export function createLogOutput(format: LogFormat) {
+  const sink = createStdoutSink()
+  const { flush } = sink
+  const isPretty = format === 'pretty'
+  // https://no-color.org; a file or a pipe shows no colours either.
+  const isPlain = !process.stdout.isTTY || (process.env.NO_COLOR ?? '') !== ''
+  const write =
+    isPretty && isPlain ? (line: string) => sink.write(stripVTControlCharacters(line)) : sink.write
+  const lines = isPretty ? createPrettyLines(Date.now) : createJsonLines(Date.now)
+  const logAt = (level: LogLevel): Report => createLog(write, lines, level)
+  let log = logAt('info')
   const report: Report = (event) => log(event)
   const notice = (level: 'info' | 'warning' | 'error', message: string): void =>
     report({ kind: 'notice', level, message })
@@ -22,11 +33,11 @@ export function createLogOutput(isTerminal: boolean) {
     /** Lines of a start: as they are for people, notices of the log for machines. */
     say(said: readonly string[]): void {
       for (const line of said) {
-        if (isTerminal) write(line)
+        if (isPretty) write(line)
         else notice('info', line.trim())
       }
     },
-    setLevel: (level: 'release' | 'debug') => void (log = logAt(level)),
+    setLevel: (level: LogLevel) => void (log = logAt(level)),
     flush,
   }
 }

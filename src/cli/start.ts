@@ -14,14 +14,20 @@ import { problemLine } from '../config/problem.ts'
 import type { Config } from '../config/config.ts'
 import type { AffinityRule, Upstream } from '../pool/upstream.ts'
 import { countText, listenFailure, searchOf, type Command } from './arguments.ts'
-import { createLogOutput } from './log-output.ts'
+import { levelOfMode, logLevelIn } from '../telemetry/log.ts'
+import { createLogOutput, usualFormat } from './log-output.ts'
 import { packageVersion } from './package-files.ts'
 import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
 
 /** Serves until a signal ends it, then exits with 0. Gives 1 for what is in the way before, with a line on stderr for each problem. */
-export async function runStart({ config: given, port, host }: Command): Promise<number> {
+export async function runStart({ config: given, port, host, log: format }: Command): Promise<number> {
+  const { level, problem } = logLevelIn(process.env)
+  if (problem !== undefined) {
+    process.stderr.write(`aiload: ${problem}\n`)
+    return 2
+  }
   const signals = takeSignals()
-  const log = createLogOutput(process.stdout.isTTY)
+  const log = createLogOutput(format ?? usualFormat())
   installCrashHandlers(log)
 
   const search = searchOf(given)
@@ -37,7 +43,7 @@ export async function runStart({ config: given, port, host }: Command): Promise<
     server: { ...server, port: port ?? server.port, host: host ?? server.host },
   })
   const config = listeningAt(opened.config)
-  log.setLevel(config.server.mode)
+  log.setLevel(level ?? levelOfMode(config.server.mode))
   // Loaded only now: a broken configuration should be told at once.
   const { startNodeGateway } = await import('../adapter/node/gateway.ts')
   const stateFile = stateFileOf(opened.file ?? findConfigFile(search), search.directory)
@@ -62,7 +68,7 @@ export async function runStart({ config: given, port, host }: Command): Promise<
   for (const warning of warnings) log.notice('warning', warning)
   log.flush()
   function apply(next: Config): void {
-    log.setLevel(next.server.mode)
+    log.setLevel(level ?? levelOfMode(next.server.mode))
     serve(listeningAt(next))
   }
   if (opened.file !== undefined)

@@ -1,6 +1,7 @@
 import * as v from 'valibot'
+import { type MemberEdit, renameEdit, valueEdit } from '../lib/json/edit.ts'
 import { abilities, type Ability, SPAN_MS } from '../pool/outcome.ts'
-import { endpoints, type Limits, type LimitWindow, spanMsOf } from '../pool/upstream.ts'
+import { type BodyEdits, endpoints, type Limits, type LimitWindow, spanMsOf } from '../pool/upstream.ts'
 import {
   type BaseUrl,
   baseUrlHint,
@@ -244,6 +245,91 @@ const abilityFlags = Object.fromEntries(abilities.map((name) => [name, ability])
 >
 const canSchema = v.object(abilityFlags, objectMessage(canHint))
 
+const paramsHint = 'write for example { "set": { "temperature": 0 }, "drop": ["seed"] }'
+
+/** A field of requests that may be called otherwise. */
+const fieldName = v.pipe(
+  text(paramsHint),
+  v.regex(
+    /^[A-Za-z_][\w.-]{0,63}$/,
+    message('is not the name of a field', 'use letters, digits, _, - and . only'),
+  ),
+  check((name) => name !== 'model', 'is already set by models[].model', 'write it there'),
+  check(
+    (name) => name !== 'stream',
+    'decides whether the answer is a stream, which is up to the client',
+    'take it out',
+  ),
+)
+const questions = new Set(['messages', 'input', 'prompt'])
+/** One that may be given or taken away too. */
+const parameterName = v.pipe(
+  fieldName,
+  check((name) => !questions.has(name), 'is the question itself, which is up to the client', 'take it out'),
+)
+const parameterValues = v.record(parameterName, v.unknown(), objectMessage(paramsHint))
+
+const paramsSchema = v.pipe(
+  section(
+    {
+      set: optional(parameterValues, {}),
+      default: optional(parameterValues, {}),
+      drop: optional(listOf(parameterName, 'write for example ["seed"]'), []),
+      rename: optional(
+        v.record(
+          fieldName,
+          fieldName,
+          objectMessage('write for example { "max_completion_tokens": "max_tokens" }'),
+        ),
+        {},
+      ),
+    },
+    objectMessage(paramsHint),
+    (params) => params,
+  ),
+  check(
+    ({ set, default: absent, drop, rename }) =>
+      isUnique([...Object.keys(set), ...Object.keys(absent), ...unique(drop), ...Object.keys(rename)]),
+    'has one field in two of set, default, drop and rename',
+    'keep it in one of them',
+  ),
+  check(
+    ({ rename }) => isUnique(Object.values(rename)),
+    'renames two fields to the same name',
+    'rename one of them',
+  ),
+  check(
+    ({ drop, rename }) => !Object.values(rename).some((to) => drop.includes(to) || Object.hasOwn(rename, to)),
+    'renames a field to one that it drops or renames',
+    'name the field that the upstream should get',
+  ),
+  v.transform((params) => bodyEditsOf(params)),
+)
+
+const isUnique = (names: readonly string[]): boolean => new Set(names).size === names.length
+
+interface WrittenParams {
+  readonly set: Readonly<Record<string, unknown>>
+  readonly default: Readonly<Record<string, unknown>>
+  readonly drop: readonly string[]
+  readonly rename: Readonly<Record<string, string>>
+}
+
+function bodyEditsOf({ set, default: absent, drop, rename }: WrittenParams): BodyEdits | undefined {
+  const streamed = new Map<string, MemberEdit>([
+    ...drop.map((name) => [name, { kind: 'drop' }] as const),
+    ...Object.entries(rename).map(([name, to]) => [name, renameEdit(to)] as const),
+    ...Object.entries(absent).map(([name, value]) => [name, valueEdit('default', name, value)] as const),
+    ...Object.entries(set).map(([name, value]) => [name, valueEdit('set', name, value)] as const),
+  ])
+  if (streamed.size === 0) return undefined
+  const whole = new Map(streamed)
+  // "Only set this when you set `stream: true`" (OpenAI's reference of chat completions): vendors refuse it elsewhere.
+  if (Object.hasOwn(set, 'stream_options') || Object.hasOwn(absent, 'stream_options'))
+    whole.delete('stream_options')
+  return { streamed, whole }
+}
+
 export const modelSchema = section(
   {
     // The id of a preset, which gives what the entry leaves out.
@@ -275,6 +361,8 @@ export const modelSchema = section(
     context: renamed('contextTokens', optional(wholeNumber('write a number of tokens such as 128000', 1))),
     // What the model can do; what is not said is learned.
     can: optional(canSchema),
+    // What changes in the bodies of requests; bytes that are made once.
+    params: renamed('edits', optional(paramsSchema)),
     enabled: optional(booleanFlag(), true),
   },
   objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }'),

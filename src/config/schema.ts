@@ -81,6 +81,7 @@ const serverSchema = section(
     // Origins as browsers write them.
     cors: optional(cors, '*'),
     metrics_public: optional(booleanFlag(), false),
+    log_client: optional(booleanFlag(), true),
   },
   objectMessage('write for example { "port": 2081 }'),
   ({ model, mode = model, ...server }) => ({

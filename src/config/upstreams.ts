@@ -204,6 +204,7 @@ function upstreamOf({ entry, model, apiKey, name, presumed }: Target, config: Co
       endpoints:
         entry.endpoints === undefined && presumed.endpoints ? new Set(presumed.endpoints) : undefined,
     },
+    edits: entry.edits,
     enabled,
     claims: Object.fromEntries(endpoints.map((each) => [each, claimFor(each)])) as Upstream['claims'],
   }

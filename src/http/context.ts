@@ -82,6 +82,18 @@ export function respondToError(deps: AppDeps, thrown: unknown, context?: Request
   return errorResponse(error, context?.ownHeaders ?? {})
 }
 
+/** The address that a request counts as; see `clientAddress`. */
+export const addressOf = ({ incoming, runtimeConfig }: RequestContext): string =>
+  runtimeConfig.addressOf({
+    peer: incoming.peer,
+    forwardedFor: incoming.headers['x-forwarded-for'],
+    realIp: incoming.headers['x-real-ip'],
+  })
+
+/** The same for the log, where that may have it. */
+export const loggedAddressOf = (context: RequestContext): string | undefined =>
+  context.runtimeConfig.config.server.logClient ? addressOf(context) : undefined
+
 /** Of a path that is refused, so much is logged. */
 const LOGGED_PATH_LENGTH = 200
 
@@ -101,6 +113,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     id: context.id,
     endpoint: route === undefined ? 'other' : (route.endpoint ?? 'models'),
     requestedModel: context.requestedModel,
+    client: loggedAddressOf(context),
     attempts: [],
     durationMs: deps.clock.now() - context.since,
     stream: false,

@@ -2,7 +2,8 @@ import type { IsUtf8 } from '../lib/json/utf8.ts'
 import type { Config } from '../config/config.ts'
 import { upstreamsOf, type ListedBy } from '../config/upstreams.ts'
 import { secretMatcher } from '../lib/hash.ts'
-import { parseTrusted } from '../lib/ip.ts'
+import { createClientAddress, parseTrusted } from '../lib/ip.ts'
+import { fieldsFor } from '../openai/request.ts'
 import { createPools } from '../pool/pool.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
@@ -35,12 +36,16 @@ export function createRuntimeConfig(config: Config, listedBy?: ListedBy) {
   const { passthrough, unknownModel } = config.settings
   const named = upstreams.find(({ name }) => name === passthrough)
   const sole = upstreams.length === 1 ? upstreams[0] : undefined
+  const edits = upstreams.flatMap((upstream) => Object.values(upstream.edits ?? {}))
   return {
     config,
     pools: createPools(upstreams, unknownModel),
+    /** The fields that JSON bodies are searched for. */
+    bodyFields: fieldsFor(edits),
     /** Which of the tokens a text is; how long it takes tells nothing of them. */
     tokenOf: secretMatcher(config.authTokens),
-    trusted: parseTrusted(config.server.trustedProxies),
+    /** The address that a request counts as. */
+    addressOf: createClientAddress(parseTrusted(config.server.trustedProxies)),
     /** Where paths go that no pool serves; undefined = nowhere. */
     passthroughUpstream: passthrough === undefined ? sole : named,
   }

@@ -1,18 +1,18 @@
 import { GatewayError } from '../errors.ts'
 import { createAbort } from '../lib/abort.ts'
-import { clientAddress } from '../lib/ip.ts'
 import { affinityKeyOf, answerIdsOf, ownerKeyOf } from '../openai/affinity-key.ts'
 import { lengthOf } from '../lib/bytes.ts'
-import { abilitiesNeeded, createBodyParser, estimateOf, type ParsedBody } from '../openai/request.ts'
+import { createBodyParser, type ParsedBody } from '../openai/request.ts'
 import type { Pool, Pools } from '../pool/pool.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
+import { bodyOn, demandOf, demandsOf } from '../relay/demand.ts'
 import { answerHeaders, forwardedHeaders } from '../relay/headers.ts'
 import { isBodiless } from '../lib/headers.ts'
 import { passthrough, passthroughTarget } from '../relay/passthrough.ts'
 import { relay } from '../relay/relay.ts'
 import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
 import { maskedBytes } from '../relay/secrets.ts'
-import type { RequestContext } from './context.ts'
+import { addressOf, loggedAddressOf, type RequestContext } from './context.ts'
 import { codingsOf } from './content-coding.ts'
 import { beforeFirstBeat, heartbeatMsOf, heartbeatResponse } from './heartbeat.ts'
 
@@ -48,7 +48,7 @@ export async function relayRoute(
 async function receiveBody(context: RequestContext) {
   const { headers, codings, readBody } = context.incoming
   const { isUtf8, memory } = context.deps
-  const parser = createBodyParser(headers['content-type'] ?? '', isUtf8)
+  const parser = createBodyParser(headers['content-type'] ?? '', isUtf8, context.runtimeConfig.bodyFields)
   const { pieces, heldBytes } = await readBody({
     ...bodyLimitsOf(context),
     codings: codingsOf(headers['content-encoding'], codings),
@@ -109,14 +109,13 @@ function relayRequestOf(
   { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { size } = body
   const { incoming, runtimeConfig, id, query, since, requestedModel, token } = context
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
-  const estimate = body.scan && estimateOf(body.scan, endpoint)
   const { settings } = runtimeConfig.config
   const rule = settings.affinity
-  const address = rule.kind === 'ip' ? addressOf(context) : ''
+  const client = loggedAddressOf(context)
+  const address = rule.kind === 'ip' ? (client ?? addressOf(context)) : ''
   return {
     id,
     endpoint,
@@ -125,23 +124,17 @@ function relayRequestOf(
     pool,
     settings,
     requestedModel,
+    client,
     headers: forwardedHeaders(headers),
-    bodyFor: (upstream) => body.withModel(upstream.model),
+    bodyFor: (upstream) => bodyOn(upstream, body),
+    demand: demandOf(body, endpoint),
+    demands: demandsOf(body, pool, endpoint),
     stream: body.stream,
     isForm: body.scan === undefined,
     isFree: path === 'audio/speech' || (endpoint === 'audio' && isText(body.responseFormat)),
-    inputTokens: estimate?.inputTokens,
-    outputTokens: estimate?.outputTokens,
-    choices: estimate?.choices ?? 1,
     affinityKey: affinityKeyOf({ rule, poolId: pool.id, address, token, headers, scan: body.scan }),
     answerIds: endpoint === 'responses' ? answerIdsOf(body.scan) : [],
     ownerKey: endpoint === 'responses' ? ownerKeyOf(body.scan) : '',
-    needs: {
-      abilities: abilitiesNeeded(body),
-      context: (estimate?.inputTokens ?? 0) + (estimate?.outputTokens ?? 0),
-      output: estimate?.outputTokens ?? 0,
-      body: size,
-    },
     isStored: endpoint === 'responses' || (endpoint === 'chat' && body.store),
     clientSignal,
     since,
@@ -150,15 +143,6 @@ function relayRequestOf(
 
 /** Formats of transcripts that are no JSON: `text`, `srt`, `vtt`, and those that a server of its own may have. */
 const isText = (format: string): boolean => format.trim() !== '' && !/json\s*$/i.test(format)
-
-function addressOf({ incoming, runtimeConfig }: RequestContext): string {
-  return clientAddress({
-    peer: incoming.peer,
-    forwardedFor: incoming.headers['x-forwarded-for'],
-    realIp: incoming.headers['x-real-ip'],
-    trusted: runtimeConfig.trusted,
-  })
-}
 
 /**
  * The pool that a request goes to, never an empty one. @throws `model_not_found` for a name that nobody has,
@@ -231,8 +215,9 @@ export async function passthroughRoute(
     context.logged = true
     const { method } = request
     const { clientSignal } = incoming
+    const client = loggedAddressOf(context)
     return passthrough(
-      { ...target, id, settings, method, path, query, headers, body: pieces, clientSignal, since },
+      { ...target, id, settings, method, path, query, headers, body: pieces, client, clientSignal, since },
       deps,
     )
   })

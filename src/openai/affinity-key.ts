@@ -30,6 +30,7 @@ export const AFFINITY_FIELDS = [
   'prompt',
   'previous_response_id',
   'conversation',
+  'metadata',
 ] as const
 
 /** A name or an id is not longer, as it is sent: longer ones are refused before they are decoded or hashed. */
@@ -93,13 +94,77 @@ function affinityValue({ rule, address, token, headers, scan }: AffinitySource):
   if (rule.kind === 'user') return prefixed('user', scan && stringField(scan, 'user'))
   const header = rule.kind === 'header' ? headers[rule.name] : undefined
   if (rule.kind === 'header' && (header?.length ?? 0) > MOST_NAME_BYTES) throw nameTooLong(rule.name)
-  const named = prefixed('header', header)
-  // `prompt_cache_key` is the client's own word for what belongs together; else the beginning of the talk is.
-  return named ?? (scan && (prefixed('cache', stringField(scan, 'prompt_cache_key')) ?? talkOf(scan)))
+  return prefixed('header', header) ?? sessionOf(headers, scan) ?? (scan && talkOf(scan))
 }
 
 const prefixed = (label: string, value = ''): string | undefined =>
   value === '' ? undefined : `${label} ${value}`
+
+/**
+ * Headers in which agents name their session, in the order in which they are asked; who sends several sends one value.
+ *
+ * `x-claude-code-session-id`: Claude Code (code.claude.com/docs/en/llm-gateway-protocol, "Request headers"), through
+ * translators that hand it on. `session-id`: Codex, which wrote `session_id` until 2025 (codex-rs/codex-api,
+ * requests/headers.rs). `x-session-id`, `x-session-affinity` and `x-opencode-session`: opencode (packages/core,
+ * session/model-headers.ts), and others in their likeness; `x-session-affinity` is what Fireworks takes. Cline sends
+ * none to a server of one's own.
+ */
+const SESSION_HEADERS = [
+  'x-session-id',
+  'session_id',
+  'session-id',
+  'x-session-affinity',
+  'x-opencode-session',
+  'x-claude-code-session-id',
+] as const
+
+/**
+ * What the client itself says belongs together: agents change their first messages from turn to turn (the date, the
+ * state of a repository), so that the talk alone would not be known again. It is a hint that nobody has to send, so one
+ * that can't be a session's is passed over.
+ */
+function sessionOf(headers: HeaderBag, scan: JsonScan | undefined): string | undefined {
+  for (const name of SESSION_HEADERS) {
+    const value = headers[name]
+    if (value !== undefined && isSession(value)) return `session ${value}`
+  }
+  if (scan === undefined) return undefined
+  const cacheKey = stringField(scan, 'prompt_cache_key')
+  if (cacheKey !== undefined && isSession(cacheKey)) return `cache ${cacheKey}`
+  const session = sessionIn(userIdOf(scan)) ?? sessionIn(stringField(scan, 'user'))
+  return session !== undefined && isSession(session) ? `session ${session}` : undefined
+}
+
+/** What programs write for no value at all, the null UUID too: it would tie strangers together. */
+const IS_NOTHING = /^(?:undefined|null|none|nil|nan|\[object \w+\]|[0-]*)$/i
+
+const isSession = (value: string): boolean =>
+  value.length <= MOST_NAME_BYTES && !IS_NOTHING.test(value.trim())
+
+/** OpenAI's own bound of a value of `metadata`. */
+const MOST_USER_ID_LENGTH = 512
+
+/**
+ * The session in a user's id as Claude Code writes it: `user_…_account_…_session_ID`, and since 2.1.78 a JSON object
+ * with a `session_id` (github.com/ding113/claude-code-hub/pull/939). Of any other id nothing, since one person has many
+ * conversations. LiteLLM hands it on as `user`.
+ */
+const SESSION_IN_USER = /^user_.*_session_([\w-]+)$|^\s*\{.*"session_id"\s*:\s*"([^"\\]+)"/s
+
+function sessionIn(userId = ''): string | undefined {
+  const [, behind, inside] = SESSION_IN_USER.exec(userId.slice(0, MOST_USER_ID_LENGTH)) ?? []
+  return behind ?? inside
+}
+
+/** Several times what OpenAI allows, which is 16 such values. */
+const MOST_METADATA_BYTES = 65_536
+
+/** `metadata.user_id`. */
+function userIdOf({ fields, pieces }: JsonScan): string | undefined {
+  const span = fields.get('metadata')?.at(-1)
+  if (span?.kind !== 'object' || span.end - span.start > MOST_METADATA_BYTES) return undefined
+  return textInside(bytesBetween(pieces, span.start, span.end), 'user_id')
+}
 
 /** So much of a conversation tells it from others; a vendor's cache knows it by its beginning too. */
 const MOST_TALK_BYTES = 512 * 1024
@@ -153,13 +218,17 @@ export function encryptedKeys(bytes: Uint8Array): string[] {
 function idInside({ fields, pieces }: JsonScan): string | undefined {
   const span = fields.get('conversation')?.at(-1)
   if (span?.kind !== 'object') return undefined
-  const object = bytesBetween(pieces, span.start, span.end)
-  let id: string | undefined
+  return textInside(bytesBetween(pieces, span.start, span.end), 'id')
+}
+
+/** The text that an object has under a name; the last occurrence counts. */
+function textInside(object: Uint8Array, name: string): string | undefined {
+  let text: string | undefined
   eachMember(object, 0, (key, value) => {
-    if (object[value.start] === QUOTE && oneSpelt(object, key, ['id']) !== undefined)
-      id = stringValue(object, value)
+    if (object[value.start] === QUOTE && oneSpelt(object, key, [name]) !== undefined)
+      text = stringValue(object, value)
   })
-  return id
+  return text
 }
 
 /** Raw bytes of JSON values (a string with its quotes), as they stand in the request. */

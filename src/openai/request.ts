@@ -9,7 +9,8 @@
  */
 import { GatewayError } from '../errors.ts'
 import { bytesBetween, createByteSearch, utf8Bytes, utf8Text } from '../lib/bytes.ts'
-import { type JsonScan, JsonScanner, numberField, replaceField, stringField } from '../lib/json/scan.ts'
+import { type MemberEdits, namesIn, replaceField } from '../lib/json/edit.ts'
+import { type JsonScan, JsonScanner, numberField, stringField } from '../lib/json/scan.ts'
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import { JsonSyntaxError } from '../lib/json/walk.ts'
 import { FormScanner, MultipartError, replaceFormField } from '../lib/multipart.ts'
@@ -38,7 +39,19 @@ export const ESTIMATE_FIELDS = ['max_tokens', 'max_completion_tokens', 'max_outp
 
 /** The top-level fields that tell what a request needs. */
 const NEED_FIELDS = ['tools', 'functions', 'response_format', 'text', 'stream_options'] as const
-const WANTED = ['model', 'stream', 'store', ...ESTIMATE_FIELDS, ...NEED_FIELDS, ...AFFINITY_FIELDS]
+const WANTED: readonly string[] = [
+  'model',
+  'stream',
+  'store',
+  ...ESTIMATE_FIELDS,
+  ...NEED_FIELDS,
+  ...AFFINITY_FIELDS,
+]
+
+/** The fields that a body is searched for where `edits` may change it. */
+export const fieldsFor = (edits: readonly MemberEdits[]): readonly string[] =>
+  edits.length === 0 ? WANTED : [...new Set([...WANTED, ...edits.flatMap(namesIn)])]
+
 /** Types of parts that not every model takes. */
 const PART_ABILITIES: readonly (readonly [word: string, ability: Ability])[] = [
   ['image_url', 'images'],
@@ -60,8 +73,16 @@ export interface BodyParser {
   end(pieces: readonly Uint8Array[]): ParsedBody
 }
 
-/** Anything that is not multipart is read as JSON. */
-export function createBodyParser(contentType: string, isUtf8?: IsUtf8): BodyParser {
+/**
+ * Anything that is not multipart is read as JSON.
+ *
+ * @param fields those of `fieldsFor`
+ */
+export function createBodyParser(
+  contentType: string,
+  isUtf8?: IsUtf8,
+  fields: readonly string[] = WANTED,
+): BodyParser {
   if (/^\s*multipart\//i.test(contentType)) {
     const model = new FormScanner(contentType, 'model')
     const format = new FormScanner(contentType, 'response_format')
@@ -73,7 +94,7 @@ export function createBodyParser(contentType: string, isUtf8?: IsUtf8): BodyPars
       end: (pieces) => parseMultipart(pieces, { model, format }),
     }
   }
-  const scanner = new JsonScanner(WANTED, isUtf8, PART_WORDS)
+  const scanner = new JsonScanner(fields, isUtf8, PART_WORDS)
   return { push: (chunk) => scanner.push(chunk), end: (pieces) => parseJson(scanner, pieces) }
 }
 
@@ -195,7 +216,7 @@ const searchSchema = createByteSearch(utf8Bytes('json_schema'))
 const MOST_FORMAT_BYTES = 65_536
 
 /** What whoever answers a request has to be able to do, as far as its bytes prove it. */
-export function abilitiesNeeded({ stream, scan }: ParsedBody): readonly Ability[] {
+export function abilitiesNeeded({ stream, scan }: Pick<ParsedBody, 'stream' | 'scan'>): readonly Ability[] {
   const needs: Ability[] = stream ? ['stream'] : []
   if (scan === undefined) return needs
   const { fields, words, pieces } = scan

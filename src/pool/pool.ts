@@ -16,6 +16,8 @@ export interface Pool {
   readonly upstreams: readonly Upstream[]
   /** The longest of their timeouts, ms. */
   readonly longestTimeoutMs: number
+  /** Whether one of them gets another body than the client's. */
+  readonly hasEdits: boolean
 }
 
 export type Pools = ReturnType<typeof createPools>
@@ -55,7 +57,8 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
       const all = serving(members.get(name) ?? [], endpoint)
       const upstreams = name === 'auto' ? fitting(all, endpoint) : all
       const longestTimeoutMs = Math.max(0, ...upstreams.map(({ timeoutMs }) => timeoutMs))
-      const pool = { id, upstreams, longestTimeoutMs }
+      const hasEdits = upstreams.some(({ edits }) => edits !== undefined)
+      const pool = { id, upstreams, longestTimeoutMs, hasEdits }
       made.set(id, pool)
       return pool
     },

@@ -118,7 +118,8 @@ export const strategies = {
   in_order: (candidates, { most }) => candidates.slice(0, most),
 } satisfies Record<string, Strategy>
 
-export const strategyNames = Object.keys(strategies) as (keyof typeof strategies)[]
+export type StrategyName = keyof typeof strategies
+export const strategyNames = Object.keys(strategies) as StrategyName[]
 
 /**
  * Moves the credits of smooth weighted round robin after a pick: everybody who could have been picked

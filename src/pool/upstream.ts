@@ -1,3 +1,4 @@
+import type { MemberEdits } from '../lib/json/edit.ts'
 import { durationMs } from '../lib/time.ts'
 import { type Ability, SPAN_MS } from './outcome.ts'
 
@@ -30,9 +31,17 @@ export interface Upstream {
   readonly contextTokens?: number | undefined
   /** What a preset or the vendor's list says where nothing else is known. */
   readonly presumed?: PresumedOfUpstream
+  /** What changes in the JSON bodies that it gets besides the model's name; those of one entry share it. */
+  readonly edits?: BodyEdits | undefined
   readonly enabled: boolean
   /** What one request draws on, for each endpoint. */
   readonly claims: Readonly<Record<Endpoint, Claim>>
+}
+
+/** By whether the client asked for a stream. */
+export interface BodyEdits {
+  readonly streamed: MemberEdits
+  readonly whole: MemberEdits
 }
 
 /** What is presumed of an upstream; what was heard of it goes before. */

@@ -21,19 +21,13 @@ import {
   upstreamErrorOf,
   type Commit,
 } from './commit.ts'
+import { type Demand, demandOn } from './demand.ts'
 import type { AttemptOutcome } from './deps.ts'
 import { clientClosedRequest, outOfResources } from './exhausted.ts'
 import { relayedHeaders, urlFor } from './headers.ts'
 import { learnFromAnswer } from './lessons.ts'
 import { attemptFailureOf } from './secrets.ts'
-import {
-  dropKept,
-  recordAttempt,
-  recordEnd,
-  type RelayAnswer,
-  type RelayRequest,
-  type RelayState,
-} from './request.ts'
+import { dropKept, recordAttempt, recordEnd, type RelayAnswer, type RelayState } from './request.ts'
 import { endLease, hasOthersNow, untriedUpstreams, wakeAfter } from './select.ts'
 import { createBodyObserver, createTap, type BodyEnd } from './stream.ts'
 
@@ -334,10 +328,10 @@ function rememberItems({ state, upstream }: Attempt, keys: readonly string[]): v
 
 /** The body, with which the request ends: one that is whole has ended from the upstream's side. */
 function bodyOf(attempt: Attempt, status: number, commit: Commit): RelayAnswer['body'] {
-  const { endpoint, inputTokens, clientSignal } = attempt.state.request
+  const { endpoint, demand, clientSignal } = attempt.state.request
   if (commit.kind === 'bytes') {
     const { bytes } = commit
-    const usage = inputTokens === undefined ? undefined : usageOf(bytes)
+    const usage = demand.inputTokens === undefined ? undefined : usageOf(bytes)
     if (endpoint === 'responses') rememberItems(attempt, encryptedKeys(bytes))
     complete(attempt, { kind: 'ok' }, { status, usage, bytes: bytes.length })
     return bytes
@@ -362,7 +356,7 @@ interface PassedBody {
 /** Ends an attempt and its request with the body of the answer. */
 function complete(attempt: Attempt, end: BodyEnd, { status, usage, bytes }: PassedBody): void {
   const { state, upstream } = attempt
-  endAttempt(attempt, { ...spentOn(state.request, usage, bytes), ...end }, status)
+  endAttempt(attempt, { ...spentOn(demandOn(state.request, upstream), usage, bytes), ...end }, status)
   recordEnd(state, {
     status: end.kind === 'aborted' ? 499 : status,
     upstream,
@@ -373,8 +367,8 @@ function complete(attempt: Attempt, end: BodyEnd, { status, usage, bytes }: Pass
 }
 
 /** By `usage` where the answer has it, else by its bytes; nothing where the endpoint counts no tokens. */
-function spentOn(request: RelayRequest, usage: Usage | undefined, bytes: number) {
-  const { inputTokens, outputTokens, choices } = request
+function spentOn(demand: Demand, usage: Usage | undefined, bytes: number) {
+  const { inputTokens, outputTokens, choices } = demand
   if (inputTokens === undefined) return {}
   // What writes no text (embeddings) has no output tokens, however long its answer is.
   const output = usage?.output ?? (outputTokens === 0 ? 0 : Math.ceil(bytes / BYTES_PER_TOKEN))

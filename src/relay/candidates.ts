@@ -5,6 +5,7 @@ import { remedyOf, claimAvailability, type UnavailableReason } from '../state/av
 import type { ClaimSnapshot } from '../state/headroom.ts'
 import { latencyOf } from '../state/scope.ts'
 import type { Ask, MaybePromise, StateStore } from '../state/store.ts'
+import { demandOn } from './demand.ts'
 import type { RelayState } from './request.ts'
 
 /** An upstream that may not take the request now, and why. */
@@ -81,6 +82,7 @@ export async function resolvePins(state: RelayState): Promise<void> {
     const upstream = request.pool.upstreams.find(({ id }) => id === pinned)
     if (upstream !== undefined) {
       state.upstreams = [upstream]
+      state.isPinned = true
       return
     }
   }
@@ -101,7 +103,8 @@ export function standingFor({ request, deps, upstreams, refusers }: RelayState) 
   const isTelling = abilities.isTelling(upstreams)
   if (!isTelling && refusers.length === 0) return undefined
   const now = clock.now()
-  const fitOf = (upstream: Upstream) => (isTelling ? abilities.fit(upstream, request.needs, now) : 'yes')
+  const fitOf = (upstream: Upstream) =>
+    isTelling ? abilities.fit(upstream, demandOn(request, upstream).needs, now) : 'yes'
   const isAbilityRare = upstreams.some((upstream) => fitOf(upstream) === 'no')
   return (upstream: Upstream): number => {
     const fit = fitOf(upstream)

@@ -1,6 +1,9 @@
-import type { Clock } from '../lib/clock.ts'
+import type { Clock, Instant } from '../lib/clock.ts'
 import type { Cause } from '../pool/outcome.ts'
+import type { StrategyName } from '../pool/strategy.ts'
+import type { Upstream } from '../pool/upstream.ts'
 import type { Abilities } from '../state/abilities.ts'
+import type { UnavailableReason } from '../state/availability.ts'
 import type { StateStore } from '../state/store.ts'
 import type { Send } from '../transport/transport.ts'
 import type { Queue } from './queue.ts'
@@ -34,6 +37,28 @@ interface Traffic {
 /** How an attempt ended, as logs and metrics name it. */
 export type AttemptOutcome = 'ok' | Cause | 'client-error' | 'other-model' | 'unfit' | 'broken' | 'aborted'
 
+/** Why an attempt went to its upstream; the first that fits. */
+export type Why =
+  | 'passthrough' // it is the one that other paths go to
+  | 'pinned' // it alone has the answer that the request builds on
+  | 'waited' // the request waited for a place, and here was one
+  | 'last-resort' // it cools down, and nobody else is left
+  | 'fallback' // an earlier attempt of the request had failed
+  | 'only' // no other might take it
+  | 'owner' // it made what the request brings along
+  | 'affinity' // it served the same affinity key before
+  | StrategyName // the order of the strategy
+
+/** Those whom a choice could not take; at least one. Nothing but their names is told. */
+export interface PassedOver {
+  /** When the choice was made. */
+  readonly at: Instant
+  readonly unavailable: readonly {
+    readonly upstream: Pick<Upstream, 'name'>
+    readonly reason: UnavailableReason
+  }[]
+}
+
 /** One attempt in the record of a request. */
 export interface AttemptRecord {
   readonly upstream: string
@@ -46,6 +71,7 @@ export interface AttemptRecord {
   readonly durationMs: number
   /** Of a failure; absent where it was none. */
   readonly failure?: AttemptFailure | undefined
+  readonly why?: Why | undefined
 }
 
 /** What is told of an attempt that failed. Holds no secret of the upstream's. */
@@ -84,6 +110,12 @@ export interface RequestEvent {
   readonly queuedMs: number
   readonly inputTokens?: number | undefined
   readonly outputTokens?: number | undefined
+  /** The client's address; absent where it is not to be told. */
+  readonly client?: string | undefined
+  /** Why the attempt that was answered went where it went. */
+  readonly why?: Why | undefined
+  /** Where nobody was asked. */
+  readonly passedOver?: PassedOver | undefined
   /** Of a request that was refused before an upstream was chosen: what was asked with. */
   readonly method?: string | undefined
   /** The same: what was asked for, without the query; 200 characters at most. */
@@ -95,6 +127,8 @@ export interface AttemptEvent extends AttemptRecord {
   readonly requestId: string
   readonly upstreamId: string
   readonly endpoint: string
+  /** Absent where all others might have been taken. */
+  readonly passedOver?: PassedOver | undefined
 }
 
 /** Something the operator should read. Never holds a secret. */

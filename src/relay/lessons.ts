@@ -1,6 +1,7 @@
 import type { Failure } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import { readErrorText } from '../vendors/error-body.ts'
+import { demandOn } from './demand.ts'
 import { fetchModelList } from './model-list.ts'
 import type { RelayAnswer, RelayState } from './request.ts'
 
@@ -19,7 +20,7 @@ export function learnFromFailure(
   if (kind === 'refused-body') {
     if (lesson !== undefined || isWordless(answer)) state.lessons.push({ upstream, lesson })
   } else if (lesson !== undefined)
-    deps.abilities.refused(upstream.id, request.needs, { lesson, now: deps.clock.now() })
+    deps.abilities.refused(upstream.id, demandOn(request, upstream).needs, { lesson, now: deps.clock.now() })
   if (kind === 'too-long' || (kind === 'refused-body' && lesson !== undefined))
     readModelListLater(upstream, state)
 }
@@ -39,10 +40,10 @@ function isWordless(answer: RelayAnswer | undefined): boolean {
 export function learnFromAnswer(state: RelayState, upstream: Upstream): void {
   const { deps, request, lessons } = state
   const now = deps.clock.now()
-  deps.abilities.worked(upstream.id, request.needs, now)
+  deps.abilities.worked(upstream.id, demandOn(request, upstream).needs, now)
   if (request.endpoint === 'embeddings') deps.abilities.embedded(upstream.id)
   for (const { upstream: refuser, lesson } of lessons)
-    deps.abilities.refused(refuser.id, request.needs, { lesson, now })
+    deps.abilities.refused(refuser.id, demandOn(request, refuser).needs, { lesson, now })
 }
 
 /** The requests that follow at once must not share their upstream with a list of a thousand models. */

@@ -8,7 +8,7 @@ import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../
 import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
 import { answerKey } from './candidates.ts'
 import { discard, readPrefix } from './commit.ts'
-import type { AttemptOutcome, AttemptRecord, RelayDeps } from './deps.ts'
+import type { AttemptOutcome, AttemptRecord, RelayDeps, Why } from './deps.ts'
 import { clientClosedRequest, exhausted, outOfResources } from './exhausted.ts'
 import { headersFor, urlFor } from './headers.ts'
 import {
@@ -28,6 +28,7 @@ type Told = { label: AttemptOutcome; code?: string; failure?: Outcome | undefine
 /** Who a request is passed on to, and its lease; undefined where the upstream is resting: then nobody counts it. */
 interface PassthroughTarget {
   readonly upstream: Upstream
+  readonly why: Why
   readonly lease: Lease | undefined
 }
 
@@ -62,17 +63,21 @@ export async function passthroughTarget(
   const ask = { inputTokens: undefined, outputTokens: undefined, lastResort: true, probeMs }
   const pinKeys = isAsked ? [key] : undefined
   const lease = await store.acquire(order.map(passthroughClaim), { ...ask, pinKeys }, instantOf(clock))
-  const upstream = isAsked ? targetOf(await store.recall(key, instantOf(clock))) : first
-  if (lease === undefined || lease.claim.id === upstream?.id) return upstream && { upstream, lease }
-  endLease(lease, { kind: 'aborted', sent: false }, deps)
-  return upstream && { upstream, lease: undefined }
+  const holder = isAsked ? await store.recall(key, instantOf(clock)) : known
+  const upstream = targetOf(holder)
+  const own = lease?.claim.id === upstream?.id ? lease : undefined
+  if (lease !== own && lease !== undefined) endLease(lease, { kind: 'aborted', sent: false }, deps)
+  return upstream && { upstream, lease: own, why: upstream.id === holder ? 'pinned' : 'passthrough' }
 }
 
 /** A request that goes to one upstream as it is. */
 interface PassthroughRequest
   extends
     PassthroughTarget,
-    Pick<RelayRequest, 'id' | 'settings' | 'path' | 'query' | 'headers' | 'clientSignal' | 'since'> {
+    Pick<
+      RelayRequest,
+      'id' | 'settings' | 'path' | 'query' | 'headers' | 'client' | 'clientSignal' | 'since'
+    > {
   readonly method: string
   /** In pieces; empty = none. */
   readonly body: readonly Uint8Array[]
@@ -102,6 +107,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     attempts: [],
     queuedMs: 0,
     firstByteMs: undefined,
+    why: request.why,
   }
   let head: Pick<AttemptRecord, 'status' | 'firstByteMs'> | undefined
 

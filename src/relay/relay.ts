@@ -3,6 +3,7 @@
  * files are its steps and what they share.
  *
  * request       what comes in and goes out, what a request has been through, and its record
+ * demand        what a body asks for, and the body as each upstream gets it
  * deps          everything impure that is used, and the events that are reported
  * relay         the loop, and the rules of trying again
  * candidates    who may take it now, what keeps the others, how they stand to it, who holds an earlier answer
@@ -26,6 +27,7 @@ import type { Lease } from '../state/store.ts'
 import { runAttempt, type FailedAttempt } from './attempt.ts'
 import { resolveOwner, resolvePins, type Unavailable } from './candidates.ts'
 import { discard } from './commit.ts'
+import { demandOn } from './demand.ts'
 import type { RelayDeps } from './deps.ts'
 import { clientClosedRequest, exhausted, isLimit, isWaitedFor, queueFull } from './exhausted.ts'
 import type { UpstreamResponse } from '../transport/transport.ts'
@@ -123,7 +125,7 @@ function mightHaveTaken(
   const waitedFor = unavailable.filter(isWaitedFor).map(({ upstream }) => upstream)
   const now = deps.clock.now()
   return [...limited, ...waitedFor].some(
-    (upstream) => deps.abilities.fit(upstream, request.needs, now) !== 'no',
+    (upstream) => deps.abilities.fit(upstream, demandOn(request, upstream).needs, now) !== 'no',
   )
 }
 

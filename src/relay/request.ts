@@ -3,13 +3,13 @@ import type { AbortSignalLike } from '../lib/abort.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import type { Failure, Lesson } from '../pool/outcome.ts'
 import type { Pool } from '../pool/pool.ts'
-import type { Needs } from '../state/abilities.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { UpstreamResponse } from '../transport/transport.ts'
-import type { AttemptRecord, RelayDeps, RequestEvent } from './deps.ts'
+import type { Demands } from './demand.ts'
+import type { AttemptRecord, PassedOver, RelayDeps, RequestEvent, Why } from './deps.ts'
 
 /** A request as the relay takes it: read, checked, its pool found. */
-export interface RelayRequest {
+export interface RelayRequest extends Demands {
   readonly id: string
   readonly endpoint: Endpoint
   /** Below an upstream's root, such as `chat/completions`. */
@@ -20,29 +20,23 @@ export interface RelayRequest {
   readonly settings: Settings
   /** The model that the client named; empty = none. */
   readonly requestedModel: string
+  /** The client's address; absent where it is not to be told. */
+  readonly client: string | undefined
   /** Allow-listed already; without the upstream's own key. */
   readonly headers: HeaderBag
-  /** The body for one upstream: the client's bytes, with its model name in place of the client's. */
+  /** The body for one upstream: the client's bytes, with its model name in place of the client's, and its edits. */
   readonly bodyFor: (upstream: Upstream) => readonly Uint8Array[]
   readonly stream: boolean
   /** Whether that is not said in a place that is read: then an answer may have either form. */
   readonly isForm: boolean
   /** Whether it asks for sound, or for text in any form: then no answer can be told to be none but an error in JSON. */
   readonly isFree: boolean
-  /** Estimated input tokens; undefined = this endpoint counts none. */
-  readonly inputTokens: number | undefined
-  /** The most output tokens that the client allows, times `n`. */
-  readonly outputTokens: number | undefined
-  /** How many answers it wants (`n`); 1 or more. */
-  readonly choices: number
   /** What makes requests stick together; empty = nothing. */
   readonly affinityKey: string
   /** Remembered ids of earlier answers that the request builds on; it goes where they are, alone. */
   readonly answerIds: readonly string[]
   /** The key under which the upstream is remembered that made what the request brings along; empty = nothing such. */
   readonly ownerKey: string
-  /** What whoever answers it has to be able to do. */
-  readonly needs: Needs
   /** Whether its answer is kept where it is made: by its id, clients ask for it later. */
   readonly isStored: boolean
   /** Aborted when the client leaves. */
@@ -61,13 +55,18 @@ export interface RelayAnswer extends UpstreamResponse {
 
 /** What log and metrics are told of a request when it ends. */
 export interface RequestRecord {
-  readonly request: Pick<RelayRequest, 'id' | 'requestedModel' | 'stream' | 'since'> & { endpoint: string }
+  readonly request: Pick<RelayRequest, 'id' | 'requestedModel' | 'client' | 'stream' | 'since'> & {
+    endpoint: string
+  }
   readonly deps: RelayDeps
   readonly attempts: AttemptRecord[]
   /** Waiting in the queue in all. */
   queuedMs: number
   /** From arrival to the commit point. */
   firstByteMs: number | undefined
+  /** Of the present attempt. */
+  readonly why: Why | undefined
+  readonly passedOver?: PassedOver | undefined
 }
 
 /** Most requests never have any. */
@@ -79,6 +78,10 @@ export class RelayState implements RequestRecord {
   readonly deps: RelayDeps
   /** The upstreams it may go to; the pool, or the one that holds an earlier answer. */
   upstreams: readonly Upstream[]
+  /** Whether it may go to that one alone. */
+  isPinned = false
+  why: Why | undefined
+  passedOver: PassedOver | undefined
   /** Keys of earlier answers whose upstream only the next `acquire` finds out; see `Ask.pinKeys`. */
   unresolvedPins: readonly string[] = []
   /** The rest of the present order. */
@@ -133,13 +136,21 @@ export function dropKept({ refusal, firstWords }: RelayState, except?: RelayAnsw
       void kept.body.cancel().catch(() => {})
 }
 
-type AttemptEnd = Omit<AttemptRecord, 'upstream' | 'model'>
+type AttemptEnd = Omit<AttemptRecord, 'upstream' | 'model' | 'why'>
 
 export function recordAttempt(record: RequestRecord, upstream: Upstream, end: AttemptEnd): void {
-  const { id, endpoint } = record.request
-  const attempt = { ...end, upstream: upstream.name, model: upstream.model }
+  const { why, passedOver } = record
+  const { id: requestId, endpoint } = record.request
+  const attempt = { ...end, upstream: upstream.name, model: upstream.model, why }
   record.attempts.push(attempt)
-  record.deps.report({ ...attempt, kind: 'attempt', requestId: id, upstreamId: upstream.id, endpoint })
+  record.deps.report({
+    ...attempt,
+    kind: 'attempt',
+    requestId,
+    upstreamId: upstream.id,
+    endpoint,
+    passedOver,
+  })
 }
 
 type RequestEnd = Pick<RequestEvent, 'status' | 'code' | 'inputTokens' | 'outputTokens'>
@@ -153,6 +164,7 @@ export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: 
     id: request.id,
     endpoint: request.endpoint,
     requestedModel: request.requestedModel,
+    client: request.client,
     attempts,
     durationMs: deps.clock.now() - request.since,
     stream: request.stream,
@@ -161,6 +173,8 @@ export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: 
     code: end.code,
     upstream: upstream?.name,
     model: upstream?.model,
+    why: upstream && attempts.findLast((attempt) => attempt.upstream === upstream.name)?.why,
+    passedOver: attempts.length === 0 ? record.passedOver : undefined,
     firstByteMs,
     inputTokens: end.inputTokens,
     outputTokens: end.outputTokens,

@@ -13,7 +13,7 @@ import {
   type Evaluation,
   type Unavailable,
 } from './candidates.ts'
-import type { RelayDeps } from './deps.ts'
+import type { RelayDeps, Why } from './deps.ts'
 import type { RelayState } from './request.ts'
 
 /**
@@ -41,7 +41,7 @@ export async function select(state: RelayState): Promise<Selection> {
   if (eligible.length === 0 && untried.length > 0) return waitInQueue(state)
 
   const lease =
-    (await acquireInOrder(state, state.order)) ??
+    (await acquireRemaining(state)) ??
     (await acquireNext(state, eligible)) ??
     (await acquireLastResort(state, eligible))
   if (lease !== undefined) return { lease }
@@ -49,6 +49,7 @@ export async function select(state: RelayState): Promise<Selection> {
   if (state.unresolvedPins !== unresolvedPins) return select(state)
 
   const evaluation = await evaluateFor(state, suitableUpstreams(state))
+  notePassedOver(state, evaluation)
   const deadline = queueDeadlineOf(state)
   const isWorthIt = mayOpen(state, evaluation, deadline) && deps.clock.now() < deadline
   return isWorthIt ? waitInQueue(state) : { unavailable: evaluation.unavailable, why: 'exhausted' }
@@ -129,13 +130,46 @@ function acquireInOrder(state: RelayState, order: readonly Claim[], stickTo?: st
   return acquiring instanceof Promise ? acquiring.then(withRemainingOrder) : withRemainingOrder(acquiring)
 }
 
+/** The next of an order that an earlier attempt was made from. */
+function acquireRemaining(state: RelayState): MaybeLease {
+  if (state.order.length > 0) state.why = whyOf(state, 'fallback')
+  return acquireInOrder(state, state.order)
+}
+
+/** Why an upstream is asked, where what kind of request it is does not say more. */
+const whyOf = ({ isPinned, attempts }: RelayState, why: Why): Why => {
+  if (isPinned) return 'pinned'
+  return attempts.length > 0 && why !== 'last-resort' ? 'fallback' : why
+}
+
+/** Why a choice among `candidates` fell on the upstream of a lease. */
+function reasonFor({ claim }: Lease, { state, candidates, stickTo }: Choice): Why {
+  if (candidates.length === 1) return 'only'
+  if (claim.id === state.owner) return 'owner'
+  return claim.id === stickTo ? 'affinity' : state.request.settings.strategy
+}
+
+interface Choice {
+  readonly state: RelayState
+  readonly candidates: readonly Candidate[]
+  /** Who served the affinity key before, as far as that is known at once. */
+  readonly stickTo: MaybePromise<string | null | undefined>
+}
+
+/** Remembers for the log who could not be taken. */
+function notePassedOver(state: RelayState, { unavailable }: Evaluation): void {
+  state.passedOver = unavailable.length === 0 ? undefined : { at: instantOf(state.deps.clock), unavailable }
+}
+
 /** The first candidate of `upstreams` with room, in an order made now. */
 async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): Promise<Lease | undefined> {
   const { deps, unresolvedPins } = state
   const { settings, affinityKey, endpoint } = state.request
   for (let left = upstreams; left.length > 0;) {
     const evaluating = evaluateFor(state, left)
-    const { candidates } = evaluating instanceof Promise ? await evaluating : evaluating
+    const evaluation = evaluating instanceof Promise ? await evaluating : evaluating
+    const { candidates } = evaluation
+    notePassedOver(state, evaluation)
     if (candidates.length === 0) {
       // Perhaps those who hold the room are gone.
       deps.store.reclaim(instantOf(deps.clock))
@@ -156,6 +190,9 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
     const lease = acquiring instanceof Promise ? await acquiring : acquiring
     if (lease !== undefined) {
       if (settings.strategy === 'round_robin') chargeTopTier(deps.traffic.credits, candidates, lease)
+      // A remote store that did not know the key on this side does now.
+      const stickTo = remembered === null ? deps.store.recall(affinityKey, instantOf(deps.clock)) : remembered
+      state.why = whyOf(state, reasonFor(lease, { state, candidates, stickTo }))
       return lease
     }
     if (state.unresolvedPins !== unresolvedPins) return undefined
@@ -180,6 +217,7 @@ async function acquireLastResort(state: RelayState, eligible: readonly Upstream[
   // It may have turned out meanwhile that one alone may answer.
   const upstreams = eligible.filter((upstream) => state.upstreams.includes(upstream))
   const { unavailable } = await evaluateFor(state, upstreams)
+  state.why = whyOf(state, 'last-resort')
   for (const often of ['always', 'sometimes'] as const) {
     const claims = unavailable
       .filter(({ reason }) => lastResortOf(reason) === often)
@@ -225,7 +263,9 @@ async function waitInQueue(state: RelayState): Promise<Selection> {
   state.waitUntil = undefined
   state.queuedMs += deps.clock.now() - since
   if (typeof waited === 'object') return { lease: waited.got }
-  const { unavailable } = await evaluateFor(state, suitableUpstreams(state))
+  const evaluation = await evaluateFor(state, suitableUpstreams(state))
+  notePassedOver(state, evaluation)
+  const { unavailable } = evaluation
   return { unavailable, why: waited === 'gone' ? 'gone' : 'not-admitted' }
 }
 
@@ -239,6 +279,7 @@ async function selectAfterWait(state: RelayState, taken: ReadonlySet<string>, si
   const lease = (await acquireNext(state, eligible)) ?? (await acquireLastResort(state, untried))
   if (lease !== undefined) {
     if (hasWaited) state.tried.clear()
+    if (hasWaited && !state.isPinned) state.why = 'waited'
     return { got: lease }
   }
   const { candidates, unavailable } = await evaluateFor(state, suitableUpstreams(state))
@@ -268,11 +309,12 @@ async function pinsResolved(state: RelayState, acquiring: MaybeLease): Promise<L
 
 function askOf(state: RelayState, { lastResort = false, stickTo }: AskOptions): Ask {
   const { request, unresolvedPins } = state
-  const { settings, inputTokens, outputTokens, choices } = request
+  const { settings, demands } = request
+  const { inputTokens, outputTokens, choices } = request.demand
   const probeMs = settings.connectTimeoutMs + request.pool.longestTimeoutMs
   const pinKeys = unresolvedPins.length === 0 ? undefined : unresolvedPins
   const patienceMs = Math.max(0, (state.waitUntil ?? queueDeadlineOf(state)) - state.deps.clock.now())
-  return { inputTokens, outputTokens, choices, probeMs, patienceMs, lastResort, stickTo, pinKeys }
+  return { inputTokens, outputTokens, choices, demands, probeMs, patienceMs, lastResort, stickTo, pinKeys }
 }
 
 /** Ends a lease; then the waiting try for its place. */

@@ -12,7 +12,7 @@ import { closedUntil, fitsAt, leftIn, type MeterState } from './rate-limit.ts'
 import { leftBelow } from './soft-wall.ts'
 import { amountOf, EMPTY_WINDOW, freeIn, windowOpensAt, windowsOf } from './rate-window.ts'
 import { concurrencyOf, limitInForce, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
-import type { Ask } from './store.ts'
+import type { Ask, TokenDemand } from './store.ts'
 
 /** Looks up the state of a scope; undefined = nothing is known of it. */
 export type StateOf = (scope: string) => ScopeState | undefined
@@ -49,7 +49,7 @@ export const availabilityOf = (claim: Claim, stateOf: StateOf, input: Input) =>
 export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { ask, now }: Input) {
   const { states } = claimSnapshot
   const { patienceMs = 0 } = ask
-  const tokens = tokensFor(states[0], ask)
+  const tokens = tokensFor(states[0], ask.demands?.[claim.id] ?? ask)
   const all = claimHeadroomOf(claim, claimSnapshot, now)
   // Most claims are free and have nothing about them.
   if (all.isPlain && fits(tokens, all))
@@ -167,7 +167,10 @@ export function remedyOf({ cause, until }: UnavailableReason): (typeof REMEDIES)
 const FIRST_GUESS_TOKENS = 512
 
 /** Tokens to reserve: 0 where none are counted. */
-function tokensFor(state: ScopeState | undefined, { inputTokens, outputTokens, choices = 1 }: Ask): number {
+function tokensFor(
+  state: ScopeState | undefined,
+  { inputTokens, outputTokens, choices = 1 }: TokenDemand,
+): number {
   if (inputTokens === undefined) return 0
   return Math.ceil(inputTokens + (outputTokens ?? (state?.meanOutput ?? FIRST_GUESS_TOKENS) * choices))
 }

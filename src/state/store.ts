@@ -27,14 +27,20 @@ import type { ScopeState } from './scope.ts'
 /** At once where the state is in this process, later where it is elsewhere. */
 export type MaybePromise<T> = T | Promise<T>
 
-/** What a request asks of the upstream that it is sent to. */
-export interface Ask {
+/** What a body will cost in tokens. */
+export interface TokenDemand {
   /** Estimated input tokens; undefined for endpoints that count no tokens. */
   readonly inputTokens: number | undefined
   /** The most output tokens that the client allows, times `n`; undefined = what this upstream usually gives. */
   readonly outputTokens: number | undefined
   /** How many answers it wants, each with the usual output where no maximum is named; 1 unless given. */
   readonly choices?: number
+}
+
+/** What a request asks of the upstream that it is sent to. */
+export interface Ask extends TokenDemand {
+  /** By the id of a claim: what differs there, since that upstream gets another body. */
+  readonly demands?: Readonly<Record<string, TokenDemand>> | undefined
   /** How long a probe may keep others away, ms; one of a limit for a second at most. */
   readonly probeMs: number
   /** How long it may still wait, ms; 0 unless given. So long a guess may delay it. */

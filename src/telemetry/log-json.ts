@@ -1,4 +1,4 @@
-import type { AttemptRecord } from '../relay/deps.ts'
+import type { AttemptRecord, PassedOver } from '../relay/deps.ts'
 import { createSecondText, jsonText, type LogLevel, type LogLines } from './log.ts'
 
 /** Longest model or upstream name in a line, and longest message. */
@@ -18,23 +18,31 @@ export function createJsonLines(wall: () => number): LogLines {
   return {
     request(event, level) {
       let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${name(event.endpoint)},"asked":${name(event.requestedModel)}`
+      if (event.client !== undefined) line += `,"client":${name(event.client)}`
       if (event.method !== undefined) line += `,"method":${name(event.method)}`
       if (event.path !== undefined) line += `,"path":${name(event.path)}`
       if (event.upstream !== undefined) line += `,"upstream":${name(event.upstream)}`
       if (event.model !== undefined) line += `,"model":${name(event.model)}`
+      if (event.why !== undefined) line += `,"why":"${event.why}"`
       line += `,"status":${event.status}`
       if (event.code !== undefined) line += `,"code":${name(event.code)}`
       const attempts = event.attempts.slice(0, MOST_ATTEMPTS).map((attempt) => `{${attemptFields(attempt)}}`)
       line += `,"attempts":[${attempts.join(',')}]`
       if (event.attempts.length > MOST_ATTEMPTS) line += `,"attempts_total":${event.attempts.length}`
+      if (event.passedOver !== undefined) line += passedOverField(event.passedOver)
       if (event.firstByteMs !== undefined) line += `,"first_byte_ms":${whole(event.firstByteMs)}`
       line += `,"ms":${whole(event.durationMs)},"stream":${event.stream},"queued_ms":${whole(event.queuedMs)}`
       if (event.inputTokens !== undefined) line += `,"input_tokens":${whole(event.inputTokens)}`
       if (event.outputTokens !== undefined) line += `,"output_tokens":${whole(event.outputTokens)}`
       return `${line}}`
     },
-    attempt: (event) =>
-      `${head('attempt', 'debug')},"id":${name(event.requestId)},"endpoint":${name(event.endpoint)},"model":${name(event.model)},${attemptFields(event)}}`,
+    attempt(event) {
+      let line = `${head('attempt', 'debug')},"id":${name(event.requestId)},"endpoint":${name(event.endpoint)},"model":${name(event.model)}`
+      if (event.why !== undefined) line += `,"why":"${event.why}"`
+      line += `,${attemptFields(event)}`
+      if (event.passedOver !== undefined) line += passedOverField(event.passedOver)
+      return `${line}}`
+    },
     notice({ message, upstream }, level) {
       const about = upstream === undefined ? '' : `,"upstream":${name(upstream)}`
       return `${head('notice', level)}${about},"message":${jsonText(message, MESSAGE_LENGTH)}}`
@@ -53,6 +61,21 @@ function attemptFields(attempt: AttemptRecord): string {
   if (failure !== undefined) text += `,"url":${name(failure.url)}`
   return `${text},"ms":${whole(durationMs)}`
 }
+
+/** Who could not be taken, why, and until when as far as that is known. */
+function passedOverField({ at, unavailable }: PassedOver): string {
+  const told = unavailable.slice(0, MOST_ATTEMPTS).map(({ upstream, reason }) => {
+    const { cause, until, onRelease } = reason
+    const end = onRelease ? NaN : at.wall + until - at.now
+    const untilText = Math.abs(end) <= LAST_DATE_MS ? `,"until":"${new Date(end).toISOString()}"` : ''
+    return `{"upstream":${name(upstream.name)},"reason":${name(cause)}${untilText}}`
+  })
+  const total = unavailable.length > told.length ? `,"passed_over_total":${unavailable.length}` : ''
+  return `,"passed_over":[${told.join(',')}]${total}`
+}
+
+/** The last moment that a date can be (ECMA-262 §21.4.1.1). */
+const LAST_DATE_MS = 8.64e15
 
 /** JSON has no word for NaN and the infinities. */
 const whole = (amount: number): number | null => (Number.isFinite(amount) ? Math.round(amount) : null)

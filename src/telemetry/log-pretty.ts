@@ -1,4 +1,4 @@
-import type { AttemptRecord, RequestEvent } from '../relay/deps.ts'
+import type { AttemptRecord, PassedOver, RequestEvent } from '../relay/deps.ts'
 import { createSecondText, lineText, type LogLevel, type LogLines } from './log.ts'
 
 const NAME_LENGTH = 60
@@ -33,11 +33,15 @@ export function createPrettyLines(wall: () => number): LogLines {
         targetText(event).padEnd(TARGET_WIDTH),
         durationText(event.durationMs).padStart(DURATION_WIDTH),
       ].join(' ')
-      const id = paint(` ${lineText(event.id, NAME_LENGTH)}`, DIM)
-      return columns + asideText(event) + attemptsText(event.attempts) + id
+      const client = event.client === undefined ? '' : ` ${lineText(event.client, NAME_LENGTH)}`
+      const id = paint(`${client} ${lineText(event.id, NAME_LENGTH)}`, DIM)
+      const more = attemptsText(event.attempts) + passedOverText(event.passedOver)
+      return columns + asideText(event) + more + id
     },
     attempt(event) {
-      const text = `${lineText(event.requestId, NAME_LENGTH)} ${attemptText(event)} ${durationText(event.durationMs)}`
+      const { requestId, why, durationMs, passedOver } = event
+      const aside = (why === undefined ? '' : ` (${why})`) + passedOverText(passedOver)
+      const text = `${lineText(requestId, NAME_LENGTH)} ${attemptText(event)} ${durationText(durationMs)}${aside}`
       return `${head()} ${paint(`try ${text}`, DIM)}`
     },
     notice: ({ message }, level) => `${head()} ${levelText(level)}${lineText(message, MESSAGE_LENGTH)}`,
@@ -51,8 +55,8 @@ function targetText({ requestedModel, upstream, code, method = '', path }: Reque
 }
 
 /** What is only sometimes worth a word. */
-function asideText({ upstream, code, firstByteMs, stream, queuedMs }: RequestEvent): string {
-  const words: string[] = []
+function asideText({ upstream, code, why, firstByteMs, stream, queuedMs }: RequestEvent): string {
+  const words: string[] = why === undefined ? [] : [why]
   if (upstream !== undefined && code !== undefined) words.push(code)
   if (firstByteMs !== undefined && stream) words.push(`first byte ${durationText(firstByteMs)}`)
   if (queuedMs >= 1) words.push(`waited ${durationText(queuedMs)}`)
@@ -75,6 +79,19 @@ function attemptText({ upstream, outcome, status, failure }: AttemptRecord): str
   const where =
     outcome === 'not-found' && failure !== undefined ? ` at ${lineText(failure.url, URL_LENGTH)}` : ''
   return `${lineText(upstream, NAME_LENGTH)}: ${what}${where}`
+}
+
+/** Who could not be taken, and how long from the choice on as far as that is known. */
+function passedOverText(passedOver: PassedOver | undefined): string {
+  if (passedOver === undefined) return ''
+  const { at, unavailable } = passedOver
+  const left = unavailable.length - MOST_ATTEMPTS
+  const shown = unavailable.slice(0, MOST_ATTEMPTS).map(({ upstream, reason }) => {
+    const { cause, until, onRelease } = reason
+    const forText = onRelease || until === Infinity ? '' : ` for ${durationText(until - at.now)}`
+    return `${lineText(upstream.name, NAME_LENGTH)}: ${cause}${forText}`
+  })
+  return ` passed over [${shown.join(', ')}${left > 0 ? `, and ${left} more` : ''}]`
 }
 
 function statusColour({ status, code }: RequestEvent): number {

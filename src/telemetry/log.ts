@@ -11,20 +11,44 @@
  * status      what `GET /admin/status` answers
  */
 import type { ServerConfig } from '../config/config.ts'
+import { quoted, type Environment } from '../config/problem.ts'
 import type { AttemptEvent, NoticeEvent, Report, RequestEvent } from '../relay/deps.ts'
 
+/** How loud a line is; a log of one level has those of the levels before it too. */
+const logLevels = ['error', 'warn', 'info', 'debug'] as const
+export type LogLevel = (typeof logLevels)[number]
+
+/** The level of a log where nothing else is said. */
+export const levelOfMode = (mode: ServerConfig['mode']): LogLevel => (mode === 'debug' ? 'debug' : 'info')
+
+/** The level that `LOG_LEVEL` names, in any case, or why it names none; neither where it is not set or empty. */
+export function logLevelIn({ LOG_LEVEL = '' }: Environment): { level?: LogLevel; problem?: string } {
+  const level = logLevels.find((name) => name === LOG_LEVEL.toLowerCase())
+  if (level !== undefined) return { level }
+  return LOG_LEVEL === ''
+    ? {}
+    : { problem: `LOG_LEVEL is not a known value; write one of ${quoted(logLevels)}` }
+}
+
 /**
- * A report that writes a line for each request and notice; `debug` adds one for each attempt, and the notices of that
- * level. Whatever a client sends, an event stays one line: controls are escaped and long values cut. About 2 µs for a
+ * A report that writes a line for each request and notice that is as loud as `level`; `debug` adds one for each attempt,
+ * and who could not be taken. Whatever a client sends, an event stays one line: controls are escaped and long values cut. About 2 µs for a
  * request in JSON (`bench/log.ts`). `write` takes a line without its end; on the hot path, so it only remembers it.
  */
-export function createLog(write: (line: string) => void, lines: LogLines, level: LogMode): Report {
+export function createLog(write: (line: string) => void, lines: LogLines, level: LogLevel): Report {
+  const least = logLevels.indexOf(level)
+  const isTold = (loudness: LogLevel): boolean => logLevels.indexOf(loudness) <= least
   const isDebug = level === 'debug'
   return (event) => {
-    if (event.kind === 'request') write(lines.request(event, levelOf(event)))
-    else if (event.kind === 'attempt' && isDebug) write(lines.attempt(event))
-    else if (event.kind === 'notice' && (isDebug || event.level !== 'debug')) {
-      write(lines.notice(event, event.level === 'warning' ? 'warn' : event.level))
+    if (event.kind === 'request') {
+      const loudness = levelOf(event)
+      if (!isTold(loudness)) return
+      const isWhole = event.passedOver === undefined || isDebug
+      write(lines.request(isWhole ? event : { ...event, passedOver: undefined }, loudness))
+    } else if (event.kind === 'attempt' && isDebug) write(lines.attempt(event))
+    else if (event.kind === 'notice') {
+      const loudness = event.level === 'warning' ? 'warn' : event.level
+      if (isTold(loudness)) write(lines.notice(event, loudness))
     }
   }
 }
@@ -33,10 +57,6 @@ export function createLog(write: (line: string) => void, lines: LogLines, level:
 function levelOf({ status, code }: RequestEvent): LogLevel {
   return status >= 500 || (status < 400 && code !== undefined) ? 'warn' : 'info'
 }
-
-type LogMode = ServerConfig['mode']
-/** How loud a line is. */
-export type LogLevel = 'debug' | 'info' | 'warn' | 'error'
 
 /** Makes one line, without its end, of an event. Called on the hot path. */
 export interface LogLines {

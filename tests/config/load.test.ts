@@ -28,6 +28,7 @@ test('the five-key file of the first users works unchanged, with one warning abo
       maxBufferedBytes: 268_435_456,
       cors: '*',
       metricsPublic: false,
+      logClient: true,
     },
     settings: {
       timeoutMs: 120_000,
@@ -149,6 +150,7 @@ test('everything that is written is taken over', () => {
       maxBufferedBytes: 2,
       cors: ['https://app.example', 'tauri://localhost'],
       metricsPublic: true,
+      logClient: true,
     },
     settings: {
       timeoutMs: 500,

@@ -105,6 +105,7 @@ function pathsIn(value: unknown, at = ''): string[] {
 const toldWith = (key: string): string | undefined => {
   if (key === 'settings.ip_hash') return 'settings.affinity'
   if (key.startsWith('models[].can.')) return 'models[].can'
+  if (key.startsWith('models[].params.')) return 'models[].params'
   if (key === 'models[].limits.windows') return undefined
   if (key.includes('.windows[].')) return 'models[].limits.windows'
   return /^(?:models\[\]\.limits|quotas\[\])\./.test(key) ? 'models[].limits' : undefined

@@ -171,3 +171,28 @@ test.each([
       .replace('],"the-model"', '],"model":"the-model"'),
   )
 })
+
+test('what params change is all that changes, in a body of many pieces too', async () => {
+  const params = {
+    set: { temperature: 0 },
+    default: { top_k: 40 },
+    drop: ['seed', 'last'],
+    rename: { max_completion_tokens: 'max_tokens' },
+  }
+  const models = [{ base_url: `${upstream.url}/v1`, model: 'the-model', params }]
+  const edited = await startGateway({ models })
+  const text = 'naïve 🚀 日本 \\u0000 '.repeat(150_000)
+  const before = upstream.requests.length
+  const body = ` {"seed":[1],\n "messages" : [{"content":"${text}"}],"temperature":1.0,"model":"auto","max_completion\\u005ftokens" : 9, "seed":2 , "last":"${text}" } `
+  const answer = await edited.fetch('/v1/chat/completions', {
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/json' },
+  })
+  expect(answer.status).toBe(200)
+  await answer.text()
+  const sent = Buffer.from(upstream.requests[before]!.body).toString()
+  expect(sent).toBe(
+    ` {"top_k":40,\n "messages" : [{"content":"${text}"}],"temperature":0,"model":"the-model","max_tokens" : 9   } `,
+  )
+})

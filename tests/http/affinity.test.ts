@@ -128,6 +128,100 @@ describe('a conversation', () => {
   )
 })
 
+describe('the session of an agent', () => {
+  /** Turns of one session: what an agent says first has the date in it, or the state of a repository. */
+  const turn = (at: number, more: object, headers: Record<string, string> = {}): Asked => ({
+    json: {
+      messages: [
+        { role: 'system', content: `it is ${at} o'clock` },
+        { role: 'user', content: `${at}` },
+      ],
+      ...more,
+    },
+    headers,
+  })
+  const uuid = (at: number): string => `0196c5d2-0000-7000-8000-${String(at).padStart(12, '0')}`
+  const legacy = (session: string): string => `user_${'a1'.repeat(32)}_account_${uuid(7)}_session_${session}`
+  const written = (session: string): string =>
+    JSON.stringify({ device_id: 'd'.repeat(64), account_uuid: '', session_id: session })
+
+  const WAYS: { way: string; one: (session: string, at: number) => Asked }[] = [
+    ...['x-session-id', 'session_id', 'session-id', 'X-Session-Affinity', 'x-opencode-session'].map(
+      (name) => ({
+        way: name,
+        one: (session: string, at: number) => turn(at, {}, { [name]: session }),
+      }),
+    ),
+    {
+      way: 'X-Claude-Code-Session-Id',
+      one: (session, at) => turn(at, {}, { 'X-Claude-Code-Session-Id': session }),
+    },
+    { way: 'prompt_cache_key', one: (session, at) => turn(at, { prompt_cache_key: session }) },
+    { way: 'metadata.user_id', one: (session, at) => turn(at, { metadata: { user_id: legacy(session) } }) },
+    {
+      way: 'metadata.user_id in JSON',
+      one: (session, at) => turn(at, { metadata: { a: 'b', user_id: written(session) } }),
+    },
+    { way: 'user, where LiteLLM writes it', one: (session, at) => turn(at, { user: legacy(session) }) },
+  ]
+
+  test.each(WAYS)(
+    '$way: turns of one session stick although their first messages differ',
+    async ({ one }) => {
+      const gateway = create('conversation')
+      expect(await stick(gateway, ...[0, 1, 2, 3, 4, 5].map((at) => one(uuid(1), at)))).toBe(true)
+    },
+  )
+
+  test.each(WAYS)('$way: the sessions of one person spread', async ({ one }) => {
+    const sessions = Array.from({ length: 24 }, (_, at) => one(uuid(at + 1), 0))
+    expect(new Set(await hostsOf(create('conversation'), sessions)).size).toBeGreaterThan(3)
+  })
+
+  test('the header goes before the body, and both before the talk', async () => {
+    const both = (at: number): Asked => turn(at, { prompt_cache_key: `k${at}` }, { 'x-session-id': 's' })
+    expect(await stick(create('conversation'), both(0), both(1), both(2))).toBe(true)
+  })
+
+  test('a header that the operator names goes before all of them', async () => {
+    const one = (at: number): Asked => turn(at, {}, { 'x-session-id': `s${at}`, 'x-mine': 'm' })
+    expect(await stick(create('header:x-mine'), one(0), one(1), one(2))).toBe(true)
+  })
+
+  test.each([
+    { what: 'an empty header', of: () => turn(0, {}, { 'x-session-id': '  ' }) },
+    { what: 'a program’s word for nothing', of: () => turn(0, {}, { 'x-session-id': 'undefined' }) },
+    { what: 'the null UUID', of: () => turn(0, {}, { session_id: '00000000-0000-0000-0000-000000000000' }) },
+    { what: 'a header of more than 4 KB', of: () => turn(0, {}, { 'x-session-id': 'x'.repeat(5_000) }) },
+    { what: 'an empty prompt_cache_key', of: () => turn(0, { prompt_cache_key: '' }) },
+    { what: 'a user id that is a person’s', of: () => turn(0, { metadata: { user_id: 'user-17' } }) },
+    { what: 'one that is no text', of: () => turn(0, { metadata: { user_id: { session_id: 's' } } }) },
+    { what: 'metadata that is no object', of: () => turn(0, { metadata: legacy(uuid(1)) }) },
+    { what: 'a session that is empty', of: () => turn(0, { metadata: { user_id: written('') } }) },
+    {
+      what: 'a very long user id',
+      of: () => turn(0, { metadata: { user_id: `${'x'.repeat(600)}${legacy('s')}` } }),
+    },
+  ])('$what is no session: the talk tells conversations apart', async ({ of }) => {
+    const gateway = create('conversation')
+    const spoken = Array.from({ length: 24 }, (_, at) => {
+      const { json, headers = {} } = of()
+      return { headers, json: { ...json, messages: [{ role: 'user', content: `question ${at}` }] } }
+    })
+    const first = await hostsOf(gateway, spoken)
+    expect(new Set(first).size).toBeGreaterThan(3)
+    expect(await hostsOf(gateway, spoken)).toEqual(first)
+  })
+
+  test('other rules do not look at it', async () => {
+    const one = (at: number): Asked => ({
+      ...turn(at, {}, { 'x-session-id': `s${at}` }),
+      peer: '203.0.113.9',
+    })
+    expect(await stick(create('ip'), one(0), one(1), one(2), one(3))).toBe(true)
+  })
+})
+
 describe('other rules', () => {
   const user = (name: string, text: string): Asked => ({ json: { ...talk('s', text).json, user: name } })
   const session = (id: string, text: string): Asked => ({ ...talk('s', text), headers: { 'X-Session': id } })

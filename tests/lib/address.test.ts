@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { clientAddress, parseTrusted } from '../../src/lib/ip.ts'
+import { clientAddress, createClientAddress, parseTrusted } from '../../src/lib/ip.ts'
 
 const trusted = parseTrusted(['private'])
 const proxy = '10.0.0.1'
@@ -237,5 +237,18 @@ describe('a list of trusted proxies', () => {
     (item) => {
       expect(() => parseTrusted(['private', item])).toThrow(JSON.stringify(item))
     },
+  )
+})
+
+test('a client that is known again has the address that it had, however many there are', () => {
+  const addressOf = createClientAddress(trusted)
+  const text = fc.oneof(fc.ipV4(), fc.constantFrom('', proxy, '127.0.0.1', 'junk', '9'.repeat(300)))
+  const source = fc.record({ peer: text, forwardedFor: text, realIp: text })
+  fc.assert(
+    fc.property(fc.array(source, { minLength: 1, maxLength: 600 }), (sources) => {
+      for (const one of [...sources, ...sources.slice(0, 20)])
+        expect(addressOf(one)).toBe(clientAddress({ ...one, trusted }))
+    }),
+    { numRuns: 30 },
   )
 })

@@ -417,11 +417,83 @@ const heartbeatMutations: readonly Mutation[] = [
   },
 ]
 
+const edits = { file: 'src/lib/json/edit.ts', tests: ['tests/lib/json/edit.property.test.ts'] } as const
+const sessions = { file: 'src/openai/affinity-key.ts', tests: ['tests/http/affinity.test.ts'] } as const
+const whys = { file: relay('select'), tests: tests('why') } as const
+
+/** The rules of bodies that change, of sessions, and of what the log says of a choice. */
+const bodyMutations: readonly Mutation[] = [
+  {
+    ...edits,
+    search: 'if (keyStart !== nextKey) runStart = keyStart',
+    replace: 'runStart = keyStart',
+    because: 'the comma in front of all that goes goes too',
+  },
+  {
+    ...edits,
+    search: "edit.kind === 'drop' || scan.fields.has(edit.to)",
+    replace: "edit.kind === 'drop'",
+    because: "the client's own new name wins over a rename",
+  },
+  {
+    ...edits,
+    search: 'if (isEmptyObject || isEmptied) parts.pop()',
+    replace: 'if (isEmptyObject) parts.pop()',
+    because: 'no comma stands in front of nothing',
+  },
+  {
+    file: relay('demand'),
+    search: 'demands?.[id] ?? demand',
+    replace: 'demands === undefined ? demand : demand',
+    because: 'an upstream has to be able to do what it really gets',
+    tests: tests('params'),
+  },
+  {
+    file: 'src/state/availability.ts',
+    search: 'ask.demands?.[claim.id] ?? ask',
+    replace: 'ask',
+    because: 'tokens are reserved for the body that is sent',
+    tests: tests('params'),
+  },
+  {
+    file: 'src/config/model-schema.ts',
+    search: "whole.delete('stream_options')",
+    replace: "whole.delete('')",
+    because: 'stream_options go only with a stream',
+    tests: tests('params'),
+  },
+  {
+    ...sessions,
+    search: 'value.length <= MOST_NAME_BYTES && !IS_NOTHING.test(value.trim())',
+    replace: 'true',
+    because: 'no session is what cannot be one',
+  },
+  {
+    ...sessions,
+    search: 'sessionIn(userIdOf(scan))',
+    replace: 'userIdOf(scan)',
+    because: 'one session sticks, and not all of a person',
+  },
+  {
+    ...whys,
+    search: "if (isPinned) return 'pinned'",
+    replace: '',
+    because: 'a pin says more than the order',
+  },
+  {
+    ...whys,
+    search: "if (candidates.length === 1) return 'only'",
+    replace: '',
+    because: 'who alone might take it was not chosen',
+  },
+]
+
 /** All of them. */
 export const mutations: readonly Mutation[] = [
   ...relayMutations,
   ...pathMutations,
   ...heartbeatMutations,
+  ...bodyMutations,
   ...serverMutations,
   ...stateMutations,
   ...transportMutations,

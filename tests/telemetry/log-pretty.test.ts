@@ -28,6 +28,25 @@ test('a good answer is one short line', () => {
   expect(plain(requestEvent())).toBe('12:00:01 200 chat auto → a 312 ms (first byte 80 ms) req-1')
 })
 
+test('who asked and why its upstream was chosen stand in the line, who could not be taken in debug', () => {
+  const { upstream: _, model: __, firstByteMs: ___, ...nobody } = requestEvent({ status: 429, attempts: [] })
+  const reason = { scope: 's', cause: 'rate-limited', until: 5_500, onRelease: false } as const
+  const unavailable = [
+    { upstream: { name: 'b' }, reason },
+    { upstream: { name: 'c' }, reason: { ...reason, cause: 'concurrency', onRelease: true } },
+  ] as const
+  const passedOver = { at: { now: 1_000, wall: 0 }, unavailable }
+  expect(plain(requestEvent({ client: '203.0.113.7', why: 'affinity' }))).toBe(
+    '12:00:01 200 chat auto → a 312 ms (affinity, first byte 80 ms) 203.0.113.7 req-1',
+  )
+  expect(plain({ ...nobody, code: 'rate_limit_exceeded', passedOver })).toBe(
+    '12:00:01 429 chat auto → rate_limit_exceeded 312 ms passed over [b: rate-limited for 4500 ms, c: concurrency] req-1',
+  )
+  expect(plain(attemptEvent({ why: 'only', passedOver }))).toBe(
+    '12:00:01 try req-1 a: ok 312 ms (only) passed over [b: rate-limited for 4500 ms, c: concurrency]',
+  )
+})
+
 test('a request that was refused is told by its method and path, and its model where it has one', () => {
   const {
     upstream: _,

@@ -2,12 +2,12 @@ import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import type { GatewayEvent } from '../../src/relay/deps.ts'
 import { createJsonLines } from '../../src/telemetry/log-json.ts'
-import { createLog } from '../../src/telemetry/log.ts'
+import { createLog, levelOfMode, logLevelIn, type LogLevel } from '../../src/telemetry/log.ts'
 import { attemptEvent, requestEvent } from './events.ts'
 
 const NOON = Date.UTC(2026, 10, 22, 12, 0, 1, 7)
 
-function linesOf(events: readonly GatewayEvent[], level: 'release' | 'debug' = 'release'): string[] {
+function linesOf(events: readonly GatewayEvent[], level: LogLevel = 'info'): string[] {
   const lines: string[] = []
   const report = createLog(
     (line) => lines.push(line),
@@ -18,7 +18,7 @@ function linesOf(events: readonly GatewayEvent[], level: 'release' | 'debug' = '
   return lines
 }
 
-const readLine = (event: GatewayEvent, level: 'release' | 'debug' = 'release'): unknown =>
+const readLine = (event: GatewayEvent, level: LogLevel = 'info'): unknown =>
   JSON.parse(linesOf([event], level)[0] ?? 'null')
 
 test('a request is one line with who answered, how each attempt went, and how long it took', () => {
@@ -91,6 +91,86 @@ test.each([
   })
 })
 
+const passedOver = {
+  at: { now: 1_000, wall: NOON },
+  unavailable: [
+    {
+      upstream: { name: 'b' },
+      reason: { scope: 's', cause: 'rate-limited', until: 5_500, onRelease: false },
+    },
+    { upstream: { name: 'c"' }, reason: { scope: 's', cause: 'concurrency', until: 1_000, onRelease: true } },
+    {
+      upstream: { name: 'd' },
+      reason: { scope: 's', cause: 'tokens:day', until: Infinity, onRelease: false },
+    },
+  ],
+} as const
+
+test('a request says who asked and why its upstream was chosen', () => {
+  expect(readLine(requestEvent({ client: '2001:db8::1', why: 'headroom' }))).toMatchObject({
+    client: '2001:db8::1',
+    upstream: 'a',
+    why: 'headroom',
+  })
+  for (const name of ['client', 'why', 'passed_over'])
+    expect(readLine(requestEvent())).not.toHaveProperty(name)
+})
+
+test('who could not be taken is told in debug: of an attempt, and of a request that nobody took', () => {
+  const told = [
+    { upstream: 'b', reason: 'rate-limited', until: '2026-11-22T12:00:05.507Z' },
+    { upstream: 'c"', reason: 'concurrency' },
+    { upstream: 'd', reason: 'tokens:day' },
+  ]
+  expect(readLine(attemptEvent({ passedOver, why: 'only' }), 'debug')).toMatchObject({
+    why: 'only',
+    passed_over: told,
+  })
+  const { upstream: _, model: __, ...nobody } = requestEvent({ attempts: [], status: 429, passedOver })
+  expect(readLine(nobody, 'debug')).toMatchObject({ passed_over: told })
+  expect(readLine(nobody)).not.toHaveProperty('passed_over')
+  const many = { ...passedOver, unavailable: Array.from({ length: 300 }, () => passedOver.unavailable[0]) }
+  const line = readLine(attemptEvent({ passedOver: many }), 'debug') as { passed_over: unknown[] }
+  expect(line).toMatchObject({ passed_over_total: 300 })
+  expect(line.passed_over).toHaveLength(32)
+})
+
+test.each([
+  { level: 'error', told: ['error'] },
+  { level: 'warn', told: ['request 502', 'warning', 'error'] },
+  { level: 'info', told: ['request 200', 'request 502', 'info', 'warning', 'error'] },
+  {
+    level: 'debug',
+    told: ['request 200', 'request 502', 'attempt', 'debug', 'info', 'warning', 'error'],
+  },
+] as const)('a log of level $level has $told', ({ level, told }) => {
+  const notices = (['debug', 'info', 'warning', 'error'] as const).map((name): GatewayEvent => ({
+    kind: 'notice',
+    level: name,
+    message: name,
+  }))
+  const events = [requestEvent(), requestEvent({ status: 502 }), attemptEvent(), ...notices]
+  const lines = linesOf(events, level).map((line) => JSON.parse(line) as Record<string, unknown>)
+  const shown = lines.map(({ event, status, message }) =>
+    event === 'notice' ? message : event === 'attempt' ? event : `${String(event)} ${String(status)}`,
+  )
+  expect(shown).toEqual(told)
+})
+
+test.each([
+  { env: {}, read: {} },
+  { env: { LOG_LEVEL: '' }, read: {} },
+  { env: { LOG_LEVEL: 'warn' }, read: { level: 'warn' } },
+  { env: { LOG_LEVEL: 'DEBUG' }, read: { level: 'debug' } },
+  {
+    env: { LOG_LEVEL: 'verbose' },
+    read: { problem: 'LOG_LEVEL is not a known value; write one of "error", "warn", "info" or "debug"' },
+  },
+])('$env is read as $read', ({ env, read }) => {
+  expect(logLevelIn(env)).toEqual(read)
+  expect([levelOfMode('release'), levelOfMode('debug')]).toEqual(['info', 'debug'])
+})
+
 test('attempts and debug notices are told in debug only', () => {
   const events: GatewayEvent[] = [
     attemptEvent(),
@@ -153,7 +233,7 @@ test('times go on over the end of a second, and a clock that is set back is foll
   const report = createLog(
     (line) => lines.push(line),
     createJsonLines(() => wall),
-    'release',
+    'info',
   )
   for (wall of [wall, wall + 1, wall + 1.9, wall - 3_600_000]) report(requestEvent())
   expect(lines.map((line) => (JSON.parse(line) as { time: string }).time)).toEqual([

@@ -7,6 +7,7 @@ import { shownToken } from '../../http/auth.ts'
 import { errorResponse } from '../../http/response.ts'
 import { secretMatcher } from '../../lib/hash.ts'
 import { headerBagOf } from '../../lib/headers.ts'
+import { levelOfMode } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
 import { toWholeEventsResponse } from './whole-events.ts'
 
@@ -35,7 +36,7 @@ export function serveConfigText(
   const opened = openConfigText(given)
   if (typeof opened === 'function') return opened
   const { config, warnings } = opened
-  const common = { clock: createClock(), log: consoleLog(config.server.mode) }
+  const common = { clock: createClock(), log: consoleLog(levelOfMode(config.server.mode)) }
   for (const message of warnings) common.log({ kind: 'notice', level: 'warning', message })
   const configState = () => ({ warnings })
   const platform = { ...common, configState, ...bring(common), toResponse: toWholeEventsResponse }

@@ -3,6 +3,7 @@ import type { Config } from '../../config/config.ts'
 import { problemLine } from '../../config/problem.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
+import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
 import { findConfigFile, openConfig, watchConfig, type Reloader } from './config-file.ts'
 import { takeSignals } from './signals.ts'
@@ -28,7 +29,12 @@ export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>)
     process.exit(1)
   }
   const { config, warnings, hasNewToken, tokenPlace } = opened
-  let write = consoleLog(config.server.mode)
+  const { level, problem } = logLevelIn(process.env)
+  if (problem !== undefined) {
+    process.stderr.write(`${problem}\n`)
+    process.exit(1)
+  }
+  let write = consoleLog(level ?? levelOfMode(config.server.mode))
   const log: Report = (event) => write(event)
   const say = (message: string, level: 'info' | 'warning' = 'info') => log({ kind: 'notice', level, message })
   if (hasNewToken) say(`a new token for your clients was made; it is ${tokenPlace}`)
@@ -45,7 +51,7 @@ export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>)
   const own = { clock, store, log, configState, expect: store.expect, abilities: store.abilities }
   const gateway = createEdgeGateway(config, { ...own, ...brought })
   function apply(next: Config): void {
-    write = consoleLog(next.server.mode)
+    write = consoleLog(level ?? levelOfMode(next.server.mode))
     void gateway.apply(next)
   }
   if (opened.file !== undefined) reloader = watchConfig({ ...opened, env: process.env, report: log, apply })

@@ -23,7 +23,7 @@ import { profiles, startPretendUpstream, type PretendUpstream } from './upstream
  */
 export async function runDemo({ port: wanted = 2081 }: Command): Promise<number> {
   const signals = takeSignals()
-  const log = createLogOutput(true)
+  const log = createLogOutput('pretty')
   installCrashHandlers(log)
 
   const upstreams = await Promise.all(profiles.map(startPretendUpstream))

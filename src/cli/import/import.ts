@@ -58,7 +58,7 @@ export async function importFile(command: Command): Promise<number> {
   const { word: source = '', out, force = false, from, 'plain-keys': isPlain = false } = command
   const target = out ?? findConfigFile(searchOf(undefined))
   const keysFile = `${target}.env`
-  const told = from !== undefined && from in kinds ? (from as keyof typeof kinds) : undefined
+  const told = from !== undefined && from in kinds ? from : undefined
   const document = await readDocument(source, told === 'env')
   if ('failure' in document) return printFailure(`${source} ${document.failure}`)
   const name = told ?? (document.isEnvironment ? 'env' : kindOf(document.value))

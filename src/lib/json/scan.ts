@@ -2,13 +2,14 @@
  * lib/json: JSON as the bytes that it came in. Bodies of many megabytes are checked and have a field replaced
  * without being parsed, joined, copied or converted, and without recursion.
  *
- * scan           checks a document piece by piece, finds fields of its top-level object, reads and replaces them
+ * scan           checks a document piece by piece, finds fields of its top-level object, reads them
+ * edit           changes its fields where they stand
  * string-sample  what of strings is no text: base64 and escapes
  * number         the grammar of numbers, as a table
  * walk           from value to value in JSON that lies in one piece, whole or cut; its outline; what is wrong with a text
  * utf8           where bytes stop being UTF-8
  */
-import { BYTE_ORDER_MARK, bytesBetween, utf8Bytes } from '../bytes.ts'
+import { BYTE_ORDER_MARK, bytesBetween } from '../bytes.ts'
 import { FIRST_PART, isCompleteNumber, nextPart } from './number.ts'
 import { type IsUtf8, Utf8Check } from './utf8.ts'
 import { CLOSE_BRACE, CLOSE_BRACKET, COLON, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './walk.ts'
@@ -46,8 +47,10 @@ export interface JsonScan {
   readonly words: ReadonlySet<string>
 }
 
-/** The bytes of a field's value, without the white space around it. */
+/** The bytes of a field's value, without the white space around it, and of its key with the quotes. */
 export interface FieldSpan extends ByteSpan {
+  readonly keyStart: number
+  readonly keyEnd: number
   readonly kind: 'string' | 'number' | 'object' | 'array' | 'true' | 'false' | 'null'
 }
 
@@ -127,6 +130,8 @@ export class JsonScanner {
   private isEmptyObject = false
   /** The occurrences of the wanted field that is being read, and where this one begins. */
   private spans: FieldSpan[] | undefined
+  private keyStart = 0
+  private keyEnd = 0
   private valueStart = 0
   private valueByte = 0
   /** Offset of the opening quote of a string, whether it is a key, and what of a key was in earlier pieces. */
@@ -271,7 +276,8 @@ export class JsonScanner {
 
   private endValue(end: number): void {
     if (this.spans !== undefined && this.depth === 1) {
-      this.spans.push({ start: this.valueStart, end, kind: KINDS[this.valueByte] ?? 'number' })
+      const { keyStart, keyEnd, valueStart: start } = this
+      this.spans.push({ start, end, kind: KINDS[this.valueByte] ?? 'number', keyStart, keyEnd })
       this.spans = undefined
     }
     this.state = this.depth === 0 ? END : COMMA_OR_END
@@ -370,6 +376,8 @@ export class JsonScanner {
       throw new JsonSyntaxError('too-many-duplicates', message, this.openedAt)
     }
     this.spans = spans
+    this.keyStart = this.openedAt
+    this.keyEnd = this.base + end
   }
 
   /** @param end behind the value's closing quote */
@@ -413,44 +421,6 @@ export function scanTopLevel(bytes: Uint8Array, wanted: readonly string[], isUtf
   const scanner = new JsonScanner(wanted, isUtf8)
   scanner.push(bytes)
   return scanner.end([bytes])
-}
-
-/**
- * The document with `jsonValue` as the value of every top-level `name`, in parts to be sent one after the other.
- *
- * Parts are views of the scanned bytes and of `jsonValue`, which has to be a JSON value itself; nothing is copied.
- * An absent field becomes the first key. `name` is one of those that the scan was asked for.
- */
-export function replaceField(scan: JsonScan, name: string, jsonValue: Uint8Array): Uint8Array[] {
-  const { pieces, length, fields, objectStart, isEmptyObject } = scan
-  const spans = fields.get(name)
-  const first = objectStart + 1
-  const inserted = spans ? [] : [utf8Bytes(`${JSON.stringify(name)}:`)]
-  const behind = spans || isEmptyObject ? [] : [utf8Bytes(',')]
-  const parts: Uint8Array[] = []
-  let at = 0
-  /** The piece in which `at` lies, and where it begins. */
-  let nth = 0
-  let base = 0
-  /** Once over the pieces, however often the field stands in them. */
-  const passTo = (end: number, isKept: boolean): void => {
-    for (let piece = pieces[nth]; piece !== undefined && at < end; piece = pieces[nth]) {
-      const to = Math.min(end, base + piece.length)
-      if (isKept && to > at)
-        parts.push(to - at === piece.length ? piece : piece.subarray(at - base, to - base))
-      at = to
-      if (to < base + piece.length) return
-      base += piece.length
-      nth += 1
-    }
-  }
-  for (const { start, end } of spans ?? [{ start: first, end: first }]) {
-    passTo(start, true)
-    parts.push(...inserted, jsonValue, ...behind)
-    passTo(end, false)
-  }
-  passTo(length, true)
-  return parts
 }
 
 /**

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { JsonScanner, replaceField, scanTopLevel } from '../../../src/lib/json/scan.ts'
+import { replaceField } from '../../../src/lib/json/edit.ts'
+import { JsonScanner, scanTopLevel } from '../../../src/lib/json/scan.ts'
 import { JsonSyntaxError, stringValue } from '../../../src/lib/json/walk.ts'
 
 const bytesOf = (text: string) => new TextEncoder().encode(text)

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { replaceField, scanTopLevel } from '../../../src/lib/json/scan.ts'
+import { replaceField } from '../../../src/lib/json/edit.ts'
+import { scanTopLevel } from '../../../src/lib/json/scan.ts'
 import { JsonSyntaxError, numberValue, stringValue } from '../../../src/lib/json/walk.ts'
 
 const bytesOf = (text: string) => new TextEncoder().encode(text)
