@@ -1,6 +1,8 @@
 import * as v from 'valibot'
 import { abilities, type Ability, SPAN_MS } from '../pool/outcome.ts'
+import type { Trust } from '../pool/route.ts'
 import { endpoints, type Limits, type LimitWindow, spanMsOf } from '../pool/upstream.ts'
+import { proxySchema } from './proxy.ts'
 import {
   type BaseUrl,
   baseUrlHint,
@@ -244,6 +246,22 @@ const abilityFlags = Object.fromEntries(abilities.map((name) => [name, ability])
 >
 const canSchema = v.object(abilityFlags, objectMessage(canHint))
 
+const tlsHint = 'write for example { "ca": "/etc/ssl/own-ca.pem" }'
+const tlsSchema = v.pipe(
+  v.object(
+    {
+      // A file, or the certificates themselves. The adapters that have files put the text in its place.
+      ca: optional(nonEmptyText(tlsHint)),
+      insecure: optional(booleanFlag()),
+    },
+    objectMessage(tlsHint),
+  ),
+  v.transform(({ ca, insecure }): Trust => ({
+    ...(ca !== undefined && { ca }),
+    ...(insecure && { insecure }),
+  })),
+)
+
 export const modelSchema = section(
   {
     // The id of a preset, which gives what the entry leaves out.
@@ -275,6 +293,9 @@ export const modelSchema = section(
     context: renamed('contextTokens', optional(wholeNumber('write a number of tokens such as 128000', 1))),
     // What the model can do; what is not said is learned.
     can: optional(canSchema),
+    // Absent = that of `settings`, else the environment's, which `loadSource` puts here.
+    proxy: optional(proxySchema('models[].proxy')),
+    tls: renamed('trust', optional(tlsSchema)),
     enabled: optional(booleanFlag(), true),
   },
   objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }'),
