@@ -59,6 +59,12 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'models[].params.drop': 'Fields that are taken out.',
   'models[].params.rename':
     'Fields that get another name; where the client sent the other name too, that one stays and this one goes.',
+  'models[].proxy':
+    'Proxy for this upstream: http://, https://, socks5:// (names resolved here) or socks5h:// (by the proxy), with user:password@ before the host where it wants one, or "direct" for none. Default: settings.proxy, else HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY of the environment.',
+  'models[].tls': 'How the certificate of this upstream is checked.',
+  'models[].tls.ca':
+    'Authorities (PEM) that are trusted besides those of the runtime: the path of a file, seen from this file, or the text itself. Read at start and at reload.',
+  'models[].tls.insecure': 'true: its certificate is not checked at all.',
   'models[].enabled': 'false: takes no requests.',
   quotas: 'Limits that several upstreams share, by name.',
   ...limits('quotas[]'),
@@ -78,6 +84,8 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   settings: 'How it chooses, waits and gives up.',
   'settings.timeout': 'Seconds; longest silence accepted from an upstream.',
   'settings.connect_timeout': 'Seconds to connect.',
+  'settings.proxy':
+    'Proxy for all upstreams without one of their own, or "direct"; then the environment is not looked at. Default: as the environment says.',
   'settings.strategy': 'How an upstream is chosen.',
   'settings.affinity': 'What makes requests stick to one upstream. Default: "ip".',
   'settings.ip_hash': 'true = affinity "ip", false = affinity "off".',

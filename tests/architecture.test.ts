@@ -63,6 +63,8 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/cloudflare/gateway.ts': 'the gateway of one isolate, which loads without workerd',
   'src/adapter/cloudflare/state-object.ts': 'the class of the Durable Object, which loads without workerd',
   'src/adapter/edge/whole-events.ts': 'streams on runtimes that hide a broken answer',
+  'src/adapter/node/authority-file.ts':
+    'files beside the configuration, apart from how that is found and watched',
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/cli/import/document.ts': 'what a file may be, apart from what it means',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',

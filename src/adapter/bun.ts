@@ -1,3 +1,6 @@
+import tls from 'node:tls'
+import { proxyUrl } from '../pool/route.ts'
+import type { Fetch } from '../transport/fetch.ts'
 import { endOnSignal, openFileGateway } from './node/web-gateway.ts'
 
 /** The part of Bun's own global that serving takes. */
@@ -17,7 +20,24 @@ interface BunServer {
   stop(): Promise<void>
 }
 
+/** What Bun's fetch takes beside what every fetch does. Certificates there replace those that it knows. */
+const bunFetch: Fetch = (url, init, { proxy, trust } = { key: '' }) => {
+  if (proxy === undefined && trust === undefined) return fetch(url, init)
+  const { ca, insecure } = trust ?? {}
+  const certificates = ca === undefined ? {} : { ca: [...bunTls.getCACertificates('default'), ca] }
+  const own = {
+    ...(proxy && { proxy: proxyUrl(proxy) }),
+    tls: { ...certificates, ...(insecure && { rejectUnauthorized: false }) },
+  }
+  return fetch(url, { ...init, ...own })
+}
+
+/** Node's types know it from a later version on. */
+const bunTls = tls as typeof tls & { getCACertificates(kind: 'default'): string[] }
+
 const gateway = openFileGateway({
+  fetch: bunFetch,
+  limits: { runtime: 'Bun', lacks: ['a SOCKS proxy'] },
   peerOf: (request, server) => (server as BunServer).requestIP(request)?.address ?? '',
 })
 const { host, port } = gateway.config.server

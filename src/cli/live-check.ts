@@ -109,8 +109,8 @@ async function withDiscovered({ listOf }: ReturnType<typeof createProber>, confi
 }
 
 /** Tells whose list it is. */
-const keyOf = ({ root, query, apiKey, headers }: ModelSource): string =>
-  JSON.stringify([root, query, apiKey, headers])
+const keyOf = ({ root, query, apiKey, headers, route }: ModelSource): string =>
+  JSON.stringify([root, query, apiKey, headers, route?.key])
 
 /** Ms that the first look-up of a name and the first connection to an address took. */
 interface ConnectionTimes {

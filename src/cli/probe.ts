@@ -64,7 +64,7 @@ export interface StepFailure {
 /** Whom a request goes to, and with which key. */
 export type ProbeTarget = Pick<
   Upstream,
-  'root' | 'query' | 'apiKey' | 'headers' | 'connectTimeoutMs' | 'timeoutMs'
+  'root' | 'query' | 'apiKey' | 'headers' | 'connectTimeoutMs' | 'timeoutMs' | 'route'
 >
 
 type Question = { readonly path: string; readonly body?: object }
@@ -96,6 +96,7 @@ export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, '
           url: urlFor(upstream, path, ''),
           headers: body === undefined ? headersFor(upstream, {}) : relayedHeaders(upstream, {}),
           ...(body !== undefined && { body: [utf8Bytes(JSON.stringify(body))] }),
+          route: upstream.route,
           connectTimeoutMs: upstream.connectTimeoutMs,
           timeoutMs: Math.min(upstream.timeoutMs, LONGEST_SILENCE_MS),
           gatherBytes(status) {
@@ -134,7 +135,11 @@ export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, '
 
   /** The same for all who would ask with the same headers at the same address. */
   function listOf(upstream: ProbeTarget): Promise<ListAnswer> {
-    const key = JSON.stringify([urlFor(upstream, 'models', ''), headersFor(upstream, {})])
+    const key = JSON.stringify([
+      urlFor(upstream, 'models', ''),
+      headersFor(upstream, {}),
+      upstream.route?.key,
+    ])
     const known = lists.get(key) ?? readList(upstream)
     lists.set(key, known)
     return known

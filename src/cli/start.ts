@@ -12,6 +12,7 @@ import { stateFileOf } from '../adapter/node/state-file.ts'
 import { keyVariables, type VendorKeys } from '../config/environment.ts'
 import { problemLine } from '../config/problem.ts'
 import type { Config } from '../config/config.ts'
+import { routeLines } from '../pool/route.ts'
 import type { AffinityRule, Upstream } from '../pool/upstream.ts'
 import { countText, listenFailure, searchOf, type Command } from './arguments.ts'
 import { levelOfMode, logLevelIn } from '../telemetry/log.ts'
@@ -114,6 +115,7 @@ export function startLines(summary: StartSummary): string[] {
     `AILoad ${version} listens on ${addressText(config.server.host, port)}`,
     ...(taken ? [takenText(taken)] : []),
     ...upstreamLines(upstreams),
+    ...routeLines(upstreams),
     `strategy ${config.settings.strategy}, affinity ${affinityText(config.settings.affinity)}`,
     ...(isNew
       ? [

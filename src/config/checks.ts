@@ -3,6 +3,7 @@ import type { Config, ConfigFile } from './config.ts'
 import { finding, pathText, quoted, recordOf, type Finding, type Path } from './problem.ts'
 import { keysOf, modelNameHint } from './model-schema.ts'
 import { foreignKey, presetOf, vendorAt, vendorPresets } from './presets.ts'
+import { isLoopback, isOnThisMachine } from './proxy.ts'
 import { baseUrlHint, isUrlProblem, parseBaseUrl, parseUrl } from './rules.ts'
 import { ACCOUNT_PATHS, configSchema } from './schema.ts'
 import { discoveriesOf, upstreamsOf } from './upstreams.ts'
@@ -139,6 +140,10 @@ function* entryWarnings(entry: ModelEntry, path: Path, emptied: Set<string>): Ge
   }
   for (const [header, value] of Object.entries(headers))
     if (/(?:^|\s)\$[A-Za-z_]\w*$/.test(value)) yield finding([...path, 'headers', header], ...VARIABLE_SLIP)
+  if (entry.tls?.insecure === true) {
+    const message = 'lets anybody on the way read the key and every prompt: certificates are not checked'
+    yield finding([...path, 'tls', 'insecure'], message, 'trust its authority with "ca" instead')
+  }
   // A preset knows its address.
   const addressSlip =
     entry.base_url === undefined || entry.vendor !== undefined ? undefined : baseUrlSlip(entry.base_url)
@@ -245,9 +250,14 @@ function baseUrlSlip(written: string): Slip | undefined {
   return ['has no version segment such as /v1', hint]
 }
 
-function* upstreamWarnings({ models }: Config): Generator<Finding> {
+function* upstreamWarnings({ models, settings }: Config): Generator<Finding> {
   const seen = new Map<string, string>()
-  for (const [at, { apiKeys, root, model = '', path }] of models.entries()) {
+  const isFarProxy = typeof settings.proxy === 'object' && !isLoopback(settings.proxy.host)
+  for (const [at, { apiKeys, root, model = '', path, proxy }] of models.entries()) {
+    if (isFarProxy && proxy === undefined && isOnThisMachine(root)) {
+      const message = 'is on this machine, and goes through settings.proxy, which is not'
+      yield finding(['models', at, 'base_url'], message, 'write "proxy": "direct" here')
+    }
     const ids = model === '' ? [] : apiKeys.map((key) => JSON.stringify([root, model, key]))
     const other = ids.map((id) => seen.get(id)).find((place) => place !== undefined)
     for (const id of ids) seen.set(id, path)

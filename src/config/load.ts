@@ -8,6 +8,7 @@ import {
   warningsFor,
 } from './checks.ts'
 import type { Config, ConfigFile } from './config.ts'
+import { environmentProxy } from './proxy.ts'
 import {
   byPosition,
   finding,
@@ -55,7 +56,8 @@ export function loadSource(source: Source, env: Environment, fileName: string): 
     findings: unset,
   } = substitute(withAddresses(source.value), env)
   const unconverted = convertTexts(document, variables)
-  const { config, findings: unfit } = checkAgainstSchema(document)
+  const { config: own, findings: unfit } = checkAgainstSchema(document)
+  const { config, findings: unroutable } = withEnvironmentProxies(own, env)
   const findings = withoutConsequences([
     ...unset,
     ...(emptied.has('auth_token') ? [emptyToken] : []),
@@ -64,6 +66,7 @@ export function loadSource(source: Source, env: Environment, fileName: string): 
     ...unfit,
     ...crossCheck(document),
     ...(config ? unknownPassthrough(config) : []),
+    ...unroutable,
   ])
   const located = locatorIn(source, fileName)
   const checked: CheckedConfig =
@@ -106,6 +109,21 @@ export function loadAccess(text: string, env: Environment, fileName: string): Lo
   const { auth_token = '', server = {} } = written
   const value = { auth_token, server, models: [ANY_MODEL] }
   return loadSource({ ...source, value, syntaxErrors: [] }, env, fileName)
+}
+
+/** The proxies of the environment for those who are given none, and who goes through one that can't be used. */
+function withEnvironmentProxies(config: Config | undefined, env: Environment) {
+  const findings: Finding[] = []
+  if (config === undefined || config.settings.proxy !== undefined) return { config, findings }
+  const models = config.models.map((model, at) => {
+    const isOpen = model.proxy === undefined && model.enabled
+    const proxy = isOpen ? environmentProxy(model.root, env) : undefined
+    if (proxy === undefined) return model
+    if ('kind' in proxy) return { ...model, proxy }
+    findings.push({ ...proxy, path: ['models', at, 'base_url'] })
+    return model
+  })
+  return { config: { ...config, models }, findings }
 }
 
 const locatorIn = (source: Source, file: string) => (what: Finding) =>

@@ -1,7 +1,9 @@
 import * as v from 'valibot'
 import { type MemberEdit, renameEdit, valueEdit } from '../lib/json/edit.ts'
 import { abilities, type Ability, SPAN_MS } from '../pool/outcome.ts'
+import type { Trust } from '../pool/route.ts'
 import { type BodyEdits, endpoints, type Limits, type LimitWindow, spanMsOf } from '../pool/upstream.ts'
+import { proxySchema } from './proxy.ts'
 import {
   type BaseUrl,
   baseUrlHint,
@@ -330,6 +332,22 @@ function bodyEditsOf({ set, default: absent, drop, rename }: WrittenParams): Bod
   return { streamed, whole }
 }
 
+const tlsHint = 'write for example { "ca": "/etc/ssl/own-ca.pem" }'
+const tlsSchema = v.pipe(
+  v.object(
+    {
+      // A file, or the certificates themselves. The adapters that have files put the text in its place.
+      ca: optional(nonEmptyText(tlsHint)),
+      insecure: optional(booleanFlag()),
+    },
+    objectMessage(tlsHint),
+  ),
+  v.transform(({ ca, insecure }): Trust => ({
+    ...(ca !== undefined && { ca }),
+    ...(insecure && { insecure }),
+  })),
+)
+
 export const modelSchema = section(
   {
     // The id of a preset, which gives what the entry leaves out.
@@ -363,6 +381,9 @@ export const modelSchema = section(
     can: optional(canSchema),
     // What changes in the bodies of requests; bytes that are made once.
     params: renamed('edits', optional(paramsSchema)),
+    // Absent = that of `settings`, else the environment's, which `loadSource` puts here.
+    proxy: optional(proxySchema('models[].proxy')),
+    tls: renamed('trust', optional(tlsSchema)),
     enabled: optional(booleanFlag(), true),
   },
   objectMessage('write for example { "base_url": "https://api.openai.com/v1", "model": "gpt-4o" }'),

@@ -3,6 +3,7 @@ import { parseRange } from '../lib/ip.ts'
 import { strategyNames } from '../pool/strategy.ts'
 import type { AffinityRule } from '../pool/upstream.ts'
 import { limitsSchema, modelSchema, trimmedName } from './model-schema.ts'
+import { proxySchema } from './proxy.ts'
 import {
   booleanFlag,
   check,
@@ -156,6 +157,8 @@ const settingsSchema = section(
     // Longest silence that is accepted from an upstream; never a limit on a live stream.
     timeout: renamed('timeoutMs', optional(positiveSeconds(120), 120)),
     connect_timeout: renamed('connectTimeoutMs', optional(positiveSeconds(5), 5)),
+    // Of all upstreams that say nothing else. Absent = the environment's.
+    proxy: optional(proxySchema('settings.proxy')),
     strategy: optional(oneOf(strategyNames), 'random'),
     // Absent = what the older `ip_hash` says: true is "ip", false is "off".
     affinity: optional(affinity),

@@ -1,4 +1,5 @@
 import { fingerprint, hash01 } from '../lib/hash.ts'
+import type { Proxy, UpstreamRoute } from '../pool/route.ts'
 import {
   endpoints,
   uniqueNames,
@@ -18,6 +19,7 @@ export interface ModelSource {
   readonly query: string
   readonly apiKey: string
   readonly headers: Readonly<Record<string, string>>
+  readonly route?: UpstreamRoute | undefined
 }
 
 /** One model as an upstream's own list has it. */
@@ -37,18 +39,18 @@ const nothingListed: ListedBy = () => undefined
  * model those of its vendor's preset, or what `listedBy` has of its globs.
  */
 export function upstreamsOf(config: Config, listedBy = nothingListed): Upstream[] {
-  const targets = config.models.flatMap((entry) => targetsOf(entry, listedBy))
+  const targets = config.models.flatMap((entry) => targetsOf(entry, config, listedBy))
   const names = uniqueNames(targets.map(({ name }) => name))
   return targets.map((target, at) => upstreamOf({ ...target, name: names[at] ?? target.name }, config))
 }
 
 /** The entries whose models are to be asked for: whose list, and which of it. */
-export const discoveriesOf = ({ models }: Config) =>
-  models.flatMap((entry) => {
+export const discoveriesOf = (config: Config) =>
+  config.models.flatMap((entry) => {
     const globs = globsOf(entry)
     return globs === undefined || !entry.enabled
       ? []
-      : entry.apiKeys.map((apiKey) => ({ entry, globs, source: sourceOf(entry, apiKey) }))
+      : entry.apiKeys.map((apiKey) => ({ entry, globs, source: sourceOf(entry, config, apiKey) }))
   })
 
 /** Which models of a list an entry takes; undefined for one that names its models or whose preset does. */
@@ -58,12 +60,10 @@ function globsOf({ model, models, vendor }: ModelConfig): readonly string[] | un
   return models ?? (preset && discoveredBy(preset))
 }
 
-const sourceOf = ({ root, query = '', headers }: ModelConfig, apiKey: string): ModelSource => ({
-  root,
-  query,
-  apiKey,
-  headers,
-})
+function sourceOf(entry: ModelConfig, config: Config, apiKey: string): ModelSource {
+  const { root, query = '', headers } = entry
+  return { root, query, apiKey, headers, route: routeOf(entry, config) }
+}
 
 /** Whether a name is meant: `*` stands for any text, `?` for one sign, and what follows a `!` is left out again. */
 export function matchesGlobs(name: string, globs: readonly string[]): boolean {
@@ -100,7 +100,7 @@ interface Presumed {
   readonly endpoints?: readonly Endpoint[] | undefined
 }
 
-function targetsOf(entry: ModelConfig, listedBy: ListedBy): Target[] {
+function targetsOf(entry: ModelConfig, config: Config, listedBy: ListedBy): Target[] {
   const { vendor, model, apiKeys, root, name } = entry
   const preset = vendor === undefined ? undefined : presetOf(vendor)
   const targetOf = (id: string, apiKey: string, listed?: ListedModel): Target => ({
@@ -117,7 +117,7 @@ function targetsOf(entry: ModelConfig, listedBy: ListedBy): Target[] {
   const globs = globsOf(entry)
   if (globs !== undefined)
     return apiKeys.flatMap((apiKey) =>
-      (listedBy(sourceOf(entry, apiKey)) ?? [])
+      (listedBy(sourceOf(entry, config, apiKey)) ?? [])
         .filter(({ id }) => matchesGlobs(id, globs))
         .map((listed) => targetOf(listed.id, apiKey, listed)),
     )
@@ -151,6 +151,7 @@ function upstreamOf({ entry, model, apiKey, name, presumed }: Target, config: Co
   const id = upstreamIdOf({ root, apiKey, model })
   const { origin } = new URL(root)
   const account = `${origin}\n${apiKey}`
+  const route = routeOf(entry, config)
   // Who writes limits knows better than a preset.
   const isPreset = entry.limits === undefined
   const limits = isPreset ? presumedLimits(presumed.preset?.limits) : entry.limits
@@ -160,6 +161,7 @@ function upstreamOf({ entry, model, apiKey, name, presumed }: Target, config: Co
     { scope: id, role: 'upstream', ...(limits && { limits }) },
     { scope: `key ${fingerprint(account)}`, role: 'key' },
     { scope: `origin ${origin}`, role: 'origin' },
+    ...(route?.proxy ? [{ scope: `proxy ${proxyKey(route.proxy)}`, role: 'proxy' as const }] : []),
     ...(shared
       ? [
           {
@@ -196,6 +198,7 @@ function upstreamOf({ entry, model, apiKey, name, presumed }: Target, config: Co
     headers,
     timeoutMs: entry.timeoutMs ?? config.settings.timeoutMs,
     connectTimeoutMs: config.settings.connectTimeoutMs,
+    ...(route && { route }),
     can: entry.can,
     contextTokens: entry.contextTokens,
     presumed: {
@@ -216,4 +219,18 @@ function presumedLimits(written: PresetLimits | undefined): Limits | undefined {
   const { day_resets: dayResets = 'UTC', concurrency: _, ...limits } = written
   const { windows } = limitsFrom({ ...limits, dayResets })
   return { windows: windows.map((window) => ({ ...window, isPresumed: true })) }
+}
+
+/** All that tells one proxy from another, and no secret in it. */
+const proxyKey = ({ kind, host, port, login }: Proxy): string =>
+  fingerprint(JSON.stringify([kind, host, port, login?.user, login?.password]))
+
+/** Undefined for a straight connection with the runtime's own certificates. */
+function routeOf({ proxy: own, trust = {} }: ModelConfig, { settings }: Config): UpstreamRoute | undefined {
+  const chosen = own ?? settings.proxy
+  const proxy = chosen === 'direct' ? undefined : chosen
+  const { ca, insecure } = trust
+  if (proxy === undefined && ca === undefined && insecure === undefined) return undefined
+  const key = fingerprint(JSON.stringify([proxy && proxyKey(proxy), ca, insecure]))
+  return { key, ...(proxy && { proxy }), trust }
 }

@@ -4,6 +4,7 @@ import type { ErrorCode } from '../errors.ts'
 export type Scope =
   | 'upstream' // one key with one model at one origin: the upstream itself
   | 'key' // everything called with this key
+  | 'proxy' // everything behind the same proxy, and the upstream too: who of them was silent can't always be told
   | 'endpoint' // this upstream for the endpoint that was asked, such as `embeddings`
   | 'quota' // the shared quotas that the upstream draws on; the upstream itself where it draws on none
   | 'none' // nobody

@@ -3,6 +3,7 @@
  * shares; state, time and dice are arguments.
  *
  * upstream  one model at one endpoint with one key: its name, and the scopes that a request to it draws on
+ * route     how connections to one are made where that is not straight: a proxy, certificates
  * pool      which upstreams a requested model name stands for
  * strategy  orderings: candidates in, the order in which they are tried out
  * outcome   how an attempt ended: whether another upstream is tried, what rests, what the client reads in the end

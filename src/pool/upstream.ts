@@ -1,6 +1,7 @@
 import type { MemberEdits } from '../lib/json/edit.ts'
 import { durationMs } from '../lib/time.ts'
 import { type Ability, SPAN_MS } from './outcome.ts'
+import type { UpstreamRoute } from './route.ts'
 
 /** One model at one endpoint called with one key. */
 export interface Upstream {
@@ -25,6 +26,8 @@ export interface Upstream {
   readonly headers: Readonly<Record<string, string>>
   readonly timeoutMs: number
   readonly connectTimeoutMs: number
+  /** Absent for a straight connection with the runtime's own certificates. */
+  readonly route?: UpstreamRoute | undefined
   /** What the configuration says that it can do; undefined, or without an entry = not said. */
   readonly can?: Readonly<Partial<Record<Ability, boolean>>> | undefined
   /** Tokens of input and output together, by the configuration. It orders: what a request has is an estimate. */
@@ -56,7 +59,7 @@ export interface PresumedOfUpstream {
 export interface LimitScope {
   /** Key of the scope's state in the store; never contains a secret. */
   readonly scope: string
-  readonly role: 'upstream' | 'key' | 'endpoint' | 'origin' | 'quota'
+  readonly role: 'upstream' | 'key' | 'endpoint' | 'origin' | 'proxy' | 'quota'
   /** Configured limits; learned ones are kept with the state. */
   readonly limits?: Limits
 }

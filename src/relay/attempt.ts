@@ -220,6 +220,7 @@ function upstreamRequestFor(attempt: Attempt): UpstreamRequest {
     url: urlFor(upstream, request.path, request.query),
     headers: relayedHeaders(upstream, request.headers),
     body: request.bodyFor(upstream),
+    route: upstream.route,
     connectTimeoutMs: request.settings.connectTimeoutMs,
     timeoutMs: upstream.timeoutMs,
     gatherBytes: (status, headers) => {

@@ -153,5 +153,5 @@ function unmatchedText(
   return `${entry.path}.models: none of the ${models.length} models that ${host} lists is meant by it; correct it`
 }
 
-const keyOf = ({ root, query, apiKey, headers }: ModelSource): string =>
-  JSON.stringify([root, query, apiKey, headers])
+const keyOf = ({ root, query, apiKey, headers, route }: ModelSource): string =>
+  JSON.stringify([root, query, apiKey, headers, route?.key])

@@ -12,7 +12,7 @@ export const MOST_LIST_BYTES = 8 * 2 ** 20
 const MOST_MODELS = 2_000
 
 /** Whose list is asked for, and with which key. */
-type ListOwner = Pick<Upstream, 'root' | 'query' | 'apiKey' | 'headers' | 'connectTimeoutMs'>
+type ListOwner = Pick<Upstream, 'root' | 'query' | 'apiKey' | 'headers' | 'connectTimeoutMs' | 'route'>
 
 /** One model of an upstream's own list, with what it says of it. */
 export interface ModelListEntry {
@@ -37,6 +37,7 @@ export async function fetchModelList(
         method: 'GET',
         url: urlFor(owner, 'models', ''),
         headers: headersFor(owner, {}),
+        route: owner.route,
         connectTimeoutMs: owner.connectTimeoutMs,
         timeoutMs: LIST_TIMEOUT_MS,
         gatherBytes: () => MOST_LIST_BYTES,

@@ -191,6 +191,7 @@ function upstreamRequestOf(request: PassthroughRequest): UpstreamRequest {
     url: urlFor(upstream, request.path, request.query),
     headers: headersFor(upstream, request.headers),
     ...(body.length > 0 && { body }),
+    route: upstream.route,
     connectTimeoutMs: request.settings.connectTimeoutMs,
     timeoutMs: upstream.timeoutMs,
     gatherBytes: (status, headers) => {

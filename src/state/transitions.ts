@@ -177,7 +177,8 @@ export function settleLease(transaction: Transaction, outcome: Outcome): void {
     }
     const requests = confirmed ? 'held' : unconfirmed
     moveLimits(limitScope, { requests, tokens, isRefused, isAnswered: confirmed }, transaction)
-    if (!confirmed && provesLife(outcome)) recordSuccessIn(state, limitScope, record)
+    if (!confirmed && (provesLife(outcome) || isProxyPassed(limitScope, outcome)))
+      recordSuccessIn(state, limitScope, record)
     if (limitScope.role === 'upstream' && outcome.kind === 'ok' && outcome.outputTokens !== undefined)
       recordOutput(state, outcome.outputTokens)
     state.breaker = endProbe(state.breaker, lease.id)
@@ -262,6 +263,10 @@ function provesLife(outcome: Outcome): boolean {
   if (outcome.kind !== 'failed') return outcome.kind === 'ok'
   return outcome.class === 'too-long' || outcome.class === 'refused-body' || outcome.class === 'unfit'
 }
+
+/** Whatever the upstream answers, the proxy before it has let it through. */
+const isProxyPassed = ({ role }: LimitScope, outcome: Outcome): boolean =>
+  role === 'proxy' && outcome.kind === 'failed' && outcome.status !== undefined
 
 /** Tokens that the upstream will count for an outcome; `given back` where it never saw the request. */
 function tokensUsedBy(outcome: Outcome, reserved: number): number | 'given back' {
@@ -358,9 +363,12 @@ function suspectOrigin(transaction: Transaction): void {
     openBreaker(origin, { cause: 'rate-limited' }, transaction)
 }
 
-/** The scopes of a lease that an outcome names: the shared quotas, or the upstream itself where it has none. */
+/**
+ * The scopes of a lease that an outcome names: the shared quotas, or the upstream itself where it has none; with a proxy
+ * the upstream too.
+ */
 function scopesNamedBy({ claim }: Lease, scope: Scope): readonly LimitScope[] {
-  const named = claim.draws.filter(({ role }) => role === scope)
+  const named = claim.draws.filter(({ role }) => role === scope || (scope === 'proxy' && role === 'upstream'))
   if (named.length > 0 || scope !== 'quota') return named
   return claim.draws.filter(({ role }) => role === 'upstream')
 }

@@ -3,6 +3,7 @@ import type { Instant } from '../lib/clock.ts'
 import { SPAN_MS, type Span } from '../pool/outcome.ts'
 import type { Pools } from '../pool/pool.ts'
 import type { Claim, Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
+import { proxyText } from '../pool/route.ts'
 import type { Abilities } from '../state/abilities.ts'
 import { availabilityOf, remedyOf, type StateOf, type UnavailableReason } from '../state/availability.ts'
 import { outlooksOf, type LimitOutlook } from './outlook.ts'
@@ -88,6 +89,8 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
     model: upstream.model,
     /** Of its root URL, with the port if any. */
     host: new URL(upstream.root).host,
+    /** That its requests go through, without its login; null where they go straight. */
+    proxy: upstream.route?.proxy === undefined ? null : proxyText(upstream.route.proxy),
     priority: upstream.priority,
     weight: upstream.weight,
     groups: upstream.groups,
@@ -100,7 +103,7 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
     available: why === undefined,
     /** Why it is not available, in words; null when it is. Those that begin with "needs attention" wait for the operator. */
     why: why ?? null,
-    /** Whose state is in the way: `upstream`, `key`, `endpoint`, `origin`, or `quota` and its name. */
+    /** Whose state is in the way: `upstream`, `key`, `endpoint`, `origin`, `proxy`, or `quota` and its name. */
     blocked_by: blocking === undefined ? null : ownerOf(blocking),
     /** When it may open; null when it is open, or when nobody can say. */
     until: laterIso(reason?.until, at),
@@ -308,11 +311,14 @@ function whyText(
 ): string {
   if (cause.includes(':')) return limitText(cause)
   const inARow = cause === 'failure' ? (stateOf(scope)?.breaker?.consecutiveBackoffs ?? 0) : 0
+  const isProxy = scope.startsWith('proxy ')
   const what =
-    cause === 'failure' && (lastError?.outcome === cause || lastError?.outcome === 'broken')
+    cause === 'failure' && !isProxy && (lastError?.outcome === cause || lastError?.outcome === 'broken')
       ? failureText(lastError.status, lastError.reason)
       : undefined
-  const words = (what ?? WORDS[cause] ?? cause) + (inARow > 1 ? `, ${inARow} in a row` : '')
+  const words =
+    (what ?? (isProxy ? 'its proxy fails' : WORDS[cause]) ?? cause) +
+    (inARow > 1 ? `, ${inARow} in a row` : '')
   if (until === undefined) return `${words}; the next request tries it`
   // A cause that waits for a release has sat out its time: somebody's request finds out whether it is over.
   return onRelease && cause !== 'concurrency' ? `${words}, being tried again` : words

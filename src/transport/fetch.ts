@@ -2,9 +2,11 @@ import type { AbortSignalLike } from '../lib/abort.ts'
 import { type ByteChunk, concatBytes, END } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import { type HeaderBag, headerBagOf, withoutCoding } from '../lib/headers.ts'
+import type { UpstreamRoute } from '../pool/route.ts'
 import {
   codingsOfAnswer,
   isPlain,
+  PROXY_WANTS_LOGIN,
   signIn,
   TransportError,
   UNDECODABLE,
@@ -13,8 +15,8 @@ import {
   type UpstreamResponse,
 } from './transport.ts'
 
-/** What is asked of a runtime's fetch. */
-export type Fetch = (url: string, init: FetchInit) => Promise<Response>
+/** What is asked of a runtime's fetch. A route is given only to those that have said what they can do with one. */
+export type Fetch = (url: string, init: FetchInit, route?: UpstreamRoute) => Promise<Response>
 
 /** The part of `RequestInit` that every runtime knows. */
 interface FetchInit {
@@ -63,13 +65,26 @@ async function openResponse(call: Fetch, request: UpstreamRequest, signal: Abort
     signal,
   }
   try {
-    const response = await call(request.url, init)
-    if (signal.aborted) response.body?.cancel().catch(() => {})
+    const response = await call(request.url, init, request.route)
+    const isOfProxy = response.status === 407 && request.route?.proxy !== undefined
+    if (signal.aborted || isOfProxy) response.body?.cancel().catch(() => {})
+    // Plain HTTP is asked of the proxy itself, whose answer looks like the upstream's.
+    if (isOfProxy) throw new TransportError('proxy', 'status 407', PROXY_WANTS_LOGIN)
     return response
   } catch (error) {
+    if (request.route?.proxy !== undefined) throw proxiedFailure(error)
     if (canBeWritten(request.url, init)) throw error
     throw new TransportError('not-sent', 'fetch refuses the request')
   }
+}
+
+/** Through a proxy there is no other connection than the one to it that could be refused. */
+function proxiedFailure(error: unknown): TransportError {
+  const failure = fetchFailure(error)
+  const { reason = '' } = failure
+  return /^(?:connection refused|(?:network|host) unreachable)$/.test(reason)
+    ? new TransportError('proxy', reason, `no connection to the proxy: ${reason}`)
+    : failure
 }
 
 /** False where the runtime refuses a URL, a header or a method before anything is sent. */

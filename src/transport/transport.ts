@@ -9,17 +9,20 @@
 import type { AbortSignalLike } from '../lib/abort.ts'
 import type { ByteReader } from '../lib/bytes.ts'
 import type { HeaderBag } from '../lib/headers.ts'
+import type { UpstreamRoute } from '../pool/route.ts'
 
 /** One request to one upstream, as the core hands it to the runtime. */
 export interface UpstreamRequest {
   readonly method: string
   /** Absolute http(s) URL without credentials. */
   readonly url: string
+  /** How the connection is made; absent = straight, with the runtime's own certificates. */
+  readonly route?: UpstreamRoute | undefined
   /** Lower-case names. Never hop-by-hop names, `host` or `content-length`: those are the transport's own. */
   readonly headers: HeaderBag
   /** The body in parts that are sent one after the other under one `content-length`; undefined = no body. */
   readonly body?: readonly Uint8Array[]
-  /** Ms for name look-up, TCP and TLS together. A transport that can't tell them apart leaves it out. */
+  /** Ms for name look-up, TCP, what is asked of a proxy, and TLS together. A transport that can't tell them apart leaves it out. */
   readonly connectTimeoutMs: number
   /** Longest silence in ms while somebody waits for the headers or a chunk; who does not read, does not wait. */
   readonly timeoutMs: number
@@ -60,6 +63,8 @@ export type TransportFailure =
   | 'not-sent'
   /** No connection within `connectTimeoutMs`; not sent either. */
   | 'connect-timeout'
+  /** The proxy on the way is out of reach, silent, or takes nothing from us; whose upstream it was does not matter. Not sent. */
+  | 'proxy'
   /** No connection, for want of descriptors, ports or memory here: no other upstream could be reached either. Not sent. */
   | 'shortage'
   /** Silence for `timeoutMs` after sending. */
@@ -86,6 +91,9 @@ export class TransportError extends Error {
 
 /** The reason where an answer's content coding is unknown or damaged. */
 export const UNDECODABLE = 'answer in a damaged or unknown content coding'
+
+/** The reason where a proxy does not take who we are, and a runtime does not say whether it was told. */
+export const PROXY_WANTS_LOGIN = 'the proxy wants a user name and a password, or others'
 
 const CODINGS = new Set(['gzip', 'x-gzip', 'deflate', 'br', 'zstd', 'compress', 'x-compress', 'dcb', 'dcz'])
 /** Each is as much work as the body is long. */
@@ -125,6 +133,13 @@ const SIGNS: readonly (readonly [RegExp, Exclude<TransportFailure, 'timeout' | '
     'shortage',
     'no sockets or memory left here',
   ],
+  [
+    /PROXY_TUNNEL\b.*\b407|proxy authentication required|password auth failure|no acceptable auth/i,
+    'proxy',
+    PROXY_WANTS_LOGIN,
+  ],
+  [/PROXY_TUNNEL|unsuccessful tunnel/, 'not-sent', 'the proxy refused the host, or cannot reach it'],
+  [/proxy server unreachable/i, 'proxy', 'no connection to the proxy'],
   [/CONNECT_TIMEOUT|connect ETIMEDOUT|connect timed? ?out/i, 'connect-timeout', 'no connection in time'],
   [/\bZ_[A-Z]+_ERROR|ERR__ERROR_|brotli|zlib|zstd|decompress|header check/i, 'undecodable', UNDECODABLE],
   [/EAI_AGAIN|temporary failure in name/i, 'not-sent', 'host name look-up failed'],

@@ -428,6 +428,7 @@ export const verdicts = {
   /** The failures of a transport, by its names. */
   'not-sent': { ...failed, class: 'not-sent', code: 'upstream_unavailable' },
   'connect-timeout': { ...failed, class: 'not-sent', code: 'upstream_timeout' },
+  proxy: { ...failed, class: 'not-sent', scope: 'proxy', code: 'upstream_unavailable' },
   timeout: { ...failed, code: 'upstream_timeout' },
   broken: { ...failed, code: 'upstream_unavailable' },
   undecodable: { ...failed, code: 'upstream_bad_response' },

@@ -81,7 +81,7 @@ describe('config.full.json', () => {
 
   test('every key of it has its default or says that it has none', () => {
     const { settings, server } = configOf(text)
-    const { passthrough: _, maxAttempts: __, ...defaulted } = settings
+    const { passthrough: _, maxAttempts: __, proxy: ____, ...defaulted } = settings
     const { maxConnections: ___, ...limited } = server
     const plain = configOf('{ "models": [{ "base_url": "https://a.example", "model": "m" }] }')
     expect({ settings: defaulted, server: limited }).toEqual({
@@ -106,6 +106,7 @@ const toldWith = (key: string): string | undefined => {
   if (key === 'settings.ip_hash') return 'settings.affinity'
   if (key.startsWith('models[].can.')) return 'models[].can'
   if (key.startsWith('models[].params.')) return 'models[].params'
+  if (key.startsWith('models[].tls.')) return 'models[].tls'
   if (key === 'models[].limits.windows') return undefined
   if (key.includes('.windows[].')) return 'models[].limits.windows'
   return /^(?:models\[\]\.limits|quotas\[\])\./.test(key) ? 'models[].limits' : undefined
@@ -127,6 +128,8 @@ describe.each([
       'models[].name': '`model@host`',
       'models[].endpoints': 'all',
       'models[].timeout': '`settings.timeout`',
+      'models[].proxy': 'from the environment',
+      'settings.proxy': 'from the environment',
       'server.max_connections': 'from the descriptor limit',
     } as Readonly<Record<string, string>>,
   },
@@ -142,6 +145,8 @@ describe.each([
       'models[].name': '`model@host`',
       'models[].endpoints': '全部',
       'models[].timeout': '`settings.timeout`',
+      'models[].proxy': '取自环境变量',
+      'settings.proxy': '取自环境变量',
       'server.max_connections': '取自描述符上限',
     } as Readonly<Record<string, string>>,
   },

@@ -30,11 +30,17 @@ export interface Limits {
   readonly decodes: boolean
 }
 
+/** Where it runs and what is in its environment besides. */
+export interface More {
+  readonly directory?: string
+  readonly env?: Readonly<Record<string, string>>
+}
+
 /** A runtime and how a gateway is started in it. */
 export interface Runtime {
   readonly name: string
   readonly limits: Limits
-  start(config: object, more?: { directory?: string }): Promise<Running>
+  start(config: object, more?: More): Promise<Running>
 }
 
 const ABLE: Limits = { tellsEarlyAbort: true, breaksConnection: true, decodes: true }
@@ -195,14 +201,14 @@ const config :Workerd.Config = (
 
 async function onFiles(
   config: object,
-  more: { directory?: string } | undefined,
+  more: More | undefined,
   commandOf: (file: string, port: number) => string[],
 ): Promise<Running> {
   const port = await freePort()
   const directory = more?.directory ?? temporaryDirectory()
   const file = join(directory, 'config.json')
   writeFileSync(file, JSON.stringify(configured(config, port)))
-  return launch(commandOf(file, port), { port, directory, env: { AILOAD_CONFIG: file } })
+  return launch(commandOf(file, port), { port, directory, env: { ...more?.env, AILOAD_CONFIG: file } })
 }
 
 interface Launch {

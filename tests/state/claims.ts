@@ -17,6 +17,7 @@ export function claimOf(
     limits?: WrittenLimits
     key?: string
     origin?: string
+    proxy?: string
     quotas?: Record<string, WrittenLimits>
     endpoint?: string
     priority?: number
@@ -34,6 +35,7 @@ export function claimOf(
       { scope: id, role: 'upstream', ...(more.limits && { limits: limitsFrom(more.limits) }) },
       { scope: `key ${more.key ?? id}`, role: 'key' },
       { scope: `origin ${more.origin ?? id}`, role: 'origin' },
+      ...(more.proxy === undefined ? [] : [{ scope: `proxy ${more.proxy}`, role: 'proxy' as const }]),
       ...quotas,
       { scope: `endpoint ${id} ${more.endpoint ?? 'chat'}`, role: 'endpoint' },
     ],

@@ -435,6 +435,42 @@ export function storeContract(
     })
   })
 
+  describe(`${name}: proxies`, () => {
+    const behind = (id: string) => claimOf(id, { proxy: 'p' })
+    const proxyFails = failed({ class: 'not-sent', scope: 'proxy' })
+
+    test('one that fails rests all that is behind it, which a last resort asks all the same', async () => {
+      const { fail, isOpen } = await bed()
+      await fail(behind('a'), 0, proxyFails)
+      for (const id of ['a', 'b']) expect(await isOpen(behind(id), 10)).toBe(false)
+      expect(await isOpen(behind('b'), 10, LAST_RESORT)).toBe(true)
+      for (const claim of [claimOf('c'), claimOf('d', { proxy: 'q' })])
+        expect(await isOpen(claim, 10)).toBe(true)
+    })
+
+    test.each([
+      { what: 'a success', outcome: OK },
+      { what: 'a refusal', outcome: limited({ status: 429 }) },
+      { what: 'an error', outcome: failed({ status: 500 }) },
+    ])(
+      '$what from behind one shows that it works again, but not that who was asked first does',
+      async (given) => {
+        const { fail, isOpen } = await bed()
+        await fail(behind('a'), 0, proxyFails)
+        await fail(behind('b'), 20, given.outcome)
+        expect(await isOpen(behind('c'), 30)).toBe(true)
+        expect(await isOpen(behind('a'), 30)).toBe(false)
+      },
+    )
+
+    test('a connection that behind one is not made shows nothing of it', async () => {
+      const { fail, isOpen } = await bed()
+      await fail(behind('a'), 0, proxyFails)
+      await fail(behind('b'), 20, failed({ class: 'not-sent' }))
+      expect(await isOpen(behind('c'), 30)).toBe(false)
+    })
+  })
+
   describe(`${name}: learned limits`, () => {
     test('nothing left closes until the reset', async () => {
       const { serve, isOpen } = await bed()

@@ -83,8 +83,8 @@ export interface ScriptedUpstream {
 }
 
 export interface ScriptedUpstreamOptions {
-  /** Speaks TLS with the test certificate. */
-  readonly secure?: true
+  /** Speaks TLS with this certificate, or with the one that nobody trusts. */
+  readonly secure?: true | { readonly key: string; readonly cert: string }
   /** Plays before anything is read; when it returns (or resolves to) 'handled', no request is read at all. */
   readonly whenConnected?: (socket: net.Socket) => void | 'handled' | Promise<void | 'handled'>
   /** Closes a connection so many ms after an answer, whether or not the next request is on its way. */
@@ -148,7 +148,10 @@ export async function startScriptedUpstream(
   }
 
   const server = options.secure
-    ? tls.createServer(testCertificate, (socket) => void serve(socket))
+    ? tls.createServer(
+        options.secure === true ? testCertificate : options.secure,
+        (socket) => void serve(socket),
+      )
     : net.createServer((socket) => void serve(socket))
   server.on('tlsClientError', () => {})
   server.on('connection', (socket: net.Socket) => {

@@ -31,6 +31,7 @@ test('an upstream without a past is available and has nothing to tell', () => {
     name: 'a',
     model: 'model-a',
     host: 'a.test:8443',
+    proxy: null,
     priority: 1,
     weight: 2,
     groups: ['fast'],

@@ -30,6 +30,11 @@ export interface Capabilities {
    * too), replaces a kept one that turns out to be dead, opens no more of them than it needs.
    */
   readonly ownConnections: boolean
+  /**
+   * Goes through a proxy. One for HTTP says nothing until it has the upstream, so silence may be its own; by way of any the
+   * end of a connection may be heard later than 200 ms after the request, where the machine is busy.
+   */
+  readonly proxy?: 'http' | 'socks'
   /** The highest status that it lets through. */
   readonly highestStatus: number
   /** Notices that a coded body lacks its end. */

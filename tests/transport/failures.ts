@@ -36,7 +36,8 @@ export function failuresContract({ start, send }: Bed, can: Capabilities): void 
         const since = performance.now()
         const timeouts = can.ownConnections ? { connectTimeoutMs: 150 } : { timeoutMs: 150 }
         const failure = await failureOf(send(blackhole, timeouts))
-        expect(failure).toBe(can.ownConnections ? 'connect-timeout' : 'timeout')
+        const blamed = can.proxy === 'http' ? 'proxy' : 'connect-timeout'
+        expect(failure).toBe(can.ownConnections ? blamed : 'timeout')
         expect(performance.now() - since).toBeGreaterThanOrEqual(145)
         expect(performance.now() - since).toBeLessThan(10_000)
       } finally {
@@ -195,19 +196,24 @@ export function failuresContract({ start, send }: Bed, can: Capabilities): void 
       expect(textOf((await send(upstream, { body, mayResend: false })).body)).toBe('ok')
     })
 
-    test('that the upstream closes at that very moment costs none of 600 requests', async () => {
-      const upstream = await start(answer({ body: 'ok' }), { closeIdleAfterMs: () => 1 + Math.random() * 3 })
-      let failures = 0
-      const worker = async () => {
-        for (let i = 0; i < 60; i++) {
-          const response = await send(upstream).catch(() => undefined)
-          if (response?.status !== 200) failures++
-          await new Promise((resolve) => setTimeout(resolve, 1 + Math.random() * 3))
+    test.skipIf(can.proxy)(
+      'that the upstream closes at that very moment costs none of 600 requests',
+      async () => {
+        const upstream = await start(answer({ body: 'ok' }), {
+          closeIdleAfterMs: () => 1 + Math.random() * 3,
+        })
+        let failures = 0
+        const worker = async () => {
+          for (let i = 0; i < 60; i++) {
+            const response = await send(upstream).catch(() => undefined)
+            if (response?.status !== 200) failures++
+            await new Promise((resolve) => setTimeout(resolve, 1 + Math.random() * 3))
+          }
         }
-      }
-      await Promise.all(Array.from({ length: 10 }, worker))
-      expect(failures).toBe(0)
-      expect(upstream.accepted).toBeGreaterThan(20)
-    })
+        await Promise.all(Array.from({ length: 10 }, worker))
+        expect(failures).toBe(0)
+        expect(upstream.accepted).toBeGreaterThan(20)
+      },
+    )
   })
 }

@@ -181,7 +181,10 @@ export function streamsContract({ start, send }: Bed, can: Capabilities): void {
     })
 
     test.runIf(can.ownConnections)('whose connection is reset while nobody reads is broken', async () => {
-      for (const framing of ['close', 'chunked'] as const) {
+      const framings = can.noticesResetOfUndelimitedBody
+        ? (['close', 'chunked'] as const)
+        : (['chunked'] as const)
+      for (const framing of framings) {
         const taken = createGate()
         const headers = { connection: 'close' }
         const body = [Buffer.alloc(40_000), taken.opened]

@@ -1,6 +1,8 @@
-import { loadSource } from '../../config/load.ts'
+import { loadSource, type LoadedConfig } from '../../config/load.ts'
 import { readPlainSource } from '../../config/plain-source.ts'
-import { problemLine, substitute, type Environment } from '../../config/problem.ts'
+import { byPosition, problemAt, problemLine, substitute, type Environment } from '../../config/problem.ts'
+import { PROXY_VARIABLES } from '../../config/proxy.ts'
+import { NO_ROUTES, routesBeyond } from '../../config/route-limits.ts'
 import type { Source } from '../../config/source.ts'
 import { GatewayError } from '../../errors.ts'
 import { shownToken } from '../../http/auth.ts'
@@ -52,7 +54,7 @@ function openConfigText({ text = '', token = '', env, names }: EdgeConfigText) {
     return notConfigured(() => `This gateway is not configured: ${missing} must be set (${names.how}).`)
   }
   const source = readPlainSource(text)
-  const loaded = loadSource(source, env, names.text)
+  const loaded = loadStraight(source, env, names.text)
   if (!loaded.ok) {
     const tokenOf = secretMatcher(ownToken === '' ? tokensIn(source, env) : [ownToken])
     const toAll = `The configuration of this gateway is invalid. Send its token (${names.token}) to read the details.`
@@ -68,6 +70,19 @@ function openConfigText({ text = '', token = '', env, names }: EdgeConfigText) {
     () =>
       `This gateway does not serve without a token: set ${names.token} (${names.how}), or auth_token in ${names.text}.`,
   )
+}
+
+/** Reads a configuration whose upstreams are all reached straight: nothing else can be asked of this fetch. */
+function loadStraight(source: Source, env: Environment, name: string): LoadedConfig {
+  // Of proxies such a runtime knows nothing, and what the variables say is meant for programs of another kind.
+  const own = Object.fromEntries(Object.entries(env).filter(([key]) => !PROXY_VARIABLES.includes(key)))
+  const loaded = loadSource(source, own, name)
+  const findings = loaded.ok
+    ? [...routesBeyond(loaded.config, { runtime: 'this runtime', lacks: NO_ROUTES })]
+    : []
+  if (findings.length === 0) return loaded
+  const problems = findings.map((what) => problemAt(name, source.positionOf(what.path), what))
+  return { ok: false, problems: byPosition(problems), warnings: loaded.warnings }
 }
 
 /** The tokens of a configuration that is wrong elsewhere; none where they can't be told. */

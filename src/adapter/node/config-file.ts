@@ -12,19 +12,22 @@ import {
 import { dirname, join } from 'node:path'
 import { setInterval } from 'node:timers'
 import { needsRestart, reloadProblem, type Config } from '../../config/config.ts'
-import { loadAccess, loadConfig, type LoadedConfig } from '../../config/load.ts'
+import { loadAccess, loadSource, type LoadedConfig } from '../../config/load.ts'
 import { environmentText, TOKEN_VARIABLE, vendorsIn, type VendorKeys } from '../../config/environment.ts'
 import {
   fileProblem,
+  problemAt,
   problemLine,
   recordOf,
   type ConfigProblem,
   type Environment,
 } from '../../config/problem.ts'
+import { routesBeyond, type RouteLimits } from '../../config/route-limits.ts'
 import { readSource, withToken } from '../../config/source.ts'
 import { systemCodeOf } from '../../errors.ts'
 import type { Report } from '../../relay/deps.ts'
 import type { ConfigState } from '../../telemetry/status.ts'
+import { withAuthorities } from './authority-file.ts'
 import { refusalOf, replaceFile } from './replace-file.ts'
 
 /** Where to look for a configuration. */
@@ -75,15 +78,33 @@ function readConfigFile(file: string): string | ConfigProblem {
   }
 }
 
+/** What a file is read with. */
+interface Reading {
+  readonly env: Environment
+  /** What the connections of this runtime can't do; nothing unless given. */
+  readonly limits?: RouteLimits | undefined
+}
+
+/** Reads and checks the text of a file, and the files that it names. */
+function loadFile(text: string, file: string, { env, limits }: Reading): LoadedConfig {
+  const source = readSource(text)
+  const loaded = loadSource(source, env, file)
+  if (!loaded.ok) return loaded
+  const { config, findings: unread } = withAuthorities(loaded.config, file)
+  const findings = [...unread, ...(limits ? routesBeyond(loaded.config, limits) : [])]
+  if (findings.length === 0) return { ...loaded, config }
+  const problems = findings.map((what) => problemAt(file, source.positionOf(what.path), what))
+  return { ok: false, problems, warnings: loaded.warnings }
+}
+
 /** Reads and checks a file, without making or writing anything. */
 function checkConfigFile(file: string, env: Environment): LoadedConfig {
   const text = readConfigFile(file)
-  return typeof text === 'string' ? loadConfig(text, env, file) : refused(text)
+  return typeof text === 'string' ? loadFile(text, file, { env }) : refused(text)
 }
 
 /** Where to look, and what is there besides the file. */
-export interface ConfigTask extends ConfigSearch {
-  readonly env: Environment
+export interface ConfigTask extends ConfigSearch, Reading {
   /** The configuration that a first start copies. */
   readonly template: string
 }
@@ -113,7 +134,7 @@ export function checkConfig(task: ConfigTask): CheckedConfig {
     return { loaded: refusedEnvironment(vendors.problems), place: ENVIRONMENT, tokenPlace: '' }
   if (vendors.taken.length === 0) return checkedFile(file, task.env)
   const { env, place: tokenPlace } = environmentToken(task, tokenIn(file, task.env))
-  const loaded = loadEnvironment(vendors.taken, env)
+  const loaded = loadEnvironment(vendors.taken, { ...task, env })
   return { loaded, place: ENVIRONMENT, tokenPlace }
 }
 
@@ -157,7 +178,7 @@ export function openConfig(search: ConfigTask): OpenedConfig {
   const uncopied = isNew ? copyTemplate(search.template, file) : undefined
   const text = uncopied ?? readConfigFile(file)
   if (typeof text !== 'string') return refused(text)
-  const loaded = loadConfig(text, search.env, file)
+  const loaded = loadFile(text, file, search)
   if (!loaded.ok) return loaded
   const opened = { ...loaded, file, isNew, tokenPlace: tokenPlaceIn(file, loaded.config) }
   if (loaded.config.authTokens.length > 0) return { ...opened, text, hasNewToken: false }
@@ -248,13 +269,14 @@ function environmentToken({ env, directory }: ConfigTask, ofFile: string) {
 }
 
 /** What is wrong with it is told of the variables, since nobody has seen the text. */
-function loadEnvironment(taken: readonly VendorKeys[], env: Environment): LoadedConfig {
+function loadEnvironment(taken: readonly VendorKeys[], reading: Reading): LoadedConfig {
+  const { env } = reading
   const ofVariable = (problem: ConfigProblem): ConfigProblem => {
     const [, entry, key] = /^models\[(\d+)\](?:\.api_key\[(\d+)\])?/.exec(problem.path) ?? []
     const { vendor, variables } = taken[Number(entry)] ?? { vendor: problem.path, variables: [] }
     return { ...problem, line: 0, path: variables[Number(key)] ?? vendor }
   }
-  const loaded = loadConfig(environmentText(taken, hostOf(env), env), env, ENVIRONMENT)
+  const loaded = loadFile(environmentText(taken, hostOf(env), env), ENVIRONMENT, reading)
   const warnings = loaded.warnings.map(ofVariable)
   return loaded.ok
     ? { ...loaded, warnings }
@@ -272,7 +294,7 @@ function openEnvironment(task: ConfigTask, taken: readonly VendorKeys[], ofFile:
       fileProblem(ENVIRONMENT, message, `make that directory writable, or set ${TOKEN_VARIABLE}`),
     )
   }
-  const loaded = loadEnvironment(taken, { ...env, [TOKEN_VARIABLE]: token })
+  const loaded = loadEnvironment(taken, { ...task, env: { ...env, [TOKEN_VARIABLE]: token } })
   return loaded.ok ? { ...loaded, taken, isNew: false, hasNewToken: isMissing, tokenPlace: place } : loaded
 }
 
@@ -308,8 +330,7 @@ const readMessages: Readonly<Record<string, readonly [string, string]>> = {
 const refused = (problem: ConfigProblem) => ({ ok: false, problems: [problem], warnings: [] }) as const
 
 /** A configuration file that is served, and where its changes go. */
-interface Watched extends Pick<LoadedFile, 'file' | 'text' | 'config' | 'warnings'> {
-  readonly env: Environment
+interface Watched extends Pick<LoadedFile, 'file' | 'text' | 'config' | 'warnings'>, Reading {
   /** Called with every new configuration that is whole and valid. */
   readonly apply: (config: Config) => void
   readonly report: Report
@@ -324,7 +345,7 @@ export type Reloader = ReturnType<typeof watchConfig>
 const POLL_EVERY_MS = 500
 
 /** A new file is read and checked as a whole, and then replaces the old one in one step, or changes nothing. */
-export function watchConfig({ file, text, config, warnings, env, apply, report }: Watched) {
+export function watchConfig({ file, text, config, warnings, apply, report, ...reading }: Watched) {
   let servedText = text
   let lastReload: ConfigState['lastReload']
   const reloads = { ok: 0, refused: 0 }
@@ -344,9 +365,9 @@ export function watchConfig({ file, text, config, warnings, env, apply, report }
   function reload(): void {
     const next = readConfigFile(file)
     if (typeof next !== 'string') return rejectReload(next)
-    const loaded = loadConfig(next, env, file)
+    const loaded = loadFile(next, file, reading)
     if (!loaded.ok) return rejectReload(...loaded.problems)
-    const served = withGivenToken(loaded.config, env)
+    const served = withGivenToken(loaded.config, reading.env)
     const problem = reloadProblem(served, next, file)
     if (problem !== undefined) return rejectReload(problem)
     servedText = next

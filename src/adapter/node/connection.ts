@@ -1,17 +1,13 @@
 /** One connection to an upstream: how it comes about, what it carries, and what its end means. */
-import { closeSync, openSync } from 'node:fs'
-import net from 'node:net'
-import { devNull } from 'node:os'
-import tls from 'node:tls'
+import type net from 'node:net'
 import type { buildConnector, Dispatcher } from 'undici'
 import symbols from 'undici/lib/core/symbols.js'
 import Client from 'undici/lib/dispatcher/client.js'
-import { systemCodeOf } from '../../errors.ts'
+import type { Proxy } from '../../pool/route.ts'
 import { signIn, TransportError } from '../../transport/transport.ts'
+import { aborted, codeOf, connectTimeout, openingError, signsOf, type Sockets } from './sockets.ts'
+import { openTunnel } from './tunnel.ts'
 
-const TLS_SESSION_LIMIT = 200
-/** All sockets read into it, one after the other: what is read is taken at once. */
-const readBuffer = Buffer.allocUnsafeSlow(64 * 1024)
 const CLIENT_OPTIONS = {
   pipelining: 1,
   // The transport has its own clocks, which know whether anybody waits.
@@ -54,8 +50,11 @@ export class UpstreamConnection extends Client {
   /** What has been read this moment, until undici takes it. */
   #arrived: Buffer | null = null
 
-  constructor(origin: string, openSocket: OpenSocket) {
-    const connect: buildConnector.connector = (address, done) => this.#open(openSocket, address, done)
+  constructor(origin: string, sockets: Sockets) {
+    const connect: buildConnector.connector = (address, done) =>
+      sockets.proxy === undefined
+        ? this.#open(sockets, address, done)
+        : this.#openThrough({ ...sockets, proxy: sockets.proxy }, address, done)
     super(origin, { ...CLIENT_OPTIONS, connect })
     this.on('connect', () => skipContinue(this.socket))
   }
@@ -77,15 +76,13 @@ export class UpstreamConnection extends Client {
   }
 
   /** One deadline stands over name look-up, TCP and TLS handshake. */
-  #open(openSocket: OpenSocket, address: buildConnector.Options, done: buildConnector.Callback): void {
+  #open(sockets: Sockets, address: buildConnector.Options, done: buildConnector.Callback): void {
     const call = this.#call
     if (call === undefined || call.isOver) return done(aborted(), null)
     const { connectTimeoutMs } = call
     const isSecure = address.protocol === 'https:'
-    const socket = openSocket(address, (bytes) => this.#received(bytes))
-    this.socket = socket
-    this.isErrored = false
-    this.#isHeld = false
+    const socket = sockets.open(address, (bytes) => this.#received(bytes))
+    this.#take(socket)
     const read = socket.read.bind(socket)
     socket.read = (size) => {
       const bytes = socket.readableLength === 0 ? this.#arrived : null
@@ -105,21 +102,52 @@ export class UpstreamConnection extends Client {
       done(error, null)
     }
     const timer = setTimeout(() => opened(connectTimeout(connectTimeoutMs)), connectTimeoutMs)
-    // Dead peers of idle and waiting connections are noticed by the operating system after a minute or so.
-    socket.setNoDelay(true).setKeepAlive(true, 60_000)
     if (isSecure) socket.once('connect', () => (isHandshake = true))
     socket.once(isSecure ? 'secureConnect' : 'connect', () => opened())
+    socket.on('error', (error) => opened(openingError(error, isHandshake)))
+    socket.once('close', () => opened(openingError(undefined)))
+  }
+
+  /** The same through a proxy, which is asked under the same deadline. */
+  #openThrough(
+    sockets: Sockets & { readonly proxy: Proxy },
+    address: buildConnector.Options,
+    opened: buildConnector.Callback,
+  ): void {
+    const call = this.#call
+    if (call === undefined || call.isOver) return opened(aborted(), null)
+    const take = (socket: net.Socket): void => this.#take(socket)
+    openTunnel(sockets, address, { timeoutMs: call.connectTimeoutMs, take }).then(
+      (socket) => {
+        // Since the last step, by who waited for it.
+        if (socket.destroyed) return opened(openingError(undefined), null)
+        // Its bytes come by the stream: Node fills no buffer of ours through another socket.
+        const read = socket.read.bind(socket)
+        socket.read = (size) => {
+          const bytes: Buffer | null = this.#isHeld ? null : read(size)
+          if (bytes !== null) this.#see(bytes)
+          return bytes
+        }
+        opened(null, socket)
+      },
+      (error: TransportError) => {
+        this.socket?.destroy()
+        opened(error, null)
+      },
+    )
+  }
+
+  /** From now on this is the connection's socket. */
+  #take(socket: net.Socket): void {
+    this.socket = socket
+    this.isErrored = false
+    this.#isHeld = false
+    // Dead peers of idle and waiting connections are noticed by the operating system after a minute or so.
+    socket.setNoDelay(true).setKeepAlive(true, 60_000)
     // The listener stays for the socket's life: an error without a listener would end the process.
-    socket.on('error', (error) => {
-      this.isErrored = true
-      const { reason } = signIn(signsOf(error))
-      if (isShortage(error)) return opened(new TransportError('shortage', `no connection: ${reason}`, reason))
-      const isTls = !isHandshake || reason.includes('TLS')
-      opened(notSent(isTls ? reason : 'TLS handshake broken off', transportCodeOf(error)))
-    })
+    socket.on('error', () => (this.isErrored ||= this.socket === socket))
     socket.on('drain', () => this.#call?.taken())
     socket.once('close', () => {
-      opened(notSent('connection closed', 'close'))
       // The next one may be opening already.
       if (this.socket !== socket) return
       this.socket = undefined
@@ -127,10 +155,14 @@ export class UpstreamConnection extends Client {
     })
   }
 
+  #see(bytes: Buffer): void {
+    if (this.received === 'nothing') this.received = isTlsAlert(bytes) ? 'alert' : 'bytes'
+  }
+
   /** False where nothing more is wanted for now. */
   #received(bytes: Buffer): boolean {
     const { socket } = this
-    if (this.received === 'nothing') this.received = isTlsAlert(bytes) ? 'alert' : 'bytes'
+    this.#see(bytes)
     // Before undici listens: what it finds then is no answer.
     if (socket === undefined || socket.listenerCount('readable') === 0) return socket?.push(bytes) ?? false
     this.#arrived = bytes
@@ -162,6 +194,8 @@ export class UpstreamConnection extends Client {
     if (!this.#isHeld) return
     this.#isHeld = false
     this.socket?.resume()
+    // What a stream has kept meanwhile.
+    if (this.socket?.readableLength) this.socket.emit('readable')
   }
 
   /** The answer is whole. */
@@ -193,56 +227,6 @@ function skipContinue(socket: ParsedSocket | undefined): void {
   parser.onHeadersComplete = (status, ...rest) => onHeadersComplete(status === 100 ? 102 : status, ...rest)
 }
 
-/** Starts to connect; `received` takes the bytes of each read, and false = no more until the socket's `resume`. */
-type OpenSocket = (address: buildConnector.Options, received: (bytes: Buffer) => boolean) => net.Socket
-
-/**
- * Opens TCP and TLS connections. TLS sessions are resumed, which saves a round trip and most of the CPU of a handshake.
- *
- * @param ca trusted certificates in place of the runtime's own (which `NODE_EXTRA_CA_CERTS` extends)
- */
-export function createSockets(ca: string | undefined): OpenSocket {
-  const sessions = new Map<string, Buffer>()
-  return ({ protocol, hostname, port }, received) => {
-    // A copy of a small chunk costs less than a buffer of its own for each read.
-    const callback = (length: number): boolean => received(Buffer.from(readBuffer.subarray(0, length)))
-    const onread = { buffer: readBuffer, callback }
-    if (protocol === 'http:') {
-      // Node's types do not know that the options of a stream are options of a socket.
-      const options = { host: hostname, port: Number(port || 80), writableHighWaterMark: 512 * 1024, onread }
-      return net.connect(options)
-    }
-    const key = `${hostname}:${port}`
-    const session = sessions.get(key)
-    // Node's types do not know that the options of a socket are options of TLS.
-    const options: tls.ConnectionOptions & { onread: net.OnReadOpts } = {
-      host: hostname,
-      port: Number(port || 443),
-      ALPNProtocols: ['http/1.1'],
-      // RFC 6066 §3: an address is no server name.
-      ...(net.isIP(hostname) === 0 && { servername: hostname }),
-      ...(session && { session }),
-      ...(ca !== undefined && { ca }),
-      onread,
-    }
-    return tls.connect(options).on('session', (fresh) => {
-      if (sessions.size >= TLS_SESSION_LIMIT) sessions.clear()
-      sessions.set(key, fresh)
-    })
-  }
-}
-
-/** What a request that nobody waits for ends with. */
-export const aborted = (): TransportError => new TransportError('aborted', 'the caller has left')
-
-const notSent = (reason: string, code: string): TransportError =>
-  new TransportError('not-sent', `no connection: ${reason} (${code})`, reason)
-
-function connectTimeout(ms: number): TransportError {
-  const reason = `no connection within ${ms / 1000} s`
-  return new TransportError('connect-timeout', reason, reason)
-}
-
 /** RFC 8446 §5.1: the record type of an alert, and the major version that all of TLS has kept. */
 const isTlsAlert = (bytes: Uint8Array): boolean => bytes[0] === 0x15 && bytes[1] === 3
 
@@ -252,7 +236,7 @@ type Sent = Pick<Call, 'connection'> & { readonly mayBeTls: boolean }
 /** What ended a request, as its caller is told. */
 export function transportErrorOf(error: unknown, sent?: Sent): TransportError {
   if (error instanceof TransportError) return error
-  const code = transportCodeOf(error)
+  const code = codeOf(error)
   if (code === 'UND_ERR_INVALID_ARG' || code === 'UND_ERR_NOT_SUPPORTED')
     return new TransportError('not-sent', 'the request cannot be written as HTTP/1.1')
   if (code === 'UND_ERR_CLOSED' || code === 'UND_ERR_DESTROYED')
@@ -270,30 +254,3 @@ function breakOf(error: unknown, sent: Sent | undefined): string {
   // Many servers of TLS say nothing to who speaks none.
   return sent?.mayBeTls ? 'closed without an answer (perhaps it speaks TLS)' : 'closed without an answer'
 }
-
-const signsOf = (error: unknown): string =>
-  error instanceof Error ? `${systemCodeOf(error) ?? ''} ${error.name} ${error.message}` : ''
-
-/** Of a host with several addresses, where that goes for each: one may have none of its kind here, such as IPv6. */
-function isShortage(error: unknown): boolean {
-  const causes: unknown[] = error instanceof AggregateError ? error.errors : [error]
-  return causes.every(isShort) || isNameLookupShort(error)
-}
-
-/** Whether this process or machine has run out of something: descriptors, buffers, memory, ports. */
-const isShort = (error: unknown): boolean => signIn(transportCodeOf(error)).failure === 'shortage'
-
-/** A look-up needs descriptors too, and without one it tells that there is no such name. */
-function isNameLookupShort(error: unknown): boolean {
-  if (!['ENOTFOUND', 'EAI_AGAIN', 'EAI_FAIL'].includes(transportCodeOf(error))) return false
-  try {
-    closeSync(openSync(devNull, 'r'))
-    return false
-  } catch (shortage) {
-    return isShort(shortage)
-  }
-}
-
-/** The code of a system, TLS or undici error: all of it that may be shown, since messages quote addresses. */
-const transportCodeOf = (error: unknown): string =>
-  systemCodeOf(error) ?? (error instanceof Error ? error.name : 'unknown')

@@ -7,10 +7,13 @@
  * transport       the upstreams' side: undici's pools behind the contract of `transport/transport.ts`
  * transport-body  the body of an answer: decoded, gathered, or handed over to be read
  * decoder         content codings, of answers and of requests
- * connection      one connection to an upstream, and what its errors mean
+ * connection      one connection to an upstream, and what its end means
+ * sockets         how connections are opened, what they trust, and what it means that one can't be
+ * tunnel          the way through a proxy
  * timers          timers for many long waits
  * web-gateway     the gateway on Bun and Deno, which have fetch and files
  * config-file     the configuration file: found, opened, watched
+ * authority-file  certificates that the configuration names
  * state-file      state across restarts
  * replace-file    replaces a file so that no reader sees half of it
  * signals         the signals of the process

@@ -1,7 +1,7 @@
 /**
  * `Send` on Node: undici's pools write, frame and parse HTTP/1.1. What is ours is around them: the clocks, abort, what
- * a failure means, when a dead connection is replaced. `connection.ts` has how to connect,
- * `transport-body.ts` what becomes of the body of an answer.
+ * a failure means, when a dead connection is replaced. `connection.ts` has how to connect, `tunnel.ts` the same through a
+ * proxy, `transport-body.ts` what becomes of the body of an answer.
  */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
@@ -13,8 +13,10 @@ import type { AbortSignalLike } from '../../lib/abort.ts'
 import { emptyBag, isBodiless, type HeaderBag } from '../../lib/headers.ts'
 import { type Send, TransportError, type UpstreamRequest } from '../../transport/transport.ts'
 import type { UpstreamResponse } from '../../transport/transport.ts'
-import { aborted, createSockets, transportErrorOf, UpstreamConnection } from './connection.ts'
+import type { UpstreamRoute } from '../../pool/route.ts'
+import { transportErrorOf, UpstreamConnection } from './connection.ts'
 import type { Call, CallOptions } from './connection.ts'
+import { aborted, createSockets, type Sockets } from './sockets.ts'
 import { createTimerWheel, createIdleTimeout, type TimerWheel } from './timers.ts'
 import type { BodySink, BodySource } from './decoder.ts'
 import { receiveBody } from './transport-body.ts'
@@ -37,7 +39,7 @@ const SLICE_BYTES = 256 * 1024
 const TARGET_LIMIT = 1_000
 
 /**
- * The transport for Node, one pool of connections for each origin.
+ * The transport for Node, one pool of connections for each origin and way to it.
  *
  * Any number of requests at once, each with a connection of its own. Informational answers are skipped. A pool is
  * forgotten with its last connection.
@@ -47,17 +49,28 @@ const TARGET_LIMIT = 1_000
  */
 export function createNodeTransport(options: { ca?: string; timers?: TimerWheel } = {}): NodeTransport {
   const { ca, timers = createTimerWheel() } = options
-  const openSocket = createSockets(ca)
+  const straight = createSockets(ca)
+  const routed = new Map<string, Sockets>()
   const targets = new Map<string, Target>()
   const pools = new Map<string, Pool>()
 
-  function poolOf(origin: string): Pool {
-    const known = pools.get(origin)
+  function socketsOf(route: UpstreamRoute | undefined): Sockets {
+    if (route === undefined) return straight
+    let sockets = routed.get(route.key)
+    if (sockets !== undefined) return sockets
+    if (routed.size >= TARGET_LIMIT) routed.clear()
+    routed.set(route.key, (sockets = createSockets(ca, route)))
+    return sockets
+  }
+
+  /** @param key tells apart what must not share a connection */
+  function poolOf(key: string, fresh: () => UpstreamConnection, origin: string): Pool {
+    const known = pools.get(key)
     if (known !== undefined) return known
-    const pool = new Pool(origin, { factory: () => new UpstreamConnection(origin, openSocket) })
+    const pool = new Pool(origin, { factory: fresh })
     const clients = (pool as unknown as { readonly [kClients]: UpstreamConnection[] })[kClients]
     const forgetUnused = (): void => {
-      if (clients.every(({ isUnused }) => isUnused) && pools.get(origin) === pool) pools.delete(origin)
+      if (clients.every(({ isUnused }) => isUnused) && pools.get(key) === pool) pools.delete(key)
     }
     // Undici would keep the client, for ever and in front of those that are connected.
     pool.on('disconnect', (_origin, [, connection]) => {
@@ -66,33 +79,36 @@ export function createNodeTransport(options: { ca?: string; timers?: TimerWheel 
       forgetUnused()
     })
     pool.on('connectionError', forgetUnused)
-    pools.set(origin, pool)
+    pools.set(key, pool)
     return pool
   }
 
   /** Splits URLs and remembers the last thousand or so, since a gateway calls the same few again and again. */
-  function targetOf(url: string): Target | undefined {
-    const known = targets.get(url)
+  function targetOf({ url, route }: UpstreamRequest): Target | undefined {
+    const key = route === undefined ? url : `${route.key} ${url}`
+    const known = targets.get(key)
     if (known !== undefined) return known
     const parsed = parseUrl(url)
     if (parsed === undefined || !/^https?:$/.test(parsed.protocol)) return undefined
     const { origin, pathname, search } = parsed
     const written = url.slice(origin.length)
+    const fresh = (): UpstreamConnection => new UpstreamConnection(origin, socketsOf(route))
+    const poolKey = route === undefined ? origin : `${route.key} ${origin}`
     const target: Target = {
       // As it was written, where HTTP can carry that: parsed, `'` and some others become escapes.
       path: url.startsWith(`${origin}/`) && IS_TARGET.test(written) ? written : pathname + search,
       mayBeTls: parsed.protocol === 'http:',
-      pool: () => poolOf(origin),
-      fresh: () => new UpstreamConnection(origin, openSocket),
+      pool: () => poolOf(poolKey, fresh, origin),
+      fresh,
       timers,
     }
     if (targets.size >= TARGET_LIMIT) targets.clear()
-    targets.set(url, target)
+    targets.set(key, target)
     return target
   }
 
   const send: Send = (request, signal) => {
-    const target = targetOf(request.url)
+    const target = targetOf(request)
     if (target === undefined) return Promise.reject(new TransportError('not-sent', 'no http or https URL'))
     return signal.aborted ? Promise.reject(aborted()) : exchange(request, signal, target)
   }

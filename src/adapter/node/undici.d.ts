@@ -19,3 +19,16 @@ declare module 'undici/lib/core/symbols.js' {
   const symbols: { readonly kParser: unique symbol }
   export default symbols
 }
+
+declare module 'undici/lib/core/socks5-client.js' {
+  import type { EventEmitter } from 'node:events'
+  import type { Socket } from 'node:net'
+  /** RFC 1928 and 1929 over a connected socket. Once there, it says `authenticated`, then `connected`. */
+  export class Socks5Client extends EventEmitter {
+    constructor(socket: Socket, login?: { readonly username: string; readonly password: string })
+    readonly onSocketError: (error: Error) => void
+    readonly onSocketClose: () => void
+    handshake(): void
+    connect(host: string, port: number): void
+  }
+}

@@ -1,6 +1,10 @@
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../../config/config.ts'
+import { upstreamsOf } from '../../config/upstreams.ts'
 import { problemLine } from '../../config/problem.ts'
+import { PROXY_VARIABLES } from '../../config/proxy.ts'
+import type { RouteLimits } from '../../config/route-limits.ts'
+import { routeLines } from '../../pool/route.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
@@ -18,11 +22,17 @@ const pause = (): Promise<void> => new Promise((go) => setTimeout(go, POLL_EVERY
  * as `aiload start` does: the same file, the same template and token at a first start, the same state beside it. What
  * is wrong with it is printed, one line for each problem, and ends the process with 1.
  */
-export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>) {
+export function openFileGateway(
+  brought: Pick<EdgePlatform, 'peerOf' | 'fetch'> & { readonly limits: RouteLimits },
+) {
+  const { limits, ...platform } = brought
+  const env = { ...process.env }
+  // The runtime's fetch would go through them whatever the configuration says, and knows fewer forms of NO_PROXY.
+  for (const name of PROXY_VARIABLES) delete process.env[name]
   const directory = process.cwd()
   const given = process.env['AILOAD_CONFIG']
   const template = fileURLToPath(new URL('../../../config/config.json', import.meta.url))
-  const search = { directory, env: process.env, template, given }
+  const search = { directory, env, limits, template, given }
   const opened = openConfig(search)
   if (!opened.ok) {
     for (const problem of opened.problems) process.stderr.write(`${problemLine(problem)}\n`)
@@ -38,6 +48,7 @@ export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>)
   const log: Report = (event) => write(event)
   const say = (message: string, level: 'info' | 'warning' = 'info') => log({ kind: 'notice', level, message })
   if (hasNewToken) say(`a new token for your clients was made; it is ${tokenPlace}`)
+  for (const line of routeLines(upstreamsOf(config))) say(line)
   const warningLines = warnings.map(problemLine)
   for (const warning of warningLines) say(warning, 'warning')
   const clock = createClock()
@@ -49,12 +60,12 @@ export function openFileGateway(brought: Pick<EdgePlatform, 'peerOf' | 'fetch'>)
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings: warningLines }
   const own = { clock, store, log, configState, expect: store.expect, abilities: store.abilities }
-  const gateway = createEdgeGateway(config, { ...own, ...brought })
+  const gateway = createEdgeGateway(config, { ...own, ...platform })
   function apply(next: Config): void {
     write = consoleLog(level ?? levelOfMode(next.server.mode))
     void gateway.apply(next)
   }
-  if (opened.file !== undefined) reloader = watchConfig({ ...opened, env: process.env, report: log, apply })
+  if (opened.file !== undefined) reloader = watchConfig({ ...opened, env, limits, report: log, apply })
   return {
     config,
     fetch: gateway.fetch,
