@@ -6,7 +6,9 @@ export const commands: Commands = {
   start: {
     summary: 'serve (the default)',
     options: ['config', 'port', 'host', 'log'],
-    details: `Signals while it serves: SIGHUP reads the configuration again; SIGTERM and SIGINT let open
+    details: `LOG_LEVEL in the environment is error, warn, info or debug.
+
+Signals while it serves: SIGHUP reads the configuration again; SIGTERM and SIGINT let open
 streams finish, a second one ends at once.`,
     run: async (command) => (await import('./start.ts')).runStart(command),
   },

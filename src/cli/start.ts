@@ -55,7 +55,8 @@ export async function runStart({ config: given, port, host, log: format }: Comma
   )
   if (typeof gateway === 'string') return printFailure(gateway)
   const { port: taken, upstreams, apply: serve } = gateway
-  const isTerminal = process.stdout.isTTY
+  // A token is for somebody who sits there, not for a log that machines read.
+  const isTerminal = process.stdout.isTTY && format !== 'json'
   log.say(
     startLines({
       ...opened,
