@@ -136,6 +136,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     app,
     apply,
     upstreams: () => runtimeConfig.pools.upstreams,
+    /** Lists of models that no timer has asked for; undefined where there are none, which is nearly always. */
+    askOverdue: () => discovery.askOverdue(latest.settings.connectTimeoutMs),
     /** Ends when the lists of models were asked for once, after 5 s at most; undefined where there are none. */
     ready,
     /** New requests are refused from now on; those under way go on. */
@@ -169,7 +171,10 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform) {
   return {
     ...gateway,
     async fetch(request: Request, env?: unknown) {
-      if (ready !== undefined) await ready
+      if (ready !== undefined) {
+        await ready
+        await gateway.askOverdue()
+      }
       return app.fetch(request, env as object | undefined)
     },
   }

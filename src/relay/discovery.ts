@@ -18,6 +18,9 @@ const RETRY_MS = 5_000
 const LONGEST_RETRY_MS = 3_600_000
 /** So long a configuration waits for its lists before it is served without them. */
 const FIRST_WAIT_MS = 5_000
+/** A timer that is later than this does not come any more, nor does an answer that takes longer. */
+const LATE_MS = 2_000
+const LOST_AFTER_MS = 20_000
 
 /** The list of one upstream, asked for with one key. */
 interface SourceList {
@@ -27,7 +30,9 @@ interface SourceList {
   /** Those of `models` that the last good answer did not have. */
   missing: ReadonlySet<string>
   failures: number
-  /** Settles with the first answer, whatever it is. */
+  /** When it is asked for next, ms on the clock. */
+  nextAt: number
+  /** Settles with the answer to the last question, whatever it is. */
   asked: Promise<void>
   stop: () => void
 }
@@ -64,7 +69,23 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
     }
     const pauseMs =
       list.failures === 0 ? ASK_EVERY_MS : Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** (list.failures - 1))
-    list.stop = clock.after(pauseMs, () => void ask(list, connectTimeoutMs))
+    list.nextAt = clock.now() + pauseMs
+    list.stop = clock.after(pauseMs, () => start(list, connectTimeoutMs))
+  }
+
+  function start(list: SourceList, connectTimeoutMs: number): void {
+    // A question may be lost with the request that asked it.
+    list.nextAt = clock.now() + LOST_AFTER_MS
+    list.asked = ask(list, connectTimeoutMs)
+  }
+
+  /** Ends when these have been answered, after 5 s at most. */
+  function answered(asking: readonly SourceList[]): Promise<void> {
+    const all = Promise.all(asking.map(({ asked }) => asked))
+    return new Promise((resolve) => {
+      const stop = clock.after(FIRST_WAIT_MS, resolve)
+      void all.then(stop).then(resolve)
+    })
   }
 
   /** Takes in a good answer. */
@@ -112,22 +133,30 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
           models: undefined,
           missing: new Set(),
           failures: 0,
+          nextAt: Infinity,
           asked: Promise.resolve(),
           stop: () => {},
         }
         lists.set(keyOf(source), list)
-        list.asked = ask(list, config.settings.connectTimeoutMs)
+        start(list, config.settings.connectTimeoutMs)
       }
       for (const list of lists.values()) warnOfNothing(list)
       const unknown = [...lists.values()].filter(
         ({ models, failures }) => models === undefined && failures === 0,
       )
-      if (unknown.length === 0) return undefined
-      const all = Promise.all(unknown.map(({ asked }) => asked))
-      return new Promise((resolve) => {
-        const stop = clock.after(FIRST_WAIT_MS, resolve)
-        void all.then(stop).then(resolve)
-      })
+      return unknown.length === 0 ? undefined : answered(unknown)
+    },
+    /**
+     * Asks for what a timer should have asked for by now: on runtimes whose timers end with the request that set them.
+     * Undefined where nothing is overdue.
+     */
+    askOverdue(connectTimeoutMs: number): Promise<void> | undefined {
+      const overdue = [...lists.values()].filter(({ nextAt }) => nextAt + LATE_MS <= clock.now())
+      for (const list of overdue) {
+        list.stop()
+        start(list, connectTimeoutMs)
+      }
+      return overdue.length === 0 ? undefined : answered(overdue)
     },
     /** Of the entries whose lists are known, what those say that match nothing. */
     unmatched: () =>

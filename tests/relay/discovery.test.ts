@@ -6,6 +6,7 @@ import { createDiscovery } from '../../src/relay/discovery.ts'
 import { createAbilities } from '../../src/state/abilities.ts'
 import { TransportError, type Send } from '../../src/transport/transport.ts'
 import { configOf, textOf } from '../config/texts.ts'
+import type { Clock } from '../../src/lib/clock.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
 
 const DAY_MS = 86_400_000
@@ -16,6 +17,8 @@ type Listing = readonly string[] | object | number | 'down' | 'silent'
 
 function bed(entry: object = { models: '*' }) {
   const clock = createFakeClock()
+  let hasTimers = true
+  const after: Clock['after'] = (ms, task) => clock.after(ms, () => void (hasTimers && task()))
   const abilities = createAbilities()
   const asked: { url: string; authorization: string | undefined }[] = []
   const messages: string[] = []
@@ -36,7 +39,10 @@ function bed(entry: object = { models: '*' }) {
     return Promise.resolve({ status, headers: {}, body: utf8Bytes(JSON.stringify(told)) })
   }
   const report = (event: GatewayEvent): void => void (event.kind === 'notice' && messages.push(event.message))
-  const discovery = createDiscovery({ clock, send, report, abilities }, () => (changes += 1))
+  const discovery = createDiscovery(
+    { clock: { ...clock, now: clock.now, after }, send, report, abilities },
+    () => (changes += 1),
+  )
   const config = configOf(textOf({ models: [{ base_url: root, api_key: 'k', ...entry }] }))
   return {
     clock,
@@ -48,6 +54,7 @@ function bed(entry: object = { models: '*' }) {
     get changes() {
       return changes
     },
+    loseTimers: () => void (hasTimers = false),
     answers: (next: Listing) => void (listing = next),
     models: () => upstreamsOf(config, discovery.listedBy).map(({ model }) => model),
   }
@@ -182,4 +189,17 @@ test('a source that is no longer configured is asked no more', async () => {
   expect(asked).toHaveLength(1)
   discovery.close()
   expect(clock.timers).toBe(0)
+})
+
+test('where timers are lost, the next request asks for what is overdue', async () => {
+  const { answers, discovery, config, models, asked, clock, loseTimers } = bed()
+  answers('down')
+  await discovery.expect(config)
+  loseTimers()
+  expect(discovery.askOverdue(1_000)).toBeUndefined()
+  await clock.advance(8_000)
+  answers(['a'])
+  await discovery.askOverdue(1_000)
+  expect([models(), asked.length]).toEqual([['a'], 2])
+  expect(discovery.askOverdue(1_000)).toBeUndefined()
 })
