@@ -52,6 +52,18 @@ describe('the sentences', () => {
     expect(Object.entries(known).filter(([from, to]) => blanksOf(from) !== blanksOf(to))).toEqual([])
   })
 
+  test('each is found by what stands around its blanks, and taken for no other', () => {
+    const filled = (text: string, ...names: string[]): string => {
+      const left = [...names]
+      return text.replaceAll(/(?:\$\{…\})+/g, () => left.shift() ?? '').replaceAll(/ ?⏎ ?/g, '\n')
+    }
+    const names = ['q1', 'q2', 'q3', 'q4', 'q5', 'q6']
+    const wrong = Object.entries(known).filter(
+      ([from, to]) => inChinese(filled(from, ...names)) !== filled(to, ...names),
+    )
+    expect(wrong).toEqual([])
+  })
+
   test('none is for a sentence that is gone', () => {
     const texts = sourceFiles()
       .filter((path) => path !== 'src/cli/chinese.ts')
@@ -252,6 +264,14 @@ describe('a process', () => {
     await gateway.stop()
     expect(gateway.stdout).toContain('AILoad')
     expect(gateway.stdout).not.toMatch(HAN_MARKS)
+  })
+
+  test('shows the demo in Chinese, and its commands as they are', async () => {
+    const demo = spawnAiload(['demo', '--port', '0'], { directory: temporaryDirectory(), env: CHINESE })
+    await demo.printed(/尝试不止一次时/)
+    const told = demo.stdout.split('\n').filter((line) => line !== '' && !HAN.test(line))
+    expect(told.filter((line) => !/^ {2}(?:curl |\(for |const |await |client)/.test(line))).toEqual([])
+    expect(told.length).toBeGreaterThan(5)
   })
 
   const python = '/usr/bin/python3'
