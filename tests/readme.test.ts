@@ -194,7 +194,7 @@ test('both languages have the same tables, row for row', () => {
   expect(shapeOf(chinese)).toEqual(shapeOf(readme))
 })
 
-test.each(['measured', 'edge'])('docs/%s has the same tables in both languages', (name) => {
+test.each(['measured', 'edge', 'operate'])('docs/%s has the same tables in both languages', (name) => {
   const read = (file: string) => readFileSync(new URL(`../docs/${file}`, import.meta.url), 'utf8')
   expect(shapeOf(read(`${name}.zh.md`))).toEqual(shapeOf(read(`${name}.md`)))
 })
