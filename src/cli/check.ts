@@ -3,6 +3,7 @@ import { problemLine } from '../config/problem.ts'
 import { discoveriesOf, upstreamsOf } from '../config/upstreams.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import { countText, searchOf, type Command } from './arguments.ts'
+import { say } from './language.ts'
 import { printFailure } from './process.ts'
 
 /**
@@ -32,8 +33,8 @@ export async function checkFile({ config, live, spend, json }: Command): Promise
   const ok = loaded.ok && problems.length === 0 && asked?.ok !== false
   if (json) {
     const upstreams = asked && { upstreams: asked.upstreams }
-    say(JSON.stringify({ ok, file: place, problems, warnings, ...upstreams }, undefined, 2))
-  } else if (asked !== undefined) for (const line of asked.lines) say(line)
+    printExactly(JSON.stringify({ ok, file: place, problems, warnings, ...upstreams }, undefined, 2))
+  } else if (asked !== undefined) for (const line of asked.lines) printExactly(line)
   else if (!loaded.ok || !ok) say(countText(problems.length, 'problem'))
   else say(summaryOf(lists?.upstreams ?? upstreamsOf(loaded.config), place))
   return ok ? 0 : 1
@@ -55,8 +56,9 @@ export function tellToken({ config, show }: Command): number {
   const [token] = loaded.config.authTokens
   if (token === undefined)
     return printFailure(`there is no token yet; the first start makes one, which is then ${tokenPlace}`)
-  say(show === true ? token : `the token is ${tokenPlace}; --show prints it`)
+  if (show === true) printExactly(token)
+  else say(`the token is ${tokenPlace}; --show prints it`)
   return 0
 }
 
-const say = (line: string): void => void process.stdout.write(`${line}\n`)
+const printExactly = (line: string): void => void process.stdout.write(`${line}\n`)

@@ -1,5 +1,6 @@
 import { askGateway, gatewayOf } from './running-gateway.ts'
 import type { Command } from './arguments.ts'
+import { say } from './language.ts'
 import { printFailure } from './process.ts'
 
 /** Docker's and systemd's patience is longer; who takes more is not well. */
@@ -12,6 +13,6 @@ export async function checkHealth(command: Command): Promise<number> {
   const told = await askGateway(gateway, { path: '/healthz', timeoutMs: TIMEOUT_MS })
   if (typeof told === 'string') return printFailure(told)
   if (told.status !== 200) return printFailure(`${gateway.url}/healthz answers ${told.status}`)
-  process.stdout.write(`${gateway.url} is well\n`)
+  say(`${gateway.url} is well`)
   return 0
 }

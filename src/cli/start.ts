@@ -24,7 +24,7 @@ import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
 export async function runStart({ config: given, port, host, log: format }: Command): Promise<number> {
   const { level, problem } = logLevelIn(process.env)
   if (problem !== undefined) {
-    process.stderr.write(`aiload: ${problem}\n`)
+    printFailure(`aiload: ${problem}`)
     return 2
   }
   const signals = takeSignals()
@@ -124,7 +124,9 @@ export function startLines(summary: StartSummary): string[] {
           `or set the key of a vendor and start again, without that file: ${keyVariables.join(', ')}`,
         ]
       : []),
-    `${hasNewToken ? 'a new token for your clients was made; it' : 'the token for your clients'} is ${tokenPlace}`,
+    hasNewToken
+      ? `a new token for your clients was made; it is ${tokenPlace}`
+      : `the token for your clients is ${tokenPlace}`,
     ...(taken ? tryLines(summary) : []),
   ]
 }
@@ -167,7 +169,9 @@ function upstreamLines(upstreams: readonly Upstream[]): string[] {
   const left = modelsAt.size - hosts.length
   return [
     head,
-    ...hosts.map(([host, models]) => `  ${models.length} at ${host}: ${modelsText(models)}`),
+    ...hosts.map(
+      ([host, models]) => `  ${countText(models.length, 'model')} at ${host}: ${modelsText(models)}`,
+    ),
     ...(left > 0 ? [`  and ${countText(left, 'more host')}`] : []),
   ]
 }

@@ -1,5 +1,6 @@
 import type { GatewayStatus, UpstreamStatus } from '../telemetry/status.ts'
 import { countText, type Command } from './arguments.ts'
+import { inTheirLanguage, say } from './language.ts'
 import { printFailure } from './process.ts'
 import {
   askGateway,
@@ -34,7 +35,7 @@ export async function forgetUpstream(command: Command): Promise<number> {
   if (refusal !== undefined) return printFailure(refusal)
   const { ended = [] } = jsonIn<{ ended: readonly string[] }>(told.text) ?? {}
   const what = ended.length === 0 ? 'did not rest' : `rests no longer (what rested: ${ended.join(', ')})`
-  process.stdout.write(`${upstream} ${what}\n`)
+  say(`${upstream} ${what}`)
   return 0
 }
 
@@ -43,20 +44,19 @@ export function statusText(status: GatewayStatus, { url }: Pick<RunningGateway, 
   const { version, uptime_ms: uptimeMs, strategy, affinity, queue, upstreams } = status
   const rows = upstreams.map((upstream) => [
     upstream.name,
-    stateText(upstream),
+    inTheirLanguage(stateText(upstream)),
     String(upstream.in_flight),
-    upstream.windows.map(limitText).join('; '),
+    inTheirLanguage(upstream.windows.map(limitText).join('; ')),
   ])
   const lines = [
     `AILoad ${version} at ${url}, up ${durationText(uptimeMs)}; strategy ${strategy}, affinity ${affinity}`,
     ...(queue.waiting > 0 ? [`${countText(queue.waiting, 'request')} waiting for an upstream`] : []),
     ...(status.draining ? ['it is stopping: open answers may finish, new requests are refused'] : []),
     ...reloadLines(status),
-    '',
-    ...tableLines([['UPSTREAM', 'STATE', 'IN FLIGHT', 'LIMITS'], ...rows]),
-    ...errorLines(upstreams),
   ]
-  return `${lines.join('\n')}\n`
+  const table = tableLines([['UPSTREAM', 'STATE', 'IN FLIGHT', 'LIMITS'].map(inTheirLanguage), ...rows])
+  const all = [...lines.map(inTheirLanguage), '', ...table, ...errorLines(upstreams).map(inTheirLanguage)]
+  return `${all.join('\n')}\n`
 }
 
 function reloadLines({ last_reload: reload, config_warnings: warnings }: GatewayStatus): string[] {

@@ -24,6 +24,7 @@ import { discoveriesOf, upstreamsOf } from '../../config/upstreams.ts'
 import { loadConfig } from '../../config/load.ts'
 import { problemLine, recordOf, type Environment } from '../../config/problem.ts'
 import { countText, searchOf, type Command } from '../arguments.ts'
+import { inTheirLanguage, say } from '../language.ts'
 import { printFailure } from '../process.ts'
 import { readDocument } from './document.ts'
 import { draftText, hasAddress, type Importer } from './draft.ts'
@@ -60,9 +61,9 @@ export async function importFile(command: Command): Promise<number> {
   const keysFile = `${target}.env`
   const told = from !== undefined && from in kinds ? from : undefined
   const document = await readDocument(source, told === 'env')
-  if ('failure' in document) return printFailure(`${source} ${document.failure}`)
+  if ('failure' in document) return printFailure(`${source} ${inTheirLanguage(document.failure)}`)
   const name = told ?? (document.isEnvironment ? 'env' : kindOf(document.value))
-  if (!(name in kinds)) return printFailure(`${source} ${name}`)
+  if (!(name in kinds)) return printFailure(`${source} ${inTheirLanguage(name)}`)
   const kind = kinds[name as keyof typeof kinds]
 
   const { read, reasons, otherwise, reference } = await kind.importer()
@@ -73,7 +74,7 @@ export async function importFile(command: Command): Promise<number> {
     return printFailure(`${source} makes more than ${MOST_MODELS} models; import a part of it`)
   const models = draft.models.filter(hasAddress)
   const notCarried = notCarriedLines(reading.notCarried())
-  if (notCarried.length > 0) printFailure(['not carried over:', ...notCarried].join('\n  '))
+  if (notCarried.length > 0) printFailure('not carried over:', ...notCarried.map((line) => `  ${line}`))
   if (models.length === 0) return printFailure(`${source} has nothing that could be carried over`)
 
   const text = draftText({ ...draft, models }, kind.title)
@@ -160,5 +161,3 @@ const shellWord = (path: string): string => {
   // A shell looks for a name without a slash in PATH.
   return path.includes('/') ? quoted : `./${quoted}`
 }
-
-const say = (line: string): void => void process.stdout.write(`${line}\n`)

@@ -1,4 +1,5 @@
 import { pathText, recordOf, type Path } from '../../config/problem.ts'
+import { inTheirLanguage } from '../language.ts'
 
 /** Longer texts are no names, addresses or keys. */
 const MOST_CHARACTERS = 4096
@@ -128,7 +129,8 @@ export function notCarriedLines(all: readonly NotCarried[]): string[] {
     else known.count += 1
   }
   return [...byKind.values()].map(
-    ({ first, count, why }) => `${first}${count === 1 ? '' : ` and ${count - 1} more like it`}: ${why}`,
+    ({ first, count, why }) =>
+      `${first}${count === 1 ? '' : ` and ${count - 1} more like it`}: ${inTheirLanguage(why)}`,
   )
 }
 
