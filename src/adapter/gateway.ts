@@ -61,9 +61,10 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
   const report = fanOut([platform.log, notices.report, metrics.report, recent.report])
-  const discovery = createDiscovery({ send: platform.send, clock, report, abilities }, () =>
-    serve(runtimeConfig.config),
-  )
+  const discovery = createDiscovery({ send: platform.send, clock, report, abilities }, () => {
+    // One that waits for its lists takes their changes along: those of the present one may be gone already.
+    if (runtimeConfig.config === latest) serve(latest)
+  })
   let runtimeConfig = createRuntimeConfig(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
@@ -84,6 +85,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     platform.expect?.(upstreams)
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
+    if (discovery.isComplete()) abilities.prune(ids)
     recent.prune(ids)
     notices.prune(ids)
   }

@@ -91,11 +91,14 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
   /** Takes in a good answer. */
   function take(list: SourceList, entries: readonly ModelListEntry[]): void {
     const { source, models: before = [], missing } = list
-    const listed = new Set(entries.map(({ id }) => id))
+    const listed = new Map(entries.map(({ id, endpoints }) => [id, { id, endpoints }]))
     const absent = before.filter(({ id }) => !listed.has(id))
-    const stay = absent.filter(({ id }) => !missing.has(id))
-    list.missing = new Set(stay.map(({ id }) => id))
-    list.models = [...entries.map(({ id, endpoints }) => ({ id, endpoints })), ...stay]
+    const stay = new Set(absent.map(({ id }) => id).filter((id) => !missing.has(id)))
+    list.missing = stay
+    // In the order that they have: another would send embeddings for `auto` to another model.
+    const known = before.filter(({ id }) => listed.has(id) || stay.has(id))
+    const all = [...known.map((model) => [model.id, listed.get(model.id) ?? model] as const), ...listed]
+    list.models = [...new Map(all).values()]
     const globs = wanted.filter((one) => keyOf(one.source) === keyOf(source)).map((one) => one.globs)
     for (const { id, told } of entries)
       if (globs.some((each) => matchesGlobs(id, each)))
@@ -158,6 +161,8 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
       }
       return overdue.length === 0 ? undefined : answered(overdue)
     },
+    /** Whether each list is known: till then a model may be there and not be seen. */
+    isComplete: () => [...lists.values()].every(({ models }) => models !== undefined),
     /** Of the entries whose lists are known, what those say that match nothing. */
     unmatched: () =>
       wanted.flatMap((one) => {

@@ -164,7 +164,6 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
     expect(upstreams) {
       const claims = upstreams.flatMap((upstream) => Object.values(upstream.claims))
       expected = new Set(claims.flatMap(({ draws }) => draws.map(({ scope }) => scope)))
-      abilities.prune(claims.map(({ id }) => id))
     },
     restore(kept, at) {
       const { scopes, affinity, abilities: told, shiftMs } = restored(kept, at)

@@ -171,6 +171,27 @@ test.each([
   expect(upstreams.map(({ presumed }) => presumed?.endpoints?.has('embeddings'))).toEqual([false, true])
 })
 
+test('what no model can be called is left out of a list, and what stands there twice is one model', async () => {
+  const { answers, discovery, config, models } = bed()
+  const odd = ['', 'a\nb', 'a\u0000', '\u001b[2J', 'a\u202eb', 'a\ud800', 'x'.repeat(257)]
+  answers([...odd, 'm', 'm', 'models/m', '__proto__', 'auto', 'x'.repeat(256), 'modèle 智'])
+  await discovery.expect(config)
+  expect(models()).toEqual(['m', '__proto__', 'auto', 'x'.repeat(256), 'modèle 智'])
+})
+
+test('a list in another order is no news: who comes first stays first', async () => {
+  const bedOf = bed()
+  const { answers, discovery, config, models, clock } = bedOf
+  answers(['a', 'b', 'c'])
+  await discovery.expect(config)
+  answers(['c', 'b', 'a'])
+  await clock.advance(DAY_MS)
+  expect([models(), bedOf.changes]).toEqual([['a', 'b', 'c'], 1])
+  answers(['new', 'c', 'a'])
+  await clock.advance(DAY_MS)
+  expect([models(), bedOf.changes]).toEqual([['a', 'b', 'c', 'new'], 2])
+})
+
 test('globs that match nothing are told once, and again by no other answer', async () => {
   const { answers, discovery, config, messages, clock } = bed({ models: 'nobody-*' })
   answers(['a', 'b'])
