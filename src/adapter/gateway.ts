@@ -21,6 +21,7 @@ import type { Report } from '../relay/deps.ts'
 import { createQueue } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
 import { createAbilities, type Abilities } from '../state/abilities.ts'
+import { createModelLists, type ModelLists } from '../state/model-lists.ts'
 import type { MemoryStore } from '../state/memory.ts'
 import type { StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
@@ -43,6 +44,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly look?: StateStore['snapshot']
   /** What upstreams can do, where that is kept; forgotten with the process unless given. */
   readonly abilities?: Abilities
+  /** Which models they have listed; the same. */
+  readonly modelLists?: ModelLists
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
   /** Told the upstreams of each configuration. */
@@ -56,12 +59,12 @@ export interface GatewayPlatform extends CommonDeps {
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
-  const { abilities = createAbilities() } = platform
+  const { abilities = createAbilities(), modelLists = createModelLists() } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
   const report = fanOut([platform.log, notices.report, metrics.report, recent.report])
-  const discovery = createDiscovery({ send: platform.send, clock, report, abilities }, () => {
+  const discovery = createDiscovery({ send: platform.send, clock, report, abilities, modelLists }, () => {
     // One that waits for its lists takes their changes along: those of the present one may be gone already.
     if (runtimeConfig.config === latest) serve(latest)
   })

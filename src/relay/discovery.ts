@@ -7,10 +7,15 @@ import {
   type ListedModel,
   type ModelSource,
 } from '../config/upstreams.ts'
+import { fingerprint } from '../lib/hash.ts'
+import type { ModelLists } from '../state/model-lists.ts'
 import type { RelayDeps } from './deps.ts'
 import { fetchModelList, type ModelListEntry } from './model-list.ts'
 
-type DiscoveryDeps = Pick<RelayDeps, 'send' | 'clock' | 'report' | 'abilities'>
+interface DiscoveryDeps extends Pick<RelayDeps, 'send' | 'clock' | 'report' | 'abilities'> {
+  /** What was listed before a restart. */
+  readonly modelLists: ModelLists
+}
 
 /** Lists are asked for anew after this, and after a failure from 5 s on, doubling to an hour. */
 const ASK_EVERY_MS = 86_400_000
@@ -44,7 +49,7 @@ interface SourceList {
  * @param onChange called when a list has changed
  */
 export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
-  const { clock, report, abilities } = deps
+  const { clock, report, abilities, modelLists } = deps
   const lists = new Map<string, SourceList>()
   /** What was said of globs that match nothing, so that it is said once. */
   const warned = new Set<string>()
@@ -104,7 +109,9 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
       if (globs.some((each) => matchesGlobs(id, each)))
         abilities.read(upstreamIdOf({ ...source, model: id }), told, clock.now())
     warnOfNothing(list)
-    if (JSON.stringify(before) !== JSON.stringify(list.models)) onChange()
+    if (JSON.stringify(before) === JSON.stringify(list.models)) return
+    modelLists.put(fingerprint(keyOf(source)), list.models)
+    onChange()
   }
 
   function warnOfNothing({ source, models }: SourceList): void {
@@ -129,11 +136,12 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
         stop()
         lists.delete(key)
       }
+      modelLists.prune(new Set([...keys].map(fingerprint)))
       for (const { source } of wanted) {
         if (lists.has(keyOf(source))) continue
         const list: SourceList = {
           source,
-          models: undefined,
+          models: modelLists.of(fingerprint(keyOf(source))),
           missing: new Set(),
           failures: 0,
           nextAt: Infinity,

@@ -4,6 +4,7 @@ import { utf8Bytes } from '../../src/lib/bytes.ts'
 import type { GatewayEvent } from '../../src/relay/deps.ts'
 import { createDiscovery } from '../../src/relay/discovery.ts'
 import { createAbilities } from '../../src/state/abilities.ts'
+import { createModelLists } from '../../src/state/model-lists.ts'
 import { TransportError, type Send } from '../../src/transport/transport.ts'
 import { configOf, textOf } from '../config/texts.ts'
 import type { Clock } from '../../src/lib/clock.ts'
@@ -15,7 +16,7 @@ const root = 'https://a.example/v1'
 /** What the upstream answers to `GET /v1/models`: ids, a whole answer, a status, or silence. */
 type Listing = readonly string[] | object | number | 'down' | 'silent'
 
-function bed(entry: object = { models: '*' }) {
+function bed(entry: object = { models: '*' }, modelLists = createModelLists()) {
   const clock = createFakeClock()
   let hasTimers = true
   const after: Clock['after'] = (ms, task) => clock.after(ms, () => void (hasTimers && task()))
@@ -40,7 +41,7 @@ function bed(entry: object = { models: '*' }) {
   }
   const report = (event: GatewayEvent): void => void (event.kind === 'notice' && messages.push(event.message))
   const discovery = createDiscovery(
-    { clock: { ...clock, now: clock.now, after }, send, report, abilities },
+    { clock: { ...clock, now: clock.now, after }, send, report, abilities, modelLists },
     () => (changes += 1),
   )
   const config = configOf(textOf({ models: [{ base_url: root, api_key: 'k', ...entry }] }))
@@ -49,6 +50,7 @@ function bed(entry: object = { models: '*' }) {
     asked,
     messages,
     abilities,
+    modelLists,
     discovery,
     config,
     get changes() {
@@ -223,4 +225,26 @@ test('where timers are lost, the next request asks for what is overdue', async (
   await discovery.askOverdue(1_000)
   expect([models(), asked.length]).toEqual([['a'], 2])
   expect(discovery.askOverdue(1_000)).toBeUndefined()
+})
+
+test('after a restart what was listed before is served at once, also while the list is away', async () => {
+  const before = bed()
+  before.answers([{ id: 'e', type: 'embedding' }, { id: 'a' }])
+  await before.discovery.expect(before.config)
+  const kept: unknown = JSON.parse(JSON.stringify(before.modelLists.keep()))
+  expect(JSON.stringify(kept)).not.toContain('"k"')
+
+  const modelLists = createModelLists()
+  modelLists.restore(kept)
+  modelLists.restore([['x', [{ id: 7 }]], 'junk', null])
+  const after = bed(undefined, modelLists)
+  after.answers('down')
+  expect(after.discovery.expect(after.config)).toBeUndefined()
+  expect(after.models()).toEqual(['e', 'a'])
+  const [first] = upstreamsOf(after.config, after.discovery.listedBy)
+  expect([...(first?.presumed?.endpoints ?? [])]).toEqual(['embeddings'])
+  await after.clock.advance(3 * DAY_MS)
+  expect(after.models()).toEqual(['e', 'a'])
+  expect(after.discovery.expect(configOf(textOf()))).toBeUndefined()
+  expect(modelLists.keep()).toEqual([])
 })
