@@ -70,7 +70,7 @@ export async function askGateway(gateway: RunningGateway, question: Question): P
     const code = systemCodeOf(error) ?? 'unknown error'
     const { url, file } = gateway
     if (code === 'ECONNREFUSED')
-      return `nothing listens on ${url}; is the gateway of ${file} started, and with no other port?`
+      return `nothing listens on ${url}; is the gateway of ${file} started? One on another port is asked with --port`
     if (code === 'ABORT_ERR') return `${url} gives no answer within ${timeoutMs / 1_000} s`
     return `${url} cannot be asked (${code})`
   }
