@@ -181,7 +181,7 @@ function upstreamOf({ entry, model, apiKey, name, presumed }: Target, config: Co
       ? [
           {
             scope: `quota ${entry.vendor} account ${fingerprint(account)}`,
-            role: 'quota' as const,
+            role: 'account' as const,
             limits: shared,
           },
         ]

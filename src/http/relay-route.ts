@@ -155,10 +155,18 @@ function poolOf(pools: Pools, model: string, endpoint: Endpoint): Pool {
   return pool
 }
 
+/** So many names help; of those that upstreams list there may be thousands. */
+const MOST_NAMES = 50
+
+const someOf = (names: readonly string[]): string => {
+  const left = names.length - MOST_NAMES
+  return `${names.slice(0, MOST_NAMES).join(', ')}${left > 0 ? ` and ${left} more, see GET /v1/models` : ''}`
+}
+
 /** Says which names there are: a typo is the common cause. */
 export function unknownModel(names: readonly string[], requestedModel: string): GatewayError {
   const shown = requestedModel.length > 100 ? `${requestedModel.slice(0, 100)}…` : requestedModel
-  const message = `There is no model "${shown}" here. There are: ${names.join(', ')}.`
+  const message = `There is no model "${shown}" here. There are: ${someOf(names)}.`
   return new GatewayError('model_not_found', message, { param: 'model' })
 }
 
@@ -173,7 +181,7 @@ function nobodyServes(upstreams: readonly Upstream[], requested: string, endpoin
   }
   const others = upstreams.filter(({ enabled, endpoints }) => enabled && endpoints.has(endpoint))
   const models = new Set(others.map(({ model }) => model))
-  const hint = models.size === 0 ? 'no other model does' : `these do: ${[...models].join(', ')}`
+  const hint = models.size === 0 ? 'no other model does' : `these do: ${someOf([...models])}`
   const message = `No upstream of "${name}" serves "${endpoint}" (models[].endpoints); ${hint}.`
   return new GatewayError('unsupported_endpoint', message, { param: 'model' })
 }

@@ -42,7 +42,8 @@ export function fingerprint(text: string): string {
  * how many are expected, and nothing of them. An empty one matches nothing, so that a forgotten one never opens a door.
  */
 export function secretMatcher(expected: readonly string[]): (given: string) => string | undefined {
-  const candidates = expected.map((secret) => ({ secret, isSecret: matcherOf(secret) }))
+  const most = expected.reduce((longest, { length }) => Math.max(longest, length), USUAL_SECRET_LENGTH)
+  const candidates = expected.map((secret) => ({ secret, isSecret: matcherOf(secret, most) }))
   return (given) => {
     let found: string | undefined
     // With all of them, also behind the right one.
@@ -51,12 +52,16 @@ export function secretMatcher(expected: readonly string[]): (given: string) => s
   }
 }
 
-function matcherOf(expected: string): (given: string) => boolean {
+/** Of what is longer no more is looked at, which would tell nothing and cost with each of the secrets. */
+const USUAL_SECRET_LENGTH = 256
+
+/** @param most the length of the longest of all secrets, or more */
+function matcherOf(expected: string, most: number): (given: string) => boolean {
   const { length } = expected
   return (given) => {
     let difference = given.length ^ length
-    for (let at = 0; at < given.length; at++)
-      difference |= given.charCodeAt(at) ^ expected.charCodeAt(at % length)
+    const end = Math.min(given.length, most)
+    for (let at = 0; at < end; at++) difference |= given.charCodeAt(at) ^ expected.charCodeAt(at % length)
     return difference === 0 && length > 0
   }
 }

@@ -59,7 +59,8 @@ export interface PresumedOfUpstream {
 export interface LimitScope {
   /** Key of the scope's state in the store; never contains a secret. */
   readonly scope: string
-  readonly role: 'upstream' | 'key' | 'endpoint' | 'origin' | 'proxy' | 'quota'
+  /** `quota` is one of the configuration, `account` what a preset has its models share: a guess, which never refuses. */
+  readonly role: 'upstream' | 'key' | 'endpoint' | 'origin' | 'proxy' | 'quota' | 'account'
   /** Configured limits; learned ones are kept with the state. */
   readonly limits?: Limits
 }

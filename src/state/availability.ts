@@ -69,22 +69,24 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
     const { scope, role, limits } = limitScope
     const state = states[at] ?? UNKNOWN_SCOPE
     const { breaker, inFlight } = state
-    // That keys of one host share a limit is a guess, which orders and never refuses.
-    if (role === 'origin') isDoubtful ||= (breaker?.openUntil ?? 0) > now
+    // That keys of one host share a limit, or models of one account, is a guess, which orders and never refuses.
+    if (role === 'origin' || role === 'account') isDoubtful ||= (breaker?.openUntil ?? 0) > now
     else {
       const admission = admit(breaker, { now, lastResort: ask.lastResort })
       if (admission.state === 'half-open') probing.push(scope)
       if (admission.state === 'open') reasons.push({ scope, ...admission.reason })
     }
     const most = concurrencyOf(state, limits?.concurrency, now)
-    if (inFlight >= most) reasons.push({ scope, cause: 'concurrency', until: now, onRelease: true })
     const room = headroomOf(limitScope, state, now)
     headroom = Math.min(headroom, 1 - inFlight / most, shareFor(tokens, room))
-    if (fits(tokens, room)) continue
-    for (const { isGuess, ...reason } of limitReasons(limitScope, state, { tokens, now })) {
+    const limited = fits(tokens, room) ? [] : limitReasons(limitScope, state, { tokens, now })
+    if (inFlight >= most)
+      limited.push({ scope, cause: 'concurrency', until: now, onRelease: true, isGuess: false })
+    for (const { isGuess, ...reason } of limited) {
       // A guess may delay a request, and refuses none.
       const isTooLate = reason.until <= now || reason.until > now + patienceMs
-      if (isGuess && (patienceMs === 0 || (isTooLate && !reason.onRelease))) isDoubtful = true
+      const mayRefuse = !isGuess && role !== 'account'
+      if (!mayRefuse && (patienceMs === 0 || (isTooLate && !reason.onRelease))) isDoubtful = true
       else reasons.push(reason)
     }
   }

@@ -364,13 +364,15 @@ function suspectOrigin(transaction: Transaction): void {
 }
 
 /**
- * The scopes of a lease that an outcome names: the shared quotas, or the upstream itself where it has none; with a proxy
- * the upstream too.
+ * The scopes of a lease that an outcome names: the shared quotas, or the upstream itself where it has none, and the
+ * account that a preset presumes; with a proxy the upstream too.
  */
 function scopesNamedBy({ claim }: Lease, scope: Scope): readonly LimitScope[] {
-  const named = claim.draws.filter(({ role }) => role === scope || (scope === 'proxy' && role === 'upstream'))
-  if (named.length > 0 || scope !== 'quota') return named
-  return claim.draws.filter(({ role }) => role === 'upstream')
+  const { draws } = claim
+  const named = draws.filter(({ role }) => role === scope || (scope === 'proxy' && role === 'upstream'))
+  if (scope !== 'quota') return named
+  const sure = named.length > 0 ? named : draws.filter(({ role }) => role === 'upstream')
+  return [...sure, ...draws.filter(({ role }) => role === 'account')]
 }
 
 /**

@@ -252,7 +252,8 @@ function nearestSpan(ms: number): Span {
 }
 
 /** Whose state a scope is, in a word: nothing of the fingerprints that name it in the store. */
-export const ownerOf = ({ role, scope }: LimitScope): string => (role === 'quota' ? scope : role)
+export const ownerOf = ({ role, scope }: LimitScope): string =>
+  role === 'quota' || role === 'account' ? scope : role
 
 /** Endpoints whose requests spend no tokens, so that a spent token limit does not close them. */
 const TOKENLESS: ReadonlySet<Endpoint> = new Set(['images', 'audio'])

@@ -86,6 +86,39 @@ test('where the token cannot be kept the start says how it can be given', async 
   )
 })
 
+test('two first starts at the same moment have one token', async () => {
+  const directory = temporaryDirectory()
+  const both = [1, 2, 3].map(() => spawnAiload(anyPort, { directory, env: keys }))
+  const ports = await Promise.all(both.map(portOf))
+  const token = readFileSync(join(directory, 'data', 'token'), 'utf8').trim()
+  for (const port of ports) {
+    const headers = { authorization: `Bearer ${token}` }
+    expect((await fetch(`http://127.0.0.1:${port}/v1/models`, { headers })).status).toBe(200)
+  }
+  await Promise.all(both.map((gateway) => gateway.stop()))
+})
+
+test('an empty file for the token gets one; what is no token in it is told with its place', async () => {
+  const directory = temporaryDirectory()
+  const file = join(directory, 'data', 'token')
+  mkdirSync(join(directory, 'data'))
+  writeFileSync(file, '\r\n')
+  const gateway = spawnAiload(anyPort, { directory, env: keys })
+  await portOf(gateway)
+  await gateway.stop()
+  expect(readFileSync(file, 'utf8')).toMatch(/^sk-[\w-]{43}\n$/)
+
+  writeFileSync(file, 'sk-first-line\nsk-second-line\n')
+  const control = await runAiload(anyPort, { directory, env: keys })
+  expect(control.code).toBe(1)
+  expect(control.stderr).toMatch(/^environment: the token in .*token: has a control character in it/)
+  writeFileSync(file, Buffer.from([0xff, 0xfe, 0x80]))
+  for (const command of [anyPort, ['check']]) {
+    const { code, stdout, stderr } = await runAiload(command, { directory, env: keys })
+    expect([code, stdout + stderr]).toEqual([1, expect.stringContaining(`${file}: is not UTF-8; `)])
+  }
+})
+
 test('a wrong list of vendors is told, each name with what would be right', async () => {
   const directory = temporaryDirectory()
   const env = { ...keys, AILOAD_VENDORS: 'grok,openai' }

@@ -47,7 +47,9 @@ test('the models of one account share the limits of that account, and those of t
     api_key: ['sk-or-v1-a', 'sk-or-v1-b'],
     model: 'm:free',
   })
-  const scopes = upstreams.map(({ claims }) => claims.chat.draws.find(({ role }) => role === 'quota')?.scope)
+  const scopes = upstreams.map(
+    ({ claims }) => claims.chat.draws.find(({ role }) => role === 'account')?.scope,
+  )
   expect(new Set(scopes).size).toBe(2)
   expect(scopes[0]).toMatch(/^quota openrouter account \w+$/)
   expect(JSON.stringify(scopes)).not.toContain('sk-or-v1-a')

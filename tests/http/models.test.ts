@@ -86,3 +86,12 @@ test.each(['POST', 'PUT', 'DELETE'])('%s /v1/models is 405 with what is possible
   const response = await ask(create(), '/v1/models', { method })
   expect([response.status, response.headers.get('allow')]).toEqual([405, 'GET, HEAD'])
 })
+
+test('of many models an unknown name is told the first, and where all of them are', async () => {
+  const models = Array.from({ length: 120 }, (_, at) => entry(`m-${at}`))
+  const gateway = createTestApp({ ...config(), models }, ({ host }) => answer(host))
+  const { message } = await errorOf(await gateway.chat({ model: 'm' }))
+  expect(message).toMatch(
+    /^There is no model "m" here\. There are: auto, m-0, .*, m-48 and 71 more, see GET \/v1\/models\.$/,
+  )
+})

@@ -106,6 +106,16 @@ describe('secrets', () => {
     expect(secretMatcher([''])('')).toBeUndefined()
   })
 
+  test('are not read to the end of a text that is longer than all of them', () => {
+    let looks = 0
+    const endless = { length: 1_000_000, charCodeAt: () => ((looks += 1), 97) } as unknown as string
+    const secrets = ['a'.repeat(300), 'a', 'a'.repeat(20)]
+    expect(secretMatcher(secrets)(endless)).toBeUndefined()
+    expect(looks).toBe(3 * 300)
+    expect(secretMatcher(secrets)('a'.repeat(300))).toBe('a'.repeat(300))
+    expect(secretMatcher(secrets)('a'.repeat(301))).toBeUndefined()
+  })
+
   test('may be several, and the one that is shown is told', () => {
     const matches = secretMatcher(['sk-new', '', 'sk-old'])
     const shown = ['sk-new', 'sk-old', '', 'sk-', 'sk-newsk-old']

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { TransportError, type TransportFailure } from '../../src/transport/transport.ts'
 import { events, JSON_TYPE, play, refusal, SSE, stagedBy, type Play } from '../support/played.ts'
-import { configOf, createTestApp, type FakeUpstream } from '../support/test-app.ts'
+import { answer, configOf, createTestApp, jsonAnswer, TOKEN, type FakeUpstream } from '../support/test-app.ts'
 
 const settings = { strategy: 'in_order', queue_timeout: 0, timeout: 10 }
 const two = configOf(['a.test', 'b.test'], { settings })
@@ -239,4 +239,21 @@ test('a missing model beside a missing endpoint is the operator’s to mend', as
   const { length } = app.calls
   expect((await app.chat()).status).toBe(502)
   expect(app.calls).toHaveLength(length)
+})
+
+test('what a preset has the models of an account share refuses none of them, whatever one was told', async () => {
+  const models = ['a:free', 'paid'].map((model) => ({
+    vendor: 'openrouter',
+    api_key: 'k',
+    model,
+    name: model,
+  }))
+  const message = 'Rate limit exceeded: free-models-per-day'
+  const upstream: FakeUpstream = ({ text, host }) =>
+    text.includes(':free') ? jsonAnswer(429, { error: { message, code: 429 } }) : answer(host)
+  const app = createTestApp({ auth_token: TOKEN, models, settings }, upstream)
+  expect((await app.chat({ model: 'a:free' })).status).toBe(429)
+  expect((await app.chat({ model: 'paid' })).status).toBe(200)
+  expect((await app.chat({ model: 'a:free' })).status).toBe(429)
+  expect(app.calls).toHaveLength(2)
 })

@@ -111,3 +111,25 @@ test('what was proven is kept across a restart', () => {
   next.restore(JSON.parse(JSON.stringify(store.keep(at(3)))), at(4))
   expect(next.snapshot(['a'])[0]?.windows['requests:day']?.proven).toBe(3)
 })
+
+test.each([
+  ['a day that is spent', { cause: 'quota', hintMs: 3_600_000 }],
+  ['a limit of a minute', { cause: 'rate-limited', hintMs: 30_000 }],
+  ['too many at once', { cause: 'overloaded' }],
+  ['headers that leave nothing', { readings: [told({ scope: 'quota', remaining: 0, limit: 50 })] }],
+] as const)('%s rests who was told; others of its presumed account come last', (_, more) => {
+  const { store, lookAt } = bed()
+  const inAccount = (id: string): Claim => {
+    const { draws, ...claim } = claimOf(id, { key: 'k' })
+    return { ...claim, draws: [...draws, { scope: 'quota v account', role: 'account' }] }
+  }
+  const leases = ['a', 'b'].map((id) => store.acquire([inAccount(id)], ASK, at(0)))
+  const [asked] = leases
+  if (asked) store.settle(asked, limited({ scope: 'quota', ...more }), at(1))
+  const patient = { ...ASK, patienceMs: 5_000 }
+  for (const ask of [ASK, patient]) {
+    expect(lookAt(inAccount('a'), 2, ask)).toMatchObject({ free: false })
+    expect(lookAt(inAccount('b'), 2, ask)).toMatchObject({ free: true })
+  }
+  expect(lookAt(inAccount('b'), 2)).toMatchObject({ isDoubtful: true })
+})

@@ -142,8 +142,9 @@ export function checkConfig(task: ConfigTask): CheckedConfig {
     return task.given || existsSync(file)
       ? checkedFile(file, task.env)
       : { loaded: nothingYet(file, task.env), place: file, file, tokenPlace: '' }
-  const { env, place: tokenPlace } = environmentToken(task, tokenIn(file, task.env))
-  const loaded = loadEnvironment(vendors.taken, { ...task, env })
+  const { env, place: tokenPlace, unread } = environmentToken(task, tokenIn(file, task.env))
+  const reading = { ...task, env, tokenPlace }
+  const loaded = unread === undefined ? loadEnvironment(vendors.taken, reading) : refused(unread)
   return { loaded, place: ENVIRONMENT, tokenPlace }
 }
 
@@ -275,17 +276,23 @@ function environmentToken({ env, directory }: ConfigTask, ofFile: string) {
   const given = (env[TOKEN_VARIABLE] ?? '').trim()
   const file = tokenFileOf(directory)
   const text = ofFile === '' && existsSync(file) ? readConfigFile(file) : ofFile
-  // One that can't be read is told when a new one can't be written there.
+  const unread = given === '' && typeof text !== 'string' ? { ...text, line: 0 } : undefined
   const kept = typeof text === 'string' ? text.trim() : ''
   const keptPlace = ofFile === '' ? `in ${file}` : `"auth_token" in ${findConfigFile({ directory })}`
   const place = given === '' ? keptPlace : TOKEN_VARIABLE
-  return { env: { ...env, [TOKEN_VARIABLE]: given || kept }, place, isMissing: given === '' && kept === '' }
+  const isMissing = given === '' && kept === ''
+  return { env: { ...env, [TOKEN_VARIABLE]: given || kept }, place, isMissing, unread }
 }
 
 /** What is wrong with it is told of the variables, since nobody has seen the text. */
-function loadEnvironment(taken: readonly VendorKeys[], reading: Reading): LoadedConfig {
-  const { env } = reading
+function loadEnvironment(
+  taken: readonly VendorKeys[],
+  reading: Reading & { readonly tokenPlace: string },
+): LoadedConfig {
+  const { env, tokenPlace } = reading
+  const tokenPath = tokenPlace.startsWith('in ') ? `the token ${tokenPlace}` : tokenPlace
   const ofVariable = (problem: ConfigProblem): ConfigProblem => {
+    if (problem.path === 'auth_token') return { ...problem, line: 0, path: tokenPath }
     const [, entry, key] = /^models\[(\d+)\](?:\.api_key\[(\d+)\])?/.exec(problem.path) ?? []
     const { vendor, variables } = taken[Number(entry)] ?? { vendor: problem.path, variables: [] }
     return { ...problem, line: 0, path: variables[Number(key)] ?? vendor }
@@ -299,20 +306,34 @@ function loadEnvironment(taken: readonly VendorKeys[], reading: Reading): Loaded
 
 /** A token that can't be kept would be another one after a restart, so that is a problem. */
 function openEnvironment(task: ConfigTask, taken: readonly VendorKeys[], ofFile: string): OpenedConfig {
-  const { env, place, isMissing } = environmentToken(task, ofFile)
-  const token = isMissing ? newToken() : env[TOKEN_VARIABLE]
-  const refusal = isMissing ? refusalOf(() => writeToken(tokenFileOf(task.directory), token)) : undefined
+  const known = environmentToken(task, ofFile)
+  const { isMissing, unread } = known
+  if (unread !== undefined) return refused(unread)
+  const refusal = isMissing ? refusalOf(() => writeToken(tokenFileOf(task.directory))) : undefined
   if (refusal !== undefined) {
-    const message = `a token for the clients was made and cannot be kept ${place} (${refusal})`
+    const message = `a token for the clients was made and cannot be kept ${known.place} (${refusal})`
     return refused(environmentProblem(message, `make that directory writable, or set ${TOKEN_VARIABLE}`))
   }
-  const loaded = loadEnvironment(taken, { ...task, env: { ...env, [TOKEN_VARIABLE]: token } })
-  return loaded.ok ? { ...loaded, taken, isNew: false, hasNewToken: isMissing, tokenPlace: place } : loaded
+  const { env, place: tokenPlace } = isMissing ? environmentToken(task, ofFile) : known
+  const loaded = loadEnvironment(taken, { ...task, env, tokenPlace })
+  return loaded.ok ? { ...loaded, taken, isNew: false, hasNewToken: isMissing, tokenPlace } : loaded
 }
 
-function writeToken(file: string, token: string | undefined): void {
+/** So long a file may be there before its token is in it. */
+const WRITTEN_WITHIN_MS = 100
+
+/** Where another process has its first start at the same moment, its token stays. */
+function writeToken(file: string): void {
   mkdirSync(dirname(file), { recursive: true })
-  writeFileSync(file, `${token}\n`, { mode: 0o600, flag: 'wx' })
+  const text = `${newToken()}\n`
+  try {
+    writeFileSync(file, text, { mode: 0o600, flag: 'wx' })
+  } catch (error) {
+    if (systemCodeOf(error) !== 'EEXIST') throw error
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, WRITTEN_WITHIN_MS)
+    // A full disk leaves an empty file.
+    if (readFileSync(file, 'utf8').trim() === '') replaceFile(file, text)
+  }
 }
 
 /** A new client token: `sk-` and 43 characters that hold 256 random bits. */

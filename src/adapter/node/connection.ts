@@ -46,15 +46,21 @@ export class UpstreamConnection extends Client {
   /** What has come since the last request: nothing, an alert of TLS where none is spoken, or bytes of an answer. */
   received: 'nothing' | 'alert' | 'bytes' = 'nothing'
   #call: Call | undefined
+  /** For whom it has connected last. */
+  #connectedFor: Call | undefined
   #isHeld = false
   /** What has been read this moment, until undici takes it. */
   #arrived: Buffer | null = null
 
   constructor(origin: string, sockets: Sockets) {
-    const connect: buildConnector.connector = (address, done) =>
-      sockets.proxy === undefined
-        ? this.#open(sockets, address, done)
-        : this.#openThrough({ ...sockets, proxy: sockets.proxy }, address, done)
+    const connect: buildConnector.connector = (address, done) => {
+      // Undici would try for ever where bytes that come before the request end the connection.
+      const isAgain = this.#call !== undefined && this.#call === this.#connectedFor
+      this.#connectedFor = this.#call
+      if (isAgain) done(openingError(undefined), null)
+      else if (sockets.proxy === undefined) this.#open(sockets, address, done)
+      else this.#openThrough({ ...sockets, proxy: sockets.proxy }, address, done)
+    }
     super(origin, { ...CLIENT_OPTIONS, connect })
     this.on('connect', () => skipContinue(this.socket))
   }
@@ -201,6 +207,7 @@ export class UpstreamConnection extends Client {
   /** The answer is whole. */
   release(): void {
     this.#call = undefined
+    this.#connectedFor = undefined
     this.isReused = true
     this.resume()
   }

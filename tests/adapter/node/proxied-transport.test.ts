@@ -1,7 +1,10 @@
-import type { Socket } from 'node:net'
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createNodeTransport } from '../../../src/adapter/node/transport.ts'
+import { createAbort } from '../../../src/lib/abort.ts'
 import type { Proxy } from '../../../src/pool/route.ts'
+import type { UpstreamRequest } from '../../../src/transport/transport.ts'
 import { startHttpProxy, startSocksProxy, type TestProxy } from '../../support/proxies.ts'
 import { answer } from '../../support/scripted-scenes.ts'
 import { ownAuthority, signedCertificate } from '../../support/test-certificate.ts'
@@ -89,4 +92,36 @@ describe('TLS through a proxy', () => {
       await silent.close()
     }
   })
+})
+
+test('bytes that come right behind the answer of a proxy end the request, after one tunnel', async () => {
+  const sockets: Socket[] = []
+  const proxy = createServer((socket) => {
+    sockets.push(socket)
+    socket.on('error', () => {}).once('data', () => socket.write('HTTP/1.1 200 OK\r\n\r\nhello'))
+  })
+  await once(proxy.listen(0, '127.0.0.1'), 'listening')
+  const { port } = proxy.address() as AddressInfo
+  const transport = createNodeTransport()
+  const { signal, abort } = createAbort()
+  const way: Proxy = { kind: 'http', host: '127.0.0.1', port, from: 'settings.proxy' }
+  const request: UpstreamRequest = {
+    method: 'GET',
+    url: 'http://upstream.example/v1/models',
+    headers: {},
+    connectTimeoutMs: 5_000,
+    timeoutMs: 5_000,
+    gatherBytes: () => 0,
+    route: { key: 'a proxy', proxy: way },
+  }
+  try {
+    const ended = transport(request, signal).catch((error: unknown) => error)
+    await until(() => sockets[0]?.destroyed === true)
+    expect(sockets).toHaveLength(1)
+    expect(await ended).toMatchObject({ failure: 'not-sent' })
+  } finally {
+    abort()
+    await transport.close()
+    proxy.close()
+  }
 })
