@@ -249,6 +249,3 @@ export const searchOf = (config: string | undefined): ConfigTask => ({
   env: process.env,
   template: templateFile(),
 })
-
-/** `1 upstream`, `2 upstreams`, `0 upstreams`. */
-export const countText = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`

@@ -2,8 +2,9 @@ import { checkConfig, readAccess } from '../adapter/node/config-file.ts'
 import { problemLine } from '../config/problem.ts'
 import { discoveriesOf, upstreamsOf } from '../config/upstreams.ts'
 import type { Upstream } from '../pool/upstream.ts'
-import { countText, searchOf, type Command } from './arguments.ts'
-import { printFailure } from './process.ts'
+import { searchOf, type Command } from './arguments.ts'
+import { printFailure, say } from './process.ts'
+import { countText } from './terminal-text.ts'
 
 /**
  * Prints every problem and warning of the configuration, one line each; with `--live` what its upstreams say besides. 1 when
@@ -23,7 +24,7 @@ export async function checkFile({ config, live, spend, json }: Command): Promise
   const unmatched = (lists?.unmatched ?? []).map((problem) => `${place}: ${problem}`)
   const problems = loaded.ok ? unmatched : loaded.problems.map(problemLine)
   const warnings = [...loaded.warnings.map(problemLine), ...(lists?.warnings ?? [])]
-  if (!json) for (const line of [...problems, ...warnings.map((warning) => `warning: ${warning}`)]) say(line)
+  if (!json) say(...problems, ...warnings.map((warning) => `warning: ${warning}`))
   // Loaded only where somebody is asked.
   const asked =
     loaded.ok && live
@@ -33,7 +34,7 @@ export async function checkFile({ config, live, spend, json }: Command): Promise
   if (json) {
     const upstreams = asked && { upstreams: asked.upstreams }
     say(JSON.stringify({ ok, file: place, problems, warnings, ...upstreams }, undefined, 2))
-  } else if (asked !== undefined) for (const line of asked.lines) say(line)
+  } else if (asked !== undefined) say(...asked.lines)
   else if (!loaded.ok || !ok) say(countText(problems.length, 'problem'))
   else say(summaryOf(lists?.upstreams ?? upstreamsOf(loaded.config), place))
   return ok ? 0 : 1
@@ -58,5 +59,3 @@ export function tellToken({ config, show }: Command): number {
   say(show === true ? token : `the token is ${tokenPlace}; --show prints it`)
   return 0
 }
-
-const say = (line: string): void => void process.stdout.write(`${line}\n`)

@@ -1,9 +1,11 @@
 import { options, type Command, type CommandEntry, type Commands } from './arguments.ts'
+import { say } from './process.ts'
+import { shellQuoted as quoted } from './terminal-text.ts'
 
 /** Prints a script that has a shell complete the commands of the table and what each takes. */
 export function printCompletion({ word }: Command, commands: Commands): number {
   const script = word === undefined ? undefined : scripts[word]
-  process.stdout.write(`${script?.(Object.entries(commands)) ?? ''}\n`)
+  say(script?.(Object.entries(commands)) ?? '')
   return 0
 }
 
@@ -56,8 +58,6 @@ function offersOf(entries: Entries) {
   return [bare, ...named]
 }
 
-/** In single quotes, as all three shells read it. */
-const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`
 const flagsOf = ({ long, short }: OfferedOption): string[] => [
   ...(short === undefined ? [] : [`-${short}`]),
   `--${long}`,

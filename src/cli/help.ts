@@ -1,5 +1,5 @@
 import { options, type Command, type CommandEntry, type Commands } from './arguments.ts'
-import { tableLines } from './table.ts'
+import { tableLines } from './terminal-text.ts'
 
 /** Prints what all commands are, or what one of them takes. */
 export function printHelp({ word }: Command, commands: Commands): number {

@@ -12,9 +12,8 @@ import {
 import { createClock } from '../adapter/gateway.ts'
 import { type Cause, type MeterReading, SPAN_MS } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
-import { countText } from './arguments.ts'
 import { createProber, type Probe, type StepFailure } from './probe.ts'
-import { tableLines } from './table.ts'
+import { countText, firstOf, tableLines } from './terminal-text.ts'
 
 /** What came of asking all upstreams. */
 interface LiveCheck {
@@ -276,16 +275,11 @@ function trouble(one: Probe): string[] {
   if (list.isListed === undefined)
     return [`${upstream.name}: its /models is no list of models; --spend asks the model itself`]
   const near = nearestName(upstream.model, list.names)
-  const meant = near === undefined ? `it has ${namesText(list.names)}` : `did you mean ${near}?`
+  const meant = near === undefined ? `it has ${firstOf(list.names, MOST_NAMES)}` : `did you mean ${near}?`
   return [`${upstream.name}: its list of models has no "${upstream.model}"; ${meant}`]
 }
 
 const MOST_NAMES = 6
-
-function namesText(names: readonly string[]): string {
-  const left = names.length - MOST_NAMES
-  return names.slice(0, MOST_NAMES).join(', ') + (left > 0 ? ` and ${left} more` : '')
-}
 
 function limitText({ counts, limit, remaining, spanMs }: MeterReading): string {
   const span = Object.entries(SPAN_MS).find(([, ms]) => ms === spanMs)?.[0]

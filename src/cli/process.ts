@@ -85,6 +85,11 @@ export function printFailure(...lines: readonly string[]): number {
   return 1
 }
 
+/** Prints lines of a command's own on the standard output. */
+export function say(...lines: readonly string[]): void {
+  for (const line of lines) process.stdout.write(`${line}\n`)
+}
+
 /**
  * A mistake of ours that nobody caught is told in one line. After an uncaught exception nothing can be relied on, so
  * the process ends with 1 and its supervisor starts a new one; an unhandled rejection concerns one request.

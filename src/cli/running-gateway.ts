@@ -6,6 +6,7 @@ import { problemLine } from '../config/problem.ts'
 import { systemCodeOf } from '../errors.ts'
 import type { GatewayStatus } from '../telemetry/status.ts'
 import { searchOf, type Command } from './arguments.ts'
+import { printFailure } from './process.ts'
 
 /** A gateway that runs on this machine, as its configuration says. */
 export interface RunningGateway {
@@ -19,19 +20,31 @@ export interface RunningGateway {
   readonly file: string
 }
 
-/** Where the gateway of a configuration is to be found; `problems` where that can't be read, a line each. */
-export function gatewayOf(
+/** Why a running gateway did not do what it was asked to, in a line. */
+class GatewayFailure extends Error {}
+
+/**
+ * Does a task with the gateway that a configuration describes; gives the exit code of the task, or 1 with the reason
+ * printed when the configuration can't be read or the gateway fails the task (`askGateway`, `askStatus`, `acceptedBy`).
+ */
+export async function withGateway(
   given: Pick<Command, 'config' | 'port' | 'host'>,
-): RunningGateway | { readonly problems: readonly string[] } {
+  task: (gateway: RunningGateway) => Promise<number>,
+): Promise<number> {
   const { place: file, loaded } = readAccess(searchOf(given.config))
-  if (!loaded.ok) return { problems: loaded.problems.map(problemLine) }
+  if (!loaded.ok) return printFailure(...loaded.problems.map(problemLine))
   const {
     server,
     authTokens: [token = ''],
   } = loaded.config
   const host = reachableHost(given.host ?? server.host)
   const port = given.port ?? server.port
-  return { url: originOf({ host, port }), host, port, token, file }
+  try {
+    return await task({ url: originOf({ host, port }), host, port, token, file })
+  } catch (error) {
+    if (error instanceof GatewayFailure) return printFailure(error.message)
+    throw error
+  }
 }
 
 /** Somebody who listens on all addresses is asked on the loopback one. */
@@ -41,7 +54,7 @@ function reachableHost(host: string): string {
 }
 
 /** As a URL writes it. */
-const originOf = ({ host, port }: Pick<ServerConfig, 'host' | 'port'>): string =>
+export const originOf = ({ host, port }: Pick<ServerConfig, 'host' | 'port'>): string =>
   `http://${isIPv6(host) ? `[${host}]` : host}:${port}`
 
 /** What the gateway answered. */
@@ -61,8 +74,8 @@ interface Question {
 /** More than any status page has. */
 const MOST_BYTES = 64 * 2 ** 20
 
-/** Asks a running gateway, with its token; a line that says why where nothing comes back. */
-export async function askGateway(gateway: RunningGateway, question: Question): Promise<Told | string> {
+/** Asks a running gateway, with its token. @throws where nothing comes back */
+export async function askGateway(gateway: RunningGateway, question: Question): Promise<Told> {
   const { timeoutMs = 10_000 } = question
   try {
     return await exchange(gateway, { ...question, timeoutMs })
@@ -70,9 +83,11 @@ export async function askGateway(gateway: RunningGateway, question: Question): P
     const code = systemCodeOf(error) ?? 'unknown error'
     const { url, file } = gateway
     if (code === 'ECONNREFUSED')
-      return `nothing listens on ${url}; is the gateway of ${file} started, and with no other port?`
-    if (code === 'ABORT_ERR') return `${url} gives no answer within ${timeoutMs / 1_000} s`
-    return `${url} cannot be asked (${code})`
+      throw new GatewayFailure(
+        `nothing listens on ${url}; is the gateway of ${file} started, and with no other port?`,
+      )
+    if (code === 'ABORT_ERR') throw new GatewayFailure(`${url} gives no answer within ${timeoutMs / 1_000} s`)
+    throw new GatewayFailure(`${url} cannot be asked (${code})`)
   }
 }
 
@@ -106,25 +121,24 @@ function exchange(
   })
 }
 
-/** Why an answer is not what was asked for, in a line; undefined where it is. */
-export function refusalIn({ status, text }: Told, { url, file, token }: RunningGateway): string | undefined {
-  if (status === 200) return undefined
-  if (status !== 401) return `${url} answers ${status}: ${errorMessageIn(text) ?? 'is it another program?'}`
-  return token === ''
-    ? `${url} wants a token, and auth_token in ${file} is empty`
-    : `${url} refuses the token in ${file}; was it started with another configuration?`
+/** The text of an answer that is the one that was asked for. @throws for any other */
+export function acceptedBy({ url, file, token }: RunningGateway, { status, text }: Told): string {
+  if (status === 200) return text
+  if (status !== 401)
+    throw new GatewayFailure(`${url} answers ${status}: ${errorMessageIn(text) ?? 'is it another program?'}`)
+  throw new GatewayFailure(
+    token === ''
+      ? `${url} wants a token, and auth_token in ${file} is empty`
+      : `${url} refuses the token in ${file}; was it started with another configuration?`,
+  )
 }
 
-/** What `/admin/status` of a running gateway says; a line that says why where nothing comes back. */
-export async function askStatus(gateway: RunningGateway): Promise<GatewayStatus | string> {
-  const told = await askGateway(gateway, { path: '/admin/status' })
-  if (typeof told === 'string') return told
-  const refusal = refusalIn(told, gateway)
-  if (refusal !== undefined) return refusal
-  const status = jsonIn<GatewayStatus>(told.text)
-  return status?.upstreams === undefined
-    ? `${gateway.url} answers, but not as AILoad does; is it another program?`
-    : (status as GatewayStatus)
+/** What `/admin/status` of a running gateway says. @throws where it is not that which comes back */
+export async function askStatus(gateway: RunningGateway): Promise<GatewayStatus> {
+  const text = acceptedBy(gateway, await askGateway(gateway, { path: '/admin/status' }))
+  const status = jsonIn<GatewayStatus>(text)
+  if (status?.upstreams !== undefined) return status as GatewayStatus
+  throw new GatewayFailure(`${gateway.url} answers, but not as AILoad does; is it another program?`)
 }
 
 /** The message of an error in OpenAI's envelope. */
