@@ -2,16 +2,11 @@ import { PerformanceObserver } from 'node:perf_hooks'
 import { createNodeTransport } from '../adapter/node/transport.ts'
 import { nearestName } from '../config/checks.ts'
 import type { Config } from '../config/config.ts'
-import {
-  discoveriesOf,
-  matchesGlobs,
-  upstreamsOf,
-  type ListedModel,
-  type ModelSource,
-} from '../config/upstreams.ts'
+import { discoveriesOf, matchesGlobs, upstreamsOf, type ListedModel } from '../config/upstreams.ts'
 import { createClock } from '../adapter/gateway.ts'
 import { type Cause, type MeterReading, SPAN_MS } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
+import { sourceKeyOf } from '../relay/discovery.ts'
 import { createProber, type Probe, type StepFailure } from './probe.ts'
 import { countText, firstOf, tableLines } from './terminal-text.ts'
 
@@ -80,9 +75,9 @@ async function withDiscovered({ listOf }: ReturnType<typeof createProber>, confi
     return { entry, globs, source, list, models }
   })
   const lists = new Map<string, readonly ListedModel[]>(
-    found.map(({ source, models }) => [keyOf(source), models]),
+    found.map(({ source, models }) => [sourceKeyOf(source), models]),
   )
-  const upstreams = upstreamsOf(config, (source) => lists.get(keyOf(source)))
+  const upstreams = upstreamsOf(config, (source) => lists.get(sourceKeyOf(source)))
   const unmatched = found
     .filter(({ globs, models }) => !models.some(({ id }) => matchesGlobs(id, globs)))
     .map(({ entry, globs, list, models }): Probe => {
@@ -95,21 +90,17 @@ async function withDiscovered({ listOf }: ReturnType<typeof createProber>, confi
       const isListed = list.failure === undefined && names.length > 0 ? { isListed: false } : {}
       return { upstream, ok: false, list: { ...list, names, ...isListed }, can: {}, limits: [] }
     })
-  const discovered = new Set(wanted.map(({ source }) => keyOf(source)))
+  const discovered = new Set(wanted.map(({ source }) => sourceKeyOf(source)))
   const chosen = new Map<string, string>()
   for (const one of upstreams) {
     const { presumed, endpoints, id } = one
-    const key = keyOf(one)
+    const key = sourceKeyOf(one)
     const isChat = (presumed?.endpoints ?? endpoints).has('chat')
     if (!discovered.has(key)) chosen.set(id, id)
     else if (isChat && !chosen.has(key)) chosen.set(key, id)
   }
   return { upstreams, unmatched, spendOn: new Set(chosen.values()) }
 }
-
-/** Tells whose list it is. */
-const keyOf = ({ root, query, apiKey, headers, route }: ModelSource): string =>
-  JSON.stringify([root, query, apiKey, headers, route?.key])
 
 /** Ms that the first look-up of a name and the first connection to an address took. */
 interface ConnectionTimes {

@@ -2,9 +2,12 @@ import { createAbort } from '../lib/abort.ts'
 import { utf8Bytes } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { HeaderBag } from '../lib/headers.ts'
+import { createBodyParser, fieldsFor } from '../openai/request.ts'
 import type { Ability, Cause, Failure, MeterReading } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import { commitAnswer, discard, MOST_WHOLE_BYTES, readPrefix } from '../relay/commit.ts'
+import { bodyOn } from '../relay/demand.ts'
+import { sourceKeyOf } from '../relay/discovery.ts'
 import { headersFor, relayedHeaders, urlFor } from '../relay/headers.ts'
 import { modelEntriesIn, MOST_LIST_BYTES, type ModelListEntry } from '../relay/model-list.ts'
 import { attemptFailureOf } from '../relay/secrets.ts'
@@ -67,7 +70,12 @@ export type ProbeTarget = Pick<
   'root' | 'query' | 'apiKey' | 'headers' | 'connectTimeoutMs' | 'timeoutMs' | 'route'
 >
 
-type Question = { readonly path: string; readonly body?: object }
+interface Question {
+  readonly path: string
+  readonly body?: readonly Uint8Array[]
+  /** Whether the answer is to be read as it comes. */
+  readonly stream?: boolean | undefined
+}
 type Answered = { readonly ms: number; readonly headers: HeaderBag } & (
   | { readonly response: UpstreamResponse; readonly failure?: never }
   | { readonly failure: Failure }
@@ -86,22 +94,21 @@ const isSuccess = (status: number): boolean => status >= 200 && status <= 299
 export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, 'now' | 'wall'>) {
   const lists = new Map<string, Promise<ListAnswer>>()
 
-  async function ask(upstream: ProbeTarget, { path, body }: Question): Promise<Answered> {
+  async function ask(upstream: ProbeTarget, { path, body, stream }: Question): Promise<Answered> {
     const since = now()
-    const isStream = body !== undefined && 'stream' in body
     try {
       const response = await send(
         {
           method: body === undefined ? 'GET' : 'POST',
           url: urlFor(upstream, path, ''),
           headers: body === undefined ? headersFor(upstream, {}) : relayedHeaders(upstream, {}),
-          ...(body !== undefined && { body: [utf8Bytes(JSON.stringify(body))] }),
+          ...(body !== undefined && { body }),
           route: upstream.route,
           connectTimeoutMs: upstream.connectTimeoutMs,
           timeoutMs: Math.min(upstream.timeoutMs, LONGEST_SILENCE_MS),
           gatherBytes(status) {
             if (!isSuccess(status)) return ERROR_BYTES
-            if (isStream) return 0
+            if (stream) return 0
             return body === undefined ? MOST_LIST_BYTES : MOST_WHOLE_BYTES
           },
         },
@@ -133,13 +140,9 @@ export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, '
     }
   }
 
-  /** The same for all who would ask with the same headers at the same address. */
+  /** The same for all whose list it is. */
   function listOf(upstream: ProbeTarget): Promise<ListAnswer> {
-    const key = JSON.stringify([
-      urlFor(upstream, 'models', ''),
-      headersFor(upstream, {}),
-      upstream.route?.key,
-    ])
+    const key = sourceKeyOf(upstream)
     const known = lists.get(key) ?? readList(upstream)
     lists.set(key, known)
     return known
@@ -147,11 +150,12 @@ export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, '
 
   /** Asks for one token. Who does not know `max_tokens`, or can't say a word with one, is asked for a few more. */
   async function askOne(upstream: Upstream, more: { stream?: true }): Promise<Answered> {
-    const question = { model: upstream.model, messages: [{ role: 'user', content: 'Hi' }], ...more }
-    const path = 'chat/completions'
-    const first = await ask(upstream, { path, body: { ...question, max_tokens: 1 } })
+    const chat = { model: upstream.model, messages: [{ role: 'user', content: 'Hi' }], ...more }
+    const askWith = (most: Readonly<Record<string, number>>): Promise<Answered> =>
+      ask(upstream, { path: 'chat/completions', body: relayedBody(upstream, { ...chat, ...most }), ...more })
+    const first = await askWith({ max_tokens: 1 })
     if (!/max_(?:completion_|output_)?tokens/.test(first.failure?.words ?? '')) return first
-    return ask(upstream, { path, body: { ...question, max_completion_tokens: 16 } })
+    return askWith({ max_completion_tokens: 16 })
   }
 
   async function spendOn(upstream: Upstream, at: 'chat' | 'stream'): Promise<Step & { headers: HeaderBag }> {
@@ -210,6 +214,15 @@ export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, '
     }
   }
   return { listOf, probe }
+}
+
+/** A client's body as the gateway would send it on, with the changes of `models[].params`. */
+function relayedBody(upstream: Upstream, body: object): readonly Uint8Array[] {
+  const bytes = utf8Bytes(JSON.stringify(body))
+  const edits = Object.values(upstream.edits ?? {})
+  const parser = createBodyParser('application/json', undefined, fieldsFor(edits))
+  parser.push(bytes)
+  return bodyOn(upstream, parser.end([bytes]))
 }
 
 /** @throws what is no transport's failure: that would be a mistake of ours */

@@ -52,7 +52,7 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
     const { source } = list
     const host = new URL(source.root).host
     const answer = await fetchModelList({ ...source, connectTimeoutMs }, deps)
-    const isWanted = lists.get(keyOf(source)) === list
+    const isWanted = lists.get(sourceKeyOf(source)) === list
     if (!isWanted) return
     if ('failure' in answer) {
       if (list.failures === 0)
@@ -75,7 +75,9 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
     const stay = absent.filter(({ id }) => !missing.has(id))
     list.missing = new Set(stay.map(({ id }) => id))
     list.models = [...entries.map(({ id, endpoints }) => ({ id, endpoints })), ...stay]
-    const globs = wanted.filter((one) => keyOf(one.source) === keyOf(source)).map((one) => one.globs)
+    const globs = wanted
+      .filter((one) => sourceKeyOf(one.source) === sourceKeyOf(source))
+      .map((one) => one.globs)
     for (const { id, told } of entries)
       if (globs.some((each) => matchesGlobs(id, each)))
         abilities.read(upstreamIdOf({ ...source, model: id }), told, clock.now())
@@ -85,7 +87,7 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
 
   function warnOfNothing({ source, models }: SourceList): void {
     for (const one of wanted) {
-      if (keyOf(one.source) !== keyOf(source) || models === undefined) continue
+      if (sourceKeyOf(one.source) !== sourceKeyOf(source) || models === undefined) continue
       const message = unmatchedText(one, models)
       if (message === undefined || warned.has(message)) continue
       warned.add(message)
@@ -95,18 +97,18 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
 
   return {
     /** What is known now. */
-    listedBy: ((source) => lists.get(keyOf(source))?.models) satisfies ListedBy,
+    listedBy: ((source) => lists.get(sourceKeyOf(source))?.models) satisfies ListedBy,
     /** Takes on a configuration. The promise ends when each of its lists was asked for once, after 5 s at most; undefined where none is missing. */
     expect(config: Config): Promise<void> | undefined {
       wanted = discoveriesOf(config)
-      const keys = new Set(wanted.map(({ source }) => keyOf(source)))
+      const keys = new Set(wanted.map(({ source }) => sourceKeyOf(source)))
       for (const [key, { stop }] of lists) {
         if (keys.has(key)) continue
         stop()
         lists.delete(key)
       }
       for (const { source } of wanted) {
-        if (lists.has(keyOf(source))) continue
+        if (lists.has(sourceKeyOf(source))) continue
         const list: SourceList = {
           source,
           models: undefined,
@@ -115,7 +117,7 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
           asked: Promise.resolve(),
           stop: () => {},
         }
-        lists.set(keyOf(source), list)
+        lists.set(sourceKeyOf(source), list)
         list.asked = ask(list, config.settings.connectTimeoutMs)
       }
       for (const list of lists.values()) warnOfNothing(list)
@@ -132,7 +134,7 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
     /** Of the entries whose lists are known, what those say that match nothing. */
     unmatched: () =>
       wanted.flatMap((one) => {
-        const models = lists.get(keyOf(one.source))?.models
+        const models = lists.get(sourceKeyOf(one.source))?.models
         const message = models && unmatchedText(one, models)
         return message === undefined ? [] : [message]
       }),
@@ -153,5 +155,6 @@ function unmatchedText(
   return `${entry.path}.models: none of the ${models.length} models that ${host} lists is meant by it; correct it`
 }
 
-const keyOf = ({ root, query, apiKey, headers, route }: ModelSource): string =>
+/** Tells whose list of models it is. */
+export const sourceKeyOf = ({ root, query, apiKey, headers, route }: ModelSource): string =>
   JSON.stringify([root, query, apiKey, headers, route?.key])
