@@ -46,10 +46,9 @@ const AZURE_VERSION = '2024-10-21'
 
 /** Why vendors are left out that only their own protocol, or a signature on every request, reaches. */
 export const unreachable = {
-  anthropic:
-    "left out, since Anthropic's own protocol is not spoken here; its OpenAI form is https://api.anthropic.com/v1",
-  amazon: 'left out, since Amazon wants a signature on every request in the place of a key',
-  vertex: 'left out, since Vertex AI wants a Google access token that changes every hour',
-  retired: 'left out, since the vendor shut this service down in 2026',
-  other: "left out, since it has no address in OpenAI's form that is known here",
+  anthropic: "Anthropic's own protocol is not spoken here; its OpenAI form is https://api.anthropic.com/v1",
+  amazon: 'Amazon wants a signature on every request in the place of a key',
+  vertex: 'Vertex AI wants a Google access token that changes every hour',
+  retired: 'the vendor shut this service down in 2026',
+  other: "it has no address in OpenAI's form that is known here",
 } as const

@@ -1,5 +1,5 @@
 import { AZURE_KEY_HEADER, azureDeployment, keyVariableOf, rootWith, unreachable } from './addresses.ts'
-import { fieldsIn, proxyIn, type DraftModel, type Importer } from './draft.ts'
+import { fieldsIn, modelsFrom, proxyIn, type Importer, type MadeModels } from './draft.ts'
 import { entryOf, WHOLE_LIST, type Part } from './part.ts'
 import { MADE_OF_REQUEST, NO_REFERENCE, type Variables } from './variables.ts'
 
@@ -113,9 +113,10 @@ function channelImporter(dialect: Dialect): Importer {
       const priorityOf = (channel: Part): number => channel.number('priority') ?? 0
       // Higher first there, and any number.
       const tiers = [...new Set(channels.map(priorityOf))].toSorted((a, b) => b - a)
-      const models = channels.flatMap((channel) =>
-        channelModels({ channel, variables, dialect, priority: tiers.indexOf(priorityOf(channel)) }),
-      )
+      const models = channels.flatMap((channel) => {
+        const priority = tiers.indexOf(priorityOf(channel))
+        return modelsFrom(channel, channelModels({ channel, variables, dialect, priority }))
+      })
       return { models, settings: { strategy: 'random', affinity: 'conversation' } }
     },
     reference: NO_REFERENCE,
@@ -136,17 +137,14 @@ interface Channel {
   readonly priority: number
 }
 
-function channelModels({ channel, variables, dialect, priority }: Channel): DraftModel[] {
+function channelModels({ channel, variables, dialect, priority }: Channel): MadeModels {
   const number = channel.number('type') ?? 0
   const isOfType = (row: readonly [number, number, ...string[]]): boolean =>
     number > 0 && row[dialect.column] === number
   const type = types.find(isOfType)
   const asked = channel.texts('models', ',')
-  if (type === undefined || asked.length === 0) {
-    const why = unreachable[refused.find(isOfType)?.[2] ?? 'other']
-    channel.leave(type === undefined ? why : 'left out, since it lists no models')
-    return []
-  }
+  if (type === undefined) return unreachable[refused.find(isOfType)?.[2] ?? 'other']
+  if (asked.length === 0) return 'it lists no models'
   const addressOf = addressIn({ channel, type, dialect })
   const name = channel.text('name')
   const organization = channel.text('openai_organization')
@@ -155,7 +153,6 @@ function channelModels({ channel, variables, dialect, priority }: Channel): Draf
   // Texts of JSON, in which each key has its reason.
   channel.part('settings')
   const shared = {
-    from: channel,
     api_key: keysIn(channel, variables, addressOf('')),
     key_header: type[3] === AZURE ? AZURE_KEY_HEADER : undefined,
     priority,

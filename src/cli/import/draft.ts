@@ -38,6 +38,16 @@ export interface DraftParams {
   readonly drop?: readonly string[]
 }
 
+/** What an importer makes of one part of its file; a text says why it is left out: `left out, since …`. */
+export type MadeModels = readonly Omit<DraftModel, 'from'>[] | string
+
+/** What was made of a part, which is told where that is nothing. */
+export function modelsFrom(from: Part, made: MadeModels): DraftModel[] {
+  if (typeof made !== 'string') return made.map((model) => ({ from, ...model }))
+  from.leave(`left out, since ${made}`)
+  return []
+}
+
 /** What an importer makes of a file. What is undefined or empty is not written. */
 export interface Draft {
   readonly authToken?: string | readonly string[] | undefined

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { keyVariableOf, presetAddress, rootWith, unreachable } from './addresses.ts'
-import { fieldsIn, proxyIn, type Draft, type DraftModel, type Importer } from './draft.ts'
+import { fieldsIn, modelsFrom, proxyIn, type Draft, type Importer, type MadeModels } from './draft.ts'
 import { WHOLE_LIST, type Part } from './part.ts'
 import { MADE_OF_REQUEST, NO_REFERENCE, type Variables } from './variables.ts'
 
@@ -16,7 +16,7 @@ function read(root: Part, variables: Variables): Draft {
   const models = groups.flatMap((group) => {
     const id = group.number('id')
     const own = keys.filter((key) => key.number('group_id') === id)
-    return groupModels(group, [...keyPartsIn(group), ...own], variables)
+    return modelsFrom(group, groupModels(group, [...keyPartsIn(group), ...own], variables))
   })
   const tokens = groups.flatMap((group) => {
     if (group.has('proxy_keys')) group.leave('taken along, and each opens everything here', 'proxy_keys')
@@ -31,19 +31,15 @@ function read(root: Part, variables: Variables): Draft {
 
 const keyPartsIn = (part: Part): Part[] => [...part.parts('api_keys'), ...part.parts('keys')]
 
-function groupModels(group: Part, keyParts: readonly Part[], variables: Variables): DraftModel[] {
+function groupModels(group: Part, keyParts: readonly Part[], variables: Variables): MadeModels {
   const type = group.text('channel_type') ?? ''
   const upstreams = group.parts('upstreams')
   const [first = ''] = upstreams.map((upstream) => upstream.text('url'))
-  if (group.text('group_type') === 'aggregate') {
-    group.leave('left out, since it only joins other groups; give their models a common name in "groups"')
-    return []
-  }
+  if (group.text('group_type') === 'aggregate')
+    return 'it only joins other groups; give their models a common name in "groups"'
   const isGemini = type === 'gemini' && /generativelanguage\.googleapis\.com/.test(first)
-  if (!/^openai(?:-response)?$/.test(type) && !isGemini) {
-    group.leave(unreachable[type === 'anthropic' ? type : 'other'])
-    return []
-  }
+  if (!/^openai(?:-response)?$/.test(type) && !isGemini)
+    return unreachable[type === 'anthropic' ? type : 'other']
   const redirects = group.part('model_redirect_rules')
   const renamed = redirects.keys().map((client) => ({ model: redirects.text(client), clients: [client] }))
   // Every other model passes through there, unless it is strict.
@@ -54,7 +50,6 @@ function groupModels(group: Part, keyParts: readonly Part[], variables: Variable
   const path = endpoint.replace(/\/(?:chat\/completions|responses)\/?(?:\?.*)?$/, '')
   const config = group.part('config')
   const shared = {
-    from: group,
     endpoints: type === 'openai-response' ? ['responses'] : undefined,
     headers: headersIn(group, variables),
     params: { set: fieldsIn(group.part('param_overrides'), variables) },

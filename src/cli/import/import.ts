@@ -24,7 +24,7 @@ import { problemLine, recordOf, type Environment } from '../../config/problem.ts
 import { searchOf, type Command } from '../arguments.ts'
 import { printFailure, say } from '../process.ts'
 import { countText, shellWord } from '../terminal-text.ts'
-import { readDocument } from './document.ts'
+import { readDocument, Unreadable } from './document.ts'
 import { draftText, hasAddress, type Importer } from './draft.ts'
 import { createReading, entryOf } from './part.ts'
 import { createVariables, environmentFile } from './variables.ts'
@@ -57,8 +57,11 @@ export async function importFile(command: Command): Promise<number> {
   const { word: source = '', out, force = false, from, 'plain-keys': isPlain = false } = command
   const target = out ?? findConfigFile(searchOf(undefined))
   const keysFile = `${target}.env`
-  const document = await readDocument(source, from === 'env')
-  if ('failure' in document) return printFailure(`${source} ${document.failure}`)
+  const document = await readDocument(source, from === 'env').catch((error: unknown) => {
+    if (error instanceof Unreadable) return error.message
+    throw error
+  })
+  if (typeof document === 'string') return printFailure(`${source} ${document}`)
   const name = from ?? (document.isEnvironment ? 'env' : kindOf(document.value))
   const kind = entryOf(kinds, name)
   if (kind === undefined) return printFailure(`${source} ${name}`)

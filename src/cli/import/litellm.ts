@@ -7,7 +7,7 @@ import {
   unreachable,
   type VendorAddress,
 } from './addresses.ts'
-import { fieldsIn, type Draft, type DraftModel, type Importer } from './draft.ts'
+import { fieldsIn, modelsFrom, type Draft, type DraftModel, type Importer, type MadeModels } from './draft.ts'
 import { entryOf, type Part } from './part.ts'
 import type { Variables } from './variables.ts'
 
@@ -30,7 +30,7 @@ function read(root: Part, variables: Variables): Draft {
   const models = root.parts('model_list').flatMap((entry) => {
     const params = entry.part('litellm_params')
     const credential = credentials.get(params.text('litellm_credential_name'))
-    return modelsOf({ entry, params, credential, variables })
+    return modelsFrom(entry, modelsOf({ entry, params, credential, variables }))
   })
 
   const router = root.part('router_settings')
@@ -65,27 +65,18 @@ interface Deployment {
   readonly variables: Variables
 }
 
-/** One model, or none with the reason told. */
-function modelsOf({ entry, params, credential, variables }: Deployment): DraftModel[] {
+function modelsOf({ entry, params, credential, variables }: Deployment): MadeModels {
   const text = (key: string): string | undefined => params.text(key) ?? credential?.text(key)
   const written = text('model')
   const client = entry.text('model_name') ?? written
-  if (written === undefined || client === undefined) {
-    entry.leave('left out, since it names no model')
-    return []
-  }
+  if (written === undefined || client === undefined) return 'it names no model'
   const { provider, model } = providerOf(written, text('custom_llm_provider'))
   const base = text('api_base') ?? text('base_url')
   const place = placeOf({ provider, model, base, version: text('api_version') })
-  if ('why' in place) {
-    entry.leave(place.why)
-    return []
-  }
+  if (typeof place === 'string') return place
   const isWildcard = place.model.includes('*')
-  if (client.includes('*') !== isWildcard || (isWildcard && place.isAzure)) {
-    entry.leave('left out, since its wildcard stands for no list of models; add each model by its name')
-    return []
-  }
+  if (client.includes('*') !== isWildcard || (isWildcard && place.isAzure))
+    return 'its wildcard stands for no list of models; add each model by its name'
   if (isWildcard && client !== model)
     entry.leave('clients ask for each model by the name that its vendor gives it', 'model_name')
   const address = variables.written(place.address)
@@ -97,14 +88,13 @@ function modelsOf({ entry, params, credential, variables }: Deployment): DraftMo
   const quantity = (name: string, parts: readonly Part[] = [params]) => quantityIn({ parts, name, variables })
   return [
     {
-      from: entry,
       base_url: place.finish(address),
       model: place.model,
       clients: isWildcard ? [] : [client],
       // What is not in the file, LiteLLM takes from the variable of the vendor.
       api_key: known ?? (place.usualKey && variables.refer(place.usualKey)),
       key_header: place.isAzure ? AZURE_KEY_HEADER : undefined,
-      priority: orderIn(params, info),
+      priority: params.number('order') ?? info.number('order'),
       weight: quantity('weight'),
       limits: {
         rpm: quantity('rpm', [params, entry]),
@@ -158,12 +148,11 @@ const MAKERS: readonly (readonly [RegExp, string])[] = [
   [/^command/, 'cohere'],
 ]
 
-/** Who is meant by a name of LiteLLM's: an address, a server that somebody runs, or one that can't be reached. */
-type Provider =
-  | VendorAddress
-  /** The path of OpenAI's form below the address that the file gives. */
-  | { readonly below: string }
-  | { readonly why: string }
+/**
+ * Who is meant by a name of LiteLLM's: an address, a server that somebody runs (the path of OpenAI's form below the
+ * address that the file gives), or why it can't be reached.
+ */
+type Provider = VendorAddress | { readonly below: string } | string
 
 /** The providers of LiteLLM that have another id here, or a preset of their own name that is another account. */
 const PRESETS: Readonly<Record<string, string>> = {
@@ -184,11 +173,11 @@ const PROVIDERS: Readonly<Record<string, Provider>> = {
   ...named('openai_like,custom_openai,aiohttp_openai,hosted_vllm,vllm,lm_studio,llamafile', { below: '' }),
   ...named('litellm_proxy,xinference,infinity,docker_model_runner,azure,azure_ai,databricks', { below: '' }),
   ...named('ollama,ollama_chat', { below: '/v1' }),
-  ...named('anthropic,anthropic_text', { why: unreachable.anthropic }),
-  ...named('bedrock,bedrock_converse,sagemaker,sagemaker_chat', { why: unreachable.amazon }),
-  ...named('vertex_ai,vertex_ai_beta', { why: unreachable.vertex }),
+  ...named('anthropic,anthropic_text', unreachable.anthropic),
+  ...named('bedrock,bedrock_converse,sagemaker,sagemaker_chat', unreachable.amazon),
+  ...named('vertex_ai,vertex_ai_beta', unreachable.vertex),
   // GitHub Models ended in July, chat completions of Perplexity in September.
-  ...named('github,perplexity', { why: unreachable.retired }),
+  ...named('github,perplexity', unreachable.retired),
   codestral: { root: 'https://codestral.mistral.ai/v1', variable: 'CODESTRAL_API_KEY' },
   deepinfra: { root: 'https://api.deepinfra.com/v1/openai', variable: 'DEEPINFRA_API_KEY' },
   novita: { root: 'https://api.novita.ai/v3/openai', variable: 'NOVITA_API_KEY' },
@@ -223,9 +212,8 @@ interface Place {
   readonly usualKey?: string
 }
 
-function placeOf({ provider: name, model, base, version }: Wanted): Place | { readonly why: string } {
-  if (name === undefined)
-    return { why: 'left out, since the model does not say its vendor; write vendor/model' }
+function placeOf({ provider: name, model, base, version }: Wanted): Place | string {
+  if (name === undefined) return 'the model does not say its vendor; write vendor/model'
   const place = { model, finish: (given: string) => rootWith(given, ''), isAzure: false }
   if (name === 'azure' || (name === 'azure_ai' && /\.azure\.com/.test(base ?? ''))) {
     // https://docs.litellm.ai/docs/providers/azure_ai: models of the Foundry are behind one path.
@@ -236,8 +224,8 @@ function placeOf({ provider: name, model, base, version }: Wanted): Place | { re
     const address = base ?? 'os.environ/AZURE_API_BASE'
     return { ...place, address, finish, isAzure: true, usualKey: 'AZURE_API_KEY' }
   }
-  const provider = providerAt(name) ?? { why: unreachable.other }
-  if ('why' in provider) return provider
+  const provider = providerAt(name) ?? unreachable.other
+  if (typeof provider === 'string') return provider
   if ('root' in provider) {
     // https://docs.litellm.ai/docs/providers/fireworks_ai: short names are those of Fireworks' own account.
     const isShort = name === 'fireworks_ai' && !/^accounts\/|#/.test(model)
@@ -246,15 +234,8 @@ function placeOf({ provider: name, model, base, version }: Wanted): Place | { re
   }
   const { below } = provider
   const address = base ?? (below === '' ? undefined : 'http://localhost:11434')
-  if (address === undefined) return { why: unreachable.other }
+  if (address === undefined) return unreachable.other
   return { ...place, address, finish: (given) => rootWith(given, below) }
-}
-
-function orderIn(params: Part, info: Part): number | undefined {
-  const order = params.number('order') ?? info.number('order')
-  if (order === undefined || Number.isSafeInteger(order)) return order
-  params.leave('is no whole number', 'order')
-  return undefined
 }
 
 /** Who has no `order` comes after all of its group that have one (`_get_order_filtered_deployments` of litellm/utils.py). */

@@ -6,7 +6,15 @@ import {
   rootWith,
   unreachable,
 } from './addresses.ts'
-import { fieldsIn, proxyIn, type Draft, type DraftModel, type DraftParams, type Importer } from './draft.ts'
+import {
+  fieldsIn,
+  modelsFrom,
+  proxyIn,
+  type Draft,
+  type DraftParams,
+  type Importer,
+  type MadeModels,
+} from './draft.ts'
 import { entryOf, type Part } from './part.ts'
 import type { Variables } from './variables.ts'
 
@@ -21,7 +29,7 @@ function read(root: Part, variables: Variables): Draft {
   const weights = weightsOf(apiKeys)
   const models = root
     .parts('providers')
-    .flatMap((provider) => providerModels({ provider, weights, variables }))
+    .flatMap((provider) => modelsFrom(provider, providerModels({ provider, weights, variables })))
   const tokens = apiKeys.flatMap((key) => key.text('api') ?? [])
   const algorithm = client?.part('preferences').text('SCHEDULING_ALGORITHM') ?? 'fixed_priority'
   return {
@@ -63,22 +71,15 @@ interface Provider {
   readonly variables: Variables
 }
 
-function providerModels({ provider, weights, variables }: Provider): DraftModel[] {
+function providerModels({ provider, weights, variables }: Provider): MadeModels {
   const name = provider.text('provider') ?? 'provider'
   const named = modelsIn(provider)
   const place = placeOf(provider, name)
-  if ('why' in place) {
-    provider.leave(place.why)
-    return []
-  }
-  if (named.length === 0 && place.isAzure) {
-    provider.leave('left out, since it lists no deployments; write those that you use')
-    return []
-  }
+  if (typeof place === 'string') return place
+  if (named.length === 0 && place.isAzure) return 'it lists no deployments; write those that you use'
   const preferences = provider.part('preferences')
   const wanted = keyVariableOf(place.addressOf(''))
   const shared = {
-    from: provider,
     api_key: provider.texts('api').map((key) => variables.secret(key, wanted)),
     key_header: place.isAzure ? AZURE_KEY_HEADER : undefined,
     endpoints: place.endpoints,
@@ -135,18 +136,18 @@ interface Place {
 }
 
 /** By `engine`, else by what its `infer_engine` sees in the address. */
-function placeOf(provider: Part, name: string): Place | { readonly why: string } {
+function placeOf(provider: Part, name: string): Place | string {
   const engine = (provider.text('engine') ?? '').toLowerCase()
   const account = provider.text('cf_account_id')
   const base = provider.text('base_url') ?? ''
   const refused = REFUSED.find(([pattern]) => pattern.test(engine) || pattern.test(base))?.[1]
   const why = refused ?? (name.startsWith('vertex') ? 'vertex' : undefined)
-  if (why !== undefined) return { why: unreachable[why] }
+  if (why !== undefined) return unreachable[why]
   if (account !== undefined)
     return { addressOf: () => `https://api.cloudflare.com/client/v4/accounts/${account}/ai/v1` }
   const known = presetAddress(VENDORS.find(([pattern]) => pattern.test(base))?.[1] ?? '')
   if (known !== undefined) return { addressOf: () => known.root }
-  if (engine === 'gemini') return { why: unreachable.other }
+  if (engine === 'gemini') return unreachable.other
   if (/\.azure\.com/.test(base)) {
     const isWhole = /\/models|\/openai\//.test(base)
     return { addressOf: (model) => (isWhole ? base : azureDeployment(base, model)), isAzure: true }
