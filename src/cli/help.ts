@@ -1,4 +1,4 @@
-import { options, type Command, type CommandEntry, type Commands } from './arguments.ts'
+import { optionNamed, type Command, type CommandEntry, type Commands, type OptionName } from './arguments.ts'
 import { tableLines } from './terminal-text.ts'
 
 /** Prints what all commands are, or what one of them takes. */
@@ -49,10 +49,10 @@ function wordOf({ word }: CommandEntry): string {
 
 const restOf = ({ rest }: CommandEntry): string => (rest === undefined ? '' : ` -- ${rest}`)
 
-const optionLines = (names: readonly (keyof typeof options)[]): string =>
+const optionLines = (names: readonly OptionName[]): string =>
   columns(
     names.map((name) => {
-      const option: { short?: string; value?: string; meaning: string } = options[name]
+      const option = optionNamed(name)
       const short = option.short === undefined ? '    ' : `-${option.short}, `
       const value = option.value === undefined ? '' : ` ${option.value}`
       return [`${short}--${name}${value}`, option.meaning] as const

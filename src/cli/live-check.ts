@@ -108,54 +108,47 @@ interface ConnectionTimes {
   readonly connectMs?: number | undefined
 }
 
+/** An entry of the kinds `dns` and `net`, of which Node's types do not know the details. */
+interface ConnectionEntry {
+  readonly entryType: string
+  readonly duration: number
+  readonly detail: {
+    readonly hostname?: string
+    readonly addresses?: readonly { readonly address: string }[]
+    readonly host?: string
+    readonly port?: number
+  }
+}
+
 /**
  * Watches Node's own account of name look-ups and connections: the transport is the gateway's and has no word for them.
  * Through a proxy the name is not looked up here.
  */
 function watchConnections() {
-  const lookups = new Map<string, { ms: number; addresses: readonly string[] }>()
-  const connects = new Map<string, number>()
-  const take = (entries: readonly ConnectionEntry[]): void => {
-    for (const { entryType, duration, detail } of entries) {
-      const { hostname, addresses = [], host, port } = detail
-      if (entryType === 'dns' && hostname !== undefined && !lookups.has(hostname))
-        lookups.set(hostname, { ms: duration, addresses: addresses.map(({ address }) => address) })
-      if (entryType === 'net' && !connects.has(`${host} ${port}`)) connects.set(`${host} ${port}`, duration)
-    }
-  }
-  const observer = new PerformanceObserver((list) => take(connectionEntries(list.getEntries())))
+  const all: ConnectionEntry[] = []
+  const take = (entries: readonly object[]): void => void all.push(...(entries as readonly ConnectionEntry[]))
+  const observer = new PerformanceObserver((list) => take(list.getEntries()))
   observer.observe({ entryTypes: ['dns', 'net'] })
   return {
     end() {
-      take(connectionEntries(observer.takeRecords()))
+      take(observer.takeRecords())
       observer.disconnect()
-      return (root: string): ConnectionTimes => {
-        const { hostname, port, protocol } = new URL(root)
-        const host = hostname.replace(/^\[|\]$/g, '')
-        const lookup = lookups.get(host)
-        const usedPort = port || (protocol === 'https:' ? '443' : '80')
-        const addresses = [host, ...(lookup?.addresses ?? [])]
-        const found = addresses.map((address) => connects.get(`${address} ${usedPort}`))
-        return { lookupMs: lookup?.ms, connectMs: found.find((ms) => ms !== undefined) }
-      }
+      return (root: string): ConnectionTimes => timesAmong(all, new URL(root))
     },
   }
 }
 
-/** An entry of the kinds `dns` and `net`, of which Node's types do not know the details. */
-interface ConnectionEntry {
-  readonly entryType: string
-  readonly duration: number
-  readonly detail: ConnectionDetail
+function timesAmong(entries: readonly ConnectionEntry[], { hostname, port, protocol }: URL): ConnectionTimes {
+  const named = hostname.replace(/^\[|\]$/g, '')
+  const usedPort = Number(port) || (protocol === 'https:' ? 443 : 80)
+  const lookup = entries.find(({ entryType, detail }) => entryType === 'dns' && detail.hostname === named)
+  const hosts = new Set([named, ...(lookup?.detail.addresses ?? []).map(({ address }) => address)])
+  const connect = entries.find(
+    ({ entryType, detail: { host = '', port: to } }) =>
+      entryType === 'net' && to === usedPort && hosts.has(host),
+  )
+  return { lookupMs: lookup?.duration, connectMs: connect?.duration }
 }
-interface ConnectionDetail {
-  readonly hostname?: string
-  readonly addresses?: readonly { readonly address: string }[]
-  readonly host?: string
-  readonly port?: number
-}
-
-const connectionEntries = (entries: readonly object[]) => entries as readonly ConnectionEntry[]
 
 /** The keys of `--json`, which stay what they are. */
 function probeForPrograms(one: Probe, timesOf: (root: string) => ConnectionTimes) {

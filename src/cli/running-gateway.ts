@@ -1,5 +1,7 @@
+import { once } from 'node:events'
 import http from 'node:http'
 import { isIPv6 } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { readAccess } from '../adapter/node/config-file.ts'
 import type { ServerConfig } from '../config/config.ts'
 import { problemLine } from '../config/problem.ts'
@@ -37,7 +39,8 @@ export async function withGateway(
     server,
     authTokens: [token = ''],
   } = loaded.config
-  const host = reachableHost(given.host ?? server.host)
+  const wanted = given.host ?? server.host
+  const host = loopbackOf.get(wanted) ?? wanted
   const port = given.port ?? server.port
   try {
     return await task({ url: originOf({ host, port }), host, port, token, file })
@@ -47,11 +50,12 @@ export async function withGateway(
   }
 }
 
-/** Somebody who listens on all addresses is asked on the loopback one. */
-function reachableHost(host: string): string {
-  if (host === '0.0.0.0') return '127.0.0.1'
-  return host === '::' ? '::1' : host
-}
+/** Who listens on all addresses of the machine, by a host of `server.host`, is asked on the loopback one. */
+const loopbackOf = new Map([
+  ['0.0.0.0', '127.0.0.1'],
+  ['::', '::1'],
+])
+export const isEveryAddress = (host: string): boolean => loopbackOf.has(host)
 
 /** As a URL writes it. */
 export const originOf = ({ host, port }: Pick<ServerConfig, 'host' | 'port'>): string =>
@@ -71,66 +75,45 @@ interface Question {
   readonly timeoutMs?: number
 }
 
-/** More than any status page has. */
-const MOST_BYTES = 64 * 2 ** 20
-
 /** Asks a running gateway, with its token. @throws where nothing comes back */
 export async function askGateway(gateway: RunningGateway, question: Question): Promise<Told> {
-  const { timeoutMs = 10_000 } = question
+  const { path, body, timeoutMs = 10_000 } = question
+  const { url, file, host, port, token } = gateway
+  const sent = body && JSON.stringify(body)
+  const headers = {
+    ...(token !== '' && { authorization: `Bearer ${token}` }),
+    ...(sent !== undefined && { 'content-type': 'application/json' }),
+  }
+  const method = sent === undefined ? 'GET' : 'POST'
+  const signal = AbortSignal.timeout(timeoutMs)
   try {
-    return await exchange(gateway, { ...question, timeoutMs })
+    // An agent of its own: the common one may go through a proxy of the environment.
+    const call = http.request({ host, port, path, method, headers, signal, agent: false }).end(sent)
+    // What breaks later is heard of by whoever reads the answer.
+    call.on('error', () => {})
+    const [answer] = (await once(call, 'response')) as [http.IncomingMessage]
+    return { status: answer.statusCode ?? 0, text: await text(answer) }
   } catch (error) {
     const code = systemCodeOf(error) ?? 'unknown error'
-    const { url, file } = gateway
-    if (code === 'ECONNREFUSED')
-      throw new GatewayFailure(
-        `nothing listens on ${url}; is the gateway of ${file} started, and with no other port?`,
-      )
-    if (code === 'ABORT_ERR') throw new GatewayFailure(`${url} gives no answer within ${timeoutMs / 1_000} s`)
-    throw new GatewayFailure(`${url} cannot be asked (${code})`)
+    const reasons: Readonly<Record<string, string>> = {
+      ECONNREFUSED: `nothing listens on ${url}; is the gateway of ${file} started, and with no other port?`,
+      ABORT_ERR: `${url} gives no answer within ${timeoutMs / 1_000} s`,
+    }
+    throw new GatewayFailure(reasons[code] ?? `${url} cannot be asked (${code})`)
   }
 }
 
-function exchange(
-  gateway: RunningGateway,
-  { path, body, timeoutMs }: Required<Omit<Question, 'body'>> & Question,
-) {
-  const { host, port, token } = gateway
-  const text = body === undefined ? undefined : JSON.stringify(body)
-  return new Promise<Told>((resolve, reject) => {
-    const headers = {
-      ...(token !== '' && { authorization: `Bearer ${token}` }),
-      ...(text !== undefined && { 'content-type': 'application/json' }),
-    }
-    const signal = AbortSignal.timeout(timeoutMs)
-    // An agent of its own: the common one may go through a proxy of the environment.
-    const call = http.request(
-      { host, port, path, headers, signal, agent: false, method: text === undefined ? 'GET' : 'POST' },
-      (answer) => {
-        let received = ''
-        answer.setEncoding('utf8').on('error', reject)
-        answer.on('data', (chunk: string) => {
-          received += chunk
-          if (received.length > MOST_BYTES) call.destroy(new Error('the answer is too long'))
-        })
-        answer.on('end', () => resolve({ status: answer.statusCode ?? 0, text: received }))
-      },
-    )
-    call.on('error', reject)
-    call.end(text)
-  })
-}
-
 /** The text of an answer that is the one that was asked for. @throws for any other */
-export function acceptedBy({ url, file, token }: RunningGateway, { status, text }: Told): string {
-  if (status === 200) return text
-  if (status !== 401)
-    throw new GatewayFailure(`${url} answers ${status}: ${errorMessageIn(text) ?? 'is it another program?'}`)
-  throw new GatewayFailure(
-    token === ''
-      ? `${url} wants a token, and auth_token in ${file} is empty`
-      : `${url} refuses the token in ${file}; was it started with another configuration?`,
-  )
+export function acceptedBy({ url, file, token }: RunningGateway, told: Told): string {
+  if (told.status === 200) return told.text
+  const reasons: Readonly<Record<number, string>> = {
+    401:
+      token === ''
+        ? `${url} wants a token, and auth_token in ${file} is empty`
+        : `${url} refuses the token in ${file}; was it started with another configuration?`,
+  }
+  const words = errorMessageIn(told.text) ?? 'is it another program?'
+  throw new GatewayFailure(reasons[told.status] ?? `${url} answers ${told.status}: ${words}`)
 }
 
 /** What `/admin/status` of a running gateway says. @throws where it is not that which comes back */

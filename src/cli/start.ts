@@ -18,7 +18,7 @@ import { levelOfMode, logLevelIn } from '../telemetry/log.ts'
 import { createLogOutput, usualFormat } from './log-output.ts'
 import { packageVersion } from './package-files.ts'
 import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
-import { originOf } from './running-gateway.ts'
+import { isEveryAddress, originOf } from './running-gateway.ts'
 import { countText, firstOf } from './terminal-text.ts'
 
 /** Serves until a signal ends it, then exits with 0. Gives 1 for what is in the way before, with a line on stderr for each problem. */
@@ -141,7 +141,7 @@ function takenText(taken: readonly VendorKeys[]): string {
 /** A request to copy; a log is no place for the token. */
 function tryLines({ config, port, isTerminal }: StartSummary): string[] {
   const token = isTerminal ? config.authTokens[0] : '$(aiload token --show)'
-  const host = /^(?:0\.0\.0\.0|::)$/.test(config.server.host) ? 'localhost' : config.server.host
+  const host = isEveryAddress(config.server.host) ? 'localhost' : config.server.host
   const body = '{"model":"auto","messages":[{"role":"user","content":"Hello"}]}'
   return [
     'try it:',
@@ -151,8 +151,7 @@ function tryLines({ config, port, isTerminal }: StartSummary): string[] {
 
 /** As a client on this machine writes it. */
 function addressText(host: string, port: number): string {
-  if (host === '0.0.0.0' || host === '::')
-    return `http://localhost:${port}/v1 (every address of this machine)`
+  if (isEveryAddress(host)) return `http://localhost:${port}/v1 (every address of this machine)`
   return `${originOf({ host, port })}/v1`
 }
 
