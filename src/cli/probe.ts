@@ -2,6 +2,7 @@ import { createAbort } from '../lib/abort.ts'
 import { utf8Bytes } from '../lib/bytes.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { HeaderBag } from '../lib/headers.ts'
+import { parsedJson } from '../lib/json/parse.ts'
 import { createBodyParser, fieldsFor } from '../openai/request.ts'
 import type { Ability, Cause, Failure, MeterReading } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
@@ -20,10 +21,14 @@ export interface Probe {
   readonly upstream: Pick<Upstream, 'name' | 'model' | 'root'>
   /** Whether it has shown that it could serve: it answers with `spend`, and else its list has the model. */
   readonly ok: boolean
-  readonly list: ListStep
+  /** The question for `/v1/models`. */
+  readonly list: Step
+  /** The names that it lists, and whether the model is one of them; undefined where no list came. */
+  readonly names?: readonly string[] | undefined
+  readonly isListed?: boolean | undefined
   /** What `spend` asked; absent where it was not, or the upstream serves no chats. */
-  readonly chat?: Step
-  readonly stream?: Step
+  readonly chat?: Step | undefined
+  readonly stream?: Step | undefined
   readonly can: Readonly<Partial<Record<Ability, boolean>>>
   readonly contextTokens?: number | undefined
   /** What its headers tell of limits. */
@@ -33,23 +38,17 @@ export interface Probe {
 /** One request, until its first content. */
 export interface Step {
   readonly ms: number
-  /** Absent where it was answered well. */
-  readonly failure?: StepFailure
+  /** Undefined where it was answered well. */
+  readonly failure: StepFailure | undefined
 }
 
-/** The question for `/v1/models`. */
-interface ListStep extends Step {
-  /** Whether the model is in the list; undefined where there is none. */
-  readonly isListed?: boolean
-  /** The names in the list. */
-  readonly names: readonly string[]
-}
-
-/** What came of asking for `/v1/models`. */
-interface ListAnswer extends Step {
+interface HeardStep extends Step {
   readonly headers: HeaderBag
-  /** Undefined where no list came. */
-  readonly models?: readonly ModelListEntry[]
+}
+
+/** What came of asking for `/v1/models`; `models` is undefined where no list came. */
+interface ListStep extends HeardStep {
+  readonly models: readonly ModelListEntry[] | undefined
 }
 
 /** Why a request was not answered well. */
@@ -65,7 +64,7 @@ export interface StepFailure {
 }
 
 /** Whom a request goes to, and with which key. */
-export type ProbeTarget = Pick<
+type ProbeTarget = Pick<
   Upstream,
   'root' | 'query' | 'apiKey' | 'headers' | 'connectTimeoutMs' | 'timeoutMs' | 'route'
 >
@@ -74,12 +73,16 @@ interface Question {
   readonly path: string
   readonly body?: readonly Uint8Array[]
   /** Whether the answer is to be read as it comes. */
-  readonly stream?: boolean | undefined
+  readonly stream?: boolean
 }
-type Answered = { readonly ms: number; readonly headers: HeaderBag } & (
-  | { readonly response: UpstreamResponse; readonly failure?: never }
-  | { readonly failure: Failure }
-)
+
+/** A response with a success, or a failure. */
+interface Answered {
+  readonly ms: number
+  readonly headers: HeaderBag
+  readonly response?: UpstreamResponse
+  readonly failure?: Failure
+}
 
 /** Nobody who answers at all takes longer for one token. */
 const LONGEST_SILENCE_MS = 30_000
@@ -92,7 +95,7 @@ const isSuccess = (status: number): boolean => status >= 200 && status <= 299
  * of one key ask for alike is asked once.
  */
 export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, 'now' | 'wall'>) {
-  const lists = new Map<string, Promise<ListAnswer>>()
+  const lists = new Map<string, Promise<ListStep>>()
 
   async function ask(upstream: ProbeTarget, { path, body, stream }: Question): Promise<Answered> {
     const since = now()
@@ -126,22 +129,17 @@ export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, '
     }
   }
 
-  async function readList(upstream: ProbeTarget): Promise<ListAnswer> {
-    const asked = await ask(upstream, { path: 'models' })
-    const { ms, headers, failure } = asked
-    const body = 'response' in asked ? asked.response?.body : undefined
-    if (!(body instanceof Uint8Array)) discard(body)
-    const models = body instanceof Uint8Array ? modelEntriesIn(jsonOf(body)) : undefined
-    return {
-      ms,
-      headers,
-      ...(models !== undefined && { models }),
-      ...(failure !== undefined && { failure: stepFailure(failure, upstream, 'models') }),
-    }
+  async function readList(upstream: ProbeTarget): Promise<ListStep> {
+    const { ms, headers, response, failure } = await ask(upstream, { path: 'models' })
+    const body = response?.body
+    const isWhole = body instanceof Uint8Array
+    if (!isWhole) discard(body)
+    const models = isWhole ? modelEntriesIn(parsedJson(new TextDecoder().decode(body))) : undefined
+    return { ms, headers, models, failure: stepFailure(failure, upstream, 'models') }
   }
 
   /** The same for all whose list it is. */
-  function listOf(upstream: ProbeTarget): Promise<ListAnswer> {
+  function listOf(upstream: ProbeTarget): Promise<ListStep> {
     const key = sourceKeyOf(upstream)
     const known = lists.get(key) ?? readList(upstream)
     lists.set(key, known)
@@ -158,21 +156,18 @@ export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, '
     return askWith({ max_completion_tokens: 16 })
   }
 
-  async function spendOn(upstream: Upstream, at: 'chat' | 'stream'): Promise<Step & { headers: HeaderBag }> {
-    const asked = await askOne(upstream, at === 'stream' ? { stream: true } : {})
-    const failure = asked.failure ?? (await failureIn(asked, at === 'stream'))
-    const { ms, headers } = asked
-    return failure === undefined
-      ? { ms, headers }
-      : { ms, headers, failure: stepFailure(failure, upstream, at) }
+  async function spendOn(upstream: Upstream, at: 'chat' | 'stream'): Promise<HeardStep> {
+    const isStream = at === 'stream'
+    const { ms, headers, response, failure } = await askOne(upstream, isStream ? { stream: true } : {})
+    const found = response === undefined ? failure : await failureIn(response, isStream)
+    return { ms, headers, failure: stepFailure(found, upstream, at) }
   }
 
   /** What is wrong with a success, read to its end; undefined = nothing. */
-  async function failureIn(answered: Answered, stream: boolean): Promise<Failure | undefined> {
-    if (!('response' in answered)) return undefined
+  async function failureIn(response: UpstreamResponse, stream: boolean): Promise<Failure | undefined> {
     try {
       const asked = { endpoint: 'chat', stream, isFree: false, hasOthers: false, wallNow: wall() } as const
-      const commit = await commitAnswer(answered.response, { ...asked, onRead: () => true })
+      const commit = await commitAnswer(response, { ...asked, onRead: () => true })
       if (commit.kind === 'rejected') return commit.failure
       if (commit.kind === 'stream') while (!(await commit.reader.read()).done);
       return undefined
@@ -183,30 +178,28 @@ export function createProber({ send, now, wall }: { send: Send } & Pick<Clock, '
 
   /** @param spend asks for one token besides, and for one more as a stream: that may cost something */
   async function probe(upstream: Upstream, { spend = false }): Promise<Probe> {
-    const { headers, models, ...list } = await listOf(upstream)
+    const list = await listOf(upstream)
+    const { models, failure } = list
     const listed = models?.find(({ id, name }) =>
       [id, name].some((each) => isSameModel(each, upstream.model)),
     )
     const served = upstream.presumed?.endpoints ?? upstream.endpoints
     // Nobody is asked who could not be reached.
-    const isAsked =
-      spend && served.has('chat') && (list.failure === undefined || list.failure.at === 'models')
+    const isAsked = spend && served.has('chat') && (failure === undefined || failure.at === 'models')
     const chat = isAsked ? await spendOn(upstream, 'chat') : undefined
     const stream = isAsked && chat?.failure === undefined ? await spendOn(upstream, 'stream') : undefined
-    const heard = [headers, chat?.headers ?? {}, stream?.headers ?? {}].flatMap((each) =>
-      meterReadings(each, { wallNow: wall() }),
+    const heard = [list, chat, stream].flatMap((step) =>
+      meterReadings(step?.headers ?? {}, { wallNow: wall() }),
     )
     const { can, contextTokens, presumed } = upstream
     return {
       upstream,
       ok: isAsked ? stream !== undefined && stream.failure === undefined : listed !== undefined,
-      list: {
-        ...list,
-        names: (models ?? []).map(({ id }) => id),
-        ...(models !== undefined && { isListed: listed !== undefined }),
-      },
-      ...(chat && { chat }),
-      ...(stream && { stream }),
+      list,
+      names: models?.map(({ id }) => id),
+      isListed: models && listed !== undefined,
+      chat,
+      stream,
       can: { ...presumed?.can, ...listed?.told.can, ...can },
       contextTokens: contextTokens ?? listed?.told.context ?? presumed?.contextTokens,
       // What was said last of a limit counts.
@@ -234,7 +227,12 @@ function transportFailure(error: unknown): Failure {
     : classifyTransport(failure, reason)
 }
 
-function stepFailure(failure: Failure, upstream: ProbeTarget, at: 'models' | 'chat' | 'stream'): StepFailure {
+function stepFailure(
+  failure: Failure | undefined,
+  upstream: ProbeTarget,
+  at: 'models' | 'chat' | 'stream',
+): StepFailure | undefined {
+  if (failure === undefined) return undefined
   const path = at === 'models' ? 'models' : 'chat/completions'
   const { url, reason, words } = attemptFailureOf(failure, upstream, path) ?? { url: upstream.root }
   const { cause, status } = failure
@@ -245,14 +243,6 @@ function stepFailure(failure: Failure, upstream: ProbeTarget, at: 'models' | 'ch
 function placeOf(reason: string): StepFailure['at'] {
   if (reason.startsWith('host name')) return 'name'
   return reason.includes('TLS') ? 'tls' : 'connection'
-}
-
-function jsonOf(bytes: Uint8Array): unknown {
-  try {
-    return JSON.parse(new TextDecoder().decode(bytes))
-  } catch {
-    return undefined
-  }
 }
 
 /** Case counts nowhere. */

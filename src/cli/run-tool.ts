@@ -56,7 +56,7 @@ const tools: Readonly<Record<string, Tool>> = {
         options: { baseURL: v1(gateway), apiKey: gateway.token },
         models: Object.fromEntries(models.map((name) => [name, { name }])),
       }
-      const provider = { ...given?.provider, aiload }
+      const provider = { ...given.provider, aiload }
       const content = { ...given, provider, model: 'aiload/auto', small_model: 'aiload/auto' }
       return { env: { OPENCODE_CONFIG_CONTENT: JSON.stringify(content) } }
     },

@@ -4,8 +4,9 @@ import { isIPv6 } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { readAccess } from '../adapter/node/config-file.ts'
 import type { ServerConfig } from '../config/config.ts'
-import { problemLine } from '../config/problem.ts'
+import { problemLine, recordOf } from '../config/problem.ts'
 import { systemCodeOf } from '../errors.ts'
+import { parsedJson } from '../lib/json/parse.ts'
 import type { GatewayStatus } from '../telemetry/status.ts'
 import { searchOf, type Command } from './arguments.ts'
 import { printFailure } from './process.ts'
@@ -120,22 +121,16 @@ export function acceptedBy({ url, file, token }: RunningGateway, told: Told): st
 export async function askStatus(gateway: RunningGateway): Promise<GatewayStatus> {
   const text = acceptedBy(gateway, await askGateway(gateway, { path: '/admin/status' }))
   const status = jsonIn<GatewayStatus>(text)
-  if (status?.upstreams !== undefined) return status as GatewayStatus
+  if (status.upstreams !== undefined) return status as GatewayStatus
   throw new GatewayFailure(`${gateway.url} answers, but not as AILoad does; is it another program?`)
 }
 
 /** The message of an error in OpenAI's envelope. */
 function errorMessageIn(text: string): string | undefined {
-  const message = jsonIn<{ error?: { message?: unknown } }>(text)?.error?.message
+  const message = jsonIn<{ error?: { message?: unknown } }>(text).error?.message
   return typeof message === 'string' ? message : undefined
 }
 
-/** An object of JSON; undefined for anything else. */
-export function jsonIn<Shape extends object>(text: string): Partial<Shape> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? value : undefined
-  } catch {
-    return undefined
-  }
-}
+/** An object of JSON, as far as it is one. */
+export const jsonIn = <Shape extends object>(text: string): Partial<Shape> =>
+  recordOf(parsedJson(text)) as Partial<Shape>

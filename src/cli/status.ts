@@ -26,7 +26,7 @@ export const forgetUpstream = (command: Command): Promise<number> =>
   withGateway(command, async (gateway) => {
     const { word: upstream = '' } = command
     const told = await askGateway(gateway, { path: '/admin/forget', body: { upstream } })
-    const { ended = [] } = jsonIn<{ ended: readonly string[] }>(acceptedBy(gateway, told)) ?? {}
+    const { ended = [] } = jsonIn<{ ended: readonly string[] }>(acceptedBy(gateway, told))
     const what = ended.length === 0 ? 'did not rest' : `rests no longer (what rested: ${ended.join(', ')})`
     say(`${upstream} ${what}`)
     return 0

@@ -1,4 +1,5 @@
 import { pathText, recordOf, type Path } from '../../config/problem.ts'
+import { parsedJson } from '../../lib/json/parse.ts'
 
 /** Longer texts are no names, addresses or keys. */
 const MOST_CHARACTERS = 4096
@@ -205,14 +206,8 @@ function numberOf(value: unknown): number | undefined {
 }
 
 /** Columns of a database hold objects and lists as texts of JSON. */
-function unpacked(value: unknown): unknown {
-  if (typeof value !== 'string' || !/^\s*[[{]/.test(value)) return value
-  try {
-    return JSON.parse(value) as unknown
-  } catch {
-    return value
-  }
-}
+const unpacked = (value: unknown): unknown =>
+  typeof value === 'string' && /^\s*[[{]/.test(value) ? (parsedJson(value) ?? value) : value
 
 /** What a table has under a name that a file gives: names such as `constructor` are no part of it. */
 export const entryOf = <T>(table: Readonly<Record<string, T>>, name = ''): T | undefined =>
