@@ -37,7 +37,7 @@ interface Kind {
   readonly importer: () => Promise<Importer>
 }
 
-const kinds: Readonly<Record<string, Kind>> = {
+const kinds: Readonly<Record<NonNullable<Command['from']>, Kind>> = {
   litellm: { title: "LiteLLM's configuration", importer: async () => (await import('./litellm.ts')).liteLlm },
   'one-api': { title: "one-api's channels", importer: async () => (await import('./channels.ts')).oneApi },
   'new-api': { title: "new-api's channels", importer: async () => (await import('./channels.ts')).newApi },
@@ -63,7 +63,7 @@ export async function importFile(command: Command): Promise<number> {
   })
   if (typeof document === 'string') return printFailure(`${source} ${document}`)
   const name = from ?? (document.isEnvironment ? 'env' : kindOf(document.value))
-  const kind = entryOf(kinds, name)
+  const kind = entryOf<Kind>(kinds, name)
   if (kind === undefined) return printFailure(`${source} ${name}`)
 
   const { read, otherwise, reference } = await kind.importer()

@@ -249,10 +249,7 @@ function orderTheRest(models: readonly DraftModel[]): void {
   }
 }
 
-/** The least that a quantity may be, where that is not a whole 1. */
-const LEAST: Readonly<Record<string, number>> = { weight: 0.001, timeout: 0.001 }
-
-/** A number, or a reference to one, of the first part that has it. */
+/** A number above 0, or a reference to one, of the first part that has it. */
 function quantityIn(asked: {
   readonly parts: readonly Part[]
   readonly name: string
@@ -260,13 +257,11 @@ function quantityIn(asked: {
 }): number | string | undefined {
   const { parts, name, variables } = asked
   const part = parts.find((each) => each.has(name))
-  const number = part?.number(name)
-  const least = LEAST[name] ?? 1
-  if (number !== undefined && number >= least) return least === 1 ? Math.floor(number) : number
-  const text = part?.peek(name) ?? ''
-  if (text.search(reference) >= 0) return variables.written(part?.text(name) ?? '')
-  if (number === undefined) part?.leave('is no number', name)
-  else part?.leave(`is below ${least}; leave it out for no limit`, name)
+  const number = part?.positive(name)
+  if (part === undefined || number !== undefined) return number
+  const text = part.text(name) ?? ''
+  if (text.search(reference) >= 0) return variables.written(text)
+  part.leave('is no number above 0; leave it out for no limit', name)
   return undefined
 }
 
