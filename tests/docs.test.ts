@@ -83,8 +83,8 @@ test.each(files.filter((file) => /^(?:README|docs\/(?!release))/.test(file)))(
   },
 )
 
-describe('README.md', () => {
-  const samples = [...textOf('README.md').matchAll(/^```json\n([\s\S]*?)^```$/gm)]
+describe.each(['README.md', 'README.zh.md'])('%s', (file) => {
+  const samples = [...textOf(file).matchAll(/^```json\n([\s\S]*?)^```$/gm)]
     .map(([, sample = '']) => sample)
     .filter((sample) => sample.startsWith('{'))
 

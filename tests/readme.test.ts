@@ -5,7 +5,7 @@ import { instantOf } from '../src/lib/clock.ts'
 import { TransportError, type UpstreamResponse } from '../src/transport/transport.ts'
 import { knownStates, reasonAgainst } from '../src/telemetry/status.ts'
 import { createRuntimeConfig } from '../src/http/deps.ts'
-import { sectionBelow, tableBelow } from './support/markdown.ts'
+import { tableBelow } from './support/markdown.ts'
 import {
   answer,
   checked,
@@ -189,13 +189,12 @@ const shapeOf = (text: string): string[] =>
     .filter((line) => line.startsWith('| '))
     .map((line) => (line.match(/`[^`]+`/g) ?? []).join(' '))
 
-test('both languages have the same tables, row for row, but for the symptoms that their readers meet', () => {
-  const symptoms = sectionBelow(readme, '## When something goes wrong')
-  expect(symptoms).toContain('| symptom |')
-  expect(shapeOf(chinese)).toEqual(shapeOf(readme.replace(symptoms, '')))
+test('both languages have the same tables, row for row', () => {
+  expect(shapeOf(readme).length).toBeGreaterThan(50)
+  expect(shapeOf(chinese)).toEqual(shapeOf(readme))
 })
 
-test.each(['measured', 'edge'])('docs/%s has the same tables in both languages', (name) => {
+test.each(['measured', 'edge', 'operate'])('docs/%s has the same tables in both languages', (name) => {
   const read = (file: string) => readFileSync(new URL(`../docs/${file}`, import.meta.url), 'utf8')
   expect(shapeOf(read(`${name}.zh.md`))).toEqual(shapeOf(read(`${name}.md`)))
 })

@@ -21,6 +21,7 @@ import type { Report } from '../relay/deps.ts'
 import { createQueue } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
 import { createAbilities, type Abilities } from '../state/abilities.ts'
+import { createModelLists, type ModelLists } from '../state/model-lists.ts'
 import type { MemoryStore } from '../state/memory.ts'
 import type { StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
@@ -43,6 +44,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly look?: StateStore['snapshot']
   /** What upstreams can do, where that is kept; forgotten with the process unless given. */
   readonly abilities?: Abilities
+  /** Which models they have listed; the same. */
+  readonly modelLists?: ModelLists
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
   /** Told the upstreams of each configuration. */
@@ -56,14 +59,15 @@ export interface GatewayPlatform extends CommonDeps {
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
-  const { abilities = createAbilities() } = platform
+  const { abilities = createAbilities(), modelLists = createModelLists() } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
   const report = fanOut([platform.log, notices.report, metrics.report, recent.report])
-  const discovery = createDiscovery({ send: platform.send, clock, report, abilities }, () =>
-    serve(runtimeConfig.config),
-  )
+  const discovery = createDiscovery({ send: platform.send, clock, report, abilities, modelLists }, () => {
+    // One that waits for its lists takes their changes along: those of the present one may be gone already.
+    if (runtimeConfig.config === latest) serve(latest)
+  })
   let runtimeConfig = createRuntimeConfig(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
@@ -84,6 +88,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     platform.expect?.(upstreams)
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
+    if (discovery.isComplete()) abilities.prune(ids)
     recent.prune(ids)
     notices.prune(ids)
   }
@@ -136,6 +141,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     app,
     apply,
     upstreams: () => runtimeConfig.pools.upstreams,
+    /** Lists of models that no timer has asked for; undefined where there are none, which is nearly always. */
+    askOverdue: () => discovery.askOverdue(latest.settings.connectTimeoutMs),
     /** Ends when the lists of models were asked for once, after 5 s at most; undefined where there are none. */
     ready,
     /** New requests are refused from now on; those under way go on. */
@@ -169,7 +176,10 @@ export function createEdgeGateway(config: Config, platform: EdgePlatform) {
   return {
     ...gateway,
     async fetch(request: Request, env?: unknown) {
-      if (ready !== undefined) await ready
+      if (ready !== undefined) {
+        await ready
+        await gateway.askOverdue()
+      }
       return app.fetch(request, env as object | undefined)
     },
   }

@@ -3,7 +3,8 @@ import { problemLine } from '../config/problem.ts'
 import { discoveriesOf, upstreamsOf } from '../config/upstreams.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import { searchOf, type Command } from './arguments.ts'
-import { printFailure, say } from './process.ts'
+import { say } from './language.ts'
+import { printFailure } from './process.ts'
 import { countText } from './terminal-text.ts'
 
 /**
@@ -33,8 +34,8 @@ export async function checkFile({ config, live, spend, json }: Command): Promise
   const ok = loaded.ok && problems.length === 0 && asked?.ok !== false
   if (json) {
     const upstreams = asked && { upstreams: asked.upstreams }
-    say(JSON.stringify({ ok, file: place, problems, warnings, ...upstreams }, undefined, 2))
-  } else if (asked !== undefined) say(...asked.lines)
+    printExactly(JSON.stringify({ ok, file: place, problems, warnings, ...upstreams }, undefined, 2))
+  } else if (asked !== undefined) printExactly(asked.lines.join('\n'))
   else if (!loaded.ok || !ok) say(countText(problems.length, 'problem'))
   else say(summaryOf(lists?.upstreams ?? upstreamsOf(loaded.config), place))
   return ok ? 0 : 1
@@ -56,6 +57,9 @@ export function tellToken({ config, show }: Command): number {
   const [token] = loaded.config.authTokens
   if (token === undefined)
     return printFailure(`there is no token yet; the first start makes one, which is then ${tokenPlace}`)
-  say(show === true ? token : `the token is ${tokenPlace}; --show prints it`)
+  if (show === true) printExactly(token)
+  else say(`the token is ${tokenPlace}; --show prints it`)
   return 0
 }
+
+const printExactly = (line: string): void => void process.stdout.write(`${line}\n`)

@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8'
 import { parseArguments, type Commands } from './arguments.ts'
+import { chooseLanguage, inTheirLanguage } from './language.ts'
 
 /** What may be typed. Help, the reading of arguments and the completion of shells follow from this table. */
 export const commands: Commands = {
@@ -110,9 +111,10 @@ export async function runCommandLine(argv: readonly string[]): Promise<void> {
   // A reader that went away (`aiload | head`) is no reason to stop serving.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => {})
 
+  await chooseLanguage(process.env)
   const command = parseArguments(argv, commands)
   if ('misuse' in command) {
-    process.stderr.write(`aiload: ${command.misuse}\n`)
+    process.stderr.write(`${inTheirLanguage(`aiload: ${command.misuse}`)}\n`)
     process.exitCode = 2
   } else {
     process.exitCode = await commands[command.name]?.run(command, commands)

@@ -6,13 +6,12 @@ import {
   type Option,
   type OptionName,
 } from './arguments.ts'
-import { say } from './process.ts'
 import { shellQuoted as quoted } from './terminal-text.ts'
 
 /** Prints a script that has a shell complete the commands of the table and what each takes. */
 export function printCompletion({ word }: Command, commands: Commands): number {
   const script = word === undefined ? undefined : scripts[word]
-  say(script?.(Object.entries(commands)) ?? '')
+  process.stdout.write(`${script?.(Object.entries(commands)) ?? ''}\n`)
   return 0
 }
 

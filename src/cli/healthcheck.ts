@@ -1,5 +1,6 @@
 import type { Command } from './arguments.ts'
-import { printFailure, say } from './process.ts'
+import { say } from './language.ts'
+import { printFailure } from './process.ts'
 import { askGateway, withGateway } from './running-gateway.ts'
 
 /** Docker's and systemd's patience is longer; who takes more is not well. */

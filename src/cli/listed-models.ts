@@ -4,6 +4,7 @@ import type { Config } from '../config/config.ts'
 import { upstreamsOf } from '../config/upstreams.ts'
 import { createDiscovery } from '../relay/discovery.ts'
 import { createAbilities } from '../state/abilities.ts'
+import { createModelLists } from '../state/model-lists.ts'
 
 /**
  * Asks the upstreams whose models stand in no configuration for their lists, as a start does, for 5 s at most: with the
@@ -17,6 +18,7 @@ export async function askForLists(config: Config) {
       send,
       clock: createClock(),
       abilities: createAbilities(),
+      modelLists: createModelLists(),
       report: (event) => void (event.kind === 'notice' && warnings.push(event.message)),
     },
     () => {},

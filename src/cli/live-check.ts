@@ -7,6 +7,7 @@ import { createClock } from '../adapter/gateway.ts'
 import { type Cause, type MeterReading, SPAN_MS } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
 import { sourceKeyOf } from '../relay/discovery.ts'
+import { inTheirLanguage } from './language.ts'
 import { createProber, type Probe, type Step, type StepFailure } from './probe.ts'
 import { countText, firstOf, tableLines } from './terminal-text.ts'
 
@@ -41,12 +42,12 @@ export async function askUpstreams(config: Config, { spend }: { spend: boolean }
     upstreams: [...probes.map((one) => probeForPrograms(one, timesOf)), ...disabled.map(disabledForPrograms)],
     lines: [
       ...tableLines([
-        ['UPSTREAM', 'MODEL', 'RESULT', 'TIME', 'CAN', 'LIMITS'],
+        ['UPSTREAM', 'MODEL', 'RESULT', 'TIME', 'CAN', 'LIMITS'].map(inTheirLanguage),
         ...probes.map((one) => rowOf(one, timesOf)),
-        ...disabled.map(({ name, model }) => [name, model, 'disabled, not asked']),
+        ...disabled.map(({ name, model }) => [name, model, inTheirLanguage('disabled, not asked')]),
       ]),
-      ...probes.flatMap(trouble),
-      `${able} of ${countText(probes.length, 'upstream')} could serve`,
+      ...probes.flatMap(trouble).map(inTheirLanguage),
+      inTheirLanguage(`${able} of ${countText(probes.length, 'upstream')} could serve`),
     ],
   }
 }
@@ -197,10 +198,10 @@ function rowOf(one: Probe, timesOf: (root: string) => ConnectionTimes): string[]
   return [
     upstream.name,
     upstream.model,
-    resultOf(one),
+    inTheirLanguage(resultOf(one)),
     times.join(', '),
     [...able, ...context].join(', '),
-    limits.map(limitText).join('; '),
+    inTheirLanguage(limits.map(limitText).join('; ')),
   ]
 }
 
@@ -235,12 +236,12 @@ function trouble(one: Probe): string[] {
   const failure = failureOf(one)
   if (failure !== undefined) {
     const { url, words, cause } = failure
-    const said = words === undefined ? `: ${failureText(failure)}` : ` says: ${words}`
+    const said = words === undefined ? `: ${inTheirLanguage(failureText(failure))}` : ` says: ${words}`
     const hint =
       failure.at === 'models' && cause === 'not-found'
         ? '; models[].base_url may be wrong, or it has no list: --spend asks the model itself'
         : ''
-    return [`${upstream.name}: ${url}${said}${hint}`]
+    return [`${upstream.name}: ${url}${said}${inTheirLanguage(hint)}`]
   }
   if (isListed === undefined)
     return [`${upstream.name}: its /models is no list of models; --spend asks the model itself`]

@@ -6,6 +6,7 @@ import { createJsonLines } from '../telemetry/log-json.ts'
 import { createPrettyLines } from '../telemetry/log-pretty.ts'
 import { createLog, type LogLevel } from '../telemetry/log.ts'
 import type { LogFormat } from './arguments.ts'
+import { inTheirLanguage } from './language.ts'
 
 export type LogOutput = ReturnType<typeof createLogOutput>
 
@@ -21,7 +22,7 @@ export function createLogOutput(format: LogFormat) {
   const isPlain = !process.stdout.isTTY || (process.env.NO_COLOR ?? '') !== ''
   const write =
     isPretty && isPlain ? (line: string) => sink.write(stripVTControlCharacters(line)) : sink.write
-  const lines = isPretty ? createPrettyLines(Date.now) : createJsonLines(Date.now)
+  const lines = isPretty ? createPrettyLines(Date.now, inTheirLanguage) : createJsonLines(Date.now)
   const logAt = (level: LogLevel): Report => createLog(write, lines, level)
   let log = logAt('info')
   const report: Report = (event) => log(event)
@@ -33,7 +34,7 @@ export function createLogOutput(format: LogFormat) {
     /** Lines of a start: as they are for people, notices of the log for machines. */
     say(said: readonly string[]): void {
       for (const line of said) {
-        if (isPretty) write(line)
+        if (isPretty) write(inTheirLanguage(line))
         else notice('info', line.trim())
       }
     },
@@ -86,7 +87,10 @@ export function createStdoutSink() {
   function onTimer(): void {
     timer = undefined
     if (!writeSome()) return schedule()
-    if (lost > 0) process.stderr.write(`${lost} log lines were dropped because nobody read them in time\n`)
+    if (lost > 0)
+      process.stderr.write(
+        `${inTheirLanguage(`${lost} log lines were dropped because nobody read them in time`)}\n`,
+      )
     lost = 0
   }
 

@@ -2,6 +2,7 @@ import { lchownSync, lstatSync, mkdirSync, opendirSync } from 'node:fs'
 import { join } from 'node:path'
 import { refusalOf } from '../adapter/node/replace-file.ts'
 import { errorTrace } from '../errors.ts'
+import { inTheirLanguage } from './language.ts'
 import type { LogOutput } from './log-output.ts'
 
 type Dropped = { readonly problem?: string; readonly warning?: string }
@@ -81,13 +82,8 @@ function directoryEntries(path: string, atMost: number): string[] {
 
 /** Prints why a command does not go on, one line for each reason; gives its exit code. */
 export function printFailure(...lines: readonly string[]): number {
-  for (const line of lines) process.stderr.write(`${line}\n`)
+  for (const line of lines) process.stderr.write(`${inTheirLanguage(line)}\n`)
   return 1
-}
-
-/** Prints lines of a command's own on the standard output. */
-export function say(...lines: readonly string[]): void {
-  for (const line of lines) process.stdout.write(`${line}\n`)
 }
 
 /**

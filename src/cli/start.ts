@@ -25,7 +25,7 @@ import { countText, firstOf } from './terminal-text.ts'
 export async function runStart({ config: given, port, host, log: format }: Command): Promise<number> {
   const { level, problem } = logLevelIn(process.env)
   if (problem !== undefined) {
-    process.stderr.write(`aiload: ${problem}\n`)
+    printFailure(`aiload: ${problem}`)
     return 2
   }
   const signals = takeSignals()
@@ -125,7 +125,9 @@ export function startLines(summary: StartSummary): string[] {
           `or set the key of a vendor and start again, without that file: ${keyVariables.join(', ')}`,
         ]
       : []),
-    `${hasNewToken ? 'a new token for your clients was made; it' : 'the token for your clients'} is ${tokenPlace}`,
+    hasNewToken
+      ? `a new token for your clients was made; it is ${tokenPlace}`
+      : `the token for your clients is ${tokenPlace}`,
     ...(taken ? tryLines(summary) : []),
   ]
 }
@@ -168,7 +170,8 @@ function upstreamLines(upstreams: readonly Upstream[]): string[] {
   return [
     head,
     ...hosts.map(
-      ([host, models]) => `  ${models.length} at ${host}: ${firstOf([...new Set(models)], MOST_MODELS)}`,
+      ([host, models]) =>
+        `  ${countText(models.length, 'model')} at ${host}: ${firstOf([...new Set(models)], MOST_MODELS)}`,
     ),
     ...(left > 0 ? [`  and ${countText(left, 'more host')}`] : []),
   ]

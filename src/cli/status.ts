@@ -1,6 +1,6 @@
 import type { GatewayStatus, UpstreamStatus } from '../telemetry/status.ts'
 import type { Command } from './arguments.ts'
-import { say } from './process.ts'
+import { inTheirLanguage, say } from './language.ts'
 import {
   acceptedBy,
   askGateway,
@@ -37,20 +37,19 @@ export function statusText(status: GatewayStatus, { url }: Pick<RunningGateway, 
   const { version, uptime_ms: uptimeMs, strategy, affinity, queue, upstreams } = status
   const rows = upstreams.map((upstream) => [
     upstream.name,
-    stateText(upstream),
+    inTheirLanguage(stateText(upstream)),
     String(upstream.in_flight),
-    upstream.windows.map(limitText).join('; '),
+    inTheirLanguage(upstream.windows.map(limitText).join('; ')),
   ])
   const lines = [
     `AILoad ${version} at ${url}, up ${durationText(uptimeMs)}; strategy ${strategy}, affinity ${affinity}`,
     ...(queue.waiting > 0 ? [`${countText(queue.waiting, 'request')} waiting for an upstream`] : []),
     ...(status.draining ? ['it is stopping: open answers may finish, new requests are refused'] : []),
     ...reloadLines(status),
-    '',
-    ...tableLines([['UPSTREAM', 'STATE', 'IN FLIGHT', 'LIMITS'], ...rows]),
-    ...errorLines(upstreams),
   ]
-  return `${lines.join('\n')}\n`
+  const table = tableLines([['UPSTREAM', 'STATE', 'IN FLIGHT', 'LIMITS'].map(inTheirLanguage), ...rows])
+  const all = [...lines.map(inTheirLanguage), '', ...table, ...errorLines(upstreams).map(inTheirLanguage)]
+  return `${all.join('\n')}\n`
 }
 
 function reloadLines({ last_reload: reload, config_warnings: warnings }: GatewayStatus): string[] {

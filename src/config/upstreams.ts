@@ -36,10 +36,14 @@ const nothingListed: ListedBy = () => undefined
 
 /**
  * One upstream for each key and model of each entry, disabled ones too, in the order of the file. Of an entry without a
- * model those of its vendor's preset, or what `listedBy` has of its globs.
+ * model those of its vendor's preset, or what `listedBy` has of its globs, but for those that an entry names.
  */
 export function upstreamsOf(config: Config, listedBy = nothingListed): Upstream[] {
-  const targets = config.models.flatMap((entry) => targetsOf(entry, config, listedBy))
+  const all = config.models.flatMap((entry) => targetsOf(entry, config, listedBy))
+  const isNamed = ({ entry }: Target): boolean => entry.model !== undefined
+  // Found by another entry as well, a model would be asked past what its own says, such as its limits.
+  const named = new Set(all.filter(isNamed).map(identityOf))
+  const targets = all.filter((target) => isNamed(target) || !named.has(identityOf(target)))
   const names = uniqueNames(targets.map(({ name }) => name))
   return targets.map((target, at) => upstreamOf({ ...target, name: names[at] ?? target.name }, config))
 }
@@ -67,7 +71,7 @@ function sourceOf(entry: ModelConfig, config: Config, apiKey: string): ModelSour
 
 /** Whether a name is meant: `*` stands for any text, `?` for one sign, and what follows a `!` is left out again. */
 export function matchesGlobs(name: string, globs: readonly string[]): boolean {
-  const matches = (glob: string): boolean => patternOf(glob).test(name)
+  const matches = (glob: string): boolean => isMeantBy(glob.toLowerCase(), name.toLowerCase())
   const [wanted, unwanted] = [
     globs.filter((glob) => !glob.startsWith('!')),
     globs.filter((glob) => glob.startsWith('!')),
@@ -75,14 +79,23 @@ export function matchesGlobs(name: string, globs: readonly string[]): boolean {
   return (wanted.length === 0 || wanted.some(matches)) && !unwanted.some((glob) => matches(glob.slice(1)))
 }
 
-const patternOf = (glob: string): RegExp =>
-  new RegExp(
-    `^${glob
-      .replaceAll(/[.+^${}()|[\]\\]/g, String.raw`\$&`)
-      .replaceAll('*', '.*')
-      .replaceAll('?', '.')}$`,
-    'is',
-  )
+/** Steps back to the last `*` alone: as a pattern of the language, several of them would take ages for a name made so. */
+function isMeantBy(glob: string, name: string): boolean {
+  let [at, from, star] = [0, 0, -1]
+  for (let sign = 0; sign < name.length;) {
+    if (glob[at] === '*') {
+      star = at++
+      from = sign
+    } else if (at < glob.length && (glob[at] === '?' || glob[at] === name[sign])) {
+      at += 1
+      sign += 1
+    } else if (star >= 0) {
+      at = star + 1
+      sign = ++from
+    } else return false
+  }
+  return /^\**$/.test(glob.slice(at))
+}
 
 /** One upstream to be. */
 interface Target {
@@ -92,6 +105,8 @@ interface Target {
   readonly name: string
   readonly presumed: Presumed
 }
+
+const identityOf = ({ entry, apiKey, model }: Target): string => JSON.stringify([entry.root, apiKey, model])
 
 /** What is only presumed of an upstream. */
 interface Presumed {

@@ -27,10 +27,14 @@ export type Pools = ReturnType<typeof createPools>
 export function createPools(upstreams: readonly Upstream[], unknownModel: 'reject' | 'auto') {
   const members = new Map<string, readonly Upstream[]>([['auto', upstreams]])
   function addNames(namesOf: (upstream: Upstream) => readonly string[]): void {
-    for (const name of new Set(upstreams.flatMap(namesOf))) {
-      const named = upstreams.filter((upstream) => namesOf(upstream).includes(name))
-      if (!members.has(name)) members.set(name, named)
-    }
+    const named = new Map<string, Upstream[]>()
+    for (const upstream of upstreams)
+      for (const name of new Set(namesOf(upstream))) {
+        const bearers = named.get(name)
+        if (bearers === undefined) named.set(name, [upstream])
+        else bearers.push(upstream)
+      }
+    for (const [name, bearers] of named) if (!members.has(name)) members.set(name, bearers)
   }
   addNames(({ groups }) => groups)
   addNames(({ model }) => [model])

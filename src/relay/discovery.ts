@@ -7,10 +7,15 @@ import {
   type ListedModel,
   type ModelSource,
 } from '../config/upstreams.ts'
+import { fingerprint } from '../lib/hash.ts'
+import type { ModelLists } from '../state/model-lists.ts'
 import type { RelayDeps } from './deps.ts'
 import { fetchModelList, type ModelListEntry } from './model-list.ts'
 
-type DiscoveryDeps = Pick<RelayDeps, 'send' | 'clock' | 'report' | 'abilities'>
+interface DiscoveryDeps extends Pick<RelayDeps, 'send' | 'clock' | 'report' | 'abilities'> {
+  /** What was listed before a restart. */
+  readonly modelLists: ModelLists
+}
 
 /** Lists are asked for anew after this, and after a failure from 5 s on, doubling to an hour. */
 const ASK_EVERY_MS = 86_400_000
@@ -18,6 +23,9 @@ const RETRY_MS = 5_000
 const LONGEST_RETRY_MS = 3_600_000
 /** So long a configuration waits for its lists before it is served without them. */
 const FIRST_WAIT_MS = 5_000
+/** A timer that is later than this does not come any more, nor does an answer that takes longer. */
+const LATE_MS = 2_000
+const LOST_AFTER_MS = 20_000
 
 /** The list of one upstream, asked for with one key. */
 interface SourceList {
@@ -27,7 +35,9 @@ interface SourceList {
   /** Those of `models` that the last good answer did not have. */
   missing: ReadonlySet<string>
   failures: number
-  /** Settles with the first answer, whatever it is. */
+  /** When it is asked for next, ms on the clock. */
+  nextAt: number
+  /** Settles with the answer to the last question, whatever it is. */
   asked: Promise<void>
   stop: () => void
 }
@@ -39,7 +49,7 @@ interface SourceList {
  * @param onChange called when a list has changed
  */
 export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
-  const { clock, report, abilities } = deps
+  const { clock, report, abilities, modelLists } = deps
   const lists = new Map<string, SourceList>()
   /** What was said of globs that match nothing, so that it is said once. */
   const warned = new Set<string>()
@@ -64,17 +74,36 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
     }
     const pauseMs =
       list.failures === 0 ? ASK_EVERY_MS : Math.min(LONGEST_RETRY_MS, RETRY_MS * 2 ** (list.failures - 1))
-    list.stop = clock.after(pauseMs, () => void ask(list, connectTimeoutMs))
+    list.nextAt = clock.now() + pauseMs
+    list.stop = clock.after(pauseMs, () => start(list, connectTimeoutMs))
+  }
+
+  function start(list: SourceList, connectTimeoutMs: number): void {
+    // A question may be lost with the request that asked it.
+    list.nextAt = clock.now() + LOST_AFTER_MS
+    list.asked = ask(list, connectTimeoutMs)
+  }
+
+  /** Ends when these have been answered, after 5 s at most. */
+  function answered(asking: readonly SourceList[]): Promise<void> {
+    const all = Promise.all(asking.map(({ asked }) => asked))
+    return new Promise((resolve) => {
+      const stop = clock.after(FIRST_WAIT_MS, resolve)
+      void all.then(stop).then(resolve)
+    })
   }
 
   /** Takes in a good answer. */
   function take(list: SourceList, entries: readonly ModelListEntry[]): void {
     const { source, models: before = [], missing } = list
-    const listed = new Set(entries.map(({ id }) => id))
+    const listed = new Map(entries.map(({ id, endpoints }) => [id, { id, endpoints }]))
     const absent = before.filter(({ id }) => !listed.has(id))
-    const stay = absent.filter(({ id }) => !missing.has(id))
-    list.missing = new Set(stay.map(({ id }) => id))
-    list.models = [...entries.map(({ id, endpoints }) => ({ id, endpoints })), ...stay]
+    const stay = new Set(absent.map(({ id }) => id).filter((id) => !missing.has(id)))
+    list.missing = stay
+    // In the order that they have: another would send embeddings for `auto` to another model.
+    const known = before.filter(({ id }) => listed.has(id) || stay.has(id))
+    const all = [...known.map((model) => [model.id, listed.get(model.id) ?? model] as const), ...listed]
+    list.models = [...new Map(all).values()]
     const globs = wanted
       .filter((one) => sourceKeyOf(one.source) === sourceKeyOf(source))
       .map((one) => one.globs)
@@ -82,7 +111,9 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
       if (globs.some((each) => matchesGlobs(id, each)))
         abilities.read(upstreamIdOf({ ...source, model: id }), told, clock.now())
     warnOfNothing(list)
-    if (JSON.stringify(before) !== JSON.stringify(list.models)) onChange()
+    if (JSON.stringify(before) === JSON.stringify(list.models)) return
+    modelLists.put(fingerprint(sourceKeyOf(source)), list.models)
+    onChange()
   }
 
   function warnOfNothing({ source, models }: SourceList): void {
@@ -107,30 +138,41 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
         stop()
         lists.delete(key)
       }
+      modelLists.prune(new Set([...keys].map(fingerprint)))
       for (const { source } of wanted) {
         if (lists.has(sourceKeyOf(source))) continue
         const list: SourceList = {
           source,
-          models: undefined,
+          models: modelLists.of(fingerprint(sourceKeyOf(source))),
           missing: new Set(),
           failures: 0,
+          nextAt: Infinity,
           asked: Promise.resolve(),
           stop: () => {},
         }
         lists.set(sourceKeyOf(source), list)
-        list.asked = ask(list, config.settings.connectTimeoutMs)
+        start(list, config.settings.connectTimeoutMs)
       }
       for (const list of lists.values()) warnOfNothing(list)
       const unknown = [...lists.values()].filter(
         ({ models, failures }) => models === undefined && failures === 0,
       )
-      if (unknown.length === 0) return undefined
-      const all = Promise.all(unknown.map(({ asked }) => asked))
-      return new Promise((resolve) => {
-        const stop = clock.after(FIRST_WAIT_MS, resolve)
-        void all.then(stop).then(resolve)
-      })
+      return unknown.length === 0 ? undefined : answered(unknown)
     },
+    /**
+     * Asks for what a timer should have asked for by now: on runtimes whose timers end with the request that set them.
+     * Undefined where nothing is overdue.
+     */
+    askOverdue(connectTimeoutMs: number): Promise<void> | undefined {
+      const overdue = [...lists.values()].filter(({ nextAt }) => nextAt + LATE_MS <= clock.now())
+      for (const list of overdue) {
+        list.stop()
+        start(list, connectTimeoutMs)
+      }
+      return overdue.length === 0 ? undefined : answered(overdue)
+    },
+    /** Whether each list is known: till then a model may be there and not be seen. */
+    isComplete: () => [...lists.values()].every(({ models }) => models !== undefined),
     /** Of the entries whose lists are known, what those say that match nothing. */
     unmatched: () =>
       wanted.flatMap((one) => {

@@ -10,6 +10,8 @@ const LIST_TIMEOUT_MS = 15_000
 export const MOST_LIST_BYTES = 8 * 2 ** 20
 /** More are told by nobody but aggregators of aggregators. */
 const MOST_MODELS = 2_000
+/** A name that is longer, or would break a line or turn it round, is none that anybody asks for. */
+const IS_NAME = /^[^\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]{1,256}$/u
 
 /** Whose list is asked for, and with which key. */
 type ListOwner = Pick<Upstream, 'root' | 'query' | 'apiKey' | 'headers' | 'connectTimeoutMs' | 'route'>
@@ -113,19 +115,21 @@ function toldOf(entry: JsonObject) {
   return { can, context }
 }
 
-/** OpenAI's form, Ollama's and Cohere's `models`, or Together's bare list; undefined for anything else. */
+/** OpenAI's form, Ollama's and Cohere's `models`, or Together's bare list, each model once; undefined for anything else. */
 export function modelEntriesIn(list: unknown): ModelListEntry[] | undefined {
   const { data, models } = objectOf(list)
   const found = [list, data, models].find((value) => Array.isArray(value)) as unknown[] | undefined
-  return found?.slice(0, MOST_MODELS).flatMap((value) => {
+  const entries = new Map<string, ModelListEntry>()
+  for (const value of found?.slice(0, MOST_MODELS) ?? []) {
     const entry = objectOf(value)
     const name = typeof entry['name'] === 'string' ? entry['name'] : undefined
-    const id = typeof entry['id'] === 'string' ? entry['id'] : name
+    const written = typeof entry['id'] === 'string' ? entry['id'] : (name ?? '')
     // Gemini lists its models with the path of its own API before their names.
-    return id === undefined || id === ''
-      ? []
-      : [{ id: id.replace(/^models\//, ''), name, endpoints: endpointsIn(entry), told: toldOf(entry) }]
-  })
+    const id = written.replace(/^models\//, '')
+    if (IS_NAME.test(id) && !entries.has(id))
+      entries.set(id, { id, name, endpoints: endpointsIn(entry), told: toldOf(entry) })
+  }
+  return found && [...entries.values()]
 }
 
 /** Words for what a model serves: Together's `type`, Cohere's `endpoints`. */

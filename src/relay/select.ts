@@ -263,10 +263,20 @@ async function waitInQueue(state: RelayState): Promise<Selection> {
   state.waitUntil = undefined
   state.queuedMs += deps.clock.now() - since
   if (typeof waited === 'object') return { lease: waited.got }
+  const lease = waited === 'full' ? await acquireWithoutWait(state) : undefined
+  if (lease !== undefined) return { lease }
   const evaluation = await evaluateFor(state, suitableUpstreams(state))
   notePassedOver(state, evaluation)
   const { unavailable } = evaluation
   return { unavailable, why: waited === 'gone' ? 'gone' : 'not-admitted' }
+}
+
+/** Where nobody may wait a guess, which only delays, keeps from nothing. */
+async function acquireWithoutWait(state: RelayState): Promise<Lease | undefined> {
+  state.waitUntil = state.deps.clock.now()
+  const lease = await acquireNext(state, untriedUpstreams(state))
+  state.waitUntil = undefined
+  return lease
 }
 
 /** After a wait the order is made anew, of everybody but those that others wait for. */

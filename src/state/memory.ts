@@ -1,6 +1,7 @@
 import type { Instant } from '../lib/clock.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import { createAbilities, type Abilities } from './abilities.ts'
+import { createModelLists, type ModelLists } from './model-lists.ts'
 import { claimAvailability } from './availability.ts'
 import { claimSnapshotOf, type ClaimSnapshot } from './headroom.ts'
 import { createCalendar } from './rate-window.ts'
@@ -29,6 +30,8 @@ export interface MemoryStore extends Immediate<StateStore> {
   readonly changes: number
   /** What upstreams can do; kept along with the rest. */
   readonly abilities: Abilities
+  /** Which models they have listed; kept too. */
+  readonly modelLists: ModelLists
 }
 
 /** A lease that nobody settled is taken back after this time: whoever held it is gone. */
@@ -47,6 +50,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   const answers = createAffinityTable()
   const endsAt = createCalendar()
   const abilities = createAbilities()
+  const modelLists = createModelLists()
   let nextLease = 0
   let changeCount = 0
   let sweptAt = -Infinity
@@ -99,8 +103,9 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
 
   return {
     abilities,
+    modelLists,
     get changes() {
-      return changeCount + abilities.changes
+      return changeCount + abilities.changes + modelLists.changes
     },
     snapshot: (scopes) => scopes.map(states.get),
     claimSnapshots: (claims) => claims.map(states.claimSnapshot),
@@ -160,14 +165,15 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
         .map(([scope, state]) => [scope, keptScope(state)]),
       affinity: [...answers.newest(KEPT_KEYS, at.now), ...served.newest(KEPT_KEYS, at.now)],
       abilities: abilities.keep(),
+      models: modelLists.keep(),
     }),
     expect(upstreams) {
       const claims = upstreams.flatMap((upstream) => Object.values(upstream.claims))
       expected = new Set(claims.flatMap(({ draws }) => draws.map(({ scope }) => scope)))
-      abilities.prune(claims.map(({ id }) => id))
     },
     restore(kept, at) {
-      const { scopes, affinity, abilities: told, shiftMs } = restored(kept, at)
+      const { scopes, affinity, abilities: told, models, shiftMs } = restored(kept, at)
+      modelLists.restore(models)
       abilities.restore(told, shiftMs)
       for (const [scope, state] of scopes) if (states.get(scope) === undefined) states.set(scope, state)
       for (const [key, upstream, until] of affinity)

@@ -3,6 +3,7 @@ import type { Instant } from '../lib/clock.ts'
 import { SPAN_MS } from '../pool/outcome.ts'
 import { spanMsOf } from '../pool/upstream.ts'
 import type { KeptAbilities } from './abilities.ts'
+import type { KeptModelLists } from './model-lists.ts'
 import { causes, type CircuitBreakerState } from './circuit-breaker.ts'
 import { emptyFrom, type WindowState } from './rate-window.ts'
 import { mapped, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
@@ -18,6 +19,8 @@ export interface KeptState {
   readonly affinity: readonly (readonly [key: string, upstream: string, until: number])[]
   /** What upstreams can do; none in what older versions wrote. */
   readonly abilities?: KeptAbilities
+  /** Which models upstreams have listed; absent in what older versions wrote. */
+  readonly models?: KeptModelLists
 }
 
 /** No deadline of ours is further away. */
@@ -54,7 +57,7 @@ const valuesOf = <T>(named: Readonly<Partial<Record<string, T>>>): T[] =>
  */
 export function restored(kept: unknown, { now, wall }: Instant) {
   const [frame] = readable(frameSchema, [kept])
-  if (frame === undefined) return { scopes: [], affinity: [], abilities: [], shiftMs: 0 }
+  if (frame === undefined) return { scopes: [], affinity: [], abilities: [], models: [], shiftMs: 0 }
   const shiftMs = now - frame.now - Math.max(0, wall - frame.savedAt)
   const { scope, affinity } = schemasAt(now, shiftMs)
   const scopes = readable(scope, frame.scopes).map(
@@ -64,6 +67,7 @@ export function restored(kept: unknown, { now, wall }: Instant) {
     scopes: scopes.filter(([, state]) => !isStale(state, now)),
     affinity: readable(affinity, frame.affinity).filter(([, , until]) => until > now),
     abilities: frame.abilities,
+    models: frame.models,
     shiftMs,
   }
 }
@@ -88,6 +92,7 @@ const frameSchema = v.object({
   scopes: v.array(v.unknown()),
   affinity: v.array(v.unknown()),
   abilities: v.optional(v.unknown()),
+  models: v.optional(v.unknown()),
 })
 
 /**

@@ -5,6 +5,7 @@
  * store            the contract of a store, and the lease: the right to send one request
  * scope            everything that is remembered of one scope
  * abilities        what upstreams can do, as far as it is known
+ * model-lists      which models upstreams have listed
  * circuit-breaker  cooldowns after a 429, a refused key or a failure: back-off, and the probe that ends one (half-open)
  * rate-window      windows of configured limits: what was counted, when they open again; when days end
  * rate-limit       limits that upstreams tell of in their headers: meters

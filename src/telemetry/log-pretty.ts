@@ -19,8 +19,12 @@ const GREEN = 32
 const YELLOW = 33
 const paint = (text: string, sgr: number): string => `\u001b[${sgr}m${text}\u001b[0m`
 
-/** Lines for people at a terminal: `12:00:01 200 chat auto → gpt-4o@api.openai.com 312 ms (first byte 80 ms)`. */
-export function createPrettyLines(wall: () => number): LogLines {
+/**
+ * Lines for people at a terminal: `12:00:01 200 chat auto → gpt-4o@api.openai.com 312 ms (first byte 80 ms)`.
+ *
+ * @param translated notices in the reader's language
+ */
+export function createPrettyLines(wall: () => number, translated = (text: string): string => text): LogLines {
   /** Where the reader sits. */
   const clockText = createSecondText((date) => date.toTimeString().slice(0, 8))
   const head = (): string => paint(clockText(wall()), DIM)
@@ -44,7 +48,8 @@ export function createPrettyLines(wall: () => number): LogLines {
       const text = `${lineText(requestId, NAME_LENGTH)} ${attemptText(event)} ${durationText(durationMs)}${aside}`
       return `${head()} ${paint(`try ${text}`, DIM)}`
     },
-    notice: ({ message }, level) => `${head()} ${levelText(level)}${lineText(message, MESSAGE_LENGTH)}`,
+    notice: ({ message }, level) =>
+      `${head()} ${levelText(level, translated)}${lineText(translated(message), MESSAGE_LENGTH)}`,
   }
 }
 
@@ -100,10 +105,10 @@ function statusColour({ status, code }: RequestEvent): number {
   return status >= 400 || code !== undefined ? YELLOW : GREEN
 }
 
-function levelText(level: LogLevel): string {
+function levelText(level: LogLevel, translated: (text: string) => string): string {
   if (level === 'info') return ''
   if (level === 'debug') return paint('debug ', DIM)
-  return level === 'warn' ? paint('warning ', YELLOW) : paint('error ', RED)
+  return level === 'warn' ? paint(`${translated('warning')} `, YELLOW) : paint(`${translated('error')} `, RED)
 }
 
 const durationText = (ms: number): string =>

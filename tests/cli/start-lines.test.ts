@@ -36,7 +36,7 @@ test('many upstreams are told by host, hundreds of hosts in a few lines', () => 
   ]
   const lines = linesOf({ models: many })
   expect(lines[1]).toBe('212 upstreams:')
-  expect(lines[2]).toBe('  12 at a.example: m0, m1, m2, m3 and 2 more')
+  expect(lines[2]).toBe('  12 models at a.example: m0, m1, m2, m3 and 2 more')
   expect(lines).toContain('  and 193 more hosts')
   expect(lines.length).toBeLessThan(15)
 })

@@ -129,6 +129,35 @@ test('globs: any text, one sign, exceptions, nothing of a regular expression', (
   expect(matching(['!llama*'])).toEqual(['qwen/a.b', 'qwen/aXb'])
   expect(matching(['qwen/a.b'])).toEqual(['qwen/a.b'])
   expect(matching(['('])).toEqual([])
+  expect(matching(['*a*a*rd', '?lama-3', 'q*a**?b'])).toEqual([
+    'llama-3',
+    'llama-guard',
+    'qwen/a.b',
+    'qwen/aXb',
+  ])
+})
+
+test('no name makes a glob slow, however many stars it has', () => {
+  expect(matchesGlobs('a'.repeat(20_000), ['*a*a*a*a*a*b'])).toBe(false)
+  expect(matchesGlobs(`${'a'.repeat(20_000)}b`, ['*a*a*a*a*a*b'])).toBe(true)
+})
+
+test('a listed model that has an entry of its own is served by that entry alone', () => {
+  const base_url = 'https://a.example/v1'
+  const config = configOf(
+    withModels(
+      { base_url, models: '*', api_key: ['k', 'l'] },
+      { base_url, model: 'm-1', api_key: 'k', limits: { rpd: 50 } },
+    ),
+  )
+  const upstreams = upstreamsOf(config, () => [{ id: 'm-1' }, { id: 'm-2' }])
+  expect(upstreams.map(({ model, apiKey }) => `${model} ${apiKey}`)).toEqual([
+    'm-2 k',
+    'm-1 l',
+    'm-2 l',
+    'm-1 k',
+  ])
+  expect(new Set(upstreams.map(({ id }) => id)).size).toBe(4)
 })
 
 test('of an entry with globs the listed models are served, and what their names say keeps them out of auto for others', () => {

@@ -55,6 +55,16 @@ test('a group goes before a model, a model before a name', () => {
   expect(members('y', 'chat', clash)).toEqual(['d'])
 })
 
+test('the look-up is built by looking at each upstream a few times, however many there are', () => {
+  let looks = 0
+  const many = Array.from({ length: 1_000 }, (_, at) => {
+    const { model, ...upstream } = upstreamOf(`u-${at}`, { model: `m-${at}` })
+    return Object.defineProperty(upstream, 'model', { get: () => ((looks += 1), model) }) as never
+  })
+  expect(members('m-7', 'chat', createPools(many, 'reject'))).toEqual(['u-7'])
+  expect(looks).toBeLessThan(5_000)
+})
+
 test('a group called auto does not narrow auto', () => {
   const odd = createPools([upstreamOf('a', { groups: ['auto'] }), upstreamOf('b')], 'reject')
   expect(members('auto', 'chat', odd)).toEqual(['a', 'b'])

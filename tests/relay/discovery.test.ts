@@ -4,8 +4,10 @@ import { utf8Bytes } from '../../src/lib/bytes.ts'
 import type { GatewayEvent } from '../../src/relay/deps.ts'
 import { createDiscovery } from '../../src/relay/discovery.ts'
 import { createAbilities } from '../../src/state/abilities.ts'
+import { createModelLists } from '../../src/state/model-lists.ts'
 import { TransportError, type Send } from '../../src/transport/transport.ts'
 import { configOf, textOf } from '../config/texts.ts'
+import type { Clock } from '../../src/lib/clock.ts'
 import { createFakeClock } from '../support/fake-clock.ts'
 
 const DAY_MS = 86_400_000
@@ -14,8 +16,10 @@ const root = 'https://a.example/v1'
 /** What the upstream answers to `GET /v1/models`: ids, a whole answer, a status, or silence. */
 type Listing = readonly string[] | object | number | 'down' | 'silent'
 
-function bed(entry: object = { models: '*' }) {
+function bed(entry: object = { models: '*' }, modelLists = createModelLists()) {
   const clock = createFakeClock()
+  let hasTimers = true
+  const after: Clock['after'] = (ms, task) => clock.after(ms, () => void (hasTimers && task()))
   const abilities = createAbilities()
   const asked: { url: string; authorization: string | undefined }[] = []
   const messages: string[] = []
@@ -36,18 +40,23 @@ function bed(entry: object = { models: '*' }) {
     return Promise.resolve({ status, headers: {}, body: utf8Bytes(JSON.stringify(told)) })
   }
   const report = (event: GatewayEvent): void => void (event.kind === 'notice' && messages.push(event.message))
-  const discovery = createDiscovery({ clock, send, report, abilities }, () => (changes += 1))
+  const discovery = createDiscovery(
+    { clock: { ...clock, now: clock.now, after }, send, report, abilities, modelLists },
+    () => (changes += 1),
+  )
   const config = configOf(textOf({ models: [{ base_url: root, api_key: 'k', ...entry }] }))
   return {
     clock,
     asked,
     messages,
     abilities,
+    modelLists,
     discovery,
     config,
     get changes() {
       return changes
     },
+    loseTimers: () => void (hasTimers = false),
     answers: (next: Listing) => void (listing = next),
     models: () => upstreamsOf(config, discovery.listedBy).map(({ model }) => model),
   }
@@ -164,6 +173,27 @@ test.each([
   expect(upstreams.map(({ presumed }) => presumed?.endpoints?.has('embeddings'))).toEqual([false, true])
 })
 
+test('what no model can be called is left out of a list, and what stands there twice is one model', async () => {
+  const { answers, discovery, config, models } = bed()
+  const odd = ['', 'a\nb', 'a\u0000', '\u001b[2J', 'a\u202eb', 'a\ud800', 'x'.repeat(257)]
+  answers([...odd, 'm', 'm', 'models/m', '__proto__', 'auto', 'x'.repeat(256), 'modèle 智'])
+  await discovery.expect(config)
+  expect(models()).toEqual(['m', '__proto__', 'auto', 'x'.repeat(256), 'modèle 智'])
+})
+
+test('a list in another order is no news: who comes first stays first', async () => {
+  const bedOf = bed()
+  const { answers, discovery, config, models, clock } = bedOf
+  answers(['a', 'b', 'c'])
+  await discovery.expect(config)
+  answers(['c', 'b', 'a'])
+  await clock.advance(DAY_MS)
+  expect([models(), bedOf.changes]).toEqual([['a', 'b', 'c'], 1])
+  answers(['new', 'c', 'a'])
+  await clock.advance(DAY_MS)
+  expect([models(), bedOf.changes]).toEqual([['a', 'b', 'c', 'new'], 2])
+})
+
 test('globs that match nothing are told once, and again by no other answer', async () => {
   const { answers, discovery, config, messages, clock } = bed({ models: 'nobody-*' })
   answers(['a', 'b'])
@@ -182,4 +212,39 @@ test('a source that is no longer configured is asked no more', async () => {
   expect(asked).toHaveLength(1)
   discovery.close()
   expect(clock.timers).toBe(0)
+})
+
+test('where timers are lost, the next request asks for what is overdue', async () => {
+  const { answers, discovery, config, models, asked, clock, loseTimers } = bed()
+  answers('down')
+  await discovery.expect(config)
+  loseTimers()
+  expect(discovery.askOverdue(1_000)).toBeUndefined()
+  await clock.advance(8_000)
+  answers(['a'])
+  await discovery.askOverdue(1_000)
+  expect([models(), asked.length]).toEqual([['a'], 2])
+  expect(discovery.askOverdue(1_000)).toBeUndefined()
+})
+
+test('after a restart what was listed before is served at once, also while the list is away', async () => {
+  const before = bed()
+  before.answers([{ id: 'e', type: 'embedding' }, { id: 'a' }])
+  await before.discovery.expect(before.config)
+  const kept: unknown = JSON.parse(JSON.stringify(before.modelLists.keep()))
+  expect(JSON.stringify(kept)).not.toContain('"k"')
+
+  const modelLists = createModelLists()
+  modelLists.restore(kept)
+  modelLists.restore([['x', [{ id: 7 }]], 'junk', null])
+  const after = bed(undefined, modelLists)
+  after.answers('down')
+  expect(after.discovery.expect(after.config)).toBeUndefined()
+  expect(after.models()).toEqual(['e', 'a'])
+  const [first] = upstreamsOf(after.config, after.discovery.listedBy)
+  expect([...(first?.presumed?.endpoints ?? [])]).toEqual(['embeddings'])
+  await after.clock.advance(3 * DAY_MS)
+  expect(after.models()).toEqual(['e', 'a'])
+  expect(after.discovery.expect(configOf(textOf()))).toBeUndefined()
+  expect(modelLists.keep()).toEqual([])
 })

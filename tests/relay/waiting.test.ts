@@ -134,6 +134,23 @@ test('a full queue gives the same 429 at once', async () => {
   expect(await response.json()).toMatchObject({ error: { code: 'rate_limit_exceeded' } })
 })
 
+test.each([0, 1])(
+  'where the queue has no room for %i more, a presumed limit refuses nobody',
+  async (queue_size) => {
+    // Of Groq's preset: 30 requests a minute.
+    const preset = { vendor: 'groq', model: 'openai/gpt-oss-20b' }
+    const app = createTestApp(one({ queue_size }, preset), play(chatAnswer()))
+    const { log, ask } = watch(app)
+    for (let nth = 0; nth < 30; nth++) await app.chat()
+    await app.clock.advance(57_000)
+    for (let nth = 0; nth <= queue_size; nth++) ask('next')
+    await settle()
+    expect(log).toEqual(['next 200'])
+    await app.clock.advance(5_000)
+    expect(log.every((line) => line === 'next 200')).toBe(true)
+  },
+)
+
 test('a wait that finds nothing ends with 429 after queue_timeout', async () => {
   const app = createTestApp(one({ queue_timeout: 2 }, atOnce), play({ afterMs: 8_000, ...chatAnswer() }))
   const { log, ask } = watch(app)

@@ -83,7 +83,7 @@ export function createBed(runtime: Runtime, { timeout }: { timeout: number }): B
 }
 
 /** Enough of them: each test has a round of models that nothing else has asked. */
-const ROUNDS = 20
+const ROUNDS = 24
 
 function modelsOf(upstreams: Bed['upstreams']): object[] {
   return Array.from({ length: ROUNDS }, (_, round) =>

@@ -55,6 +55,30 @@ export function behavesAsEverywhere(runtime: Runtime): void {
       expect(await reader.rest()).toBe(chunk('one') + chunk('two') + LAST)
     })
 
+    test('models that stand in a list alone are served, and those of a vendor that is known', async () => {
+      const list = answer({ body: JSON.stringify({ data: [{ id: 'listed' }, { id: 'other' }] }) })
+      const whole = answer({ body: completion('hi') })
+      bed.play('solo', (exchange) => (exchange.request.method === 'GET' ? list : whole)(exchange))
+      const base_url = `${bed.upstreams.solo.url}/v1`
+      const models = [
+        { base_url, models: 'list*' },
+        { vendor: 'groq', base_url, api_key: 'gsk_1', groups: ['groq'] },
+      ]
+      const gateway = await runtime.start({ models })
+      const headers = { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' }
+      for (const model of ['listed', 'groq']) {
+        const body = JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }] })
+        const got = await fetch(`${gateway.url}/v1/chat/completions`, { method: 'POST', headers, body })
+        expect([model, got.status, await got.text()]).toEqual([model, 200, completion('hi')])
+      }
+      const named = (await (await fetch(`${gateway.url}/v1/models`, { headers })).json()) as {
+        data: { id: string }[]
+      }
+      expect(named.data.map(({ id }) => id)).toContain('listed')
+      expect(named.data.map(({ id }) => id)).not.toContain('other')
+      await gateway.stop()
+    })
+
     test('without the token nothing reaches an upstream', async () => {
       const wrong = await bed.chat(
         { model: 'solo-of-ROUND' },

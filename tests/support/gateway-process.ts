@@ -252,7 +252,8 @@ function inheritedEnvironment(): NodeJS.ProcessEnv {
   const isOurs = (name: string): boolean =>
     /^(?:AILOAD_|NODE_OPTIONS$|VITEST)/.test(name) || keyVariables.includes(name)
   const own = Object.entries(process.env).filter(([name]) => !isOurs(name))
-  return { ...Object.fromEntries(own), npm_lifecycle_event: 'test' }
+  // What it prints is looked for in English, whatever the language of who runs the tests.
+  return { ...Object.fromEntries(own), npm_lifecycle_event: 'test', LC_ALL: 'C' }
 }
 
 function exitOf(child: ChildProcess): Promise<Exit> {

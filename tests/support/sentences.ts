@@ -10,13 +10,10 @@ const LIST = join(root, 'tests/sentences.txt')
 const isSentence = (text: string): boolean =>
   (text.match(/[\p{L}\d}>"')]+[,.:;]? +(?=[\p{L}$<"'(])/gu) ?? []).length >= 2
 
-/** The sentences of one file, in its order; `${…}` stands for what is filled in. */
-function sentencesIn(path: string): string[] {
+/** Every text in the code of one file, in its order; `${…}` stands for what is filled in. */
+export function textsIn(path: string): string[] {
   const found: string[] = []
-  const add = (text: string): void => {
-    const line = text.trim().replaceAll(/\s*\n\s*/g, ' ⏎ ')
-    if (isSentence(line)) found.push(line)
-  }
+  const add = (text: string): void => void found.push(text.trim().replaceAll(/\s*\n\s*/g, ' ⏎ '))
   const { program } = parseSync(path, readFileSync(join(root, path), 'utf8'))
   new Visitor({
     Literal: ({ value }) => {
@@ -27,14 +24,17 @@ function sentencesIn(path: string): string[] {
   return found
 }
 
-/** Every sentence of the program, file by file: to be read by somebody who has not written them. */
-export function sentencesText(): string {
-  const files = readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
+/** The source files below `src`. */
+export const sourceFiles = (): string[] =>
+  readdirSync(join(root, 'src'), { recursive: true, encoding: 'utf8' })
     .filter((name) => /\.m?[jt]s$/.test(name) && !name.endsWith('.d.ts'))
     .map((name) => join('src', name))
     .toSorted()
-  const parts = files
-    .map((path) => ({ path, lines: sentencesIn(path) }))
+
+/** Every sentence of the program, file by file: to be read by somebody who has not written them. */
+export function sentencesText(): string {
+  const parts = sourceFiles()
+    .map((path) => ({ path, lines: textsIn(path).filter(isSentence) }))
     .filter(({ lines }) => lines.length > 0)
   return parts.map(({ path, lines }) => `${path}\n${lines.map((line) => `  ${line}\n`).join('')}`).join('\n')
 }

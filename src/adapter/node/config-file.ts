@@ -198,7 +198,7 @@ export function openConfig(search: ConfigTask): OpenedConfig {
 }
 
 const tokenPlaceIn = (file: string, { authTokens }: Config): string =>
-  `${authTokens.length > 1 ? 'the first of ' : ''}"auth_token" in ${file}`
+  authTokens.length > 1 ? `the first of "auth_token" in ${file}` : `"auth_token" in ${file}`
 
 /** A file without a token takes that of the environment. */
 function withGivenToken(config: Config, env: Environment): Config {

@@ -55,6 +55,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     isUtf8,
     expect: store.expect,
     abilities: store.abilities,
+    modelLists: store.modelLists,
     ...told,
   })
   await gateway.ready

@@ -22,7 +22,8 @@ import { discoveriesOf, upstreamsOf } from '../../config/upstreams.ts'
 import { loadConfig } from '../../config/load.ts'
 import { problemLine, recordOf, type Environment } from '../../config/problem.ts'
 import { searchOf, type Command } from '../arguments.ts'
-import { printFailure, say } from '../process.ts'
+import { inTheirLanguage, say } from '../language.ts'
+import { printFailure } from '../process.ts'
 import { countText, shellWord } from '../terminal-text.ts'
 import { readDocument, Unreadable } from './document.ts'
 import { draftText, hasAddress, type Importer } from './draft.ts'
@@ -61,10 +62,10 @@ export async function importFile(command: Command): Promise<number> {
     if (error instanceof Unreadable) return error.message
     throw error
   })
-  if (typeof document === 'string') return printFailure(`${source} ${document}`)
+  if (typeof document === 'string') return printFailure(`${source} ${inTheirLanguage(document)}`)
   const name = from ?? (document.isEnvironment ? 'env' : kindOf(document.value))
   const kind = entryOf<Kind>(kinds, name)
-  if (kind === undefined) return printFailure(`${source} ${name}`)
+  if (kind === undefined) return printFailure(`${source} ${inTheirLanguage(name)}`)
 
   const { read, otherwise, reference } = await kind.importer()
   const reading = createReading(document.value, otherwise)
@@ -74,7 +75,7 @@ export async function importFile(command: Command): Promise<number> {
     return printFailure(`${source} makes more than ${MOST_MODELS} models; import a part of it`)
   const models = draft.models.filter(hasAddress)
   const notCarried = reading.notCarried()
-  if (notCarried.length > 0) printFailure(['not carried over:', ...notCarried].join('\n  '))
+  if (notCarried.length > 0) printFailure('not carried over:', ...notCarried.map((line) => `  ${line}`))
   if (models.length === 0) return printFailure(`${source} has nothing that could be carried over`)
 
   const text = draftText({ ...draft, models }, kind.title, variables)

@@ -1,5 +1,6 @@
 import { pathText, recordOf, type Path } from '../../config/problem.ts'
 import { parsedJson } from '../../lib/json/parse.ts'
+import { inTheirLanguage } from '../language.ts'
 
 /** Longer texts are no names, addresses or keys. */
 const MOST_CHARACTERS = 4096
@@ -177,7 +178,7 @@ function linesOf(all: readonly NotCarried[]): string[] {
   }
   return [...kinds.values()].map(({ first: { path, why }, more }) => {
     const alike = more === 0 ? '' : ` and ${more} more like it`
-    return `${shownPath(path)}${alike}: ${why}`
+    return `${shownPath(path)}${alike}: ${inTheirLanguage(why)}`
   })
 }
 
