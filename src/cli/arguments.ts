@@ -39,7 +39,7 @@ const options = {
     type: 'string',
     value: 'H',
     example: '127.0.0.1',
-    meaning: 'the address that it listens on, instead of server.host (0.0.0.0)',
+    meaning: 'its address, instead of server.host (0.0.0.0; 127.0.0.1 without a file)',
   },
   log: {
     type: 'string',

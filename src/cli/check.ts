@@ -16,7 +16,7 @@ export async function checkFile({ config, live, spend, json }: Command): Promise
     printFailure('aiload: --spend goes with --live')
     return 2
   }
-  const { loaded, place } = checkConfig(searchOf(config))
+  const { loaded, place, file } = checkConfig(searchOf(config))
   // Whether globs match anything only the upstreams know; `--live` asks them by itself.
   const lists =
     loaded.ok && !live && discoveriesOf(loaded.config).length > 0
@@ -37,13 +37,13 @@ export async function checkFile({ config, live, spend, json }: Command): Promise
     printExactly(JSON.stringify({ ok, file: place, problems, warnings, ...upstreams }, undefined, 2))
   } else if (asked !== undefined) printExactly(asked.lines.join('\n'))
   else if (!loaded.ok || !ok) say(countText(problems.length, 'problem'))
-  else say(summaryOf(lists?.upstreams ?? upstreamsOf(loaded.config), place))
+  else say(summaryOf(lists?.upstreams ?? upstreamsOf(loaded.config), file))
   return ok ? 0 : 1
 }
 
-function summaryOf(upstreams: readonly Upstream[], place: string): string {
+function summaryOf(upstreams: readonly Upstream[], file = 'the environment'): string {
   const groups = new Set(upstreams.flatMap((upstream) => upstream.groups))
-  return `OK: ${countText(upstreams.length, 'upstream')}, ${countText(groups.size, 'group')} in ${place}`
+  return `OK: ${countText(upstreams.length, 'upstream')}, ${countText(groups.size, 'group')} in ${file}`
 }
 
 /**

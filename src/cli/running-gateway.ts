@@ -97,7 +97,7 @@ export async function askGateway(gateway: RunningGateway, question: Question): P
   } catch (error) {
     const code = systemCodeOf(error) ?? 'unknown error'
     const reasons: Readonly<Record<string, string>> = {
-      ECONNREFUSED: `nothing listens on ${url}; is the gateway of ${file} started, and with no other port?`,
+      ECONNREFUSED: `nothing listens on ${url}; is the gateway of ${file} started? One on another port is asked with --port`,
       ABORT_ERR: `${url} gives no answer within ${timeoutMs / 1_000} s`,
     }
     throw new GatewayFailure(reasons[code] ?? `${url} cannot be asked (${code})`)

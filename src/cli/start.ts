@@ -66,6 +66,7 @@ export async function runStart({ config: given, port, host, log: format }: Comma
       port: taken,
       upstreams: upstreams(),
       isTerminal,
+      command: ownCommand(process.env),
     }),
   )
   for (const warning of warnings) log.notice('warning', warning)
@@ -102,6 +103,13 @@ type StartSummary = Pick<
   readonly upstreams: readonly Upstream[]
   /** Whoever reads it may see the token. */
   readonly isTerminal: boolean
+  /** What this command line is called by whoever copies a line. */
+  readonly command: string
+}
+
+/** From the sources npm starts it, and `aiload` is no command there. */
+function ownCommand(env: Readonly<Record<string, string | undefined>>): string {
+  return env['npm_package_name'] === 'aiload' ? 'npm run --silent aiload --' : 'aiload'
 }
 
 /** Up to so many upstreams have a line each; more are told by host. */
@@ -122,7 +130,7 @@ export function startLines(summary: StartSummary): string[] {
     ...(isNew
       ? [
           `a first configuration was made: write your keys into ${file}; it is read again when it changes`,
-          `or set the key of a vendor and start again, without that file: ${keyVariables.join(', ')}`,
+          `or leave that file alone, set the key of a vendor and start again: ${keyVariables.join(', ')}`,
         ]
       : []),
     hasNewToken
@@ -137,12 +145,12 @@ function takenText(taken: readonly VendorKeys[]): string {
     variables.length === 0 ? title : `${variables.join(', ')} (${title})`,
   )
   const hint = taken.length > 1 ? `; AILOAD_VENDORS=${taken[0]?.vendor} would leave the others out` : ''
-  return `no configuration file; taken from the environment: ${keys.join(', ')}${hint}`
+  return `no configuration of your own; taken from the environment: ${keys.join(', ')}${hint}`
 }
 
 /** A request to copy; a log is no place for the token. */
-function tryLines({ config, port, isTerminal }: StartSummary): string[] {
-  const token = isTerminal ? config.authTokens[0] : '$(aiload token --show)'
+function tryLines({ config, port, isTerminal, command }: StartSummary): string[] {
+  const token = isTerminal ? config.authTokens[0] : `$(${command} token --show)`
   const host = isEveryAddress(config.server.host) ? 'localhost' : config.server.host
   const body = '{"model":"auto","messages":[{"role":"user","content":"Hello"}]}'
   return [

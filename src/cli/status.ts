@@ -68,6 +68,13 @@ const indented = (line: string): string => `  ${line}`
 /** Hours on, a date says more than a duration. */
 const LONG_MS = 3_600_000
 
+/** Who else rests with an upstream; a shared quota goes by its own name. */
+const ownerWords: ReadonlyMap<string, string> = new Map([
+  ['key', 'all with its key'],
+  ['origin', 'all at its host'],
+  ['proxy', 'all behind its proxy'],
+])
+
 function stateText({
   enabled,
   why,
@@ -79,7 +86,7 @@ function stateText({
   if (!enabled) return 'disabled'
   if (why === null)
     return ['available', ...resting.map((one) => `${one.endpoint} rests: ${one.why}`)].join('; ')
-  const whose = owner === null || owner === 'upstream' ? '' : ` (${owner})`
+  const whose = owner === null || owner === 'upstream' ? '' : ` (${ownerWords.get(owner) ?? owner})`
   const time = forMs === null ? '' : `, for ${durationText(forMs)}`
   const date = forMs !== null && forMs >= LONG_MS ? `, until ${until}` : ''
   return `${why}${whose}${time}${date}`
@@ -99,6 +106,6 @@ function errorLines(upstreams: readonly UpstreamStatus[]): string[] {
     if (error === null) return []
     const what = error.reason ?? (error.status === null ? 'no answer' : `status ${error.status}`)
     const words = error.message === null ? '' : `: ${error.message}`
-    return ['', `${name}, last error at ${error.at}: ${what} from ${error.url}${words}`]
+    return ['', `${name}, last error at ${error.at}: ${what} at ${error.url}${words}`]
   })
 }

@@ -188,7 +188,7 @@ const TOKEN_SLIPS: Slips = [
   [/^bearer\b/i, ['begins with the word Bearer', 'leave that word out; it is added']],
   [/^["'`]|["'`]$/, ['stands in quotes of its own', 'take the inner quotes out']],
 ]
-const SEVERAL_KEYS = 'write several keys as a list: ["…", "…"]'
+const SEVERAL_KEYS = 'write several keys as a list: ["…", "…"], or without a file as NAME, NAME_2, NAME_3'
 const KEY_SLIPS: Slips = [
   ...TOKEN_SLIPS,
   [/,/, ['has a comma in it', SEVERAL_KEYS]],

@@ -15,9 +15,11 @@ const VENDORS_VARIABLE = 'AILOAD_VENDORS'
 /** The token of the clients, where there is no file for it. */
 export const TOKEN_VARIABLE = 'AILOAD_TOKEN'
 
-/** Every variable in which the key of a vendor is looked for. */
+/** Every variable in which the key of a vendor is looked for, with those that its address needs besides. */
 export const keyVariables: readonly string[] = vendorPresets.flatMap(([, preset]) =>
-  preset.key_optional ? [] : preset.key_variables.slice(0, 1),
+  preset.key_optional
+    ? []
+    : preset.key_variables.slice(0, 1).map((name) => [name, ...addressVariables(preset)].join(' with ')),
 )
 
 /**
@@ -29,10 +31,8 @@ export function vendorsIn(env: Environment): {
   readonly vendors: readonly VendorKeys[]
   readonly problems: readonly string[]
 } {
-  const wanted = (env[VENDORS_VARIABLE] ?? '')
-    .toLowerCase()
-    .split(/[\s,]+/)
-    .filter((name) => name !== '')
+  const names = (env[VENDORS_VARIABLE] ?? '').toLowerCase().split(/[\s,;]+/)
+  const wanted = [...new Set(names)].filter((name) => name !== '')
   if (wanted.length > 0) {
     const problems = wanted.flatMap((name) => problemsOf(name, env))
     return { vendors: problems.length > 0 ? [] : wanted.flatMap((name) => keysIn(name, env)), problems }
@@ -41,9 +41,25 @@ export function vendorsIn(env: Environment): {
   return { vendors: found.filter(({ variables }) => variables.length > 0), problems: [] }
 }
 
+/** Vendors of which there is a key and no address, a line each: they are left out, unless AILOAD_VENDORS names them. */
+export function lackingIn(env: Environment): readonly string[] {
+  if (isSet(env, VENDORS_VARIABLE)) return []
+  return vendorPresets.flatMap(([id, preset]) => {
+    const lacking = addressVariables(preset).filter((variable) => !isSet(env, variable))
+    const [key] = keysIn(id, env).flatMap(({ variables }) => variables)
+    return key === undefined || lacking.length === 0
+      ? []
+      : [`${key} is set, and ${preset.title} is left out; set ${lacking.join(', ')} too`]
+  })
+}
+
 /** Whether all that its address refers to is set. */
-const isReady = ({ base_url: url }: VendorPreset, env: Environment): boolean =>
-  [...url.matchAll(/\$\{(\w+)\}/g)].every(([, name = '']) => isSet(env, name))
+const isReady = (preset: VendorPreset, env: Environment): boolean =>
+  addressVariables(preset).every((name) => isSet(env, name))
+
+function addressVariables({ base_url: url }: VendorPreset): string[] {
+  return [...url.matchAll(/\$\{(\w+)\}/g)].map(([, name = '']) => name)
+}
 
 const isSet = (env: Environment, name: string): boolean => (env[name] ?? '').trim() !== ''
 
@@ -56,6 +72,9 @@ function problemsOf(name: string, env: Environment): string[] {
     return [`${VENDORS_VARIABLE} names ${quoted([name])}, which is not a vendor that is known here; ${hint}`]
   }
   const hasKey = keysIn(name, env).some(({ variables }) => variables.length > 0)
+  const lacking = addressVariables(preset).filter((variable) => !isSet(env, variable))
+  if (hasKey && lacking.length > 0)
+    return [`${VENDORS_VARIABLE} names ${name}, whose address is not known yet; set ${lacking.join(', ')}`]
   if (hasKey || preset.key_optional) return []
   const [variable] = preset.key_variables
   const hint =

@@ -256,7 +256,7 @@ const fieldName = v.pipe(
     /^[A-Za-z_][\w.-]{0,63}$/,
     message('is not the name of a field', 'use letters, digits, _, - and . only'),
   ),
-  check((name) => name !== 'model', 'is already set by models[].model', 'write it there'),
+  check((name) => name !== 'model', 'is the name of the model, which models[].model gives', 'write it there'),
   check(
     (name) => name !== 'stream',
     'decides whether the answer is a stream, which is up to the client',

@@ -68,9 +68,11 @@ export function foreignKey(
   const other = vendorOfKey(key)
   if (other === undefined || other === vendor) return undefined
   const [its = other, own = vendor] = [presetOf(other)?.title, presetOf(vendor)?.title]
+  const [variable] = presetOf(other)?.key_variables ?? []
+  const instead = variable === undefined ? '' : ` (without a file: set ${variable})`
   return [
     `looks like a key of ${its}, and not of ${own}`,
-    `write ${quoted([other])} as vendor, or the key of ${own}`,
+    `write ${quoted([other])} as vendor${instead}, or the key of ${own}`,
   ]
 }
 

@@ -1,6 +1,7 @@
 import type { Context } from 'hono'
 import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
+import { SHORTEST_SECRET } from '../relay/secrets.ts'
 import type { AppDeps } from './deps.ts'
 import { hasDotSegment, pathOf, queryOf, routeOf } from './paths.ts'
 import { asGatewayError, errorResponse } from './response.ts'
@@ -101,9 +102,9 @@ const LOGGED_PATH_LENGTH = 200
 export function logRequest(context: RequestContext, end: { status: number; code?: string }): void {
   context.logged = true
   const { deps, path, request, runtimeConfig } = context
-  // A token in the path is a slip that happens, and no reason to log it.
+  // A token in the path is a slip that happens, and no reason to log it. A word is no secret: its mask would tell it.
   const withoutTokens = runtimeConfig.config.authTokens.reduce(
-    (shown, token) => shown.replaceAll(token, '***'),
+    (shown, token) => (token.length < SHORTEST_SECRET ? shown : shown.replaceAll(token, '***')),
     path,
   )
   const loggedPath = withoutTokens.slice(0, LOGGED_PATH_LENGTH)

@@ -194,7 +194,7 @@ function unmatchedText(
 ): string | undefined {
   if (models.some(({ id }) => matchesGlobs(id, globs))) return undefined
   const host = new URL(source.root).host
-  return `${entry.path}.models: none of the ${models.length} models that ${host} lists is meant by it; correct it`
+  return `${entry.path}.models: matches none of the ${models.length} models that ${host} lists; correct it`
 }
 
 /** Tells whose list of models it is. */

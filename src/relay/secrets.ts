@@ -11,7 +11,7 @@ import type { AttemptFailure } from './deps.ts'
 const MASK = '***'
 const MASK_BYTES = utf8Bytes(MASK)
 /** Anything shorter is a word such as `none` that own servers are called with, and stands in every text. */
-const SHORTEST_SECRET = 6
+export const SHORTEST_SECRET = 6
 /** Bodies are searched up to here; an error is no longer. */
 const SEARCHED_BYTES = 65_536
 

@@ -56,7 +56,9 @@ export function createPrettyLines(wall: () => number, translated = (text: string
 function targetText({ requestedModel, upstream, code, method = '', path }: RequestEvent): string {
   const asked = path === undefined ? requestedModel || '-' : `${method} ${path} ${requestedModel}`.trimEnd()
   const from = lineText(asked, path === undefined ? NAME_LENGTH : LINE_LENGTH)
-  return `${from} → ${upstream === undefined ? (code ?? 'nobody') : lineText(upstream, NAME_LENGTH)}`
+  const to = upstream === undefined ? code : lineText(upstream, NAME_LENGTH)
+  // Without either the gateway has answered by itself, such as with its list of models.
+  return to === undefined ? from : `${from} → ${to}`
 }
 
 /** What is only sometimes worth a word. */

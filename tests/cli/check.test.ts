@@ -71,7 +71,10 @@ test('check of a placeholder is a warning and ends with 0', async () => {
 test('check makes nothing where nothing is', async () => {
   const directory = temporaryDirectory()
   const { code, stdout } = await runAiload(['check'], { directory })
-  expect([code, stdout]).toEqual([1, expect.stringContaining('there is no such file')])
+  expect([code, stdout]).toEqual([
+    1,
+    expect.stringContaining('no key in the environment that would do without; '),
+  ])
   expect(await runAiload(['check'], { directory })).toMatchObject({ code: 1 })
 })
 
@@ -88,7 +91,7 @@ test('globs that match nothing in the list of their upstream are a problem, and 
   const base_url = `${upstream.url}/v1`
   expect(await checked({ base_url, models: 'm-*' })).toEqual([0, 'OK: 2 upstreams, 0 groups in my.json\n'])
   const host = new URL(base_url).host
-  const problem = `my.json: models[0].models: none of the 2 models that ${host} lists is meant by it; correct it`
+  const problem = `my.json: models[0].models: matches none of the 2 models that ${host} lists; correct it`
   expect(await checked({ base_url, models: 'x-*' })).toEqual([1, `${problem}\n1 problem\n`])
   await upstream.close()
   expect(await checked({ base_url, models: 'm-*' })).toEqual([

@@ -63,10 +63,10 @@ test('status shows how each upstream is and what it said, forget ends its rest, 
   expect(lines.slice(2, 4)).toEqual([
     expect.stringMatching(/^UPSTREAM  STATE +IN FLIGHT  LIMITS$/),
     expect.stringMatching(
-      /^groq +needs attention: key refused \(key\), for \d min(?: \d+ s)? +0 +requests per minute: 1 used, 29 left$/,
+      /^groq +needs attention: key refused \(all with its key\), for \d min(?: \d+ s)? +0 +requests per minute: 1 used, 29 left$/,
     ),
   ])
-  expect(stdout).toMatch(/^groq, last error at \S+: status 401 from \S+: Pay your bill for \*\*\*\.$/m)
+  expect(stdout).toMatch(/^groq, last error at \S+: status 401 at \S+: Pay your bill for \*\*\*\.$/m)
   expect(stdout).not.toContain('sk-the-key')
 
   mend()
@@ -104,7 +104,7 @@ test('where nothing listens, and where the token is refused, a line says so', as
   const file = join(directory, 'data', 'config', 'config.json')
   for (const words of [['status'], ['forget', 'groq']]) {
     const { code, stderr } = await runAiload([...words, '--port', String(free)], { directory })
-    const line = `nothing listens on http://127.0.0.1:${free}; is the gateway of ${file} started, and with no other port?\n`
+    const line = `nothing listens on http://127.0.0.1:${free}; is the gateway of ${file} started? One on another port is asked with --port\n`
     expect([code, stderr]).toEqual([1, line])
   }
   await gateway.stop()
@@ -239,7 +239,7 @@ UPSTREAM  STATE                                                  IN FLIGHT  LIMI
 中文      quota spent, for 12 h, until 2026-11-23T00:00:00.000Z  2
 b         disabled                                               2
 c         available; audio rests: not there                      2
-d[2J      failure (origin)                                       2
+d[2J      failure (all at its host)                              2
 `)
 })
 

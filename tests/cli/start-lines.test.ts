@@ -16,6 +16,7 @@ function linesOf(parts: Readonly<Record<string, unknown>>) {
     isNew: false,
     hasNewToken: false,
     isTerminal: false,
+    command: 'aiload',
   })
 }
 

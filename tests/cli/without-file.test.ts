@@ -25,7 +25,7 @@ test('the keys in the environment are served; the token is made once and kept, a
   expect((statSync(file).mode & 0o777).toString(8)).toBe('600')
   const messages = messagesOf(first.stdout)
   expect(messages).toContain(
-    'no configuration file; taken from the environment: GEMINI_API_KEY (Google Gemini), GROQ_API_KEY (Groq); AILOAD_VENDORS=gemini would leave the others out',
+    'no configuration of your own; taken from the environment: GEMINI_API_KEY (Google Gemini), GROQ_API_KEY (Groq); AILOAD_VENDORS=gemini would leave the others out',
   )
   expect(messages).toContain('strategy headroom, affinity conversation')
   expect(messages).toContain(`a new token for your clients was made; it is in ${file}`)
@@ -35,9 +35,11 @@ test('the keys in the environment are served; the token is made once and kept, a
   expect([(await ask(token)).status, (await ask('sk-')).status]).toEqual([200, 401])
   await first.stop()
 
-  const second = spawnAiload(anyPort, { directory, env: keys })
+  // As npm starts it from the sources, where `aiload` is no command.
+  const second = spawnAiload(anyPort, { directory, env: { ...keys, npm_package_name: 'aiload' } })
   await portOf(second)
   await second.printed(/the token for your clients is in/)
+  await second.printed(/Bearer \$\(npm run --silent aiload -- token --show\)/)
   await second.stop()
   expect(readFileSync(file, 'utf8').trim()).toBe(token)
   for (const secret of [token, ...Object.values(keys)])
@@ -80,7 +82,7 @@ test('where the token cannot be kept the start says how it can be given', async 
   const { code, stderr } = await runAiload(anyPort, { directory, env: keys })
   expect(code).toBe(1)
   expect(stderr).toMatch(
-    /cannot be kept in .*token \(\w+\); make that directory writable, or set AILOAD_TOKEN/,
+    /^environment: a token .* cannot be kept in .*token \(\w+\); make that directory writable, or set AILOAD_TOKEN/,
   )
 })
 
@@ -105,14 +107,16 @@ test("a key in another vendor's variable is a warning that names the variable", 
   expect(stdout).toContain(
     'warning: environment: GROQ_API_KEY: looks like a key of Anthropic, and not of Groq; ',
   )
-  expect(stdout).toMatch(/^OK: \d+ upstreams, 0 groups in environment$/m)
+  expect(stdout).toMatch(/^OK: \d+ upstreams, 0 groups in the environment$/m)
 })
 
 test('with nothing at all a file is made, and the variables are named that would do without', async () => {
   const directory = temporaryDirectory()
   const gateway = spawnAiload(anyPort, { directory })
   await portOf(gateway)
-  await gateway.printed(/set the key of a vendor and start again, without that file: .*GROQ_API_KEY/)
+  await gateway.printed(
+    /set the key of a vendor and start again: .*CLOUDFLARE_API_KEY with CLOUDFLARE_ACCOUNT_ID, .*GROQ_API_KEY/,
+  )
   await gateway.stop()
   const file = join(directory, 'data', 'config', 'config.json')
   expect(existsSync(file)).toBe(true)

@@ -6,10 +6,13 @@ const withParams = (params: unknown): string => textOf({ models: [model({ params
 
 describe('what params may not do is said', () => {
   test.each([
-    { params: { set: { model: 'x' } }, says: /params\.set\.model: is already set by models\[\]\.model/ },
-    { params: { drop: ['model'] }, says: /params\.drop\[0\]: is already set by models/ },
-    { params: { rename: { model: 'm' } }, says: /params\.rename\.model: is already set by models/ },
-    { params: { rename: { m: 'model' } }, says: /params\.rename\.m: is already set by models/ },
+    {
+      params: { set: { model: 'x' } },
+      says: /params\.set\.model: is the name of the model, which models\[\]\.model/,
+    },
+    { params: { drop: ['model'] }, says: /params\.drop\[0\]: is the name of the model/ },
+    { params: { rename: { model: 'm' } }, says: /params\.rename\.model: is the name of the model/ },
+    { params: { rename: { m: 'model' } }, says: /params\.rename\.m: is the name of the model/ },
     {
       params: { default: { stream: true } },
       says: /params\.default\.stream: decides whether the answer is a stream/,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { environmentText, keyVariables, vendorsIn } from '../../src/config/environment.ts'
+import { environmentText, keyVariables, lackingIn, vendorsIn } from '../../src/config/environment.ts'
 import { presetOf, vendorAt, vendorOfKey, vendorPresets } from '../../src/config/presets.ts'
 import { discoveriesOf, matchesGlobs, upstreamsOf } from '../../src/config/upstreams.ts'
 import { createPools } from '../../src/pool/pool.ts'
@@ -91,7 +91,7 @@ test.each([
 test.each([
   [
     { vendor: 'groq', api_key: 'sk-ant-api03-abc' },
-    'looks like a key of Anthropic, and not of Groq; write "anthropic" as vendor',
+    'looks like a key of Anthropic, and not of Groq; write "anthropic" as vendor (without a file: set ANTHROPIC_API_KEY)',
   ],
   [
     { base_url: 'https://api.openai.com/v1', model: 'm', api_key: 'gsk_abcdef' },
@@ -195,8 +195,18 @@ test('keys in the environment become entries that refer to them, further keys by
 })
 
 test('a vendor whose address needs a further variable is taken when that is set', () => {
-  expect(vendorsIn({ CLOUDFLARE_API_KEY: 'k' }).vendors).toEqual([])
+  const alone = { CLOUDFLARE_API_KEY: 'k' }
+  expect(vendorsIn(alone).vendors).toEqual([])
+  expect(lackingIn(alone)).toEqual([
+    'CLOUDFLARE_API_KEY is set, and Cloudflare Workers AI is left out; set CLOUDFLARE_ACCOUNT_ID too',
+  ])
+  const named = { ...alone, AILOAD_VENDORS: 'cloudflare' }
+  expect([vendorsIn(named).problems, lackingIn(named)]).toEqual([
+    ['AILOAD_VENDORS names cloudflare, whose address is not known yet; set CLOUDFLARE_ACCOUNT_ID'],
+    [],
+  ])
   const both = { CLOUDFLARE_API_KEY: 'k', CLOUDFLARE_ACCOUNT_ID: 'a' }
+  expect(lackingIn(both)).toEqual([])
   expect(vendorsIn(both).vendors).toMatchObject([{ vendor: 'cloudflare' }])
 })
 
@@ -213,6 +223,8 @@ test('AILOAD_VENDORS takes those that it names, servers on this machine only so'
       'AILOAD_VENDORS names minimax-io, and there is no key of it; write it into a file, as "vendor": "minimax-io" with its api_key',
     ],
   })
+  const twice = vendorsIn({ ...env, AILOAD_VENDORS: 'groq;Groq' })
+  expect(twice.vendors.map(({ vendor }) => vendor)).toEqual(['groq'])
   expect(keyVariables).toContain('GROQ_API_KEY')
 })
 

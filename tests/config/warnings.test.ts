@@ -101,9 +101,18 @@ test.each([
   ['{OPENAI_API_KEY}', VARIABLE],
   ['OPENAI_API_KEY=hunter2-swordfish', ASSIGNMENT],
   ['export OPENAI_API_KEY="hunter2-swordfish"', ASSIGNMENT],
-  ['hunter2,swordfish', 'has a comma in it; write several keys as a list: ["…", "…"]'],
-  ['hunter2; swordfish', 'has a semicolon in it; write several keys as a list: ["…", "…"]'],
-  ['hunter2|swordfish', 'has a | in it; write several keys as a list: ["…", "…"]'],
+  [
+    'hunter2,swordfish',
+    'has a comma in it; write several keys as a list: ["…", "…"], or without a file as NAME, NAME_2, NAME_3',
+  ],
+  [
+    'hunter2; swordfish',
+    'has a semicolon in it; write several keys as a list: ["…", "…"], or without a file as NAME, NAME_2, NAME_3',
+  ],
+  [
+    'hunter2|swordfish',
+    'has a | in it; write several keys as a list: ["…", "…"], or without a file as NAME, NAME_2, NAME_3',
+  ],
   ['hunter2 swordfish', 'has a blank in it; copy the key again'],
   ['hunter2\tswordfish', 'has a blank in it; copy the key again'],
 ])('the key %j is allowed and warned of: %s', (key, told) => {

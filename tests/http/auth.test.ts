@@ -117,6 +117,12 @@ test('no token of a list stands in the log when somebody puts it into the path',
   expect(gateway.requests()).toMatchObject([{ path: '/nothing/***' }, { path: '/nothing/***' }])
 })
 
+test('a token that is a word leaves paths readable, and is not given away by what is masked in them', async () => {
+  const gateway = withToken(['chat', 't'])
+  await askBare(gateway, '/v2/chat/completions')
+  expect(gateway.requests()).toMatchObject([{ path: '/v2/chat/completions' }])
+})
+
 test('what was refused is told to the log, without what was shown', async () => {
   const gateway = withToken('k')
   const response = await askBare(gateway, '/v1/chat/completions', {

@@ -199,7 +199,7 @@ test('globs that match nothing are told once, and again by no other answer', asy
   answers(['a', 'b'])
   await discovery.expect(config)
   await clock.advance(2 * DAY_MS)
-  const told = 'models[0].models: none of the 2 models that a.example lists is meant by it; correct it'
+  const told = 'models[0].models: matches none of the 2 models that a.example lists; correct it'
   expect([messages, discovery.unmatched()]).toEqual([[told], [told]])
 })
 

@@ -28,6 +28,12 @@ test('a good answer is one short line', () => {
   expect(plain(requestEvent())).toBe('12:00:01 200 chat auto → a 312 ms (first byte 80 ms) req-1')
 })
 
+test('what the gateway answers by itself goes to nobody', () => {
+  const { upstream: _, model: __, firstByteMs: ___, ...own } = requestEvent({ stream: false, attempts: [] })
+  const list = { ...own, endpoint: 'models', status: 200, requestedModel: '' }
+  expect(plain(list)).toBe('12:00:01 200 models - 312 ms req-1')
+})
+
 test('who asked and why its upstream was chosen stand in the line, who could not be taken in debug', () => {
   const { upstream: _, model: __, firstByteMs: ___, ...nobody } = requestEvent({ status: 429, attempts: [] })
   const reason = { scope: 's', cause: 'rate-limited', until: 5_500, onRelease: false } as const

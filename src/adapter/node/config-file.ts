@@ -13,7 +13,13 @@ import { dirname, join } from 'node:path'
 import { setInterval } from 'node:timers'
 import { needsRestart, reloadProblem, type Config } from '../../config/config.ts'
 import { loadAccess, loadSource, type LoadedConfig } from '../../config/load.ts'
-import { environmentText, TOKEN_VARIABLE, vendorsIn, type VendorKeys } from '../../config/environment.ts'
+import {
+  environmentText,
+  lackingIn,
+  TOKEN_VARIABLE,
+  vendorsIn,
+  type VendorKeys,
+} from '../../config/environment.ts'
 import {
   fileProblem,
   problemAt,
@@ -132,7 +138,10 @@ export function checkConfig(task: ConfigTask): CheckedConfig {
   const vendors = vendorsInstead(task, file)
   if (vendors.problems.length > 0)
     return { loaded: refusedEnvironment(vendors.problems), place: ENVIRONMENT, tokenPlace: '' }
-  if (vendors.taken.length === 0) return checkedFile(file, task.env)
+  if (vendors.taken.length === 0)
+    return task.given || existsSync(file)
+      ? checkedFile(file, task.env)
+      : { loaded: nothingYet(file, task.env), place: file, file, tokenPlace: '' }
   const { env, place: tokenPlace } = environmentToken(task, tokenIn(file, task.env))
   const loaded = loadEnvironment(vendors.taken, { ...task, env })
   return { loaded, place: ENVIRONMENT, tokenPlace }
@@ -209,11 +218,16 @@ function withGivenToken(config: Config, env: Environment): Config {
 /** As the file of problems that stand in none. */
 const ENVIRONMENT = 'environment'
 
+const environmentProblem = (message: string, hint: string): ConfigProblem => ({
+  ...fileProblem(ENVIRONMENT, message, hint),
+  line: 0,
+})
+
 const refusedEnvironment = (problems: readonly string[]) => ({
   ok: false as const,
   problems: problems.map((problem) => {
     const [message = '', hint = ''] = problem.split('; ')
-    return { ...fileProblem(ENVIRONMENT, message, hint), line: 0 }
+    return environmentProblem(message, hint)
   }),
   warnings: [],
 })
@@ -277,7 +291,7 @@ function loadEnvironment(taken: readonly VendorKeys[], reading: Reading): Loaded
     return { ...problem, line: 0, path: variables[Number(key)] ?? vendor }
   }
   const loaded = loadFile(environmentText(taken, hostOf(env), env), ENVIRONMENT, reading)
-  const warnings = loaded.warnings.map(ofVariable)
+  const warnings = [...loaded.warnings.map(ofVariable), ...lackingWarnings(env)]
   return loaded.ok
     ? { ...loaded, warnings }
     : { ...loaded, problems: loaded.problems.map(ofVariable), warnings }
@@ -290,9 +304,7 @@ function openEnvironment(task: ConfigTask, taken: readonly VendorKeys[], ofFile:
   const refusal = isMissing ? refusalOf(() => writeToken(tokenFileOf(task.directory), token)) : undefined
   if (refusal !== undefined) {
     const message = `a token for the clients was made and cannot be kept ${place} (${refusal})`
-    return refused(
-      fileProblem(ENVIRONMENT, message, `make that directory writable, or set ${TOKEN_VARIABLE}`),
-    )
+    return refused(environmentProblem(message, `make that directory writable, or set ${TOKEN_VARIABLE}`))
   }
   const loaded = loadEnvironment(taken, { ...task, env: { ...env, [TOKEN_VARIABLE]: token } })
   return loaded.ok ? { ...loaded, taken, isNew: false, hasNewToken: isMissing, tokenPlace: place } : loaded
@@ -318,6 +330,20 @@ function copyTemplate(template: string, file: string): ConfigProblem | undefined
   const hint = 'make the directory writable for this user, or name another file with --config'
   return fileProblem(file, message, hint)
 }
+
+function nothingYet(file: string, env: Environment) {
+  const message = 'there is no such file, and no key in the environment that would do without'
+  const hint =
+    'write the file, set a key such as GROQ_API_KEY, or start once, which makes the file and names the variables'
+  return { ...refused(fileProblem(file, message, hint)), warnings: lackingWarnings(env) }
+}
+
+/** What the environment has a part of. */
+const lackingWarnings = (env: Environment): ConfigProblem[] =>
+  lackingIn(env).map((line) => {
+    const [message = '', hint = ''] = line.split('; ')
+    return environmentProblem(message, hint)
+  })
 
 const readMessages: Readonly<Record<string, readonly [string, string]>> = {
   ENOENT: ['there is no such file', 'create it; a start that names no file makes one in data/config'],
