@@ -7,7 +7,7 @@ import { systemCodeOf } from '../errors.ts'
 import { templateFile } from './package-files.ts'
 
 /** One option of the command line; one with a `value` takes one. */
-interface Option {
+export interface Option {
   readonly type: 'boolean' | 'string'
   readonly short?: string
   /** What its value is called in the help. */
@@ -20,7 +20,7 @@ interface Option {
 }
 
 /** Every option of every command: one name means one thing. */
-export const options = {
+const options = {
   config: {
     type: 'string',
     short: 'c',
@@ -73,7 +73,10 @@ export const options = {
 
 /** Those that stand for a command of their own, and so go with every other. */
 type Everywhere = 'help' | 'version'
-type OptionName = keyof typeof options
+export type OptionName = keyof typeof options
+
+/** An option by its name. */
+export const optionNamed = (name: OptionName): Option => options[name]
 
 /** What the command line says instead of `server.port` and `server.host`. */
 export type ListenAt = Partial<Pick<ServerConfig, 'port' | 'host'>>
@@ -184,7 +187,7 @@ type OptionToken = { readonly name: string; readonly rawName: string; readonly v
 
 function optionMisuse({ name, rawName, value }: OptionToken): Misuse | undefined {
   if (!isOption(name)) return unknown('option', rawName, optionNames)
-  const option: Option = options[name]
+  const option = optionNamed(name)
   if (option.type === 'boolean')
     return value === undefined ? undefined : { misuse: `--${name} takes no value` }
   if (!value) return { misuse: `--${name} needs a value, such as --${name} ${option.example}` }
@@ -249,6 +252,3 @@ export const searchOf = (config: string | undefined): ConfigTask => ({
   env: process.env,
   template: templateFile(),
 })
-
-/** `1 upstream`, `2 upstreams`, `0 upstreams`. */
-export const countText = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`

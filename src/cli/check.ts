@@ -2,9 +2,10 @@ import { checkConfig, readAccess } from '../adapter/node/config-file.ts'
 import { problemLine } from '../config/problem.ts'
 import { discoveriesOf, upstreamsOf } from '../config/upstreams.ts'
 import type { Upstream } from '../pool/upstream.ts'
-import { countText, searchOf, type Command } from './arguments.ts'
+import { searchOf, type Command } from './arguments.ts'
 import { say } from './language.ts'
 import { printFailure } from './process.ts'
+import { countText } from './terminal-text.ts'
 
 /**
  * Prints every problem and warning of the configuration, one line each; with `--live` what its upstreams say besides. 1 when
@@ -24,7 +25,7 @@ export async function checkFile({ config, live, spend, json }: Command): Promise
   const unmatched = (lists?.unmatched ?? []).map((problem) => `${place}: ${problem}`)
   const problems = loaded.ok ? unmatched : loaded.problems.map(problemLine)
   const warnings = [...loaded.warnings.map(problemLine), ...(lists?.warnings ?? [])]
-  if (!json) for (const line of [...problems, ...warnings.map((warning) => `warning: ${warning}`)]) say(line)
+  if (!json) say(...problems, ...warnings.map((warning) => `warning: ${warning}`))
   // Loaded only where somebody is asked.
   const asked =
     loaded.ok && live
@@ -34,7 +35,7 @@ export async function checkFile({ config, live, spend, json }: Command): Promise
   if (json) {
     const upstreams = asked && { upstreams: asked.upstreams }
     printExactly(JSON.stringify({ ok, file: place, problems, warnings, ...upstreams }, undefined, 2))
-  } else if (asked !== undefined) for (const line of asked.lines) printExactly(line)
+  } else if (asked !== undefined) printExactly(asked.lines.join('\n'))
   else if (!loaded.ok || !ok) say(countText(problems.length, 'problem'))
   else say(summaryOf(lists?.upstreams ?? upstreamsOf(loaded.config), file))
   return ok ? 0 : 1

@@ -1,4 +1,12 @@
-import { options, type Command, type CommandEntry, type Commands } from './arguments.ts'
+import {
+  optionNamed,
+  type Command,
+  type CommandEntry,
+  type Commands,
+  type Option,
+  type OptionName,
+} from './arguments.ts'
+import { shellQuoted as quoted } from './terminal-text.ts'
 
 /** Prints a script that has a shell complete the commands of the table and what each takes. */
 export function printCompletion({ word }: Command, commands: Commands): number {
@@ -12,22 +20,17 @@ type Entries = readonly (readonly [name: string, entry: CommandEntry])[]
 /** What is offered for an option's value, or for a command's argument. */
 type Offer = { readonly kind: 'words'; readonly words: readonly string[] } | { readonly kind: 'file' | 'any' }
 
-interface OfferedOption {
+interface OfferedOption extends Pick<Option, 'short' | 'meaning'> {
   readonly long: string
-  readonly short: string | undefined
-  readonly meaning: string
   /** Absent where it takes no value. */
-  readonly value: Offer | undefined
+  readonly offer: Offer | undefined
 }
 
-function optionsOf(names: readonly (keyof typeof options)[]): OfferedOption[] {
-  return [...names, 'help' as const].map((name) => {
-    const option: { short?: string; value?: string; oneOf?: readonly string[]; meaning: string } =
-      options[name]
-    const { short, meaning, value, oneOf } = option
-    return { long: name, short, meaning, value: value === undefined ? undefined : offerOf(value, oneOf) }
+const optionsOf = (names: readonly OptionName[]): OfferedOption[] =>
+  [...names, 'help' as const].map((long) => {
+    const { value, oneOf, ...option } = optionNamed(long)
+    return { ...option, long, offer: value === undefined ? undefined : offerOf(value, oneOf) }
   })
-}
 
 function offerOf(called: string, oneOf: readonly string[] | undefined): Offer {
   if (oneOf !== undefined) return { kind: 'words', words: oneOf }
@@ -56,8 +59,6 @@ function offersOf(entries: Entries) {
   return [bare, ...named]
 }
 
-/** In single quotes, as all three shells read it. */
-const quoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`
 const flagsOf = ({ long, short }: OfferedOption): string[] => [
   ...(short === undefined ? [] : [`-${short}`]),
   `--${long}`,
@@ -68,12 +69,12 @@ const wordsOf = (offer: Offer | undefined): readonly string[] => (offer?.kind ==
 function bashScript(entries: Entries): string {
   const offers = offersOf(entries)
   const all = new Map(offers.flatMap(({ options }) => options).map((option) => [option.long, option]))
-  const valued = [...all.values()].filter(({ value }) => value !== undefined)
+  const valued = [...all.values()].filter(({ offer }) => offer !== undefined)
   const values = valued.map((option) => {
-    const { value } = option
-    const offer =
-      value?.kind === 'file' ? '_aiload_files' : `_aiload_words ${quoted(wordsOf(value).join(' '))}`
-    return `    ${flagsOf(option).join('|')}) ${offer}; return ;;`
+    const { offer } = option
+    const reply =
+      offer?.kind === 'file' ? '_aiload_files' : `_aiload_words ${quoted(wordsOf(offer).join(' '))}`
+    return `    ${flagsOf(option).join('|')}) ${reply}; return ;;`
   })
   const cases = offers.map(({ name, options, word }) => {
     const words = [...wordsOf(word), ...options.map(({ long }) => `--${long}`)]
@@ -121,10 +122,10 @@ function zshScript(entries: Entries): string {
   }
   const argumentsOf = ({ options, word }: ReturnType<typeof offersOf>[number]): string[] => [
     ...options.map((option) => {
-      const { long, short, meaning, value } = option
+      const { long, short, meaning, offer } = option
       const alone = short === undefined ? '' : `(-${short} --${long})`
       const flags = short === undefined ? `--${long}` : `'{-${short},--${long}}'`
-      return quotedSpec(`${alone}${flags}[${escaped(meaning)}]${value ? `:${long}:${actionOf(value)}` : ''}`)
+      return quotedSpec(`${alone}${flags}[${escaped(meaning)}]${offer ? `:${long}:${actionOf(offer)}` : ''}`)
     }),
     ...(word === undefined ? [] : [quoted(`1:argument:${actionOf(word)}`)]),
   ]
@@ -160,9 +161,9 @@ function fishScript(entries: Entries): string {
   const argumentOf = (offer: Offer): string =>
     offer.kind === 'file' ? '-F' : `-f -a ${quoted(wordsOf(offer).join(' '))}`
   const lines = offersOf(entries).flatMap(({ name, options, word }) => [
-    ...options.map(({ long, short, meaning, value }) => {
+    ...options.map(({ long, short, meaning, offer }) => {
       const flags = `${short === undefined ? '' : `-s ${short} `}-l ${long}`
-      const taken = value === undefined ? '' : ` -r ${argumentOf(value)}`
+      const taken = offer === undefined ? '' : ` -r ${argumentOf(offer)}`
       return `complete -c aiload -n ${condition(name)} ${flags}${taken} -d ${quoted(meaning)}`
     }),
     ...(word === undefined || name === ''

@@ -1,6 +1,6 @@
-import { options, type Command, type CommandEntry, type Commands } from './arguments.ts'
+import { optionNamed, type Command, type CommandEntry, type Commands, type OptionName } from './arguments.ts'
 import { inTheirLanguage } from './language.ts'
-import { tableLines } from './table.ts'
+import { tableLines } from './terminal-text.ts'
 
 /** Prints what all commands are, or what one of them takes. */
 export function printHelp({ word }: Command, commands: Commands): number {
@@ -44,10 +44,10 @@ function wordOf({ word }: CommandEntry): string {
 
 const restOf = ({ rest }: CommandEntry): string => (rest === undefined ? '' : ` -- ${rest}`)
 
-const optionLines = (names: readonly (keyof typeof options)[]): string =>
+const optionLines = (names: readonly OptionName[]): string =>
   columns(
     names.map((name) => {
-      const option: { short?: string; value?: string; meaning: string } = options[name]
+      const option = optionNamed(name)
       const short = option.short === undefined ? '    ' : `-${option.short}, `
       const value = option.value === undefined ? '' : ` ${option.value}`
       return [`${short}--${name}${value}`, inTheirLanguage(option.meaning)] as const

@@ -2,20 +2,14 @@ import { PerformanceObserver } from 'node:perf_hooks'
 import { createNodeTransport } from '../adapter/node/transport.ts'
 import { nearestName } from '../config/checks.ts'
 import type { Config } from '../config/config.ts'
-import {
-  discoveriesOf,
-  matchesGlobs,
-  upstreamsOf,
-  type ListedModel,
-  type ModelSource,
-} from '../config/upstreams.ts'
+import { discoveriesOf, matchesGlobs, upstreamsOf } from '../config/upstreams.ts'
 import { createClock } from '../adapter/gateway.ts'
 import { type Cause, type MeterReading, SPAN_MS } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
-import { countText } from './arguments.ts'
+import { sourceKeyOf } from '../relay/discovery.ts'
 import { inTheirLanguage } from './language.ts'
-import { createProber, type Probe, type StepFailure } from './probe.ts'
-import { tableLines } from './table.ts'
+import { createProber, type Probe, type Step, type StepFailure } from './probe.ts'
+import { countText, firstOf, tableLines } from './terminal-text.ts'
 
 /** What came of asking all upstreams. */
 interface LiveCheck {
@@ -76,42 +70,30 @@ async function atOnce<From, To>(all: readonly From[], task: (one: From) => Promi
  */
 async function withDiscovered({ listOf }: ReturnType<typeof createProber>, config: Config) {
   const { connectTimeoutMs, timeoutMs } = config.settings
-  const wanted = discoveriesOf(config)
-  const found = await atOnce(wanted, async ({ entry, globs, source }) => {
-    const { headers: _, models = [], ...list } = await listOf({ ...source, connectTimeoutMs, timeoutMs })
-    return { entry, globs, source, list, models }
+  const found = await atOnce(discoveriesOf(config), async (wanted) => {
+    const list = await listOf({ ...wanted.source, connectTimeoutMs, timeoutMs })
+    return { ...wanted, list, key: sourceKeyOf(wanted.source) }
   })
-  const lists = new Map<string, readonly ListedModel[]>(
-    found.map(({ source, models }) => [keyOf(source), models]),
-  )
-  const upstreams = upstreamsOf(config, (source) => lists.get(keyOf(source)))
+  const lists = new Map(found.map(({ key, list }) => [key, list.models ?? []]))
+  const upstreams = upstreamsOf(config, (source) => lists.get(sourceKeyOf(source)))
   const unmatched = found
-    .filter(({ globs, models }) => !models.some(({ id }) => matchesGlobs(id, globs)))
-    .map(({ entry, globs, list, models }): Probe => {
-      const upstream = {
-        name: entry.name ?? new URL(entry.root).host,
-        model: globs.join(' '),
-        root: entry.root,
-      }
-      const names = models.map(({ id }) => id)
-      const isListed = list.failure === undefined && names.length > 0 ? { isListed: false } : {}
-      return { upstream, ok: false, list: { ...list, names, ...isListed }, can: {}, limits: [] }
+    .filter(({ globs, list }) => !list.models?.some(({ id }) => matchesGlobs(id, globs)))
+    .map(({ entry: { name, root }, globs, list }): Probe => {
+      const upstream = { name: name ?? new URL(root).host, model: globs.join(' '), root }
+      const names = list.models?.map(({ id }) => id)
+      const isListed = names?.length ? false : undefined
+      return { upstream, ok: false, list, names, isListed, can: {}, limits: [] }
     })
-  const discovered = new Set(wanted.map(({ source }) => keyOf(source)))
   const chosen = new Map<string, string>()
   for (const one of upstreams) {
     const { presumed, endpoints, id } = one
-    const key = keyOf(one)
+    const key = sourceKeyOf(one)
     const isChat = (presumed?.endpoints ?? endpoints).has('chat')
-    if (!discovered.has(key)) chosen.set(id, id)
+    if (!lists.has(key)) chosen.set(id, id)
     else if (isChat && !chosen.has(key)) chosen.set(key, id)
   }
   return { upstreams, unmatched, spendOn: new Set(chosen.values()) }
 }
-
-/** Tells whose list it is. */
-const keyOf = ({ root, query, apiKey, headers, route }: ModelSource): string =>
-  JSON.stringify([root, query, apiKey, headers, route?.key])
 
 /** Ms that the first look-up of a name and the first connection to an address took. */
 interface ConnectionTimes {
@@ -119,58 +101,51 @@ interface ConnectionTimes {
   readonly connectMs?: number | undefined
 }
 
+/** An entry of the kinds `dns` and `net`, of which Node's types do not know the details. */
+interface ConnectionEntry {
+  readonly entryType: string
+  readonly duration: number
+  readonly detail: {
+    readonly hostname?: string
+    readonly addresses?: readonly { readonly address: string }[]
+    readonly host?: string
+    readonly port?: number
+  }
+}
+
 /**
  * Watches Node's own account of name look-ups and connections: the transport is the gateway's and has no word for them.
  * Through a proxy the name is not looked up here.
  */
 function watchConnections() {
-  const lookups = new Map<string, { ms: number; addresses: readonly string[] }>()
-  const connects = new Map<string, number>()
-  const take = (entries: readonly ConnectionEntry[]): void => {
-    for (const { entryType, duration, detail } of entries) {
-      const { hostname, addresses = [], host, port } = detail
-      if (entryType === 'dns' && hostname !== undefined && !lookups.has(hostname))
-        lookups.set(hostname, { ms: duration, addresses: addresses.map(({ address }) => address) })
-      if (entryType === 'net' && !connects.has(`${host} ${port}`)) connects.set(`${host} ${port}`, duration)
-    }
-  }
-  const observer = new PerformanceObserver((list) => take(connectionEntries(list.getEntries())))
+  const all: ConnectionEntry[] = []
+  const take = (entries: readonly object[]): void => void all.push(...(entries as readonly ConnectionEntry[]))
+  const observer = new PerformanceObserver((list) => take(list.getEntries()))
   observer.observe({ entryTypes: ['dns', 'net'] })
   return {
     end() {
-      take(connectionEntries(observer.takeRecords()))
+      take(observer.takeRecords())
       observer.disconnect()
-      return (root: string): ConnectionTimes => {
-        const { hostname, port, protocol } = new URL(root)
-        const host = hostname.replace(/^\[|\]$/g, '')
-        const lookup = lookups.get(host)
-        const usedPort = port || (protocol === 'https:' ? '443' : '80')
-        const addresses = [host, ...(lookup?.addresses ?? [])]
-        const found = addresses.map((address) => connects.get(`${address} ${usedPort}`))
-        return { lookupMs: lookup?.ms, connectMs: found.find((ms) => ms !== undefined) }
-      }
+      return (root: string): ConnectionTimes => timesAmong(all, new URL(root))
     },
   }
 }
 
-/** An entry of the kinds `dns` and `net`, of which Node's types do not know the details. */
-interface ConnectionEntry {
-  readonly entryType: string
-  readonly duration: number
-  readonly detail: ConnectionDetail
+function timesAmong(entries: readonly ConnectionEntry[], { hostname, port, protocol }: URL): ConnectionTimes {
+  const named = hostname.replace(/^\[|\]$/g, '')
+  const usedPort = Number(port) || (protocol === 'https:' ? 443 : 80)
+  const lookup = entries.find(({ entryType, detail }) => entryType === 'dns' && detail.hostname === named)
+  const hosts = new Set([named, ...(lookup?.detail.addresses ?? []).map(({ address }) => address)])
+  const connect = entries.find(
+    ({ entryType, detail: { host = '', port: to } }) =>
+      entryType === 'net' && to === usedPort && hosts.has(host),
+  )
+  return { lookupMs: lookup?.duration, connectMs: connect?.duration }
 }
-interface ConnectionDetail {
-  readonly hostname?: string
-  readonly addresses?: readonly { readonly address: string }[]
-  readonly host?: string
-  readonly port?: number
-}
-
-const connectionEntries = (entries: readonly object[]) => entries as readonly ConnectionEntry[]
 
 /** The keys of `--json`, which stay what they are. */
 function probeForPrograms(one: Probe, timesOf: (root: string) => ConnectionTimes) {
-  const { upstream, ok, list, chat, stream, can, contextTokens, limits } = one
+  const { upstream, ok, list, isListed, chat, stream, can, contextTokens, limits } = one
   const { lookupMs, connectMs } = timesOf(upstream.root)
   return {
     name: upstream.name,
@@ -180,9 +155,9 @@ function probeForPrograms(one: Probe, timesOf: (root: string) => ConnectionTimes
     ok,
     lookup_ms: roundedMs(lookupMs),
     connect_ms: roundedMs(connectMs),
-    models: { ms: roundedMs(list.ms), listed: list.isListed ?? null, error: errorOf(list.failure) },
-    chat: chat === undefined ? null : { ms: roundedMs(chat.ms), error: errorOf(chat.failure) },
-    stream: stream === undefined ? null : { ms: roundedMs(stream.ms), error: errorOf(stream.failure) },
+    models: { ...stepForPrograms(list), listed: isListed ?? null },
+    chat: chat === undefined ? null : stepForPrograms(chat),
+    stream: stream === undefined ? null : stepForPrograms(stream),
     can,
     context: contextTokens ?? null,
     limits: limits.map(({ meter, counts, limit, remaining, spanMs, resetMs }) => ({
@@ -205,17 +180,11 @@ const disabledForPrograms = ({ name, model, root }: Upstream) => ({
 
 const roundedMs = (ms: number | undefined) => (ms === undefined ? null : Math.round(ms))
 
-const errorOf = (failure: StepFailure | undefined) =>
-  failure === undefined
-    ? null
-    : {
-        at: failure.at,
-        cause: failure.cause,
-        status: failure.status ?? null,
-        reason: failure.reason ?? null,
-        message: failure.words ?? null,
-        url: failure.url,
-      }
+function stepForPrograms({ ms, failure }: Step) {
+  if (failure === undefined) return { ms: roundedMs(ms), error: null }
+  const { at, cause, status = null, reason = null, words: message = null, url } = failure
+  return { ms: roundedMs(ms), error: { at, cause, status, reason, message, url } }
+}
 
 function rowOf(one: Probe, timesOf: (root: string) => ConnectionTimes): string[] {
   const { upstream, list, chat, stream, can, contextTokens, limits } = one
@@ -253,16 +222,16 @@ const failureOf = ({ list, chat, stream }: Probe): StepFailure | undefined =>
   chat === undefined ? list.failure : (chat.failure ?? stream?.failure)
 
 function resultOf(one: Probe): string {
-  const { ok, list, chat } = one
+  const { ok, isListed, chat } = one
   if (ok) return chat === undefined ? 'has the model' : 'answers, streams'
   const failure = failureOf(one)
-  if (failure === undefined) return list.isListed === false ? 'lists no such model' : 'has no list of models'
+  if (failure === undefined) return isListed === false ? 'lists no such model' : 'has no list of models'
   return failure.at === 'stream' ? `answers; as a stream: ${failureText(failure)}` : failureText(failure)
 }
 
 /** More of an upstream that could not serve, with what would be right. */
 function trouble(one: Probe): string[] {
-  const { upstream, ok, list } = one
+  const { upstream, ok, names = [], isListed } = one
   if (ok) return []
   const failure = failureOf(one)
   if (failure !== undefined) {
@@ -274,19 +243,14 @@ function trouble(one: Probe): string[] {
         : ''
     return [`${upstream.name}: ${url}${said}${inTheirLanguage(hint)}`]
   }
-  if (list.isListed === undefined)
+  if (isListed === undefined)
     return [`${upstream.name}: its /models is no list of models; --spend asks the model itself`]
-  const near = nearestName(upstream.model, list.names)
-  const meant = near === undefined ? `it has ${namesText(list.names)}` : `did you mean ${near}?`
+  const near = nearestName(upstream.model, names)
+  const meant = near === undefined ? `it has ${firstOf(names, MOST_NAMES)}` : `did you mean ${near}?`
   return [`${upstream.name}: its list of models has no "${upstream.model}"; ${meant}`]
 }
 
 const MOST_NAMES = 6
-
-function namesText(names: readonly string[]): string {
-  const left = names.length - MOST_NAMES
-  return names.slice(0, MOST_NAMES).join(', ') + (left > 0 ? ` and ${left} more` : '')
-}
 
 function limitText({ counts, limit, remaining, spanMs }: MeterReading): string {
   const span = Object.entries(SPAN_MS).find(([, ms]) => ms === spanMs)?.[0]

@@ -15,7 +15,7 @@
  * status         `aiload status` and `aiload forget`
  * healthcheck    `aiload healthcheck`
  * running-gateway  where the gateway of a configuration is, and asking it
- * table          tables and durations for people
+ * terminal-text  tables, durations and counts for people, and words for shells
  * language       the language of who reads, and saying lines in it
  * chinese        finished lines in Chinese, with the sentences in chinese.json
  * import/        `aiload import`, from other gateways' configurations

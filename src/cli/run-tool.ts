@@ -4,7 +4,7 @@ import type { Endpoint } from '../pool/upstream.ts'
 import type { GatewayStatus } from '../telemetry/status.ts'
 import type { Command } from './arguments.ts'
 import { printFailure } from './process.ts'
-import { askGateway, gatewayOf, jsonIn, askStatus, type RunningGateway } from './running-gateway.ts'
+import { askGateway, askStatus, jsonIn, withGateway, type RunningGateway } from './running-gateway.ts'
 
 /** What a tool is told of the gateway: variables of its environment, and arguments in front of the user's own. */
 interface Introduction {
@@ -56,7 +56,7 @@ const tools: Readonly<Record<string, Tool>> = {
         options: { baseURL: v1(gateway), apiKey: gateway.token },
         models: Object.fromEntries(models.map((name) => [name, { name }])),
       }
-      const provider = { ...given?.provider, aiload }
+      const provider = { ...given.provider, aiload }
       const content = { ...given, provider, model: 'aiload/auto', small_model: 'aiload/auto' }
       return { env: { OPENCODE_CONFIG_CONTENT: JSON.stringify(content) } }
     },
@@ -90,24 +90,22 @@ const tools: Readonly<Record<string, Tool>> = {
  * Starts a coding agent with what it needs to use the running gateway, and writes nothing. Its arguments, streams and signals
  * are the caller's, and so is its exit code; 1 and a line where something is missing.
  */
-export async function runTool(command: Command): Promise<number> {
-  const { word: name = '', rest = [] } = command
-  const gateway = gatewayOf(command)
-  if ('problems' in gateway) return printFailure(...gateway.problems)
-  const status = await askStatus(gateway)
-  if (typeof status === 'string') return printFailure(status)
-  const tool = tools[name]
-  if (tool === undefined) return printFailure(`there is no tool ${name}`)
-  const missing =
-    missingFor({ name, tool }, status) ?? (name === 'claude' ? await messagesMissing(gateway) : undefined)
-  if (missing !== undefined) return printFailure(missing)
-  const { env, args = [] } = tool.introduce(gateway, status)
-  const child = spawn(name, [...args, ...rest], {
-    stdio: 'inherit',
-    env: { ...process.env, ...exemptFromProxies(gateway.host), ...env },
+export const runTool = (command: Command): Promise<number> =>
+  withGateway(command, async (gateway) => {
+    const { word: name = '', rest = [] } = command
+    const status = await askStatus(gateway)
+    const tool = tools[name]
+    if (tool === undefined) return printFailure(`there is no tool ${name}`)
+    const missing =
+      missingFor({ name, tool }, status) ?? (name === 'claude' ? await messagesMissing(gateway) : undefined)
+    if (missing !== undefined) return printFailure(missing)
+    const { env, args = [] } = tool.introduce(gateway, status)
+    const child = spawn(name, [...args, ...rest], {
+      stdio: 'inherit',
+      env: { ...process.env, ...exemptFromProxies(gateway.host), ...env },
+    })
+    return endOf(child, `${name} is not installed, or not on the PATH; its makers say: ${tool.install}`)
   })
-  return endOf(child, `${name} is not installed, or not on the PATH; its makers say: ${tool.install}`)
-}
 
 /** What of a tool's needs no upstream has, as far as the gateway knows. */
 function missingFor({ name, tool }: { name: string; tool: Tool }, { upstreams }: GatewayStatus) {
@@ -123,9 +121,8 @@ function missingFor({ name, tool }: { name: string; tool: Tool }, { upstreams }:
 
 /** The gateway says by itself whether it passes Anthropic's paths on; an empty question costs nothing anywhere. */
 async function messagesMissing(gateway: RunningGateway): Promise<string | undefined> {
-  const told = await askGateway(gateway, { path: '/v1/messages', body: {} })
-  if (typeof told === 'string') return told
-  if (!told.text.includes('protocol is not spoken here')) return undefined
+  const { text } = await askGateway(gateway, { path: '/v1/messages', body: {} })
+  if (!text.includes('protocol is not spoken here')) return undefined
   return `Claude Code speaks Anthropic's Messages API (/v1/messages), and this gateway speaks OpenAI's alone. Two ways: a translator between the two, such as LiteLLM or claude-code-router, that asks ${v1(gateway)}; or settings.passthrough_paths "all" with settings.passthrough, which hands those requests as they are to one upstream that speaks it`
 }
 

@@ -1,4 +1,3 @@
-import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import {
   findConfigFile,
@@ -14,11 +13,13 @@ import { problemLine } from '../config/problem.ts'
 import type { Config } from '../config/config.ts'
 import { routeLines } from '../pool/route.ts'
 import type { AffinityRule, Upstream } from '../pool/upstream.ts'
-import { countText, listenFailure, searchOf, type Command } from './arguments.ts'
+import { listenFailure, searchOf, type Command } from './arguments.ts'
 import { levelOfMode, logLevelIn } from '../telemetry/log.ts'
 import { createLogOutput, usualFormat } from './log-output.ts'
 import { packageVersion } from './package-files.ts'
 import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
+import { isEveryAddress, originOf } from './running-gateway.ts'
+import { countText, firstOf } from './terminal-text.ts'
 
 /** Serves until a signal ends it, then exits with 0. Gives 1 for what is in the way before, with a line on stderr for each problem. */
 export async function runStart({ config: given, port, host, log: format }: Command): Promise<number> {
@@ -150,19 +151,18 @@ function takenText(taken: readonly VendorKeys[]): string {
 /** A request to copy; a log is no place for the token. */
 function tryLines({ config, port, isTerminal, command }: StartSummary): string[] {
   const token = isTerminal ? config.authTokens[0] : `$(${command} token --show)`
-  const host = /^(?:0\.0\.0\.0|::)$/.test(config.server.host) ? 'localhost' : config.server.host
+  const host = isEveryAddress(config.server.host) ? 'localhost' : config.server.host
   const body = '{"model":"auto","messages":[{"role":"user","content":"Hello"}]}'
   return [
     'try it:',
-    `  curl http://${isIPv6(host) ? `[${host}]` : host}:${port}/v1/chat/completions -H "Authorization: Bearer ${token}" -H "Content-Type: application/json" -d '${body}'`,
+    `  curl ${originOf({ host, port })}/v1/chat/completions -H "Authorization: Bearer ${token}" -H "Content-Type: application/json" -d '${body}'`,
   ]
 }
 
 /** As a client on this machine writes it. */
 function addressText(host: string, port: number): string {
-  if (host === '0.0.0.0' || host === '::')
-    return `http://localhost:${port}/v1 (every address of this machine)`
-  return `http://${isIPv6(host) ? `[${host}]` : host}:${port}/v1`
+  if (isEveryAddress(host)) return `http://localhost:${port}/v1 (every address of this machine)`
+  return `${originOf({ host, port })}/v1`
 }
 
 function upstreamLines(upstreams: readonly Upstream[]): string[] {
@@ -178,7 +178,8 @@ function upstreamLines(upstreams: readonly Upstream[]): string[] {
   return [
     head,
     ...hosts.map(
-      ([host, models]) => `  ${countText(models.length, 'model')} at ${host}: ${modelsText(models)}`,
+      ([host, models]) =>
+        `  ${countText(models.length, 'model')} at ${host}: ${firstOf([...new Set(models)], MOST_MODELS)}`,
     ),
     ...(left > 0 ? [`  and ${countText(left, 'more host')}`] : []),
   ]
@@ -189,12 +190,6 @@ const upstreamText = ({ name, model, root, enabled }: Upstream): string =>
 
 /** Models named for a host. */
 const MOST_MODELS = 4
-
-function modelsText(all: readonly string[]): string {
-  const models = [...new Set(all)]
-  const left = models.length - MOST_MODELS
-  return models.slice(0, MOST_MODELS).join(', ') + (left > 0 ? ` and ${left} more` : '')
-}
 
 function affinityText(affinity: AffinityRule): string {
   if (affinity.kind === 'header') return `header:${affinity.name}`

@@ -1,43 +1,36 @@
 import type { GatewayStatus, UpstreamStatus } from '../telemetry/status.ts'
-import { countText, type Command } from './arguments.ts'
+import type { Command } from './arguments.ts'
 import { inTheirLanguage, say } from './language.ts'
-import { printFailure } from './process.ts'
 import {
+  acceptedBy,
   askGateway,
-  gatewayOf,
-  jsonIn,
-  refusalIn,
   askStatus,
+  jsonIn,
+  withGateway,
   type RunningGateway,
 } from './running-gateway.ts'
-import { durationText, tableLines } from './table.ts'
+import { countText, durationText, tableLines } from './terminal-text.ts'
 
 /** Prints what the running gateway knows of its upstreams, as a table or as it answers; 1 when it can't be asked. */
-export async function printStatus(command: Command): Promise<number> {
-  const gateway = gatewayOf(command)
-  if ('problems' in gateway) return printFailure(...gateway.problems)
-  const status = await askStatus(gateway)
-  if (typeof status === 'string') return printFailure(status)
-  process.stdout.write(
-    command.json ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status, gateway),
-  )
-  return 0
-}
+export const printStatus = (command: Command): Promise<number> =>
+  withGateway(command, async (gateway) => {
+    const status = await askStatus(gateway)
+    process.stdout.write(
+      command.json ? `${JSON.stringify(status, undefined, 2)}\n` : statusText(status, gateway),
+    )
+    return 0
+  })
 
 /** Ends the rest of an upstream in the running gateway; 1 when there is none of that name, or it can't be asked. */
-export async function forgetUpstream(command: Command): Promise<number> {
-  const gateway = gatewayOf(command)
-  if ('problems' in gateway) return printFailure(...gateway.problems)
-  const { word: upstream = '' } = command
-  const told = await askGateway(gateway, { path: '/admin/forget', body: { upstream } })
-  if (typeof told === 'string') return printFailure(told)
-  const refusal = refusalIn(told, gateway)
-  if (refusal !== undefined) return printFailure(refusal)
-  const { ended = [] } = jsonIn<{ ended: readonly string[] }>(told.text) ?? {}
-  const what = ended.length === 0 ? 'did not rest' : `rests no longer (what rested: ${ended.join(', ')})`
-  say(`${upstream} ${what}`)
-  return 0
-}
+export const forgetUpstream = (command: Command): Promise<number> =>
+  withGateway(command, async (gateway) => {
+    const { word: upstream = '' } = command
+    const told = await askGateway(gateway, { path: '/admin/forget', body: { upstream } })
+    const { ended = [] } = jsonIn<{ ended: readonly string[] }>(acceptedBy(gateway, told))
+    const what = ended.length === 0 ? 'did not rest' : `rests no longer (what rested: ${ended.join(', ')})`
+    say(`${upstream} ${what}`)
+    return 0
+  })
 
 /** The gateway in two lines, its upstreams as a table, and below it what those say that don't work. */
 export function statusText(status: GatewayStatus, { url }: Pick<RunningGateway, 'url'>): string {

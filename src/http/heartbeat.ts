@@ -1,4 +1,5 @@
 import { errorBody } from '../errors.ts'
+import { parsedJson } from '../lib/json/parse.ts'
 import type { AbortControllerLike } from '../lib/abort.ts'
 import {
   CR,
@@ -16,7 +17,7 @@ import type { HeaderBag } from '../lib/headers.ts'
 import type { Endpoint } from '../pool/upstream.ts'
 import { discard, readPrefix } from '../relay/commit.ts'
 import type { RelayAnswer } from '../relay/request.ts'
-import { jsonObjectOf, parsedJson, readErrorText } from '../vendors/error-body.ts'
+import { jsonObjectOf, readErrorText } from '../vendors/error-body.ts'
 import { retryAfterMs } from '../vendors/retry-after.ts'
 import { gatewayErrorOf, type RequestContext } from './context.ts'
 

@@ -14,9 +14,11 @@
  * health          `GET /readyz` and the page at `/`
  */
 import { nearestName } from '../config/checks.ts'
+import { recordOf } from '../config/problem.ts'
 import { GatewayError } from '../errors.ts'
 import { concatBytes } from '../lib/bytes.ts'
 import { instantOf } from '../lib/clock.ts'
+import { parsedJson } from '../lib/json/parse.ts'
 import { ownerOf } from '../telemetry/status.ts'
 import { logRequest, type RequestContext } from './context.ts'
 import type { RuntimeConfig } from './deps.ts'
@@ -151,12 +153,8 @@ export async function forgetRest(context: RequestContext): Promise<Response> {
 
 /** @throws `bad_request` for a body of another form */
 function upstreamNameIn(body: Uint8Array): string {
-  try {
-    const value = JSON.parse(new TextDecoder().decode(body)) as { upstream?: unknown } | null
-    if (typeof value?.upstream === 'string') return value.upstream
-  } catch {
-    // Told below, as what is JSON of another form.
-  }
+  const { upstream } = recordOf(parsedJson(new TextDecoder().decode(body)))
+  if (typeof upstream === 'string') return upstream
   throw new GatewayError('bad_request', FORGET_FORM)
 }
 

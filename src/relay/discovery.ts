@@ -62,7 +62,7 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
     const { source } = list
     const host = new URL(source.root).host
     const answer = await fetchModelList({ ...source, connectTimeoutMs }, deps)
-    const isWanted = lists.get(keyOf(source)) === list
+    const isWanted = lists.get(sourceKeyOf(source)) === list
     if (!isWanted) return
     if ('failure' in answer) {
       if (list.failures === 0)
@@ -104,19 +104,21 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
     const known = before.filter(({ id }) => listed.has(id) || stay.has(id))
     const all = [...known.map((model) => [model.id, listed.get(model.id) ?? model] as const), ...listed]
     list.models = [...new Map(all).values()]
-    const globs = wanted.filter((one) => keyOf(one.source) === keyOf(source)).map((one) => one.globs)
+    const globs = wanted
+      .filter((one) => sourceKeyOf(one.source) === sourceKeyOf(source))
+      .map((one) => one.globs)
     for (const { id, told } of entries)
       if (globs.some((each) => matchesGlobs(id, each)))
         abilities.read(upstreamIdOf({ ...source, model: id }), told, clock.now())
     warnOfNothing(list)
     if (JSON.stringify(before) === JSON.stringify(list.models)) return
-    modelLists.put(fingerprint(keyOf(source)), list.models)
+    modelLists.put(fingerprint(sourceKeyOf(source)), list.models)
     onChange()
   }
 
   function warnOfNothing({ source, models }: SourceList): void {
     for (const one of wanted) {
-      if (keyOf(one.source) !== keyOf(source) || models === undefined) continue
+      if (sourceKeyOf(one.source) !== sourceKeyOf(source) || models === undefined) continue
       const message = unmatchedText(one, models)
       if (message === undefined || warned.has(message)) continue
       warned.add(message)
@@ -126,11 +128,11 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
 
   return {
     /** What is known now. */
-    listedBy: ((source) => lists.get(keyOf(source))?.models) satisfies ListedBy,
+    listedBy: ((source) => lists.get(sourceKeyOf(source))?.models) satisfies ListedBy,
     /** Takes on a configuration. The promise ends when each of its lists was asked for once, after 5 s at most; undefined where none is missing. */
     expect(config: Config): Promise<void> | undefined {
       wanted = discoveriesOf(config)
-      const keys = new Set(wanted.map(({ source }) => keyOf(source)))
+      const keys = new Set(wanted.map(({ source }) => sourceKeyOf(source)))
       for (const [key, { stop }] of lists) {
         if (keys.has(key)) continue
         stop()
@@ -138,17 +140,17 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
       }
       modelLists.prune(new Set([...keys].map(fingerprint)))
       for (const { source } of wanted) {
-        if (lists.has(keyOf(source))) continue
+        if (lists.has(sourceKeyOf(source))) continue
         const list: SourceList = {
           source,
-          models: modelLists.of(fingerprint(keyOf(source))),
+          models: modelLists.of(fingerprint(sourceKeyOf(source))),
           missing: new Set(),
           failures: 0,
           nextAt: Infinity,
           asked: Promise.resolve(),
           stop: () => {},
         }
-        lists.set(keyOf(source), list)
+        lists.set(sourceKeyOf(source), list)
         start(list, config.settings.connectTimeoutMs)
       }
       for (const list of lists.values()) warnOfNothing(list)
@@ -174,7 +176,7 @@ export function createDiscovery(deps: DiscoveryDeps, onChange: () => void) {
     /** Of the entries whose lists are known, what those say that match nothing. */
     unmatched: () =>
       wanted.flatMap((one) => {
-        const models = lists.get(keyOf(one.source))?.models
+        const models = lists.get(sourceKeyOf(one.source))?.models
         const message = models && unmatchedText(one, models)
         return message === undefined ? [] : [message]
       }),
@@ -195,5 +197,6 @@ function unmatchedText(
   return `${entry.path}.models: matches none of the ${models.length} models that ${host} lists; correct it`
 }
 
-const keyOf = ({ root, query, apiKey, headers, route }: ModelSource): string =>
+/** Tells whose list of models it is. */
+export const sourceKeyOf = ({ root, query, apiKey, headers, route }: ModelSource): string =>
   JSON.stringify([root, query, apiKey, headers, route?.key])

@@ -1,4 +1,5 @@
 import { errorBody } from '../errors.ts'
+import { parsedJson } from '../lib/json/parse.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
 import type { Clock } from '../lib/clock.ts'
 import {
@@ -18,7 +19,7 @@ import { usageOf } from '../openai/usage.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import type { Endpoint } from '../pool/upstream.ts'
 import { TransportError } from '../transport/transport.ts'
-import { jsonObjectOf, parsedJson } from '../vendors/error-body.ts'
+import { jsonObjectOf } from '../vendors/error-body.ts'
 
 /** How a streamed body ended. */
 export type BodyEnd = Exclude<Outcome, { kind: 'failed' }>

@@ -1,4 +1,5 @@
 import type { HeaderBag } from '../lib/headers.ts'
+import { parsedJson } from '../lib/json/parse.ts'
 import { durationMs } from '../lib/time.ts'
 import { longestWait, proseWaitMs, resetMs, retryAfterMs } from './retry-after.ts'
 import { lead } from './rules.ts'
@@ -210,15 +211,6 @@ function firstJsonObject(value: unknown): JsonObject | undefined {
 function jsonObjectsIn(value: unknown): JsonObject[] {
   const entries: unknown[] = Array.isArray(value) ? value.slice(0, mostEntries) : []
   return entries.map(jsonObjectOf).filter((fields) => fields !== undefined)
-}
-
-/** The value of a JSON text; undefined where it is none. */
-export function parsedJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }
 
 const salvagedFields = ['message', 'type', 'code', 'status', 'detail', 'title', 'retryDelay', 'raw']

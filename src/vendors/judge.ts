@@ -1,6 +1,7 @@
+import { parsedJson } from '../lib/json/parse.ts'
 import type { SseEvent } from '../lib/sse.ts'
 import type { Endpoint } from '../pool/upstream.ts'
-import { CODES, jsonObjectOf, parsedJson, SENTENCES } from './error-body.ts'
+import { CODES, jsonObjectOf, SENTENCES } from './error-body.ts'
 
 /**
  * What JSON from an upstream is, whole or as an event: content for the client, an error in any of the known shapes,

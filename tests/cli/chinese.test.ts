@@ -21,7 +21,6 @@ describe('the sentences', () => {
     /^src\/(?:cli\/(?:import\/)?[\w-]+\.ts|config\/[\w-]+\.ts|adapter\/node\/(?:config|state)-file\.ts|telemetry\/(?:notices|status)\.ts)$/
   /** Not to be translated: for programs, or said in Chinese by other sentences. */
   const UNSAID = new Set([
-    'the answer is too long',
     'protocol is not spoken here',
     '${…} ${…} ms',
     '${…} per ${…}',

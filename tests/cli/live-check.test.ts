@@ -139,6 +139,24 @@ test('a vendor that knows no max_tokens, or can say nothing with one, is asked i
   expect(asked.at(-1)?.body).toMatchObject({ max_completion_tokens: 16, stream: true })
 })
 
+test('--spend sends what the gateway would send: params of the upstream change its bodies too', async () => {
+  const { base_url, asked } = await startGoodVendor()
+  const params = {
+    set: { temperature: 0, stream_options: { include_usage: true } },
+    default: { top_p: 0.5, seed: 7 },
+    rename: { max_tokens: 'max_completion_tokens' },
+  }
+  const { code } = await check([{ base_url, model: 'a', params }], '--live', '--spend')
+  const { set, default: absent } = params
+  const messages = [{ role: 'user', content: 'Hi' }]
+  const body = { model: 'a', messages, max_completion_tokens: 1, temperature: 0, ...absent }
+  expect([code, ...asked.slice(1).map((one) => one.body)]).toEqual([
+    0,
+    body,
+    { ...body, stream: true, stream_options: set.stream_options },
+  ])
+})
+
 test('what fails is told by what it is, in the words of the vendor and with its key masked, and ends with 1', async () => {
   const good = await startGoodVendor()
   const refusing = await startVendor(() => ({

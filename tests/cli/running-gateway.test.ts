@@ -5,7 +5,7 @@ import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { statusText } from '../../src/cli/status.ts'
-import { durationText, tableLines } from '../../src/cli/table.ts'
+import { durationText, tableLines } from '../../src/cli/terminal-text.ts'
 import type { GatewayStatus, UpstreamStatus } from '../../src/telemetry/status.ts'
 import { completion, errorBody } from '../support/believable.ts'
 import {

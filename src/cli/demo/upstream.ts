@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
 import { recordOf } from '../../config/problem.ts'
+import { parsedJson } from '../../lib/json/parse.ts'
 
 export type PretendUpstream = Awaited<ReturnType<typeof startPretendUpstream>>
 
@@ -98,7 +99,7 @@ type ChatRequest = NonNullable<ReturnType<typeof parseChatRequest>>
 
 /** A chat request as far as a pretend upstream cares; undefined when it is no JSON object with messages. */
 export function parseChatRequest(body: string) {
-  const { messages, stream, stream_options, max_tokens, max_completion_tokens } = recordOf(parsed(body))
+  const { messages, stream, stream_options, max_tokens, max_completion_tokens } = recordOf(parsedJson(body))
   if (!Array.isArray(messages)) return undefined
   const last = recordOf(messages.findLast((message: unknown) => recordOf(message).role === 'user'))
   const most = max_completion_tokens ?? max_tokens
@@ -109,14 +110,6 @@ export function parseChatRequest(body: string) {
     inputTokens: Math.ceil(body.length / 4),
     /** Words that may be answered. */
     most: typeof most === 'number' && most > 0 ? most : Infinity,
-  }
-}
-
-function parsed(body: string): unknown {
-  try {
-    return JSON.parse(body)
-  } catch {
-    return undefined
   }
 }
 

@@ -6,49 +6,10 @@ export interface VendorAddress {
   readonly variable: string
 }
 
-/**
- * By LiteLLM's names: the preset of a vendor, or the root of its API in OpenAI's form and the variable of its key. Those
- * without a preset are taken from LiteLLM (BerriAI/litellm, litellm/litellm_core_utils/get_llm_provider_logic.py, read in
- * November 2026).
- */
-const vendors: Readonly<Record<string, string | VendorAddress>> = {
-  openai: 'openai',
-  'text-completion-openai': 'openai',
-  groq: 'groq',
-  gemini: 'gemini',
-  mistral: 'mistral',
-  openrouter: 'openrouter',
-  together_ai: 'together',
-  deepseek: 'deepseek',
-  fireworks_ai: 'fireworks',
-  nvidia_nim: 'nvidia',
-  cerebras: 'cerebras',
-  sambanova: 'sambanova',
-  xai: 'xai',
-  volcengine: 'volcengine',
-  moonshot: 'moonshot-ai',
-  dashscope: 'dashscope',
-  minimax: 'minimax-io',
-  zai: 'zai',
-  huggingface: 'huggingface',
-  cohere: 'cohere',
-  cohere_chat: 'cohere',
-  codestral: { root: 'https://codestral.mistral.ai/v1', variable: 'CODESTRAL_API_KEY' },
-  deepinfra: { root: 'https://api.deepinfra.com/v1/openai', variable: 'DEEPINFRA_API_KEY' },
-  novita: { root: 'https://api.novita.ai/v3/openai', variable: 'NOVITA_API_KEY' },
-  hyperbolic: { root: 'https://api.hyperbolic.xyz/v1', variable: 'HYPERBOLIC_API_KEY' },
-  nebius: { root: 'https://api.studio.nebius.ai/v1', variable: 'NEBIUS_API_KEY' },
-  meta_llama: { root: 'https://api.llama.com/compat/v1', variable: 'LLAMA_API_KEY' },
-  friendliai: { root: 'https://api.friendli.ai/serverless/v1', variable: 'FRIENDLI_TOKEN' },
-  ai21: { root: 'https://api.ai21.com/studio/v1', variable: 'AI21_API_KEY' },
-  ai21_chat: { root: 'https://api.ai21.com/studio/v1', variable: 'AI21_API_KEY' },
-}
-
-/** The address of a vendor by LiteLLM's name of it. */
-export function vendorAddress(name = ''): VendorAddress | undefined {
-  const known = Object.hasOwn(vendors, name) ? vendors[name] : undefined
-  if (typeof known !== 'string') return known
-  const { base_url: root = '', key_variables: [variable] = [] } = presetOf(known) ?? {}
+/** That of a vendor by its id, where it is the same for all its clients and wants a key. */
+export function presetAddress(id: string): VendorAddress | undefined {
+  const { base_url: root = '${}', key_variables: [variable] = [], key_optional: isOpen } = presetOf(id) ?? {}
+  if (root.includes('${') || isOpen) return undefined
   return { root, variable: variable ?? keyVariableOf(root) }
 }
 
@@ -70,23 +31,24 @@ export function rootWith(base: string, path: string): string {
   return root.endsWith(path) ? root : root + path
 }
 
+/** The header in which Azure OpenAI wants the key of a deployment. */
+export const AZURE_KEY_HEADER = 'api-key'
+
 /**
- * A deployment of Azure OpenAI. Its older form wants the key in a header of its own, and a version.
+ * A deployment of Azure OpenAI, whose older form wants a version too.
  * https://learn.microsoft.com/azure/ai-services/openai/reference
  */
-export const azureDeployment = (base: string, deployment: string, version: string): string =>
+export const azureDeployment = (base: string, deployment: string, version = AZURE_VERSION): string =>
   `${rootWith(base, '')}/openai/deployments/${encodeURIComponent(deployment)}?api-version=${version}`
 
 /** What Azure OpenAI's stable interface was called last, for files that leave it to their program. */
-export const AZURE_VERSION = '2024-10-21'
+const AZURE_VERSION = '2024-10-21'
 
-/** Vendors that only their own protocol, or a signature on every request, reaches; by LiteLLM's names. */
-export const unreachable: Readonly<Record<string, string>> = {
-  anthropic:
-    "left out, since Anthropic's own protocol is not spoken here; its OpenAI form is https://api.anthropic.com/v1",
-  bedrock: 'left out, since Amazon wants a signature on every request in the place of a key',
-  sagemaker: 'left out, since Amazon wants a signature on every request in the place of a key',
-  vertex: 'left out, since Vertex AI wants a Google access token that changes every hour',
-  retired: 'left out, since the vendor shut this service down in 2026',
-  other: "left out, since it has no address in OpenAI's form that is known here",
-}
+/** Why vendors are left out that only their own protocol, or a signature on every request, reaches. */
+export const unreachable = {
+  anthropic: "Anthropic's own protocol is not spoken here; its OpenAI form is https://api.anthropic.com/v1",
+  amazon: 'Amazon wants a signature on every request in the place of a key',
+  vertex: 'Vertex AI wants a Google access token that changes every hour',
+  retired: 'the vendor shut this service down in 2026',
+  other: "it has no address in OpenAI's form that is known here",
+} as const

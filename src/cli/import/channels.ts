@@ -1,132 +1,183 @@
-import { azureDeployment, keyVariableOf, rootWith, unreachable } from './addresses.ts'
-import { filled, type DraftModel, type Importer } from './draft.ts'
+import { AZURE_KEY_HEADER, azureDeployment, keyVariableOf, rootWith, unreachable } from './addresses.ts'
+import { fieldsIn, modelsFrom, proxyIn, type Importer, type MadeModels } from './draft.ts'
 import { entryOf, WHOLE_LIST, type Part } from './part.ts'
-import { NO_REFERENCE, type Variables } from './variables.ts'
+import { MADE_OF_REQUEST, NO_REFERENCE, type Variables } from './variables.ts'
+
+/** Azure OpenAI, whose deployments have addresses of their own, in the place of a path. */
+const AZURE = 'azure'
+
+/** How the channels of a type are called, by its numbers in both programs; 0 = the program has no such type. */
+type ChannelType = readonly [oneApi: number, newApi: number, base: string, path: string]
 
 /**
- * How the channels of one type are called: the address that a channel without one has, and the path of OpenAI's form
- * below it; or why they can't be carried over. `{account}` in a path stands for the account of the channel.
+ * songquanpeng/one-api: relay/channeltype/define.go and url.go, and the paths of relay/adaptor, read at 8df4a26.
+ * QuantumNous/new-api (once Calcium-Ion/new-api): constant/channel.go, and the paths of relay/channel, read in November
+ * 2026. Types that they translate are called by the OpenAI form that the vendor has by now. The address is that of a
+ * channel without one, the path that of OpenAI's form below it, in which `{account}` is the account of the channel.
  */
-export type ChannelType = readonly [base: string, path: string] | { readonly why: string }
+const types: readonly ChannelType[] = [
+  [1, 1, 'https://api.openai.com', '/v1'],
+  [2, 0, 'https://oa.api2d.net', '/v1'],
+  [3, 3, '', AZURE],
+  [4, 0, 'https://api.closeai-proxy.xyz', '/v1'],
+  [5, 0, 'https://api.openai-sb.com', '/v1'],
+  [6, 6, 'https://api.openaimax.com', '/v1'],
+  [7, 7, 'https://api.ohmygpt.com', '/v1'],
+  [8, 47, '', '/v1'],
+  [9, 9, 'https://api.caipacity.com', '/v1'],
+  [10, 10, 'https://api.aiproxy.io', '/v1'],
+  [12, 12, 'https://api.api2gpt.com', '/v1'],
+  [13, 13, 'https://api.aigc2d.com', '/v1'],
+  [16, 16, 'https://open.bigmodel.cn', '/api/paas/v4'],
+  [17, 17, 'https://dashscope.aliyuncs.com', '/compatible-mode/v1'],
+  [19, 0, 'https://ai.360.cn', '/v1'],
+  [0, 19, 'https://api.360.cn', '/v1'],
+  [20, 20, 'https://openrouter.ai/api', '/v1'],
+  [22, 22, 'https://fastgpt.run/api/openapi', '/v1'],
+  [24, 24, 'https://generativelanguage.googleapis.com', '/v1beta/openai'],
+  [25, 25, 'https://api.moonshot.cn', '/v1'],
+  [26, 0, 'https://api.baichuan-ai.com', '/v1'],
+  [0, 26, 'https://open.bigmodel.cn', '/api/paas/v4'],
+  [27, 35, 'https://api.minimaxi.com', '/v1'],
+  [28, 42, 'https://api.mistral.ai', '/v1'],
+  [29, 0, 'https://api.groq.com/openai', '/v1'],
+  [30, 4, 'http://localhost:11434', '/v1'],
+  [31, 31, 'https://api.lingyiwanwu.com', '/v1'],
+  [32, 0, 'https://api.stepfun.com', '/v1'],
+  [35, 34, 'https://api.cohere.ai', '/compatibility/v1'],
+  [36, 43, 'https://api.deepseek.com', '/v1'],
+  [37, 39, 'https://api.cloudflare.com', '/client/v4/accounts/{account}/ai/v1'],
+  [0, 38, 'https://api.jina.ai', '/v1'],
+  [39, 0, 'https://api.together.ai', '/v1'],
+  [40, 45, 'https://ark.cn-beijing.volces.com', '/api/v3'],
+  [41, 0, 'https://api.novita.ai/v3/openai', ''],
+  [44, 40, 'https://api.siliconflow.cn', '/v1'],
+  [0, 44, 'https://api.moka.ai', '/v1'],
+  [45, 48, 'https://api.x.ai', '/v1'],
+  [47, 46, 'https://qianfan.baidubce.com', '/v2'],
+  [48, 0, 'https://spark-api-open.xf-yun.com', '/v1'],
+  [49, 0, 'https://dashscope.aliyuncs.com', '/compatible-mode/v1'],
+  // The full address, in which `{model}` stands for the model at new-api.
+  [50, 8, '', ''],
+  [51, 0, 'https://generativelanguage.googleapis.com/v1beta/openai', ''],
+  [0, 53, 'https://llm.submodel.ai', '/v1'],
+]
 
-export const refused = (reason: string): ChannelType => ({ why: unreachable[reason] ?? '' })
-
-/** Azure OpenAI, whose deployments have addresses of their own. */
-export const AZURE: ChannelType = ['', 'azure']
+/** Types of known vendors that can't be reached; what is not here either has no address that is known. */
+const refused: readonly (readonly [oneApi: number, newApi: number, why: keyof typeof unreachable])[] = [
+  [14, 14, 'anthropic'],
+  [33, 33, 'amazon'],
+  [42, 41, 'vertex'],
+  [0, 27, 'retired'],
+]
 
 /** What differs between the programs that keep channels. */
-export interface ChannelDialect {
-  readonly types: Readonly<Record<number, ChannelType>>
+interface Dialect {
+  /** Where its numbers stand in the tables above. */
+  readonly column: 0 | 1
   /** Names that stand in the place of an address. */
   readonly plans: Readonly<Record<string, string>>
   /** The version of Azure's interface for a channel that says none. */
-  readonly azureVersion: string
+  readonly azureVersion?: string
   /** Channels of Azure made since this moment (Unix seconds) keep the dots in names of models. */
   readonly dotsSince: number
   /** Weights count; else every channel of a priority is as likely. */
   readonly hasWeights: boolean
 }
 
-const A_RECORD = 'a record and no setting'
-const EACH_KEY = 'each key is an upstream of its own'
-const PASSED_ON = 'requests are passed on as they are'
+/** Channels of one-api. It draws among the channels of a priority without their weights (model/cache.go). */
+export const oneApi = channelImporter({ column: 0, plans: {}, dotsSince: Infinity, hasWeights: false })
 
-/** Why what nobody takes is left, in both programs. */
-const reasons: Readonly<Record<string, string>> = {
-  id: 'entries have names here',
-  created_time: A_RECORD,
-  test_time: A_RECORD,
-  response_time: A_RECORD,
-  balance: A_RECORD,
-  balance_updated_time: A_RECORD,
-  used_quota: A_RECORD,
-  other_info: A_RECORD,
-  total: A_RECORD,
-  type_counts: A_RECORD,
-  group: 'says which users may ask for it; here all clients may',
-  param_override: PASSED_ON,
-  system_prompt: PASSED_ON,
-  status_code_mapping: PASSED_ON,
-  auto_ban: 'AILoad lets an upstream rest by itself, and tries it again',
-  test_model: 'AILoad asks nothing by itself',
-  weight: 'one-api itself does not use it',
-  tag: 'a note',
-  remark: 'a note',
-  is_multi_key: EACH_KEY,
-  multi_key_size: EACH_KEY,
-  multi_key_polling_index: EACH_KEY,
-  multi_key_mode: EACH_KEY,
-  proxy: 'set HTTPS_PROXY, or settings.proxy',
-}
+/** Channels of new-api. */
+export const newApi = channelImporter({
+  column: 1,
+  // Subscriptions (`ChannelSpecialBases` of constant/channel.go).
+  plans: {
+    'glm-coding-plan': 'https://open.bigmodel.cn/api/coding/paas/v4',
+    'glm-coding-plan-international': 'https://api.z.ai/api/coding/paas/v4',
+    'kimi-coding-plan': 'https://api.kimi.com/coding/v1',
+    'doubao-coding-plan': 'https://ark.cn-beijing.volces.com/api/coding/v3',
+  },
+  // AZURE_DEFAULT_API_VERSION.
+  azureVersion: '2025-04-01-preview',
+  // 10 May 2025 (`AzureNoRemoveDotTime`).
+  dotsSince: 1_746_835_200,
+  hasWeights: true,
+})
 
 /** Reads the channels of one-api and of what came of it: the list of its API, or rows of its table. */
-export const channelImporter = (dialect: ChannelDialect): Importer => ({
-  read(root, variables) {
-    const channels = channelsIn(root)
-    const priorityOf = (channel: Part): number => channel.number('priority') ?? 0
-    // Higher first there, and any number.
-    const tiers = [...new Set(channels.map(priorityOf))].toSorted((a, b) => b - a)
-    const models = channels.flatMap((channel) =>
-      channelModels({ channel, variables, dialect, priority: tiers.indexOf(priorityOf(channel)) }),
-    )
-    return { models, settings: { strategy: 'random', affinity: 'conversation' } }
-  },
-  reasons,
-  reference: NO_REFERENCE,
-})
+function channelImporter(dialect: Dialect): Importer {
+  return {
+    read(root, variables) {
+      const channels = channelsIn(root)
+      const priorityOf = (channel: Part): number => channel.number('priority') ?? 0
+      // Higher first there, and any number.
+      const tiers = [...new Set(channels.map(priorityOf))].toSorted((a, b) => b - a)
+      const models = channels.flatMap((channel) => {
+        const priority = tiers.indexOf(priorityOf(channel))
+        return modelsFrom(channel, channelModels({ channel, variables, dialect, priority }))
+      })
+      return { models, settings: { strategy: 'random', affinity: 'conversation' } }
+    },
+    reference: NO_REFERENCE,
+  }
+}
 
 /** Where the list is: by itself, below `data` or `data.items` in what the API answers, or under the table's name. */
 function channelsIn(root: Part): readonly Part[] {
-  root.flag('success')
-  root.text('message')
-  const listed = [root.parts(WHOLE_LIST), root.parts('channels'), root.parts('data')].find(
-    ({ length }) => length > 0,
-  )
-  return listed ?? root.part('data').parts('items')
+  root.text('success')
+  const lists = [WHOLE_LIST, 'channels', 'data'].map((key) => root.parts(key))
+  return lists.find(({ length }) => length > 0) ?? root.part('data').parts('items')
 }
 
 interface Channel {
   readonly channel: Part
   readonly variables: Variables
-  readonly dialect: ChannelDialect
+  readonly dialect: Dialect
   readonly priority: number
 }
 
-function channelModels({ channel, variables, dialect, priority }: Channel): DraftModel[] {
+function channelModels({ channel, variables, dialect, priority }: Channel): MadeModels {
   const number = channel.number('type') ?? 0
-  const type = dialect.types[number]
-  if (type === undefined || 'why' in type) {
-    channel.leave(type?.why ?? `left out, since type ${number} is not known here`)
-    return []
-  }
-  const asked = channel.texts('models').flatMap((names) => itemsOf(names, ','))
-  if (asked.length === 0) {
-    channel.leave('left out, since it lists no models')
-    return []
-  }
-  const { addressOf, keyHeader } = addressIn({ channel, type, dialect })
+  const isOfType = (row: readonly [number, number, ...string[]]): boolean =>
+    number > 0 && row[dialect.column] === number
+  const type = types.find(isOfType)
+  const asked = channel.texts('models', ',')
+  if (type === undefined) return unreachable[refused.find(isOfType)?.[2] ?? 'other']
+  if (asked.length === 0) return 'it lists no models'
+  const addressOf = addressIn({ channel, type, dialect })
   const name = channel.text('name')
-  const headers = headersIn(channel, variables)
+  const organization = channel.text('openai_organization')
+  const params = channel.part('param_override')
+  if (params.has('operations')) params.leave('is more than fields that are set', 'operations')
   // Texts of JSON, in which each key has its reason.
-  channel.part('setting')
   channel.part('settings')
-  const keys = keysIn(channel, variables, addressOf(''))
-  const status = channel.number('status')
-  const weight = dialect.hasWeights ? channel.number('weight') : undefined
-  return [...clientsByModel(channel, asked)].flatMap(([model, clients]) => {
-    const shared = {
-      from: channel,
-      base_url: variables.written(addressOf(model)),
-      model: variables.written(model),
-      clients: clients.map(variables.written),
-      name: name && variables.written(asked.length === 1 ? name : `${model}@${name}`),
-      priority: priority === 0 ? undefined : priority,
-      weight: weight !== undefined && weight > 0 ? weight : undefined,
-      enabled: status === undefined || status === 1 ? undefined : false,
-    }
-    if (keyHeader === undefined) return [filled<DraftModel>({ ...shared, api_key: keys, headers })]
-    return keys.map((key) => filled<DraftModel>({ ...shared, headers: { [keyHeader]: key, ...headers } }))
-  })
+  const shared = {
+    api_key: keysIn(channel, variables, addressOf('')),
+    key_header: type[3] === AZURE ? AZURE_KEY_HEADER : undefined,
+    priority,
+    weight: dialect.hasWeights ? channel.positive('weight') : undefined,
+    enabled: (channel.number('status') ?? 1) === 1 ? undefined : (false as const),
+    headers: {
+      ...headersIn(channel.part('header_override'), variables),
+      ...(organization !== undefined && { 'openai-organization': variables.written(organization) }),
+    },
+    params: {
+      set: fieldsIn(
+        params,
+        variables,
+        params.keys().filter((key) => key !== 'operations'),
+      ),
+    },
+    proxy: proxyIn(channel.part('setting'), 'proxy', variables),
+  }
+  return [...clientsByModel(channel, asked)].map(([model, clients]) => ({
+    ...shared,
+    base_url: variables.written(addressOf(model)),
+    model,
+    clients,
+    name: name && (asked.length === 1 ? name : `${model}@${name}`),
+  }))
 }
 
 /** `model_mapping` is by what clients ask for; several names may stand for one model. */
@@ -142,68 +193,44 @@ function clientsByModel(channel: Part, asked: readonly string[]): ReadonlyMap<st
 
 function addressIn({
   channel,
-  type: [base, path],
+  type: [, , base, path],
   dialect,
-}: {
-  readonly channel: Part
-  readonly type: readonly [base: string, path: string]
-  readonly dialect: ChannelDialect
-}) {
+}: Pick<Channel, 'channel' | 'dialect'> & { readonly type: ChannelType }): (model: string) => string {
   const given = channel.text('base_url')
   const config = channel.part('config')
   const other = channel.text('other')
-  const root = entryOf(dialect.plans, given) ?? given ?? base
-  if (path === 'azure') {
+  const plan = entryOf(dialect.plans, given)
+  const root = plan ?? given ?? base
+  if (path === AZURE) {
     const version = config.text('api_version') ?? other ?? dialect.azureVersion
     // Names of deployments could not have dots once, and these programs took them out.
     const keepsDots = (channel.number('created_time') ?? 0) >= dialect.dotsSince
-    const deployment = (model: string): string => (keepsDots ? model : model.replaceAll('.', ''))
-    return {
-      addressOf: (model: string) => azureDeployment(root, deployment(model), version),
-      keyHeader: 'api-key',
-    }
+    return (model) => azureDeployment(root, keepsDots ? model : model.replaceAll('.', ''), version)
   }
-  const isPlan = entryOf(dialect.plans, given) !== undefined
   // Cloudflare's AI Gateway has the version in front of what it stands before.
-  const isGateway = root.startsWith('https://gateway.ai.cloudflare.com')
-  const below = isPlan || isGateway ? '' : path.replace('{account}', config.text('user_id') ?? other ?? '')
-  return { addressOf: (model: string) => rootWith(root, below).replaceAll('{model}', model) }
+  const isWhole = plan !== undefined || root.startsWith('https://gateway.ai.cloudflare.com')
+  const below = isWhole ? '' : path.replace('{account}', config.text('user_id') ?? other ?? '')
+  return (model) => rootWith(root, below).replaceAll('{model}', model)
 }
-
-const itemsOf = (text: string, separator: string): string[] =>
-  text
-    .split(separator)
-    .map((item) => item.trim())
-    .filter((item) => item !== '')
 
 /** One key a line; a list of JSON in newer programs. Lists of the API leave keys out. */
 function keysIn(channel: Part, variables: Variables, address: string): string[] {
   const wanted = keyVariableOf(address)
-  const keys = channel.texts('key').flatMap((lines) => itemsOf(lines, '\n'))
   const states = channel.part('channel_info').part('multi_key_status_list')
-  const used = keys.filter((_, at) => {
-    const state = states.number(String(at)) ?? 1
-    if (state !== 1) channel.leave(`key ${at + 1} of it is switched off, and left out`, 'key')
-    return state === 1
+  const used = channel.texts('key', '\n').filter((_, at) => {
+    const isOn = (states.number(String(at)) ?? 1) === 1
+    if (!isOn) channel.leave(`key ${at + 1} of it is switched off, and left out`, 'key')
+    return isOn
   })
   if (used.length > 0) return used.map((key) => variables.secret(key, wanted))
-  if (/^http:\/\/(?:localhost|127\.)/.test(address)) return []
-  const reference = variables.lacking(wanted)
-  channel.leave(`is not in the file; put it into ${reference.slice(2, -1)}`, 'key')
-  return [reference]
+  return /^http:\/\/(?:localhost|127\.)/.test(address) ? [] : [variables.lacking(channel, 'key', wanted)]
 }
 
-function headersIn(channel: Part, variables: Variables): Record<string, string> {
-  const override = channel.part('header_override')
-  const headers: Record<string, string> = {}
-  for (const name of override.keys()) {
-    const value = override.text(name)
-    if (value !== undefined && /[{}]/.test(value))
-      override.leave('is made from the key or the request, which a configured header cannot be', name)
-    else if (value !== undefined) headers[name] = variables.header(name, value)
-  }
-  const organization = channel.text('openai_organization')
-  return organization === undefined
-    ? headers
-    : { ...headers, 'openai-organization': variables.written(organization) }
+function headersIn(override: Part, variables: Variables): Record<string, string> {
+  const isMade = (name: string): boolean => /[{}]/.test(override.peek(name) ?? '')
+  for (const name of override.keys().filter(isMade)) override.leave(MADE_OF_REQUEST, name)
+  return variables.headersIn(
+    override,
+    override.keys().filter((name) => !isMade(name)),
+  )
 }

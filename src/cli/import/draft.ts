@@ -1,4 +1,4 @@
-import { isUrlProblem, parseBaseUrl } from '../../config/rules.ts'
+import { checkAgainstSchema } from '../../config/load.ts'
 import type { Part } from './part.ts'
 import type { Variables } from './variables.ts'
 
@@ -8,82 +8,141 @@ export interface DraftModel {
   readonly from: Part
   /** A preset, which gives what is absent. */
   readonly vendor?: string
-  readonly base_url?: string
-  readonly model?: string
-  /** In its place: a glob, for all that the upstream lists. */
-  readonly models?: string
+  readonly base_url?: string | undefined
+  /** As the file to import has it, like `clients` and `name`. With no clients it is a glob, for all that are listed. */
+  readonly model?: string | undefined
   /** What clients ask for to get it. */
   readonly clients: string[]
-  readonly api_key?: string | readonly string[]
-  readonly name?: string
-  readonly weight?: number | string
+  readonly api_key?: string | readonly string[] | undefined
+  /** The header of the key where it is not the usual; each key has an entry of its own then. */
+  readonly key_header?: string | undefined
+  readonly name?: string | undefined
   /** Lower first. */
-  priority?: number
-  readonly limits?: DraftLimits
-  readonly endpoints?: readonly string[]
+  priority?: number | undefined
+  readonly weight?: number | string | undefined
+  /** Numbers, or references to variables that hold some. */
+  readonly limits?: Readonly<Record<string, unknown>>
+  readonly endpoints?: readonly string[] | undefined
   readonly headers?: Readonly<Record<string, string>>
-  readonly timeout?: number | string
-  readonly can?: Readonly<Record<string, boolean>>
-  readonly enabled?: boolean
+  readonly params?: DraftParams
+  readonly proxy?: string | undefined
+  readonly timeout?: number | string | undefined
+  readonly can?: Readonly<Record<string, boolean>> | undefined
+  readonly enabled?: false | undefined
 }
 
-/** Numbers, or references to variables that hold some. */
-export type DraftLimits = Readonly<Record<string, unknown>>
+/** What changes in the bodies of requests. */
+export interface DraftParams {
+  readonly set?: Readonly<Record<string, unknown>>
+  readonly default?: Readonly<Record<string, unknown>>
+  readonly drop?: readonly string[]
+}
 
-/** What an importer makes of a file. */
+/** What an importer makes of one part of its file; a text says why it is left out: `left out, since …`. */
+export type MadeModels = readonly Omit<DraftModel, 'from'>[] | string
+
+/** What was made of a part, which is told where that is nothing. */
+export function modelsFrom(from: Part, made: MadeModels): DraftModel[] {
+  if (typeof made !== 'string') return made.map((model) => ({ from, ...model }))
+  from.leave(`left out, since ${made}`)
+  return []
+}
+
+/** What an importer makes of a file. What is undefined or empty is not written. */
 export interface Draft {
   readonly authToken?: string | readonly string[] | undefined
-  readonly models: DraftModel[]
+  readonly models: readonly DraftModel[]
   readonly settings: Readonly<Record<string, unknown>>
 }
 
 /** Reads one kind of file. */
 export interface Importer {
   readonly read: (root: Part, variables: Variables) => Draft
-  /** By key, why what is not carried over is left, where there is more to say than that. */
-  readonly reasons: Readonly<Record<string, string>>
-  /** Why everything else is left. */
+  /** Why what is not carried over is left, where no other reason is known. */
   readonly otherwise?: string
   /** How the file refers to the environment, with the name in the first group. */
   readonly reference: RegExp
 }
 
-/** Without the keys that have nothing in them; an empty list stays. */
-export function filled<T extends object>(entry: { [Key in keyof T]: T[Key] | undefined }): T {
-  const isSomething = (value: unknown): boolean =>
-    value !== undefined &&
-    (typeof value !== 'object' || value === null || Array.isArray(value) || Object.keys(value).length > 0)
-  return Object.fromEntries(Object.entries(entry).filter(([, value]) => isSomething(value))) as T
-}
-
 /** The text of the configuration. */
-export function draftText({ authToken, models, settings }: Draft, origin: string): string {
-  const groups = neededGroups(models)
-  const entries = models.map((model) => {
-    const { from: _from, clients: _clients, vendor, base_url, api_key, model: name, ...more } = model
-    return filled({
-      vendor,
-      base_url,
-      api_key: unlisted(api_key),
-      model: name,
-      groups: groups.get(model)?.length === 0 ? undefined : groups.get(model),
+export function draftText(draft: Draft, origin: string, { written }: Variables): string {
+  const groups = neededGroups(draft.models)
+  const models = draft.models.flatMap((one): Readonly<Record<string, unknown>>[] => {
+    const { from: _, clients, key_header: keyHeader, api_key: keys, model, limits, params, ...more } = one
+    const entry = {
       ...more,
-    })
+      [clients.length === 0 ? 'models' : 'model']: model && written(model),
+      groups: groups.get(one)?.map(written),
+      name: one.name && written(one.name),
+      priority: one.priority === 0 ? undefined : one.priority,
+      limits: filled({ ...limits }),
+      params: filled({ ...params }),
+    }
+    if (keyHeader === undefined) return [{ ...entry, api_key: unlisted(keys) }]
+    return [keys ?? []].flat().map((key) => ({ ...entry, headers: { [keyHeader]: key, ...one.headers } }))
   })
-  const document = filled({ auth_token: unlisted(authToken), models: entries, settings })
+  const document = filled({
+    auth_token: unlisted(draft.authToken),
+    models: models.map((entry) => filled(inOrder(entry))),
+    settings: filled(draft.settings),
+  })
   return `// Made by "aiload import" from ${origin}.\n${JSON.stringify(document, null, 2)}\n`
 }
+
+const ORDER = (
+  'vendor,base_url,api_key,model,models,groups,name,priority,weight,limits,endpoints,headers,params,proxy,' +
+  'timeout,can,enabled'
+).split(',')
+
+const inOrder = (entry: Readonly<Record<string, unknown>>) =>
+  Object.fromEntries(ORDER.map((key) => [key, entry[key]]))
+
+/** Without what has nothing in it. */
+const filled = (entry: Readonly<Record<string, unknown>>) =>
+  Object.fromEntries(
+    Object.entries(entry).filter(([, value]) =>
+      typeof value === 'object' && value !== null ? Object.keys(value).length > 0 : value !== undefined,
+    ),
+  )
 
 const unlisted = (texts: string | readonly string[] | undefined): string | readonly string[] | undefined =>
   typeof texts === 'object' && texts.length < 2 ? texts[0] : texts
 
+/** What the rules of a configuration have against a value in an entry of `models`; undefined = nothing. */
+function misfit(entry: Readonly<Record<string, unknown>>): string | undefined {
+  const { findings } = checkAgainstSchema({ models: [entry] })
+  const found = findings.find(({ path }) => path[0] === 'models' && Object.hasOwn(entry, path[2] ?? ''))
+  return found && `${found.message}; ${found.hint}`
+}
+
 /** False for an entry whose address is none, and then it is told. */
-export function hasAddress({ base_url: address, from }: DraftModel): boolean {
-  if (address === undefined) return true
+export function hasAddress({ base_url, from }: DraftModel): boolean {
   // What a variable holds is not known here.
-  const url = parseBaseUrl(address.startsWith('${') ? 'https://variable.example' : address)
-  if (isUrlProblem(url)) from.leave(`left out, since its address ${url.message}; ${url.hint}`)
-  return !isUrlProblem(url)
+  const why = base_url === undefined || base_url.startsWith('${') ? undefined : misfit({ base_url })
+  if (why !== undefined) from.leave(`left out, since its address ${why}`)
+  return why === undefined
+}
+
+/** The proxy that a part names; one with a login becomes a variable, and what is none is told. */
+export function proxyIn(part: Part, key: string, { written, secret }: Variables): string | undefined {
+  const proxy = part.text(key)
+  if (proxy === undefined) return undefined
+  const shown = written(proxy)
+  const why = shown === proxy ? misfit({ proxy }) : undefined
+  if (why !== undefined) part.leave(why, key)
+  if (why !== undefined) return undefined
+  return proxy.includes('@') ? secret(proxy, 'UPSTREAM_PROXY') : shown
+}
+
+/** What a part says of fields of requests, by their names; what can't be said for every request is told. */
+export function fieldsIn(part: Part, { writtenIn }: Variables, names = part.keys()): Record<string, unknown> {
+  const fields: Record<string, unknown> = {}
+  for (const name of names.filter((each) => part.has(each))) {
+    const why = misfit({ params: { default: { [name]: 0 } } })
+    if (why === undefined) fields[name] = writtenIn(part.json(name))
+    else part.leave(why, name)
+  }
+  return fields
 }
 
 /**

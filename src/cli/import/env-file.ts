@@ -1,6 +1,6 @@
 import { vendorPresets, type VendorPreset } from '../../config/presets.ts'
 import { rootWith } from './addresses.ts'
-import { filled, type Draft, type DraftModel, type Importer } from './draft.ts'
+import type { Draft, DraftModel, Importer } from './draft.ts'
 import type { Part } from './part.ts'
 import { NO_REFERENCE, type Variables } from './variables.ts'
 
@@ -10,79 +10,51 @@ import { NO_REFERENCE, type Variables } from './variables.ts'
  */
 function read(root: Part, variables: Variables): Draft {
   const models = vendorPresets.flatMap(([vendor, preset]) => {
-    const keys = preset.key_variables.flatMap((variable) =>
-      root
-        .keys()
-        .filter((name) => new RegExp(`^${variable}S?(?:_?\\d+)?$`).test(name))
-        .flatMap((name) => keysOf({ root, name, variables, wanted: variable })),
-    )
-    return keys.length === 0 ? [] : entriesOf({ root, vendor, preset, keys, variables })
+    const keys = preset.key_variables.flatMap((variable) => keysIn(root, variable, variables))
+    return keys.length === 0 ? [] : entriesOf(root, { ...preset, vendor, keys }, variables)
   })
   return { models, settings: { strategy: 'headroom', affinity: 'conversation' } }
 }
 
-function entriesOf({
-  root,
-  vendor,
-  preset,
-  keys,
-  variables,
-}: {
-  readonly root: Part
-  readonly vendor: string
-  readonly preset: VendorPreset
-  readonly keys: readonly string[]
-  readonly variables: Variables
-}): DraftModel[] {
+type KeyedVendor = VendorPreset & { readonly vendor: string; readonly keys: readonly string[] }
+
+function entriesOf(root: Part, { vendor, keys, ...preset }: KeyedVendor, variables: Variables): DraftModel[] {
   const prefix = (preset.key_variables[0] ?? '').replace(/_(?:API_KEY|TOKEN)$/, '')
   const given = ['BASE_URL', 'API_BASE', 'API_URL'].map((suffix) => root.text(`${prefix}_${suffix}`))
   const address = given.find((each) => each !== undefined)
-  const listed = root.text(`${prefix}_MODEL`) ?? root.text(`${prefix}_MODELS`)
+  const models = ['MODEL', 'MODELS'].flatMap((suffix) => root.texts(`${prefix}_${suffix}`, ','))
   // An address with variables in it is written out, so that they are told or taken along.
   const own = preset.base_url.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => {
     const value = root.text(name)
     if (value !== undefined) variables.define(name, value)
     return variables.refer(name)
   })
-  const models = itemsOf(listed ?? '')
   const shared =
     address === undefined
       ? { from: root, vendor, base_url: preset.base_url.includes('${') ? own : undefined, api_key: keys }
       : { from: root, base_url: rootWith(address, ''), api_key: keys }
-  if (models.length > 0)
-    return models.map((model) => filled<DraftModel>({ ...shared, model, clients: [model] }))
+  if (models.length > 0) return models.map((model) => ({ ...shared, model, clients: [model] }))
   // What is behind another address has no preset.
-  return [filled<DraftModel>({ ...shared, models: address === undefined ? undefined : '*', clients: [] })]
+  return [{ ...shared, model: address === undefined ? undefined : '*', clients: [] }]
 }
 
-/** A key keeps the variable that it has; of several in one variable each gets its own. */
-function keysOf({
-  root,
-  name,
-  variables,
-  wanted,
-}: {
-  readonly root: Part
-  readonly name: string
-  readonly variables: Variables
-  readonly wanted: string
-}): string[] {
-  const value = root.text(name) ?? ''
-  const keys = itemsOf(value)
-  if (keys.length !== 1) return keys.map((key) => variables.secret(key, wanted))
-  variables.define(name, value)
-  return [variables.refer(name)]
+/** The keys of a variable and of those numbered after it. A key keeps its variable; of several in one each gets its own. */
+function keysIn(root: Part, variable: string, variables: Variables): string[] {
+  const numbered = new RegExp(`^${variable}S?(?:_?\\d+)?$`)
+  return root
+    .keys()
+    .filter((name) => numbered.test(name))
+    .flatMap((name) => {
+      const keys = root.texts(name, ',')
+      const [key = ''] = keys
+      if (keys.length !== 1) return keys.map((each) => variables.secret(each, variable))
+      variables.define(name, key)
+      return [variables.refer(name)]
+    })
 }
-
-const itemsOf = (list: string): string[] =>
-  list
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '')
 
 export const envFile: Importer = {
   read,
-  reasons: {},
   otherwise: 'is no key of a vendor that is known here',
   reference: NO_REFERENCE,
 }

@@ -1,35 +1,8 @@
 import { createHash } from 'node:crypto'
-import { keyVariableOf, rootWith, unreachable, vendorAddress } from './addresses.ts'
-import { filled, type Draft, type DraftModel, type Importer } from './draft.ts'
+import { keyVariableOf, presetAddress, rootWith, unreachable } from './addresses.ts'
+import { fieldsIn, modelsFrom, proxyIn, type Draft, type Importer, type MadeModels } from './draft.ts'
 import { WHOLE_LIST, type Part } from './part.ts'
-import { NO_REFERENCE, type Variables } from './variables.ts'
-
-const A_RECORD = 'a record and no setting'
-const BY_ITSELF = 'AILoad does this by itself'
-
-/** Why what nobody takes is left. */
-const reasons: Readonly<Record<string, string>> = {
-  id: 'entries have names here',
-  code: A_RECORD,
-  message: A_RECORD,
-  created_at: A_RECORD,
-  updated_at: A_RECORD,
-  last_validated_at: A_RECORD,
-  last_used_at: A_RECORD,
-  request_count: A_RECORD,
-  failure_count: A_RECORD,
-  endpoint: 'all models are behind one address, and asked for by their names',
-  sort: 'the order of groups says nothing about who is asked first',
-  test_model: 'AILoad asks for the list of models',
-  proxy_url: 'set HTTPS_PROXY, or settings.proxy',
-  param_overrides: 'requests are passed on as they are',
-  max_retries: BY_ITSELF,
-  blacklist_threshold: BY_ITSELF,
-  failover_status_codes: BY_ITSELF,
-  key_validation_interval_minutes: BY_ITSELF,
-  key_validation_concurrency: BY_ITSELF,
-  key_validation_timeout_seconds: BY_ITSELF,
-}
+import { MADE_OF_REQUEST, NO_REFERENCE, type Variables } from './variables.ts'
 
 /**
  * gpt-load has no export of its groups (tbphp/gpt-load issue 358): what is read is what its API answers and its tables
@@ -37,16 +10,17 @@ const reasons: Readonly<Record<string, string>> = {
  * have its keys in it.
  */
 function read(root: Part, variables: Variables): Draft {
-  const groups = [WHOLE_LIST, 'groups', 'data'].map((key) => root.parts(key)).find(({ length }) => length > 0)
-  const keys = [...root.parts('api_keys'), ...root.parts('keys')]
-  const models = (groups ?? []).flatMap((group) => {
+  const lists = [WHOLE_LIST, 'groups', 'data'].map((key) => root.parts(key))
+  const groups = lists.find(({ length }) => length > 0) ?? []
+  const keys = keyPartsIn(root)
+  const models = groups.flatMap((group) => {
     const id = group.number('id')
     const own = keys.filter((key) => key.number('group_id') === id)
-    return groupModels(group, [...group.parts('api_keys'), ...group.parts('keys'), ...own], variables)
+    return modelsFrom(group, groupModels(group, [...keyPartsIn(group), ...own], variables))
   })
-  const tokens = (groups ?? []).flatMap((group) => {
+  const tokens = groups.flatMap((group) => {
     if (group.has('proxy_keys')) group.leave('taken along, and each opens everything here', 'proxy_keys')
-    return itemsOf(group.text('proxy_keys') ?? '')
+    return group.texts('proxy_keys', ',')
   })
   return {
     authToken: [...new Set(tokens)].map((token) => variables.secret(token, 'GPT_LOAD_PROXY_KEY')),
@@ -55,74 +29,62 @@ function read(root: Part, variables: Variables): Draft {
   }
 }
 
-const itemsOf = (list: string): string[] =>
-  list
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '')
+const keyPartsIn = (part: Part): Part[] => [...part.parts('api_keys'), ...part.parts('keys')]
 
-function groupModels(group: Part, keyParts: readonly Part[], variables: Variables): DraftModel[] {
+function groupModels(group: Part, keyParts: readonly Part[], variables: Variables): MadeModels {
   const type = group.text('channel_type') ?? ''
   const upstreams = group.parts('upstreams')
-  const [first] = upstreams.map((upstream) => upstream.text('url'))
-  if (group.text('group_type') === 'aggregate') {
-    group.leave('left out, since it only joins other groups; give their models a common name in "groups"')
-    return []
-  }
-  const isGemini = type === 'gemini' && /generativelanguage\.googleapis\.com/.test(first ?? '')
-  if (!/^openai(?:-response)?$/.test(type) && !isGemini) {
-    group.leave((type === 'anthropic' ? unreachable['anthropic'] : unreachable['other']) ?? '')
-    return []
-  }
+  const [first = ''] = upstreams.map((upstream) => upstream.text('url'))
+  if (group.text('group_type') === 'aggregate')
+    return 'it only joins other groups; give their models a common name in "groups"'
+  const isGemini = type === 'gemini' && /generativelanguage\.googleapis\.com/.test(first)
+  if (!/^openai(?:-response)?$/.test(type) && !isGemini)
+    return unreachable[type === 'anthropic' ? type : 'other']
   const redirects = group.part('model_redirect_rules')
-  const renamed = redirects.keys().map((client) => [redirects.text(client), client] as const)
+  const renamed = redirects.keys().map((client) => ({ model: redirects.text(client), clients: [client] }))
   // Every other model passes through there, unless it is strict.
-  const isStrict = group.flag('model_redirect_strict') === true
-  const asked = [...renamed, ...(isStrict ? [] : [['*', undefined] as const])]
+  const isStrict = group.text('model_redirect_strict') === 'true'
+  const asked = [...renamed, ...(isStrict ? [] : [{ model: '*', clients: [] }])]
 
-  const path = (group.text('validation_endpoint') ?? '/v1/chat/completions').replace(
-    /\/(?:chat\/completions|responses)\/?(?:\?.*)?$/,
-    '',
-  )
-  const name = group.text('name') ?? 'group'
+  const endpoint = group.text('validation_endpoint') ?? '/v1/chat/completions'
+  const path = endpoint.replace(/\/(?:chat\/completions|responses)\/?(?:\?.*)?$/, '')
   const config = group.part('config')
-  const timeout = config.number('response_header_timeout') ?? config.number('request_timeout')
+  const shared = {
+    endpoints: type === 'openai-response' ? ['responses'] : undefined,
+    headers: headersIn(group, variables),
+    params: { set: fieldsIn(group.part('param_overrides'), variables) },
+    proxy: proxyIn(config, 'proxy_url', variables),
+    timeout: config.positive('response_header_timeout') ?? config.positive('request_timeout'),
+  }
+  const name = group.text('name') ?? 'group'
   return upstreams.flatMap((upstream) => {
-    const address = isGemini ? vendorAddress('gemini')?.root : rootWith(upstream.text('url') ?? '', path)
-    const weight = upstream.number('weight')
-    const keys = keysIn({ group, keyParts, variables, address: address ?? '' })
-    return asked.flatMap(([model, client]) =>
-      model === undefined
-        ? []
-        : filled<DraftModel>({
-            from: group,
-            base_url: variables.written(address ?? ''),
-            ...(client === undefined
-              ? { models: model, clients: [] }
-              : { model: variables.written(model), clients: [variables.written(client)] }),
-            api_key: keys,
-            name: client === undefined ? undefined : variables.written(`${client}@${name}`),
-            weight: weight !== undefined && weight > 0 ? weight : undefined,
-            enabled: weight === 0 ? false : undefined,
-            endpoints: type === 'openai-response' ? ['responses'] : undefined,
-            headers: headersIn(group, variables),
-            timeout: timeout !== undefined && timeout > 0 ? timeout : undefined,
-          }),
-    )
+    const own = rootWith(upstream.text('url') ?? '', path)
+    const address = (isGemini ? presetAddress('gemini')?.root : undefined) ?? own
+    const isOff = upstream.number('weight') === 0
+    const keys = keysIn({ group, keyParts, variables, address })
+    return asked
+      .filter(({ model }) => model !== undefined)
+      .map(({ model, clients: [client] }) => ({
+        ...shared,
+        base_url: variables.written(address),
+        model,
+        clients: client === undefined ? [] : [client],
+        api_key: keys,
+        name: client && `${client}@${name}`,
+        weight: upstream.positive('weight'),
+        enabled: isOff ? (false as const) : undefined,
+      }))
   })
 }
 
-function keysIn({
-  group,
-  keyParts,
-  variables,
-  address,
-}: {
+interface GroupKeys {
   readonly group: Part
   readonly keyParts: readonly Part[]
   readonly variables: Variables
   readonly address: string
-}): string[] {
+}
+
+function keysIn({ group, keyParts, variables, address }: GroupKeys): string[] {
   const wanted = keyVariableOf(address)
   const keys = keyParts.flatMap((part) => {
     const value = part.text('key_value')
@@ -133,10 +95,7 @@ function keysIn({
     else if (value !== undefined) return [variables.secret(value, wanted)]
     return []
   })
-  if (keys.length > 0) return keys
-  const reference = variables.lacking(wanted)
-  group.leave(`are not in the file; put one into ${reference.slice(2, -1)}`, 'api_keys')
-  return [reference]
+  return keys.length > 0 ? keys : [variables.lacking(group, 'api_keys', wanted)]
 }
 
 /** Without encryption a key's hash is its SHA-256; what is encrypted is hexadecimal. */
@@ -151,11 +110,10 @@ function headersIn(group: Part, variables: Variables): Record<string, string> {
     const name = rule.text('key')
     const value = rule.text('value')
     if (rule.text('action') === 'remove') rule.leave('headers of clients are not passed on anyway')
-    else if (name === undefined || value === undefined || value.includes('${'))
-      rule.leave('is made from the key or the request, which a configured header cannot be')
+    else if (name === undefined || value === undefined || value.includes('${')) rule.leave(MADE_OF_REQUEST)
     else headers[name] = variables.header(name, value)
   }
   return headers
 }
 
-export const gptLoad: Importer = { read, reasons, reference: NO_REFERENCE }
+export const gptLoad: Importer = { read, reference: NO_REFERENCE }

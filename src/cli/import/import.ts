@@ -4,14 +4,12 @@
  *
  * import      `aiload import`: which kind a file is, and writing what came of it
  * document    a file as JSON, YAML or lines of variables, within limits
- * part        an object of it that knows which of its keys nobody took
+ * part        an object of it that knows which of its keys nobody took, and why such keys are left
  * variables   keys on their way to the environment
  * draft       what an importer makes of a file, and its text
  * addresses   where vendors are called, and who can't be reached
  * litellm     LiteLLM's config.yaml
  * channels    channels of one-api and new-api
- * one-api     types of one-api's channels
- * new-api     types of new-api's channels
  * gpt-load    groups and keys of gpt-load
  * uni-api     uni-api's api.yaml
  * env-file    keys of vendors as variables
@@ -23,12 +21,13 @@ import { refusalOf, replaceFile } from '../../adapter/node/replace-file.ts'
 import { discoveriesOf, upstreamsOf } from '../../config/upstreams.ts'
 import { loadConfig } from '../../config/load.ts'
 import { problemLine, recordOf, type Environment } from '../../config/problem.ts'
-import { countText, searchOf, type Command } from '../arguments.ts'
+import { searchOf, type Command } from '../arguments.ts'
 import { inTheirLanguage, say } from '../language.ts'
 import { printFailure } from '../process.ts'
-import { readDocument } from './document.ts'
+import { countText, shellWord } from '../terminal-text.ts'
+import { readDocument, Unreadable } from './document.ts'
 import { draftText, hasAddress, type Importer } from './draft.ts'
-import { createReading, notCarriedLines } from './part.ts'
+import { createReading, entryOf } from './part.ts'
 import { createVariables, environmentFile } from './variables.ts'
 
 /** More than anybody wrote; all pairs of entries are compared here and there. */
@@ -39,17 +38,17 @@ interface Kind {
   readonly importer: () => Promise<Importer>
 }
 
-const kinds = {
+const kinds: Readonly<Record<NonNullable<Command['from']>, Kind>> = {
   litellm: { title: "LiteLLM's configuration", importer: async () => (await import('./litellm.ts')).liteLlm },
-  'one-api': { title: "one-api's channels", importer: async () => (await import('./one-api.ts')).oneApi },
-  'new-api': { title: "new-api's channels", importer: async () => (await import('./new-api.ts')).newApi },
+  'one-api': { title: "one-api's channels", importer: async () => (await import('./channels.ts')).oneApi },
+  'new-api': { title: "new-api's channels", importer: async () => (await import('./channels.ts')).newApi },
   'gpt-load': { title: "gpt-load's groups", importer: async () => (await import('./gpt-load.ts')).gptLoad },
   'uni-api': {
     title: "uni-api's configuration",
     importer: async () => (await import('./uni-api.ts')).uniApi,
   },
   env: { title: 'an .env file', importer: async () => (await import('./env-file.ts')).envFile },
-} satisfies Record<string, Kind>
+}
 
 /**
  * Writes a checked configuration out of the file of another gateway, and a second file with the keys, both mode 0600.
@@ -59,25 +58,27 @@ export async function importFile(command: Command): Promise<number> {
   const { word: source = '', out, force = false, from, 'plain-keys': isPlain = false } = command
   const target = out ?? findConfigFile(searchOf(undefined))
   const keysFile = `${target}.env`
-  const told = from !== undefined && from in kinds ? from : undefined
-  const document = await readDocument(source, told === 'env')
-  if ('failure' in document) return printFailure(`${source} ${inTheirLanguage(document.failure)}`)
-  const name = told ?? (document.isEnvironment ? 'env' : kindOf(document.value))
-  if (!(name in kinds)) return printFailure(`${source} ${inTheirLanguage(name)}`)
-  const kind = kinds[name as keyof typeof kinds]
+  const document = await readDocument(source, from === 'env').catch((error: unknown) => {
+    if (error instanceof Unreadable) return error.message
+    throw error
+  })
+  if (typeof document === 'string') return printFailure(`${source} ${inTheirLanguage(document)}`)
+  const name = from ?? (document.isEnvironment ? 'env' : kindOf(document.value))
+  const kind = entryOf<Kind>(kinds, name)
+  if (kind === undefined) return printFailure(`${source} ${inTheirLanguage(name)}`)
 
-  const { read, reasons, otherwise, reference } = await kind.importer()
-  const reading = createReading(document.value, reasons, otherwise)
+  const { read, otherwise, reference } = await kind.importer()
+  const reading = createReading(document.value, otherwise)
   const variables = createVariables(document.text, reference, isPlain ? 'plain' : 'named')
   const draft = read(reading.root, variables)
   if (draft.models.length > MOST_MODELS)
     return printFailure(`${source} makes more than ${MOST_MODELS} models; import a part of it`)
   const models = draft.models.filter(hasAddress)
-  const notCarried = notCarriedLines(reading.notCarried())
+  const notCarried = reading.notCarried()
   if (notCarried.length > 0) printFailure('not carried over:', ...notCarried.map((line) => `  ${line}`))
   if (models.length === 0) return printFailure(`${source} has nothing that could be carried over`)
 
-  const text = draftText({ ...draft, models }, kind.title)
+  const text = draftText({ ...draft, models }, kind.title, variables)
   const values = variables.valuesIn(text)
   const loaded = loadConfig(text, assumedEnvironment(text, values), target)
   for (const warning of loaded.warnings) printFailure(`warning: ${problemLine(warning)}`)
@@ -103,7 +104,9 @@ export async function importFile(command: Command): Promise<number> {
   const unset = [...values].filter(([, value]) => value === undefined).map(([each]) => each)
   if (keys !== '') {
     say(`wrote ${keysFile}: ${countText(values.size - unset.length, 'variable')}`)
-    say(`before you start it: set -a; . ${shellWord(keysFile)}; set +a`)
+    // A shell looks for a name without a slash in PATH.
+    const path = keysFile.includes('/') ? keysFile : `./${keysFile}`
+    say(`before you start it: set -a; . ${shellWord(path)}; set +a`)
   }
   if (unset.length > 0) say(`set these yourself, their values are in no file: ${unset.join(', ')}`)
   return 0
@@ -127,26 +130,21 @@ function kindOf(document: unknown): string {
 }
 
 /** Columns that only one of the two has. */
-const NEW_API = [
-  'channel_info',
-  'auto_ban',
-  'setting',
-  'settings',
-  'param_override',
-  'header_override',
-  'other_info',
-  'tag',
-]
+const NEW_API = 'channel_info,auto_ban,setting,settings,param_override,header_override,other_info,tag'.split(
+  ',',
+)
 const ONE_API = ['config', 'system_prompt']
 
 /** Something for every variable whose value is not known, which fits where the configuration has it. */
 function assumedEnvironment(text: string, values: ReadonlyMap<string, string | undefined>): Environment {
-  const addresses = new Set(Array.from(text.matchAll(/"base_url": "\$\{(\w+)\}/g), ([, name = '']) => name))
+  const addresses = /"(base_url|proxy)": "\$\{(\w+)\}/g
+  const placeOf = new Map(Array.from(text.matchAll(addresses), ([, place, name]) => [name, place]))
   const assumed = [...values].map(([name, value], at) => {
-    const assumption = addresses.has(name) ? `https://host-${at}.example/v1` : String(at + 1)
-    return [name, value ?? assumption] as const
+    const place = placeOf.get(name)
+    const path = place === 'base_url' ? '/v1' : ''
+    return [name, value ?? (place === undefined ? String(at + 1) : `https://host-${at}.example${path}`)]
   })
-  return Object.fromEntries(assumed)
+  return Object.fromEntries(assumed) as Environment
 }
 
 /** A new file, or a new content of one, that only its owner can read. */
@@ -154,10 +152,4 @@ function writePrivately(file: string, content: string): void {
   mkdirSync(dirname(file), { recursive: true })
   if (existsSync(file)) replaceFile(file, content)
   else writeFileSync(file, content, { mode: 0o600, flag: 'wx' })
-}
-
-const shellWord = (path: string): string => {
-  const quoted = /^[\w./@:-]+$/.test(path) ? path : `'${path.replaceAll("'", String.raw`'\''`)}'`
-  // A shell looks for a name without a slash in PATH.
-  return path.includes('/') ? quoted : `./${quoted}`
 }

@@ -1,48 +1,18 @@
 import {
-  AZURE_VERSION,
+  AZURE_KEY_HEADER,
   azureDeployment,
   keyVariableOf,
+  presetAddress,
   rootWith,
   unreachable,
-  vendorAddress,
+  type VendorAddress,
 } from './addresses.ts'
-import { filled, type Draft, type DraftModel, type Importer } from './draft.ts'
+import { fieldsIn, modelsFrom, type Draft, type DraftModel, type Importer, type MadeModels } from './draft.ts'
 import { entryOf, type Part } from './part.ts'
 import type { Variables } from './variables.ts'
 
 /** `os.environ/NAME` in the place of any value. https://docs.litellm.ai/docs/proxy/configs */
 const reference = /^os\.environ\/([A-Za-z_]\w*)$/g
-
-const CHANGES_REQUESTS = 'a parameter of requests; let clients send it'
-const BY_ITSELF = 'AILoad does this by itself'
-
-/** Why what nobody takes is left. https://docs.litellm.ai/docs/proxy/config_settings */
-const reasons: Readonly<Record<string, string>> = {
-  temperature: CHANGES_REQUESTS,
-  max_tokens: CHANGES_REQUESTS,
-  top_p: CHANGES_REQUESTS,
-  seed: CHANGES_REQUESTS,
-  extra_body: CHANGES_REQUESTS,
-  drop_params: 'requests are passed on as they are',
-  num_retries: BY_ITSELF,
-  max_retries: BY_ITSELF,
-  retry_policy: BY_ITSELF,
-  allowed_fails: BY_ITSELF,
-  cooldown_time: BY_ITSELF,
-  context_window_fallbacks:
-    'what is too long for one model is tried with the others of its group; put them into one group',
-  content_policy_fallbacks:
-    'what one model refuses is tried with the others of its group; put them into one group',
-  default_fallbacks: 'there is no group for everything that fails; ask for the model "auto"',
-  model_info: 'limits and abilities are learned from answers',
-  cache: 'answers are not cached',
-  cache_params: 'answers are not cached',
-  callbacks: 'see /metrics and the log',
-  success_callback: 'see /metrics and the log',
-  failure_callback: 'see /metrics and the log',
-  database_url: 'there is no database',
-  hidden: 'every name is listed',
-}
 
 /** LiteLLM's config.yaml. https://docs.litellm.ai/docs/proxy/configs and /docs/routing */
 function read(root: Part, variables: Variables): Draft {
@@ -60,30 +30,29 @@ function read(root: Part, variables: Variables): Draft {
   const models = root.parts('model_list').flatMap((entry) => {
     const params = entry.part('litellm_params')
     const credential = credentials.get(params.text('litellm_credential_name'))
-    return modelsOf({ entry, params, credential, variables })
+    return modelsFrom(entry, modelsOf({ entry, params, credential, variables }))
   })
 
   const router = root.part('router_settings')
   const settings = root.part('litellm_settings')
-  const general = root.part('general_settings')
   orderTheRest(models)
   addFallbacks(models, [...fallbacksIn(router), ...fallbacksIn(settings)])
   for (const [alias, name] of aliasesIn(router.part('model_group_alias')))
     for (const { clients } of models) if (clients.includes(name)) clients.push(alias)
 
-  const masterKey = general.text('master_key')
+  const masterKey = root.part('general_settings').text('master_key')
   const timeout = router.number('timeout')
   const requestTimeout = settings.number('request_timeout')
   if (timeout !== undefined && requestTimeout !== undefined)
     settings.leave('router_settings.timeout counts', 'request_timeout')
   const draft = {
-    authToken: masterKey === undefined ? undefined : variables.secret(masterKey, 'LITELLM_MASTER_KEY'),
+    authToken: masterKey && variables.secret(masterKey, 'LITELLM_MASTER_KEY'),
     models,
-    settings: filled({
+    settings: {
       strategy: strategyOf(router, models),
       affinity: 'conversation',
       timeout: timeout ?? requestTimeout,
-    }),
+    },
   }
   for (const name of environment.keys()) if (variables.isReferred(name)) environment.text(name)
   return draft
@@ -96,75 +65,77 @@ interface Deployment {
   readonly variables: Variables
 }
 
-/** One model, or none with the reason told. */
-function modelsOf({ entry, params, credential, variables }: Deployment): DraftModel[] {
-  const info = entry.part('model_info')
+function modelsOf({ entry, params, credential, variables }: Deployment): MadeModels {
   const text = (key: string): string | undefined => params.text(key) ?? credential?.text(key)
   const written = text('model')
   const client = entry.text('model_name') ?? written
-  if (written === undefined || client === undefined) {
-    entry.leave('left out, since it names no model')
-    return []
-  }
+  if (written === undefined || client === undefined) return 'it names no model'
   const { provider, model } = providerOf(written, text('custom_llm_provider'))
-  const refusal = refusalOf(provider)
   const base = text('api_base') ?? text('base_url')
-  const place =
-    refusal === undefined ? placeOf({ provider, model, base, version: text('api_version') }) : undefined
-  if (place === undefined) {
-    entry.leave(refusal ?? unreachable['other'] ?? '')
-    return []
-  }
+  const place = placeOf({ provider, model, base, version: text('api_version') })
+  if (typeof place === 'string') return place
   const isWildcard = place.model.includes('*')
-  if (client.includes('*') !== isWildcard || (isWildcard && place.keyHeader !== undefined)) {
-    entry.leave('left out, since its wildcard stands for no list of models; add each model by its name')
-    return []
-  }
+  if (client.includes('*') !== isWildcard || (isWildcard && place.isAzure))
+    return 'its wildcard stands for no list of models; add each model by its name'
   if (isWildcard && client !== model)
     entry.leave('clients ask for each model by the name that its vendor gives it', 'model_name')
-  const key = text('api_key')
   const address = variables.written(place.address)
-  const isAzure = place.keyHeader !== undefined
-  const usual = isAzure ? 'AZURE_API_KEY' : vendorAddress(provider)?.variable
-  const wanted = usual === undefined || (base !== undefined && !isAzure) ? keyVariableOf(address) : usual
-  const known = key === undefined ? undefined : variables.secret(key, wanted)
-  // What is not in the file, LiteLLM takes from the variable of the vendor.
-  const secret = known ?? (usual === undefined ? undefined : variables.refer(usual))
+  const key = text('api_key')
+  const isUsual = place.usualKey !== undefined && (base === undefined || place.isAzure)
+  const known = key && variables.secret(key, (isUsual && place.usualKey) || keyVariableOf(address))
+  const info = entry.part('model_info')
+  const organization = params.text('organization')
+  const quantity = (name: string, parts: readonly Part[] = [params]) => quantityIn({ parts, name, variables })
   return [
-    filled<DraftModel>({
-      from: entry,
+    {
       base_url: place.finish(address),
-      ...(isWildcard ? { models: place.model } : { model: variables.written(place.model) }),
-      clients: isWildcard ? [] : [variables.written(client)],
-      api_key: isAzure ? undefined : secret,
-      weight: quantity({ parts: [params], key: 'weight', least: 0.001, variables }),
-      priority: orderIn(params, info),
-      limits: filled({
-        rpm: quantity({ parts: [params, entry], key: 'rpm', least: 1, variables }),
-        tpm: quantity({ parts: [params, entry], key: 'tpm', least: 1, variables }),
-        concurrency: quantity({ parts: [params], key: 'max_parallel_requests', least: 1, variables }),
-      }),
+      model: place.model,
+      clients: isWildcard ? [] : [client],
+      // What is not in the file, LiteLLM takes from the variable of the vendor.
+      api_key: known ?? (place.usualKey && variables.refer(place.usualKey)),
+      key_header: place.isAzure ? AZURE_KEY_HEADER : undefined,
+      priority: params.number('order') ?? info.number('order'),
+      weight: quantity('weight'),
+      limits: {
+        rpm: quantity('rpm', [params, entry]),
+        tpm: quantity('tpm', [params, entry]),
+        concurrency: quantity('max_parallel_requests'),
+      },
       endpoints: endpointsOf(info),
       headers: {
-        ...(place.keyHeader !== undefined && secret !== undefined && { [place.keyHeader]: secret }),
-        ...headersOf(params, variables),
+        ...variables.headersIn(params.part('extra_headers')),
+        ...(organization !== undefined && { 'openai-organization': variables.written(organization) }),
       },
-      timeout: quantity({ parts: [params], key: 'timeout', least: 0.001, variables }),
-    }),
+      params: parametersIn(params, variables),
+      timeout: quantity('timeout'),
+    },
   ]
 }
 
+/**
+ * Parameters of requests stand among the others and give way to the client's; `extra_body` is put over the body.
+ * https://docs.litellm.ai/docs/completion/input
+ */
+function parametersIn(params: Part, variables: Variables) {
+  const set = fieldsIn(params.part('extra_body'), variables)
+  const absent = fieldsIn(params, variables, PARAMETERS)
+  for (const name of Object.keys(set)) delete absent[name]
+  return { set, default: absent }
+}
+
+const PARAMETERS = (
+  'temperature,top_p,top_k,min_p,n,stop,seed,max_tokens,max_completion_tokens,presence_penalty,user,' +
+  'frequency_penalty,repetition_penalty,logit_bias,logprobs,top_logprobs,response_format,reasoning_effort,' +
+  'thinking,verbosity,tools,tool_choice,parallel_tool_calls,modalities,service_tier,store,stream_options,dimensions'
+).split(',')
+
 /** `provider/model`, or a model whose name says who makes it. */
 function providerOf(written: string, custom: string | undefined) {
-  const head = /^([^/]+)\/(.+)$/.exec(written)
-  const isProvider = (name: string | undefined): boolean =>
-    vendorAddress(name) !== undefined ||
-    [SELF_HOSTED, FOREIGN].some((table) => entryOf(table, name) !== undefined)
-  if (custom !== undefined)
-    return { provider: custom, model: head?.[1] === custom ? (head[2] ?? written) : written }
-  if (isProvider(head?.[1])) return { provider: head?.[1], model: head?.[2] ?? written }
-  const made = MAKERS.find(([pattern]) => pattern.test(written))
-  return { provider: made?.[1] ?? head?.[1], model: made === undefined ? (head?.[2] ?? written) : written }
+  const [, head, rest = written] = /^([^/]+)\/(.+)$/.exec(written) ?? []
+  if (custom !== undefined) return { provider: custom, model: head === custom ? rest : written }
+  const maker = MAKERS.find(([pattern]) => pattern.test(written))?.[1]
+  const isMaker = maker !== undefined && providerAt(head) === undefined
+  return isMaker ? { provider: maker, model: written } : { provider: head, model: rest }
 }
 
 const MAKERS: readonly (readonly [RegExp, string])[] = [
@@ -177,44 +148,52 @@ const MAKERS: readonly (readonly [RegExp, string])[] = [
   [/^command/, 'cohere'],
 ]
 
-/** Servers that somebody runs: the path of OpenAI's form below the address that the file gives. */
-const SELF_HOSTED: Readonly<Record<string, string>> = {
-  openai_like: '',
-  custom_openai: '',
-  aiohttp_openai: '',
-  hosted_vllm: '',
-  vllm: '',
-  lm_studio: '',
-  llamafile: '',
-  litellm_proxy: '',
-  xinference: '',
-  infinity: '',
-  docker_model_runner: '',
-  azure: '',
-  azure_ai: '',
-  databricks: '',
-  ollama: '/v1',
-  ollama_chat: '/v1',
+/**
+ * Who is meant by a name of LiteLLM's: an address, a server that somebody runs (the path of OpenAI's form below the
+ * address that the file gives), or why it can't be reached.
+ */
+type Provider = VendorAddress | { readonly below: string } | string
+
+/** The providers of LiteLLM that have another id here, or a preset of their own name that is another account. */
+const PRESETS: Readonly<Record<string, string>> = {
+  'text-completion-openai': 'openai',
+  together_ai: 'together',
+  fireworks_ai: 'fireworks',
+  nvidia_nim: 'nvidia',
+  moonshot: 'moonshot-ai',
+  minimax: 'minimax-io',
+  cohere_chat: 'cohere',
 }
 
-const FOREIGN: Readonly<Record<string, string>> = {
-  anthropic: 'anthropic',
-  anthropic_text: 'anthropic',
-  bedrock: 'bedrock',
-  bedrock_converse: 'bedrock',
-  sagemaker: 'sagemaker',
-  sagemaker_chat: 'sagemaker',
-  vertex_ai: 'vertex',
-  vertex_ai_beta: 'vertex',
+/**
+ * All others but those with a preset of their name. Addresses from LiteLLM
+ * (BerriAI/litellm, litellm/litellm_core_utils/get_llm_provider_logic.py, read in November 2026).
+ */
+const PROVIDERS: Readonly<Record<string, Provider>> = {
+  ...named('openai_like,custom_openai,aiohttp_openai,hosted_vllm,vllm,lm_studio,llamafile', { below: '' }),
+  ...named('litellm_proxy,xinference,infinity,docker_model_runner,azure,azure_ai,databricks', { below: '' }),
+  ...named('ollama,ollama_chat', { below: '/v1' }),
+  ...named('anthropic,anthropic_text', unreachable.anthropic),
+  ...named('bedrock,bedrock_converse,sagemaker,sagemaker_chat', unreachable.amazon),
+  ...named('vertex_ai,vertex_ai_beta', unreachable.vertex),
   // GitHub Models ended in July, chat completions of Perplexity in September.
-  github: 'retired',
-  perplexity: 'retired',
+  ...named('github,perplexity', unreachable.retired),
+  codestral: { root: 'https://codestral.mistral.ai/v1', variable: 'CODESTRAL_API_KEY' },
+  deepinfra: { root: 'https://api.deepinfra.com/v1/openai', variable: 'DEEPINFRA_API_KEY' },
+  novita: { root: 'https://api.novita.ai/v3/openai', variable: 'NOVITA_API_KEY' },
+  hyperbolic: { root: 'https://api.hyperbolic.xyz/v1', variable: 'HYPERBOLIC_API_KEY' },
+  nebius: { root: 'https://api.studio.nebius.ai/v1', variable: 'NEBIUS_API_KEY' },
+  meta_llama: { root: 'https://api.llama.com/compat/v1', variable: 'LLAMA_API_KEY' },
+  friendliai: { root: 'https://api.friendli.ai/serverless/v1', variable: 'FRIENDLI_TOKEN' },
+  ...named('ai21,ai21_chat', { root: 'https://api.ai21.com/studio/v1', variable: 'AI21_API_KEY' }),
 }
 
-function refusalOf(provider: string | undefined): string | undefined {
-  if (provider === undefined) return 'left out, since the model does not say its vendor; write vendor/model'
-  return entryOf(unreachable, entryOf(FOREIGN, provider))
+function named(names: string, provider: Provider): Record<string, Provider> {
+  return Object.fromEntries(names.split(',').map((name) => [name, provider]))
 }
+
+const providerAt = (name = ''): Provider | undefined =>
+  entryOf(PROVIDERS, name) ?? presetAddress(entryOf(PRESETS, name) ?? name)
 
 interface Wanted {
   readonly provider: string | undefined
@@ -223,46 +202,40 @@ interface Wanted {
   readonly version: string | undefined
 }
 
-/** Where a deployment is called: what `finish` makes of an address, and the header of the key where it is not the usual. */
+/** Where a deployment is called, before and after references in it are replaced. */
 interface Place {
   readonly address: string
-  readonly model: string
   readonly finish: (address: string) => string
-  readonly keyHeader?: string
+  readonly model: string
+  readonly isAzure: boolean
+  /** The variable in which LiteLLM looks for a key that the file lacks. */
+  readonly usualKey?: string
 }
 
-function placeOf({ provider = '', model, base, version }: Wanted): Place | undefined {
-  const as = (address: string, path = ''): Place => ({
-    address,
-    model,
-    finish: (given) => rootWith(given, path),
-  })
-  if (provider === 'azure' || (provider === 'azure_ai' && /\.azure\.com/.test(base ?? ''))) {
-    const address = base ?? 'os.environ/AZURE_API_BASE'
+function placeOf({ provider: name, model, base, version }: Wanted): Place | string {
+  if (name === undefined) return 'the model does not say its vendor; write vendor/model'
+  const place = { model, finish: (given: string) => rootWith(given, ''), isAzure: false }
+  if (name === 'azure' || (name === 'azure_ai' && /\.azure\.com/.test(base ?? ''))) {
     // https://docs.litellm.ai/docs/providers/azure_ai: models of the Foundry are behind one path.
     const finish = (given: string): string =>
-      provider === 'azure_ai'
+      name === 'azure_ai'
         ? `${rootWith(given, '/models')}?api-version=2024-05-01-preview`
-        : azureDeployment(given, model, version ?? AZURE_VERSION)
-    return { address, model, finish, keyHeader: 'api-key' }
+        : azureDeployment(given, model, version)
+    const address = base ?? 'os.environ/AZURE_API_BASE'
+    return { ...place, address, finish, isAzure: true, usualKey: 'AZURE_API_KEY' }
   }
-  const path = entryOf(SELF_HOSTED, provider)
-  if (path !== undefined) {
-    const local = path === '/v1' ? 'http://localhost:11434' : undefined
-    return base === undefined && local === undefined ? undefined : as(base ?? local ?? '', path)
+  const provider = providerAt(name) ?? unreachable.other
+  if (typeof provider === 'string') return provider
+  if ('root' in provider) {
+    // https://docs.litellm.ai/docs/providers/fireworks_ai: short names are those of Fireworks' own account.
+    const isShort = name === 'fireworks_ai' && !/^accounts\/|#/.test(model)
+    const whole = isShort ? `accounts/fireworks/models/${model}` : model
+    return { ...place, model: whole, address: base ?? provider.root, usualKey: provider.variable }
   }
-  const root = vendorAddress(provider)?.root
-  if (root === undefined) return undefined
-  // https://docs.litellm.ai/docs/providers/fireworks_ai: short names are those of Fireworks' own account.
-  const isShort = provider === 'fireworks_ai' && !/^accounts\/|#/.test(model)
-  return { ...as(base ?? root), model: isShort ? `accounts/fireworks/models/${model}` : model }
-}
-
-function orderIn(params: Part, info: Part): number | undefined {
-  const order = params.number('order') ?? info.number('order')
-  if (order === undefined || Number.isSafeInteger(order)) return order
-  params.leave('is no whole number', 'order')
-  return undefined
+  const { below } = provider
+  const address = base ?? (below === '' ? undefined : 'http://localhost:11434')
+  if (address === undefined) return unreachable.other
+  return { ...place, address, finish: (given) => rootWith(given, below) }
 }
 
 /** Who has no `order` comes after all of its group that have one (`_get_order_filtered_deployments` of litellm/utils.py). */
@@ -276,22 +249,19 @@ function orderTheRest(models: readonly DraftModel[]): void {
   }
 }
 
-/** A number of at least `least`, or a reference to one. */
-function quantity(asked: {
+/** A number above 0, or a reference to one, of the first part that has it. */
+function quantityIn(asked: {
   readonly parts: readonly Part[]
-  readonly key: string
-  readonly least: number
+  readonly name: string
   readonly variables: Variables
 }): number | string | undefined {
-  const { parts, key, least, variables } = asked
-  for (const part of parts) {
-    const number = part.number(key)
-    if (number !== undefined && number < least)
-      part.leave(`is below ${least}; leave it out for no limit`, key)
-    if (number !== undefined) return number < least ? undefined : least === 1 ? Math.floor(number) : number
-    const text = part.has(key) ? part.text(key) : undefined
-    if (text !== undefined && text.search(reference) >= 0) return variables.written(text)
-  }
+  const { parts, name, variables } = asked
+  const part = parts.find((each) => each.has(name))
+  const number = part?.positive(name)
+  if (part === undefined || number !== undefined) return number
+  const text = part.text(name) ?? ''
+  if (text.search(reference) >= 0) return variables.written(text)
+  part.leave('is no number above 0; leave it out for no limit', name)
   return undefined
 }
 
@@ -301,37 +271,27 @@ function endpointsOf(info: Part): readonly string[] | undefined {
   const endpoint = entryOf(MODES, mode)
   if (mode !== undefined && mode !== 'chat' && endpoint === undefined)
     info.leave('no endpoint that is relayed', 'mode')
-  return endpoint
+  return endpoint === undefined ? undefined : [endpoint]
 }
 
-const MODES: Readonly<Record<string, readonly string[]>> = {
-  completion: ['completions'],
-  embedding: ['embeddings'],
-  rerank: ['rerank'],
-  moderation: ['moderations'],
-  image_generation: ['images'],
-  audio_transcription: ['audio'],
-  audio_speech: ['audio'],
-  responses: ['responses'],
-}
-
-function headersOf(params: Part, variables: Variables): Record<string, string> {
-  const extra = params.part('extra_headers')
-  const headers: Record<string, string> = {}
-  for (const name of extra.keys()) {
-    const value = extra.text(name)
-    if (value !== undefined) headers[name] = variables.header(name, value)
-  }
-  const organization = params.text('organization')
-  return organization === undefined
-    ? headers
-    : { ...headers, 'openai-organization': variables.written(organization) }
+const MODES: Readonly<Record<string, string>> = {
+  completion: 'completions',
+  embedding: 'embeddings',
+  rerank: 'rerank',
+  moderation: 'moderations',
+  image_generation: 'images',
+  audio_transcription: 'audio',
+  audio_speech: 'audio',
+  responses: 'responses',
 }
 
 /** https://docs.litellm.ai/docs/routing: without one it draws, by weight or, where there is none, by rpm and tpm. */
 function strategyOf(router: Part, models: readonly DraftModel[]): string {
   const written = router.text('routing_strategy') ?? 'simple-shuffle'
-  const isByLimits = models.every(({ weight }) => weight === undefined) && models.some(({ limits }) => limits)
+  const hasLimits = models.some(({ limits = {} }) =>
+    Object.values(limits).some((limit) => limit !== undefined),
+  )
+  const isByLimits = hasLimits && models.every(({ weight }) => weight === undefined)
   if (written === 'simple-shuffle' && isByLimits) return 'headroom'
   const strategy = entryOf(STRATEGIES, written)
   if (strategy === undefined)
@@ -415,4 +375,4 @@ function tiersOf(behind: ReadonlyMap<string, ReadonlySet<string>>): ReadonlyMap<
   return tiers
 }
 
-export const liteLlm: Importer = { read, reasons, reference }
+export const liteLlm: Importer = { read, reference }

@@ -1,4 +1,5 @@
 import { pathText, recordOf, type Path } from '../../config/problem.ts'
+import { parsedJson } from '../../lib/json/parse.ts'
 import { inTheirLanguage } from '../language.ts'
 
 /** Longer texts are no names, addresses or keys. */
@@ -7,8 +8,51 @@ const MOST_CHARACTERS = 4096
 /** The key of the list in a file that is nothing but a list. */
 export const WHOLE_LIST = ''
 
+/** Why keys are left that no importer takes. */
+const reasons = reasonByKey({
+  'a record and no setting':
+    'created_time,test_time,response_time,balance,balance_updated_time,used_quota,other_info,total,type_counts,' +
+    'code,message,created_at,updated_at,last_validated_at,last_used_at,request_count,failure_count',
+  'a note': 'tag,remark,notes',
+  'AILoad asks for nothing by itself but lists of models': 'test_model',
+  'AILoad does this by itself':
+    'num_retries,max_retries,retry_policy,allowed_fails,cooldown_time,api_key_cooldown_period,AUTO_RETRY,' +
+    'api_key_quota_cooldown_period,cooldown_period,error_triggers,blacklist_threshold,failover_status_codes,' +
+    'key_validation_interval_minutes,key_validation_concurrency,key_validation_timeout_seconds',
+  'AILoad lets an upstream rest by itself, and tries it again': 'auto_ban',
+  'all models are behind one address, and asked for by their names': 'endpoint',
+  'answers are not cached': 'cache,cache_params',
+  'each key is an upstream of its own': 'is_multi_key,multi_key_size,multi_key_polling_index,multi_key_mode',
+  'each key is an upstream of its own, and settings.strategy chooses among all': 'api_key_schedule_algorithm',
+  'entries have names here': 'id',
+  'every name is listed': 'hidden',
+  'every token opens everything here': 'role',
+  'limits and abilities are learned from answers': 'model_info',
+  'limits are those of upstreams and not of clients': 'rate_limit',
+  'money is not counted': 'credits,model_price',
+  'one-api itself does not use it': 'weight',
+  'requests are passed on as they are': 'drop_params,system_prompt,status_code_mapping',
+  'says which users may ask for it; here all clients may': 'group',
+  'see /metrics and the log': 'callbacks,success_callback,failure_callback',
+  'see settings.heartbeat': 'keepalive_interval',
+  'the order of groups says nothing about who is asked first': 'sort',
+  'there is no database': 'database_url',
+  'there is no group for everything that fails; ask for the model "auto"': 'default_fallbacks',
+  'what is too long for one model is tried with the others of its group; put them into one group':
+    'context_window_fallbacks',
+  'what one model refuses is tried with the others of its group; put them into one group':
+    'content_policy_fallbacks',
+})
+
+function reasonByKey(keysByReason: Readonly<Record<string, string>>): Readonly<Record<string, string>> {
+  const pairs = Object.entries(keysByReason).flatMap(([why, keys]) =>
+    keys.split(',').map((key) => [key, why] as const),
+  )
+  return Object.fromEntries(pairs)
+}
+
 /** Something that the new configuration does not say: where it stood, and why not. */
-export interface NotCarried {
+interface NotCarried {
   readonly path: Path
   readonly why: string
 }
@@ -18,8 +62,8 @@ export interface NotCarried {
  * so that nothing is lost in silence. A value of another type than the one asked for counts as not taken.
  */
 export interface Part {
-  readonly path: Path
   has(key: string): boolean
+  /** Those that have something in them. */
   keys(): readonly string[]
   /** A text with something in it, trimmed; a number or flag as its text. */
   text(key: string): string | undefined
@@ -27,9 +71,12 @@ export interface Part {
   peek(key: string): string | undefined
   /** A finite number, also one that was written as a text. */
   number(key: string): number | undefined
-  flag(key: string): boolean | undefined
-  /** The texts of a list, which may be a text of JSON, or a text alone. */
-  texts(key: string): readonly string[]
+  /** The same, where only what is above 0 says anything. */
+  positive(key: string): number | undefined
+  /** The texts of a list, which may be a text of JSON, or a text alone; each cut at `separator`. */
+  texts(key: string, separator?: string): readonly string[]
+  /** Anything, as it is. */
+  json(key: string): unknown
   /** The object under a key; an empty one where there is none. In a database export it may be a text of JSON. */
   part(key: string): Part
   /** The objects of a list; the same. */
@@ -38,46 +85,50 @@ export interface Part {
   leave(why: string, key?: string): void
 }
 
-/** Reads a document; `reasons` say by key why what nobody takes is left, `otherwise` says it of all other keys. */
-export function createReading(
-  document: unknown,
-  reasons: Readonly<Record<string, string>>,
-  otherwise = 'no setting of AILoad is like it',
-) {
+interface Opened {
+  readonly path: Path
+  readonly value: Readonly<Record<string, unknown>>
+  readonly taken: Set<string>
+}
+
+/** Reads a document; `otherwise` says why keys are left that nobody takes and no reason is known for. */
+export function createReading(document: unknown, otherwise = 'no setting of AILoad is like it') {
   const told = new Map<string, NotCarried>()
   /** What is not carried over as a whole; nothing more is told of what is in it. */
   const left = new Set<string>()
-  const open = new Map<
-    string,
-    { readonly path: Path; readonly value: Readonly<Record<string, unknown>>; readonly taken: Set<string> }
-  >()
+  const opened = new Map<string, Opened>()
 
   function partOf(raw: unknown, path: Path): Part {
     const place = pathText(path)
-    const { value, taken } = open.get(place) ?? { value: recordOf(raw), taken: new Set<string>() }
-    open.set(place, { path, value, taken })
+    const { value, taken } = opened.get(place) ?? { value: recordOf(raw), taken: new Set<string>() }
+    opened.set(place, { path, value, taken })
     const take = <T>(key: string, wanted: T | undefined): T | undefined => {
       if (wanted !== undefined) taken.add(key)
       return wanted
     }
     const peek = (key: string): string | undefined => {
-      const written = textOf(value[key])
-      return written !== undefined && written.length <= MOST_CHARACTERS ? written : undefined
+      const text = textOf(value[key])
+      return text !== undefined && text.length <= MOST_CHARACTERS ? text : undefined
     }
+    const number = (key: string): number | undefined => take(key, numberOf(value[key]))
     return {
-      path,
       has: (key) => !isNothing(value[key]),
-      keys: () => Object.keys(value),
+      keys: () => Object.keys(value).filter((key) => !isNothing(value[key])),
       text: (key) => take(key, peek(key)),
       peek,
-      number: (key) => take(key, numberOf(value[key])),
-      flag: (key) => take(key, flagOf(value[key])),
-      texts(key) {
+      number,
+      positive(key) {
+        const read = number(key) ?? 0
+        return read > 0 ? read : undefined
+      },
+      texts(key, separator) {
         const listed = [unpacked(value[key])].flat()
         const texts = listed.map(textOf).filter((each) => each !== undefined)
         if (texts.length === listed.length) taken.add(key)
-        return texts
+        if (separator === undefined) return texts
+        return texts.flatMap((text) => text.split(separator).flatMap((each) => textOf(each) ?? []))
       },
+      json: (key) => take(key, value[key]),
       part(key) {
         const inner = unpacked(value[key])
         if (typeof inner === 'object' && !Array.isArray(inner)) taken.add(key)
@@ -98,40 +149,37 @@ export function createReading(
     }
   }
 
-  const root = partOf(Array.isArray(document) ? { [WHOLE_LIST]: document as unknown } : document, [])
   return {
-    root,
-    /** Everything that was not carried over: what was told, and every key that nobody took. */
-    notCarried(): readonly NotCarried[] {
-      const remaining = [...open.values()].filter(
-        ({ path }) => !path.some((_, at) => left.has(pathText(path.slice(0, at + 1)))),
-      )
-      const untaken = remaining.flatMap(({ path, value, taken }) =>
-        Object.keys(value)
-          .filter((key) => !taken.has(key) && !isNothing(value[key]))
-          .map((key) => ({
-            path: [...path, key],
-            why: entryOf(reasons, key) ?? otherwise,
-          })),
-      )
-      return [...told.values(), ...untaken]
+    root: partOf(Array.isArray(document) ? { [WHOLE_LIST]: document as unknown } : document, []),
+    /** A line for everything that was not carried over: what was told, and every key that nobody took. */
+    notCarried(): string[] {
+      const isLeft = (path: Path): boolean => path.some((_, at) => left.has(pathText(path.slice(0, at + 1))))
+      const untaken = [...opened.values()]
+        .filter(({ path }) => !isLeft(path))
+        .flatMap(({ path, value, taken }) =>
+          Object.keys(value)
+            .filter((key) => !taken.has(key) && !isNothing(value[key]))
+            .map((key) => ({ path: [...path, key], why: entryOf(reasons, key) ?? otherwise })),
+        )
+      return linesOf([...told.values(), ...untaken])
     },
   }
 }
 
 /** One line for the same key of many entries: the first place, how many more, and why. */
-export function notCarriedLines(all: readonly NotCarried[]): string[] {
-  const byKind = new Map<string, { first: string; count: number; why: string }>()
-  for (const { path, why } of all) {
-    const kind = `${path.map((step) => (typeof step === 'number' ? '' : step)).join('\n')}\n\n${why}`
-    const known = byKind.get(kind)
-    if (known === undefined) byKind.set(kind, { first: shownPath(path), count: 1, why })
-    else known.count += 1
+function linesOf(all: readonly NotCarried[]): string[] {
+  const kindOf = ({ path, why }: NotCarried): string =>
+    `${path.map((step) => (typeof step === 'number' ? '' : step)).join('\n')}\n\n${why}`
+  const kinds = new Map<string, { readonly first: NotCarried; more: number }>()
+  for (const each of all) {
+    const known = kinds.get(kindOf(each))
+    if (known === undefined) kinds.set(kindOf(each), { first: each, more: 0 })
+    else known.more += 1
   }
-  return [...byKind.values()].map(
-    ({ first, count, why }) =>
-      `${first}${count === 1 ? '' : ` and ${count - 1} more like it`}: ${inTheirLanguage(why)}`,
-  )
+  return [...kinds.values()].map(({ first: { path, why }, more }) => {
+    const alike = more === 0 ? '' : ` and ${more} more like it`
+    return `${shownPath(path)}${alike}: ${inTheirLanguage(why)}`
+  })
 }
 
 /** Keys of a file may be anything, a long text too. */
@@ -158,17 +206,9 @@ function numberOf(value: unknown): number | undefined {
   return typeof number === 'number' && Number.isFinite(number) ? number : undefined
 }
 
-const flagOf = (value: unknown): boolean | undefined => (typeof value === 'boolean' ? value : undefined)
-
 /** Columns of a database hold objects and lists as texts of JSON. */
-function unpacked(value: unknown): unknown {
-  if (typeof value !== 'string' || !/^\s*[[{]/.test(value)) return value
-  try {
-    return JSON.parse(value) as unknown
-  } catch {
-    return value
-  }
-}
+const unpacked = (value: unknown): unknown =>
+  typeof value === 'string' && /^\s*[[{]/.test(value) ? (parsedJson(value) ?? value) : value
 
 /** What a table has under a name that a file gives: names such as `constructor` are no part of it. */
 export const entryOf = <T>(table: Readonly<Record<string, T>>, name = ''): T | undefined =>

@@ -1,39 +1,25 @@
 import {
-  AZURE_VERSION,
+  AZURE_KEY_HEADER,
   azureDeployment,
   keyVariableOf,
+  presetAddress,
   rootWith,
   unreachable,
-  vendorAddress,
 } from './addresses.ts'
-import { filled, type Draft, type DraftLimits, type DraftModel, type Importer } from './draft.ts'
+import {
+  fieldsIn,
+  modelsFrom,
+  proxyIn,
+  type Draft,
+  type DraftParams,
+  type Importer,
+  type MadeModels,
+} from './draft.ts'
 import { entryOf, type Part } from './part.ts'
 import type { Variables } from './variables.ts'
 
 /** `${NAME}` and `${NAME:-default}` in any text (`expand_string` of its config.rs). */
 const reference = /\$\{([A-Za-z_]\w*)(?::-[^}]*)?\}/g
-
-const BY_ITSELF = 'AILoad does this by itself'
-const PASSED_ON = 'requests are passed on as they are'
-
-/** Why what nobody takes is left. */
-const reasons: Readonly<Record<string, string>> = {
-  post_body_parameter_overrides: PASSED_ON,
-  api_key_schedule_algorithm: 'each key is an upstream of its own, and settings.strategy chooses among all',
-  api_key_cooldown_period: BY_ITSELF,
-  api_key_quota_cooldown_period: BY_ITSELF,
-  cooldown_period: BY_ITSELF,
-  AUTO_RETRY: BY_ITSELF,
-  error_triggers: BY_ITSELF,
-  rate_limit: 'limits are those of upstreams and not of clients',
-  role: 'every token opens everything here',
-  credits: 'money is not counted',
-  created_at: 'money is not counted',
-  model_price: 'money is not counted',
-  proxy: 'set HTTPS_PROXY, or settings.proxy',
-  keepalive_interval: 'see settings.heartbeat',
-  notes: 'a note',
-}
 
 /** uni-api's api.yaml, as its README explains it (yym68686/uni-api at 7abb50a). */
 function read(root: Part, variables: Variables): Draft {
@@ -43,18 +29,18 @@ function read(root: Part, variables: Variables): Draft {
   const weights = weightsOf(apiKeys)
   const models = root
     .parts('providers')
-    .flatMap((provider) => providerModels({ provider, weights, variables }))
+    .flatMap((provider) => modelsFrom(provider, providerModels({ provider, weights, variables })))
   const tokens = apiKeys.flatMap((key) => key.text('api') ?? [])
   const algorithm = client?.part('preferences').text('SCHEDULING_ALGORITHM') ?? 'fixed_priority'
-  const timeout = perModel(preferences, 'model_timeout', ['default'])
   return {
     authToken: tokens.map((token) => variables.secret(token, 'UNI_API_KEY')),
     models,
-    settings: filled({
+    settings: {
       strategy: entryOf(STRATEGIES, algorithm) ?? 'headroom',
       affinity: 'conversation',
-      timeout: timeout === undefined || Number(timeout) <= 0 ? undefined : Number(timeout),
-    }),
+      timeout: timeoutIn(preferences, []),
+      proxy: proxyIn(preferences, 'proxy', variables),
+    },
   }
 }
 
@@ -71,8 +57,8 @@ function weightsOf(apiKeys: readonly Part[]): ReadonlyMap<string, number> {
   const weights = new Map<string, number>()
   for (const rule of apiKeys[0]?.parts('model') ?? [])
     for (const name of rule.keys()) {
-      const weight = rule.number(name)
-      if (weight !== undefined && weight > 0) weights.set(name, weight)
+      const weight = rule.positive(name)
+      if (weight !== undefined) weights.set(name, weight)
     }
   for (const key of apiKeys)
     if (key.has('model')) key.leave('not limited here: every client may use every model', 'model')
@@ -85,47 +71,38 @@ interface Provider {
   readonly variables: Variables
 }
 
-function providerModels({ provider, weights, variables }: Provider): DraftModel[] {
+function providerModels({ provider, weights, variables }: Provider): MadeModels {
   const name = provider.text('provider') ?? 'provider'
-  const base = provider.text('base_url')
   const named = modelsIn(provider)
-  const place = placeOf({ provider, name, base: base ?? '' })
-  if ('why' in place) {
-    provider.leave(place.why)
-    return []
-  }
-  if (named.length === 0 && place.keyHeader !== undefined) {
-    provider.leave('left out, since it lists no deployments; write those that you use')
-    return []
-  }
+  const place = placeOf(provider, name)
+  if (typeof place === 'string') return place
+  if (named.length === 0 && place.isAzure) return 'it lists no deployments; write those that you use'
   const preferences = provider.part('preferences')
-  const keys = provider.texts('api').map((key) => variables.secret(key, keyVariableOf(place.addressOf(''))))
-  const headers = preferences.part('headers')
-  const extra = headers
-    .keys()
-    .map((header) => [header, variables.header(header, headers.text(header) ?? '')] as const)
-  const tools = provider.flag('tools')
+  const wanted = keyVariableOf(place.addressOf(''))
+  const shared = {
+    api_key: provider.texts('api').map((key) => variables.secret(key, wanted)),
+    key_header: place.isAzure ? AZURE_KEY_HEADER : undefined,
+    endpoints: place.endpoints,
+    headers: variables.headersIn(preferences.part('headers')),
+    proxy: proxyIn(preferences, 'proxy', variables),
+    can: provider.text('tools') === 'false' ? { tools: false } : undefined,
+  }
+  const overrides = preferences.part('post_body_parameter_overrides')
+  const clients = named.map(([, client]) => client)
   const asked = named.length > 0 ? named : [['*', undefined] as const]
-  return asked.flatMap(([model, client]) => {
+  return asked.map(([model, client]) => {
     const names = client === undefined ? [] : [client, model]
-    const timeout = Number(perModel(preferences, 'model_timeout', names) ?? 0)
-    const shared = {
-      from: provider,
+    return {
+      ...shared,
       base_url: variables.written(place.addressOf(model)),
-      ...(client === undefined
-        ? { models: model, clients: [] }
-        : { model: variables.written(model), clients: [variables.written(client)] }),
-      name: client && variables.written(named.length === 1 ? name : `${client}@${name}`),
+      model,
+      clients: client === undefined ? [] : [client],
+      name: client && (named.length === 1 ? name : `${client}@${name}`),
       weight: weights.get(`${name}/${client}`) ?? weights.get(`${name}/*`),
       limits: limitsOf(preferences, names),
-      endpoints: place.endpoints,
-      timeout: timeout > 0 ? timeout : undefined,
-      can: tools === false ? { tools } : undefined,
+      params: paramsOf(overrides, { client, clients }, variables),
+      timeout: timeoutIn(preferences, names),
     }
-    const { keyHeader } = place
-    const rest = Object.fromEntries(extra)
-    if (keyHeader === undefined) return [filled<DraftModel>({ ...shared, api_key: keys, headers: rest })]
-    return keys.map((key) => filled<DraftModel>({ ...shared, headers: { [keyHeader]: key, ...rest } }))
   })
 }
 
@@ -138,49 +115,52 @@ function modelsIn(provider: Part): (readonly [model: string, client: string])[] 
   return [...names, ...renamed]
 }
 
+/** Fields that are set for all models, below the name of one for that alone; `__remove__` lists those that go. No field of
+ * OpenAI's has a hyphen, and names of models do. */
+function paramsOf(
+  overrides: Part,
+  { client, clients }: { readonly client: string | undefined; readonly clients: readonly string[] },
+  variables: Variables,
+): DraftParams {
+  const isName = (key: string): boolean => /[- ]/.test(key) || clients.includes(key)
+  const common = overrides.keys().filter((key) => key !== '__remove__' && !isName(key))
+  const own = client === undefined ? {} : fieldsIn(overrides.part(client), variables)
+  const set = { ...fieldsIn(overrides, variables, common), ...own }
+  return { set, drop: overrides.texts('__remove__').filter((name) => !Object.hasOwn(set, name)) }
+}
+
 interface Place {
   readonly addressOf: (model: string) => string
   readonly endpoints?: readonly string[]
-  readonly keyHeader?: string
+  readonly isAzure?: boolean
 }
 
 /** By `engine`, else by what its `infer_engine` sees in the address. */
-function placeOf({
-  provider,
-  name,
-  base,
-}: {
-  readonly provider: Part
-  readonly name: string
-  readonly base: string
-}): Place | { readonly why: string } {
+function placeOf(provider: Part, name: string): Place | string {
   const engine = (provider.text('engine') ?? '').toLowerCase()
   const account = provider.text('cf_account_id')
-  const why = REFUSED.find(([pattern]) => pattern.test(engine) || pattern.test(base))?.[1]
-  if (why !== undefined) return { why: unreachable[why] ?? '' }
-  if (engine === 'vertex' || name.startsWith('vertex')) return { why: unreachable['vertex'] ?? '' }
+  const base = provider.text('base_url') ?? ''
+  const refused = REFUSED.find(([pattern]) => pattern.test(engine) || pattern.test(base))?.[1]
+  const why = refused ?? (name.startsWith('vertex') ? 'vertex' : undefined)
+  if (why !== undefined) return unreachable[why]
   if (account !== undefined)
     return { addressOf: () => `https://api.cloudflare.com/client/v4/accounts/${account}/ai/v1` }
-  const vendor = VENDORS.find(([pattern]) => pattern.test(base))?.[1]
-  const known = vendor === undefined ? undefined : vendorAddress(vendor)?.root
-  if (known !== undefined) return { addressOf: () => known }
-  if (engine === 'gemini') return { why: unreachable['other'] ?? '' }
+  const known = presetAddress(VENDORS.find(([pattern]) => pattern.test(base))?.[1] ?? '')
+  if (known !== undefined) return { addressOf: () => known.root }
+  if (engine === 'gemini') return unreachable.other
   if (/\.azure\.com/.test(base)) {
     const isWhole = /\/models|\/openai\//.test(base)
-    return {
-      addressOf: (model) => (isWhole ? base : azureDeployment(base, model, AZURE_VERSION)),
-      keyHeader: 'api-key',
-    }
+    return { addressOf: (model) => (isWhole ? base : azureDeployment(base, model)), isAzure: true }
   }
   if (/azuredatabricks\.net\/?$/.test(base)) return { addressOf: () => rootWith(base, '/serving-endpoints') }
-  const [, root = base, endpoint = ''] =
+  const [, root = base, endpoint] =
     /^(.*?)\/(responses|embeddings|moderations|images|audio)(?:\/|$)/.exec(base) ?? []
-  return { addressOf: () => root, ...(endpoint !== '' && { endpoints: [endpoint] }) }
+  return { addressOf: () => root, ...(endpoint !== undefined && { endpoints: [endpoint] }) }
 }
 
-const REFUSED: readonly (readonly [RegExp, string])[] = [
+const REFUSED: readonly (readonly [RegExp, keyof typeof unreachable])[] = [
   [/^claude$|\/v1\/messages|\/claude\//, 'anthropic'],
-  [/^aws$|amazonaws\.com/, 'bedrock'],
+  [/^aws$|amazonaws\.com/, 'amazon'],
   [/^vertex|aiplatform\.googleapis\.com/, 'vertex'],
   [/models\.inference\.ai\.azure\.com|models\.github\.ai|api\.perplexity\.ai/, 'retired'],
   [/^codex$|chatgpt\.com|tavily\.com/, 'other'],
@@ -191,6 +171,11 @@ const VENDORS: readonly (readonly [RegExp, string])[] = [
   [/generativelanguage\.googleapis\.com/, 'gemini'],
   [/api\.cohere\.(?:com|ai)/, 'cohere'],
 ]
+
+function timeoutIn(preferences: Part, names: readonly string[]): number | undefined {
+  const timeout = Number(perModel(preferences, 'model_timeout', names) ?? 0)
+  return timeout > 0 ? timeout : undefined
+}
 
 /** One value for all, or one by model: the name itself, else a part of it, else `default`. */
 function perModel(preferences: Part, key: string, names: readonly string[]): string | undefined {
@@ -204,13 +189,13 @@ function perModel(preferences: Part, key: string, names: readonly string[]): str
 }
 
 /** `15/min,10/day`: for each key. https://github.com/yym68686/uni-api#how-does-api_key_rate_limit-work */
-function limitsOf(preferences: Part, names: readonly string[]): DraftLimits {
+function limitsOf(preferences: Part, names: readonly string[]): Record<string, unknown> {
   const written = perModel(preferences, 'api_key_rate_limit', names) ?? ''
   const limits: Record<string, unknown> = {}
   const windows: object[] = []
   for (const each of written.split(',').filter(Boolean)) {
     const [, count = '', unit = ''] = /^\s*(\d+)\s*\/\s*([a-z]+)\s*$/i.exec(each) ?? []
-    const limit = entryOf(UNITS, unit.toLowerCase())
+    const limit = UNITS.find(([pattern]) => pattern.test(unit))?.[1]
     const requests = Number(count)
     if (limit === undefined || requests < 1)
       preferences.leave(
@@ -224,20 +209,12 @@ function limitsOf(preferences: Part, names: readonly string[]): DraftLimits {
 }
 
 /** Keys of `limits`, or spans of its windows. */
-const UNITS: Readonly<Record<string, string>> = {
-  s: '1s',
-  sec: '1s',
-  second: '1s',
-  m: 'rpm',
-  min: 'rpm',
-  minute: 'rpm',
-  h: '1h',
-  hr: '1h',
-  hour: '1h',
-  d: 'rpd',
-  day: 'rpd',
-  mo: 'month',
-  month: 'month',
-}
+const UNITS: readonly (readonly [RegExp, string])[] = [
+  [/^s(?:ec(?:ond)?)?$/i, '1s'],
+  [/^m(?:in(?:ute)?)?$/i, 'rpm'],
+  [/^h(?:r|our)?$/i, '1h'],
+  [/^d(?:ay)?$/i, 'rpd'],
+  [/^mo(?:nth)?$/i, 'month'],
+]
 
-export const uniApi: Importer = { read, reasons, reference }
+export const uniApi: Importer = { read, reference }

@@ -1,5 +1,11 @@
+import { shellWord } from '../terminal-text.ts'
+import type { Part } from './part.ts'
+
 /** Keys on their way into a configuration: each becomes a reference to a variable, unless plain ones were asked for. */
 export type Variables = ReturnType<typeof createVariables>
+
+/** Why a header is left. */
+export const MADE_OF_REQUEST = 'is made from the key or the request, which a configured header cannot be'
 
 /** Nothing refers to the environment. */
 export const NO_REFERENCE = /(?!)/g
@@ -49,18 +55,42 @@ export function createVariables(text: string, reference: RegExp, plainKeys: 'pla
     return `\${${name}}`
   }
 
+  /** The value of a header, which is a secret where its name says so. */
+  const header = (name: string, value: string): string =>
+    /key|token|secret|auth|password|cookie|credential/i.test(name)
+      ? secret(value, `HEADER_${name.toUpperCase().replaceAll(/[^A-Z\d]+/g, '_')}`)
+      : written(value)
+
+  /** A value with all its texts as a configuration writes them. */
+  function writtenIn(value: unknown): unknown {
+    if (typeof value === 'string') return written(value)
+    if (Array.isArray(value)) return value.map(writtenIn)
+    if (typeof value !== 'object' || value === null) return value
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, writtenIn(inner)]))
+  }
+
   return {
     written,
+    writtenIn,
     secret,
-    /** The value of a header, which is a secret where its name says so. */
-    header: (name: string, value: string): string =>
-      /key|token|secret|auth|password|cookie|credential/i.test(name)
-        ? secret(value, `HEADER_${name.toUpperCase().replaceAll(/[^A-Z\d]+/g, '_')}`)
-        : written(value),
+    header,
+    /** An object of headers, or these of it. */
+    headersIn(part: Part, names = part.keys()): Record<string, string> {
+      const headers: Record<string, string> = {}
+      for (const name of names) {
+        const value = part.text(name)
+        if (value !== undefined) headers[name] = header(name, value)
+      }
+      return headers
+    },
     /** A variable that the file names: whoever runs the gateway sets it. */
     refer,
-    /** A variable for a key that the file lacks. */
-    lacking: (wanted: string): string => refer(unused(wanted)),
+    /** A variable for a key that a part should have under a name; that is told. */
+    lacking(part: Part, key: string, wanted: string): string {
+      const name = unused(wanted)
+      part.leave(`no key is in the file; put one into ${name}`, key)
+      return refer(name)
+    },
     isReferred: (name: string): boolean => values.has(name),
     /** The value that the file itself gives to a variable; to be said before anything refers to it. */
     define: (name: string, value: string): void => void definitions.set(name, value),
@@ -80,10 +110,5 @@ const literal = (text: string): string => text.replaceAll('${', () => '$${')
 /** Lines that a shell reads and `docker run --env-file` does, as far as that one can: it knows no quotes. */
 export function environmentFile(values: ReadonlyMap<string, string | undefined>): string {
   const set = [...values].filter((pair): pair is [string, string] => pair[1] !== undefined)
-  return set
-    .map(([name, value]) => {
-      const quoted = /^[\w.:/+=@%,-]*$/.test(value) ? value : `'${value.replaceAll("'", String.raw`'\''`)}'`
-      return `${name}=${quoted}\n`
-    })
-    .join('')
+  return set.map(([name, value]) => `${name}=${shellWord(value)}\n`).join('')
 }

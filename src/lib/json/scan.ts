@@ -8,6 +8,7 @@
  * number         the grammar of numbers, as a table
  * walk           from value to value in JSON that lies in one piece, whole or cut; its outline; what is wrong with a text
  * utf8           where bytes stop being UTF-8
+ * parse          a text as a value, or nothing
  */
 import { BYTE_ORDER_MARK, bytesBetween } from '../bytes.ts'
 import { FIRST_PART, isCompleteNumber, nextPart } from './number.ts'

@@ -244,13 +244,13 @@ test('the parser of YAML is loaded by the reader of such files alone, and only w
   expect(readFileSync(join(root, loading[0] ?? ''), 'utf8')).toContain("await import('yaml')")
 })
 
-test('a gateway that was imported asks the same upstream, with its key, for what clients asked before', async () => {
+test('a gateway that was imported asks the same upstream, with its key and parameters, for what clients asked before', async () => {
   const body =
     '{"object":"chat.completion","choices":[{"message":{"role":"assistant","content":"hi"},"finish_reason":"stop"}]}'
   const upstream = await startScriptedUpstream(answer({ body }))
   const list = `model_list:
   - model_name: my-gpt
-    litellm_params: {model: openai/gpt-4o, api_base: "${upstream.url}/v1", api_key: sk-of-the-upstream}
+    litellm_params: {model: openai/gpt-4o, api_base: "${upstream.url}/v1", api_key: sk-of-the-upstream, temperature: 0.2}
   - model_name: my-azure
     litellm_params: {model: azure/my-deployment, api_base: "${upstream.url}", api_key: key-of-azure, api_version: "2024-06-01"}
 general_settings: {master_key: sk-of-the-clients}
@@ -270,17 +270,17 @@ general_settings: {master_key: sk-of-the-clients}
   }
   await gateway.stop()
   await upstream.close()
-  const seen = upstream.requests.map(({ path, headers, body: sent }) => [
-    path,
-    headers['authorization'] ?? headers['api-key'],
-    (JSON.parse(new TextDecoder().decode(sent)) as { model: string }).model,
-  ])
+  const seen = upstream.requests.map(({ path, headers, body: sent }) => {
+    const { model, temperature } = JSON.parse(new TextDecoder().decode(sent)) as Record<string, unknown>
+    return [path, headers['authorization'] ?? headers['api-key'], model, temperature]
+  })
   expect(seen).toEqual([
-    ['/v1/chat/completions', 'Bearer sk-of-the-upstream', 'gpt-4o'],
+    ['/v1/chat/completions', 'Bearer sk-of-the-upstream', 'gpt-4o', 0.2],
     [
       '/openai/deployments/my-deployment/chat/completions?api-version=2024-06-01',
       'key-of-azure',
       'my-deployment',
+      undefined,
     ],
   ])
 })

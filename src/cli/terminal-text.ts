@@ -40,3 +40,18 @@ export function durationText(ms: number): string {
   }
   return parts.slice(0, 2).join(' ')
 }
+
+/** `1 upstream`, `2 upstreams`, `0 upstreams`. */
+export const countText = (count: number, noun: string): string => `${count} ${noun}${count === 1 ? '' : 's'}`
+
+/** The first of a list, and how many more there are: `a, b and 3 more`. */
+export function firstOf(names: readonly string[], most: number): string {
+  const left = names.length - most
+  return names.slice(0, most).join(', ') + (left > 0 ? ` and ${left} more` : '')
+}
+
+/** A text as bash, zsh and fish read it: in single quotes. */
+export const shellQuoted = (text: string): string => `'${text.replaceAll("'", String.raw`'\''`)}'`
+
+/** The same, without quotes where it needs none. */
+export const shellWord = (text: string): string => (/^[\w./:+=@%,-]*$/.test(text) ? text : shellQuoted(text))
