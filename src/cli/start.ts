@@ -123,7 +123,7 @@ export function startLines(summary: StartSummary): string[] {
   const { version, config, port, file, isNew, hasNewToken, tokenPlace, taken, upstreams } = summary
   return [
     `AILoad ${version} listens on ${addressText(config.server.host, port)}`,
-    ...(taken ? [takenText(taken)] : []),
+    ...(taken ? takenLines(taken) : []),
     ...upstreamLines(upstreams),
     ...routeLines(upstreams),
     `strategy ${config.settings.strategy}, affinity ${affinityText(config.settings.affinity)}`,
@@ -140,12 +140,14 @@ export function startLines(summary: StartSummary): string[] {
   ]
 }
 
-function takenText(taken: readonly VendorKeys[]): string {
+function takenLines(taken: readonly VendorKeys[]): string[] {
   const keys = taken.map(({ title, variables }) =>
     variables.length === 0 ? title : `${variables.join(', ')} (${title})`,
   )
-  const hint = taken.length > 1 ? `; AILOAD_VENDORS=${taken[0]?.vendor} would leave the others out` : ''
-  return `no configuration of your own; taken from the environment: ${keys.join(', ')}${hint}`
+  return [
+    `no configuration of your own; taken from the environment: ${keys.join(', ')}`,
+    ...(taken.length > 1 ? [`AILOAD_VENDORS=${taken[0]?.vendor} would leave the others out`] : []),
+  ]
 }
 
 /** A request to copy; a log is no place for the token. */
