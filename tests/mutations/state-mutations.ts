@@ -63,10 +63,31 @@ export const stateMutations: readonly Mutation[] = [
   },
   {
     file: state('availability'),
-    search: 'if (isGuess && (patienceMs === 0 ||',
-    replace: 'if (isGuess && (patienceMs < 0 ||',
+    search: 'if (!mayRefuse && (patienceMs === 0 ||',
+    replace: 'if (!mayRefuse && (patienceMs < 0 ||',
     because: 'a guess delays and refuses nobody',
     tests: tests('memory', 'availability'),
+  },
+  {
+    file: state('availability'),
+    search: "const mayRefuse = !isGuess && role !== 'account'",
+    replace: 'const mayRefuse = !isGuess',
+    because: 'what a preset has the models of an account share refuses none of them',
+    tests: tests('memory', 'availability', 'presumed-limits'),
+  },
+  {
+    file: state('scope'),
+    search: 'return Math.max(limit, windows[name]?.proven ?? 0)',
+    replace: 'return limit',
+    because: 'what is let through raises a presumed limit',
+    tests: tests('presumed-limits'),
+  },
+  {
+    file: state('scope'),
+    search: 'if (walls[`${counts}:${spanMs}`]?.limit !== undefined) return Infinity',
+    replace: '',
+    because: 'a refusal that names a limit takes the place of the presumed one',
+    tests: tests('presumed-limits'),
   },
   {
     file: state('circuit-breaker'),
