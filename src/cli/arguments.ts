@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import type { ConfigTask } from '../adapter/node/config-file.ts'
+import type { ConfigTask } from '../adapter/node/without-file.ts'
 import { nearestName } from '../config/checks.ts'
 import type { ServerConfig } from '../config/config.ts'
 import { checkAgainstSchema } from '../config/load.ts'

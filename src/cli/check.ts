@@ -1,4 +1,4 @@
-import { checkConfig, readAccess } from '../adapter/node/config-file.ts'
+import { checkConfig, readAccess } from '../adapter/node/open-config.ts'
 import { problemLine } from '../config/problem.ts'
 import { discoveriesOf, upstreamsOf } from '../config/upstreams.ts'
 import type { Upstream } from '../pool/upstream.ts'

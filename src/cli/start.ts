@@ -1,11 +1,6 @@
 import { join } from 'node:path'
-import {
-  findConfigFile,
-  openConfig,
-  watchConfig,
-  type OpenedConfig,
-  type Reloader,
-} from '../adapter/node/config-file.ts'
+import { findConfigFile, watchConfig, type Reloader } from '../adapter/node/config-file.ts'
+import { openConfig, type OpenedConfig } from '../adapter/node/open-config.ts'
 import { takeSignals } from '../adapter/node/signals.ts'
 import { stateFileOf } from '../adapter/node/state-file.ts'
 import { keyVariables, type VendorKeys } from '../config/environment.ts'

@@ -116,7 +116,10 @@ test.each([
   ['a day that is spent', { cause: 'quota', hintMs: 3_600_000 }],
   ['a limit of a minute', { cause: 'rate-limited', hintMs: 30_000 }],
   ['too many at once', { cause: 'overloaded' }],
-  ['headers that leave nothing', { readings: [told({ scope: 'quota', remaining: 0, limit: 50, resetMs: 30_000 })] }],
+  [
+    'headers that leave nothing',
+    { readings: [told({ scope: 'quota', remaining: 0, limit: 50, resetMs: 30_000 })] },
+  ],
 ] as const)('%s rests who was told; others of its presumed account come last', (_, more) => {
   const { store, lookAt } = bed()
   const inAccount = (id: string): Claim => {

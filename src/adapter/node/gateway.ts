@@ -12,7 +12,9 @@
  * tunnel          the way through a proxy
  * timers          timers for many long waits
  * web-gateway     the gateway on Bun and Deno, which have fetch and files
- * config-file     the configuration file: found, opened, watched
+ * open-config     what a start serves: a file, or the keys in the environment
+ * config-file     the configuration file: found, read, watched
+ * without-file    a configuration of the keys in the environment, and its token
  * authority-file  certificates that the configuration names
  * state-file      state across restarts
  * replace-file    replaces a file so that no reader sees half of it

@@ -13,7 +13,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { checkConfig, findConfigFile, newToken, openConfig } from '../../../src/adapter/node/config-file.ts'
+import { findConfigFile } from '../../../src/adapter/node/config-file.ts'
+import { checkConfig, openConfig } from '../../../src/adapter/node/open-config.ts'
+import { newToken } from '../../../src/adapter/node/without-file.ts'
 import { fiveKeys, textOf } from '../../config/texts.ts'
 
 const template = fileURLToPath(new URL('../../../config/config.json', import.meta.url))
