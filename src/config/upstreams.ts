@@ -36,14 +36,17 @@ const nothingListed: ListedBy = () => undefined
 
 /**
  * One upstream for each key and model of each entry, disabled ones too, in the order of the file. Of an entry without a
- * model those of its vendor's preset, or what `listedBy` has of its globs, but for those that an entry names.
+ * model those of its vendor's preset, or what `listedBy` has of its globs, but for those that an entry names or that an
+ * earlier one has found.
  */
 export function upstreamsOf(config: Config, listedBy = nothingListed): Upstream[] {
   const all = config.models.flatMap((entry) => targetsOf(entry, config, listedBy))
   const isNamed = ({ entry }: Target): boolean => entry.model !== undefined
   // Found by another entry as well, a model would be asked past what its own says, such as its limits.
-  const named = new Set(all.filter(isNamed).map(identityOf))
-  const targets = all.filter((target) => isNamed(target) || !named.has(identityOf(target)))
+  const first = new Map<string, Target>()
+  for (const target of [...all.filter(isNamed), ...all])
+    if (!first.has(identityOf(target))) first.set(identityOf(target), target)
+  const targets = all.filter((target) => isNamed(target) || first.get(identityOf(target)) === target)
   const names = uniqueNames(targets.map(({ name }) => name))
   return targets.map((target, at) => upstreamOf({ ...target, name: names[at] ?? target.name }, config))
 }

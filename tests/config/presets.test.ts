@@ -234,3 +234,17 @@ test.each(['README.md', 'README.zh.md'])('%s names every vendor that is known he
   const text = readFileSync(new URL(`../../${name}`, import.meta.url), 'utf8')
   expect(vendorPresets.map(([id]) => id).filter((id) => !text.includes(`\`${id}\``))).toEqual([])
 })
+
+test('a model that two entries with globs find is served by the first alone, with its limits', () => {
+  const source = { base_url: 'https://a.example/v1', api_key: 'k' }
+  const config = configOf(
+    withModels({ ...source, models: 'm-*', limits: { rpm: 3 } }, { ...source, models: '*' }),
+  )
+  const upstreams = upstreamsOf(config, () => [{ id: 'm-1' }, { id: 'other' }])
+  expect(
+    upstreams.map(({ model, claims }) => [model, claims.chat.draws[0]?.limits?.windows[0]?.limit]),
+  ).toEqual([
+    ['m-1', 3],
+    ['other', undefined],
+  ])
+})
