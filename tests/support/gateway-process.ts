@@ -20,7 +20,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { onTestFinished } from 'vitest'
-import { keyVariables } from '../../src/config/environment.ts'
+import { vendorPresets } from '../../src/config/presets.ts'
 
 /** How a process ended. */
 export interface Exit {
@@ -250,7 +250,8 @@ function extended<Extra extends object>(child: AiloadProcess, extra: Extra): Ail
 /** Under npm a gateway ends with its parent: so it does when somebody kills the test run. */
 function inheritedEnvironment(): NodeJS.ProcessEnv {
   const isOurs = (name: string): boolean =>
-    /^(?:AILOAD_|NODE_OPTIONS$|VITEST)/.test(name) || keyVariables.includes(name)
+    /^(?:AILOAD_|NODE_OPTIONS$|VITEST)/.test(name) ||
+    vendorPresets.some(([, preset]) => preset.key_variables.includes(name))
   const own = Object.entries(process.env).filter(([name]) => !isOurs(name))
   // What it prints is looked for in English, whatever the language of who runs the tests.
   return { ...Object.fromEntries(own), npm_lifecycle_event: 'test', LC_ALL: 'C' }
