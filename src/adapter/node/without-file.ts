@@ -77,10 +77,10 @@ export function tokenIn(file: string, env: Environment): string {
 }
 
 /** Alone on its machine a gateway listens to that machine; in a container others could not reach it so. */
-function hostOf(env: Environment): string {
+export function hostOf(env: Environment, isThere: (file: string) => boolean = existsSync): string {
   const isContainer =
-    existsSync('/.dockerenv') ||
-    existsSync('/run/.containerenv') ||
+    isThere('/.dockerenv') ||
+    isThere('/run/.containerenv') ||
     env['KUBERNETES_SERVICE_HOST'] !== undefined ||
     env['AILOAD_DROP_ROOT'] !== undefined
   return isContainer ? '0.0.0.0' : '127.0.0.1'

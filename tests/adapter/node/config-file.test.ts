@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { findConfigFile } from '../../../src/adapter/node/config-file.ts'
 import { checkConfig, openConfig } from '../../../src/adapter/node/open-config.ts'
-import { newToken } from '../../../src/adapter/node/without-file.ts'
+import { hostOf, newToken } from '../../../src/adapter/node/without-file.ts'
 import { fiveKeys, textOf } from '../../config/texts.ts'
 
 const template = fileURLToPath(new URL('../../../config/config.json', import.meta.url))
@@ -149,4 +149,14 @@ test('tokens are sk- and at least 32 random characters, never the same twice', (
   const tokens = Array.from({ length: 100 }, newToken)
   for (const token of tokens) expect(token).toMatch(/^sk-[A-Za-z0-9_-]{32,}$/)
   expect(new Set(tokens).size).toBe(100)
+})
+
+test.each([
+  { env: {}, there: '', host: '127.0.0.1', because: 'nothing says that it is a container' },
+  { env: {}, there: '/.dockerenv', host: '0.0.0.0', because: "it is Docker's" },
+  { env: {}, there: '/run/.containerenv', host: '0.0.0.0', because: "it is Podman's" },
+  { env: { KUBERNETES_SERVICE_HOST: '10.0.0.1' }, there: '', host: '0.0.0.0', because: 'it is a pod' },
+  { env: { AILOAD_DROP_ROOT: '1000:1000' }, there: '', host: '0.0.0.0', because: 'it is our image' },
+])('without a file it listens on $host where $because', ({ env, there, host }) => {
+  expect(hostOf(env, (file) => file === there)).toBe(host)
 })
