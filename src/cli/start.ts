@@ -74,7 +74,7 @@ export async function runStart({ config: given, port, host, log: format }: Comma
     reloader = watchConfig({ ...opened, env: process.env, report: log.report, apply })
   if (dropped.warning !== undefined) log.notice('warning', dropped.warning)
 
-  signals.onHangUp(() => reloader?.reload() ?? log.notice('info', NO_FILE))
+  signals.onHangUp(() => (reloader ? reloader.reload() : log.notice('info', NO_FILE)))
   const signal = await signals.toEnd
   reloader?.stop()
   log.notice('info', `stopping after ${signal}: open answers may finish, a second signal ends at once`)

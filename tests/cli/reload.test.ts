@@ -27,6 +27,8 @@ test('SIGHUP reads the file again, changed or not', async () => {
   gateway.signal('SIGHUP')
   await gateway.printed(/the configuration was reloaded/)
   expect(await modelsOf(gateway)).toEqual(['auto', 'same'])
+  await gateway.stop()
+  expect(gateway.stdout).not.toContain('there is no configuration file')
 })
 
 test('a broken file changes nothing, is told in the log and in the status, and a whole one mends it', async () => {

@@ -29,7 +29,9 @@ function read(root: Part, variables: Variables): Draft {
   const weights = weightsOf(apiKeys)
   const models = root
     .parts('providers')
-    .flatMap((provider) => modelsFrom(provider, providerModels({ provider, weights, variables })))
+    .flatMap((provider) =>
+      modelsFrom(provider, providerModels({ provider, weights, variables, preferences })),
+    )
   const tokens = apiKeys.flatMap((key) => key.text('api') ?? [])
   const algorithm = client?.part('preferences').text('SCHEDULING_ALGORITHM') ?? 'fixed_priority'
   return {
@@ -69,9 +71,11 @@ interface Provider {
   readonly provider: Part
   readonly weights: ReadonlyMap<string, number>
   readonly variables: Variables
+  /** Those of all providers. */
+  readonly preferences: Part
 }
 
-function providerModels({ provider, weights, variables }: Provider): MadeModels {
+function providerModels({ provider, weights, variables, preferences: common }: Provider): MadeModels {
   const name = provider.text('provider') ?? 'provider'
   const named = modelsIn(provider)
   const place = placeOf(provider, name)
@@ -101,7 +105,7 @@ function providerModels({ provider, weights, variables }: Provider): MadeModels 
       weight: weights.get(`${name}/${client}`) ?? weights.get(`${name}/*`),
       limits: limitsOf(preferences, names),
       params: paramsOf(overrides, { client, clients }, variables),
-      timeout: timeoutIn(preferences, names),
+      timeout: timeoutIn(preferences, names) ?? ownTimeoutIn(common, names),
     }
   })
 }
@@ -175,6 +179,12 @@ const VENDORS: readonly (readonly [RegExp, string])[] = [
 function timeoutIn(preferences: Part, names: readonly string[]): number | undefined {
   const timeout = Number(perModel(preferences, 'model_timeout', names) ?? 0)
   return timeout > 0 ? timeout : undefined
+}
+
+/** That of a model, where it is not that of all. */
+function ownTimeoutIn(common: Part, names: readonly string[]): number | undefined {
+  const timeout = timeoutIn(common, names)
+  return timeout === timeoutIn(common, []) ? undefined : timeout
 }
 
 /** One value for all, or one by model: the name itself, else a part of it, else `default`. */
