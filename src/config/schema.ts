@@ -187,18 +187,20 @@ const settingsSchema = section(
 )
 
 const tokenHint = 'write a string, or "" to have a token made at start'
-const token = v.pipe(
-  text(tokenHint),
-  check(
-    (token) => withoutControls.test(token.trim()),
-    'has a control character in it, which no header can carry',
-    tokenHint,
-  ),
-  check((token) => token === '' || token.trim() !== '', 'is only white space', tokenHint),
-)
+const listedTokenHint = 'write a token or take the item out'
+const tokenWith = (hint: string) =>
+  v.pipe(
+    text(hint),
+    check(
+      (token) => withoutControls.test(token.trim()),
+      'has a control character in it, which no header can carry',
+      hint,
+    ),
+    check((token) => token === '' || token.trim() !== '', 'is only white space', hint),
+  )
 const listedToken = v.pipe(
-  token,
-  check((token) => token !== '', 'is empty', 'write a token or take the item out'),
+  tokenWith(listedTokenHint),
+  check((token) => token !== '', 'is empty', listedTokenHint),
 )
 const listedTokensHint = 'write the tokens that clients may send, or "" to have one made at start'
 const listedTokens = v.pipe(
@@ -206,7 +208,7 @@ const listedTokens = v.pipe(
   v.nonEmpty(message('has no token in it', listedTokensHint)),
 )
 const authTokens = v.pipe(
-  oneOrMany(token, listedTokens, tokenHint),
+  oneOrMany(tokenWith(tokenHint), listedTokens, tokenHint),
   v.transform((written) => unique(written.map((each) => each.trim()).filter((each) => each !== ''))),
 )
 

@@ -80,6 +80,15 @@ test('a list of tokens may come from variables, none of which may be empty', () 
   expect(problemsOf(text, { NEW: 'n' })).toEqual([expect.stringContaining('variable OLD is not set')])
 })
 
+test('a token of a list that is none is never told to be left empty, which a list may not have', () => {
+  const text = textOf({ auth_token: ['sk-good', ' ', 5, 'a\u0001'] })
+  expect(problemsOf(text)).toEqual([
+    expect.stringMatching(/auth_token\[1\]: is only white space; write a token or take the item out$/),
+    expect.stringMatching(/auth_token\[2\]: must be a string; write a token or take the item out$/),
+    expect.stringMatching(/auth_token\[3\]: has a control .*; write a token or take the item out$/),
+  ])
+})
+
 test('a variable that is set but empty is a problem in auth_token, since a token would be made over it', () => {
   for (const written of ['${T}', 'a${T}', ' ${T} '])
     expect(problemsOf(textOf({ auth_token: written }), { T: '' })).toEqual([
