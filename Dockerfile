@@ -3,6 +3,8 @@
 FROM --platform=$BUILDPLATFORM node:24.19.0-bookworm-slim AS build
 WORKDIR /build
 COPY package.json package-lock.json ./
+# Where packages come from instead of npm's own registry, for whoever has another nearer.
+ARG NPM_CONFIG_REGISTRY
 RUN npm ci --ignore-scripts
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
