@@ -212,15 +212,21 @@ interface Place {
   readonly usualKey?: string
 }
 
-function placeOf({ provider: name, model, base, version }: Wanted): Place | string {
+/** Of LiteLLM itself, before the name of a model or deployment. https://docs.litellm.ai/docs/providers/azure */
+const ROUTES = /^(?:responses|o_series|gpt5_series)\//
+
+function placeOf({ provider: name, model: routed, base, version }: Wanted): Place | string {
   if (name === undefined) return 'the model does not say its vendor; write vendor/model'
+  const model = routed.replace(ROUTES, '')
   const place = { model, finish: (given: string) => rootWith(given, ''), isAzure: false }
   if (name === 'azure' || (name === 'azure_ai' && /\.azure\.com/.test(base ?? ''))) {
     // https://docs.litellm.ai/docs/providers/azure_ai: models of the Foundry are behind one path.
-    const finish = (given: string): string =>
-      name === 'azure_ai'
-        ? `${rootWith(given, '/models')}?api-version=2024-05-01-preview`
-        : azureDeployment(given, model, version)
+    const isFirstVersion =
+      /^(?:preview|latest|v1)$/.test(version ?? '') || /\/openai\/v1\/?$/.test(base ?? '')
+    const finish = (given: string): string => {
+      if (name === 'azure_ai') return `${rootWith(given, '/models')}?api-version=2024-05-01-preview`
+      return isFirstVersion ? rootWith(given, '/openai/v1') : azureDeployment(given, model, version)
+    }
     const address = base ?? 'os.environ/AZURE_API_BASE'
     return { ...place, address, finish, isAzure: true, usualKey: 'AZURE_API_KEY' }
   }
