@@ -25,7 +25,7 @@ function entriesOf(root: Part, { vendor, keys, ...preset }: KeyedVendor, variabl
   const models = ['MODEL', 'MODELS'].flatMap((suffix) => root.texts(`${prefix}_${suffix}`, ','))
   // An address with variables in it is written out, so that they are told or taken along.
   const own = preset.base_url.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => {
-    const value = root.text(name)
+    const value = root.text(name) ?? (name === 'AZURE_RESOURCE_NAME' ? azureResourceIn(root) : undefined)
     if (value !== undefined) variables.define(name, value)
     return variables.refer(name)
   })
@@ -37,6 +37,16 @@ function entriesOf(root: Part, { vendor, keys, ...preset }: KeyedVendor, variabl
   // What is behind another address has no preset.
   return [{ ...shared, model: address === undefined ? undefined : '*', clients: [] }]
 }
+
+/** Azure's own clients read the whole address. */
+function azureResourceIn(root: Part): string | undefined {
+  const written = root.peek('AZURE_OPENAI_ENDPOINT') ?? ''
+  return AZURE_ENDPOINT.test(written)
+    ? root.text('AZURE_OPENAI_ENDPOINT')?.replace(AZURE_ENDPOINT, '$1')
+    : undefined
+}
+
+const AZURE_ENDPOINT = /^https:\/\/([\w-]+)\.openai\.azure\.com(?:\/openai(?:\/v1)?)?\/?$/
 
 /** The keys of a variable and of those numbered after it. A key keeps its variable; of several in one each gets its own. */
 function keysIn(root: Part, variable: string, variables: Variables): string[] {
