@@ -83,6 +83,11 @@ test('a limit whose span the vendor does not name takes the place of the preset 
     'requests per minute',
     'tokens per day',
   ])
+  const learned = status.upstreams[0]?.windows.filter(({ source }) => source === 'learned')
+  expect(learned?.map(({ counts, window }) => `${counts} per ${window}`)).toEqual([
+    'requests per day',
+    'tokens per minute',
+  ])
   await upstream.close()
 })
 
