@@ -134,6 +134,8 @@ function* entryWarnings(entry: ModelEntry, path: Path, emptied: Set<string>): Ge
       yield finding(here, 'its environment variable is empty', hint)
     }
   }
+  if (keys.join('').trim() === '' && !emptied.has(pathText([...path, 'api_key'])))
+    yield* lackingKey(entry, path)
   if (keysOf(keys).length < keys.length) {
     const hint = 'it counts once; take the second one out'
     yield finding([...path, 'api_key'], 'has the same key twice', hint)
@@ -155,6 +157,19 @@ function* entryWarnings(entry: ModelEntry, path: Path, emptied: Set<string>): Ge
   const automatic = groups.flatMap((group, at) => (isAuto(group) ? [['groups', at]] : []))
   for (const here of isAuto(name) ? [...automatic, ['name']] : automatic)
     yield finding([...path, ...here], 'auto always means all upstreams', 'choose another name')
+}
+
+/** An address of one's own may add the key, and so may headers. */
+function* lackingKey(
+  { vendor = '', base_url: url, headers = {} }: ModelEntry,
+  path: Path,
+): Generator<Finding> {
+  const preset = presetOf(vendor)
+  const isOwn = url !== undefined && vendorAt(url) !== vendor.trim().toLowerCase()
+  if (preset === undefined || preset.key_optional || isOwn || Object.keys(headers).length > 0) return
+  const [variable = 'NAME'] = preset.key_variables
+  const hint = `write api_key, for example "\${${variable}}"`
+  yield finding([...path, 'vendor'], 'wants a key, and this entry has none', hint)
 }
 
 const isAuto = (name = ''): boolean => name.trim().toLowerCase() === 'auto'

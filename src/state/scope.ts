@@ -104,9 +104,15 @@ export function limitInForce(one: LimitWindow, { windows, meters, walls }: Scope
   if (walls[`${counts}:${spanMs}`]?.limit !== undefined) return Infinity
   for (const header in meters) {
     const meter = meters[header]
-    if (meter?.counts === counts && meter.spanMs === spanMs && meter.limit !== undefined) return Infinity
+    if (meter?.counts === counts && meter.limit !== undefined && isOfSpan(meter, spanMs)) return Infinity
   }
   return Math.max(limit, windows[name]?.proven ?? 0)
+}
+
+/** A bucket whose header names no span (Groq's and OpenAI's) is known by how long it takes to fill, here within a factor of two. */
+function isOfSpan({ kind, limit = 0, unitMs = 0, spanMs: known }: MeterState, spanMs: number): boolean {
+  const fillMs = kind === 'bucket' ? limit * unitMs : 0
+  return known === spanMs || (fillMs >= spanMs / 2 && fillMs <= spanMs * 2)
 }
 
 /** How long a learned concurrency limit holds before it recovers by one. */

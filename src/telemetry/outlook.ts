@@ -73,7 +73,8 @@ function meterOutlook(meter: MeterState, state: ScopeState, now: number): LimitO
   const refill = MINUTE_MS * (kind === 'log' ? limit / Math.max(1, spanMs) : 1 / unitMs)
   return {
     counts,
-    spanMs,
+    // A bucket was mostly heard of when little was spent: it fills more slowly than that little came back.
+    spanMs: kind === 'bucket' && unitMs !== Infinity ? Math.max(spanMs, limit * unitMs) : spanMs,
     source: 'learned',
     limit: meter.limit,
     used: Math.max(0, limit - left),

@@ -60,6 +60,37 @@ test('a limit that only a preset tells of refuses nobody, and shows where it com
   await upstream.close()
 }, 30_000)
 
+test('a limit whose span the vendor does not name takes the place of the preset that fills in the same time', async () => {
+  const preset = presetOf('groq')?.models?.[0]
+  // As Groq writes them: requests of a day and tokens of a minute, each as the time until it is whole again.
+  const headers = {
+    'x-ratelimit-limit-requests': '5000',
+    'x-ratelimit-remaining-requests': '4999',
+    'x-ratelimit-reset-requests': '17.28s',
+    'x-ratelimit-limit-tokens': '60000',
+    'x-ratelimit-remaining-tokens': '59000',
+    'x-ratelimit-reset-tokens': '1s',
+  }
+  const upstream = await startScriptedUpstream(answer({ headers, body: completion() }))
+  const base_url = `${upstream.url}/v1`
+  const gateway = await startGateway({
+    models: [{ vendor: 'groq', model: preset?.model, api_key: 'k', base_url }],
+  })
+  await (await gateway.chat()).text()
+  const status = (await (await gateway.fetch('/admin/status')).json()) as GatewayStatus
+  const presumed = status.upstreams[0]?.windows.filter(({ source }) => source === 'preset')
+  expect(presumed?.map(({ counts, window }) => `${counts} per ${window}`)).toEqual([
+    'requests per minute',
+    'tokens per day',
+  ])
+  const learned = status.upstreams[0]?.windows.filter(({ source }) => source === 'learned')
+  expect(learned?.map(({ counts, window }) => `${counts} per ${window}`)).toEqual([
+    'requests per day',
+    'tokens per minute',
+  ])
+  await upstream.close()
+})
+
 test('what the vendor says of a limit takes the place of its preset', async () => {
   const preset = presetOf('groq')?.models?.[0]
   const headers = {

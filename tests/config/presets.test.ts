@@ -105,6 +105,17 @@ test.each([
   expect(warning).not.toContain(entry.api_key)
 })
 
+test('a vendor that wants a key is warned of when its entry has none', () => {
+  const words =
+    'models[0].vendor: wants a key, and this entry has none; write api_key, for example "${GROQ_API_KEY}"'
+  for (const entry of [{ vendor: 'groq' }, { vendor: 'Groq', api_key: '' }])
+    expect(warningsOf(withModels(entry))).toEqual([expect.stringContaining(words)])
+  expect(warningsOf(withModels({ vendor: 'ollama' }))).toEqual([])
+  // Somebody else's address may add the key, and so may headers.
+  expect(warningsOf(withModels({ vendor: 'groq', base_url: 'http://10.0.0.1/v1' }))).toEqual([])
+  expect(warningsOf(withModels({ vendor: 'groq', headers: { authorization: 'Bearer k' } }))).toEqual([])
+})
+
 test('a key that may be of its own vendor is no warning, and of several prefixes the longest counts', () => {
   expect(warningsOf(withModels({ vendor: 'openai', api_key: 'sk-proj-abc' }))).toEqual([])
   expect(warningsOf(withModels({ vendor: 'deepseek', api_key: 'sk-0123456789abcdef' }))).toEqual([])
