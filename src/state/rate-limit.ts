@@ -135,7 +135,7 @@ export function hear(before: MeterState | undefined, heard: Heard): MeterState {
 }
 
 /** Which of two questions was counted first can't be told where they were sent within so many ms. */
-const TOGETHER_MS = 10
+const TOGETHER_MS = 5
 
 /**
  * What can be left at most after a word on a question that was sent together with another: which of the two was counted
