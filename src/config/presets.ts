@@ -51,7 +51,7 @@ export const discoveredBy = ({
   discover = ['*'],
 }: VendorPreset): readonly string[] | undefined => (models.length > 0 ? undefined : discover)
 
-/** Who gives out keys that begin like this one; undefined where nobody does or several may. */
+/** Who gives out keys that begin like this one: the longest prefix counts, and two vendors have none alike. Undefined where nobody does. */
 export function vendorOfKey(key: string): string | undefined {
   let found: { id: string; length: number } | undefined
   for (const [id, { key_prefixes: prefixes = [] }] of vendorPresets)

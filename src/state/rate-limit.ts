@@ -241,6 +241,10 @@ export function closedUntil(meter: MeterState, amount: number): number {
   return Math.min(resetAt, saidAt + unitMs * (least - remaining))
 }
 
+/** How long a bucket takes to fill, ms: the span of its limit where no header names one. 0 = it is none, or not known. */
+export const fillMsOf = ({ kind, limit = 0, unitMs = 0 }: MeterState): number =>
+  kind === 'bucket' ? limit * unitMs : 0
+
 /**
  * Counts what is being sent. Behind a reset point nothing is known: as much as the limit allows is sent then without
  * waiting for an answer, so that not everybody runs into a limit that is the same as before.

@@ -1,6 +1,6 @@
 import type { LimitWindow } from '../pool/upstream.ts'
 import type { CircuitBreakerState } from './circuit-breaker.ts'
-import type { MeterState, Named } from './rate-limit.ts'
+import { fillMsOf, type MeterState, type Named } from './rate-limit.ts'
 import type { SoftWallState } from './soft-wall.ts'
 import type { Mutable, WindowState } from './rate-window.ts'
 
@@ -110,9 +110,9 @@ export function limitInForce(one: LimitWindow, { windows, meters, walls }: Scope
 }
 
 /** A bucket whose header names no span (Groq's and OpenAI's) is known by how long it takes to fill, here within a factor of two. */
-function isOfSpan({ kind, limit = 0, unitMs = 0, spanMs: known }: MeterState, spanMs: number): boolean {
-  const fillMs = kind === 'bucket' ? limit * unitMs : 0
-  return known === spanMs || (fillMs >= spanMs / 2 && fillMs <= spanMs * 2)
+function isOfSpan(meter: MeterState, spanMs: number): boolean {
+  const fillMs = fillMsOf(meter)
+  return meter.spanMs === spanMs || (fillMs >= spanMs / 2 && fillMs <= spanMs * 2)
 }
 
 /** How long a learned concurrency limit holds before it recovers by one. */

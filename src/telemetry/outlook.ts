@@ -1,5 +1,5 @@
 import type { Limits } from '../pool/upstream.ts'
-import { closedUntil, leftIn, type MeterState } from '../state/rate-limit.ts'
+import { closedUntil, fillMsOf, leftIn, type MeterState } from '../state/rate-limit.ts'
 import { leftBelow, type SoftWallState } from '../state/soft-wall.ts'
 import { EMPTY_WINDOW, emptyFrom, usedOf, windowOpensAt, windowsOf } from '../state/rate-window.ts'
 import { limitInForce, rateOf, type ScopeState } from '../state/scope.ts'
@@ -74,7 +74,7 @@ function meterOutlook(meter: MeterState, state: ScopeState, now: number): LimitO
   return {
     counts,
     // A bucket was mostly heard of when little was spent: it fills more slowly than that little came back.
-    spanMs: kind === 'bucket' && unitMs !== Infinity ? Math.max(spanMs, limit * unitMs) : spanMs,
+    spanMs: Math.max(spanMs, fillMsOf(meter)),
     source: 'learned',
     limit: meter.limit,
     used: Math.max(0, limit - left),

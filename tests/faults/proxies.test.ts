@@ -1,7 +1,6 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
-import { completion } from '../support/believable.ts'
+import { describe, expect, test } from 'vitest'
 import { refusedUrl } from '../support/dead-ends.ts'
 import {
   runAiload,
@@ -11,25 +10,16 @@ import {
   type GatewayProcess,
 } from '../support/gateway-process.ts'
 import { statusOf, upstreamStatus } from '../support/gateway-status.ts'
-import { startHttpProxy, startSocksProxy, type TestProxy, type TestProxyOptions } from '../support/proxies.ts'
+import type { TestProxy } from '../support/proxies.ts'
+import { httpProxy, opened, socksProxy, upstreamThat } from '../support/proxy-bed.ts'
 import { answer } from '../support/scripted-scenes.ts'
-import { startScriptedUpstream, type ScriptedUpstreamOptions } from '../support/scripted-upstream.ts'
+import { startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { ownAuthority, signedCertificate, testCertificate } from '../support/test-certificate.ts'
 
 /* Proxies on real sockets in front of a gateway that is a process of its own. */
 
 const settings = { affinity: 'off', strategy: 'in_order', connect_timeout: 1, queue_timeout: 0 }
 const LOGIN = 'its-user:its-password'
-
-const opened = async <T extends { close(): Promise<void> }>(starting: Promise<T>): Promise<T> => {
-  const one = await starting
-  onTestFinished(() => one.close())
-  return one
-}
-const httpProxy = (options?: TestProxyOptions) => opened(startHttpProxy(options))
-const socksProxy = (options?: TestProxyOptions) => opened(startSocksProxy(options))
-const upstreamThat = (options?: ScriptedUpstreamOptions) =>
-  opened(startScriptedUpstream(answer({ body: completion() }), options))
 
 /** Under a name that only the proxies of the tests know. */
 const modelAt = ({ port }: { port: number }, more: object = {}) => ({

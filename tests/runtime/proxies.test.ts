@@ -1,11 +1,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { completion } from '../support/believable.ts'
 import { refusedUrl } from '../support/dead-ends.ts'
-import { startHttpProxy, startSocksProxy, type TestProxyOptions } from '../support/proxies.ts'
-import { answer } from '../support/scripted-scenes.ts'
-import { startScriptedUpstream, type ScriptedUpstreamOptions } from '../support/scripted-upstream.ts'
+import { httpProxy, socksProxy, upstreamThat } from '../support/proxy-bed.ts'
 import { ownAuthority, signedCertificate, strangeCertificate } from '../support/test-certificate.ts'
 import {
   bun,
@@ -20,16 +17,6 @@ import {
 
 const LOGIN = 'its-user:its-password'
 const settings = { affinity: 'off', queue_timeout: 0, connect_timeout: 1, timeout: 5 }
-
-const opened = async <T extends { close(): Promise<void> }>(starting: Promise<T>): Promise<T> => {
-  const one = await starting
-  onTestFinished(() => one.close())
-  return one
-}
-const httpProxy = (options?: TestProxyOptions) => opened(startHttpProxy(options))
-const socksProxy = (options?: TestProxyOptions) => opened(startSocksProxy(options))
-const upstreamThat = (options?: ScriptedUpstreamOptions) =>
-  opened(startScriptedUpstream(answer({ body: completion() }), options))
 
 interface Shown {
   readonly name: string

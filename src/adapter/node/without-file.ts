@@ -141,7 +141,7 @@ export function openEnvironment(task: ConfigTask, taken: readonly VendorKeys[], 
 const WRITTEN_WITHIN_MS = 100
 
 /** Where another process has its first start at the same moment, its token stays. */
-function writeToken(file: string): void {
+export function writeToken(file: string): void {
   mkdirSync(dirname(file), { recursive: true })
   const text = `${newToken()}\n`
   try {

@@ -15,7 +15,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { findConfigFile } from '../../../src/adapter/node/config-file.ts'
 import { checkConfig, openConfig } from '../../../src/adapter/node/open-config.ts'
-import { hostOf, newToken } from '../../../src/adapter/node/without-file.ts'
+import { hostOf, newToken, writeToken } from '../../../src/adapter/node/without-file.ts'
 import { fiveKeys, textOf } from '../../config/texts.ts'
 
 const template = fileURLToPath(new URL('../../../config/config.json', import.meta.url))
@@ -159,4 +159,13 @@ test.each([
   { env: { AILOAD_DROP_ROOT: '1000:1000' }, there: '', host: '0.0.0.0', because: 'it is our image' },
 ])('without a file it listens on $host where $because', ({ env, there, host }) => {
   expect(hostOf(env, (file) => file === there)).toBe(host)
+})
+
+test('a token that another first start has written meanwhile stays, and an empty file gets one', () => {
+  const others = write(join(directory, 'data', 'token'), 'sk-of-the-other\n')
+  writeToken(others)
+  expect(readFileSync(others, 'utf8')).toBe('sk-of-the-other\n')
+  const empty = write(join(directory, 'empty'), '')
+  writeToken(empty)
+  expect(readFileSync(empty, 'utf8')).toMatch(/^sk-[\w-]{43}\n$/)
 })
