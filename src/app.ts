@@ -3,6 +3,7 @@
  * that it stands on.
  */
 import { Hono } from 'hono/tiny'
+import { admin, withoutCors } from './http/admin.ts'
 import { shownToken } from './http/auth.ts'
 import {
   preflight,
@@ -15,7 +16,7 @@ import type { AppDeps } from './http/deps.ts'
 import { readiness, welcome } from './http/health.ts'
 import { routedPathOf } from './http/paths.ts'
 import { jsonResponse } from './http/response.ts'
-import { forgetRest, notFound, v1, wrongMethod } from './http/routes.ts'
+import { notFound, v1, wrongMethod } from './http/routes.ts'
 
 /** The same app on every runtime: a fetch handler that knows nothing of where it runs. */
 export type App = Hono<{ Bindings: object }>
@@ -27,22 +28,12 @@ export function createApp(deps: AppDeps): App {
   const authenticatedRoute = (route: RouteHandler) => publicRoute((context) => route(requireToken(context)))
   const nothing: RouteHandler = ({ path }) => throwError(notFound(path))
   const notRead: RouteHandler = ({ request }) => throwError(wrongMethod(request.method, ['GET', 'HEAD']))
-  const notPosted: RouteHandler = ({ request }) => throwError(wrongMethod(request.method, ['POST']))
   const get = (path: string, guard: typeof publicRoute, route: RouteHandler): void =>
     void app.get(path, guard(route)).all(path, guard(notRead))
 
-  // What changes something is for no page of another origin, whatever server.cors allows to be read.
   app.options(
-    '/admin/forget',
+    '/admin/*',
     publicRoute((context) => preflight(withoutCors(context))),
-  )
-  app.post(
-    '/admin/forget',
-    publicRoute((context) => forgetRest(requireToken(withoutCors(context)))),
-  )
-  app.all(
-    '/admin/forget',
-    publicRoute((context) => notPosted(requireToken(withoutCors(context)))),
   )
   app.options('*', publicRoute(preflight))
   app.all('/v1/*', authenticatedRoute(v1))
@@ -50,10 +41,10 @@ export function createApp(deps: AppDeps): App {
   get('/healthz', publicRoute, ({ ownHeaders }) => jsonResponse({ status: 'ok' }, 200, ownHeaders))
   get('/readyz', publicRoute, readiness)
   get('/metrics', publicRoute, metrics)
-  get('/admin/status', authenticatedRoute, async ({ ownHeaders }) =>
-    jsonResponse(await deps.status(), 200, ownHeaders),
+  app.all(
+    '/admin/*',
+    publicRoute((context) => admin(requireToken(withoutCors(context)))),
   )
-  app.all('/admin/*', authenticatedRoute(nothing))
   app.notFound(publicRoute(nothing))
   app.onError((error) => respondToError(deps, error))
   return app
@@ -70,14 +61,6 @@ function requireToken(context: RequestContext): RequestContext {
   const token = shownToken(context.incoming.headers, context.runtimeConfig.tokenOf)
   if (typeof token !== 'string') throw token
   context.token = token
-  return context
-}
-
-/** The same context, of which no page may read the answer, and no cache keep it. */
-function withoutCors(context: RequestContext): RequestContext {
-  const { ownHeaders } = context
-  for (const name of Object.keys(ownHeaders)) if (name !== 'x-request-id') delete ownHeaders[name]
-  ownHeaders['cache-control'] = 'no-store'
   return context
 }
 

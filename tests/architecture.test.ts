@@ -68,6 +68,7 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/cli/import/document.ts': 'what a file may be, apart from what it means',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
+  'src/http/admin.ts': 'what operators ask and do',
   'src/http/health.ts': 'what probes and browsers ask',
   'src/lib/json/number.ts': 'the grammar of numbers, as a table',
   'src/lib/json/string-sample.ts': 'what of strings is no text, beside the grammar',

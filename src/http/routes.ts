@@ -3,7 +3,8 @@
  *
  * context         one request on its way: its id, its CORS headers, and what wraps every route
  * deps            what the app is given, and the configuration made ready for requests
- * routes          the paths below `/v1/`, the list of models, the end of a rest, and what is told of other paths
+ * routes          the paths below `/v1/`, the list of models, and what is told of other paths
+ * admin           the paths below `/admin/`
  * paths           OpenAI's paths in any spelling, and paths and queries of URLs
  * relay-route     a relayed request from its body to its answer, and what is passed on as it is
  * heartbeat       signs of life for a client that waits for its stream
@@ -13,13 +14,7 @@
  * auth            the token
  * health          `GET /readyz` and the page at `/`
  */
-import { nearestName } from '../config/checks.ts'
-import { recordOf } from '../config/problem.ts'
 import { GatewayError } from '../errors.ts'
-import { concatBytes } from '../lib/bytes.ts'
-import { instantOf } from '../lib/clock.ts'
-import { parsedJson } from '../lib/json/parse.ts'
-import { ownerOf } from '../telemetry/status.ts'
 import { logRequest, type RequestContext } from './context.ts'
 import type { RuntimeConfig } from './deps.ts'
 import { COME_BACK } from './incoming.ts'
@@ -120,61 +115,8 @@ function retrieveModel(context: RequestContext, path: string): Response {
   return found(context, modelObject(id))
 }
 
-/** A name of an upstream is all that is sent. */
-const FORGET_RULES = { maxBytes: 64 * 1024, codings: [] }
-const FORGET_FORM = 'The body is a JSON object with the name of an upstream, such as {"upstream": "groq"}.'
-
-/**
- * `POST /admin/forget`: ends the rest of an upstream before its time, on all of its endpoints and in all that it shares
- * with others, such as its key. What was learned of its limits stays.
- */
-export async function forgetRest(context: RequestContext): Promise<Response> {
-  const { deps, incoming, runtimeConfig } = context
-  const { pieces, heldBytes } = await incoming.readBody({ ...FORGET_RULES, memory: deps.memory })
-  const body = concatBytes(pieces)
-  deps.memory.release(heldBytes)
-  const name = upstreamNameIn(body)
-  const { upstreams } = runtimeConfig.pools
-  const upstream = upstreams.find((each) => each.name === name)
-  if (upstream === undefined)
-    throw unknownUpstream(
-      upstreams.map((each) => each.name),
-      name,
-    )
-  const draws = Object.values(upstream.claims).flatMap((claim) => claim.draws)
-  const scopes = [...new Set(draws.map(({ scope }) => scope))]
-  const resting = await deps.store.closeBreakers(scopes, instantOf(deps.clock))
-  deps.traffic.queue.wake()
-  const message = `upstream ${name}: its rest was ended by POST /admin/forget`
-  if (resting.length > 0) deps.report({ kind: 'notice', level: 'info', upstream: name, message })
-  const ended = draws.filter(({ scope }) => resting.includes(scope)).map(ownerOf)
-  return found(context, { upstream: name, ended: [...new Set(ended)] })
-}
-
-/** @throws `bad_request` for a body of another form */
-function upstreamNameIn(body: Uint8Array): string {
-  const { upstream } = recordOf(parsedJson(new TextDecoder().decode(body)))
-  if (typeof upstream === 'string') return upstream
-  throw new GatewayError('bad_request', FORGET_FORM)
-}
-
-/** As many names are shown of a long list. */
-const MOST_NAMES = 20
-
-function unknownUpstream(names: readonly string[], given: string): GatewayError {
-  const plain = given.toLowerCase()
-  const containing = plain === '' ? [] : names.filter((name) => name.toLowerCase().includes(plain))
-  const nearest = nearestName(given, names)
-  const near = new Set([...(nearest === undefined ? [] : [nearest]), ...containing])
-  const listed = (some: Iterable<string>): string => [...some].slice(0, MOST_NAMES).join(', ')
-  const hint = near.size > 0 ? `Did you mean ${listed(near)}?` : `There are: ${listed(names)}.`
-  return new GatewayError('not_found', `There is no upstream ${shownName(given)}. ${hint}`)
-}
-
-const shownName = (name: string): string =>
-  JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name)
-
-function found(context: RequestContext, body: object): Response {
+/** 200 with a body of JSON, told to the log. */
+export function found(context: RequestContext, body: object): Response {
   logRequest(context, { status: 200 })
   return jsonResponse(body, 200, context.ownHeaders)
 }

@@ -31,7 +31,7 @@ test('without an origin there is nothing to allow, but caches are told that ther
   expect((await ask(create([ORIGIN]), '/v1/models')).headers.get('vary')).toBe('Origin')
 })
 
-test.each(['/v1/chat/completions', '/v1/anything', '/admin/status', '/', '/nothing/here'])(
+test.each(['/v1/chat/completions', '/v1/anything', '/', '/nothing/here'])(
   'a preflight of %s is 204 without a token',
   async (path) => {
     const headers = {
@@ -84,3 +84,12 @@ test('errors carry CORS headers too, ours and the upstream’s', async () => {
   )
   expect(allowOrigin(await gateway.chat({}, { headers }))).toBe('*')
 })
+
+test.each(['GET', 'POST', 'OPTIONS'])(
+  'no page of another origin reads what %s /admin/status answers, and no cache keeps it',
+  async (method) => {
+    const response = await ask(create(), '/admin/status', { method, headers: { origin: ORIGIN } })
+    expect([...response.headers.keys()].filter((name) => /^access-control|^vary/.test(name))).toEqual([])
+    expect(response.headers.get('cache-control')).toBe('no-store')
+  },
+)
