@@ -1,6 +1,7 @@
 import { instantOf, type Instant } from '../lib/clock.ts'
 import { withoutWords, type Outcome } from '../pool/outcome.ts'
 import { orderOf, chargeRoundRobin, strategies, type Candidate } from '../pool/strategy.ts'
+import { hash01 } from '../lib/hash.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import type { UnavailableReason } from '../state/availability.ts'
 import { lastResortOf } from '../state/circuit-breaker.ts'
@@ -166,6 +167,9 @@ function reasonFor({ claim }: Lease, { state, candidates, stickTo }: Choice): Wh
   return claim.id === stickTo ? 'affinity' : state.request.settings.strategy
 }
 
+/** 0 for none. */
+export const keyHashOf = (affinityKey: string): number => (affinityKey === '' ? 0 : hash01(affinityKey))
+
 interface Choice {
   readonly state: RelayState
   readonly candidates: readonly Candidate[]
@@ -205,7 +209,7 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
     const random = deps.recorder?.dice() ?? deps.random
     const order = orderOf(candidates, {
       strategy: strategies[settings.strategy],
-      context: { random, key: affinityKey, most: storeMayReorder ? Infinity : MOST_IN_ORDER },
+      context: { random, keyHash: keyHashOf(affinityKey), most: storeMayReorder ? Infinity : MOST_IN_ORDER },
       stickTo,
       owner: state.owner,
     })
