@@ -4,7 +4,7 @@ import { TransportError, type Send, type UpstreamResponse } from '../../src/tran
 import type { Arrivals } from './arrivals.ts'
 import { dialects, type DialectName, type Gauge } from './dialect.ts'
 import type { Distribution } from './dice.ts'
-import { createLedger, type Cost, type LimitSpec } from './enforce.ts'
+import { createLedger, type Cost, type LimitSpec } from '../../src/cli/what-if/enforce.ts'
 
 /** An upstream as a vendor runs it: what it enforces, how long it takes, what it tells. */
 export interface VendorSpec {

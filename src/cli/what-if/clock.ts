@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/lib/clock.ts'
+import type { Clock } from '../../lib/clock.ts'
 
 /** A clock for simulated days: it jumps from one timer to the next. */
 export interface SimClock extends Clock {
