@@ -12,7 +12,7 @@ import { createDice } from '../../bench/sim/dice.ts'
 import { checked, TOKEN } from '../support/test-app.ts'
 
 export const SECRET = Uint32Array.of(1, 2, 3, 4)
-export const START = Date.UTC(2026, 10, 22, 11)
+export const NOON = Date.UTC(2026, 10, 22, 12)
 
 /** What is true of the world, whatever the gateway is told: vendors, by host; each key has limits of its own. */
 export interface World {
@@ -27,9 +27,9 @@ export interface World {
 }
 
 /** A gateway under a configuration in such a world, recorded. */
-export async function runWorld(world: World, config: object) {
+export async function runWorld(world: World, config: object, start = NOON) {
   const { vendors, arrivals, outages = [], failing = 0, seed } = world
-  const clock = createSimClock(START)
+  const clock = createSimClock(start)
   const dice = createDice(seed)
   const tokens = { input: 20, output: 20 }
   const made = new Map<string, Send>()
@@ -38,7 +38,7 @@ export async function runWorld(world: World, config: object) {
   const send: Send = async (request, signal) => {
     const { hostname } = new URL(request.url)
     const [host = ''] = hostname.split('.')
-    const at = clock.now() - START
+    const at = clock.now() - start
     if (outages.some((one) => one.host === host && one.from <= at && at < one.to)) {
       await new Promise<void>((resolve) => void clock.after(40, resolve))
       if (dice() < 0.5) throw new TransportError('not-sent', 'connection refused')
@@ -99,6 +99,6 @@ export async function runWorld(world: World, config: object) {
   return {
     share: answered / arrivals.length,
     met,
-    segments: segments.map((segment): ArchivedSegment => ({ ...segment, process: 'p', since: START })),
+    segments: segments.map((segment): ArchivedSegment => ({ ...segment, process: 'p', since: start })),
   }
 }

@@ -1,7 +1,7 @@
 import { poisson } from '../../bench/sim/arrivals.ts'
 import { tenAMinute, requests } from '../../bench/sim/scenarios.ts'
 import { uniform } from '../../bench/sim/dice.ts'
-import { runWorld, SECRET, START } from './recorded-world.ts'
+import { runWorld, SECRET, NOON } from './recorded-world.ts'
 import { predict } from '../../src/cli/what-if/predict.ts'
 import { checked } from '../support/test-app.ts'
 const HOUR=3600000
@@ -22,11 +22,11 @@ scen['removing two of limits']={world:{vendors:[big('one',12),big('two',12),big(
 const only=process.argv[2]
 for (const [name,{world,a,b}] of Object.entries(scen)) {
   if (only && !name.includes(only)) continue
-  const t0=Date.now()
+  const cpu=()=>(process.cpuUsage().user+process.cpuUsage().system)/1000|0; const t0=cpu()
   const A=await runWorld(world,a), B=await runWorld(world,b)
-  const t1=Date.now()
-  const p:any=await predict({segments:A.segments,secret:SECRET,present:checked(a),next:checked(b),since:START})
+  const t1=cpu()
+  const p:any=await predict({segments:A.segments,secret:SECRET,present:checked(a),next:checked(b),since:NOON})
   if ('count' in p) { console.log(name,p); continue }
   const pc=(x:number)=>(100*x).toFixed(1)
-  console.log(name.padEnd(26), 'A',pc(A.share),'rec',pc(p.recorded.answered_share),'ctl',pc(p.present.answered_share),'| B',pc(B.share),'pred',pc(p.new.answered_share), '| met',A.met,p.present.limits_met, B.met,p.new.limits_met, `${t1-t0}+${Date.now()-t1} ms`, JSON.stringify(p.upstreams[0].limits.map((l:any)=>`${l.limit} ${l.counts}/${l.span_ms/1000}s ${l.source}`)), p.upstreams[0].outages)
+  console.log(name.padEnd(26), 'A',pc(A.share),'rec',pc(p.recorded.answered_share),'ctl',pc(p.present.answered_share),'| B',pc(B.share),'pred',pc(p.new.answered_share), '| met',A.met,p.present.limits_met, B.met,p.new.limits_met, `${t1-t0}+${cpu()-t1} cpu ms`, JSON.stringify(p.upstreams[0].limits.map((l:any)=>`${l.limit} ${l.counts}/${l.span_ms/1000}s ${l.source}`)), p.upstreams[0].outages)
 }

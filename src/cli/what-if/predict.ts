@@ -86,6 +86,8 @@ interface Given {
   readonly next: Config
   /** Epoch ms. */
   readonly since: number
+  /** How often each is simulated, with other dice; by the number of requests unless given. */
+  readonly runs?: number | undefined
 }
 
 /** Fewer requests say nothing. */
@@ -109,6 +111,7 @@ export async function predict({
   present,
   next,
   since,
+  runs: wished,
 }: Given): Promise<Prediction | TooFew> {
   const log = eventLogIn(segments)
   const inTime = log.arrivals.filter(({ at }) => at >= since)
@@ -119,7 +122,7 @@ export async function predict({
     return { count: counted.length, newest: log.arrivals.at(-1)?.at }
   const arrivals = log.arrivals.filter(({ at }) => at >= Math.min(begins.at.wall, first.at) && at <= last.at)
   const isCounted = new Set(counted)
-  const runs = Math.max(1, Math.min(MOST_RUNS, Math.floor(REQUESTS_OF_RUNS / counted.length)))
+  const runs = wished ?? Math.max(1, Math.min(MOST_RUNS, Math.floor(REQUESTS_OF_RUNS / counted.length)))
   const { sendings } = log
 
   async function figuresUnder(config: Config) {
