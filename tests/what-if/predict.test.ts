@@ -33,6 +33,10 @@ interface Scene {
   readonly world: World
   readonly present: object
   readonly next: object
+  /** What the log shows of the first upstream's limit. */
+  readonly seen?: { readonly limit: number; readonly source: string }
+  /** An upstream whose share changes, where the answered share does not. */
+  readonly moves?: string
 }
 
 const two = [entry('one'), entry('two')]
@@ -48,6 +52,7 @@ const scenes: readonly Scene[] = [
     world: { vendors: [vendor('one', 10)], arrivals: poisson(15, HOUR_MS, 3), seed: 5 },
     present: config([entry('one')]),
     next: config([entry('one', { api_key: ['key-one', 'key-two'] })]),
+    seen: { limit: 10, source: 'refusals' },
   },
   {
     of: 'another key of a vendor that tells of its limit in headers, a token bucket',
@@ -58,6 +63,7 @@ const scenes: readonly Scene[] = [
     },
     present: config([entry('one')]),
     next: config([entry('one', { api_key: ['key-one', 'key-two'] })]),
+    seen: { limit: 10, source: 'headers' },
   },
   {
     of: 'a third upstream on a day with an outage at noon',
@@ -74,12 +80,16 @@ const scenes: readonly Scene[] = [
   {
     of: 'round_robin to headroom',
     world: {
-      vendors: [vendor('one', 20), vendor('two', 8, { dialect: 'openai', forgets: 'bucket' })],
-      arrivals: poisson(24, HOUR_MS, 3),
+      vendors: [
+        vendor('one', 20, { dialect: 'openai', forgets: 'bucket' }),
+        vendor('two', 8, { dialect: 'openai', forgets: 'bucket' }),
+      ],
+      arrivals: poisson(14, HOUR_MS, 3),
       seed: 5,
     },
     present: config(two, { strategy: 'round_robin' }),
     next: config(two, { strategy: 'headroom' }),
+    moves: 'two',
   },
   {
     of: 'an upstream less, whose limits were never met',
@@ -112,15 +122,23 @@ async function predicted(
 describe('the answered share that is predicted', () => {
   test.each(scenes)(
     'is within a point of the truth, and the simulated present within one of what was recorded: $of',
-    async ({ world, present, next }) => {
+    async ({ world, present, next, seen, moves }) => {
       const before = await runWorld(world, present)
       const truth = await runWorld(world, next)
       const prediction = await predicted(before.segments, { present, next })
       expect(prediction.recorded.answered_share).toBeCloseTo(before.share, 10)
       expect(Math.abs((prediction.present.answered_share ?? 0) - before.share)).toBeLessThanOrEqual(POINT)
       expect(Math.abs((prediction.new.answered_share ?? 0) - truth.share)).toBeLessThanOrEqual(POINT)
+      for (const { name } of prediction.upstreams)
+        expect(Math.abs((prediction.new.upstreams[name] ?? 0) - truth.shareOf(name))).toBeLessThan(5 * POINT)
       // What is predicted is a change, and not that all stays as it was.
-      expect(Math.abs(truth.share - before.share)).toBeGreaterThan(2 * POINT)
+      const changed =
+        moves === undefined ? truth.share - before.share : truth.shareOf(moves) - before.shareOf(moves)
+      expect(Math.abs(changed)).toBeGreaterThan(2 * POINT)
+      if (seen !== undefined)
+        expect(prediction.upstreams[0]?.limits).toMatchObject([
+          { counts: 'requests', span_ms: 60_000, ...seen },
+        ])
     },
     60_000,
   )

@@ -33,7 +33,6 @@ export async function runWorld(world: World, config: object, start = NOON) {
   const dice = createDice(seed)
   const tokens = { input: 20, output: 20 }
   const made = new Map<string, Send>()
-  let met = 0
 
   const send: Send = async (request, signal) => {
     const { hostname } = new URL(request.url)
@@ -54,9 +53,7 @@ export async function runWorld(world: World, config: object, start = NOON) {
       own = sendTo([createVendor(spec, { clock, draw, tokens, countedWithin: 0.1 })])
       made.set(key, own)
     }
-    const answer = await own(request, signal)
-    if (answer.status === 429) met += 1
-    return answer
+    return own(request, signal)
   }
 
   const sealed: Segment[] = []
@@ -83,6 +80,7 @@ export async function runWorld(world: World, config: object, start = NOON) {
     newId: () => `00000000-0000-4000-8000-${String(++ids).padStart(12, '0')}`,
   })
   let answered = 0
+  const byUpstream = new Map<string, number>()
   async function ask(nth: number): Promise<void> {
     const request = new Request('http://gateway.test/v1/chat/completions', {
       method: 'POST',
@@ -91,14 +89,18 @@ export async function runWorld(world: World, config: object, start = NOON) {
     })
     const response = await gateway.app.fetch(request, { peer: `10.0.0.${nth % 40}` } as object)
     await response.text()
-    if (response.status === 200) answered += 1
+    if (response.status !== 200) return
+    const name = response.headers.get('x-aiload-upstream') ?? ''
+    byUpstream.set(name, (byUpstream.get(name) ?? 0) + 1)
+    answered += 1
   }
   for (const [nth, at] of arrivals.entries()) clock.after(at, () => void ask(nth))
   await clock.run()
   const segments = [...sealed, ...recorder.segments().slice(-1)]
   return {
     share: answered / arrivals.length,
-    met,
+    /** Of the answered requests. */
+    shareOf: (upstream: string) => (byUpstream.get(upstream) ?? 0) / answered,
     segments: segments.map((segment): ArchivedSegment => ({ ...segment, process: 'p', since: start })),
   }
 }

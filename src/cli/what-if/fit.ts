@@ -24,13 +24,15 @@ export interface FittedLimits {
   readonly unexplained: ReadonlySet<Sending>
 }
 
-/** A limit, refused with a status that says so; credit that is spent comes back by no clock. */
+/** A limit, told by its status or its words; credit that is spent comes back by no clock. */
 export const isLimitRefusal = ({ outcome }: Sending): boolean =>
   outcome.kind === 'failed' &&
   outcome.scope !== 'none' &&
   outcome.code !== 'insufficient_quota' &&
   outcome.class === 'refused' &&
-  (outcome.status === 429 || outcome.cause === 'rate-limited' || outcome.cause === 'quota')
+  (outcome.status === 429 || LIMITS.has(outcome.cause))
+
+const LIMITS: ReadonlySet<string> = new Set(['rate-limited', 'quota', 'overloaded'])
 
 /** Whether it was worked on. */
 export const isTaken = ({ outcome }: Sending): boolean =>

@@ -93,7 +93,7 @@ interface Given {
 /** Fewer requests say nothing. */
 export const LEAST_REQUESTS = 20
 /** More are not simulated. */
-const MOST_REQUESTS = 200_000
+const MOST_REQUESTS = 100_000
 /** Each run has other dice; together they have so many requests. */
 const REQUESTS_OF_RUNS = 100_000
 const MOST_RUNS = 5

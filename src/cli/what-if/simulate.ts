@@ -154,20 +154,20 @@ function keptOf({ at, state }: EventLog['states'][number]): unknown {
 
 /** The store, told of an attempt what its upstream meant and not only what the wire can say. */
 function heardOf(store: MemoryStore, exchange: Exchange, onLease: (id: string) => void): MemoryStore {
-  return {
-    ...store,
-    acquire(order, ask, at) {
-      const lease = store.acquire(order, ask, at)
-      if (lease !== undefined) onLease(lease.claim.id)
-      return lease
-    },
-    confirm: (lease, answer, at) => store.confirm(lease, { ...answer, readings: exchange.readings }, at),
-    settle(lease, outcome, at) {
-      const { failure } = exchange
-      const isMeant = failure !== undefined && outcome.kind === 'failed' && outcome.class === failure.class
-      store.settle(lease, isMeant ? failure : outcome, at)
-    },
+  // One for each request: to copy all of the store's members would take longer than to relay it.
+  const heard = Object.create(store) as { -readonly [Name in keyof MemoryStore]: MemoryStore[Name] }
+  heard.acquire = (order, ask, at) => {
+    const lease = store.acquire(order, ask, at)
+    if (lease !== undefined) onLease(lease.claim.id)
+    return lease
   }
+  heard.confirm = (lease, answer, at) => store.confirm(lease, { ...answer, readings: exchange.readings }, at)
+  heard.settle = (lease, outcome, at) => {
+    const { failure } = exchange
+    const isMeant = failure !== undefined && outcome.kind === 'failed' && outcome.class === failure.class
+    store.settle(lease, isMeant ? failure : outcome, at)
+  }
+  return heard
 }
 
 /** The request as the relay takes it, or the code of the error where nobody serves it. */

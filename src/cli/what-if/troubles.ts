@@ -64,7 +64,8 @@ export function troublesOf(own: readonly Sending[], atLimits: ReadonlySet<Sendin
 
 /** Not what a body alone was refused for. */
 const isTrouble = ({ outcome }: Sending): boolean =>
-  outcome.kind === 'failed' && outcome.scope !== 'none' && !isAboutBody(outcome)
+  outcome.kind === 'failed' &&
+  (outcome.class === 'unfit' || (outcome.scope !== 'none' && !isAboutBody(outcome)))
 
 const isAboutBody = ({ class: kind, scope }: Failure): boolean =>
   kind === 'refused-body' || kind === 'too-long' || (kind === 'refused' && scope === 'none')

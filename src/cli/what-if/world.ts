@@ -264,7 +264,8 @@ export function createSimulatedUpstream(
       if (!arrival.stream) {
         over()
         if (isBroken) throw new TransportError('broken', 'broken')
-        return { status: 200, headers: JSON_TYPE, body: encoded({ ...WHOLE, usage }) }
+        // An answer on every endpoint.
+        return { status: 200, headers: JSON_TYPE, body: encoded({ output: ['x'], usage }) }
       }
       const parts = partsOf(arrival.endpoint, usage)
       return {
@@ -349,7 +350,7 @@ function createSampler(answers: readonly Sending[]) {
   }
 }
 
-/** What the answer says of its tokens: as in the log where the request was answered, else as others were. */
+/** What the answer says of its tokens, for chats and for Responses: as in the log where the request was answered, else as others were. */
 function usageOn({ demand, end }: Arrival, sample: Sending | undefined) {
   const ofSample = sample?.arrival?.end
   const input = end.inputTokens ?? demand.inputTokens ?? 0
@@ -369,16 +370,6 @@ const event = (value: unknown): Uint8Array => encoder.encode(`data: ${JSON.strin
 const JSON_TYPE = { 'content-type': 'application/json' }
 const EVENTS_TYPE = { 'content-type': 'text/event-stream' }
 const OUTPUT = [{ type: 'message', content: [{ type: 'output_text', text: 'x' }] }]
-/** An answer on every endpoint. */
-const WHOLE = {
-  id: 'x',
-  choices: [{ index: 0, message: { role: 'assistant', content: 'x' }, text: 'x', finish_reason: 'stop' }],
-  output: OUTPUT,
-  data: [{ b64_json: 'x', embedding: [0] }],
-  results: [{ index: 0 }],
-  text: 'x',
-}
-
 function partsOf(endpoint: Endpoint, usage: object): Uint8Array[] {
   if (endpoint === 'responses')
     return [
@@ -412,6 +403,8 @@ const ERROR_BODIES = [
   'invalid_api_key',
   'content_filter',
   'overloaded_error',
+  // Zhipu's code of a plan whose hours are spent.
+  '1308',
 ].map((code) => (code === '' ? new Uint8Array(0) : encoded({ error: { message: 'no', type: code, code } })))
 const replies = new Map<string, UpstreamResponse | TransportFailure>()
 
