@@ -80,7 +80,7 @@ test('a request is explained by the gateway, by another process of it, and by it
   const told = await runAiload(['explain', ids[0] ?? '', '--json'], { directory })
   expect([told.code, JSON.parse(told.stdout)]).toEqual([0, failedOver])
   const lines = await runAiload(['explain', ids[1] ?? ''], { directory })
-  expect(lines.stdout).toContain('    could not: first, rate-limited until ')
+  expect(lines.stdout).toMatch(/\n {4}could not until 20\S+Z: first, rate-limited \(cooldown\)\n/)
   expect(lines.stdout).toContain('  taken: second\n')
 
   const next = await startGateway(config, { directory })
