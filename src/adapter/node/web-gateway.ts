@@ -61,7 +61,8 @@ export function openFileGateway(
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings: warningLines }
   const { expect, abilities, modelLists } = store
-  const own = { clock, store, log, configState, expect, abilities, modelLists }
+  const configEditor = () => reloader?.editor
+  const own = { clock, store, log, configState, configEditor, expect, abilities, modelLists }
   const gateway = createEdgeGateway(config, { ...own, ...platform })
   function apply(next: Config): void {
     write = consoleLog(level ?? levelOfMode(next.server.mode))
