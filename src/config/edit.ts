@@ -216,28 +216,27 @@ function nextEntry(posted: Entry, present: Entry, at: number) {
     ...Object.fromEntries(unshown),
   }
   const entry = Object.fromEntries(Object.entries(written).filter(([, value]) => value !== undefined))
-  const own = Object.entries(entry).flatMap(([key, value]) => {
+  const located = (found: readonly Finding[]) =>
+    found.map((one) => ({ ...one, path: ['models', at, ...one.path] }))
+  const brought = Object.entries(entry).flatMap(([key, value]) => {
     const isKnown = (text: string): boolean => writtenKeys(present).includes(text)
     return unfitIn(value, { path: [key], ...(key === 'api_key' ? { isKnown } : { before: present[key] }) })
   })
+  const refused = located([...brought, ...broughtFile(entry, present)])
+  if (refused.length > 0) return { entry, refused }
   const unknown = [...unknownKeysIn({ models: [given] })].map(({ path, hint }) =>
     finding(path.slice(2), 'is not a key that is known here', hint.replace('it is ignored; ', '')),
   )
   const isLogin = shownProxy(proxy.value) !== proxy.value && !isSame(tlsOf(entry), tlsOf(present))
-  const leaks = leaksIn(entry, {
-    api_key: keys.kept.length > 0,
-    base_url: url.isKept && shownUrl(url.value) !== url.value,
-    headers: headers.isKept && shownHeaders(headers.value).length > 0,
-    proxy: proxy.isKept && isLogin,
-  })
-  const isSameWay = isSame(wayOf(entry), wayOf(present))
-  const located = (found: readonly Finding[]) =>
-    found.map((one) => ({ ...one, path: ['models', at, ...one.path] }))
-  return {
-    entry,
-    refused: located([...own, ...broughtFile(entry, present)]),
-    findings: located([...keys.findings, ...unknown, ...(isSameWay ? [] : leaks)]),
-  }
+  const leaks = isSame(wayOf(entry), wayOf(present))
+    ? []
+    : leaksIn(entry, {
+        api_key: keys.kept.length > 0,
+        base_url: url.isKept && shownUrl(url.value) !== url.value,
+        headers: headers.isKept && shownHeaders(headers.value).length > 0,
+        proxy: proxy.isKept && isLogin,
+      })
+  return { entry, findings: located([...keys.findings, ...unknown, ...leaks]) }
 }
 
 /** What `shownConfig` says of an entry besides its keys. */
@@ -276,10 +275,9 @@ function nextKeys(posted: Entry, present: Entry): Keys {
   }
   const { keep = [], add = [], ...others } = given
   const wanted: readonly unknown[] = Array.isArray(keep) ? keep : [keep]
-  const kept = wanted.map((position) => own[Number(position) - 1])
+  const kept = wanted.map((position) => (typeof position === 'number' ? own[position - 1] : undefined))
   const isFit =
-    Object.keys(others).length === 0 &&
-    wanted.every((position, at) => typeof position === 'number' && wanted.indexOf(position) === at)
+    Object.keys(others).length === 0 && wanted.every((position, at) => wanted.indexOf(position) === at)
   const keys = kept.filter((key) => key !== undefined)
   if (!isFit || keys.length < wanted.length) {
     const hint =
