@@ -24,8 +24,9 @@ const NO_FILE =
 
 /** Why nobody may edit, whatever the file says; null where it is allowed. */
 function refusalOf({ deps, runtimeConfig }: RequestContext): GatewayError | null {
-  if (runtimeConfig.config.server.admin !== 'write') return new GatewayError('admin_read_only', READ_ONLY)
-  return deps.configEditor?.() === undefined ? new GatewayError('config_not_writable', NO_FILE) : null
+  if (deps.configEditor?.() === undefined) return new GatewayError('config_not_writable', NO_FILE)
+  const isAllowed = runtimeConfig.config.server.admin === 'write'
+  return isAllowed ? null : new GatewayError('admin_read_only', READ_ONLY)
 }
 
 /** `GET /admin/config`: `etag` names the text that is shown; edits bring it along. */
