@@ -12,9 +12,6 @@ const MASK = '***'
 
 export type Entry = Readonly<Record<string, unknown>>
 
-/** An object's own entries, also those of a name that objects inherit. */
-export const entryOf = (value: unknown): Entry => recordOf(value)
-
 /** The keys that an entry of `models` may have. */
 export const ENTRY_KEYS: readonly string[] = knownPaths().flatMap((path) => {
   const [, key] = /^models\[\]\.(\w+)$/.exec(path) ?? []
@@ -29,7 +26,7 @@ export const writtenKeys = ({ api_key: written }: Entry): string[] =>
 const SHORTEST_SHOWN = 16
 
 /** What tells the keys of an entry from each other. */
-export const shownKeys = (entry: Entry) =>
+const shownKeys = (entry: Entry) =>
   writtenKeys(entry).map((key, at) => {
     const [variable = null] = /\$\{\w+\}/.exec(key) ?? []
     const isLong = key.trim().length >= SHORTEST_SHOWN && !key.includes('${')

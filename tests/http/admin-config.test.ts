@@ -30,18 +30,20 @@ function bed(server: object = { admin: 'write' }, settings: object = {}) {
   const loaded = loadConfig(text, {}, file)
   if (!loaded.ok) throw new Error('the file of the test is wrong')
   const watched = watchConfig({
-    ...{ file, text, env: {} },
     ...loaded,
+    file,
+    text,
+    env: {},
     report: gateway.deps.report,
     apply: () => gateway.apply(JSON.parse(textIn().replace('// mine', '')) as object),
   })
   onTestFinished(watched.stop)
   const textIn = (): string => readFileSync(file, 'utf8')
   const test = { ...gateway, app: createApp({ ...gateway.deps, configEditor: () => watched.editor }) }
-  const config_ = async () => (await (await ask(test, '/admin/config')).json()) as Shown
+  const look = async () => (await (await ask(test, '/admin/config')).json()) as Shown
   const send = (path: string, body: unknown, method = 'POST') =>
     ask(test, path, { method, body: typeof body === 'string' ? body : JSON.stringify(body) })
-  return { ...gateway, test, file, text, textIn, send, shown: config_, state: watched.state }
+  return { ...gateway, test, file, text, textIn, send, shown: look, state: watched.state }
 }
 const UPSTREAMS = '/admin/config/upstreams'
 const deepseek = { vendor: 'deepseek', name: 'new', api_key: 'sk-0123456789abcdef' }
@@ -125,7 +127,7 @@ test('of edits that are sent at once with one etag one is made', async () => {
     send(UPSTREAMS, { etag, entry: { ...deepseek, name: `new-${at}` } }),
   )
   const statuses = (await Promise.all(sent)).map(({ status }) => status)
-  expect(statuses.toSorted()).toEqual([200, ...Array<number>(7).fill(409)])
+  expect(statuses.toSorted((a, b) => a - b)).toEqual([200, ...Array<number>(7).fill(409)])
   expect((await shown()).entries).toHaveLength(4)
 })
 
@@ -235,7 +237,10 @@ test('a gateway without a file says so, and what to do', async () => {
   const gateway = createTestApp(configOf(HOSTS, { server: { admin: 'write' } }), ({ host }) => answer(host))
   const shown = await ask(gateway, '/admin/config')
   expect(await shown.json()).toMatchObject({
-    ...{ etag: null, file: null, entries: [], writable: false },
+    etag: null,
+    file: null,
+    entries: [],
+    writable: false,
     why: expect.stringContaining('Write a file') as string,
   })
   const refused = await ask(gateway, UPSTREAMS, { body: '{}' })
