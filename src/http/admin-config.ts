@@ -70,8 +70,8 @@ function editing(kind: EditKind): RouteHandler {
     const refusal = refusalOf(context)
     if (refusal !== null) throw refusal
     const body = await adminBodyOf(context, MOST_EDIT_BYTES)
-    const { deps, request, path, id } = context
-    const edited = deps.configEditor?.()?.edit(kind, body, `${request.method} ${path} (request ${id})`)
+    const { deps, request, path, ownId } = context
+    const edited = deps.configEditor?.()?.edit(kind, body, `${request.method} ${path} (request ${ownId})`)
     // Whoever waits may find a place at what is served now.
     deps.traffic.queue.wake()
     return found(context, edited ?? {})
