@@ -71,12 +71,22 @@ export function editConfig({ text, kind, body, load }: EditTask): EditResult {
   // Nothing is ever written that reads otherwise than it was meant to.
   if (!isSame(readSource(next).value, value)) throw new Error('an edit went wrong')
   const result = checked(load(next), { text: next, at, what })
-  if (findings.length === 0) return result
+  if (findings.length === 0)
+    return result.ok ? { ...result, warnings: ownWarnings(result, load(text)) } : result
   const problems = findings.map(problemIn(at))
   const others = result.ok
     ? []
     : result.problems.filter(({ path }) => problems.every((own) => own.path !== path))
   return { ok: false, problems: [...problems, ...others] }
+}
+
+/** Those of the entry, and what else was not told of the text before. */
+function ownWarnings(
+  { warnings }: { warnings: readonly EditProblem[] },
+  before: LoadedConfig,
+): EditProblem[] {
+  const old = new Set(before.warnings.map(({ message }) => message))
+  return warnings.filter((one) => one.entry_path !== null || !old.has(one.message))
 }
 
 const TOO_LARGE = ['would be larger than 1 MiB', 'take entries out first'] as const

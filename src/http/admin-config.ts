@@ -72,8 +72,6 @@ function editing(kind: EditKind): RouteHandler {
     const body = await adminBodyOf(context, MOST_EDIT_BYTES)
     const { deps, request, path, ownId } = context
     const edited = deps.configEditor?.()?.edit(kind, body, `${request.method} ${path} (request ${ownId})`)
-    // Whoever waits may find a place at what is served now.
-    deps.traffic.queue.wake()
     return found(context, edited ?? {})
   }
 }
