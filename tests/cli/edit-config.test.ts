@@ -128,7 +128,7 @@ test('the right that a changed file takes away is gone at once', async () => {
   expect(await upstreamOf(gateway)).toBe('first')
 })
 
-test('a gateway that runs on the keys of the environment can not be edited, and says what would help', async () => {
+test('a gateway that runs on the keys of the environment cannot be edited, and says what would help', async () => {
   const env = { GROQ_API_KEY: 'gsk_from-the-environment', AILOAD_TOKEN: testToken }
   const directory = temporaryDirectory()
   const child = spawnAiload(['start', '--port', '0'], { directory, env })

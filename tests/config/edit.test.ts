@@ -170,9 +170,7 @@ test.each([
 ])('a key is not kept on the way to $what', ({ index, with: changed }) => {
   expect(refusedAt(change(index, { ...shown(index), ...changed }))).toContain('api_key')
   const anew = { ...shown(index), headers: { 'x-account': 'new' }, ...changed, api_key: 'given-anew' }
-  const told = change(index, anew)
-  if (!told.ok)
-    expect(told.problems.map(({ message }) => message)).not.toContain(expect.stringContaining('anew'))
+  expect(change(index, anew)).toMatchObject({ ok: true })
   const kept = { ...shown(index), ...changed, api_key: { keep: [1], add: ['new'] } }
   expect(refusedAt(change(index, kept))).toContain('api_key')
 })
@@ -417,7 +415,7 @@ test.each([
   expect(() => edit(kind, body)).toThrow(expect.objectContaining({ code: 'bad_request', param }))
 })
 
-test('what JSON can say and a file can not is refused', () => {
+test('what JSON can say and a file cannot is refused', () => {
   const deep: unknown = JSON.parse(`${'['.repeat(9_000)}${']'.repeat(9_000)}`)
   for (const value of [deep, { set: { a: deep } }, { set: { temperature: Infinity } }]) {
     expect(refusedAt(edit('add', { entry: { vendor: 'groq', params: value } }))[0]).toMatch(/^params/)
