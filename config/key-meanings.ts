@@ -81,6 +81,8 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'server.cors': 'Origins whose pages may call the gateway.',
   'server.metrics_public': '/metrics without the token.',
   'server.log_client': "Log lines have the client's address.",
+  'server.admin':
+    'What may be done below /admin/: "read" shows everything and lets upstreams rest or go on, "write" edits this file too, "off" answers 404 there.',
   settings: 'How it chooses, waits and gives up.',
   'settings.timeout': 'Seconds; longest silence accepted from an upstream.',
   'settings.connect_timeout': 'Seconds to connect.',

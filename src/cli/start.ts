@@ -46,9 +46,13 @@ export async function runStart({ config: given, port, host, log: format }: Comma
   const stateFile = stateFileOf(opened.file ?? findConfigFile(search), search.directory)
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings }
-  const gateway = await startNodeGateway(config, { log: log.report, stateFile, configState }).catch(
-    (error: unknown) => listenFailure(error, config.server),
-  )
+  const configEditor = () => reloader?.editor
+  const gateway = await startNodeGateway(config, {
+    log: log.report,
+    stateFile,
+    configState,
+    configEditor,
+  }).catch((error: unknown) => listenFailure(error, config.server))
   if (typeof gateway === 'string') return printFailure(gateway)
   const { port: taken, upstreams, apply: serve } = gateway
   // A token is for somebody who sits there, not for a log that machines read.

@@ -83,6 +83,8 @@ const serverSchema = section(
     cors: optional(cors, '*'),
     metrics_public: optional(booleanFlag(), false),
     log_client: optional(booleanFlag(), true),
+    // What may be done below /admin/: "read" is everything but editing the configuration, "off" is nothing.
+    admin: optional(oneOf(['read', 'write', 'off']), 'read'),
   },
   objectMessage('write for example { "port": 2081 }'),
   ({ model, mode = model, ...server }) => ({

@@ -1,6 +1,8 @@
 import type { Context } from 'hono'
 import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
+import { concatBytes } from '../lib/bytes.ts'
+import { parsedJson } from '../lib/json/parse.ts'
 import { SHORTEST_SECRET } from '../relay/secrets.ts'
 import type { AppDeps } from './deps.ts'
 import { hasDotSegment, pathOf, queryOf, routeOf } from './paths.ts'
@@ -86,6 +88,14 @@ export function respondToError(deps: AppDeps, thrown: unknown, context?: Request
   const error = gatewayErrorOf(deps, thrown, context)
   if (context?.logged === false) logRequest(context, error)
   return errorResponse(error, context?.ownHeaders ?? {})
+}
+
+/** The body of a request below `/admin/` as JSON, undefined where it is none. @throws where it is too large, or breaks off */
+export async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: number): Promise<unknown> {
+  const { pieces, heldBytes } = await incoming.readBody({ maxBytes, codings: [], memory: deps.memory })
+  const body = concatBytes(pieces)
+  deps.memory.release(heldBytes)
+  return parsedJson(new TextDecoder().decode(body))
 }
 
 /** The address that a request counts as; see `clientAddress`. */

@@ -1,5 +1,6 @@
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import type { Config } from '../config/config.ts'
+import type { EditKind } from '../config/edit.ts'
 import { upstreamsOf, type ListedBy } from '../config/upstreams.ts'
 import { secretMatcher } from '../lib/hash.ts'
 import { createClientAddress, parseTrusted } from '../lib/ip.ts'
@@ -28,6 +29,20 @@ export interface AppDeps extends RelayDeps {
   readonly requests?: RequestLog | undefined
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>
+  /** The file of the configuration; undefined where there is none. */
+  readonly configEditor?: (() => ConfigEditor | undefined) | undefined
+}
+
+/** A configuration file that can be edited while it is served. */
+export interface ConfigEditor {
+  /** What stands in it, without its secrets; `problem`: why it can't be edited, whatever the rights. */
+  readonly show: () => { readonly problem: string | null } & object
+  /**
+   * Makes one edit in the file, and serves it at once.
+   * @param by who and how, for the log
+   * @throws GatewayError `bad_request`, `config_changed`, `config_invalid`, `config_not_writable`
+   */
+  readonly edit: (kind: EditKind, body: unknown, by: string) => object
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */

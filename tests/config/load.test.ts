@@ -29,6 +29,7 @@ test('the five-key file of the first users works unchanged, with one warning abo
       cors: '*',
       metricsPublic: false,
       logClient: true,
+      admin: 'read',
     },
     settings: {
       timeoutMs: 120_000,
@@ -151,6 +152,7 @@ test('everything that is written is taken over', () => {
       cors: ['https://app.example', 'tauri://localhost'],
       metricsPublic: true,
       logClient: true,
+      admin: 'read',
     },
     settings: {
       timeoutMs: 500,

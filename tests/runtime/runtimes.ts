@@ -49,7 +49,7 @@ const ABLE: Limits = { tellsEarlyAbort: true, breaksConnection: true, decodes: t
 export const configured = (config: object, port: number): object => ({
   auth_token: TOKEN,
   ...config,
-  server: { host: '127.0.0.1', port },
+  server: { ...('server' in config ? (config.server as object) : {}), host: '127.0.0.1', port },
 })
 
 export function node(version: '20' | '24'): Runtime {

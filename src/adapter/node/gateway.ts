@@ -14,6 +14,7 @@
  * web-gateway     the gateway on Bun and Deno, which have fetch and files
  * open-config     what a start serves: a file, or the keys in the environment
  * config-file     the configuration file: found, read, watched
+ * config-editor   its edits while it is served
  * without-file    a configuration of the keys in the environment, and its token
  * authority-file  certificates that the configuration names
  * state-file      state across restarts
@@ -35,7 +36,7 @@ import { keepState } from './state-file.ts'
 import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
-interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState'> {
+interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState' | 'configEditor'> {
   /** Where state is kept across restarts; absent = nowhere. */
   readonly stateFile?: string
 }

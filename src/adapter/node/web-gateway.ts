@@ -66,7 +66,9 @@ export function openFileGateway(
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings: warningLines }
   const { expect, abilities, modelLists } = store
-  const own = { clock, store, log, configState, expect, abilities, modelLists, recorder, requests }
+  const configEditor = () => reloader?.editor
+  const kept = { expect, abilities, modelLists, recorder, requests }
+  const own = { clock, store, log, configState, configEditor, ...kept }
   const gateway = createEdgeGateway(config, { ...own, ...platform })
   function apply(next: Config): void {
     write = consoleLog(level ?? levelOfMode(next.server.mode))
