@@ -23,10 +23,10 @@ import { createRetryBudget } from '../relay/retry-budget.ts'
 import { createAbilities, type Abilities } from '../state/abilities.ts'
 import { createModelLists, type ModelLists } from '../state/model-lists.ts'
 import type { MemoryStore } from '../state/memory.ts'
-import type { StateStore } from '../state/store.ts'
+import type { MaybePromise, StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createLog, fanOut, type LogLevel } from '../telemetry/log.ts'
-import { createMetrics } from '../telemetry/metrics.ts'
+import { createMetrics, type ProcessFigures } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
@@ -54,6 +54,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly version?: string
   /** What became of the configuration; nothing unless given. */
   readonly configState?: () => ConfigState
+  /** For the metrics: of the process, as its runtime tells. */
+  readonly processFigures?: () => MaybePromise<ProcessFigures>
 }
 
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
@@ -134,7 +136,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
-    metricsText: async () => metrics.text(await status()),
+    metricsText: async () =>
+      metrics.text({ ...(await status()), process: await platform.processFigures?.() }),
     status,
   })
   return {

@@ -39,6 +39,7 @@ test('an upstream without a past is available and has nothing to tell', () => {
     enabled: true,
     available: true,
     why: null,
+    reason: null,
     blocked_by: null,
     until: null,
     for_ms: null,
@@ -119,6 +120,32 @@ test('while one request finds out whether a failure is over, the others read tha
   expect(bed.of(0)).toMatchObject({ available: false, why: 'failure, being tried again', in_flight: 1 })
   if (probe) bed.store.settle(probe, { kind: 'ok' }, { now: NOW + 2_000, wall: NOW + 2_000 })
   expect(bed.of(0).in_flight).toBe(0)
+})
+
+test.each([
+  { outcome: { cause: 'rate-limited', hintMs: 30_000 }, reason: 'rate-limited', then: null },
+  { outcome: { cause: 'quota', hintMs: 7_200_000 }, reason: 'quota', then: null },
+  { outcome: { cause: 'quota', code: 'insufficient_quota' }, reason: 'unpaid', then: 'unpaid' },
+  { outcome: { cause: 'auth', scope: 'key' }, reason: 'auth', then: 'auth' },
+  { outcome: { cause: 'not-found' }, reason: 'not-found', then: 'not-found' },
+  { outcome: { cause: 'failure' }, reason: 'failure', then: 'untried' },
+  { outcome: { cause: 'overloaded' }, reason: 'overloaded', then: null },
+] as const)(
+  'after $outcome the reason is the word "$reason", and $then once the rest is over',
+  ({ outcome, reason, then }) => {
+    const bed = createBed([model('a')])
+    bed.ask(0, { outcome: failure(outcome) })
+    expect(bed.of(0)).toMatchObject({ available: false, reason })
+    bed.pass(31 * 86_400_000)
+    expect(bed.of(0)).toMatchObject({ available: then === null, reason: then })
+  },
+)
+
+test('a limit of any kind is the reason "limit", and an upstream that is switched off "disabled"', () => {
+  const bed = createBed([model('a', { limits: { rpm: 1 } }), model('b', { enabled: false })])
+  bed.ask(0, { outcome: { kind: 'ok' } })
+  expect(bed.of(0)).toMatchObject({ available: false, reason: 'limit' })
+  expect(bed.of(1)).toMatchObject({ available: false, reason: 'disabled' })
 })
 
 test('a disabled upstream is shown, and says that it is', () => {

@@ -11,6 +11,7 @@ import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
 import { findConfigFile, watchConfig, type Reloader } from './config-file.ts'
 import { openConfig } from './open-config.ts'
+import { createProcessFigures } from './process-figures.ts'
 import { takeSignals } from './signals.ts'
 import { keepState, stateFileOf } from './state-file.ts'
 
@@ -61,7 +62,8 @@ export function openFileGateway(
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings: warningLines }
   const { expect, abilities, modelLists } = store
-  const own = { clock, store, log, configState, expect, abilities, modelLists }
+  const processFigures = createProcessFigures()
+  const own = { clock, store, log, configState, expect, abilities, modelLists, processFigures }
   const gateway = createEdgeGateway(config, { ...own, ...platform })
   function apply(next: Config): void {
     write = consoleLog(level ?? levelOfMode(next.server.mode))
