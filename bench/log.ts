@@ -83,7 +83,7 @@ group('100 upstreams', () => {
     do_not_optimize(
       metrics.text({
         version: '0.1.0',
-        queue: { waiting: 0 },
+        queue: { waiting: 0, size: 256 },
         reloads: { ok: 0, refused: 0 },
         last_reload: null,
         upstreams,

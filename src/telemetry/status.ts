@@ -59,7 +59,8 @@ export function statusOf(task: StatusTask) {
     affinity: affinity.kind === 'header' ? `header:${affinity.name}` : affinity.kind,
     /** Names that clients may ask for, as `GET /v1/models` lists them. */
     models: runtimeConfig.pools.listedNames,
-    queue: { waiting: task.waiting },
+    /** `size`: how many may wait. */
+    queue: { waiting: task.waiting, size: runtimeConfig.config.settings.queueSize },
     /** True from the first signal to end. */
     draining: task.isDraining,
     last_reload: lastReload === undefined ? null : { ...lastReload, at: isoOf(lastReload.at) },

@@ -7,7 +7,7 @@ import { parseExposition, type Sample } from './parse-exposition.ts'
 
 const quiet: Gauges = {
   version: '0.1.0',
-  queue: { waiting: 0 },
+  queue: { waiting: 0, size: 256 },
   reloads: { ok: 0, refused: 0 },
   last_reload: null,
   upstreams: [],
@@ -32,7 +32,7 @@ test('before the first request the text is valid and says what there is', () => 
   const families = parseExposition(
     createMetrics().text({
       ...quiet,
-      queue: { waiting: 2 },
+      queue: { waiting: 2, size: 256 },
       reloads: { ok: 3, refused: 1 },
       upstreams: [{ name: 'a', in_flight: 3, available: false, reason: 'auth', windows: [] }],
     }),

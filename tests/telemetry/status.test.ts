@@ -64,7 +64,7 @@ test('the queue, a shutdown, reloads and the warnings of the configuration are s
   const warnings = ['config.json:3:5: models[0].api_key: is still a placeholder; put the key here']
   const configState = { lastReload, reloads: { ok: 2, refused: 1 }, warnings }
   expect(createBed([model('a')]).status({ waiting: 7, isDraining: true, configState })).toMatchObject({
-    queue: { waiting: 7 },
+    queue: { waiting: 7, size: 256 },
     draining: true,
     reloads: { ok: 2, refused: 1 },
     config_warnings: warnings,
