@@ -123,21 +123,21 @@ test('while one request finds out whether a failure is over, the others read tha
 })
 
 test.each([
-  { outcome: { cause: 'rate-limited', hintMs: 30_000 }, reason: 'rate-limited', then: null },
-  { outcome: { cause: 'quota', hintMs: 7_200_000 }, reason: 'quota', then: null },
-  { outcome: { cause: 'quota', code: 'insufficient_quota' }, reason: 'unpaid', then: 'unpaid' },
-  { outcome: { cause: 'auth', scope: 'key' }, reason: 'auth', then: 'auth' },
-  { outcome: { cause: 'not-found' }, reason: 'not-found', then: 'not-found' },
-  { outcome: { cause: 'failure' }, reason: 'failure', then: 'untried' },
-  { outcome: { cause: 'overloaded' }, reason: 'overloaded', then: null },
+  { outcome: { cause: 'rate-limited', hintMs: 30_000 }, reason: 'rate-limited', later: null },
+  { outcome: { cause: 'quota', hintMs: 7_200_000 }, reason: 'quota', later: null },
+  { outcome: { cause: 'quota', code: 'insufficient_quota' }, reason: 'unpaid', later: 'unpaid' },
+  { outcome: { cause: 'auth', scope: 'key' }, reason: 'auth', later: 'auth' },
+  { outcome: { cause: 'not-found' }, reason: 'not-found', later: 'not-found' },
+  { outcome: { cause: 'failure' }, reason: 'failure', later: 'untried' },
+  { outcome: { cause: 'overloaded' }, reason: 'overloaded', later: null },
 ] as const)(
-  'after $outcome the reason is the word "$reason", and $then once the rest is over',
-  ({ outcome, reason, then }) => {
+  'after $outcome the reason is the word "$reason", and $later once the rest is over',
+  ({ outcome, reason, later }) => {
     const bed = createBed([model('a')])
     bed.ask(0, { outcome: failure(outcome) })
     expect(bed.of(0)).toMatchObject({ available: false, reason })
     bed.pass(31 * 86_400_000)
-    expect(bed.of(0)).toMatchObject({ available: then === null, reason: then })
+    expect(bed.of(0)).toMatchObject({ available: later === null, reason: later })
   },
 )
 
