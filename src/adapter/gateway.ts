@@ -137,7 +137,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
     metricsText: async () =>
-      metrics.text({ ...(await status()), process: await platform.processFigures?.() }),
+      metrics.text({ ...(await status()), processFigures: await platform.processFigures?.() }),
     status,
   })
   return {

@@ -9,7 +9,7 @@ export interface Gauges extends Pick<GatewayStatus, 'version' | 'queue' | 'reloa
     'name' | 'in_flight' | 'available' | 'reason' | 'windows'
   >[]
   /** Absent where the runtime tells nothing of its process. */
-  readonly process?: ProcessFigures | undefined
+  readonly processFigures?: ProcessFigures | undefined
 }
 
 /** What a runtime says of its process; what it can't say has no sample. */
@@ -52,7 +52,7 @@ export function createMetrics() {
      * Everything counted since the start, with the gauges of this moment, in the text format 0.0.4. A metric without
      * samples is left out. Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
      */
-    text({ version, queue, reloads, last_reload, upstreams, process }: Gauges): string {
+    text({ version, queue, reloads, last_reload, upstreams, processFigures }: Gauges): string {
       const used = [...requestSeconds].filter(([, { counts }]) => counts.some((count) => count > 0))
       const inFlight = upstreams.map((one) => [label('upstream', one.name), one.in_flight] as const)
       const reloaded = Object.entries(reloads).map(
@@ -63,7 +63,10 @@ export function createMetrics() {
         reason === null ? [] : [[`${label('upstream', name)},${label('reason', reason)}`, 1] as const],
       )
       const reloadedAt = epochSeconds(last_reload?.at)
-      const build = [label('version', version), ...(process ? [label('runtime', process.runtime)] : [])]
+      const build = [
+        label('version', version),
+        ...(processFigures ? [label('runtime', processFigures.runtime)] : []),
+      ]
       return [
         countersText('aiload_requests_total', requests, ['endpoint', 'status']),
         countersText('aiload_attempts_total', attempts, ['upstream', 'outcome']),
@@ -84,7 +87,7 @@ export function createMetrics() {
           reloadedAt === undefined ? [] : [['', reloadedAt]],
         ),
         gaugesText('aiload_build_info', [[build.join(','), 1]]),
-        ...(process ? processGauges(process) : []),
+        ...(processFigures ? processGauges(processFigures) : []),
       ].join('')
     },
   }

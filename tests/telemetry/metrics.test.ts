@@ -94,7 +94,7 @@ test('a refused reload shows until one is taken, with its time', () => {
 test('what a runtime says of its process is shown, and what it does not say is not', () => {
   const figures = { process_cpu_seconds_total: 1.5, process_open_fds: Number.NaN }
   const families = parseExposition(
-    createMetrics().text({ ...quiet, process: { runtime: 'node 20.20.0', ...figures } }),
+    createMetrics().text({ ...quiet, processFigures: { runtime: 'node 20.20.0', ...figures } }),
   )
   const names = [...families.keys()].filter((name) => !name.startsWith('aiload_'))
   expect(names).toEqual(['process_cpu_seconds_total'])
