@@ -30,6 +30,7 @@ import { createMetrics, type ProcessFigures } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
+import type { Traces, TracesDeps } from '../telemetry/traces.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 
 /** As in package.json; an edge has no file to read it from. */
@@ -54,6 +55,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly version?: string
   /** What became of the configuration; nothing unless given. */
   readonly configState?: () => ConfigState
+  /** Makes traces, where the runtime can send them by itself; nothing is traced unless given. */
+  readonly createTraces?: (deps: Pick<TracesDeps, 'send' | 'clock' | 'report'>) => Traces
   /** For the metrics: of the process, as its runtime tells. */
   readonly processFigures?: () => MaybePromise<ProcessFigures>
 }
@@ -65,11 +68,12 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
-  const report = fanOut([platform.log, notices.report, metrics.report, recent.report])
+  const report = fanOut([platform.log, notices.report, metrics.report, recent.report, endTrace])
   const discovery = createDiscovery({ send: platform.send, clock, report, abilities, modelLists }, () => {
     // One that waits for its lists takes their changes along: those of the present one may be gone already.
     if (runtimeConfig.config === latest) serve(latest)
   })
+  const traces = platform.createTraces?.({ send: platform.send, clock, report })
   let runtimeConfig = createRuntimeConfig(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
@@ -88,6 +92,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const { upstreams } = runtimeConfig.pools
     for (const upstream of upstreams) abilities.presume(upstream, clock.now())
     platform.expect?.(upstreams)
+    traces?.configure(next.settings)
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     if (discovery.isComplete()) abilities.prune(ids)
@@ -135,9 +140,14 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     traffic: { credits: new Map(), budget: createRetryBudget(), queue, emptyRuns: new Map() },
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
     newId: () => crypto.randomUUID(),
+    trace: traces?.begin,
     isDraining: () => isDraining,
     metricsText: async () =>
-      metrics.text({ ...(await status()), processFigures: await platform.processFigures?.() }),
+      metrics.text({
+        ...(await status()),
+        processFigures: await platform.processFigures?.(),
+        spans: traces?.counts(),
+      }),
     status,
   })
   return {
@@ -153,10 +163,17 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
       isDraining = true
       discovery.close()
     },
+    /** Sends the spans that wait, for 2 s at most. */
+    endTraces: async () => traces?.close(),
     /** Whether `own` knows of answers that are under way. */
     isBusy: (own: Pick<MemoryStore, 'snapshot'>) =>
       own.snapshot([...known]).some((state) => (state?.inFlight ?? 0) > 0),
   }
+}
+
+/** The spans of a request that is traced. */
+const endTrace: Report = (event) => {
+  if (event.kind === 'request') event.trace?.end(event)
 }
 
 /** What a fetch runtime brings along. */

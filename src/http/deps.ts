@@ -7,6 +7,7 @@ import { fieldsFor } from '../openai/request.ts'
 import { createPools } from '../pool/pool.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
+import type { Traces } from '../telemetry/traces.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -20,6 +21,8 @@ export interface AppDeps extends RelayDeps {
   /** The runtime's own, where it has one. */
   readonly isUtf8?: IsUtf8 | undefined
   readonly newId: () => string
+  /** Begins the trace of a request; undefined where nothing is traced. */
+  readonly trace?: Traces['begin'] | undefined
   /** True from the first signal to end until the end. */
   readonly isDraining: () => boolean
   readonly metricsText: () => MaybePromise<string>

@@ -109,7 +109,7 @@ function relayRequestOf(
   { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { incoming, runtimeConfig, id, query, since, requestedModel, token } = context
+  const { incoming, runtimeConfig, id, query, since, requestedModel, token, trace } = context
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
   const { settings } = runtimeConfig.config
@@ -138,6 +138,7 @@ function relayRequestOf(
     isStored: endpoint === 'responses' || (endpoint === 'chat' && body.store),
     clientSignal,
     since,
+    trace,
   }
 }
 
@@ -207,7 +208,7 @@ export async function passthroughRoute(
   context: RequestContext,
   { path, storedAnswerId, refusal }: PassedPath,
 ) {
-  const { deps, incoming, runtimeConfig, request, query, id, since } = context
+  const { deps, incoming, runtimeConfig, request, query, id, since, trace } = context
   const { pools, passthroughUpstream, config } = runtimeConfig
   const { settings } = config
   // As it came, its coding too.
@@ -225,7 +226,20 @@ export async function passthroughRoute(
     const { clientSignal } = incoming
     const client = loggedAddressOf(context)
     return passthrough(
-      { ...target, id, settings, method, path, query, headers, body: pieces, client, clientSignal, since },
+      {
+        ...target,
+        id,
+        settings,
+        method,
+        path,
+        query,
+        headers,
+        body: pieces,
+        client,
+        clientSignal,
+        since,
+        trace,
+      },
       deps,
     )
   })

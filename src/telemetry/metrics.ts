@@ -1,5 +1,6 @@
 import { endpoints } from '../pool/upstream.ts'
 import type { GatewayEvent } from '../relay/deps.ts'
+import type { SpanCounts } from './traces.ts'
 import type { GatewayStatus, UpstreamStatus } from './status.ts'
 
 /** What is true at the moment of asking, and no sum of events: a part of the status. */
@@ -8,6 +9,8 @@ export interface Gauges extends Pick<GatewayStatus, 'version' | 'queue' | 'reloa
     UpstreamStatus,
     'name' | 'in_flight' | 'available' | 'reason' | 'windows'
   >[]
+  /** Absent where nothing is traced. */
+  readonly spans?: SpanCounts | undefined
   /** Absent where the runtime tells nothing of its process. */
   readonly processFigures?: ProcessFigures | undefined
 }
@@ -52,12 +55,9 @@ export function createMetrics() {
      * Everything counted since the start, with the gauges of this moment, in the text format 0.0.4. A metric without
      * samples is left out. Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
      */
-    text({ version, queue, reloads, last_reload, upstreams, processFigures }: Gauges): string {
+    text({ version, queue, reloads, last_reload, upstreams, spans, processFigures }: Gauges): string {
       const used = [...requestSeconds].filter(([, { counts }]) => counts.some((count) => count > 0))
       const inFlight = upstreams.map((one) => [label('upstream', one.name), one.in_flight] as const)
-      const reloaded = Object.entries(reloads).map(
-        ([result, count]) => [label('result', result), count] as const,
-      )
       const available = upstreams.map((one) => [label('upstream', one.name), one.available ? 1 : 0] as const)
       const unavailable = upstreams.flatMap(({ name, reason }) =>
         reason === null ? [] : [[`${label('upstream', name)},${label('reason', reason)}`, 1] as const],
@@ -80,12 +80,13 @@ export function createMetrics() {
         gaugesText('aiload_available', available),
         gaugesText('aiload_unavailable', unavailable),
         ...limitGauges(upstreams),
-        gaugesText('aiload_reloads_total', reloaded, 'counter'),
+        gaugesText('aiload_reloads_total', resultsOf(reloads), 'counter'),
         gaugesText('aiload_last_reload_successful', [['', last_reload?.ok === false ? 0 : 1]]),
         gaugesText(
           'aiload_last_reload_timestamp_seconds',
           reloadedAt === undefined ? [] : [['', reloadedAt]],
         ),
+        gaugesText('aiload_trace_spans_total', resultsOf(spans), 'counter'),
         gaugesText('aiload_build_info', [[build.join(','), 1]]),
         ...(processFigures ? processGauges(processFigures) : []),
       ].join('')
@@ -119,6 +120,8 @@ const HELP = {
   aiload_last_reload_successful:
     'Whether the last changed configuration was taken; 1 where none was changed.',
   aiload_last_reload_timestamp_seconds: 'When a changed configuration was read last.',
+  aiload_trace_spans_total:
+    'Spans of traces, by what came of them: sent, dropped (too many waited) or refused by the collector.',
   aiload_build_info: 'Always 1; the version and the runtime are in the labels.',
 }
 
@@ -182,6 +185,9 @@ type Limit = UpstreamStatus['windows'][number]
 
 const epochSeconds = (iso: string | null | undefined): number | undefined =>
   iso ? Date.parse(iso) / 1_000 : undefined
+
+const resultsOf = (counts: Readonly<Record<string, number>> = {}) =>
+  Object.entries(counts).map(([result, count]) => [label('result', result), count] as const)
 
 const OTHER = 'other'
 const ENDPOINT_LABELS: readonly string[] = [...endpoints, 'passthrough', OTHER]

@@ -22,11 +22,13 @@
  * signals         the signals of the process
  */
 import { isUtf8 } from 'node:buffer'
+import { randomBytes } from 'node:crypto'
 import type { Config } from '../../config/config.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
-import { createClock, createGateway, type GatewayPlatform } from '../gateway.ts'
+import { createTraces } from '../../telemetry/traces.ts'
+import { createClock, createGateway, VERSION, type GatewayPlatform } from '../gateway.ts'
 import { createNodeReceive, toNodeResponse } from './messages.ts'
 import { createProcessFigures, descriptorLimit } from './process-figures.ts'
 import { listen } from './server.ts'
@@ -49,6 +51,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
   const store = createMemoryStore({ random: Math.random })
   const kept = stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log })
   const send = createNodeTransport({ timers })
+  const tracing = { env: process.env, randomBytes, version: VERSION }
   const gateway = createGateway(config, {
     clock,
     store,
@@ -60,6 +63,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     abilities: store.abilities,
     modelLists: store.modelLists,
     processFigures: createProcessFigures(),
+    createTraces: (deps) => createTraces({ ...deps, ...tracing }),
     ...told,
   })
   await gateway.ready
@@ -81,6 +85,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     async close(): Promise<{ readonly cut: number }> {
       gateway.drain()
       const drained = await server.drain(drainTimeoutMs)
+      await gateway.endTraces()
       await kept?.close()
       await send.close()
       return drained

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../../config/config.ts'
 import { upstreamsOf } from '../../config/upstreams.ts'
@@ -7,8 +8,9 @@ import type { RouteLimits } from '../../config/route-limits.ts'
 import { routeLines } from '../../pool/route.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
+import { createTraces } from '../../telemetry/traces.ts'
 import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
-import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
+import { consoleLog, createClock, createEdgeGateway, VERSION, type EdgePlatform } from '../gateway.ts'
 import { findConfigFile, watchConfig, type Reloader } from './config-file.ts'
 import { openConfig } from './open-config.ts'
 import { createProcessFigures } from './process-figures.ts'
@@ -64,7 +66,12 @@ export function openFileGateway(
   const { expect, abilities, modelLists } = store
   const processFigures = createProcessFigures()
   const own = { clock, store, log, configState, expect, abilities, modelLists, processFigures }
-  const gateway = createEdgeGateway(config, { ...own, ...platform })
+  const tracing = { env, randomBytes, version: VERSION }
+  const gateway = createEdgeGateway(config, {
+    ...own,
+    createTraces: (deps) => createTraces({ ...deps, ...tracing }),
+    ...platform,
+  })
   function apply(next: Config): void {
     write = consoleLog(level ?? levelOfMode(next.server.mode))
     void gateway.apply(next)
@@ -84,6 +91,7 @@ export function openFileGateway(
       while (gateway.isBusy(store) && performance.now() < deadline) await pause()
       // The last bytes are still on their way to the client.
       await pause()
+      await gateway.endTraces()
       await state.close()
     },
   }
