@@ -30,8 +30,10 @@ export interface StartedTrace extends RequestTrace {
 export interface TracedRequest {
   readonly event: RequestEvent
   readonly trace: StartedTrace
-  /** When, on the clock: epoch ms. */
+  /** When, ms on the clock. */
   readonly endedAt: number
+  /** To be added for the time of the wall. */
+  readonly aheadMs: number
 }
 
 /** Who traces: the attributes of the resource, and the version of this program. */
@@ -57,7 +59,8 @@ const SERVER = 2
 const CLIENT = 3
 const STATUS_ERROR = 2
 
-function spansOf({ event, trace, endedAt }: TracedRequest) {
+function spansOf({ event, trace, endedAt, aheadMs }: TracedRequest) {
+  const end = endedAt + aheadMs
   const { traceId, spanId, parentId, head, attempts } = trace
   return [
     {
@@ -66,25 +69,27 @@ function spansOf({ event, trace, endedAt }: TracedRequest) {
       ...(parentId !== undefined && { parentSpanId: parentId }),
       name: `${head.method} ${head.route}`,
       kind: SERVER,
-      ...timesOf(endedAt - event.durationMs, endedAt),
+      ...timesOf(end - event.durationMs, end),
       attributes: attributesOf(requestAttributes(event, head)),
       // By the conventions of HTTP the fault of a client is no error of the server's.
       status: event.status >= 500 ? { code: STATUS_ERROR } : {},
     },
     ...attempts.flatMap((started, at) => {
       const record = event.attempts[at]
-      return record === undefined ? [] : [attemptSpan({ event, trace, started, record })]
+      return record === undefined ? [] : [attemptSpan({ event, trace, started, record, aheadMs })]
     }),
   ]
 }
 
-interface AttemptSpanTask extends Pick<TracedRequest, 'event' | 'trace'> {
+interface AttemptSpanTask extends Pick<TracedRequest, 'event' | 'trace' | 'aheadMs'> {
   readonly started: StartedAttempt
   readonly record: AttemptRecord
 }
 
-function attemptSpan({ event, trace, started, record }: AttemptSpanTask) {
-  const { spanId, startedAt } = started
+function attemptSpan(task: AttemptSpanTask) {
+  const { event, trace, started, record, aheadMs } = task
+  const { spanId } = started
+  const startedAt = started.startedAt + aheadMs
   const operation = operationOf(event.endpoint)
   const isFault = record.outcome !== 'ok' && record.outcome !== 'aborted'
   return {
@@ -94,7 +99,7 @@ function attemptSpan({ event, trace, started, record }: AttemptSpanTask) {
     name: operation === undefined ? trace.head.method : `${operation} ${record.model}`,
     kind: CLIENT,
     ...timesOf(startedAt, startedAt + record.durationMs),
-    attributes: attributesOf(attemptAttributes({ event, trace, started, record }, operation)),
+    attributes: attributesOf(attemptAttributes(task, operation)),
     // The words of an upstream are not told: they may quote the client.
     status: isFault ? { code: STATUS_ERROR, message: record.failure?.reason ?? record.outcome } : {},
   }

@@ -262,9 +262,19 @@ function startTrace(
       if (isSampled) attempts.push({ spanId: own, upstream, startedAt: clock.now() })
       return `00-${traceId}-${own}-${flags}`
     },
-    end: (event) => (isSampled ? add({ event, trace, endedAt: clock.now() }) : undefined),
+    end: (event) =>
+      isSampled ? add({ event, trace, endedAt: clock.now(), aheadMs: aheadOf(clock) }) : undefined,
   }
   return trace
+}
+
+/** Less is the grain of the wall clock. */
+const LEAST_AHEAD_MS = 1_000
+
+/** How much the wall clock is ahead of the one that durations are taken with, ms: a machine may have slept. */
+function aheadOf(clock: Clock): number {
+  const ahead = clock.wall() - clock.now()
+  return Math.abs(ahead) < LEAST_AHEAD_MS ? 0 : ahead
 }
 
 /** Where an id lies among all, 0 to 1: by its last 56 bits, which are random, so that all who sample agree. */
