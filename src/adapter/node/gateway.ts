@@ -18,6 +18,7 @@
  * authority-file  certificates that the configuration names
  * state-file      state across restarts
  * process-figures what the process uses, for the metrics
+ * log-file        the log in a file, put aside by its size
  * replace-file    replaces a file so that no reader sees half of it
  * signals         the signals of the process
  */

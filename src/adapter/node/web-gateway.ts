@@ -12,6 +12,7 @@ import { createTraces } from '../../telemetry/traces.ts'
 import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, VERSION, type EdgePlatform } from '../gateway.ts'
 import { findConfigFile, watchConfig, type Reloader } from './config-file.ts'
+import { createLogFile, logFileOf } from './log-file.ts'
 import { openConfig } from './open-config.ts'
 import { createProcessFigures } from './process-figures.ts'
 import { takeSignals } from './signals.ts'
@@ -42,14 +43,24 @@ export function openFileGateway(
     for (const problem of opened.problems) process.stderr.write(`${problemLine(problem)}\n`)
     process.exit(1)
   }
-  const { config, warnings, hasNewToken, tokenPlace } = opened
+  const { config, warnings, hasNewToken, tokenPlace, file: configFile } = opened
   const { level, problem } = logLevelIn(process.env)
   if (problem !== undefined) {
     process.stderr.write(`${problem}\n`)
     process.exit(1)
   }
-  let write = consoleLog(level ?? levelOfMode(config.server.mode))
-  const log: Report = (event) => write(event)
+  let write: Report
+  const file = createLogFile((how, message) => say(message, how))
+  const log: Report = (event) => {
+    write(event)
+    file.report(event)
+  }
+  function configureLog(next: Config): void {
+    const nextLevel = level ?? levelOfMode(next.server.mode)
+    write = consoleLog(nextLevel)
+    file.configure(configFile === undefined ? undefined : logFileOf(next, configFile), nextLevel)
+  }
+  configureLog(config)
   const say = (message: string, level: 'info' | 'warning' = 'info') => log({ kind: 'notice', level, message })
   if (hasNewToken) say(`a new token for your clients was made; it is ${tokenPlace}`)
   for (const line of routeLines(upstreamsOf(config))) say(line)
@@ -73,7 +84,7 @@ export function openFileGateway(
     ...platform,
   })
   function apply(next: Config): void {
-    write = consoleLog(level ?? levelOfMode(next.server.mode))
+    configureLog(next)
     void gateway.apply(next)
   }
   if (opened.file !== undefined) reloader = watchConfig({ ...opened, env, limits, report: log, apply })
@@ -81,7 +92,10 @@ export function openFileGateway(
     config,
     fetch: gateway.fetch,
     /** Reads the configuration again, whether its file changed or not. */
-    reload: () => reloader?.reload(),
+    reload(): void {
+      file.reopen()
+      reloader?.reload()
+    },
     /** Writes a line of the log. */
     say,
     /** Refuses new requests, waits for the open answers within `settings.drain_timeout`, and writes the state. */
