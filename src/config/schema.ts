@@ -99,7 +99,7 @@ const serverSchema = section(
     cors: optional(cors, '*'),
     metrics_public: optional(booleanFlag(), false),
     log_client: optional(booleanFlag(), true),
-    // Beside the standard output. Node only.
+    // Beside the standard output. Not on Workers and edge functions.
     log_file: optional(logFile),
   },
   objectMessage('write for example { "port": 2081 }'),

@@ -13,6 +13,7 @@ import { refusedUrl } from '../support/dead-ends.ts'
 import { startGateway, testToken, type GatewayProcess } from '../support/gateway-process.ts'
 import { alerts, dashboard, expressionsOf, metricsIn } from '../support/monitoring.ts'
 import { freePort } from '../support/free-port.ts'
+import { startCollector } from '../support/otlp.ts'
 import { answer } from '../support/scripted-scenes.ts'
 import { startScriptedUpstream, type ScriptedUpstream } from '../support/scripted-upstream.ts'
 import { until } from '../support/until.ts'
@@ -27,10 +28,12 @@ const promtool = (args: readonly string[], input?: string): { status: number | n
 const directory = mkdtempSync(join(tmpdir(), 'aiload-metrics-'))
 const upstreams: ScriptedUpstream[] = []
 let gateway: GatewayProcess
+let collector: Awaited<ReturnType<typeof startCollector>>
 
 /** Everything that has a metric has happened: answers, a refused key, one that is gone, limits, a wait, a refused reload. */
 beforeAll(async () => {
   mkdirSync(join(directory, 'gateway'))
+  collector = await startCollector()
   const well = await startScriptedUpstream(healthy())
   const keyless = await startScriptedUpstream(answer({ status: 401, body: errorBody('invalid_api_key') }))
   upstreams.push(well, keyless)
@@ -48,7 +51,15 @@ beforeAll(async () => {
     at(well.url, 'narrow', { limits: { concurrency: 1 } }),
   ]
   gateway = await startGateway(
-    { models, settings: { strategy: 'in_order', affinity: 'off', queue_timeout: 2 } },
+    {
+      models,
+      settings: {
+        strategy: 'in_order',
+        affinity: 'off',
+        queue_timeout: 2,
+        traces: { endpoint: collector.url },
+      },
+    },
     { directory: join(directory, 'gateway') },
   )
   const statuses = await Promise.all(Array.from({ length: 40 }, async () => (await gateway.chat()).status))
@@ -61,6 +72,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await gateway.stop()
+  collector.close()
   for (const upstream of upstreams) await upstream.close()
   rmSync(directory, { recursive: true, force: true })
 })
