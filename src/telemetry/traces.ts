@@ -285,8 +285,13 @@ const spansOf = (ended: TracedRequest | undefined): number =>
 const sumOf = (batch: readonly TracedRequest[]): number =>
   batch.reduce((sum, ended) => sum + spansOf(ended), 0)
 
-const hexOf = (bytes: Uint8Array): string =>
-  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
+function hexOf(bytes: Uint8Array): string {
+  let text = ''
+  for (const byte of bytes) text += HEX[byte] ?? ''
+  return text
+}
 
 /** ExportTracePartialSuccess; 0 where the answer says nothing of it. */
 function refusedSpansIn(body: Uint8Array): number {
