@@ -46,20 +46,31 @@ interface TracingResource {
  * `ExportTraceServiceRequest` as JSON has it: ids in hex, whole numbers of 64 bits and times as strings, enumerations as
  * numbers. Source: https://opentelemetry.io/docs/specs/otlp/#json-protobuf-encoding
  */
-export const exportRequestOf = (batch: readonly TracedRequest[], { resource, version }: TracingResource) => ({
-  resourceSpans: [
-    {
-      resource: { attributes: attributesOf({ ...resource, 'service.version': version }) },
-      scopeSpans: [{ scope: { name: 'aiload', version }, spans: batch.flatMap(spansOf) }],
-    },
-  ],
-})
+export function exportRequestOf(batch: readonly TracedRequest[], { resource, version }: TracingResource) {
+  const places = new Map<string, Attributes>()
+  /** Looked up once for each upstream. */
+  const placeOf = ({ root }: Upstream): Attributes => {
+    const place = places.get(root) ?? placeAttributes(root)
+    places.set(root, place)
+    return place
+  }
+  const spans = batch.flatMap((request) => spansOf(request, placeOf))
+  const attributes = attributesOf({ ...resource, 'service.version': version })
+  return {
+    resourceSpans: [
+      { resource: { attributes }, scopeSpans: [{ scope: { name: 'aiload', version }, spans }] },
+    ],
+  }
+}
 
 const SERVER = 2
 const CLIENT = 3
 const STATUS_ERROR = 2
 
-function spansOf({ event, trace, endedAt, aheadMs }: TracedRequest) {
+function spansOf(
+  { event, trace, endedAt, aheadMs }: TracedRequest,
+  placeOf: (upstream: Upstream) => Attributes,
+) {
   const end = endedAt + aheadMs
   const { traceId, spanId, parentId, head, attempts } = trace
   return [
@@ -76,7 +87,9 @@ function spansOf({ event, trace, endedAt, aheadMs }: TracedRequest) {
     },
     ...attempts.flatMap((started, at) => {
       const record = event.attempts[at]
-      return record === undefined ? [] : [attemptSpan({ event, trace, started, record, aheadMs })]
+      return record === undefined
+        ? []
+        : [attemptSpan({ event, trace, started, record, aheadMs, place: placeOf(started.upstream) })]
     }),
   ]
 }
@@ -84,6 +97,7 @@ function spansOf({ event, trace, endedAt, aheadMs }: TracedRequest) {
 interface AttemptSpanTask extends Pick<TracedRequest, 'event' | 'trace' | 'aheadMs'> {
   readonly started: StartedAttempt
   readonly record: AttemptRecord
+  readonly place: Attributes
 }
 
 function attemptSpan(task: AttemptSpanTask) {
@@ -129,28 +143,27 @@ function requestAttributes(event: RequestEvent, { method, route }: TraceHead): A
 
 /** By https://opentelemetry.io/docs/specs/semconv/gen-ai/gen-ai-spans/#inference */
 function attemptAttributes(
-  { event, trace, started: { upstream }, record }: AttemptSpanTask,
+  { event, trace, record, place }: AttemptSpanTask,
   operation: string | undefined,
 ): Attributes {
-  const url = new URL(upstream.root)
   const { status, outcome, firstByteMs } = record
   const isAnswer = event.attempts.at(-1) === record && event.upstream === record.upstream
   const isRefused = status !== undefined && status >= 400
   const fault = isRefused ? String(status) : outcome === 'ok' || outcome === 'aborted' ? undefined : outcome
   const at = event.attempts.indexOf(record)
+  const isAsked = operation !== undefined
+  const isStream = isAsked && event.stream
   return {
-    ...(operation !== undefined && {
-      'gen_ai.operation.name': operation,
-      'gen_ai.provider.name': providerAt(upstream.root),
-      'gen_ai.request.model': record.model,
-      'gen_ai.request.stream': event.stream || undefined,
-      'gen_ai.response.time_to_first_chunk':
-        event.stream && firstByteMs !== undefined ? firstByteMs / 1_000 : undefined,
-      'gen_ai.usage.input_tokens': isAnswer ? event.inputTokens : undefined,
-      'gen_ai.usage.output_tokens': isAnswer ? event.outputTokens : undefined,
-    }),
-    'server.address': url.hostname.replace(/^\[(.*)\]$/, '$1'),
-    'server.port': Number(url.port || (url.protocol === 'https:' ? 443 : 80)),
+    'gen_ai.operation.name': operation,
+    'gen_ai.provider.name': isAsked ? place['gen_ai.provider.name'] : undefined,
+    'gen_ai.request.model': isAsked ? record.model : undefined,
+    'gen_ai.request.stream': isStream || undefined,
+    'gen_ai.response.time_to_first_chunk':
+      isStream && firstByteMs !== undefined ? firstByteMs / 1_000 : undefined,
+    'gen_ai.usage.input_tokens': isAnswer ? event.inputTokens : undefined,
+    'gen_ai.usage.output_tokens': isAnswer ? event.outputTokens : undefined,
+    'server.address': place['server.address'],
+    'server.port': place['server.port'],
     'http.request.method': trace.head.method,
     'http.response.status_code': status,
     'http.request.resend_count': at > 0 ? at : undefined,
@@ -181,11 +194,15 @@ const PROVIDERS: Readonly<Record<string, string>> = {
   xai: 'x_ai',
 }
 
-/** Whoever is not known speaks as OpenAI does; `server.address` says who it is. */
-function providerAt(root: string): string {
-  if (new URL(root).hostname.endsWith('.openai.azure.com')) return 'azure.ai.openai'
-  const vendor = vendorAt(root) ?? 'openai'
-  return PROVIDERS[vendor] ?? vendor
+/** Who is asked, and where. Whoever is not known speaks as OpenAI does; `server.address` says who it is. */
+function placeAttributes(root: string): Attributes {
+  const { hostname, port, protocol } = new URL(root)
+  const vendor = hostname.endsWith('.openai.azure.com') ? 'azure' : (vendorAt(root) ?? 'openai')
+  return {
+    'gen_ai.provider.name': PROVIDERS[vendor] ?? vendor,
+    'server.address': hostname.replace(/^\[(.*)\]$/, '$1'),
+    'server.port': Number(port || (protocol === 'https:' ? 443 : 80)),
+  }
 }
 
 const timesOf = (start: number, end: number) => ({
@@ -202,12 +219,15 @@ function nanosOf(ms: number): string {
 /** Longest value; names may be any length. */
 const MOST_LENGTH = 256
 
-const attributesOf = (attributes: Attributes) =>
-  Object.entries(attributes).flatMap(([key, value]) =>
-    value === undefined || (typeof value === 'number' && !Number.isFinite(value))
-      ? []
-      : [{ key, value: anyValue(value) }],
-  )
+function attributesOf(attributes: Attributes) {
+  const list: { key: string; value: ReturnType<typeof anyValue> }[] = []
+  for (const key in attributes) {
+    const value = attributes[key]
+    if (value !== undefined && !(typeof value === 'number' && !Number.isFinite(value)))
+      list.push({ key, value: anyValue(value) })
+  }
+  return list
+}
 
 function anyValue(value: string | number | boolean) {
   if (typeof value === 'boolean') return { boolValue: value }

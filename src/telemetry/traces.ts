@@ -56,6 +56,7 @@ const RETRYABLE: ReadonlySet<number> = new Set([429, 502, 503, 504])
  */
 export function createTraces({ send, clock, report, env, randomBytes, version }: TracesDeps) {
   const counts = { sent: 0, dropped: 0, refused: 0 }
+  const newId = createIds(randomBytes)
   let config: TracesConfig | undefined
   let waiting: TracedRequest[] = []
   let waitingSpans = 0
@@ -198,7 +199,7 @@ export function createTraces({ send, clock, report, env, randomBytes, version }:
     /** Begins the trace of a request; undefined where nothing is traced. `traceparent` is what it brought along. */
     begin({ traceparent, ...head }: TraceHead & { readonly traceparent: string | undefined }) {
       if (config === undefined) return undefined
-      return startTrace(parentOf(traceparent), { head, clock, randomBytes, ...config, add })
+      return startTrace(parentOf(traceparent), { head, clock, newId, ...config, add })
     },
     counts: (): SpanCounts | undefined => (config === undefined ? undefined : { ...counts }),
     /** Sends what is left, for 2 s at most. */
@@ -235,19 +236,19 @@ export function parentOf(traceparent = ''): Parent | undefined {
   return { traceId, spanId, isSampled: (Number.parseInt(flags, 16) & 1) === 1 }
 }
 
-interface StartTask
-  extends Pick<TracesConfig, 'sample' | 'obeysParent'>, Pick<TracesDeps, 'clock' | 'randomBytes'> {
+interface StartTask extends Pick<TracesConfig, 'sample' | 'obeysParent'>, Pick<TracesDeps, 'clock'> {
+  /** Random, so many digits of it in hex. */
+  readonly newId: (digits: number) => string
   readonly head: TraceHead
   readonly add: (ended: TracedRequest) => void
 }
 
 function startTrace(
   parent: Parent | undefined,
-  { head, sample, obeysParent, clock, randomBytes, add }: StartTask,
+  { head, sample, obeysParent, clock, newId, add }: StartTask,
 ): RequestTrace {
-  const ids = hexOf(randomBytes(24))
-  const traceId = parent?.traceId ?? ids.slice(0, 32)
-  const spanId = ids.slice(32)
+  const traceId = parent?.traceId ?? newId(32)
+  const spanId = newId(16)
   const isSampled = parent !== undefined && obeysParent ? parent.isSampled : shareOf(traceId) < sample
   const flags = isSampled ? '01' : '00'
   const attempts: StartedAttempt[] = []
@@ -258,7 +259,7 @@ function startTrace(
     parentId: parent?.spanId,
     attempts,
     attempt(upstream) {
-      const own = hexOf(randomBytes(8))
+      const own = newId(16)
       if (isSampled) attempts.push({ spanId: own, upstream, startedAt: clock.now() })
       return `00-${traceId}-${own}-${flags}`
     },
@@ -284,6 +285,20 @@ const spansOf = (ended: TracedRequest | undefined): number =>
   ended === undefined ? 0 : 1 + ended.trace.attempts.length
 const sumOf = (batch: readonly TracedRequest[]): number =>
   batch.reduce((sum, ended) => sum + spansOf(ended), 0)
+
+/** So many bytes are drawn at once: the system is asked dearly. */
+const DRAWN_BYTES = 4_096
+
+/** Random ids in hex: so many digits each time. */
+function createIds(randomBytes: TracesDeps['randomBytes']): (digits: number) => string {
+  let drawn = ''
+  return (digits) => {
+    if (drawn.length < digits) drawn = hexOf(randomBytes(DRAWN_BYTES))
+    const id = drawn.slice(0, digits)
+    drawn = drawn.slice(digits)
+    return id
+  }
+}
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
