@@ -110,6 +110,8 @@ export interface PassedOver {
 
 /** The trace that a request belongs to, where requests are traced. */
 export interface RequestTrace {
+  /** In hex; undefined where it is not sent. */
+  readonly id: string | undefined
   /** An attempt begins, told before the next one does. @returns its `traceparent` (W3C Trace Context) */
   attempt(upstream: Upstream): string
   /** The request has ended; the attempts of the event are those told, in order. */

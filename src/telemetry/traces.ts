@@ -192,6 +192,10 @@ export function createTraces({ send, clock, report, env, randomBytes, version }:
     /** Takes on the settings of a configuration; what is wrong with the environment's is told. */
     configure(settings: Settings): void {
       const { traces, problem } = tracesFrom(settings, env)
+      if (traces !== undefined && traces.url !== config?.url) {
+        const message = `requests are traced; spans go to ${new URL(traces.url).host}`
+        report({ kind: 'notice', level: 'info', message })
+      }
       config = traces
       if (traces === undefined) drop(waiting.length)
       if (problem !== undefined) warn(problem)
@@ -253,6 +257,7 @@ function startTrace(
   const flags = isSampled ? '01' : '00'
   const attempts: StartedAttempt[] = []
   const trace: StartedTrace = {
+    id: isSampled ? traceId : undefined,
     head,
     traceId,
     spanId,

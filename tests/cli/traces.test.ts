@@ -107,6 +107,8 @@ test('a request and each of its attempts are spans of the trace that the client 
   expect(resourceOf(readExport(sent?.text ?? ''))).toMatchObject({ 'service.name': 'ours' })
   for (const secret of [PROMPT, KEY, 'sk-secret', gateway.token]) expect(sent?.text).not.toContain(secret)
   expect(gateway.stdout).not.toContain('sk-secret')
+  expect(gateway.stdout).toContain(`requests are traced; spans go to ${new URL(collector.url).host}`)
+  expect(gateway.stdout).toMatch(new RegExp(`"event":"request".*"trace_id":"${PARENT.traceId}"`))
 })
 
 test('without tracing a traceparent goes on as it came', async () => {

@@ -14,7 +14,7 @@ test('a gateway that was just started says what it is configured to do', () => {
     strategy: 'headroom',
     affinity: 'header:x-team',
     models: ['auto', 'fast', 'model-a', 'model-b'],
-    queue: { waiting: 0 },
+    queue: { waiting: 0, size: 256 },
     draining: false,
     last_reload: null,
     reloads: { ok: 0, refused: 0 },

@@ -26,7 +26,7 @@ function createBed(traces: object | undefined = ENDPOINT, replies: Reply[] = [])
     clock,
     env: {},
     version: '1.2.3',
-    report: (event) => event.kind === 'notice' && notices.push(event),
+    report: (event) => event.kind === 'notice' && event.level === 'warning' && notices.push(event),
     // Numbers, so that each is another and none is 0.
     randomBytes: (length) =>
       new Uint8Array(length).map((_, at) => (at % 4 === 3 ? ++drawn % 256 : (drawn >> 8) + 1)),
