@@ -19,17 +19,19 @@
  * state-file      state across restarts
  * process-figures what the process uses, for the metrics
  * log-file        the log in a file, put aside by its size
+ * event-file      what happened, across restarts
  * replace-file    replaces a file so that no reader sees half of it
  * signals         the signals of the process
  */
 import { isUtf8 } from 'node:buffer'
 import { randomBytes } from 'node:crypto'
 import type { Config } from '../../config/config.ts'
-import type { Clock } from '../../lib/clock.ts'
+import { instantOf, type Clock } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { createTraces } from '../../telemetry/traces.ts'
 import { createClock, createGateway, VERSION, type GatewayPlatform } from '../gateway.ts'
+import { eventFileOf, keepEvents } from './event-file.ts'
 import { createNodeReceive, toNodeResponse } from './messages.ts'
 import { createProcessFigures, descriptorLimit } from './process-figures.ts'
 import { listen } from './server.ts'
@@ -49,7 +51,15 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     const timer = timers.set(ms, task)
     return () => timers.clear(timer)
   })
-  const store = createMemoryStore({ random: Math.random })
+  let { events: eventLimits } = config.settings
+  const events = keepEvents({
+    file: stateFile && eventFileOf(stateFile),
+    limits: () => eventLimits,
+    report: told.log,
+    random: Math.random,
+  })
+  const memory = createMemoryStore({ random: events.recorder.random })
+  const store = events.recorder.recordedStore(memory, () => instantOf(clock))
   const kept = stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log })
   const send = createNodeTransport({ timers })
   const tracing = { env: process.env, randomBytes, version: VERSION }
@@ -65,6 +75,8 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     modelLists: store.modelLists,
     processFigures: createProcessFigures(),
     createTraces: (deps) => createTraces({ ...deps, ...tracing }),
+    recorder: events.recorder,
+    requests: events.requests,
     ...told,
   })
   await gateway.ready
@@ -81,6 +93,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
       void gateway.apply(next)
       server.limitConnections(next.server.maxConnections ?? mostClients())
       drainTimeoutMs = next.settings.drainTimeoutMs
+      eventLimits = next.settings.events
     },
     /** Ends as told by a signal: open streams finish within `settings.drain_timeout`, then everything closes. */
     async close(): Promise<{ readonly cut: number }> {
@@ -88,6 +101,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
       const drained = await server.drain(drainTimeoutMs)
       await gateway.endTraces()
       await kept?.close()
+      await events.close()
       await send.close()
       return drained
     },

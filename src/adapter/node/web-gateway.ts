@@ -6,11 +6,13 @@ import { problemLine } from '../../config/problem.ts'
 import { PROXY_VARIABLES } from '../../config/proxy.ts'
 import type { RouteLimits } from '../../config/route-limits.ts'
 import { routeLines } from '../../pool/route.ts'
+import { instantOf } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { createTraces } from '../../telemetry/traces.ts'
 import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, VERSION, type EdgePlatform } from '../gateway.ts'
+import { eventFileOf, keepEvents } from './event-file.ts'
 import { findConfigFile, watchConfig, type Reloader } from './config-file.ts'
 import { createLogFile, logFileOf } from './log-file.ts'
 import { openConfig } from './open-config.ts'
@@ -50,15 +52,15 @@ export function openFileGateway(
     process.exit(1)
   }
   let write: Report
-  const file = createLogFile((how, message) => say(message, how))
+  const logFile = createLogFile((how, message) => say(message, how))
   const log: Report = (event) => {
     write(event)
-    file.report(event)
+    logFile.report(event)
   }
   function configureLog(next: Config): void {
     const nextLevel = level ?? levelOfMode(next.server.mode)
     write = consoleLog(nextLevel)
-    file.configure(configFile === undefined ? undefined : logFileOf(next, configFile), nextLevel)
+    logFile.configure(configFile === undefined ? undefined : logFileOf(next, configFile), nextLevel)
   }
   configureLog(config)
   const say = (message: string, level: 'info' | 'warning' = 'info') => log({ kind: 'notice', level, message })
@@ -67,16 +69,30 @@ export function openFileGateway(
   const warningLines = warnings.map(problemLine)
   for (const warning of warningLines) say(warning, 'warning')
   const clock = createClock()
-  const store = createMemoryStore({ random: Math.random })
-  const state = keepState(stateFileOf(opened.file ?? findConfigFile(search), directory), store, {
-    clock,
-    report: log,
-  })
+  const stateFile = stateFileOf(opened.file ?? findConfigFile(search), directory)
+  let { events: eventLimits } = config.settings
+  const file = eventFileOf(stateFile)
+  const events = keepEvents({ file, limits: () => eventLimits, report: log, random: Math.random })
+  const { recorder, requests } = events
+  const memory = createMemoryStore({ random: recorder.random })
+  const store = recorder.recordedStore(memory, () => instantOf(clock))
+  const state = keepState(stateFile, store, { clock, report: log })
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings: warningLines }
   const { expect, abilities, modelLists } = store
   const processFigures = createProcessFigures()
-  const own = { clock, store, log, configState, expect, abilities, modelLists, processFigures }
+  const own = {
+    clock,
+    store,
+    log,
+    configState,
+    expect,
+    abilities,
+    modelLists,
+    processFigures,
+    recorder,
+    requests,
+  }
   const tracing = { env, randomBytes, version: VERSION }
   const gateway = createEdgeGateway(config, {
     ...own,
@@ -85,6 +101,7 @@ export function openFileGateway(
   })
   function apply(next: Config): void {
     configureLog(next)
+    eventLimits = next.settings.events
     void gateway.apply(next)
   }
   if (opened.file !== undefined) reloader = watchConfig({ ...opened, env, limits, report: log, apply })
@@ -93,7 +110,7 @@ export function openFileGateway(
     fetch: gateway.fetch,
     /** Reads the configuration again, whether its file changed or not. */
     reload(): void {
-      file.reopen()
+      logFile.reopen()
       reloader?.reload()
     },
     /** Writes a line of the log. */
@@ -107,6 +124,7 @@ export function openFileGateway(
       await pause()
       await gateway.endTraces()
       await state.close()
+      await events.close()
     },
   }
 }
