@@ -70,6 +70,7 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
     'edits of the configuration file, apart from how it is found and watched',
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/cli/import/document.ts': 'what a file may be, apart from what it means',
+  'src/config/traces.ts': 'where traces go by the environment, apart from how they are made and sent',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/admin-config.ts': 'the configuration as operators see and edit it',
   'src/http/health.ts': 'what probes and browsers ask',

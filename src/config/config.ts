@@ -18,6 +18,7 @@
  * presets       what is known of vendors beforehand
  * config        the checked configuration, and what a reload may change
  * upstreams     the upstreams that it describes
+ * traces        where traces go, by the configuration or the environment
  * environment   a configuration of the keys that are in the environment
  */
 import type { InferInput, InferOutput } from 'valibot'

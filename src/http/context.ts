@@ -3,6 +3,7 @@ import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
 import { concatBytes } from '../lib/bytes.ts'
 import { parsedJson } from '../lib/json/parse.ts'
+import type { RequestTrace } from '../relay/deps.ts'
 import { SHORTEST_SECRET } from '../relay/secrets.ts'
 import type { AppDeps } from './deps.ts'
 import { hasDotSegment, pathOf, queryOf, routeOf } from './paths.ts'
@@ -46,6 +47,8 @@ function requestContextOf(deps: AppDeps, request: Request, env: unknown) {
     token: '',
     /** The model that the client named, as soon as it is known; for the log. */
     requestedModel: '',
+    /** Where requests are traced, and it is one that may use models. */
+    trace: undefined as RequestTrace | undefined,
     /** Whether its end is reported elsewhere: the relay tells of everything that it takes on. */
     logged: false,
   }
@@ -137,6 +140,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     queuedMs: 0,
     status: end.status,
     code: end.code,
+    trace: context.trace,
     ...(end.status >= 400 && { method: request.method, path: loggedPath }),
   })
 }

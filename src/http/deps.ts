@@ -9,6 +9,7 @@ import { createPools } from '../pool/pool.ts'
 import type { RequestLog } from '../events/requests.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
+import type { Traces } from '../telemetry/traces.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -22,6 +23,8 @@ export interface AppDeps extends RelayDeps {
   /** The runtime's own, where it has one. */
   readonly isUtf8?: IsUtf8 | undefined
   readonly newId: () => string
+  /** Begins the trace of a request; undefined where nothing is traced. */
+  readonly trace?: Traces['begin'] | undefined
   /** True from the first signal to end until the end. */
   readonly isDraining: () => boolean
   readonly metricsText: () => MaybePromise<string>

@@ -109,7 +109,7 @@ function relayRequestOf(
   { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel, token } = context
+  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel, token, trace } = context
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
   const { settings } = runtimeConfig.config
@@ -139,6 +139,7 @@ function relayRequestOf(
     isStored: endpoint === 'responses' || (endpoint === 'chat' && body.store),
     clientSignal,
     since,
+    trace,
   }
 }
 
@@ -208,7 +209,7 @@ export async function passthroughRoute(
   context: RequestContext,
   { path, storedAnswerId, refusal }: PassedPath,
 ) {
-  const { deps, incoming, runtimeConfig, request, query, id, ownId, since } = context
+  const { deps, incoming, runtimeConfig, request, query, id, ownId, since, trace } = context
   const { pools, passthroughUpstream, config } = runtimeConfig
   const { settings } = config
   // As it came, its coding too.
@@ -239,6 +240,7 @@ export async function passthroughRoute(
         client,
         clientSignal,
         since,
+        trace,
       },
       deps,
     )

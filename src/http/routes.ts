@@ -45,6 +45,11 @@ export function v1(context: RequestContext): Promise<Response> | Response {
   // One with backslashes may be below only as the runtime has read it.
   const isBelow = context.path.startsWith('/v1/')
   const route = isBelow ? routeOf(path) : undefined
+  context.trace = context.deps.trace?.({
+    traceparent: context.incoming.headers['traceparent'],
+    method,
+    route: `/v1/${route === undefined ? '*' : route.path || 'models/{model}'}`,
+  })
   if (route?.methods.includes(method) === true) {
     const { endpoint } = route
     if (endpoint !== undefined) return relayRoute(context, { path: route.path, endpoint })
