@@ -114,7 +114,8 @@ function endOrThrow(state: RelayState, { unavailable, why }: Exhausted): RelayAn
   const last = failures.at(-1)
   if (!isLimited && firstWords !== undefined && last?.isForClient === true) return firstWords
   if (why === 'not-admitted' && failures.length === 0 && unavailable.length === 0) throw queueFull()
-  throw exhausted({ failures, unavailable, words: lastWords, now: deps.clock.now(), request })
+  const { isPinned } = state
+  throw exhausted({ failures, unavailable, words: lastWords, now: deps.clock.now(), request, isPinned })
 }
 
 /** Whether a limit alone keeps, or has kept, somebody who is not known to be unable. */
