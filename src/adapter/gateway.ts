@@ -26,10 +26,12 @@ import type { MemoryStore } from '../state/memory.ts'
 import type { StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createLog, fanOut, type LogLevel } from '../telemetry/log.ts'
+import { createLive } from '../telemetry/live.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
+import { createUsage, type Usage } from '../telemetry/usage.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 
 /** As in package.json; an edge has no file to read it from. */
@@ -46,6 +48,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly abilities?: Abilities
   /** Which models they have listed; the same. */
   readonly modelLists?: ModelLists
+  /** Sums of usage, where they are kept; the same. */
+  readonly usage?: Usage
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
   /** Told the upstreams of each configuration. */
@@ -60,10 +64,13 @@ export interface GatewayPlatform extends CommonDeps {
 export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
   const { abilities = createAbilities(), modelLists = createModelLists() } = platform
+  const { usage = createUsage(clock.wall) } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
-  const report = fanOut([platform.log, notices.report, metrics.report, recent.report])
+  const live = createLive({ status, usage, clock })
+  const reports = [platform.log, notices.report, metrics.report, recent.report, usage.report, live.report]
+  const report = fanOut(reports)
   const discovery = createDiscovery({ send: platform.send, clock, report, abilities, modelLists }, () => {
     // One that waits for its lists takes their changes along: those of the present one may be gone already.
     if (runtimeConfig.config === latest) serve(latest)
@@ -121,7 +128,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
     const configState = platform.configState?.() ?? { warnings: [] }
     const moment = { at: instantOf(clock), waiting: queue.size, isDraining }
-    return statusOf({ runtimeConfig, version, startedAt, configState, stateOf, recent, abilities, ...moment })
+    const told = { recent, usage, abilities }
+    return statusOf({ runtimeConfig, version, startedAt, configState, stateOf, ...told, ...moment })
   }
 
   const app = createApp({
@@ -134,6 +142,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
+    usage,
+    live,
     metricsText: async () => metrics.text(await status()),
     status,
   })
@@ -149,6 +159,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     drain(): void {
       isDraining = true
       discovery.close()
+      live.end()
     },
     /** Whether `own` knows of answers that are under way. */
     isBusy: (own: Pick<MemoryStore, 'snapshot'>) =>

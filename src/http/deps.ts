@@ -7,6 +7,8 @@ import { fieldsFor } from '../openai/request.ts'
 import { createPools } from '../pool/pool.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
+import type { Live } from '../telemetry/live.ts'
+import type { Usage } from '../telemetry/usage.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -25,6 +27,10 @@ export interface AppDeps extends RelayDeps {
   readonly metricsText: () => MaybePromise<string>
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>
+  /** What `/admin/usage` shows. */
+  readonly usage: Pick<Usage, 'show'>
+  /** What `/admin/events` shows. */
+  readonly live: Pick<Live, 'watch'>
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */

@@ -5,6 +5,7 @@
  * deps            what the app is given, and the configuration made ready for requests
  * routes          the paths below `/v1/`, the list of models, and what is told of other paths
  * admin           the paths below `/admin/`
+ * operate         what an operator does to one upstream: end its rest, pause it, try it
  * paths           OpenAI's paths in any spelling, and paths and queries of URLs
  * relay-route     a relayed request from its body to its answer, and what is passed on as it is
  * heartbeat       signs of life for a client that waits for its stream

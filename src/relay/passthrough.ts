@@ -76,8 +76,7 @@ export async function passthroughTarget(
 /** Whatever else its state: what the operator has paused is asked for nothing. @throws `no_upstream` */
 async function refuseWherePaused({ id }: Upstream, { store }: RelayDeps): Promise<void> {
   const [state] = await store.snapshot([id])
-  if (state?.pausedSince !== undefined)
-    throw pausedError('The upstream that this path goes to')
+  if (state?.pausedSince !== undefined) throw pausedError('The upstream that this path goes to')
 }
 
 /** A request that goes to one upstream as it is. */

@@ -69,8 +69,7 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
     const { scope, role, limits } = limitScope
     const state = states[at] ?? UNKNOWN_SCOPE
     const { breaker, inFlight, pausedSince } = state
-    if (pausedSince !== undefined)
-      reasons.push({ scope, cause: 'paused', until: Infinity, onRelease: false })
+    if (pausedSince !== undefined) reasons.push({ scope, cause: 'paused', until: Infinity, onRelease: false })
     // That keys of one host share a limit, or models of one account, is a guess, which orders and never refuses.
     if (role === 'origin' || role === 'account') isDoubtful ||= (breaker?.openUntil ?? 0) > now
     else {

@@ -200,5 +200,4 @@ export function recordOutput(state: Mutable<ScopeState>, tokens: number): void {
 
 /** Whether a state holds anything that should outlive its process. */
 export const isWorthKeeping = (state: ScopeState | undefined): boolean =>
-  state !== undefined &&
-  (state.breaker !== undefined || state.pausedSince !== undefined || isCounting(state))
+  state !== undefined && (state.breaker !== undefined || state.pausedSince !== undefined || isCounting(state))

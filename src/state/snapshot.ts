@@ -225,7 +225,16 @@ function restoredWindow(
 
 /** That part of a state. */
 export function keptScope(state: ScopeState): KeptScope {
-  const { touched, pausedSince, breaker, meanOutput, learnedConcurrency: crowd, windows, meters, walls } = state
+  const {
+    touched,
+    pausedSince,
+    breaker,
+    meanOutput,
+    learnedConcurrency: crowd,
+    windows,
+    meters,
+    walls,
+  } = state
   return {
     touched,
     pausedSince,

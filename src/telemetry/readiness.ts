@@ -20,7 +20,13 @@ const SMALLEST = { inputTokens: 1, outputTokens: 0, probeMs: 0, lastResort: fals
  * counts as able, since it is tried anyway when nothing else is left; one whose limit reopens within `queue_timeout` does
  * too. One that waits for an operator (401, 403, 404) or is paused does not.
  */
-export function whyNotReady({ upstreams, settings, abilities, stateOf, now }: ReadinessTask): string | undefined {
+export function whyNotReady({
+  upstreams,
+  settings,
+  abilities,
+  stateOf,
+  now,
+}: ReadinessTask): string | undefined {
   const enabled = upstreams.filter((upstream) => upstream.enabled)
   if (enabled.length === 0) return 'no upstream is enabled'
   const opensInTime = now + settings.queueTimeoutMs

@@ -26,6 +26,7 @@ import type { Config } from '../../config/config.ts'
 import type { Clock } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
+import { createUsage } from '../../telemetry/usage.ts'
 import { createClock, createGateway, type GatewayPlatform } from '../gateway.ts'
 import { createNodeReceive, toNodeResponse } from './messages.ts'
 import { listen } from './server.ts'
@@ -46,7 +47,10 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     return () => timers.clear(timer)
   })
   const store = createMemoryStore({ random: Math.random })
-  const kept = stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log })
+  const usage = createUsage(clock.wall)
+  const kept =
+    stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log, usage })
+  const configState = () => ({ warnings: [], ...told.configState?.(), stateProblem: kept?.problem() })
   const send = createNodeTransport({ timers })
   const gateway = createGateway(config, {
     clock,
@@ -58,7 +62,9 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     expect: store.expect,
     abilities: store.abilities,
     modelLists: store.modelLists,
+    usage,
     ...told,
+    configState,
   })
   await gateway.ready
   const server = await listen(gateway.app, config.server, { onRefused: createRefusalNotice(clock, told.log) })

@@ -7,6 +7,7 @@ import type { RouteLimits } from '../../config/route-limits.ts'
 import { routeLines } from '../../pool/route.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
+import { createUsage } from '../../telemetry/usage.ts'
 import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
 import { findConfigFile, watchConfig, type Reloader } from './config-file.ts'
@@ -54,14 +55,19 @@ export function openFileGateway(
   for (const warning of warningLines) say(warning, 'warning')
   const clock = createClock()
   const store = createMemoryStore({ random: Math.random })
+  const usage = createUsage(clock.wall)
   const state = keepState(stateFileOf(opened.file ?? findConfigFile(search), directory), store, {
     clock,
     report: log,
+    usage,
   })
   let reloader: Reloader | undefined
-  const configState = () => reloader?.state() ?? { warnings: warningLines }
+  const configState = () => ({
+    ...(reloader?.state() ?? { warnings: warningLines }),
+    stateProblem: state.problem(),
+  })
   const { expect, abilities, modelLists } = store
-  const own = { clock, store, log, configState, expect, abilities, modelLists }
+  const own = { clock, store, log, configState, expect, abilities, modelLists, usage }
   const gateway = createEdgeGateway(config, { ...own, ...platform })
   function apply(next: Config): void {
     write = consoleLog(level ?? levelOfMode(next.server.mode))
