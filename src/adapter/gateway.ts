@@ -31,7 +31,7 @@ import { createMetrics } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
-import { createUsage, type Usage } from '../telemetry/usage.ts'
+import { createUsage, type UsageHistory } from '../telemetry/usage.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 
 /** As in package.json; an edge has no file to read it from. */
@@ -49,7 +49,7 @@ export interface GatewayPlatform extends CommonDeps {
   /** Which models they have listed; the same. */
   readonly modelLists?: ModelLists
   /** Sums of usage, where they are kept; the same. */
-  readonly usage?: Usage
+  readonly usage?: UsageHistory
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
   /** Told the upstreams of each configuration. */

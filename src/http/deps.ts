@@ -8,7 +8,7 @@ import { createPools } from '../pool/pool.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
 import type { Live } from '../telemetry/live.ts'
-import type { Usage } from '../telemetry/usage.ts'
+import type { UsageHistory } from '../telemetry/usage.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -28,7 +28,7 @@ export interface AppDeps extends RelayDeps {
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>
   /** What `/admin/usage` shows. */
-  readonly usage: Pick<Usage, 'show'>
+  readonly usage: Pick<UsageHistory, 'show'>
   /** What `/admin/events` shows. */
   readonly live: Pick<Live, 'watch'>
 }

@@ -4,7 +4,7 @@ import type { Clock } from '../lib/clock.ts'
 import type { GatewayEvent, RequestEvent } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
 import type { GatewayStatus, UpstreamStatus } from './status.ts'
-import { isOfClient, type Usage } from './usage.ts'
+import { isOfClient, type UsageHistory } from './usage.ts'
 
 /** A request that has ended, in a line. */
 export type RequestSummary = ReturnType<typeof requestSummaryOf>
@@ -61,7 +61,7 @@ export interface View {
 
 interface LiveOptions {
   readonly status: () => MaybePromise<GatewayStatus>
-  readonly usage: Pick<Usage, 'show'>
+  readonly usage: Pick<UsageHistory, 'show'>
   readonly clock: Clock
 }
 

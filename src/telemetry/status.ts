@@ -13,7 +13,7 @@ import type { StateStore } from '../state/store.ts'
 import { needsOf } from './needs.ts'
 import { whyNotReady } from './readiness.ts'
 import { failureText, type Recent } from './recent.ts'
-import type { Usage } from './usage.ts'
+import type { UsageHistory } from './usage.ts'
 
 /** All that is known of a gateway, at one moment. Wall-clock times are epoch ms. */
 export interface StatusTask {
@@ -28,7 +28,7 @@ export interface StatusTask {
   readonly configState: ConfigState
   readonly stateOf: StateOf
   readonly recent: Pick<Recent, 'of'>
-  readonly usage: Pick<Usage, 'lastHour'>
+  readonly usage: Pick<UsageHistory, 'lastHour'>
   readonly abilities: Pick<Abilities, 'of' | 'hasEmbedded'>
   readonly at: Instant
 }

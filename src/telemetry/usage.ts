@@ -3,7 +3,7 @@ import { endpoints } from '../pool/upstream.ts'
 import type { GatewayEvent, RequestEvent } from '../relay/deps.ts'
 
 /** Sums of what clients asked, by minutes, hours and days; see `createUsage`. */
-export type Usage = ReturnType<typeof createUsage>
+export type UsageHistory = ReturnType<typeof createUsage>
 
 /** Sums of one span of time. Plain data. */
 interface UsageSums {

@@ -6,7 +6,7 @@ import { instantOf, type Clock } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import type { MemoryStore } from '../../state/memory.ts'
 import type { KeptState } from '../../state/snapshot.ts'
-import type { Usage } from '../../telemetry/usage.ts'
+import type { UsageHistory } from '../../telemetry/usage.ts'
 
 const USUAL_NAME = 'state.json'
 
@@ -48,7 +48,7 @@ const USAGE_EVERY_MS = 60_000
 export function keepState(
   file: string,
   store: MemoryStore,
-  { clock, report, usage }: { clock: Clock; report: Report; usage: Usage },
+  { clock, report, usage }: { clock: Clock; report: Report; usage: UsageHistory },
 ) {
   const warn = (message: string): void => report({ kind: 'notice', level: 'warning', message })
   try {
