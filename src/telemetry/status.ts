@@ -3,12 +3,12 @@ import type { Instant } from '../lib/clock.ts'
 import { hash01 } from '../lib/hash.ts'
 import { SPAN_MS, type Span } from '../pool/outcome.ts'
 import type { Pools } from '../pool/pool.ts'
-import type { Claim, Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
+import { endpoints, type Claim, type Endpoint, type LimitScope, type Upstream } from '../pool/upstream.ts'
 import { proxyText } from '../pool/route.ts'
 import type { Abilities } from '../state/abilities.ts'
 import { availabilityOf, remedyOf, type StateOf, type UnavailableReason } from '../state/availability.ts'
 import { outlooksOf, type LimitOutlook } from './outlook.ts'
-import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
+import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from '../state/scope.ts'
 import type { StateStore } from '../state/store.ts'
 import { needsOf } from './needs.ts'
 import { whyNotReady } from './readiness.ts'
@@ -392,10 +392,14 @@ function whyText(
 
 /** Everything known of the upstreams on all their endpoints, with one question to the store. */
 export async function knownStates(upstreams: readonly Upstream[], snapshot: StateStore['snapshot']) {
-  const draws = upstreams.flatMap(({ claims }) => Object.values(claims).flatMap(({ draws }) => draws))
-  const scopes = [...new Set(draws.map(({ scope }) => scope))]
+  // In loops: somebody who watches has this done each second, and there are dozens of scopes to an upstream.
+  const known = new Map<string, ScopeState | undefined>()
+  for (const { claims } of upstreams)
+    for (const endpoint of endpoints)
+      for (const { scope } of claims[endpoint].draws) known.set(scope, undefined)
+  const scopes = [...known.keys()]
   const states = await snapshot(scopes)
-  const known = new Map(scopes.map((scope, at) => [scope, states[at]]))
+  for (let at = 0; at < scopes.length; at++) known.set(scopes[at] ?? '', states[at])
   return (scope: string) => known.get(scope)
 }
 
