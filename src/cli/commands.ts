@@ -54,6 +54,20 @@ are those that "aiload status" shows. What was learned of limits stays, and the 
 it again.`,
     run: async (command) => (await import('./status.ts')).forgetUpstream(command),
   },
+  pause: {
+    summary: 'have an upstream of the running gateway take no new requests',
+    options: ['config', 'port', 'host'],
+    word: { called: 'NAME', example: 'groq' },
+    details: `Until "aiload resume NAME", across restarts too, and though no other upstream is left. Requests under
+way go on.`,
+    run: async (command) => (await import('./status.ts')).sendPause(command, 'pause'),
+  },
+  resume: {
+    summary: 'have a paused upstream of the running gateway take requests again',
+    options: ['config', 'port', 'host'],
+    word: { called: 'NAME', example: 'groq' },
+    run: async (command) => (await import('./status.ts')).sendPause(command, 'resume'),
+  },
   healthcheck: {
     summary: 'ask the running gateway whether it is well, for containers and supervisors',
     options: ['config', 'port', 'host'],

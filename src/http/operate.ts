@@ -55,7 +55,7 @@ export async function forgetRest(context: RequestContext): Promise<Response> {
   const scopes = [...new Set(draws.map(({ scope }) => scope))]
   const resting = await deps.store.closeBreakers(scopes, instantOf(deps.clock))
   deps.traffic.queue.wake()
-  if (resting.length > 0) tell(context, name, 'its rest was ended by POST /admin/forget')
+  if (resting.length > 0) tell(context, name, `upstream ${name}: its rest was ended by POST /admin/forget`)
   const ended = draws.filter(({ scope }) => resting.includes(scope)).map(ownerOf)
   return found(context, { upstream: name, ended: [...new Set(ended)] })
 }
@@ -75,13 +75,15 @@ async function setPause(context: RequestContext, isPaused: boolean): Promise<Res
   const isNews = await store.pause(id, isPaused, instantOf(clock))
   // Who waits for it may go there now, or has nobody left to wait for.
   traffic.queue.wake()
-  const what = isPaused ? 'paused by POST /admin/pause' : 'resumed by POST /admin/resume'
-  if (isNews) tell(context, name, `it was ${what}`)
+  const message = isPaused
+    ? `upstream ${name}: paused by POST /admin/pause`
+    : `upstream ${name}: resumed by POST /admin/resume`
+  if (isNews) tell(context, name, message)
   return found(context, { upstream: name, paused: isPaused })
 }
 
-function tell({ deps }: RequestContext, upstream: string, what: string): void {
-  deps.report({ kind: 'notice', level: 'info', upstream, message: `upstream ${upstream}: ${what}` })
+function tell({ deps }: RequestContext, upstream: string, message: string): void {
+  deps.report({ kind: 'notice', level: 'info', upstream, message })
 }
 
 const UNTRIABLE = 'serves pictures or sound alone, which no small request tries (models[].endpoints)'

@@ -33,8 +33,8 @@ test('a paused upstream is passed over until it is resumed, and each change is t
   expect(gateway.hosts()).toEqual(['b.test', 'a.test'])
   const notices = gateway.events.flatMap((event) => (event.kind === 'notice' ? [event.message] : []))
   expect(notices).toEqual([
-    'upstream a.test: it was paused by POST /admin/pause',
-    'upstream a.test: it was resumed by POST /admin/resume',
+    'upstream a.test: paused by POST /admin/pause',
+    'upstream a.test: resumed by POST /admin/resume',
   ])
 })
 
