@@ -19,8 +19,9 @@ export type ToResponse = (outgoing: OutgoingResponse, env: unknown) => Response
 type Body = ConstructorParameters<typeof Response>[0]
 
 /** For every fetch runtime. The types of the runtimes disagree on whose bytes a body may be. */
-export const toWebResponse: ToResponse = ({ body, onLeft, cut: _, ...init }) => {
+export const toWebResponse: ToResponse = ({ status, headers, body, onLeft }) => {
   onLeft?.()
+  const init = { status, headers }
   return new Response((body === null || body instanceof Uint8Array ? body : streamOf(body)) as Body, init)
 }
 
