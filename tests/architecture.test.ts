@@ -65,6 +65,7 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/edge/whole-events.ts': 'streams on runtimes that hide a broken answer',
   'src/adapter/node/authority-file.ts':
     'files beside the configuration, apart from how that is found and watched',
+  'src/adapter/node/kept-usage.ts': 'how sums of usage stand in a file, which edges have no use for',
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/cli/import/document.ts': 'what a file may be, apart from what it means',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',

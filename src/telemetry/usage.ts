@@ -1,4 +1,3 @@
-import * as v from 'valibot'
 import { endpoints } from '../pool/upstream.ts'
 import type { GatewayEvent, RequestEvent } from '../relay/deps.ts'
 
@@ -6,7 +5,7 @@ import type { GatewayEvent, RequestEvent } from '../relay/deps.ts'
 export type UsageHistory = ReturnType<typeof createUsage>
 
 /** Sums of one span of time. Plain data. */
-interface UsageSums {
+export interface UsageSums {
   answered: number
   clientFaults: number
   refused: number
@@ -19,7 +18,7 @@ interface UsageSums {
   /** Requests by the name of who answered. */
   byUpstream: Map<string, number>
 }
-const COUNTED = [
+export const usageCounts = [
   'answered',
   'clientFaults',
   'refused',
@@ -29,7 +28,7 @@ const COUNTED = [
   'outputTokens',
 ] as const
 
-const newSums = (): UsageSums => ({
+export const newUsageSums = (): UsageSums => ({
   answered: 0,
   clientFaults: 0,
   refused: 0,
@@ -57,10 +56,8 @@ const SERIES = [
   { name: 'days', stepMs: 86_400_000, points: 90 },
 ] as const
 
-/** Of the upstreams so many have a sum of their own in a point that is over: the busiest; the others are one. */
+/** Of the upstreams so many have a sum of their own in a point that is over: the busiestUpstreams; the others are one. */
 const MOST_NAMES = 20
-/** Longer names are shortened. */
-const LONGEST_NAME = 60
 const OTHERS = 'other'
 
 const RELAYED: ReadonlySet<string> = new Set([...endpoints, 'passthrough'])
@@ -92,7 +89,6 @@ function outcomeOf({
 export function createUsage(wall: () => number) {
   const all = SERIES.map((series) => createSeries(series))
   let changes = 0
-  let kept: { readonly text: string; readonly changes: number; readonly at: number } | undefined
 
   return {
     report(event: GatewayEvent): void {
@@ -119,7 +115,7 @@ export function createUsage(wall: () => number) {
     },
     /** The last sixty minutes, for `/admin/status`. What clients did wrong and who left is no part of the share. */
     lastHour() {
-      const sum = newSums()
+      const sum = newUsageSums()
       for (const sums of all[0]?.last(wall()) ?? []) addSums(sum, sums)
       const { answered, refused, failed, firstBytes } = sum
       const judged = answered + refused + failed
@@ -129,46 +125,34 @@ export function createUsage(wall: () => number) {
         first_byte_ms: percentilesOf(firstBytes),
       }
     },
+    /** The points themselves, for keeping them across a restart. */
+    series: all,
     /** How many requests were counted; moves only up. */
     get changes() {
       return changes
     },
-    /**
-     * All of it as JSON, for keeping across a restart: at most 1 MB, whatever the number of upstreams. The same text as
-     * before for `freshMs`, or while nothing has changed.
-     */
-    keptText(freshMs: number): string {
-      const now = wall()
-      const isFresh = kept !== undefined && Math.abs(now - kept.at) < freshMs
-      if (kept === undefined || (!isFresh && kept.changes !== changes)) {
-        const parts = all.map((series) => `${JSON.stringify(series.name)}:${series.keptText()}`)
-        kept = { text: `{${parts.join(',')}}`, changes, at: now }
-      }
-      return kept.text
-    },
-    /** Takes back what was kept, whatever it is now; what is no sum of ours is left out. */
-    restore(given: unknown): void {
-      const read = v.safeParse(keptSchema, given)
-      if (!read.success) return
-      for (const series of all) series.restore(read.output[series.name] ?? [])
-    },
   }
+}
+
+/** A point, and which it is of its length since 1970. */
+export interface UsagePoint {
+  readonly nth: number
+  readonly sums: UsageSums
 }
 
 /** Points of one length. */
 function createSeries({ name, stepMs, points: most }: (typeof SERIES)[number]) {
-  /** By their number since 1970, oldest first. */
-  let points: { readonly nth: number; readonly sums: UsageSums; text?: string }[] = []
+  let points: UsagePoint[] = []
 
   /** The present point, once nothing lies ahead of it and nothing too far behind. */
   function at(now: number): UsageSums {
     const nth = Math.floor(now / stepMs)
     const last = points.at(-1)
     if (last?.nth === nth) return last.sums
-    const sums = newSums()
+    const sums = newUsageSums()
     for (const point of points) if (point.nth >= nth) addSums(sums, point.sums)
     points = [...points.filter((point) => point.nth < nth && point.nth > nth - most), { nth, sums }]
-    for (const point of points.slice(0, -1)) point.sums.byUpstream = busiest(point.sums.byUpstream)
+    for (const point of points.slice(0, -1)) point.sums.byUpstream = busiestUpstreams(point.sums.byUpstream)
     return sums
   }
 
@@ -188,29 +172,16 @@ function createSeries({ name, stepMs, points: most }: (typeof SERIES)[number]) {
         stepMs === SERIES[2].stepMs ? Math.max(points[0]?.nth ?? nth, nth - most + 1) : nth - most + 1
       const known = new Map(points.map((point) => [point.nth, point.sums]))
       const shown = Array.from({ length: Math.max(1, nth - first + 1) }, (_, index) =>
-        shownPoint((first + index) * stepMs, known.get(first + index) ?? newSums()),
+        shownPoint((first + index) * stepMs, known.get(first + index) ?? newUsageSums()),
       )
       return { step_ms: stepMs, points: shown }
     },
-    /** Of the points that are over each is written once. */
-    keptText(): string {
-      const texts = points.map((point, index) => {
-        const isOver = index < points.length - 1
-        const text = point.text ?? JSON.stringify(keptPoint(point.nth, point.sums))
-        if (isOver) point.text = text
-        return text
-      })
-      return `[${texts.join(',')}]`
-    },
-    restore(kept: readonly KeptPoint[]): void {
+    /** Those that are there, oldest first; what is counted in all but the last changes no more. */
+    points: (): readonly UsagePoint[] => points,
+    /** Takes points of an earlier process; what was counted meanwhile is added. */
+    restore(kept: readonly UsagePoint[]): void {
       const own = points
-      const known = kept
-        .filter(({ at: from }) => Number.isSafeInteger(from))
-        .map((point) => ({ nth: point.at, sums: sumsFrom(point) }))
-        .toSorted((a, b) => a.nth - b.nth)
-        .slice(-most)
-      points = known
-      // What was counted already is younger.
+      points = kept.toSorted((a, b) => a.nth - b.nth).slice(-most)
       for (const { nth, sums } of own) addSums(at(nth * stepMs), sums)
     },
   }
@@ -225,25 +196,19 @@ const amountIn = (amount: number | undefined): number =>
   amount !== undefined && amount >= 0 && amount < Infinity ? amount : 0
 
 function addSums(to: UsageSums, from: UsageSums): void {
-  for (const name of COUNTED) to[name] += from[name]
+  for (const name of usageCounts) to[name] += from[name]
   for (const [bucket, count] of from.firstBytes.entries())
     to.firstBytes[bucket] = (to.firstBytes[bucket] ?? 0) + count
   for (const [name, count] of from.byUpstream) addTo(to.byUpstream, name, count)
 }
 
 /** At most `MOST_NAMES`, the others in one. */
-function busiest(counts: Map<string, number>): Map<string, number> {
+export function busiestUpstreams(counts: Map<string, number>): Map<string, number> {
   if (counts.size <= MOST_NAMES) return counts
   const sorted = [...counts].toSorted(([, a], [, b]) => b - a)
   const kept = new Map(sorted.slice(0, MOST_NAMES - 1))
   for (const [, count] of sorted.slice(MOST_NAMES - 1)) addTo(kept, OTHERS, count)
   return kept
-}
-
-function byShortNames(counts: Map<string, number>): Map<string, number> {
-  const short = new Map<string, number>()
-  for (const [name, times] of counts) addTo(short, name.slice(0, LONGEST_NAME), times)
-  return short
 }
 
 const requestsIn = ({ answered, clientFaults, refused, failed, left }: UsageSums): number =>
@@ -262,7 +227,7 @@ const shownPoint = (from: number, sums: UsageSums) => ({
   input_tokens: sums.inputTokens,
   output_tokens: sums.outputTokens,
   first_byte_ms: percentilesOf(sums.firstBytes),
-  by_upstream: Object.fromEntries(busiest(sums.byUpstream)),
+  by_upstream: Object.fromEntries(busiestUpstreams(sums.byUpstream)),
 })
 
 /** Null where nothing was answered. */
@@ -274,37 +239,4 @@ function percentilesOf(firstBytes: Uint32Array) {
     return middleOf(bucket)
   }
   return total === 0 ? null : { p50: percentile(50), p95: percentile(95) }
-}
-
-const count = v.pipe(v.number(), v.minValue(0), v.maxValue(Number.MAX_SAFE_INTEGER))
-const pointSchema = v.object({
-  at: count,
-  /** In the order of `COUNTED`. */
-  sums: v.pipe(v.array(count), v.length(COUNTED.length)),
-  /** Buckets and their counts in turn; empty ones are left out. */
-  first: v.array(v.pipe(count, v.integer())),
-  by: v.record(v.string(), count),
-})
-type KeptPoint = v.InferOutput<typeof pointSchema>
-const points = v.fallback(v.array(pointSchema), [])
-const keptSchema = v.object({ hour: points, day: points, days: points })
-
-function keptPoint(nth: number, sums: UsageSums): KeptPoint {
-  return {
-    at: nth,
-    sums: COUNTED.map((name) => sums[name]),
-    first: [...sums.firstBytes.entries()].flatMap(([bucket, times]) => (times > 0 ? [bucket, times] : [])),
-    by: Object.fromEntries(byShortNames(busiest(sums.byUpstream))),
-  }
-}
-
-function sumsFrom({ sums, first, by }: KeptPoint): UsageSums {
-  const made = newSums()
-  for (const [at, name] of COUNTED.entries()) made[name] = sums[at] ?? 0
-  for (let at = 0; at < first.length; at += 2) {
-    const bucket = first[at] ?? BUCKETS
-    if (bucket < BUCKETS) made.firstBytes[bucket] = first[at + 1] ?? 0
-  }
-  made.byUpstream = busiest(new Map(Object.entries(by)))
-  return made
 }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { RequestEvent } from '../../src/relay/deps.ts'
+import { keepUsage } from '../../src/adapter/node/kept-usage.ts'
 import { createUsage } from '../../src/telemetry/usage.ts'
 import { requestEvent } from './events.ts'
 
@@ -9,8 +10,10 @@ const [MINUTE, HOUR, DAY] = [60_000, 3_600_000, 86_400_000]
 function bed(start = NOON) {
   let wall = start
   const usage = createUsage(() => wall)
+  const kept = keepUsage(usage, () => wall)
   return {
     usage,
+    kept,
     set: (ms: number) => (wall = start + ms),
     count: (more: Partial<RequestEvent> = {}, times = 1) => {
       for (let nth = 0; nth < times; nth++) usage.report(requestEvent(more))
@@ -24,7 +27,7 @@ function bed(start = NOON) {
     },
     next(ms = 0) {
       const later = bed(start + ms)
-      later.usage.restore(JSON.parse(usage.keptText(0)))
+      later.kept.restore(JSON.parse(kept.text(0)))
       return later
     },
   }
@@ -116,7 +119,7 @@ describe('the points', () => {
   })
 
   test('are forgotten when their time is over', () => {
-    const { usage, count, set, of } = bed()
+    const { usage, kept, count, set, of } = bed()
     for (let minute = 0; minute < 200; minute++) {
       set(minute * MINUTE)
       count()
@@ -128,7 +131,7 @@ describe('the points', () => {
       count()
     }
     expect(usage.show().days?.points).toHaveLength(90)
-    expect(JSON.parse(usage.keptText(0)).days).toHaveLength(90)
+    expect(JSON.parse(kept.text(0)).days).toHaveLength(90)
   })
 
   test('of an hour ago are no part of the last hour', () => {
@@ -189,7 +192,7 @@ describe('a restart', () => {
     first.count({ inputTokens: 9, upstream: 'x', firstByteMs: 200 }, 3)
     const next = bed(NOON + 30_000)
     next.count({ status: 500 })
-    next.usage.restore(JSON.parse(first.usage.keptText(0)))
+    next.kept.restore(JSON.parse(first.kept.text(0)))
     expect(next.usage.show().hour?.points.at(-1)).toMatchObject({
       answered: 3,
       failed: 1,
@@ -211,16 +214,16 @@ describe('a restart', () => {
     { hour: [{ at: 1, sums: [-1, 0, 0, 0, 0, 0, 0], first: [], by: {} }], day: [], days: [] },
     { hour: [{ at: 1, sums: [1], first: [], by: {} }], day: [], days: [] },
     { hour: [{ at: 1, sums: [1, 0, 0, 0, 0, 0, 0], first: [1e9, 1], by: { a: 'x' } }], day: [], days: [] },
-  ])('with %j in the file has no sums', (kept) => {
-    const { usage, of, count } = bed()
-    usage.restore(kept)
+  ])('with %j in the file has no sums', (given) => {
+    const { kept, of, count } = bed()
+    kept.restore(given)
     expect(of('hour')).toEqual([])
     count()
     expect(of('hour')).toEqual([['11-22T12:00', 1]])
   })
 
   test('finds at most 1 MB, however many upstreams there are and whatever they are called', () => {
-    const { usage, set, count } = bed()
+    const { usage, kept, set, count } = bed()
     // Days, then hours, then minutes, each full of everything that a point holds.
     const moments = [
       ...Array.from({ length: 90 }, (_, nth) => nth * DAY),
@@ -237,7 +240,7 @@ describe('a restart', () => {
           outputTokens: 123_456_789,
         })
     }
-    const bytes = new TextEncoder().encode(usage.keptText(0)).length
+    const bytes = new TextEncoder().encode(kept.text(0)).length
     expect(bytes).toBeGreaterThan(100_000)
     expect(bytes).toBeLessThan(1_000_000)
     const { by_upstream: shown = {} } = usage.show().hour?.points.at(-1) ?? {}
@@ -248,13 +251,13 @@ describe('a restart', () => {
 })
 
 test('the text that is kept is made anew when something was counted, and not sooner than it is asked to be', () => {
-  const { usage, count, set } = bed()
-  const first = usage.keptText(60_000)
-  expect(usage.keptText(0)).toBe(first)
+  const { kept, count, set } = bed()
+  const first = kept.text(60_000)
+  expect(kept.text(0)).toBe(first)
   count()
-  expect(usage.keptText(60_000)).toBe(first)
-  expect(usage.keptText(0)).not.toBe(first)
+  expect(kept.text(60_000)).toBe(first)
+  expect(kept.text(0)).not.toBe(first)
   set(60_000)
   count()
-  expect(JSON.parse(usage.keptText(60_000)).hour).toHaveLength(2)
+  expect(JSON.parse(kept.text(60_000)).hour).toHaveLength(2)
 })

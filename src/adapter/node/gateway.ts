@@ -17,6 +17,7 @@
  * without-file    a configuration of the keys in the environment, and its token
  * authority-file  certificates that the configuration names
  * state-file      state across restarts
+ * kept-usage      sums of usage, as they stand in the state file
  * replace-file    replaces a file so that no reader sees half of it
  * signals         the signals of the process
  */

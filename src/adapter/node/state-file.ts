@@ -7,6 +7,7 @@ import type { Report } from '../../relay/deps.ts'
 import type { MemoryStore } from '../../state/memory.ts'
 import type { KeptState } from '../../state/snapshot.ts'
 import type { UsageHistory } from '../../telemetry/usage.ts'
+import { keepUsage } from './kept-usage.ts'
 
 const USUAL_NAME = 'state.json'
 
@@ -48,8 +49,9 @@ const USAGE_EVERY_MS = 60_000
 export function keepState(
   file: string,
   store: MemoryStore,
-  { clock, report, usage }: { clock: Clock; report: Report; usage: UsageHistory },
+  { clock, report, usage: history }: { clock: Clock; report: Report; usage: UsageHistory },
 ) {
+  const usage = keepUsage(history, clock.now)
   const warn = (message: string): void => report({ kind: 'notice', level: 'warning', message })
   try {
     const { state, from } = readState(file)
@@ -79,7 +81,7 @@ export function keepState(
     written = store.changes
     usageWritten = { changes: usage.changes, at: clock.now() }
     const kept = JSON.stringify(store.keep(instantOf(clock)))
-    const text = `${kept.slice(0, -1)},"usage":${usage.keptText(usageFreshMs)}}`
+    const text = `${kept.slice(0, -1)},"usage":${usage.text(usageFreshMs)}}`
     try {
       await mkdir(dirname(file), { recursive: true })
       await writeFile(`${file}.tmp`, text, { mode: 0o600 })
