@@ -111,7 +111,7 @@ export function relayRequestOf(
   { path, endpoint, pool, clientSignal }: RelayedPath & Pick<RelayRequest, 'pool' | 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { incoming, runtimeConfig, id, query, since, requestedModel, token } = context
+  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel, token } = context
   const { headers } = incoming
   const { settings } = runtimeConfig.config
   const rule = settings.affinity
@@ -119,6 +119,7 @@ export function relayRequestOf(
   const address = rule.kind === 'ip' ? (client ?? addressOf(context)) : ''
   return {
     id,
+    ownId,
     endpoint,
     path,
     query,
@@ -208,7 +209,7 @@ export async function passthroughRoute(
   context: RequestContext,
   { path, storedAnswerId, refusal }: PassedPath,
 ) {
-  const { deps, incoming, runtimeConfig, request, query, id, since } = context
+  const { deps, incoming, runtimeConfig, request, query, id, ownId, since } = context
   const { pools, passthroughUpstream, config } = runtimeConfig
   const { settings } = config
   // As it came, its coding too.
@@ -226,7 +227,20 @@ export async function passthroughRoute(
     const { clientSignal } = incoming
     const client = loggedAddressOf(context)
     return passthrough(
-      { ...target, id, settings, method, path, query, headers, body: pieces, client, clientSignal, since },
+      {
+        ...target,
+        id,
+        ownId,
+        settings,
+        method,
+        path,
+        query,
+        headers,
+        body: pieces,
+        client,
+        clientSignal,
+        since,
+      },
       deps,
     )
   })

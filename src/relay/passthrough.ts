@@ -85,7 +85,7 @@ interface PassthroughRequest
     PassthroughTarget,
     Pick<
       RelayRequest,
-      'id' | 'settings' | 'path' | 'query' | 'headers' | 'client' | 'clientSignal' | 'since'
+      'id' | 'ownId' | 'settings' | 'path' | 'query' | 'headers' | 'client' | 'clientSignal' | 'since'
     > {
   readonly method: string
   /** In pieces; empty = none. */
