@@ -111,7 +111,8 @@ export async function testUpstream(context: RequestContext): Promise<Response> {
     const asked = { endpoint, path, pool, clientSignal: incoming.clientSignal }
     const request = relayRequestOf(context, asked, { ...parser.end([bytes]), size: bytes.length })
     context.logged = true
-    trial = await tryUpstream({ ...request, query: '', affinityKey: '', headers: {} }, deps)
+    const own = { query: '', affinityKey: '', headers: {}, ...(trial && { ownId: deps.newId() }) }
+    trial = await tryUpstream({ ...request, ...own }, deps)
   }
   if (trial === undefined) throw new GatewayError('bad_request', `Upstream ${shownName(name)} ${UNTRIABLE}.`)
   const { outcome, status, firstByteMs, durationMs, failure } = trial.attempt
@@ -122,7 +123,7 @@ export async function testUpstream(context: RequestContext): Promise<Response> {
     status: status ?? null,
     first_byte_ms: firstByteMs === undefined ? null : Math.round(firstByteMs),
     total_ms: Math.round(durationMs),
-    error: why ?? null,
+    error: why ?? (outcome === 'ok' ? null : outcome),
     was_unavailable: trial.wasUnavailable,
   }
   return jsonResponse(told, 200, ownHeaders)

@@ -13,8 +13,9 @@ export type RequestSummary = ReturnType<typeof requestSummaryOf>
 export function requestSummaryOf(event: RequestEvent, endedAt: number) {
   const { durationMs, queuedMs, firstByteMs } = event
   return {
-    id: event.id,
-    client_request_id: null as string | null,
+    id: event.ownId,
+    /** That the client gave it, in `x-request-id`. */
+    client_request_id: event.id === event.ownId ? null : event.id,
     /** Its arrival. */
     at: new Date(endedAt - durationMs).toISOString(),
     endpoint: event.endpoint,

@@ -87,10 +87,13 @@ test('first comes all of it, then what changes, and nothing that does not', asyn
   expect(viewer.names()).toEqual(['snapshot'])
 
   await gateway.chat()
-  await gateway.chat()
+  await gateway.chat({}, { headers: { 'x-request-id': 'of-the-client' } })
   await gateway.clock.advance(1_000)
   expect(viewer.names()).toEqual(['snapshot', 'status', 'requests'])
-  expect(viewer.last('requests')).toMatchObject([{ upstream: 'a.test' }, { upstream: 'a.test' }])
+  expect(viewer.last('requests')).toMatchObject([
+    { upstream: 'a.test', client_request_id: 'of-the-client' },
+    { upstream: 'a.test', client_request_id: null },
+  ])
   const changed = viewer.last('status') as unknown as GatewayStatus
   expect(Object.keys(changed).toSorted()).toEqual(['last_hour', 'upstreams'])
   expect(changed.upstreams).toMatchObject([{ name: 'a.test', attempts: 3, host: 'a.test', weight: 1 }])
@@ -114,7 +117,7 @@ test('of many requests at once the newest are told, and how many are not', async
   expect(viewer.last('requests')).toHaveLength(50)
   expect(viewer.last('skipped')).toEqual({ skipped: 20 })
   const [newest] = viewer.last('requests') as unknown as RequestSummary[]
-  expect(newest?.id).toBe(gateway.requests().at(-1)?.id)
+  expect(newest?.id).toBe(gateway.requests().at(-1)?.ownId)
 })
 
 test('the status is computed once a second for all who watch, and never while nobody does', async () => {
