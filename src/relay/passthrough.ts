@@ -188,7 +188,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
 }
 
 /** Everything but the endpoint: what is asked here says nothing of those that are relayed. */
-function passthroughClaim({ claims }: Upstream): Claim {
+export function passthroughClaim({ claims }: Upstream): Claim {
   const { draws, ...rest } = claims.chat
   return { ...rest, draws: draws.filter(({ role }) => role !== 'endpoint') }
 }

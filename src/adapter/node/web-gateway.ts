@@ -5,11 +5,13 @@ import { problemLine } from '../../config/problem.ts'
 import { PROXY_VARIABLES } from '../../config/proxy.ts'
 import type { RouteLimits } from '../../config/route-limits.ts'
 import { routeLines } from '../../pool/route.ts'
+import { instantOf } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { createUsage } from '../../telemetry/usage.ts'
 import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
+import { eventFileOf, keepEvents } from './event-file.ts'
 import { findConfigFile, watchConfig, type Reloader } from './config-file.ts'
 import { openConfig } from './open-config.ts'
 import { takeSignals } from './signals.ts'
@@ -54,23 +56,26 @@ export function openFileGateway(
   const warningLines = warnings.map(problemLine)
   for (const warning of warningLines) say(warning, 'warning')
   const clock = createClock()
-  const store = createMemoryStore({ random: Math.random })
+  const stateFile = stateFileOf(opened.file ?? findConfigFile(search), directory)
+  let { events: eventLimits } = config.settings
+  const file = eventFileOf(stateFile)
+  const events = keepEvents({ file, limits: () => eventLimits, report: log, random: Math.random })
+  const { recorder, requests } = events
+  const memory = createMemoryStore({ random: recorder.random })
+  const store = recorder.recordedStore(memory, () => instantOf(clock))
   const usage = createUsage(clock.wall)
-  const state = keepState(stateFileOf(opened.file ?? findConfigFile(search), directory), store, {
-    clock,
-    report: log,
-    usage,
-  })
+  const state = keepState(stateFile, store, { clock, report: log, usage })
   let reloader: Reloader | undefined
   const configState = () => ({
     ...(reloader?.state() ?? { warnings: warningLines }),
     stateProblem: state.problem(),
   })
   const { expect, abilities, modelLists } = store
-  const own = { clock, store, log, configState, expect, abilities, modelLists, usage }
+  const own = { clock, store, log, configState, expect, abilities, modelLists, usage, recorder, requests }
   const gateway = createEdgeGateway(config, { ...own, ...platform })
   function apply(next: Config): void {
     write = consoleLog(level ?? levelOfMode(next.server.mode))
+    eventLimits = next.settings.events
     void gateway.apply(next)
   }
   if (opened.file !== undefined) reloader = watchConfig({ ...opened, env, limits, report: log, apply })
@@ -89,6 +94,7 @@ export function openFileGateway(
       // The last bytes are still on their way to the client.
       await pause()
       await state.close()
+      await events.close()
     },
   }
 }
