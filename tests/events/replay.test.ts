@@ -79,7 +79,7 @@ test('choices beside pauses and trials fall again as they had, and an explanatio
         headers: { authorization: `Bearer ${TOKEN}` },
         body: JSON.stringify({ upstream }),
       }),
-      { peer: '10.0.0.1' } as object,
+      { peer: '10.0.0.1' },
     )
   const names = ['told-1.test', 'own.test', 'few.test', 'told-2.test']
   for (let nth = 0; nth < 400; nth++) {

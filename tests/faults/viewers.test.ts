@@ -86,7 +86,7 @@ test('a page whose token a reload has taken out is at its end, one with another 
 test('a stop waits for no page, read or unread', async () => {
   const { gateway } = await bed()
   const page = await watch(gateway)
-  const unread = connect(gateway.port, '127.0.0.1')
+  const unread = connect(gateway.port, '127.0.0.1').on('error', () => {})
   onTestFinished(() => void unread.destroy())
   unread.write(`GET /admin/events HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${testToken}\r\n\r\n`)
   await untilTrue(() => page.text().includes('event: snapshot'))
