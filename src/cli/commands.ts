@@ -58,8 +58,8 @@ it again.`,
     summary: 'have an upstream of the running gateway take no new requests',
     options: ['config', 'port', 'host'],
     word: { called: 'NAME', example: 'groq' },
-    details: `Until "aiload resume NAME", across restarts too, and though no other upstream is left. Requests under
-way go on.`,
+    details: `Until "aiload resume NAME", across restarts too, and though no other upstream is left. What is
+under way goes on.`,
     run: async (command) => (await import('./status.ts')).sendPause(command, 'pause'),
   },
   resume: {

@@ -105,7 +105,7 @@ test('a pause holds across a restart until it is resumed, and so do the sums of 
   expect(usage.days?.points.at(-1)).toMatchObject({ answered: 2, failed: 2 })
   await next.stop()
   expect(readFileSync(join(directory, 'data', 'state.json'), 'utf8')).not.toContain('sk-the-key')
-})
+}, 60_000)
 
 test('status --json is what the gateway answers, and nothing else', async () => {
   const { gateway, aiload } = await bed()
