@@ -7,11 +7,9 @@ import { isoOf, laterIso, ownerOf, whyText } from '../telemetry/status.ts'
 import { FrameReader } from './frames.ts'
 import {
   FRAMES,
-  readAbility,
   readAnswer,
   readChoice,
   readLease,
-  readScopes,
   readSettle,
   readBegin,
   readEnd,
@@ -94,10 +92,10 @@ const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
   [FRAMES.lease]: readLease,
   [FRAMES.answer]: readAnswer,
   [FRAMES.settle]: readSettle,
-  [FRAMES.breakers]: readScopes,
-  [FRAMES.pause]: readScopes,
-  [FRAMES.resume]: readScopes,
-  [FRAMES.ability]: readAbility,
+  [FRAMES.breakers]: (reader) => reader.moment(),
+  [FRAMES.pause]: (reader) => reader.moment(),
+  [FRAMES.resume]: (reader) => reader.moment(),
+  [FRAMES.ability]: (reader) => reader.text(),
   [FRAMES.state]: (reader) => reader.moment(),
 }
 
@@ -113,7 +111,7 @@ export function explainIn(
   const found = new Map<string, { begin: BeginFrame; choices: ReplayedChoice[]; end: EndFrame | undefined }>()
   for (const segment of segments) {
     if (!mentions(segment, isMeant)) continue
-    replay(segment, secret, {
+    replaySafely(segment, secret, {
       wants: isMeant,
       onBegin(begin) {
         if (isMeant(begin) && !found.has(begin.ownId))
@@ -127,6 +125,15 @@ export function explainIn(
     })
   }
   return [...found.values()].toReversed().map(({ begin, choices, end }) => explanationOf(begin, choices, end))
+}
+
+/** A segment that is damaged tells what it can. */
+function replaySafely(...how: Parameters<typeof replay>): void {
+  try {
+    replay(...how)
+  } catch {
+    // What was found before stays.
+  }
 }
 
 function mentions({ bytes }: Segment, isMeant: (request: BeginFrame) => boolean): boolean {
