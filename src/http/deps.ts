@@ -10,6 +10,8 @@ import type { RequestLog } from '../events/requests.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
 import type { Traces } from '../telemetry/traces.ts'
+import type { Live } from '../telemetry/live.ts'
+import type { UsageHistory } from '../telemetry/usage.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -32,6 +34,10 @@ export interface AppDeps extends RelayDeps {
   readonly requests?: RequestLog | undefined
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>
+  /** What `/admin/usage` shows. */
+  readonly usage: Pick<UsageHistory, 'show'>
+  /** What `/admin/events` shows. */
+  readonly live: Pick<Live, 'watch'>
   /** The file of the configuration; undefined where there is none. */
   readonly configEditor?: (() => ConfigEditor | undefined) | undefined
 }
