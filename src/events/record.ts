@@ -3,7 +3,6 @@ import type { Ability, Failure, MeterReading, Outcome, ToldLimit } from '../pool
 import { endpoints } from '../pool/upstream.ts'
 import type { Demand } from '../relay/demand.ts'
 import type { AttemptRecord, ChoiceNote } from '../relay/deps.ts'
-import { utf8Bytes } from '../lib/bytes.ts'
 import type { Instant } from '../lib/clock.ts'
 import type { Knowledge } from '../state/abilities.ts'
 import type { AnswerStart } from '../state/store.ts'
@@ -141,7 +140,7 @@ export function writeBegin(writer: FrameWriter, frame: BeginFrame): void {
   const { clientId = '', token = '', demands } = frame
   writer.begin(FRAMES.begin)
   writer.count(frame.request)
-  writeId(writer, frame.ownId)
+  writer.id(frame.ownId)
   writer.words(clientId)
   writer.text(token)
   writer.text(frame.endpoint)
@@ -161,7 +160,7 @@ export function writeBegin(writer: FrameWriter, frame: BeginFrame): void {
 export function readBegin(reader: FrameReader): BeginFrame {
   return {
     request: reader.count(),
-    ownId: readId(reader),
+    ownId: reader.id(),
     clientId: reader.words() || undefined,
     token: reader.text() || undefined,
     endpoint: reader.text(),
@@ -477,46 +476,6 @@ function writePlaces(writer: FrameWriter, places: readonly number[] | undefined)
 function readPlaces(reader: FrameReader): number[] | undefined {
   const length = reader.length()
   return length === 0 ? undefined : Array.from({ length: length - 1 }, () => reader.count())
-}
-
-const UUID_LENGTH = 36
-const DASH = 45
-
-/** The value of a hex digit by its code; −1 for what is none. */
-const HEX_VALUES = Int8Array.from({ length: 128 }, (_, code) =>
-  '0123456789abcdef'.indexOf(String.fromCharCode(code)),
-)
-const uuidBytes = new Uint8Array(16)
-
-/** The bytes of a UUID in lower case, until the next call; undefined for any other id. On the hot path. */
-function bytesOfUuid(id: string): Uint8Array | undefined {
-  if (id.length !== UUID_LENGTH) return undefined
-  let at = 0
-  for (let byte = 0; byte < 16; byte++) {
-    if (at === 8 || at === 13 || at === 18 || at === 23) if (id.charCodeAt(at++) !== DASH) return undefined
-    const high = HEX_VALUES[id.charCodeAt(at++)] ?? -1
-    const low = HEX_VALUES[id.charCodeAt(at++)] ?? -1
-    if (high < 0 || low < 0) return undefined
-    uuidBytes[byte] = high * 16 + low
-  }
-  return uuidBytes
-}
-
-/** As 16 bytes where it is a UUID, which ids of ours are. */
-function writeId(writer: FrameWriter, id: string): void {
-  const bytes = bytesOfUuid(id)
-  writer.byte(bytes === undefined ? 0 : 1)
-  if (bytes === undefined) writer.words(id)
-  else writer.raw(bytes)
-}
-
-/** An id as frames have it, to look for it in them. */
-export const idBytes = (id: string): Uint8Array => bytesOfUuid(id)?.slice() ?? utf8Bytes(id)
-
-function readId(reader: FrameReader): string {
-  if (reader.byte() === 0) return reader.words()
-  const hex = Array.from(reader.raw(16), (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
 function many<Item>(reader: FrameReader, read: () => Item): Item[] {

@@ -44,6 +44,7 @@ test('the five-key file of the first users works unchanged, with one warning abo
       unknownModel: 'reject',
       state: 'memory',
       drainTimeoutMs: 8000,
+      events: { bytes: 67_108_864, days: 2 },
     },
   })
   expect(warningsOf(fiveKeys)).toEqual([
@@ -169,6 +170,7 @@ test('everything that is written is taken over', () => {
       state: 'memory',
       maxAttempts: 3,
       drainTimeoutMs: 0,
+      events: { bytes: 67_108_864, days: 2 },
     },
   })
 })
