@@ -16,12 +16,12 @@ import { createRuntimeConfig, type AppDeps } from '../http/deps.ts'
 import { createBufferedBytes, createWebReceive } from '../http/incoming.ts'
 import { toWebResponse, type ToResponse } from '../http/response.ts'
 import { instantOf, type Clock } from '../lib/clock.ts'
-import type { Upstream } from '../pool/upstream.ts'
 import type { Report } from '../relay/deps.ts'
 import { createQueue } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
 import { createAbilities, type Abilities } from '../state/abilities.ts'
 import { createModelLists, type ModelLists } from '../state/model-lists.ts'
+import { createTokenUsage, type TokenUsage } from '../state/token-usage.ts'
 import type { MemoryStore } from '../state/memory.ts'
 import type { StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
@@ -30,6 +30,7 @@ import { createMetrics } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
+import { tokenStatusesOf } from '../telemetry/token-status.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 
 /** As in package.json; an edge has no file to read it from. */
@@ -46,10 +47,12 @@ export interface GatewayPlatform extends CommonDeps {
   readonly abilities?: Abilities
   /** Which models they have listed; the same. */
   readonly modelLists?: ModelLists
+  /** What client tokens have used; the same. */
+  readonly tokenUsage?: TokenUsage
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
-  /** Told the upstreams of each configuration. */
-  readonly expect?: (upstreams: readonly Upstream[]) => void
+  /** Told of whom each configuration is: its upstreams and client tokens. */
+  readonly expect?: MemoryStore['expect']
   /** `VERSION` unless given. */
   readonly version?: string
   /** What became of the configuration; nothing unless given. */
@@ -60,6 +63,7 @@ export interface GatewayPlatform extends CommonDeps {
 export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
   const { abilities = createAbilities(), modelLists = createModelLists() } = platform
+  const { tokenUsage = createTokenUsage() } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
@@ -84,8 +88,9 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   function serve(next: Config): void {
     runtimeConfig = createRuntimeConfig(next, discovery.listedBy)
     const { upstreams } = runtimeConfig.pools
+    const { tokens } = runtimeConfig
     for (const upstream of upstreams) abilities.presume(upstream, clock.now())
-    platform.expect?.(upstreams)
+    platform.expect?.([...upstreams, ...tokens.map(({ claim }) => ({ claims: { chat: claim } }))])
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     if (discovery.isComplete()) abilities.prune(ids)
@@ -111,6 +116,10 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   function announce(next: Config): void {
     serve(next)
     const { passthroughUpstream } = runtimeConfig
+    for (const { name, expiresAt = Infinity } of next.tokens) {
+      if (expiresAt > clock.wall()) continue
+      report({ kind: 'notice', level: 'warning', message: `the client token "${name}" has expired` })
+    }
     if (passthroughUpstream === undefined || next.settings.passthroughPaths !== 'all') return
     const message = `with settings.passthrough_paths "all" clients reach every path of the account of "${passthroughUpstream.name}" with its key`
     report({ kind: 'notice', level: 'warning', message })
@@ -124,9 +133,19 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     return statusOf({ runtimeConfig, version, startedAt, configState, stateOf, recent, abilities, ...moment })
   }
 
+  async function tokenStatuses() {
+    const { tokens } = runtimeConfig
+    const states = await look(tokens.map(({ claim }) => claim.id))
+    const known = new Map(tokens.map(({ claim }, index) => [claim.id, states[index]]))
+    const stateOf = (scope: string) => known.get(scope)
+    return tokenStatusesOf({ tokens, stateOf, usage: tokenUsage, at: instantOf(clock) })
+  }
+
   const app = createApp({
     ...platform,
     abilities,
+    tokenUsage,
+    tokenStatuses,
     random: Math.random,
     report,
     runtimeConfig: () => runtimeConfig,
@@ -134,7 +153,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
     newId: () => crypto.randomUUID(),
     isDraining: () => isDraining,
-    metricsText: async () => metrics.text(await status()),
+    metricsText: async () => metrics.text({ ...(await status()), ...(await tokenStatuses()) }),
     status,
   })
   return {

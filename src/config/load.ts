@@ -3,6 +3,7 @@ import {
   convertTexts,
   crossCheck,
   shapeProblemsIn,
+  sharedTokens,
   unknownKeysIn,
   unknownPassthrough,
   warningsFor,
@@ -65,7 +66,7 @@ export function loadSource(source: Source, env: Environment, fileName: string): 
     ...shapeProblemsIn(document),
     ...unfit,
     ...crossCheck(document),
-    ...(config ? unknownPassthrough(config) : []),
+    ...(config ? [...unknownPassthrough(config), ...sharedTokens(config)] : []),
     ...unroutable,
   ])
   const located = locatorIn(source, fileName)

@@ -16,6 +16,7 @@ type AdminRoute = Readonly<Record<string, RouteHandler>>
 const ADMIN_ROUTES: Readonly<Record<string, AdminRoute>> = {
   '/admin/status': { GET: showStatus },
   '/admin/forget': { POST: forgetRest },
+  '/admin/tokens': { GET: showTokens },
 }
 
 /** Everything below `/admin/`, for whoever has shown that he may. @throws `not_found`, `method_not_allowed` */
@@ -53,6 +54,10 @@ async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: number)
 
 async function showStatus({ deps, ownHeaders }: RequestContext): Promise<Response> {
   return jsonResponse(await deps.status(), 200, ownHeaders)
+}
+
+async function showTokens({ deps, ownHeaders }: RequestContext): Promise<Response> {
+  return jsonResponse(await deps.tokenStatuses(), 200, ownHeaders)
 }
 
 /** A name of an upstream is all that is sent. */

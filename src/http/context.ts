@@ -2,6 +2,7 @@ import type { Context } from 'hono'
 import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
 import { SHORTEST_SECRET } from '../relay/secrets.ts'
+import type { Client } from './clients.ts'
 import type { AppDeps } from './deps.ts'
 import { hasDotSegment, pathOf, queryOf, routeOf } from './paths.ts'
 import { asGatewayError, errorResponse } from './response.ts'
@@ -35,8 +36,10 @@ function requestContextOf(deps: AppDeps, request: Request, env: unknown) {
     since,
     /** Headers of every answer: the request id and CORS. */
     ownHeaders,
-    /** The one of the configured tokens that it showed; empty where none was asked for. */
-    token: '',
+    /** Whose token it showed; undefined where none was asked for. */
+    client: undefined as Client | undefined,
+    /** Whether the limits that it is told of are those of its token: then an upstream's are none of its concern. */
+    hasOwnLimits: false,
     /** The model that the client named, as soon as it is known; for the log. */
     requestedModel: '',
     /** Whether its end is reported elsewhere: the relay tells of everything that it takes on. */
@@ -91,9 +94,20 @@ export const addressOf = ({ incoming, runtimeConfig }: RequestContext): string =
     realIp: incoming.headers['x-real-ip'],
   })
 
-/** The same for the log, where that may have it. */
+/** Where a request comes from as far as that is sure: a header counts where the configuration itself names the proxy. */
+export const peerOf = ({ incoming, runtimeConfig }: RequestContext): string =>
+  runtimeConfig.peerOf({
+    peer: incoming.peer,
+    forwardedFor: incoming.headers['x-forwarded-for'],
+    realIp: incoming.headers['x-real-ip'],
+  })
+
+/** The address that a request counts as for the log, where that may have it. */
 export const loggedAddressOf = (context: RequestContext): string | undefined =>
   context.runtimeConfig.config.server.logClient ? addressOf(context) : undefined
+
+/** A part of a path that is long enough for one of `tokens`, of which only digests are known. */
+const LIKE_A_TOKEN = /[^/?&=]{32,}/g
 
 /** Of a path that is refused, so much is logged. */
 const LOGGED_PATH_LENGTH = 200
@@ -107,7 +121,9 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     (shown, token) => (token.length < SHORTEST_SECRET ? shown : shown.replaceAll(token, '***')),
     path,
   )
-  const loggedPath = withoutTokens.slice(0, LOGGED_PATH_LENGTH)
+  const loggedPath = withoutTokens
+    .replaceAll(LIKE_A_TOKEN, (part) => (runtimeConfig.clientOf(part) === undefined ? part : '***'))
+    .slice(0, LOGGED_PATH_LENGTH)
   const route = path.startsWith('/v1/') ? routeOf(path.slice('/v1/'.length)) : undefined
   deps.report({
     kind: 'request',
@@ -115,6 +131,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     endpoint: route === undefined ? 'other' : (route.endpoint ?? 'models'),
     requestedModel: context.requestedModel,
     client: loggedAddressOf(context),
+    token: context.client?.token?.name,
     attempts: [],
     durationMs: deps.clock.now() - context.since,
     stream: false,

@@ -1,12 +1,13 @@
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import type { Config } from '../config/config.ts'
 import { upstreamsOf, type ListedBy } from '../config/upstreams.ts'
-import { secretMatcher } from '../lib/hash.ts'
 import { createClientAddress, parseTrusted } from '../lib/ip.ts'
 import { fieldsFor } from '../openai/request.ts'
 import { createPools } from '../pool/pool.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
+import type { TokenUsage } from '../state/token-usage.ts'
+import { clientTokensOf, createClients } from './clients.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -25,6 +26,9 @@ export interface AppDeps extends RelayDeps {
   readonly metricsText: () => MaybePromise<string>
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>
+  /** What `/admin/tokens` shows. */
+  readonly tokenStatuses: () => MaybePromise<unknown>
+  readonly tokenUsage: TokenUsage
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */
@@ -37,15 +41,21 @@ export function createRuntimeConfig(config: Config, listedBy?: ListedBy) {
   const named = upstreams.find(({ name }) => name === passthrough)
   const sole = upstreams.length === 1 ? upstreams[0] : undefined
   const edits = upstreams.flatMap((upstream) => Object.values(upstream.edits ?? {}))
+  const pools = createPools(upstreams, unknownModel)
+  const tokens = clientTokensOf(config, pools)
   return {
     config,
-    pools: createPools(upstreams, unknownModel),
+    pools,
     /** The fields that JSON bodies are searched for. */
     bodyFields: fieldsFor(edits),
-    /** Which of the tokens a text is; how long it takes tells nothing of them. */
-    tokenOf: secretMatcher(config.authTokens),
+    /** In the order of the file. */
+    tokens,
+    /** Whose token a text is. */
+    clientOf: createClients(config, tokens),
     /** The address that a request counts as. */
     addressOf: createClientAddress(parseTrusted(config.server.trustedProxies)),
+    /** The address that it surely comes from. */
+    peerOf: createClientAddress(parseTrusted(config.server.namedProxies)),
     /** Where paths go that no pool serves; undefined = nowhere. */
     passthroughUpstream: passthrough === undefined ? sole : named,
   }

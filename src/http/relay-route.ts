@@ -9,9 +9,13 @@ import { bodyOn, demandOf, demandsOf } from '../relay/demand.ts'
 import { answerHeaders, forwardedHeaders } from '../relay/headers.ts'
 import { isBodiless } from '../lib/headers.ts'
 import { passthrough, passthroughTarget } from '../relay/passthrough.ts'
+import { mayUseAnswer } from '../relay/candidates.ts'
+import { unknownAnswer } from '../relay/exhausted.ts'
 import { relay } from '../relay/relay.ts'
-import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
+import type { Account, RelayAnswer, RelayRequest } from '../relay/request.ts'
 import { maskedBytes } from '../relay/secrets.ts'
+import { UNCOUNTED, withAccount } from './account.ts'
+import { poolsOf } from './auth.ts'
 import { addressOf, loggedAddressOf, type RequestContext } from './context.ts'
 import { codingsOf } from './content-coding.ts'
 import { beforeFirstBeat, heartbeatMsOf, heartbeatResponse } from './heartbeat.ts'
@@ -35,8 +39,10 @@ export async function relayRoute(
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const clientSignal = client?.signal ?? incoming.clientSignal
     const request = relayRequestOf(context, { path, endpoint, clientSignal }, { ...body, size })
-    context.logged = true
-    return relay(request, deps)
+    return withAccount(context, request.demand, (account) => {
+      context.logged = true
+      return relay(account === undefined ? request : { ...request, account }, deps)
+    })
   })
   if (client === undefined) return respond(context, await answering)
   const heartbeat = { everyMs, endpoint, client }
@@ -81,9 +87,10 @@ async function holding(
 }
 
 /** The upstream's answer with allow-listed headers, and ours. */
-function respond({ deps, env, request, ownHeaders }: RequestContext, answer: RelayAnswer): Response {
+function respond(context: RequestContext, answer: RelayAnswer): Response {
+  const { deps, env, request, ownHeaders, hasOwnLimits } = context
   const { status } = answer
-  const headers = Object.assign(answerHeaders(answer), ownHeaders)
+  const headers = Object.assign(answerHeaders(answer, !hasOwnLimits), ownHeaders)
   // Runtimes refuse even an empty body where HTTP allows none.
   const body = isBodiless(request.method, status) ? null : bodyFor(answer)
   if (!(body instanceof Uint8Array) || body.length <= TAKEN_AT_ONCE_BYTES)
@@ -109,9 +116,10 @@ function relayRequestOf(
   { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { incoming, runtimeConfig, id, query, since, requestedModel, token } = context
+  const { incoming, runtimeConfig, id, query, since, requestedModel } = context
+  const { fingerprint: token = '' } = context.client ?? {}
   const { headers } = incoming
-  const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
+  const pool = poolOf(poolsOf(context), body.model, endpoint)
   const { settings } = runtimeConfig.config
   const rule = settings.affinity
   const client = loggedAddressOf(context)
@@ -208,12 +216,14 @@ export async function passthroughRoute(
   { path, storedAnswerId, refusal }: PassedPath,
 ) {
   const { deps, incoming, runtimeConfig, request, query, id, since } = context
-  const { pools, passthroughUpstream, config } = runtimeConfig
+  const { passthroughUpstream, config } = runtimeConfig
   const { settings } = config
   // As it came, its coding too.
   const { pieces, heldBytes } = await incoming.readBody({ ...bodyLimitsOf(context), codings: [] })
-  const answer = await holding(context, heldBytes, async () => {
-    const upstreams = pools.upstreams.filter((upstream) => upstream.enabled)
+  const passOn = async (account?: Account): Promise<RelayAnswer> => {
+    if (account !== undefined && storedAnswerId !== undefined)
+      if (!(await mayUseAnswer(storedAnswerId, account, deps))) throw unknownAnswer()
+    const upstreams = poolsOf(context).upstreams.filter((upstream) => upstream.enabled)
     const otherwise = refusal === undefined ? passthroughUpstream : undefined
     const target = await passthroughTarget({ storedAnswerId, upstreams, otherwise, settings }, deps)
     if (target === undefined) throw refusal ?? new GatewayError('no_upstream', DISABLED)
@@ -225,9 +235,23 @@ export async function passthroughRoute(
     const { clientSignal } = incoming
     const client = loggedAddressOf(context)
     return passthrough(
-      { ...target, id, settings, method, path, query, headers, body: pieces, client, clientSignal, since },
+      {
+        ...target,
+        id,
+        settings,
+        method,
+        path,
+        query,
+        headers,
+        body: pieces,
+        client,
+        account,
+        clientSignal,
+        since,
+      },
       deps,
     )
-  })
+  }
+  const answer = await holding(context, heldBytes, () => withAccount(context, UNCOUNTED, passOn))
   return respond(context, answer)
 }

@@ -9,6 +9,7 @@
  * metrics     counters and histograms in the text format of Prometheus
  * recent      the last attempts of every upstream
  * status      what `GET /admin/status` answers
+ * token-status  what `GET /admin/tokens` answers
  */
 import type { ServerConfig } from '../config/config.ts'
 import { quoted, type Environment } from '../config/problem.ts'

@@ -23,6 +23,7 @@ const remote = (store: MemoryStore): StateStore => {
     settle: (lease, outcome, at) => later(() => store.settle(lease, outcome, at)),
     closeBreakers: (scopes, at) => later(() => store.closeBreakers(scopes, at)),
     recall: (key, at) => later(() => store.recall(key, at)),
+    locate: (key, at) => later(() => store.locate(key, at)),
     remember: (key, upstream, life) => later(() => store.remember(key, upstream, life)),
   }
 }

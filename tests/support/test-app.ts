@@ -11,6 +11,7 @@ import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../src/transport/transport.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
 import type { StateStore } from '../../src/state/store.ts'
+import { tokenStatusesOf } from '../../src/telemetry/token-status.ts'
 import { createDice } from './dice.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 
@@ -79,7 +80,7 @@ export const TOKEN = 'sk-test-token'
 /** A configuration with a token, a model for each host, and no affinity: tests say what they are about. */
 export function configOf(
   hosts: readonly string[],
-  more: { settings?: object; server?: object; models?: object; quotas?: object } = {},
+  more: { settings?: object; server?: object; models?: object; quotas?: object; tokens?: object[] } = {},
 ): object {
   return {
     auth_token: TOKEN,
@@ -93,6 +94,7 @@ export function configOf(
     settings: { affinity: 'off', ...more.settings },
     ...(more.server && { server: more.server }),
     ...(more.quotas && { quotas: more.quotas }),
+    ...(more.tokens && { tokens: more.tokens }),
   }
 }
 
@@ -178,6 +180,14 @@ export function createTestApp(
     isDraining: () => isDraining,
     metricsText: () => 'metrics',
     status: () => ({}),
+    tokenUsage: store.tokenUsage,
+    tokenStatuses: () =>
+      tokenStatusesOf({
+        tokens: runtimeConfig.tokens,
+        stateOf: (scope) => store.snapshot([scope])[0],
+        usage: store.tokenUsage,
+        at: { now: clock.now(), wall: clock.wall() },
+      }),
   }
   const app = createApp(deps)
   return {

@@ -58,6 +58,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     expect: store.expect,
     abilities: store.abilities,
     modelLists: store.modelLists,
+    tokenUsage: store.tokenUsage,
     ...told,
   })
   await gateway.ready

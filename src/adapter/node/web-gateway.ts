@@ -60,8 +60,8 @@ export function openFileGateway(
   })
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings: warningLines }
-  const { expect, abilities, modelLists } = store
-  const own = { clock, store, log, configState, expect, abilities, modelLists }
+  const { expect, abilities, modelLists, tokenUsage } = store
+  const own = { clock, store, log, configState, expect, abilities, modelLists, tokenUsage }
   const gateway = createEdgeGateway(config, { ...own, ...platform })
   function apply(next: Config): void {
     write = consoleLog(level ?? levelOfMode(next.server.mode))
