@@ -92,7 +92,8 @@ function stateText({
   return `${why}${whose}${time}${date}`
 }
 
-function limitText({ counts, window, used, left, limit }: UpstreamStatus['windows'][number]): string {
+/** One limit, as a part of a line. */
+export function limitText({ counts, window, used, left, limit }: UpstreamStatus['windows'][number]): string {
   const what = window === 'at_once' ? `${counts} at once` : `${counts} per ${window}`
   return limit === null ? `${what}: ${left} left` : `${what}: ${used} used, ${left} left`
 }

@@ -1,0 +1,248 @@
+import { existsSync } from 'node:fs'
+import { createScanner, findNodeAtLocation, parseTree, type Node } from 'jsonc-parser'
+import { findConfigFile, readConfigFile } from '../adapter/node/config-file.ts'
+import { readAccess } from '../adapter/node/open-config.ts'
+import { refusalOf, replaceFile } from '../adapter/node/replace-file.ts'
+import { newToken } from '../adapter/node/without-file.ts'
+import { loadConfig, loadTokens } from '../config/load.ts'
+import { problemLine, withoutByteOrderMark } from '../config/problem.ts'
+import type { TokenConfig } from '../config/token-schema.ts'
+import { sha256Hex } from '../lib/hash.ts'
+import type { TokenStatus } from '../telemetry/token-status.ts'
+import { searchOf, type Command } from './arguments.ts'
+import { inTheirLanguage, say } from './language.ts'
+import { printFailure } from './process.ts'
+import { acceptedBy, askGateway, jsonIn, withGateway } from './running-gateway.ts'
+import { limitText } from './status.ts'
+import { countText, tableLines } from './terminal-text.ts'
+
+/** `aiload token`: tells of the operator's own token, or lists, adds and revokes those of clients. */
+export function manageTokens(command: Command): number | Promise<number> {
+  const { word } = command
+  if (word === 'list') return listTokens(command)
+  if (word === 'add') return addToken(command)
+  return word === 'revoke' ? revokeToken(command) : tellToken(command)
+}
+
+/**
+ * Says in which file the client token stands, and prints it alone on stdout when asked to, so that
+ * `$(aiload token --show)` works; of several the first. 1 when there is none yet, or the file can't be
+ * read; whether it could be served does not matter.
+ */
+function tellToken({ config, show }: Command): number {
+  const { loaded, tokenPlace } = readAccess(searchOf(config))
+  if (!loaded.ok) return printFailure(...loaded.problems.map(problemLine))
+  const [token] = loaded.config.authTokens
+  if (token === undefined)
+    return printFailure(`there is no token yet; the first start makes one, which is then ${tokenPlace}`)
+  if (show === true) process.stdout.write(`${token}\n`)
+  else say(`the token is ${tokenPlace}; --show prints it`)
+  return 0
+}
+
+/** A configuration file whose tokens may be edited, or undefined with the reason printed. */
+function openTokens({ config }: Command) {
+  const search = searchOf(config)
+  const file = findConfigFile(search)
+  if (!existsSync(file)) {
+    const hint = 'start once, which makes one, or name it with --config'
+    printFailure(`tokens of clients stand in a configuration file, and there is no ${file}; ${hint}`)
+    return undefined
+  }
+  const read = readConfigFile(file)
+  const text = typeof read === 'string' ? withoutByteOrderMark(read) : read
+  const loaded =
+    typeof text === 'string' ? loadTokens(text, search.env, file) : ({ ok: false, problems: [text] } as const)
+  if (loaded.ok && typeof text === 'string')
+    return { file, text, env: search.env, tokens: loaded.config.tokens }
+  if (!loaded.ok) printFailure(...loaded.problems.map(problemLine))
+  return undefined
+}
+
+type OpenTokens = NonNullable<ReturnType<typeof openTokens>>
+
+/** Writes what was made of the text. Gives 1, with the reason printed, for what can't be served or written. */
+function writeTokens({ file, env, tokens }: OpenTokens, next: string): number {
+  const checked = loadTokens(next, env, file)
+  if (!checked.ok) return printFailure(...checked.problems.map(problemLine))
+  const refusal = refusalOf(() => replaceFile(file, next))
+  if (refusal !== undefined) return printFailure(`${file} cannot be written (${refusal})`)
+  const whole = loadConfig(next, env, file)
+  // The variables of its keys may be those of another terminal.
+  if (!whole.ok)
+    printFailure(
+      `the rest of ${file} has problems here, with which a gateway does not take it; see: aiload check`,
+    )
+  const isNew = ({ path }: { readonly path: string }): boolean => path.startsWith(`tokens[${tokens.length}]`)
+  for (const warning of whole.warnings.filter(isNew)) printFailure(`warning: ${problemLine(warning)}`)
+  return 0
+}
+
+/** Makes a token for a client and prints it alone on stdout: the file gets its digest, from which nobody can tell it. */
+function addToken(command: Command): number {
+  const opened = openTokens(command)
+  if (opened === undefined) return 1
+  const { file, text, tokens } = opened
+  const { subject: name = '', models } = command
+  if (tokens.some((token) => token.name === name))
+    return printFailure(`there is a token ${JSON.stringify(name)} already; revoke it, or choose another name`)
+  const secret = newToken()
+  const names = models?.split(',').flatMap((each) => (each.trim() === '' ? [] : [each.trim()]))
+  const entry = { name, token: `sha256:${sha256Hex(secret)}`, ...(names && { models: names }) }
+  const code = writeTokens(opened, withTokenEntry(text, entry))
+  if (code !== 0) return code
+  process.stdout.write(`${secret}\n`)
+  process.stderr.write(
+    `${inTheirLanguage(`this is the token of ${name}, which is shown only now: ${file} has nothing but its digest`)}\n`,
+  )
+  return 0
+}
+
+/** Takes the token of a client out of the file. */
+function revokeToken(command: Command): number {
+  const opened = openTokens(command)
+  if (opened === undefined) return 1
+  const { text, tokens } = opened
+  const { subject: name = '' } = command
+  const at = tokens.findIndex((token) => token.name === name)
+  if (at < 0) {
+    const known =
+      tokens.length === 0 ? 'there are none' : `there are: ${tokens.map((one) => one.name).join(', ')}`
+    return printFailure(`there is no token ${JSON.stringify(name)}; ${known}`)
+  }
+  const code = writeTokens({ ...opened, tokens: [] }, withoutTokenEntry(text, at))
+  if (code === 0) say(`the token of ${name} is revoked; a running gateway refuses it within a second`)
+  return code
+}
+
+/**
+ * The same text with an entry behind the last of `tokens`; where that key is missing it comes behind `auth_token`, or first.
+ * All the rest stays as people wrote it: a comment behind an entry on its line stays with that one.
+ */
+export function withTokenEntry(text: string, entry: Readonly<Record<string, unknown>>): string {
+  const members = Object.entries(entry).map(
+    ([key, value]) => `${JSON.stringify(key)}: ${JSON.stringify(value)}`,
+  )
+  const item = `{ ${members.join(', ')} }`
+  const { root, unit, eol } = readText(text)
+  const tokens = findNodeAtLocation(root, ['tokens'])
+  const last = tokens?.children?.at(-1)
+  if (tokens !== undefined && last !== undefined)
+    return withNext(text, { last, container: tokens, content: item })
+  const list = `[${eol}${unit}${unit}${item}${eol}${unit}]`
+  if (tokens !== undefined) return spliced(text, tokens.offset, { taken: tokens.length, put: list })
+  const property = `"tokens": ${list}`
+  const before = findNodeAtLocation(root, ['auth_token'])?.parent
+  return before === undefined
+    ? spliced(text, root.offset + 1, { taken: 0, put: `${eol}${unit}${property},` })
+    : withNext(text, { last: before, container: root, content: property })
+}
+
+/** The same text without one entry of `tokens`, and without what stands behind it on its line. */
+export function withoutTokenEntry(text: string, at: number): string {
+  const entry = findNodeAtLocation(readText(text).root, ['tokens', at])
+  if (entry === undefined) return text
+  const start = entry.offset
+  const end = commaBehind(text, start + entry.length) ?? start + entry.length
+  const [blanks = ''] = /(?:(?:\r?\n)?[ \t]*)$/.exec(text.slice(0, start)) ?? []
+  const [rest = ''] = /^[ \t]*(?:\/\/.*)?(?=\r?\n|$)/.exec(text.slice(end)) ?? []
+  const isOwnLine = /^\r?\n/.test(blanks) && /^[ \t]*(?:\/\/.*)?(?:\r?\n|$)/.test(text.slice(end))
+  const from = isOwnLine ? start - blanks.length : start
+  return spliced(text, from, { taken: (isOwnLine ? end + rest.length : end) - from, put: '' })
+}
+
+function readText(text: string) {
+  const root = parseTree(text, [], { allowTrailingComma: true })
+  if (root === undefined) throw new TypeError('the configuration is not a JSON object')
+  const [, unit = '  '] = /^([ \t]+)\S/m.exec(text) ?? []
+  return { root, unit, eol: text.includes('\r\n') ? '\r\n' : '\n' }
+}
+
+/** Puts something behind the last item of a list, or behind a member. */
+function withNext(
+  text: string,
+  { last, container, content }: { readonly last: Node; readonly container: Node; readonly content: string },
+): string {
+  const end = last.offset + last.length
+  const comma = commaBehind(text, end)
+  const behind = comma ?? end
+  const isLast = container.children?.at(-1) === last
+  const [line = ''] = /^[ \t]*(?:\/\/.*)?(?=\r?\n)/.exec(text.slice(behind)) ?? []
+  const lineStart = text.lastIndexOf('\n', last.offset) + 1
+  const [indent = ''] = /^[ \t]*/.exec(text.slice(lineStart)) ?? []
+  const isOnLine = lineStart <= container.offset && line === ''
+  const gap = isOnLine ? ' ' : `${text.includes('\r\n') ? '\r\n' : '\n'}${indent}`
+  const put = `${gap}${content}${isLast && comma === undefined ? '' : ','}`
+  const next = spliced(text, behind + line.length, { taken: 0, put })
+  return comma === undefined ? spliced(next, end, { taken: 0, put: ',' }) : next
+}
+
+/** Where the comma that is the next token ends; undefined where another one is next. */
+function commaBehind(text: string, from: number): number | undefined {
+  const scanner = createScanner(text, true)
+  scanner.setPosition(from)
+  scanner.scan()
+  const at = scanner.getTokenOffset()
+  return text[at] === ',' ? at + 1 : undefined
+}
+
+const spliced = (
+  text: string,
+  at: number,
+  { taken, put }: { readonly taken: number; readonly put: string },
+) => text.slice(0, at) + put + text.slice(at + taken)
+
+/** What is told of a token; of one that is only in the file, no limits and no use. */
+type Listed = Pick<TokenStatus, 'name' | 'admin' | 'models' | 'expires' | 'expired'> &
+  Partial<Pick<TokenStatus, 'limits' | 'usage'>>
+
+/** Lists the tokens of clients as the running gateway tells of them, else those in the file. */
+const listTokens = (command: Command): Promise<number> =>
+  withGateway(command, async (gateway) => {
+    const told = await askGateway(gateway, { path: '/admin/tokens' }).catch(() => undefined)
+    if (told !== undefined) {
+      const { tokens = [] } = jsonIn<{ tokens: readonly Listed[] }>(acceptedBy(gateway, told))
+      return printList(command, tokens)
+    }
+    const opened = openTokens(command)
+    if (opened === undefined) return 1
+    printFailure(`no gateway answers at ${gateway.url}, so this is what ${opened.file} says`)
+    return printList(command, opened.tokens.map(fromFile))
+  })
+
+const fromFile = ({ name, admin, models, expiresAt = Infinity }: TokenConfig): Listed => ({
+  name,
+  admin,
+  models: models ?? null,
+  expires: expiresAt === Infinity ? null : new Date(expiresAt).toISOString(),
+  expired: expiresAt <= Date.now(),
+})
+
+function printList({ json }: Command, tokens: readonly Listed[]): number {
+  if (json) process.stdout.write(`${JSON.stringify({ tokens }, undefined, 2)}\n`)
+  else if (tokens.length === 0) say('there is no token of a client; make one with: aiload token add NAME')
+  else process.stdout.write(`${tableOf(tokens).join('\n')}\n`)
+  return 0
+}
+
+function tableOf(tokens: readonly Listed[]): string[] {
+  const rows = tokens.map(({ name, models, limits = [], usage, ...token }) => [
+    name,
+    models?.join(', ') ?? inTheirLanguage('all'),
+    usage === undefined ? '' : usedText(usage.day),
+    usage === undefined ? '' : usedText(usage.month),
+    inTheirLanguage(limits.map(limitText).join('; ')),
+    noteOf(token),
+  ])
+  return tableLines([['TOKEN', 'MODELS', 'TODAY', 'THIS MONTH', 'LIMITS', ''].map(inTheirLanguage), ...rows])
+}
+
+const usedText = ({ requests, ...used }: NonNullable<Listed['usage']>['day']): string =>
+  [countText(requests, 'request'), countText(used.input_tokens + used.output_tokens, 'token')]
+    .map(inTheirLanguage)
+    .join(', ')
+
+function noteOf({ admin, expires, expired }: Pick<Listed, 'admin' | 'expires' | 'expired'>): string {
+  const end = expires === null ? [] : [expired ? 'expired' : `until ${expires}`]
+  return [...(admin ? ['admin'] : []), ...end].map(inTheirLanguage).join(', ')
+}
