@@ -55,7 +55,7 @@ const options = {
     type: 'string',
     value: 'NAMES',
     example: 'gpt-4o,fast',
-    meaning: 'of "add": the models, groups and upstreams that it may use, with commas; default: all',
+    meaning: 'of add: models, groups or upstreams that it may use, as a,b; default: all',
   },
   json: { type: 'boolean', meaning: 'print JSON, for programs' },
   out: {

@@ -13,8 +13,7 @@ import { searchOf, type Command } from './arguments.ts'
 import { inTheirLanguage, say } from './language.ts'
 import { printFailure } from './process.ts'
 import { acceptedBy, askGateway, jsonIn, withGateway } from './running-gateway.ts'
-import { limitText } from './status.ts'
-import { countText, tableLines } from './terminal-text.ts'
+import { countText, limitText, tableLines } from './terminal-text.ts'
 
 /** `aiload token`: tells of the operator's own token, or lists, adds and revokes those of clients. */
 export function manageTokens(command: Command): number | Promise<number> {
@@ -71,7 +70,7 @@ function writeTokens({ file, env, tokens }: OpenTokens, next: string): number {
   // The variables of its keys may be those of another terminal.
   if (!whole.ok)
     printFailure(
-      `the rest of ${file} has problems here, with which a gateway does not take it; see: aiload check`,
+      `the rest of ${file} has problems here, with which a gateway keeps what it has; see aiload check`,
     )
   const isNew = ({ path }: { readonly path: string }): boolean => path.startsWith(`tokens[${tokens.length}]`)
   for (const warning of whole.warnings.filter(isNew)) printFailure(`warning: ${problemLine(warning)}`)
@@ -228,7 +227,7 @@ function printList({ json }: Command, tokens: readonly Listed[]): number {
 function tableOf(tokens: readonly Listed[]): string[] {
   const rows = tokens.map(({ name, models, limits = [], usage, ...token }) => [
     name,
-    models?.join(', ') ?? inTheirLanguage('all'),
+    models?.join(', ') ?? inTheirLanguage('every model'),
     usage === undefined ? '' : usedText(usage.day),
     usage === undefined ? '' : usedText(usage.month),
     inTheirLanguage(limits.map(limitText).join('; ')),
@@ -243,6 +242,6 @@ const usedText = ({ requests, ...used }: NonNullable<Listed['usage']>['day']): s
     .join(', ')
 
 function noteOf({ admin, expires, expired }: Pick<Listed, 'admin' | 'expires' | 'expired'>): string {
-  const end = expires === null ? [] : [expired ? 'expired' : `until ${expires}`]
-  return [...(admin ? ['admin'] : []), ...end].map(inTheirLanguage).join(', ')
+  const end = expires === null ? [] : [expired ? 'has expired' : `until ${expires}`]
+  return [...(admin ? ['is an admin'] : []), ...end].map(inTheirLanguage).join(', ')
 }

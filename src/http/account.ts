@@ -70,7 +70,7 @@ async function admitted(
   if (lease !== undefined) return lease
   const availability = snapshot && claimAvailability(claim, snapshot, { ask, now: at.now })
   const reason = availability?.free === false ? availability.reason : UNKNOWN_REASON
-  if (reason.until === Infinity) throw new GatewayError('rate_limit_exceeded', TOO_LARGE, NO_RETRY)
+  if (reason.until === Infinity) throw new GatewayError('rate_limit_exceeded', tooLarge(name), NO_RETRY)
   // Where the end of another request helps, nobody knows when that is.
   const waitMs = reason.onRelease || reason.until <= at.now ? UNKNOWN_RETRY_MS : reason.until - at.now
   const what = reasonText(reason.cause, limits)
@@ -82,8 +82,8 @@ const UNKNOWN_RETRY_MS = 1_000
 /** A store that is elsewhere may know better by now. */
 const UNKNOWN_REASON = { cause: 'concurrency', until: 0, onRelease: true } as const
 const NO_RETRY = { headers: { 'x-should-retry': 'false' } }
-const TOO_LARGE =
-  'The request is estimated to be larger than the token limit of this token; send a shorter one, or ask for fewer output tokens.'
+const tooLarge = (name: string): string =>
+  `The request is estimated to need more tokens than a limit of the token "${name}" allows at all; send a shorter one, or ask for fewer output tokens.`
 
 function reasonText(cause: string, limits: ClientToken['limits']): string {
   const window = windowsOf(limits).find(({ name }) => name === cause)
