@@ -39,7 +39,7 @@ export function admin(context: RequestContext): Response | Promise<Response> {
  */
 export function withoutCors(context: RequestContext): RequestContext {
   const { ownHeaders } = context
-  for (const name of Object.keys(ownHeaders)) if (name !== 'x-request-id') delete ownHeaders[name]
+  for (const name of Object.keys(ownHeaders)) if (!name.endsWith('request-id')) delete ownHeaders[name]
   ownHeaders['cache-control'] = 'no-store'
   return context
 }

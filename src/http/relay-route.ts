@@ -116,7 +116,7 @@ function relayRequestOf(
   { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { incoming, runtimeConfig, id, query, since, requestedModel } = context
+  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel } = context
   const { fingerprint: token = '' } = context.client ?? {}
   const { headers } = incoming
   const pool = poolOf(poolsOf(context), body.model, endpoint)
@@ -126,6 +126,7 @@ function relayRequestOf(
   const address = rule.kind === 'ip' ? (client ?? addressOf(context)) : ''
   return {
     id,
+    ownId,
     endpoint,
     path,
     query,
@@ -215,7 +216,7 @@ export async function passthroughRoute(
   context: RequestContext,
   { path, storedAnswerId, refusal }: PassedPath,
 ) {
-  const { deps, incoming, runtimeConfig, request, query, id, since } = context
+  const { deps, incoming, runtimeConfig, request, query, id, ownId, since } = context
   const { passthroughUpstream, config } = runtimeConfig
   const { settings } = config
   // As it came, its coding too.
@@ -238,6 +239,7 @@ export async function passthroughRoute(
       {
         ...target,
         id,
+        ownId,
         settings,
         method,
         path,

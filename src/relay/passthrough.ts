@@ -77,7 +77,16 @@ interface PassthroughRequest
     PassthroughTarget,
     Pick<
       RelayRequest,
-      'id' | 'settings' | 'path' | 'query' | 'headers' | 'client' | 'account' | 'clientSignal' | 'since'
+      | 'id'
+      | 'ownId'
+      | 'settings'
+      | 'path'
+      | 'query'
+      | 'headers'
+      | 'client'
+      | 'account'
+      | 'clientSignal'
+      | 'since'
     > {
   readonly method: string
   /** In pieces; empty = none. */

@@ -27,7 +27,10 @@ export interface Account {
 
 /** A request as the relay takes it: read, checked, its pool found. */
 export interface RelayRequest extends Demands {
+  /** As the client knows it: its own, or ours. */
   readonly id: string
+  /** Ours, which no other request has. */
+  readonly ownId: string
   readonly endpoint: Endpoint
   /** Below an upstream's root, such as `chat/completions`. */
   readonly path: string
@@ -76,7 +79,7 @@ export interface RelayAnswer extends UpstreamResponse {
 export interface RequestRecord {
   readonly request: Pick<
     RelayRequest,
-    'id' | 'requestedModel' | 'client' | 'account' | 'stream' | 'since'
+    'id' | 'ownId' | 'requestedModel' | 'client' | 'account' | 'stream' | 'since'
   > & {
     endpoint: string
   }
@@ -190,6 +193,7 @@ export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: 
   deps.report({
     kind: 'request',
     id: request.id,
+    ownId: request.ownId,
     endpoint: request.endpoint,
     requestedModel: request.requestedModel,
     client: request.client,
