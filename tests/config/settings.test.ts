@@ -93,7 +93,10 @@ describe('config.full.json', () => {
 })
 
 /** That the file names proxies itself makes a difference of its own. */
-const withoutNamed = ({ namedProxies: _, ...server }: ReturnType<typeof configOf>['server']) => server
+function withoutNamed(server: ReturnType<typeof configOf>['server']) {
+  const { namedProxies: _, ...others } = server
+  return others
+}
 
 /** All paths of a document, written as `knownPaths` writes them. */
 function pathsIn(value: unknown, at = ''): string[] {
