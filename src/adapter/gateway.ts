@@ -12,6 +12,7 @@
 import { createApp } from '../app.ts'
 import type { Config } from '../config/config.ts'
 import { createDiscovery } from '../relay/discovery.ts'
+import type { Recorder } from '../events/recorder.ts'
 import { createRuntimeConfig, type AppDeps } from '../http/deps.ts'
 import { createBufferedBytes, createWebReceive } from '../http/incoming.ts'
 import { toWebResponse, type ToResponse } from '../http/response.ts'
@@ -51,8 +52,12 @@ export interface GatewayPlatform extends CommonDeps {
   readonly tokenUsage?: TokenUsage
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
+  /** Writes down what choices depend on; the store has to be the one that it records. Nothing is written unless given. */
+  readonly recorder?: Recorder
   /** Told of whom each configuration is: its upstreams and client tokens. */
   readonly expect?: MemoryStore['expect']
+  /** Ids of requests; random ones unless given. */
+  readonly newId?: () => string
   /** `VERSION` unless given. */
   readonly version?: string
   /** What became of the configuration; nothing unless given. */
@@ -62,12 +67,15 @@ export interface GatewayPlatform extends CommonDeps {
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
-  const { abilities = createAbilities(), modelLists = createModelLists() } = platform
+  const { abilities = createAbilities(), modelLists = createModelLists(), recorder } = platform
   const { tokenUsage = createTokenUsage() } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
-  const report = fanOut([platform.log, notices.report, metrics.report, recent.report])
+  const record: Report = (event) => {
+    if (event.kind === 'request') recorder?.ended(event)
+  }
+  const report = fanOut([platform.log, notices.report, metrics.report, recent.report, record])
   const discovery = createDiscovery({ send: platform.send, clock, report, abilities, modelLists }, () => {
     // One that waits for its lists takes their changes along: those of the present one may be gone already.
     if (runtimeConfig.config === latest) serve(latest)
@@ -80,6 +88,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     onSize: (waiting) => report({ kind: 'queue', waiting }),
     isShared: isStoreShared,
   })
+  const credits = new Map<string, number>()
   const startedAt = clock.wall()
   let isDraining = false
   let latest = config
@@ -91,6 +100,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const { tokens } = runtimeConfig
     for (const upstream of upstreams) abilities.presume(upstream, clock.now())
     platform.expect?.([...upstreams, ...tokens.map(({ claim }) => ({ claims: { chat: claim } }))])
+    recorder?.configured({ settings: next.settings, pools: runtimeConfig.pools, credits })
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     if (discovery.isComplete()) abilities.prune(ids)
@@ -146,12 +156,13 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     abilities,
     tokenUsage,
     tokenStatuses,
+    recorder: recorder?.choices,
     random: Math.random,
     report,
     runtimeConfig: () => runtimeConfig,
-    traffic: { credits: new Map(), budget: createRetryBudget(), queue, emptyRuns: new Map() },
+    traffic: { credits, budget: createRetryBudget(), queue, emptyRuns: new Map() },
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
-    newId: () => crypto.randomUUID(),
+    newId: platform.newId ?? (() => crypto.randomUUID()),
     isDraining: () => isDraining,
     metricsText: async () => metrics.text({ ...(await status()), ...(await tokenStatuses()) }),
     status,

@@ -117,7 +117,7 @@ function relayRequestOf(
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
   const { incoming, runtimeConfig, id, ownId, query, since, requestedModel } = context
-  const { fingerprint: token = '' } = context.client ?? {}
+  const { fingerprint: token = '', token: named } = context.client ?? {}
   const { headers } = incoming
   const pool = poolOf(poolsOf(context), body.model, endpoint)
   const { settings } = runtimeConfig.config
@@ -134,6 +134,7 @@ function relayRequestOf(
     settings,
     requestedModel,
     client,
+    token: named?.name,
     headers: forwardedHeaders(headers),
     bodyFor: (upstream) => bodyOn(upstream, body),
     demand: demandOf(body, endpoint),
@@ -247,6 +248,7 @@ export async function passthroughRoute(
         headers,
         body: pieces,
         client,
+        token: account?.token.name,
         account,
         clientSignal,
         since,

@@ -1,7 +1,6 @@
 import type { Clock, Instant } from '../lib/clock.ts'
 import type { Cause } from '../pool/outcome.ts'
 import type { StrategyName } from '../pool/strategy.ts'
-import type { Pool } from '../pool/pool.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import type { Abilities } from '../state/abilities.ts'
 import type { UnavailableReason } from '../state/availability.ts'
@@ -39,8 +38,11 @@ export interface ChoiceRecorder {
 /** What a choice depends on besides the configuration and the state. */
 export interface ChoiceNote {
   readonly request: NotedRequest
-  /** `next`: by the strategy; `remaining`: the next of an earlier order; `last-resort`: one of those that rest. */
-  readonly kind: 'next' | 'remaining' | 'last-resort'
+  /**
+   * `next`: by the strategy; `remaining`: the next of an earlier order; `last-resort`: one that rests for failures;
+   * `rare-last-resort`: for its key, model or credit.
+   */
+  readonly kind: 'next' | 'remaining' | 'last-resort' | 'rare-last-resort'
   readonly at: Instant
   /** All that the request may go to. */
   readonly base: readonly Upstream[]
@@ -58,14 +60,17 @@ export interface ChoiceNote {
 
 /** A request as a choice knows it. */
 export interface NotedRequest extends Demands {
+  /** As the client knows it: its own, or ours. */
+  readonly id: string
   readonly ownId: string
+  /** The name of the client's token; absent where it has none. */
+  readonly token?: string | undefined
   readonly endpoint: Endpoint
   readonly requestedModel: string
   readonly stream: boolean
   /** Arrival, ms on the clock. */
   readonly since: number
   readonly affinityKey: string
-  readonly pool: Pool
 }
 
 /** What all requests of a process share and no configuration changes. */

@@ -84,6 +84,7 @@ interface PassthroughRequest
       | 'query'
       | 'headers'
       | 'client'
+      | 'token'
       | 'account'
       | 'clientSignal'
       | 'since'
@@ -197,7 +198,7 @@ function costOfPassing(outcome: Outcome): Cost {
 }
 
 /** Everything but the endpoint: what is asked here says nothing of those that are relayed. */
-function passthroughClaim({ claims }: Upstream): Claim {
+export function passthroughClaim({ claims }: Upstream): Claim {
   const { draws, ...rest } = claims.chat
   return { ...rest, draws: draws.filter(({ role }) => role !== 'endpoint') }
 }

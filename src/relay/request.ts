@@ -42,7 +42,9 @@ export interface RelayRequest extends Demands {
   readonly requestedModel: string
   /** The client's address; absent where it is not to be told. */
   readonly client: string | undefined
-  /** Undefined for the holders of `auth_token`, who are counted nowhere. */
+  /** The name of the client token that it came with; undefined where that was an `auth_token`. */
+  readonly token?: string | undefined
+  /** Of that token; who holds an `auth_token` is counted nowhere. */
   readonly account?: Account | undefined
   /** Allow-listed already; without the upstream's own key. */
   readonly headers: HeaderBag
@@ -79,7 +81,7 @@ export interface RelayAnswer extends UpstreamResponse {
 export interface RequestRecord {
   readonly request: Pick<
     RelayRequest,
-    'id' | 'ownId' | 'requestedModel' | 'client' | 'account' | 'stream' | 'since'
+    'id' | 'ownId' | 'requestedModel' | 'client' | 'token' | 'account' | 'stream' | 'since'
   > & {
     endpoint: string
   }
@@ -197,7 +199,7 @@ export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: 
     endpoint: request.endpoint,
     requestedModel: request.requestedModel,
     client: request.client,
-    token: request.account?.token.name,
+    token: request.token,
     attempts,
     durationMs: deps.clock.now() - request.since,
     stream: request.stream,

@@ -233,7 +233,11 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
 }
 
 /** A pick of the top tier is paid for by smooth round robin's rule; one further down was nobody's turn. */
-function chargeTopTier(credits: Map<string, number>, candidates: readonly Candidate[], lease: Lease): void {
+export function chargeTopTier(
+  credits: Map<string, number>,
+  candidates: readonly Candidate[],
+  lease: Lease,
+): void {
   const top = Math.min(...candidates.map(({ upstream }) => upstream.priority))
   const tier = candidates.filter(({ upstream }) => upstream.priority === top)
   const picked = tier.find(({ upstream }) => upstream.id === lease.claim.id)
@@ -249,17 +253,21 @@ async function acquireLastResort(state: RelayState, eligible: readonly Upstream[
   const { unavailable } = await evaluateFor(state, upstreams, at)
   state.why = whyOf(state, 'last-resort')
   for (const often of ['always', 'sometimes'] as const) {
-    const claims = unavailable
-      .filter(({ reason }) => lastResortOf(reason) === often)
-      .sort((a, b) => reopensAt(a.reason) - reopensAt(b.reason))
-      .map(({ upstream }) => upstream.claims[request.endpoint])
+    const claims = lastResorts(unavailable, often).map((upstream) => upstream.claims[request.endpoint])
     if (claims.length === 0) continue
-    note(state, { kind: 'last-resort', at, left: upstreams })
+    note(state, { kind: often === 'always' ? 'last-resort' : 'rare-last-resort', at, left: upstreams })
     const lease = await acquire(state, claims, { ...at, lastResort: true })
     if (lease !== undefined || state.unresolvedPins !== unresolvedPins) return lease
   }
   return undefined
 }
+
+/** Those that may be asked although they rest, the first to reopen first. */
+export const lastResorts = (unavailable: readonly Unavailable[], often: 'always' | 'sometimes'): Upstream[] =>
+  unavailable
+    .filter(({ reason }) => lastResortOf(reason) === often)
+    .sort((a, b) => reopensAt(a.reason) - reopensAt(b.reason))
+    .map(({ upstream }) => upstream)
 
 /** The cooldown of one that somebody else probes has ended already. */
 const reopensAt = ({ onRelease, until }: UnavailableReason): number => (onRelease ? 0 : until)
