@@ -81,7 +81,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
     table.remember(key, upstream, { ttlMs, now })
   }
 
-  const tableOf = (key: string) => (/^(answer|own) /.test(key) ? answers : served)
+  const tableOf = (key: string) => (key.startsWith('answer ') || key.startsWith('own ') ? answers : served)
 
   function step(record: LeaseRecord, at: Instant, move: (transaction: Transaction) => void): void {
     const transaction: Transaction = { record, at, stateOf: states.get, changes: [], random, endsAt }

@@ -24,7 +24,6 @@ async function startUpstream(ms: number) {
     seen.requests += 1
     seen.underWay += 1
     seen.most = Math.max(seen.most, seen.underWay)
-    response.on('close', () => (seen.underWay -= 1))
     let text = ''
     request.on('data', (chunk: Buffer) => (text += chunk.toString()))
     request.on('end', () => {
@@ -32,7 +31,12 @@ async function startUpstream(ms: number) {
         response.writeHead(200, { 'content-type': 'text/event-stream' })
         response.write(`data: ${JSON.stringify({ id: 'x', choices: [{ delta: { content: 'Hel' } }] })}\n\n`)
         streams.push(response)
-      } else setTimeout(() => response.writeHead(200, { 'content-type': 'application/json' }).end(body), ms)
+      } else
+        setTimeout(() => {
+          // From the first byte of the answer on the gateway may let the next one in.
+          seen.underWay -= 1
+          response.writeHead(200, { 'content-type': 'application/json' }).end(body)
+        }, ms)
     })
   })
   server.listen(0, '127.0.0.1')
