@@ -3,13 +3,12 @@ import { sha256Hex } from '../lib/hash.ts'
 import { parseRange } from '../lib/ip.ts'
 import { wallDateMs } from '../lib/time.ts'
 import { SPAN_MS } from '../pool/outcome.ts'
-import { tokenLimitsSchema } from './model-schema.ts'
+import { tokenLimitsSchema, trimmedName } from './model-schema.ts'
 import {
   booleanFlag,
   check,
   listOf,
   message,
-  nonEmptyText,
   objectMessage,
   optional,
   renamed,
@@ -68,7 +67,7 @@ const tokenSchema = section(
     token: renamed('digest', secretSchema),
     // Absent = all.
     models: optional(
-      v.pipe(listOf(nonEmptyText(modelsHint), modelsHint), v.nonEmpty(message('is empty', modelsHint))),
+      v.pipe(listOf(trimmedName(modelsHint), modelsHint), v.nonEmpty(message('is empty', modelsHint))),
     ),
     limits: optional(tokenLimitsSchema),
     // Absent = from everywhere.

@@ -111,8 +111,10 @@ export const peerOf = ({ incoming, runtimeConfig }: RequestContext): string =>
 export const loggedAddressOf = (context: RequestContext): string | undefined =>
   context.runtimeConfig.config.server.logClient ? addressOf(context) : undefined
 
-/** A part of a path that is long enough for one of `tokens`, of which only digests are known. */
+/** A part of a path that is long enough for one of `tokens`, of which only digests are known; and one as we make them. */
 const LIKE_A_TOKEN = /[^/?&=]{32,}/g
+const MADE_TOKEN = /sk-[\w-]{43}/g
+const LONGEST_TOKEN = 256
 
 /** Of a path that is refused, so much is logged. */
 const LOGGED_PATH_LENGTH = 200
@@ -126,8 +128,11 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     (shown, token) => (token.length < SHORTEST_SECRET ? shown : shown.replaceAll(token, '***')),
     path,
   )
+  const masked = (part: string): string => (runtimeConfig.clientOf(part) === undefined ? part : '***')
   const loggedPath = withoutTokens
-    .replaceAll(LIKE_A_TOKEN, (part) => (runtimeConfig.clientOf(part) === undefined ? part : '***'))
+    .slice(0, LOGGED_PATH_LENGTH + LONGEST_TOKEN)
+    .replaceAll(LIKE_A_TOKEN, masked)
+    .replaceAll(MADE_TOKEN, masked)
     .slice(0, LOGGED_PATH_LENGTH)
   const route = path.startsWith('/v1/') ? routeOf(path.slice('/v1/'.length)) : undefined
   deps.report({

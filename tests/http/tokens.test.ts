@@ -79,6 +79,20 @@ describe('the token of a client', () => {
     expect((await as(gateway, 'alice', '/metrics')).status).toBe(200)
   })
 
+  test.each([
+    (token: string) => `/v1/${token}/models`,
+    (token: string) => `/v1/Bearer%20${token}`,
+    (token: string) => `/v1/${'x'.repeat(180)}/${token}`,
+    (token: string) => `/nowhere/${token.repeat(1)}?key=${token}`,
+  ])('is masked in the path of a request that is refused (%#)', async (pathOf) => {
+    const made = `sk-${'Ab_-1'.repeat(9).slice(0, 43)}`
+    const gateway = gatewayWith([{ name: 'alice', token: made }])
+    await askBare(gateway, pathOf(made), { headers: { 'x-api-key': made } })
+    const { path = '' } = gateway.requests()[0] ?? {}
+    expect(path).toContain('***')
+    expect(path).not.toContain(made.slice(0, 12))
+  })
+
   test('stands in the record of its requests by its name, and nowhere else', async () => {
     const gateway = gatewayWith([tokenOf('alice', { limits: { rpm: 2 } })])
     await chatAs(gateway, 'alice')
