@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { createScanner, findNodeAtLocation, parseTree, type Node } from 'jsonc-parser'
-import { findConfigFile, readConfigFile } from '../adapter/node/config-file.ts'
+import { findConfigFile, readConfigFile, refused } from '../adapter/node/config-file.ts'
 import { readAccess } from '../adapter/node/open-config.ts'
 import { refusalOf, replaceFile } from '../adapter/node/replace-file.ts'
 import { newToken } from '../adapter/node/without-file.ts'
@@ -48,33 +48,36 @@ function openTokens({ config }: Command) {
     printFailure(`tokens of clients stand in a configuration file, and there is no ${file}; ${hint}`)
     return undefined
   }
+  const { env } = search
   const read = readConfigFile(file)
-  const text = typeof read === 'string' ? withoutByteOrderMark(read) : read
-  const loaded =
-    typeof text === 'string' ? loadTokens(text, search.env, file) : ({ ok: false, problems: [text] } as const)
-  if (loaded.ok && typeof text === 'string')
-    return { file, text, env: search.env, tokens: loaded.config.tokens }
-  if (!loaded.ok) printFailure(...loaded.problems.map(problemLine))
+  const whole = typeof read === 'string' ? read : ''
+  const text = withoutByteOrderMark(whole)
+  const mark = whole.slice(0, whole.length - text.length)
+  const loaded = typeof read === 'string' ? loadTokens(text, env, file) : refused(read)
+  if (loaded.ok) return { file, text, mark, env, tokens: loaded.config.tokens }
+  printFailure(...loaded.problems.map(problemLine))
   return undefined
 }
 
 type OpenTokens = NonNullable<ReturnType<typeof openTokens>>
 
-/** Writes what was made of the text. Gives 1, with the reason printed, for what can't be served or written. */
-function writeTokens({ file, env, tokens }: OpenTokens, next: string): number {
+/**
+ * Writes what was made of the text, and tells whether a running gateway will take it; undefined, with the reason printed, for
+ * what can't be served or written.
+ */
+function writeTokens({ file, mark, env, tokens }: OpenTokens, next: string): boolean | undefined {
   const checked = loadTokens(next, env, file)
-  if (!checked.ok) return printFailure(...checked.problems.map(problemLine))
-  const refusal = refusalOf(() => replaceFile(file, next))
-  if (refusal !== undefined) return printFailure(`${file} cannot be written (${refusal})`)
+  const refusal = checked.ok ? refusalOf(() => replaceFile(file, mark + next)) : undefined
+  if (!checked.ok) printFailure(...checked.problems.map(problemLine))
+  else if (refusal !== undefined) printFailure(`${file} cannot be written (${refusal})`)
+  if (!checked.ok || refusal !== undefined) return undefined
   const whole = loadConfig(next, env, file)
-  // The variables of its keys may be those of another terminal.
-  if (!whole.ok)
-    printFailure(
-      `the rest of ${file} has problems here, with which a gateway keeps what it has; see aiload check`,
-    )
   const isNew = ({ path }: { readonly path: string }): boolean => path.startsWith(`tokens[${tokens.length}]`)
   for (const warning of whole.warnings.filter(isNew)) printFailure(`warning: ${problemLine(warning)}`)
-  return 0
+  // The variables of its keys may be those of another terminal.
+  if (!whole.ok)
+    printFailure(`a gateway that finds what "aiload check" finds in ${file} goes on with what it has`)
+  return whole.ok
 }
 
 /** Makes a token for a client and prints it alone on stdout: the file gets its digest, from which nobody can tell it. */
@@ -88,8 +91,7 @@ function addToken(command: Command): number {
   const secret = newToken()
   const names = models?.split(',').flatMap((each) => (each.trim() === '' ? [] : [each.trim()]))
   const entry = { name, token: `sha256:${sha256Hex(secret)}`, ...(names && { models: names }) }
-  const code = writeTokens(opened, withTokenEntry(text, entry))
-  if (code !== 0) return code
+  if (writeTokens(opened, withTokenEntry(text, entry)) === undefined) return 1
   process.stdout.write(`${secret}\n`)
   process.stderr.write(
     `${inTheirLanguage(`this is the token of ${name}, which is shown only now: ${file} has nothing but its digest`)}\n`,
@@ -101,7 +103,7 @@ function addToken(command: Command): number {
 function revokeToken(command: Command): number {
   const opened = openTokens(command)
   if (opened === undefined) return 1
-  const { text, tokens } = opened
+  const { file, text, tokens } = opened
   const { subject: name = '' } = command
   const at = tokens.findIndex((token) => token.name === name)
   if (at < 0) {
@@ -109,9 +111,11 @@ function revokeToken(command: Command): number {
       tokens.length === 0 ? 'there are none' : `there are: ${tokens.map((one) => one.name).join(', ')}`
     return printFailure(`there is no token ${JSON.stringify(name)}; ${known}`)
   }
-  const code = writeTokens({ ...opened, tokens: [] }, withoutTokenEntry(text, at))
-  if (code === 0) say(`the token of ${name} is revoked; a running gateway refuses it within a second`)
-  return code
+  const isTaken = writeTokens(opened, withoutTokenEntry(text, at))
+  if (isTaken === undefined) return 1
+  say(`the token of ${name} is out of ${file}`)
+  if (isTaken) say('a running gateway refuses it within a second')
+  return 0
 }
 
 /**

@@ -74,7 +74,7 @@ async function admitted(
   // Where the end of another request helps, nobody knows when that is.
   const waitMs = reason.onRelease || reason.until <= at.now ? UNKNOWN_RETRY_MS : reason.until - at.now
   const what = reasonText(reason.cause, limits)
-  const message = `The token "${name}" is at its limit: ${what}. Please try again in ${wholeSeconds(waitMs)}s.`
+  const message = `The token "${name}" is at its limit${what}. Please try again in ${wholeSeconds(waitMs)}s.`
   throw new GatewayError('rate_limit_exceeded', message, { headers: retryHeaders(waitMs) })
 }
 
@@ -87,8 +87,8 @@ const tooLarge = (name: string): string =>
 
 function reasonText(cause: string, limits: ClientToken['limits']): string {
   const window = windowsOf(limits).find(({ name }) => name === cause)
-  if (window !== undefined) return `${window.limit} ${window.counts} per ${window.per}`
-  return `${limits?.concurrency ?? 'so many'} requests at once`
+  if (window !== undefined) return `: ${window.limit} ${window.counts} per ${window.per}`
+  return limits?.concurrency === undefined ? '' : `: ${limits.concurrency} requests at once`
 }
 
 /**

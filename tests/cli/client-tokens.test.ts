@@ -3,6 +3,8 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { parseArguments } from '../../src/cli/arguments.ts'
+import { commands } from '../../src/cli/commands.ts'
 import { readSource } from '../../src/config/source.ts'
 import { withoutTokenEntry, withTokenEntry } from '../../src/cli/token.ts'
 import { runAiload, temporaryDirectory } from '../support/gateway-process.ts'
@@ -58,8 +60,6 @@ describe('token add', () => {
     const bad = await run('add', 'no name')
     expect([bad.code, bad.stdout]).toEqual([1, ''])
     expect(bad.stderr).toContain('tokens[1].name: cannot be the name of a token')
-    for (const args of [['add'], ['revoke'], ['add', 'a', 'b'], ['list', 'a'], ['remove']])
-      expect((await run(...args)).code).toBe(2)
     expect(read()).toBe(before)
   })
 
@@ -90,7 +90,7 @@ describe('token revoke', () => {
 `)
     expect(await run('revoke', 'bob')).toMatchObject({
       code: 0,
-      stderr: expect.stringContaining('aiload check'),
+      stderr: expect.stringContaining('goes on with what it has'),
     })
     expect(read()).toContain(`    // first
     { "name": "alice", "token": "${digestOf('a')}" }, // of Alice
@@ -104,6 +104,13 @@ describe('token revoke', () => {
     expect(read()).toContain('// first')
   })
 })
+
+test.each([['add'], ['revoke'], ['add', 'a', 'b'], ['list', 'a'], ['remove'], ['add', 'a', '--models']])(
+  'token %s %s %s means nothing',
+  (...words) => {
+    expect(parseArguments(['token', ...words], commands)).toHaveProperty('misuse')
+  },
+)
 
 test('whatever the file looks like, an entry comes and goes, and the rest reads the same', () => {
   const gap = fc.constantFrom('', ' ', '\n', '\r\n\t', ' // c\n', '/* } */', '\n  // , ]\n')
@@ -142,6 +149,6 @@ test('whatever the file looks like, an entry comes and goes, and the rest reads 
         }
       },
     ),
-    { numRuns: 2_000 },
+    { numRuns: 1_000 },
   )
-})
+}, 60_000)
