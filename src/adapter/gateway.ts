@@ -13,6 +13,7 @@ import { createApp } from '../app.ts'
 import type { Config } from '../config/config.ts'
 import { createDiscovery } from '../relay/discovery.ts'
 import type { Recorder } from '../events/recorder.ts'
+import type { RequestLog } from '../events/requests.ts'
 import { createRuntimeConfig, type AppDeps } from '../http/deps.ts'
 import { createBufferedBytes, createWebReceive } from '../http/incoming.ts'
 import { toWebResponse, type ToResponse } from '../http/response.ts'
@@ -54,6 +55,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly isStoreShared?: boolean
   /** Writes down what choices depend on; the store has to be the one that it records. Nothing is written unless given. */
   readonly recorder?: Recorder
+  /** The requests that it remembers. */
+  readonly requests?: RequestLog
   /** Told of whom each configuration is: its upstreams and client tokens. */
   readonly expect?: MemoryStore['expect']
   /** Ids of requests; random ones unless given. */

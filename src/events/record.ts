@@ -3,6 +3,7 @@ import type { Ability, Failure, MeterReading, Outcome, ToldLimit } from '../pool
 import { endpoints } from '../pool/upstream.ts'
 import type { Demand } from '../relay/demand.ts'
 import type { ChoiceNote } from '../relay/deps.ts'
+import { utf8Bytes } from '../lib/bytes.ts'
 import type { Instant } from '../lib/clock.ts'
 import type { Knowledge } from '../state/abilities.ts'
 import type { AnswerStart } from '../state/store.ts'
@@ -459,8 +460,13 @@ function writeId(writer: FrameWriter, id: string): void {
   const isUuid = UUID.test(id)
   writer.byte(isUuid ? 1 : 0)
   if (!isUuid) return writer.words(id)
-  for (let at = 0; at < id.length; at += id[at + 2] === '-' ? 3 : 2)
-    writer.byte(Number.parseInt(id.slice(at, at + 2), 16))
+  writer.raw(idBytes(id))
+}
+
+/** An id as frames have it, to look for it in them. */
+export function idBytes(id: string): Uint8Array {
+  if (!UUID.test(id)) return utf8Bytes(id)
+  return Uint8Array.from(id.replaceAll('-', '').match(/../g) ?? [], (hex) => Number.parseInt(hex, 16))
 }
 
 function readId(reader: FrameReader): string {
@@ -475,3 +481,16 @@ function many<Item>(reader: FrameReader, read: () => Item): Item[] {
 
 /** A claim as a number: the place of its upstream and the endpoint; behind the last endpoint what is passed on. */
 export const CLAIM_KINDS = endpoints.length + 1
+
+const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
+  [FRAMES.choice]: readChoice,
+  [FRAMES.lease]: readLease,
+  [FRAMES.answer]: readAnswer,
+  [FRAMES.settle]: readSettle,
+  [FRAMES.breakers]: (reader) => reader.moment(),
+  [FRAMES.ability]: (reader) => reader.text(),
+  [FRAMES.state]: (reader) => reader.moment(),
+}
+
+/** Reads a frame that nobody asks for: moments and texts of the next ones build on it. */
+export const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)
