@@ -66,9 +66,13 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/edge/whole-events.ts': 'streams on runtimes that hide a broken answer',
   'src/adapter/node/authority-file.ts':
     'files beside the configuration, apart from how that is found and watched',
+  'src/adapter/node/config-editor.ts':
+    'edits of the configuration file, apart from how it is found and watched',
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/cli/import/document.ts': 'what a file may be, apart from what it means',
+  'src/config/traces.ts': 'where traces go by the environment, apart from how they are made and sent',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
+  'src/http/admin-config.ts': 'the configuration as operators see and edit it',
   'src/http/health.ts': 'what probes and browsers ask',
   'src/lib/json/number.ts': 'the grammar of numbers, as a table',
   'src/lib/json/string-sample.ts': 'what of strings is no text, beside the grammar',

@@ -25,20 +25,24 @@ import { createAbilities, type Abilities } from '../state/abilities.ts'
 import { createModelLists, type ModelLists } from '../state/model-lists.ts'
 import { createTokenUsage, type TokenUsage } from '../state/token-usage.ts'
 import type { MemoryStore } from '../state/memory.ts'
-import type { StateStore } from '../state/store.ts'
+import type { MaybePromise, StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createLog, fanOut, type LogLevel } from '../telemetry/log.ts'
-import { createMetrics } from '../telemetry/metrics.ts'
+import { createMetrics, type ProcessFigures } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
 import { tokenStatusesOf } from '../telemetry/token-status.ts'
+import type { Traces, TracesDeps } from '../telemetry/traces.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 
 /** As in package.json; an edge has no file to read it from. */
 export const VERSION = '0.1.0'
 
-type CommonDeps = Pick<AppDeps, 'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8'>
+type CommonDeps = Pick<
+  AppDeps,
+  'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8' | 'configEditor'
+>
 
 /** What a runtime brings along. */
 export interface GatewayPlatform extends CommonDeps {
@@ -65,6 +69,10 @@ export interface GatewayPlatform extends CommonDeps {
   readonly version?: string
   /** What became of the configuration; nothing unless given. */
   readonly configState?: () => ConfigState
+  /** Makes traces, where the runtime can send them by itself; nothing is traced unless given. */
+  readonly createTraces?: (deps: Pick<TracesDeps, 'send' | 'clock' | 'report'>) => Traces
+  /** For the metrics: of the process, as its runtime tells. */
+  readonly processFigures?: () => MaybePromise<ProcessFigures>
 }
 
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
@@ -78,11 +86,12 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   const record: Report = (event) => {
     if (event.kind === 'request') recorder?.ended(event)
   }
-  const report = fanOut([platform.log, notices.report, metrics.report, recent.report, record])
+  const report = fanOut([platform.log, notices.report, metrics.report, recent.report, record, endTrace])
   const discovery = createDiscovery({ send: platform.send, clock, report, abilities, modelLists }, () => {
     // One that waits for its lists takes their changes along: those of the present one may be gone already.
     if (runtimeConfig.config === latest) serve(latest)
   })
+  const traces = platform.createTraces?.({ send: platform.send, clock, report })
   let runtimeConfig = createRuntimeConfig(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
@@ -103,6 +112,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const { tokens } = runtimeConfig
     for (const upstream of upstreams) abilities.presume(upstream, clock.now())
     platform.expect?.([...upstreams, ...tokens.map(({ claim }) => ({ claims: { chat: claim } }))])
+    traces?.configure(next.settings)
     recorder?.configured({ settings: next.settings, pools: runtimeConfig.pools, credits })
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
@@ -166,8 +176,15 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     traffic: { credits, budget: createRetryBudget(), queue, emptyRuns: new Map() },
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
     newId: platform.newId ?? (() => crypto.randomUUID()),
+    trace: traces?.begin,
     isDraining: () => isDraining,
-    metricsText: async () => metrics.text({ ...(await status()), ...(await tokenStatuses()) }),
+    metricsText: async () =>
+      metrics.text({
+        ...(await status()),
+        ...(await tokenStatuses()),
+        processFigures: await platform.processFigures?.(),
+        spans: traces?.counts(),
+      }),
     status,
   })
   return {
@@ -183,10 +200,17 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
       isDraining = true
       discovery.close()
     },
+    /** Sends the spans that wait, for 2 s at most. */
+    endTraces: async () => traces?.close(),
     /** Whether `own` knows of answers that are under way. */
     isBusy: (own: Pick<MemoryStore, 'snapshot'>) =>
       own.snapshot([...known]).some((state) => (state?.inFlight ?? 0) > 0),
   }
+}
+
+/** The spans of a request that is traced. */
+const endTrace: Report = (event) => {
+  if (event.kind === 'request') event.trace?.end(event)
 }
 
 /** What a fetch runtime brings along. */

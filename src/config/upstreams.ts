@@ -244,6 +244,12 @@ const proxyKey = ({ kind, host, port, login }: Proxy): string =>
   fingerprint(JSON.stringify([kind, host, port, login?.user, login?.password]))
 
 /** Undefined for a straight connection with the runtime's own certificates. */
+/** The way through a proxy, with the runtime's own certificates. */
+export const routeThrough = (proxy: Proxy): UpstreamRoute => ({
+  key: fingerprint(JSON.stringify(proxyKey(proxy))),
+  proxy,
+})
+
 function routeOf({ proxy: own, trust = {} }: ModelConfig, { settings }: Config): UpstreamRoute | undefined {
   const chosen = own ?? settings.proxy
   const proxy = chosen === 'direct' ? undefined : chosen

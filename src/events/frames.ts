@@ -119,6 +119,7 @@ export class FrameWriter {
 
   /** A text that hardly comes again. */
   words(value: string): void {
+    if (value === '') return this.byte(0)
     this.chunk(encoder.encode(value).subarray(0, MOST_TEXT_BYTES))
   }
 

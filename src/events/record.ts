@@ -2,7 +2,7 @@ import { abilities } from '../pool/outcome.ts'
 import type { Ability, Failure, MeterReading, Outcome, ToldLimit } from '../pool/outcome.ts'
 import { endpoints } from '../pool/upstream.ts'
 import type { Demand } from '../relay/demand.ts'
-import type { ChoiceNote } from '../relay/deps.ts'
+import type { AttemptRecord, ChoiceNote } from '../relay/deps.ts'
 import { utf8Bytes } from '../lib/bytes.ts'
 import type { Instant } from '../lib/clock.ts'
 import type { Knowledge } from '../state/abilities.ts'
@@ -113,6 +113,7 @@ export interface EndFrame {
   readonly attempts: readonly AttemptFrame[]
 }
 
+/** What is written of an attempt, and read again. */
 export interface AttemptFrame {
   readonly upstream: string
   readonly model: string
@@ -192,8 +193,13 @@ export function writeChoice(writer: FrameWriter, frame: ChoiceFrame): void {
   writer.begin(FRAMES.choice)
   writer.count(frame.request)
   writer.moment(frame.at)
-  const bits = [frame.isWaiting, frame.lastResort, frame.isAsked, frame.seed !== undefined]
-  writer.byte(bits.reduce((sum, bit, at) => sum + (bit ? 4 << at : 0), KINDS.indexOf(frame.kind)))
+  writer.byte(
+    KINDS.indexOf(frame.kind) +
+      (frame.isWaiting ? 4 : 0) +
+      (frame.lastResort ? 8 : 0) +
+      (frame.isAsked ? 16 : 0) +
+      (frame.seed !== undefined ? 32 : 0),
+  )
   writer.number(frame.patienceMs)
   writer.number(frame.probeMs)
   writePlaces(writer, frame.base)
@@ -346,10 +352,13 @@ function readFailure(reader: FrameReader): Failure {
 
 function writeReadings(writer: FrameWriter, readings: readonly MeterReading[]): void {
   writer.count(readings.length)
-  for (const { meter, counts, scope, isDuration, ...reading } of readings) {
+  for (const reading of readings) {
+    const { meter, counts, scope, isDuration } = reading
     writer.text(`${isDuration === undefined ? '' : isDuration ? 'D' : 'd'} ${counts} ${scope} ${meter}`)
-    for (const value of [reading.limit, reading.remaining, reading.resetMs, reading.spanMs])
-      writer.number(value)
+    writer.number(reading.limit)
+    writer.number(reading.remaining)
+    writer.number(reading.resetMs)
+    writer.number(reading.spanMs)
   }
 }
 
@@ -369,20 +378,27 @@ const readReadings = (reader: FrameReader): MeterReading[] =>
     }
   })
 
-export function writeEnd(writer: FrameWriter, frame: EndFrame): void {
+type WrittenEnd = Omit<EndFrame, 'attempts'> & { readonly attempts: readonly AttemptRecord[] }
+
+export function writeEnd(writer: FrameWriter, frame: WrittenEnd): void {
   writer.begin(FRAMES.end)
   writer.count(frame.request)
   writer.moment(frame.at)
   writer.number(frame.status)
   writer.text(frame.code ?? '')
   writer.text(frame.upstream ?? '')
-  for (const ms of [frame.queuedMs, frame.firstByteMs, frame.durationMs]) writer.number(tenths(ms))
+  writer.number(tenths(frame.queuedMs))
+  writer.number(tenths(frame.firstByteMs))
+  writer.number(tenths(frame.durationMs))
   writer.number(frame.inputTokens)
   writer.number(frame.outputTokens)
   writer.count(frame.attempts.length)
   for (const attempt of frame.attempts) {
-    for (const word of [attempt.upstream, attempt.model, attempt.outcome, attempt.why, attempt.reason])
-      writer.text(word ?? '')
+    writer.text(attempt.upstream)
+    writer.text(attempt.model)
+    writer.text(attempt.outcome)
+    writer.text(attempt.why ?? '')
+    writer.text(attempt.failure?.reason ?? '')
     writer.number(attempt.status)
     writer.number(tenths(attempt.firstByteMs))
     writer.number(tenths(attempt.durationMs))
@@ -453,21 +469,39 @@ function readPlaces(reader: FrameReader): number[] | undefined {
   return length === 0 ? undefined : Array.from({ length: length - 1 }, () => reader.count())
 }
 
-const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/
+const UUID_LENGTH = 36
+const DASH = 45
+
+/** The value of a hex digit by its code; −1 for what is none. */
+const HEX_VALUES = Int8Array.from({ length: 128 }, (_, code) =>
+  '0123456789abcdef'.indexOf(String.fromCharCode(code)),
+)
+const uuidBytes = new Uint8Array(16)
+
+/** The bytes of a UUID in lower case, until the next call; undefined for any other id. On the hot path. */
+function bytesOfUuid(id: string): Uint8Array | undefined {
+  if (id.length !== UUID_LENGTH) return undefined
+  let at = 0
+  for (let byte = 0; byte < 16; byte++) {
+    if (at === 8 || at === 13 || at === 18 || at === 23) if (id.charCodeAt(at++) !== DASH) return undefined
+    const high = HEX_VALUES[id.charCodeAt(at++)] ?? -1
+    const low = HEX_VALUES[id.charCodeAt(at++)] ?? -1
+    if (high < 0 || low < 0) return undefined
+    uuidBytes[byte] = high * 16 + low
+  }
+  return uuidBytes
+}
 
 /** As 16 bytes where it is a UUID, which ids of ours are. */
 function writeId(writer: FrameWriter, id: string): void {
-  const isUuid = UUID.test(id)
-  writer.byte(isUuid ? 1 : 0)
-  if (!isUuid) return writer.words(id)
-  writer.raw(idBytes(id))
+  const bytes = bytesOfUuid(id)
+  writer.byte(bytes === undefined ? 0 : 1)
+  if (bytes === undefined) writer.words(id)
+  else writer.raw(bytes)
 }
 
 /** An id as frames have it, to look for it in them. */
-export function idBytes(id: string): Uint8Array {
-  if (!UUID.test(id)) return utf8Bytes(id)
-  return Uint8Array.from(id.replaceAll('-', '').match(/../g) ?? [], (hex) => Number.parseInt(hex, 16))
-}
+export const idBytes = (id: string): Uint8Array => bytesOfUuid(id)?.slice() ?? utf8Bytes(id)
 
 function readId(reader: FrameReader): string {
   if (reader.byte() === 0) return reader.words()

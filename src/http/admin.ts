@@ -1,17 +1,13 @@
 import { nearestName } from '../config/checks.ts'
 import { recordOf } from '../config/problem.ts'
 import { GatewayError } from '../errors.ts'
-import { concatBytes } from '../lib/bytes.ts'
 import { instantOf } from '../lib/clock.ts'
-import { parsedJson } from '../lib/json/parse.ts'
 import { ownerOf } from '../telemetry/status.ts'
-import type { RequestContext, RouteHandler } from './context.ts'
 import type { RequestLog } from '../events/requests.ts'
+import { CONFIG_ROUTES, type AdminRoute } from './admin-config.ts'
+import { adminBodyOf, type RequestContext } from './context.ts'
 import { jsonResponse } from './response.ts'
 import { found, notFound, wrongMethod } from './routes.ts'
-
-/** What is done at one path below `/admin/`, by method; HEAD goes where GET does. */
-type AdminRoute = Readonly<Record<string, RouteHandler>>
 
 /** Paths without their end slashes; the last part of those that end in `/*` is anything. */
 const ADMIN_ROUTES: Readonly<Record<string, AdminRoute>> = {
@@ -20,6 +16,7 @@ const ADMIN_ROUTES: Readonly<Record<string, AdminRoute>> = {
   '/admin/tokens': { GET: showTokens },
   '/admin/requests': { GET: listRequests },
   '/admin/requests/*': { GET: explainRequest },
+  ...CONFIG_ROUTES,
 }
 
 /** Everything below `/admin/`, for whoever has shown that he may. @throws `not_found`, `method_not_allowed` */
@@ -36,6 +33,14 @@ export function admin(context: RequestContext): Response | Promise<Response> {
   )
 }
 
+const OFF = 'Nothing is served below /admin/ here: server.admin is "off".'
+
+/** The same context, where there is anything below `/admin/`. @throws `not_found` */
+export function adminOpen(context: RequestContext): RequestContext {
+  if (context.runtimeConfig.config.server.admin === 'off') throw new GatewayError('not_found', OFF)
+  return context
+}
+
 /**
  * The same context, of which no page of another origin may read the answer, and no cache keep it: what `server.cors`
  * allows is for the API of models.
@@ -45,14 +50,6 @@ export function withoutCors(context: RequestContext): RequestContext {
   for (const name of Object.keys(ownHeaders)) if (!name.endsWith('request-id')) delete ownHeaders[name]
   ownHeaders['cache-control'] = 'no-store'
   return context
-}
-
-/** The body as JSON, undefined where it is none. @throws where it is too large, or breaks off */
-async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: number): Promise<unknown> {
-  const { pieces, heldBytes } = await incoming.readBody({ maxBytes, codings: [], memory: deps.memory })
-  const body = concatBytes(pieces)
-  deps.memory.release(heldBytes)
-  return parsedJson(new TextDecoder().decode(body))
 }
 
 async function showStatus({ deps, ownHeaders }: RequestContext): Promise<Response> {

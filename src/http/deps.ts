@@ -1,5 +1,6 @@
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import type { Config } from '../config/config.ts'
+import type { EditKind } from '../config/edit.ts'
 import { upstreamsOf, type ListedBy } from '../config/upstreams.ts'
 import { createClientAddress, parseTrusted } from '../lib/ip.ts'
 import { fieldsFor } from '../openai/request.ts'
@@ -7,6 +8,7 @@ import { createPools } from '../pool/pool.ts'
 import type { RequestLog } from '../events/requests.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
+import type { Traces } from '../telemetry/traces.ts'
 import type { TokenUsage } from '../state/token-usage.ts'
 import { clientTokensOf, createClients } from './clients.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
@@ -22,6 +24,8 @@ export interface AppDeps extends RelayDeps {
   /** The runtime's own, where it has one. */
   readonly isUtf8?: IsUtf8 | undefined
   readonly newId: () => string
+  /** Begins the trace of a request; undefined where nothing is traced. */
+  readonly trace?: Traces['begin'] | undefined
   /** True from the first signal to end until the end. */
   readonly isDraining: () => boolean
   readonly metricsText: () => MaybePromise<string>
@@ -32,6 +36,20 @@ export interface AppDeps extends RelayDeps {
   /** What `/admin/tokens` shows. */
   readonly tokenStatuses: () => MaybePromise<unknown>
   readonly tokenUsage: TokenUsage
+  /** The file of the configuration; undefined where there is none. */
+  readonly configEditor?: (() => ConfigEditor | undefined) | undefined
+}
+
+/** A configuration file that can be edited while it is served. */
+export interface ConfigEditor {
+  /** What stands in it, without its secrets; `problem`: why it can't be edited, whatever the rights. */
+  readonly show: () => { readonly problem: string | null } & object
+  /**
+   * Makes one edit in the file, and serves it at once.
+   * @param by who and how, for the log
+   * @throws GatewayError `bad_request`, `config_changed`, `config_invalid`, `config_not_writable`
+   */
+  readonly edit: (kind: EditKind, body: unknown, by: string) => object
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */

@@ -116,7 +116,7 @@ function relayRequestOf(
   { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel } = context
+  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel, trace } = context
   const { fingerprint: token = '', token: named } = context.client ?? {}
   const { headers } = incoming
   const pool = poolOf(poolsOf(context), body.model, endpoint)
@@ -148,6 +148,7 @@ function relayRequestOf(
     isStored: endpoint === 'responses' || (endpoint === 'chat' && body.store),
     clientSignal,
     since,
+    trace,
   }
 }
 
@@ -217,7 +218,7 @@ export async function passthroughRoute(
   context: RequestContext,
   { path, storedAnswerId, refusal }: PassedPath,
 ) {
-  const { deps, incoming, runtimeConfig, request, query, id, ownId, since } = context
+  const { deps, incoming, runtimeConfig, request, query, id, ownId, since, trace } = context
   const { passthroughUpstream, config } = runtimeConfig
   const { settings } = config
   // As it came, its coding too.
@@ -252,6 +253,7 @@ export async function passthroughRoute(
         account,
         clientSignal,
         since,
+        trace,
       },
       deps,
     )

@@ -108,6 +108,16 @@ export interface PassedOver {
   }[]
 }
 
+/** The trace that a request belongs to, where requests are traced. */
+export interface RequestTrace {
+  /** In hex; undefined where it is not sent. */
+  readonly id: string | undefined
+  /** An attempt begins, told before the next one does. @returns its `traceparent` (W3C Trace Context) */
+  attempt(upstream: Upstream): string
+  /** The request has ended; the attempts of the event are those told, in order. */
+  end(event: RequestEvent): void
+}
+
 /** One attempt in the record of a request. */
 export interface AttemptRecord {
   readonly upstream: string
@@ -174,6 +184,7 @@ export interface RequestEvent {
   readonly method?: string | undefined
   /** The same: what was asked for, without the query; 200 characters at most. */
   readonly path?: string | undefined
+  readonly trace?: RequestTrace | undefined
 }
 
 export interface AttemptEvent extends AttemptRecord {

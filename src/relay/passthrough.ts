@@ -10,7 +10,7 @@ import { answerKey } from './candidates.ts'
 import { discard, readPrefix } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps, Why } from './deps.ts'
 import { clientClosedRequest, exhausted, outOfResources } from './exhausted.ts'
-import { headersFor, urlFor } from './headers.ts'
+import { headersFor, traced, urlFor } from './headers.ts'
 import {
   recordAttempt,
   recordEnd,
@@ -88,6 +88,7 @@ interface PassthroughRequest
       | 'account'
       | 'clientSignal'
       | 'since'
+      | 'trace'
     > {
   readonly method: string
   /** In pieces; empty = none. */
@@ -208,7 +209,7 @@ function upstreamRequestOf(request: PassthroughRequest): UpstreamRequest {
   return {
     method,
     url: urlFor(upstream, request.path, request.query),
-    headers: headersFor(upstream, request.headers),
+    headers: traced(headersFor(upstream, request.headers), request.trace?.attempt(upstream)),
     ...(body.length > 0 && { body }),
     route: upstream.route,
     connectTimeoutMs: request.settings.connectTimeoutMs,

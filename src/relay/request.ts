@@ -7,7 +7,7 @@ import type { Pool } from '../pool/pool.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { UpstreamResponse } from '../transport/transport.ts'
 import type { Demands } from './demand.ts'
-import type { AttemptRecord, PassedOver, RelayDeps, RequestEvent, Why } from './deps.ts'
+import type { AttemptRecord, PassedOver, RelayDeps, RequestEvent, RequestTrace, Why } from './deps.ts'
 
 /** What a request has cost its client. */
 export type Cost =
@@ -67,6 +67,8 @@ export interface RelayRequest extends Demands {
   readonly clientSignal: AbortSignalLike
   /** Arrival, ms on the clock. */
   readonly since: number
+  /** Absent where nothing is traced: then a `traceparent` goes on as it came. */
+  readonly trace?: RequestTrace | undefined
 }
 
 /** What the relay gives back; its body ends the request. */
@@ -81,7 +83,7 @@ export interface RelayAnswer extends UpstreamResponse {
 export interface RequestRecord {
   readonly request: Pick<
     RelayRequest,
-    'id' | 'ownId' | 'requestedModel' | 'client' | 'token' | 'account' | 'stream' | 'since'
+    'id' | 'ownId' | 'requestedModel' | 'client' | 'token' | 'account' | 'stream' | 'since' | 'trace'
   > & {
     endpoint: string
   }
@@ -213,5 +215,6 @@ export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: 
     firstByteMs,
     inputTokens: end.inputTokens,
     outputTokens: end.outputTokens,
+    trace: request.trace,
   })
 }

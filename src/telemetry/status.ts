@@ -1,6 +1,6 @@
 import type { Config } from '../config/config.ts'
 import type { Instant } from '../lib/clock.ts'
-import { SPAN_MS, type Span } from '../pool/outcome.ts'
+import { SPAN_MS, type Cause, type Span } from '../pool/outcome.ts'
 import type { Pools } from '../pool/pool.ts'
 import type { Claim, Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
 import { proxyText } from '../pool/route.ts'
@@ -59,7 +59,8 @@ export function statusOf(task: StatusTask) {
     affinity: affinity.kind === 'header' ? `header:${affinity.name}` : affinity.kind,
     /** Names that clients may ask for, as `GET /v1/models` lists them. */
     models: runtimeConfig.pools.listedNames,
-    queue: { waiting: task.waiting },
+    /** `size`: how many may wait. */
+    queue: { waiting: task.waiting, size: runtimeConfig.config.settings.queueSize },
     /** True from the first signal to end. */
     draining: task.isDraining,
     last_reload: lastReload === undefined ? null : { ...lastReload, at: isoOf(lastReload.at) },
@@ -103,6 +104,8 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
     available: why === undefined,
     /** Why it is not available, in words; null when it is. Those that begin with "needs attention" wait for the operator. */
     why: why ?? null,
+    /** The same in one of few words, for metrics and scripts; null when it is available. */
+    reason: enabled ? (reason ? reasonWord(reason) : null) : 'disabled',
     /** Whose state is in the way: `upstream`, `key`, `endpoint`, `origin`, `proxy`, or `quota` and its name. */
     blocked_by: blocking === undefined ? null : ownerOf(blocking),
     /** When it may open; null when it is open, or when nobody can say. */
@@ -282,11 +285,22 @@ function unprovenReason({ draws }: Claim, { stateOf, at }: KnownStates): Unprove
     if (breaker === undefined || breaker.openUntil > at.now) continue
     const { cause, unpaid } = breaker
     if (unpaid || remedyOf({ scope, cause, until: at.now, onRelease: false }) !== 'wait')
-      return { scope, cause, until: undefined, onRelease: false }
+      return { scope, cause, until: undefined, onRelease: false, ...(unpaid && { unpaid }) }
   }
   return undefined
 }
 type UnprovenReason = Omit<UnavailableReason, 'until'> & { readonly until: undefined }
+
+/** Why an upstream may not take a request, where a sentence is too much. */
+type ReasonWord = Cause | 'concurrency' | 'limit' | 'unpaid' | 'proxy' | 'untried'
+
+/** `untried`: it failed, its rest is over, and nobody has tried it since. */
+function reasonWord({ scope, cause, until, unpaid }: UnavailableReason | UnprovenReason): ReasonWord {
+  if (cause.includes(':')) return 'limit'
+  if (unpaid === true) return 'unpaid'
+  if (cause !== 'failure') return cause as ReasonWord
+  return until === undefined ? 'untried' : scope.startsWith('proxy ') ? 'proxy' : cause
+}
 
 /** Causes that are told in other words than their own. */
 const WORDS: Readonly<Record<string, string>> = {

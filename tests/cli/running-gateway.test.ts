@@ -8,6 +8,7 @@ import { statusText } from '../../src/cli/status.ts'
 import { durationText, tableLines } from '../../src/cli/terminal-text.ts'
 import type { GatewayStatus, UpstreamStatus } from '../../src/telemetry/status.ts'
 import { completion, errorBody } from '../support/believable.ts'
+import { freePort } from '../support/free-port.ts'
 import {
   runAiload,
   spawnAiload,
@@ -38,15 +39,6 @@ async function bed(more: object = {}, args: string[] = []) {
   const { directory, port } = gateway
   const aiload = (...words: string[]) => runAiload([...words, '--port', String(port)], { directory })
   return { ...vendor, gateway, directory, port, aiload }
-}
-
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 test('status shows how each upstream is and what it said, forget ends its rest, and the next request goes there', async () => {

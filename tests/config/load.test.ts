@@ -31,6 +31,7 @@ test('the five-key file of the first users works unchanged, with one warning abo
       cors: '*',
       metricsPublic: false,
       logClient: true,
+      admin: 'read',
     },
     settings: {
       timeoutMs: 120_000,
@@ -155,6 +156,7 @@ test('everything that is written is taken over', () => {
       cors: ['https://app.example', 'tauri://localhost'],
       metricsPublic: true,
       logClient: true,
+      admin: 'read',
     },
     settings: {
       timeoutMs: 500,

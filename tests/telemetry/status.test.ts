@@ -14,7 +14,7 @@ test('a gateway that was just started says what it is configured to do', () => {
     strategy: 'headroom',
     affinity: 'header:x-team',
     models: ['auto', 'fast', 'model-a', 'model-b'],
-    queue: { waiting: 0 },
+    queue: { waiting: 0, size: 256 },
     draining: false,
     last_reload: null,
     reloads: { ok: 0, refused: 0 },
@@ -39,6 +39,7 @@ test('an upstream without a past is available and has nothing to tell', () => {
     enabled: true,
     available: true,
     why: null,
+    reason: null,
     blocked_by: null,
     until: null,
     for_ms: null,
@@ -63,7 +64,7 @@ test('the queue, a shutdown, reloads and the warnings of the configuration are s
   const warnings = ['config.json:3:5: models[0].api_key: is still a placeholder; put the key here']
   const configState = { lastReload, reloads: { ok: 2, refused: 1 }, warnings }
   expect(createBed([model('a')]).status({ waiting: 7, isDraining: true, configState })).toMatchObject({
-    queue: { waiting: 7 },
+    queue: { waiting: 7, size: 256 },
     draining: true,
     reloads: { ok: 2, refused: 1 },
     config_warnings: warnings,
@@ -119,6 +120,32 @@ test('while one request finds out whether a failure is over, the others read tha
   expect(bed.of(0)).toMatchObject({ available: false, why: 'failure, being tried again', in_flight: 1 })
   if (probe) bed.store.settle(probe, { kind: 'ok' }, { now: NOW + 2_000, wall: NOW + 2_000 })
   expect(bed.of(0).in_flight).toBe(0)
+})
+
+test.each([
+  { outcome: { cause: 'rate-limited', hintMs: 30_000 }, reason: 'rate-limited', later: null },
+  { outcome: { cause: 'quota', hintMs: 7_200_000 }, reason: 'quota', later: null },
+  { outcome: { cause: 'quota', code: 'insufficient_quota' }, reason: 'unpaid', later: 'unpaid' },
+  { outcome: { cause: 'auth', scope: 'key' }, reason: 'auth', later: 'auth' },
+  { outcome: { cause: 'not-found' }, reason: 'not-found', later: 'not-found' },
+  { outcome: { cause: 'failure' }, reason: 'failure', later: 'untried' },
+  { outcome: { cause: 'overloaded' }, reason: 'overloaded', later: null },
+] as const)(
+  'after $outcome the reason is the word "$reason", and $later once the rest is over',
+  ({ outcome, reason, later }) => {
+    const bed = createBed([model('a')])
+    bed.ask(0, { outcome: failure(outcome) })
+    expect(bed.of(0)).toMatchObject({ available: false, reason })
+    bed.pass(31 * 86_400_000)
+    expect(bed.of(0)).toMatchObject({ available: later === null, reason: later })
+  },
+)
+
+test('a limit of any kind is the reason "limit", and an upstream that is switched off "disabled"', () => {
+  const bed = createBed([model('a', { limits: { rpm: 1 } }), model('b', { enabled: false })])
+  bed.ask(0, { outcome: { kind: 'ok' } })
+  expect(bed.of(0)).toMatchObject({ available: false, reason: 'limit' })
+  expect(bed.of(1)).toMatchObject({ available: false, reason: 'disabled' })
 })
 
 test('a disabled upstream is shown, and says that it is', () => {
