@@ -1,11 +1,12 @@
 import { existsSync } from 'node:fs'
-import { createScanner, findNodeAtLocation, parseTree, type Node } from 'jsonc-parser'
 import { findConfigFile, readConfigFile, refused } from '../adapter/node/config-file.ts'
 import { readAccess } from '../adapter/node/open-config.ts'
 import { refusalOf, replaceFile } from '../adapter/node/replace-file.ts'
 import { newToken } from '../adapter/node/without-file.ts'
 import { loadConfig, loadTokens } from '../config/load.ts'
-import { problemLine, withoutByteOrderMark } from '../config/problem.ts'
+import { problemLine, recordOf } from '../config/problem.ts'
+import { rewritten } from '../config/rewrite.ts'
+import { readSource } from '../config/source.ts'
 import type { TokenConfig } from '../config/token-schema.ts'
 import { sha256Hex } from '../lib/hash.ts'
 import type { TokenStatus } from '../telemetry/token-status.ts'
@@ -50,11 +51,9 @@ function openTokens({ config }: Command) {
   }
   const { env } = search
   const read = readConfigFile(file)
-  const whole = typeof read === 'string' ? read : ''
-  const text = withoutByteOrderMark(whole)
-  const mark = whole.slice(0, whole.length - text.length)
+  const text = typeof read === 'string' ? read : ''
   const loaded = typeof read === 'string' ? loadTokens(text, env, file) : refused(read)
-  if (loaded.ok) return { file, text, mark, env, tokens: loaded.config.tokens }
+  if (loaded.ok) return { file, text, env, tokens: loaded.config.tokens }
   printFailure(...loaded.problems.map(problemLine))
   return undefined
 }
@@ -65,9 +64,9 @@ type OpenTokens = NonNullable<ReturnType<typeof openTokens>>
  * Writes what was made of the text, and tells whether a running gateway will take it; undefined, with the reason printed, for
  * what can't be served or written.
  */
-function writeTokens({ file, mark, env, tokens }: OpenTokens, next: string): boolean | undefined {
+function writeTokens({ file, env, tokens }: OpenTokens, next: string): boolean | undefined {
   const checked = loadTokens(next, env, file)
-  const refusal = checked.ok ? refusalOf(() => replaceFile(file, mark + next)) : undefined
+  const refusal = checked.ok ? refusalOf(() => replaceFile(file, next)) : undefined
   if (!checked.ok) printFailure(...checked.problems.map(problemLine))
   else if (refusal !== undefined) printFailure(`${file} cannot be written (${refusal})`)
   if (!checked.ok || refusal !== undefined) return undefined
@@ -120,80 +119,23 @@ function revokeToken(command: Command): number {
 
 /**
  * The same text with an entry behind the last of `tokens`; where that key is missing it comes behind `auth_token`, or first.
- * All the rest stays as people wrote it: a comment behind an entry on its line stays with that one.
+ * All the rest stays as people wrote it; see `rewritten`.
  */
-export function withTokenEntry(text: string, entry: Readonly<Record<string, unknown>>): string {
-  const members = Object.entries(entry).map(
-    ([key, value]) => `${JSON.stringify(key)}: ${JSON.stringify(value)}`,
-  )
-  const item = `{ ${members.join(', ')} }`
-  const { root, unit, eol } = readText(text)
-  const tokens = findNodeAtLocation(root, ['tokens'])
-  const last = tokens?.children?.at(-1)
-  if (tokens !== undefined && last !== undefined)
-    return withNext(text, { last, container: tokens, content: item })
-  const list = `[${eol}${unit}${unit}${item}${eol}${unit}]`
-  if (tokens !== undefined) return spliced(text, tokens.offset, { taken: tokens.length, put: list })
-  const property = `"tokens": ${list}`
-  const before = findNodeAtLocation(root, ['auth_token'])?.parent
-  return before === undefined
-    ? spliced(text, root.offset + 1, { taken: 0, put: `${eol}${unit}${property},` })
-    : withNext(text, { last: before, container: root, content: property })
+export function withTokenEntry(text: string, entry: object): string {
+  const { value } = readSource(text)
+  const { auth_token: own, tokens, ...others } = recordOf(value)
+  const present: readonly unknown[] = Array.isArray(tokens) ? tokens : []
+  const first = own === undefined ? {} : { auth_token: own }
+  return rewritten(text, value, { ...first, tokens: [...present, entry], ...others })
 }
 
-/** The same text without one entry of `tokens`, and without what stands behind it on its line. */
+/** The same text without one entry of `tokens`. */
 export function withoutTokenEntry(text: string, at: number): string {
-  const entry = findNodeAtLocation(readText(text).root, ['tokens', at])
-  if (entry === undefined) return text
-  const start = entry.offset
-  const end = commaBehind(text, start + entry.length) ?? start + entry.length
-  const [blanks = ''] = /(?:(?:\r?\n)?[ \t]*)$/.exec(text.slice(0, start)) ?? []
-  const [rest = ''] = /^[ \t]*(?:\/\/.*)?(?=\r?\n|$)/.exec(text.slice(end)) ?? []
-  const isOwnLine = /^\r?\n/.test(blanks) && /^[ \t]*(?:\/\/.*)?(?:\r?\n|$)/.test(text.slice(end))
-  const from = isOwnLine ? start - blanks.length : start
-  return spliced(text, from, { taken: (isOwnLine ? end + rest.length : end) - from, put: '' })
+  const { value } = readSource(text)
+  const { tokens, ...others } = recordOf(value)
+  const present: readonly unknown[] = Array.isArray(tokens) ? tokens : []
+  return rewritten(text, value, { ...others, tokens: present.toSpliced(at, 1) })
 }
-
-function readText(text: string) {
-  const root = parseTree(text, [], { allowTrailingComma: true })
-  if (root === undefined) throw new TypeError('the configuration is not a JSON object')
-  const [, unit = '  '] = /^([ \t]+)\S/m.exec(text) ?? []
-  return { root, unit, eol: text.includes('\r\n') ? '\r\n' : '\n' }
-}
-
-/** Puts something behind the last item of a list, or behind a member. */
-function withNext(
-  text: string,
-  { last, container, content }: { readonly last: Node; readonly container: Node; readonly content: string },
-): string {
-  const end = last.offset + last.length
-  const comma = commaBehind(text, end)
-  const behind = comma ?? end
-  const isLast = container.children?.at(-1) === last
-  const [line = ''] = /^[ \t]*(?:\/\/.*)?(?=\r?\n)/.exec(text.slice(behind)) ?? []
-  const lineStart = text.lastIndexOf('\n', last.offset) + 1
-  const [indent = ''] = /^[ \t]*/.exec(text.slice(lineStart)) ?? []
-  const isOnLine = lineStart <= container.offset && line === ''
-  const gap = isOnLine ? ' ' : `${text.includes('\r\n') ? '\r\n' : '\n'}${indent}`
-  const put = `${gap}${content}${isLast && comma === undefined ? '' : ','}`
-  const next = spliced(text, behind + line.length, { taken: 0, put })
-  return comma === undefined ? spliced(next, end, { taken: 0, put: ',' }) : next
-}
-
-/** Where the comma that is the next token ends; undefined where another one is next. */
-function commaBehind(text: string, from: number): number | undefined {
-  const scanner = createScanner(text, true)
-  scanner.setPosition(from)
-  scanner.scan()
-  const at = scanner.getTokenOffset()
-  return text[at] === ',' ? at + 1 : undefined
-}
-
-const spliced = (
-  text: string,
-  at: number,
-  { taken, put }: { readonly taken: number; readonly put: string },
-) => text.slice(0, at) + put + text.slice(at + taken)
 
 /** What is told of a token; of one that is only in the file, no limits and no use. */
 type Listed = Pick<TokenStatus, 'name' | 'admin' | 'models' | 'expires' | 'expired'> &
