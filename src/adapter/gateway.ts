@@ -28,12 +28,14 @@ import type { MemoryStore } from '../state/memory.ts'
 import type { MaybePromise, StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createLog, fanOut, type LogLevel } from '../telemetry/log.ts'
+import { createLive } from '../telemetry/live.ts'
 import { createMetrics, type ProcessFigures } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
 import { tokenStatusesOf } from '../telemetry/token-status.ts'
 import type { Traces, TracesDeps } from '../telemetry/traces.ts'
+import { createUsage, isOfClient, type UsageHistory } from '../telemetry/usage.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 
 /** As in package.json; an edge has no file to read it from. */
@@ -55,6 +57,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly modelLists?: ModelLists
   /** What client tokens have used; the same. */
   readonly tokenUsage?: TokenUsage
+  /** Sums of usage, where they are kept; the same. */
+  readonly usage?: UsageHistory
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
   /** Writes down what choices depend on; the store has to be the one that it records. Nothing is written unless given. */
@@ -80,13 +84,16 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
   const { abilities = createAbilities(), modelLists = createModelLists(), recorder } = platform
   const { tokenUsage = createTokenUsage() } = platform
+  const { usage = createUsage(clock.wall) } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
+  const live = createLive({ status, usage, clock })
   const record: Report = (event) => {
-    if (event.kind === 'request') recorder?.ended(event)
+    if (event.kind === 'request' && isOfClient(event)) recorder?.ended(event)
   }
-  const report = fanOut([platform.log, notices.report, metrics.report, recent.report, record, endTrace])
+  const sums = [metrics.report, recent.report, usage.report, live.report]
+  const report = fanOut([platform.log, notices.report, ...sums, record, endTrace])
   const discovery = createDiscovery({ send: platform.send, clock, report, abilities, modelLists }, () => {
     // One that waits for its lists takes their changes along: those of the present one may be gone already.
     if (runtimeConfig.config === latest) serve(latest)
@@ -153,7 +160,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
     const configState = platform.configState?.() ?? { warnings: [] }
     const moment = { at: instantOf(clock), waiting: queue.size, isDraining }
-    return statusOf({ runtimeConfig, version, startedAt, configState, stateOf, recent, abilities, ...moment })
+    const told = { recent, usage, abilities }
+    return statusOf({ runtimeConfig, version, startedAt, configState, stateOf, ...told, ...moment })
   }
 
   async function tokenStatuses() {
@@ -178,6 +186,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     newId: platform.newId ?? (() => crypto.randomUUID()),
     trace: traces?.begin,
     isDraining: () => isDraining,
+    usage,
+    live,
     metricsText: async () =>
       metrics.text({
         ...(await status()),
@@ -199,6 +209,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     drain(): void {
       isDraining = true
       discovery.close()
+      live.end()
     },
     /** Sends the spans that wait, for 2 s at most. */
     endTraces: async () => traces?.close(),

@@ -209,6 +209,7 @@ function upstreamOf({ entry, model, apiKey, name, presumed }: Target, config: Co
     root,
     query: entry.query ?? '',
     apiKey,
+    keyPosition: entry.apiKeys.indexOf(apiKey) + 1,
     endpoints: new Set(served),
     groups,
     weight,

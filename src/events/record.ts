@@ -23,6 +23,8 @@ export const FRAMES = {
   breakers: 10,
   ability: 11,
   end: 12,
+  pause: 13,
+  resume: 14,
 } as const
 
 /** A request, once in each segment in which something is written of it. Upstreams go by their place in the configuration. */
@@ -51,6 +53,8 @@ export interface AskFrame {
   readonly patienceMs: number
   readonly probeMs: number
   readonly lastResort: boolean
+  /** The operator's own request, which nothing keeps away. */
+  readonly isTrial?: boolean
 }
 
 export interface ChoiceFrame extends AskFrame {
@@ -238,7 +242,7 @@ export function readChoice(reader: FrameReader): ChoiceFrame {
 export function writeLease(writer: FrameWriter, frame: LeaseFrame): void {
   writer.begin(FRAMES.lease)
   writer.moment(frame.at)
-  writer.byte(frame.lastResort ? 1 : 0)
+  writer.byte((frame.lastResort ? 1 : 0) + (frame.isTrial ? 2 : 0))
   writer.number(frame.patienceMs)
   writer.number(frame.probeMs)
   writePlaces(writer, frame.claims)
@@ -252,7 +256,8 @@ export function readLease(reader: FrameReader): LeaseFrame {
   const [at, bits] = [reader.moment(), reader.byte()]
   return {
     at,
-    lastResort: bits === 1,
+    lastResort: (bits & 1) !== 0,
+    isTrial: (bits & 2) !== 0,
     patienceMs: reader.number() ?? 0,
     probeMs: reader.number() ?? 0,
     claims: readPlaces(reader) ?? [],
@@ -434,14 +439,19 @@ export function readEnd(reader: FrameReader): EndFrame {
   }
 }
 
-export function writeBreakers(writer: FrameWriter, scopes: readonly string[], at: Instant): void {
-  writer.begin(FRAMES.breakers)
+/** What an operator did to scopes: ended their rest, paused or resumed them. */
+export function writeScopes(
+  writer: FrameWriter,
+  type: 'breakers' | 'pause' | 'resume',
+  { scopes, at }: { readonly scopes: readonly string[]; readonly at: Instant },
+): void {
+  writer.begin(FRAMES[type])
   writer.moment(at)
   writer.json(scopes)
   writer.end()
 }
 
-export const readBreakers = (reader: FrameReader) => ({
+export const readScopes = (reader: FrameReader) => ({
   at: reader.moment(),
   scopes: reader.json() as readonly string[],
 })
@@ -515,16 +525,3 @@ function many<Item>(reader: FrameReader, read: () => Item): Item[] {
 
 /** A claim as a number: the place of its upstream and the endpoint; behind the last endpoint what is passed on. */
 export const CLAIM_KINDS = endpoints.length + 1
-
-const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
-  [FRAMES.choice]: readChoice,
-  [FRAMES.lease]: readLease,
-  [FRAMES.answer]: readAnswer,
-  [FRAMES.settle]: readSettle,
-  [FRAMES.breakers]: (reader) => reader.moment(),
-  [FRAMES.ability]: (reader) => reader.text(),
-  [FRAMES.state]: (reader) => reader.moment(),
-}
-
-/** Reads a frame that nobody asks for: moments and texts of the next ones build on it. */
-export const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)

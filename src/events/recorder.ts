@@ -16,10 +16,10 @@ import {
   writeAbility,
   writeAnswer,
   writeBegin,
-  writeBreakers,
   writeChoice,
   writeEnd,
   writeLease,
+  writeScopes,
   writeSettle,
 } from './record.ts'
 
@@ -36,6 +36,7 @@ export interface RecordedUpstream extends Omit<
   | 'root'
   | 'query'
   | 'apiKey'
+  | 'keyPosition'
   | 'headers'
   | 'endpoints'
   | 'presumed'
@@ -265,6 +266,7 @@ export function createRecorder(options: RecorderOptions) {
     writeLease(writer, {
       at,
       lastResort: ask.lastResort,
+      isTrial: ask.isTrial === true,
       patienceMs: ask.patienceMs ?? 0,
       probeMs: ask.probeMs,
       claims: claims.filter((ref) => ref !== undefined),
@@ -308,8 +310,13 @@ export function createRecorder(options: RecorderOptions) {
         },
         closeBreakers(scopes, moment) {
           const resting = store.closeBreakers(scopes, moment)
-          writeBreakers(writer, scopes, moment)
+          writeScopes(writer, 'breakers', { scopes, at: moment })
           return resting
+        },
+        pause(scope, isPaused, moment) {
+          const isNews = store.pause(scope, isPaused, moment)
+          if (isNews) writeScopes(writer, isPaused ? 'pause' : 'resume', { scopes: [scope], at: moment })
+          return isNews
         },
       }
       recorded = { store, at, credits: recorded?.credits ?? new Map() }

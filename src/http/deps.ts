@@ -11,6 +11,9 @@ import type { MaybePromise } from '../state/store.ts'
 import type { Traces } from '../telemetry/traces.ts'
 import type { TokenUsage } from '../state/token-usage.ts'
 import { clientTokensOf, createClients } from './clients.ts'
+import type { Live } from '../telemetry/live.ts'
+import type { tokenStatusesOf } from '../telemetry/token-status.ts'
+import type { UsageHistory } from '../telemetry/usage.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -34,8 +37,12 @@ export interface AppDeps extends RelayDeps {
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>
   /** What `/admin/tokens` shows. */
-  readonly tokenStatuses: () => MaybePromise<unknown>
+  readonly tokenStatuses: () => MaybePromise<ReturnType<typeof tokenStatusesOf>>
   readonly tokenUsage: TokenUsage
+  /** What `/admin/usage` shows. */
+  readonly usage: Pick<UsageHistory, 'show'>
+  /** What `/admin/events` shows. */
+  readonly live: Pick<Live, 'watch'>
   /** The file of the configuration; undefined where there is none. */
   readonly configEditor?: (() => ConfigEditor | undefined) | undefined
 }

@@ -38,7 +38,8 @@ export async function relayRoute(
   const answering = holding(context, heldBytes, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const clientSignal = client?.signal ?? incoming.clientSignal
-    const request = relayRequestOf(context, { path, endpoint, clientSignal }, { ...body, size })
+    const pool = poolOf(poolsOf(context), body.model, endpoint)
+    const request = relayRequestOf(context, { path, endpoint, pool, clientSignal }, { ...body, size })
     return withAccount(context, request.demand, (account) => {
       context.logged = true
       return relay(account === undefined ? request : { ...request, account }, deps)
@@ -111,15 +112,15 @@ function bodyFor({ status, body, upstream }: RelayAnswer): RelayAnswer['body'] {
 /** Longer than any model's name; what a client sends instead is not kept for the log. */
 const MAX_LOGGED_MODEL_LENGTH = 256
 
-function relayRequestOf(
+/** The request as the relay takes it, for the upstreams of a pool. */
+export function relayRequestOf(
   context: RequestContext,
-  { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
+  { path, endpoint, pool, clientSignal }: RelayedPath & Pick<RelayRequest, 'pool' | 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
   const { incoming, runtimeConfig, id, ownId, query, since, requestedModel, trace } = context
   const { fingerprint: token = '', token: named } = context.client ?? {}
   const { headers } = incoming
-  const pool = poolOf(poolsOf(context), body.model, endpoint)
   const { settings } = runtimeConfig.config
   const rule = settings.affinity
   const client = loggedAddressOf(context)

@@ -6,6 +6,7 @@
  * routes          the paths below `/v1/`, the list of models, and what is told of other paths
  * admin           the paths below `/admin/`
  * admin-config    those of them that show and edit the configuration
+ * operate         what an operator does to one upstream: end its rest, pause it, try it
  * paths           OpenAI's paths in any spelling, and paths and queries of URLs
  * relay-route     a relayed request from its body to its answer, and what is passed on as it is
  * heartbeat       signs of life for a client that waits for its stream

@@ -89,6 +89,7 @@ export type AttemptOutcome = 'ok' | Cause | 'client-error' | 'other-model' | 'un
 /** Why an attempt went to its upstream; the first that fits. */
 export type Why =
   | 'passthrough' // it is the one that other paths go to
+  | 'trial' // the operator tries it, by `POST /admin/test`
   | 'pinned' // it alone has the answer that the request builds on
   | 'waited' // the request waited for a place, and here was one
   | 'last-resort' // it cools down, and nobody else is left

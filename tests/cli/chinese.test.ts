@@ -18,7 +18,7 @@ const blanksOf = (text: string): number => text.match(/(?:\$\{…\})+/g)?.length
 describe('the sentences', () => {
   /** Files whose sentences people read in a terminal; those of edits are for who edits over HTTP. */
   const COVERED =
-    /^src\/(?:cli\/(?:import\/)?[\w-]+\.ts|config\/(?!edit\.)[\w-]+\.ts|adapter\/node\/(?:(?:config|state|without)-file|open-config)\.ts|telemetry\/(?:notices|status)\.ts)$/
+    /^src\/(?:cli\/(?:import\/)?[\w-]+\.ts|config\/(?!edit\.)[\w-]+\.ts|adapter\/node\/(?:(?:config|state|without)-file|open-config)\.ts|telemetry\/(?:needs|notices|status)\.ts)$/
   /** Not to be translated: for programs, or said in Chinese by other sentences. */
   const UNSAID = new Set([
     'protocol is not spoken here',

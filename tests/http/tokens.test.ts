@@ -434,6 +434,8 @@ describe('the use of a token', () => {
       ],
       usage: { day: sum, week: sum, month: sum, since_start: sum },
     })
+    const all = (await (await ask(gateway, '/admin/usage')).json()) as { tokens: object[] }
+    expect(all.tokens).toEqual([{ name: 'alice', day: sum, week: sum, month: sum }])
   })
 
   test('is estimated where the answer does not say', async () => {

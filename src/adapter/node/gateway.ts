@@ -20,6 +20,7 @@
  * state-file      state across restarts
  * process-figures what the process uses, for the metrics
  * log-file        the log in a file, put aside by its size
+ * kept-usage      sums of usage, as they stand in the state file
  * event-file      what happened, across restarts
  * replace-file    replaces a file so that no reader sees half of it
  * signals         the signals of the process
@@ -31,6 +32,7 @@ import { instantOf, type Clock } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { createTraces } from '../../telemetry/traces.ts'
+import { createUsage } from '../../telemetry/usage.ts'
 import { createClock, createGateway, VERSION, type GatewayPlatform } from '../gateway.ts'
 import { eventFileOf, keepEvents } from './event-file.ts'
 import { createNodeReceive, toNodeResponse } from './messages.ts'
@@ -52,6 +54,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     const timer = timers.set(ms, task)
     return () => timers.clear(timer)
   })
+  const usage = createUsage(clock.wall)
   let { events: eventLimits } = config.settings
   const events = keepEvents({
     file: stateFile && eventFileOf(stateFile),
@@ -61,7 +64,9 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
   })
   const memory = createMemoryStore({ random: events.recorder.random })
   const store = events.recorder.recordedStore(memory, () => instantOf(clock))
-  const kept = stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log })
+  const kept =
+    stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log, usage })
+  const configState = () => ({ warnings: [], ...told.configState?.(), stateProblem: kept?.problem() })
   const send = createNodeTransport({ timers })
   const tracing = { env: process.env, randomBytes, version: VERSION }
   const gateway = createGateway(config, {
@@ -77,9 +82,11 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     tokenUsage: store.tokenUsage,
     processFigures: createProcessFigures(),
     createTraces: (deps) => createTraces({ ...deps, ...tracing }),
+    usage,
     recorder: events.recorder,
     requests: events.requests,
     ...told,
+    configState,
   })
   await gateway.ready
   const server = await listen(gateway.app, config.server, { onRefused: createRefusalNotice(clock, told.log) })

@@ -10,6 +10,7 @@ import { instantOf } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { createTraces } from '../../telemetry/traces.ts'
+import { createUsage } from '../../telemetry/usage.ts'
 import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, VERSION, type EdgePlatform } from '../gateway.ts'
 import { eventFileOf, keepEvents } from './event-file.ts'
@@ -76,12 +77,16 @@ export function openFileGateway(
   const { recorder, requests } = events
   const memory = createMemoryStore({ random: recorder.random })
   const store = recorder.recordedStore(memory, () => instantOf(clock))
-  const state = keepState(stateFile, store, { clock, report: log })
+  const usage = createUsage(clock.wall)
+  const state = keepState(stateFile, store, { clock, report: log, usage })
   let reloader: Reloader | undefined
-  const configState = () => reloader?.state() ?? { warnings: warningLines }
+  const configState = () => ({
+    ...(reloader?.state() ?? { warnings: warningLines }),
+    stateProblem: state.problem(),
+  })
   const { expect, abilities, modelLists, tokenUsage } = store
   const configEditor = () => reloader?.editor
-  const kept = { expect, abilities, modelLists, tokenUsage, recorder, requests }
+  const kept = { expect, abilities, modelLists, tokenUsage, usage, recorder, requests }
   const processFigures = createProcessFigures()
   const own = { clock, store, log, configState, configEditor, processFigures, ...kept }
   const tracing = { env, randomBytes, version: VERSION }
