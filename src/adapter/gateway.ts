@@ -33,7 +33,7 @@ import { createMetrics, type ProcessFigures } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
-import { tokenStatusesOf } from '../telemetry/token-status.ts'
+import { tokenStatusesOf, usageWithTokens } from '../telemetry/token-status.ts'
 import type { Traces, TracesDeps } from '../telemetry/traces.ts'
 import { createUsage, isOfClient, type UsageHistory } from '../telemetry/usage.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
@@ -88,7 +88,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
-  const live = createLive({ status, usage, clock })
+  const shownUsage = usageWithTokens(usage, tokenStatuses)
+  const live = createLive({ status, usage: shownUsage, clock })
   const record: Report = (event) => {
     if (event.kind === 'request' && isOfClient(event)) recorder?.ended(event)
   }
@@ -186,7 +187,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     newId: platform.newId ?? (() => crypto.randomUUID()),
     trace: traces?.begin,
     isDraining: () => isDraining,
-    usage,
+    usage: shownUsage,
     live,
     metricsText: async () =>
       metrics.text({

@@ -66,9 +66,7 @@ async function showTokens({ deps, ownHeaders }: RequestContext): Promise<Respons
 }
 
 async function showUsage({ deps, ownHeaders }: RequestContext): Promise<Response> {
-  const { tokens } = await deps.tokenStatuses()
-  const ofTokens = tokens.map(({ name, usage: { day, week, month } }) => ({ name, day, week, month }))
-  return jsonResponse({ ...deps.usage.show(), tokens: ofTokens }, 200, ownHeaders)
+  return jsonResponse(await deps.usage.show(), 200, ownHeaders)
 }
 const MOST_LISTED = 1_000
 const USUALLY_LISTED = 100

@@ -12,8 +12,7 @@ import type { Traces } from '../telemetry/traces.ts'
 import type { TokenUsage } from '../state/token-usage.ts'
 import { clientTokensOf, createClients } from './clients.ts'
 import type { Live } from '../telemetry/live.ts'
-import type { tokenStatusesOf } from '../telemetry/token-status.ts'
-import type { UsageHistory } from '../telemetry/usage.ts'
+import type { tokenStatusesOf, usageWithTokens } from '../telemetry/token-status.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -40,7 +39,7 @@ export interface AppDeps extends RelayDeps {
   readonly tokenStatuses: () => MaybePromise<ReturnType<typeof tokenStatusesOf>>
   readonly tokenUsage: TokenUsage
   /** What `/admin/usage` shows. */
-  readonly usage: Pick<UsageHistory, 'show'>
+  readonly usage: ReturnType<typeof usageWithTokens>
   /** What `/admin/events` shows. */
   readonly live: Pick<Live, 'watch'>
   /** The file of the configuration; undefined where there is none. */

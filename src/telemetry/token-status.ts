@@ -1,7 +1,9 @@
 import type { TokenConfig } from '../config/token-schema.ts'
 import type { Claim } from '../pool/upstream.ts'
+import type { MaybePromise } from '../state/store.ts'
 import type { TokenUsage, Used } from '../state/token-usage.ts'
 import { windowStatuses, type KnownStates } from './status.ts'
+import type { UsageHistory } from './usage.ts'
 
 interface TokensTask extends KnownStates {
   /** In the order of the configuration. */
@@ -45,4 +47,16 @@ const usedOf = ({ requests, inputTokens, outputTokens }: Used) => ({
   requests,
   input_tokens: inputTokens,
   output_tokens: outputTokens,
+})
+
+/** The sums of all requests, and beside them those of each client token: what `GET /admin/usage` answers. */
+export const usageWithTokens = (
+  usage: Pick<UsageHistory, 'show'>,
+  statuses: () => MaybePromise<ReturnType<typeof tokenStatusesOf>>,
+) => ({
+  async show() {
+    const { tokens } = await statuses()
+    const ofTokens = tokens.map(({ name, usage: { day, week, month } }) => ({ name, day, week, month }))
+    return { ...usage.show(), tokens: ofTokens }
+  },
 })

@@ -11,7 +11,7 @@ import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../src/transport/transport.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
 import type { StateStore } from '../../src/state/store.ts'
-import { tokenStatusesOf } from '../../src/telemetry/token-status.ts'
+import { tokenStatusesOf, usageWithTokens } from '../../src/telemetry/token-status.ts'
 import { instantOf } from '../../src/lib/clock.ts'
 import { createLive, type Live } from '../../src/telemetry/live.ts'
 import { createRecent } from '../../src/telemetry/recent.ts'
@@ -143,7 +143,8 @@ export function createTestApp(
   const events: GatewayEvent[] = []
   const recent = createRecent(clock.wall)
   const usage = createUsage(clock.wall)
-  const live = createLive({ status, usage, clock })
+  const shownUsage = usageWithTokens(usage, () => deps.tokenStatuses())
+  const live = createLive({ status, usage: shownUsage, clock })
   function report(event: GatewayEvent): void {
     events.push(event)
     for (const one of [recent, usage, live]) one.report(event)
@@ -201,7 +202,7 @@ export function createTestApp(
         at: { now: clock.now(), wall: clock.wall() },
       }),
     status,
-    usage,
+    usage: shownUsage,
     live,
   }
   async function status(): Promise<GatewayStatus> {
