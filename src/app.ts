@@ -3,8 +3,8 @@
  * that it stands on.
  */
 import { Hono } from 'hono/tiny'
-import { admin, withoutCors } from './http/admin.ts'
-import { shownToken } from './http/auth.ts'
+import { admin, adminOpen, withoutCors } from './http/admin.ts'
+import { requireAdmin, requireToken } from './http/auth.ts'
 import {
   preflight,
   respondToError,
@@ -43,7 +43,7 @@ export function createApp(deps: AppDeps): App {
   get('/metrics', publicRoute, metrics)
   app.all(
     '/admin/*',
-    publicRoute((context) => admin(requireToken(withoutCors(context)))),
+    publicRoute((context) => admin(requireAdmin(requireToken(adminOpen(withoutCors(context)))))),
   )
   app.notFound(publicRoute(nothing))
   app.onError((error) => respondToError(deps, error))
@@ -51,17 +51,9 @@ export function createApp(deps: AppDeps): App {
 }
 
 async function metrics(context: RequestContext): Promise<Response> {
-  if (!context.runtimeConfig.config.server.metricsPublic) requireToken(context)
+  if (!context.runtimeConfig.config.server.metricsPublic) requireAdmin(requireToken(context))
   const headers = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', ...context.ownHeaders }
   return new Response(await context.deps.metricsText(), { headers })
-}
-
-/** The same context, when the request brings a token. */
-function requireToken(context: RequestContext): RequestContext {
-  const token = shownToken(context.incoming.headers, context.runtimeConfig.tokenOf)
-  if (typeof token !== 'string') throw token
-  context.token = token
-  return context
 }
 
 function throwError(error: Error): never {

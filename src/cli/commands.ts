@@ -33,10 +33,23 @@ serve: its list has the model, or with --spend it answered. Else with 1.`,
     run: async (command) => (await import('./demo/demo.ts')).runDemo(command),
   },
   token: {
-    summary: "say where your clients' token stands, or print it",
-    options: ['config', 'show'],
-    details: 'With --show nothing else is printed, so that $(aiload token --show) works.',
-    run: async (command) => (await import('./check.ts')).tellToken(command),
+    summary: "say where your clients' token stands, or print it; manage those of single clients",
+    options: ['config', 'show', 'models', 'json', 'port', 'host'],
+    word: {
+      called: 'ACTION',
+      example: 'list',
+      oneOf: ['list', 'add', 'revoke'],
+      isOptional: true,
+      named: ['add', 'revoke'],
+    },
+    details: `With --show nothing else is printed, so that $(aiload token --show) works.
+
+  aiload token list          the tokens of clients, what they used and what is left of their limits
+  aiload token add NAME      makes one and prints it, this once; the file gets its SHA-256
+  aiload token revoke NAME   takes it out of the file
+
+A running gateway follows within a second. Limits, addresses and an end are written into the file.`,
+    run: async (command) => (await import('./token.ts')).manageTokens(command),
   },
   status: {
     summary: 'show how the upstreams of the running gateway are',
@@ -53,6 +66,20 @@ listens there, or the token is refused.`,
 are those that "aiload status" shows. What was learned of limits stays, and the next failure rests
 it again.`,
     run: async (command) => (await import('./status.ts')).forgetUpstream(command),
+  },
+  pause: {
+    summary: 'have an upstream of the running gateway take no new requests',
+    options: ['config', 'port', 'host'],
+    word: { called: 'NAME', example: 'groq' },
+    details: `Until "aiload resume NAME", across restarts too, and though no other upstream is left. What is
+under way goes on.`,
+    run: async (command) => (await import('./status.ts')).sendPause(command, 'pause'),
+  },
+  resume: {
+    summary: 'have a paused upstream of the running gateway take requests again',
+    options: ['config', 'port', 'host'],
+    word: { called: 'NAME', example: 'groq' },
+    run: async (command) => (await import('./status.ts')).sendPause(command, 'resume'),
   },
   explain: {
     summary: 'tell why a request went where it went',

@@ -83,9 +83,10 @@ function decisionLines({
       ({ upstream, headroom, in_flight: inFlight, standing }) =>
         `    could: ${upstream}, ${Math.round(headroom * 100)} % free, ${inFlight} in flight${standing === null ? '' : `, ${standing}`}`,
     ),
-    ...unavailable.map(
-      ({ upstream, why, until, source }) =>
-        `    could not: ${upstream}, ${why}${until === null ? '' : ` until ${until}`} (${source})`,
+    ...unavailable.map(({ upstream, why, until, source }) =>
+      until === null
+        ? `    could not: ${upstream}, ${why} (${source})`
+        : `    could not until ${until}: ${upstream}, ${why} (${source})`,
     ),
     chosen === null ? '  taken: nobody' : `  taken: ${chosen}`,
   ]

@@ -8,11 +8,12 @@
  * arguments      the command line, and what follows from it: where to listen, where to look
  * help           `aiload help`
  * start          `aiload start`
- * check          `aiload check` and `aiload token`
+ * check          `aiload check`
+ * token          `aiload token`
  * listed-models  what lists of models add to a configuration that is checked
  * live-check     `aiload check --live`
  * probe          what one upstream shows of itself
- * status         `aiload status` and `aiload forget`
+ * status         `aiload status`, `aiload forget`, `aiload pause` and `aiload resume`
  * healthcheck    `aiload healthcheck`
  * running-gateway  where the gateway of a configuration is, and asking it
  * terminal-text  tables, durations and counts for people, and words for shells

@@ -101,20 +101,25 @@ const windowsSchema = v.pipe(
   ),
 )
 
+const limitEntries = {
+  rpm: count,
+  rpd: count,
+  tpm: count,
+  tpd: count,
+  concurrency: count,
+  windows: optional(windowsSchema, []),
+  day_resets: optional(dayReset, 'UTC'),
+}
+const limitsMessage = objectMessage('write for example { "rpm": 10, "rpd": 1000 }')
+
 /** The limits of one upstream, or of a quota that several share. */
-export const limitsSchema = section(
-  {
-    rpm: count,
-    rpd: count,
-    tpm: count,
-    tpd: count,
-    concurrency: count,
-    windows: optional(windowsSchema, []),
-    day_resets: optional(dayReset, 'UTC'),
-  },
-  objectMessage('write for example { "rpm": 10, "rpd": 1000 }'),
-  (limits) => limitsFrom(limits),
-)
+export const limitsSchema = section(limitEntries, limitsMessage, (limits) => limitsFrom(limits))
+
+/** Those of a client token, and the zone whose calendar its days are of. */
+export const tokenLimitsSchema = section(limitEntries, limitsMessage, (limits) => ({
+  limits: limitsFrom(limits),
+  zone: limits.dayResets === 'rolling' ? 'UTC' : limits.dayResets,
+}))
 
 /** Limits as a file writes them. */
 export interface WrittenLimits {
@@ -201,7 +206,8 @@ const configuredValue = v.pipe(
   text(headersHint),
   check((value) => headerValue.test(value), unfitForHeader, headersHint),
 )
-const headers = v.pipe(
+/** Request headers; names become lower-case. */
+export const headersSchema = v.pipe(
   v.record(configuredName, configuredValue, objectMessage(headersHint)),
   v.transform((written): Readonly<Record<string, string>> => {
     const fields = Object.entries(written).map(([name, value]) => [name.toLowerCase(), value.trim()])
@@ -372,7 +378,7 @@ export const modelSchema = section(
     // Names that exist in `quotas`.
     quota: renamed('quotas', optional(v.pipe(quotaNames, v.transform(unique)), [])),
     // Extra request headers; names are lower-case.
-    headers: optional(headers, {}),
+    headers: optional(headersSchema, {}),
     // Absent = that of `settings`.
     timeout: renamed('timeoutMs', optional(positiveSeconds(120))),
     // Tokens of input and output together. Absent = learned.

@@ -1,13 +1,18 @@
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import type { Config } from '../config/config.ts'
+import type { EditKind } from '../config/edit.ts'
 import { upstreamsOf, type ListedBy } from '../config/upstreams.ts'
-import { secretMatcher } from '../lib/hash.ts'
 import { createClientAddress, parseTrusted } from '../lib/ip.ts'
 import { fieldsFor } from '../openai/request.ts'
 import { createPools } from '../pool/pool.ts'
 import type { RequestLog } from '../events/requests.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
+import type { Traces } from '../telemetry/traces.ts'
+import type { TokenUsage } from '../state/token-usage.ts'
+import { clientTokensOf, createClients } from './clients.ts'
+import type { Live } from '../telemetry/live.ts'
+import type { tokenStatusesOf, usageWithTokens } from '../telemetry/token-status.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -21,6 +26,8 @@ export interface AppDeps extends RelayDeps {
   /** The runtime's own, where it has one. */
   readonly isUtf8?: IsUtf8 | undefined
   readonly newId: () => string
+  /** Begins the trace of a request; undefined where nothing is traced. */
+  readonly trace?: Traces['begin'] | undefined
   /** True from the first signal to end until the end. */
   readonly isDraining: () => boolean
   readonly metricsText: () => MaybePromise<string>
@@ -28,6 +35,27 @@ export interface AppDeps extends RelayDeps {
   readonly requests?: RequestLog | undefined
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>
+  /** What `/admin/tokens` shows. */
+  readonly tokenStatuses: () => MaybePromise<ReturnType<typeof tokenStatusesOf>>
+  readonly tokenUsage: TokenUsage
+  /** What `/admin/usage` shows. */
+  readonly usage: ReturnType<typeof usageWithTokens>
+  /** What `/admin/events` shows. */
+  readonly live: Pick<Live, 'watch'>
+  /** The file of the configuration; undefined where there is none. */
+  readonly configEditor?: (() => ConfigEditor | undefined) | undefined
+}
+
+/** A configuration file that can be edited while it is served. */
+export interface ConfigEditor {
+  /** What stands in it, without its secrets; `problem`: why it can't be edited, whatever the rights. */
+  readonly show: () => { readonly problem: string | null } & object
+  /**
+   * Makes one edit in the file, and serves it at once.
+   * @param by who and how, for the log
+   * @throws GatewayError `bad_request`, `config_changed`, `config_invalid`, `config_not_writable`
+   */
+  readonly edit: (kind: EditKind, body: unknown, by: string) => object
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */
@@ -40,15 +68,21 @@ export function createRuntimeConfig(config: Config, listedBy?: ListedBy) {
   const named = upstreams.find(({ name }) => name === passthrough)
   const sole = upstreams.length === 1 ? upstreams[0] : undefined
   const edits = upstreams.flatMap((upstream) => Object.values(upstream.edits ?? {}))
+  const pools = createPools(upstreams, unknownModel)
+  const tokens = clientTokensOf(config, pools)
   return {
     config,
-    pools: createPools(upstreams, unknownModel),
+    pools,
     /** The fields that JSON bodies are searched for. */
     bodyFields: fieldsFor(edits),
-    /** Which of the tokens a text is; how long it takes tells nothing of them. */
-    tokenOf: secretMatcher(config.authTokens),
+    /** In the order of the file. */
+    tokens,
+    /** Whose token a text is. */
+    clientOf: createClients(config, tokens),
     /** The address that a request counts as. */
     addressOf: createClientAddress(parseTrusted(config.server.trustedProxies)),
+    /** The address that it surely comes from. */
+    peerOf: createClientAddress(parseTrusted(config.server.namedProxies)),
     /** Where paths go that no pool serves; undefined = nowhere. */
     passthroughUpstream: passthrough === undefined ? sole : named,
   }

@@ -19,6 +19,8 @@ export interface Upstream {
   readonly query: string
   /** Empty for a server that wants no key. */
   readonly apiKey: string
+  /** Which of its entry's keys that is, from 1 on. */
+  readonly keyPosition: number
   readonly endpoints: ReadonlySet<Endpoint>
   readonly groups: readonly string[]
   readonly weight: number
@@ -59,8 +61,11 @@ export interface PresumedOfUpstream {
 export interface LimitScope {
   /** Key of the scope's state in the store; never contains a secret. */
   readonly scope: string
-  /** `quota` is one of the configuration, `account` what a preset has its models share: a guess, which never refuses. */
-  readonly role: 'upstream' | 'key' | 'endpoint' | 'origin' | 'proxy' | 'quota' | 'account'
+  /**
+   * `quota` is one of the configuration, `account` what a preset has its models share: a guess, which never refuses. `token`
+   * is a client's, and of no upstream.
+   */
+  readonly role: 'upstream' | 'key' | 'endpoint' | 'origin' | 'proxy' | 'quota' | 'account' | 'token'
   /** Configured limits; learned ones are kept with the state. */
   readonly limits?: Limits
 }

@@ -18,6 +18,8 @@ interface ExhaustedRequest {
   /** Ms on the clock. */
   readonly now: number
   readonly request: { readonly path: string; readonly requestedModel: string }
+  /** Whether it builds on an earlier answer, so that one upstream alone may have it. */
+  readonly isPinned?: boolean
 }
 
 /**
@@ -50,6 +52,7 @@ export function exhausted(all: ExhaustedRequest): GatewayError {
   }
   const lasting = lastingHeaders(unavailable, now)
   if (failures.length > 0) return lastFailureError(all, lasting)
+  if (unavailable.some(isPaused) && !unavailable.some(needsOperator)) return pausedError(pausedWords(all))
   // Nobody was even asked: all rest for a key, a model or an endpoint that does not work.
   const resting = unavailable.filter(needsOperator)
   if (resting.length > 0 && resting.every(({ reason }) => reason.noEndpoint === true))
@@ -68,12 +71,32 @@ function lastingHeaders(unavailable: readonly Unavailable[], now: number): Recor
 /** Whether a limit keeps it, that a wait is the remedy for. */
 export const isWaitedFor = ({ reason }: Unavailable): boolean => remedyOf(reason) === 'wait'
 
+const isPaused = ({ reason }: Unavailable): boolean => remedyOf(reason) === 'resume'
+
 const needsOperator = ({ reason }: Unavailable): boolean => remedyOf(reason) === 'operator'
+
+const pausedWords = ({ request, isPinned }: ExhaustedRequest): string =>
+  isPinned
+    ? 'The upstream that alone has what the request builds on'
+    : `Every upstream of "${nameAsked(request.requestedModel)}" that could take the request`
+
+/** Only the operator ends a pause: for a client it is of no use to ask again soon. */
+export function pausedError(who: string): GatewayError {
+  const message = `${who} is paused by the operator of this gateway, who can resume it.`
+  return new GatewayError('no_upstream', message, { headers: { 'x-should-retry': 'false' } })
+}
+
+const nameAsked = (requestedModel: string): string =>
+  requestedModel === '' ? 'auto' : requestedModel.slice(0, 100)
 
 /** The client left before its answer began; the status is for the log. */
 export function clientClosedRequest(): GatewayError {
   return new GatewayError('client_closed_request', 'The client left before the answer began.')
 }
+
+/** A client token knows the answers that were made for it, and those of no other. */
+export const unknownAnswer = (): GatewayError =>
+  new GatewayError('not_found', 'There is no answer or conversation of this token with that id.')
 
 /** This process can't open a connection to anybody: the client's next request, in a second, may find it otherwise. */
 export function outOfResources(): GatewayError {
@@ -114,10 +137,10 @@ function shortestHintMs(failures: readonly Failure[]): number | undefined {
   return hints.length > 0 ? Math.min(...hints) : undefined
 }
 
-const wholeSeconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000))
+export const wholeSeconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000))
 
 /** Whole seconds for everyone, ms for those who read them, and a word to SDKs that would ignore a long hint. */
-function retryHeaders(ms: number): Record<string, string> {
+export function retryHeaders(ms: number): Record<string, string> {
   return {
     'retry-after': String(wholeSeconds(ms)),
     'retry-after-ms': String(Math.max(1, Math.ceil(ms))),
@@ -139,7 +162,7 @@ const messageOf = (code: ErrorCode): string => FAILURE_MESSAGES[code] ?? 'The up
 
 /** No upstream of the pool has the endpoint. @param more what else is known, from a blank on */
 function unsupportedEndpoint({ path, requestedModel }: ExhaustedRequest['request'], more = ''): GatewayError {
-  const asked = requestedModel === '' ? 'auto' : requestedModel.slice(0, 100)
+  const asked = nameAsked(requestedModel)
   return new GatewayError('unsupported_endpoint', `No upstream of "${asked}" serves /v1/${path}.${more}`)
 }
 

@@ -57,6 +57,10 @@ export function relayedHeaders(
   return headers
 }
 
+/** The same with the `traceparent` of the attempt, where requests are traced. */
+export const traced = (headers: HeaderBag, traceparent: string | undefined): HeaderBag =>
+  traceparent === undefined ? headers : Object.assign(headers, { traceparent })
+
 /** The address of an upstream's endpoint; its configured query comes first, then the client's. */
 export function urlFor(upstream: Pick<Upstream, 'root' | 'query'>, path: string, query: string): string {
   const both = upstream.query !== '' && query !== '' ? `${upstream.query}&${query}` : upstream.query + query
@@ -77,16 +81,23 @@ const IS_RATE_LIMIT =
 const IS_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 
 function isAnswerHeader(name: string, value: string): boolean {
-  const isListed = ANSWER_HEADERS.has(name) || name.startsWith('retry-after') || IS_RATE_LIMIT.test(name)
-  return isListed && IS_VALUE.test(value)
+  return isOwnOfAnswer(name, value) || (IS_RATE_LIMIT.test(name) && IS_VALUE.test(value))
+}
+
+/** Without the limits of its upstream. */
+function isOwnOfAnswer(name: string, value: string): boolean {
+  return (ANSWER_HEADERS.has(name) || name.startsWith('retry-after')) && IS_VALUE.test(value)
 }
 
 const IS_EVENT_STREAM = /^\s*text\/event-stream/i
 
-/** The client's headers of an upstream's answer. */
-export function answerHeaders(answer: Omit<RelayAnswer, 'status' | 'body'>): Record<string, string> {
+/** The client's headers of an upstream's answer. @param hasLimits with what it says of limits */
+export function answerHeaders(
+  answer: Omit<RelayAnswer, 'status' | 'body'>,
+  hasLimits = true,
+): Record<string, string> {
   const { upstream } = answer
-  const headers = copy(answer.headers, {}, isAnswerHeader)
+  const headers = copy(answer.headers, {}, hasLimits ? isAnswerHeader : isOwnOfAnswer)
   for (const name in headers) headers[name] = maskedText(headers[name] ?? '', upstream)
   headers['x-model'] = encodedWhereNeeded(upstream.model)
   headers['x-aiload-upstream'] = encodedWhereNeeded(upstream.name)

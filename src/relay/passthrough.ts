@@ -9,11 +9,12 @@ import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
 import { answerKey } from './candidates.ts'
 import { discard, readPrefix } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps, Why } from './deps.ts'
-import { clientClosedRequest, exhausted, outOfResources } from './exhausted.ts'
-import { headersFor, urlFor } from './headers.ts'
+import { clientClosedRequest, exhausted, outOfResources, pausedError } from './exhausted.ts'
+import { headersFor, traced, urlFor } from './headers.ts'
 import {
   recordAttempt,
   recordEnd,
+  type Cost,
   type RelayAnswer,
   type RelayRequest,
   type RequestRecord,
@@ -44,6 +45,8 @@ interface PassthroughChoice extends Pick<RelayRequest, 'settings'> {
 /**
  * The upstream that made a stored answer, else `otherwise`; undefined where there is neither. A remote store that does
  * not know it on this side tells with the acquire, for which all are put in order.
+ *
+ * @throws `no_upstream` where the operator has paused it
  */
 export async function passthroughTarget(
   { storedAnswerId, upstreams, otherwise, settings }: PassthroughChoice,
@@ -67,7 +70,14 @@ export async function passthroughTarget(
   const upstream = targetOf(holder)
   const own = lease?.claim.id === upstream?.id ? lease : undefined
   if (lease !== own && lease !== undefined) endLease(lease, { kind: 'aborted', sent: false }, deps)
+  if (upstream !== undefined && own === undefined) await refuseWherePaused(upstream, deps)
   return upstream && { upstream, lease: own, why: upstream.id === holder ? 'pinned' : 'passthrough' }
+}
+
+/** Whatever else its state: what the operator has paused is asked for nothing. @throws `no_upstream` */
+async function refuseWherePaused({ id }: Upstream, { store }: RelayDeps): Promise<void> {
+  const [state] = await store.snapshot([id])
+  if (state?.pausedSince !== undefined) throw pausedError('The upstream that this path goes to')
 }
 
 /** A request that goes to one upstream as it is. */
@@ -76,7 +86,18 @@ interface PassthroughRequest
     PassthroughTarget,
     Pick<
       RelayRequest,
-      'id' | 'ownId' | 'settings' | 'path' | 'query' | 'headers' | 'client' | 'clientSignal' | 'since'
+      | 'id'
+      | 'ownId'
+      | 'settings'
+      | 'path'
+      | 'query'
+      | 'headers'
+      | 'client'
+      | 'token'
+      | 'account'
+      | 'clientSignal'
+      | 'since'
+      | 'trace'
     > {
   readonly method: string
   /** In pieces; empty = none. */
@@ -91,7 +112,7 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 const WHOLE_ANSWER_BYTES = 65_536
 
 /**
- * One attempt, whatever the upstream's state: nothing is rewritten, no other upstream could answer for it.
+ * One attempt, whatever the upstream's state but for a pause: nothing is rewritten, no other upstream could answer for it.
  *
  * The answer's status and body are the upstream's, errors too. Only 401, 402, 429 and a connection that could not be
  * made cool it. The body is empty where HTTP allows none.
@@ -107,6 +128,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     attempts: [],
     queuedMs: 0,
     firstByteMs: undefined,
+    cost: 'nothing',
     why: request.why,
   }
   let head: Pick<AttemptRecord, 'status' | 'firstByteMs'> | undefined
@@ -117,7 +139,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     if (lease !== undefined) endLease(lease, outcome, deps)
     const failure = attemptFailureOf(told.failure ?? outcome, upstream, request.path)
     recordAttempt(record, upstream, { ...head, outcome: told.label, durationMs, failure })
-    recordEnd(record, { status, upstream, code: told.code })
+    recordEnd(record, { status, upstream, code: told.code, cost: costOfPassing(outcome) })
   }
 
   try {
@@ -126,6 +148,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     const { body, failure } = await judged(response, deps)
     head = { status, firstByteMs: deps.clock.now() - startedAt }
     record.firstByteMs = deps.clock.now() - request.since
+    request.account?.began()
     const onEnd = (how: BodyEnd): void => {
       // An answer shows an upstream at work, unless it says that it is not.
       const outcome = failure ?? (how.kind === 'ok' && status < 500 ? how : NEUTRAL_OUTCOME)
@@ -178,6 +201,12 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
   }
 }
 
+/** What is passed on counts as a request, whatever it asks for: of tokens nothing is known. */
+function costOfPassing(outcome: Outcome): Cost {
+  const isRefused = outcome.kind === 'failed' && (outcome.class === 'refused' || outcome.class === 'not-sent')
+  return isRefused || (outcome.kind === 'aborted' && !outcome.sent) ? 'nothing' : 'request'
+}
+
 /** Everything but the endpoint: what is asked here says nothing of those that are relayed. */
 export function passthroughClaim({ claims }: Upstream): Claim {
   const { draws, ...rest } = claims.chat
@@ -189,7 +218,7 @@ function upstreamRequestOf(request: PassthroughRequest): UpstreamRequest {
   return {
     method,
     url: urlFor(upstream, request.path, request.query),
-    headers: headersFor(upstream, request.headers),
+    headers: traced(headersFor(upstream, request.headers), request.trace?.attempt(upstream)),
     ...(body.length > 0 && { body }),
     route: upstream.route,
     connectTimeoutMs: request.settings.connectTimeoutMs,

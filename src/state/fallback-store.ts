@@ -121,7 +121,16 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
       const got = await inTime(remote.closeBreakers(scopes, at), LOOK_MS)
       return typeof got === 'object' ? got.value : here
     },
+    async pause(...how) {
+      const here = local.pause(...how)
+      const got = await inTime(remote.pause(...how), LOOK_MS)
+      return typeof got === 'object' ? got.value : here
+    },
     recall: (key, at) => serving().recall(key, at),
+    async locate(key, at) {
+      const got = serving() === local ? 'failed' : await inTime(remote.locate(key, at), ACQUIRE_MS)
+      return typeof got === 'object' ? got.value : local.locate(key, at)
+    },
     remember(key, upstream, life) {
       local.remember(key, upstream, life)
       void remote.remember(key, upstream, life)

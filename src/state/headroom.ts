@@ -23,7 +23,7 @@ const unlimited = (limits?: Limits) => ({
   share: 1,
   /** When a window forgets something next: until then nothing changes but with the state. Ms on the clock. */
   until: Infinity,
-  /** No breaker is open or probed, and nothing is limited in another way than by windows and a configured number at once. */
+  /** Not paused, no breaker is open or probed, and nothing is limited in another way than by windows and a configured number at once. */
   isPlain: true,
 })
 const UNLIMITED = unlimited()
@@ -69,14 +69,14 @@ type Sum = Mutable<Headroom>
 const GRID_MS = 10_000
 
 /**
- * Ms until a window ends, as seen from the last moment of the grid: whoever works it out again, a moment later or from
+ * Ms until a window ends, as seen from the next moment of the grid: whoever works it out again, a moment later or from
  * the event log, finds the very same.
  */
 function endsIn(sum: Sum, end: number, now: number): number {
-  const seenFrom = now - (now % GRID_MS)
+  const seenFrom = now - (now % GRID_MS) + GRID_MS
   // From a minute on it counts in full; see `minutesShare`.
-  if (end - seenFrom > SPAN_MS.minute) sum.until = Math.min(sum.until, seenFrom + GRID_MS)
-  return end - seenFrom
+  if (end - seenFrom > SPAN_MS.minute) sum.until = Math.min(sum.until, seenFrom)
+  return Math.max(1, end - seenFrom)
 }
 
 function addTo(
@@ -151,7 +151,7 @@ export function claimHeadroomOf({ draws }: Claim, claimSnapshot: ClaimSnapshot, 
     if (state === UNKNOWN_SCOPE && limits === undefined) continue
     const headroom = headroomOf(limitScope, state, now)
     const free = limits?.concurrency === undefined ? 1 : 1 - state.inFlight / limits.concurrency
-    const isPlain = state.breaker === undefined
+    const isPlain = state.breaker === undefined && state.pausedSince === undefined
     sum.isPlain &&= free > 0 && isPlain && state.learnedConcurrency === undefined
     sum.requests = Math.min(sum.requests, headroom.requests)
     sum.tokens = Math.min(sum.tokens, headroom.tokens)

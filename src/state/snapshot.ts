@@ -4,6 +4,7 @@ import { SPAN_MS } from '../pool/outcome.ts'
 import { spanMsOf } from '../pool/upstream.ts'
 import type { KeptAbilities } from './abilities.ts'
 import type { KeptModelLists } from './model-lists.ts'
+import type { KeptTokenUsage } from './token-usage.ts'
 import { causes, type CircuitBreakerState } from './circuit-breaker.ts'
 import { emptyFrom, type WindowState } from './rate-window.ts'
 import { mapped, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
@@ -21,6 +22,8 @@ export interface KeptState {
   readonly abilities?: KeptAbilities
   /** Which models upstreams have listed; absent in what older versions wrote. */
   readonly models?: KeptModelLists
+  /** What client tokens have used; absent in what older versions wrote. */
+  readonly tokens?: KeptTokenUsage
 }
 
 /** No deadline of ours is further away. */
@@ -34,7 +37,8 @@ export function isUntouched(state: ScopeState, now: number): boolean {
 /** Whether a state tells nothing any more: untouched for a day, nothing under way, no deadline to come. */
 export function isStale(state: ScopeState, now: number): boolean {
   if (!isUntouched(state, now)) return false
-  const { breaker, windows, meters, walls } = state
+  const { breaker, pausedSince, windows, meters, walls } = state
+  if (pausedSince !== undefined) return false
   const deadlines = [
     breaker?.openUntil,
     ...valuesOf(windows).map(emptyFrom),
@@ -57,7 +61,8 @@ const valuesOf = <T>(named: Readonly<Partial<Record<string, T>>>): T[] =>
  */
 export function restored(kept: unknown, { now, wall }: Instant) {
   const [frame] = readable(frameSchema, [kept])
-  if (frame === undefined) return { scopes: [], affinity: [], abilities: [], models: [], shiftMs: 0 }
+  if (frame === undefined)
+    return { scopes: [], affinity: [], abilities: [], models: [], tokens: [], shiftMs: 0 }
   const shiftMs = now - frame.now - Math.max(0, wall - frame.savedAt)
   const { scope, affinity } = schemasAt(now, shiftMs)
   const scopes = readable(scope, frame.scopes).map(
@@ -68,6 +73,7 @@ export function restored(kept: unknown, { now, wall }: Instant) {
     affinity: readable(affinity, frame.affinity).filter(([, , until]) => until > now),
     abilities: frame.abilities,
     models: frame.models,
+    tokens: frame.tokens,
     shiftMs,
   }
 }
@@ -93,6 +99,7 @@ const frameSchema = v.object({
   affinity: v.array(v.unknown()),
   abilities: v.optional(v.unknown()),
   models: v.optional(v.unknown()),
+  tokens: v.optional(v.unknown()),
 })
 
 /**
@@ -163,6 +170,7 @@ function schemasAt(now: number, shiftMs: number) {
     )
   const scope = v.object({
     touched: past,
+    pausedSince: v.optional(past),
     cooldown: v.optional(cooldown),
     windows: named(window),
     // None in what versions before 0.2 wrote: their windows held what was learned, too, which is passed over.
@@ -180,7 +188,7 @@ type KeptScope = v.InferOutput<ReturnType<typeof schemasAt>['scope']>[1]
 type KeptWindow = NonNullable<KeptScope['windows'][string]>
 
 function restoredScope(
-  { cooldown, crowd: learnedConcurrency, windows, meters, walls, ...kept }: KeptScope,
+  { cooldown, pausedSince, crowd: learnedConcurrency, windows, meters, walls, ...kept }: KeptScope,
   now: number,
 ): ScopeState {
   return {
@@ -200,6 +208,7 @@ function restoredScope(
       window: restoredWindow(wall.window, now, wall.spanMs),
     })),
     breaker: cooldown && breakerFrom(cooldown),
+    pausedSince,
     learnedConcurrency,
   }
 }
@@ -222,9 +231,19 @@ function restoredWindow(
 
 /** That part of a state. */
 export function keptScope(state: ScopeState): KeptScope {
-  const { touched, breaker, meanOutput, learnedConcurrency: crowd, windows, meters, walls } = state
+  const {
+    touched,
+    pausedSince,
+    breaker,
+    meanOutput,
+    learnedConcurrency: crowd,
+    windows,
+    meters,
+    walls,
+  } = state
   return {
     touched,
+    pausedSince,
     windows: mapped(windows, keptWindow),
     meters: mapped(meters, (meter) => ({ ...meter, log: meter.log && keptWindow(meter.log) })),
     walls: mapped(walls, (wall) => ({ ...wall, window: keptWindow(wall.window) })),

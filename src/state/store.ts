@@ -6,6 +6,7 @@
  * scope            everything that is remembered of one scope
  * abilities        what upstreams can do, as far as it is known
  * model-lists      which models upstreams have listed
+ * token-usage      what client tokens have used by day, week and month
  * circuit-breaker  cooldowns after a 429, a refused key or a failure: back-off, and the probe that ends one (half-open)
  * rate-window      windows of configured limits: what was counted, when they open again; when days end
  * rate-limit       limits that upstreams tell of in their headers: meters
@@ -48,6 +49,8 @@ export interface Ask extends TokenDemand {
   readonly patienceMs?: number
   /** Nothing else is left: a breaker that is open for failures is no obstacle. */
   readonly lastResort: boolean
+  /** The operator tries this upstream: nothing is an obstacle, neither a limit nor his own pause. */
+  readonly isTrial?: boolean
   /** A key whose upstream is not known here: it goes first in its tier of the order. */
   readonly stickTo?: string | undefined
   /** Keys of earlier answers whose upstream is not known here: the first that is known pins the request to its upstream. */
@@ -93,10 +96,17 @@ export interface StateStore {
    */
   closeBreakers(scopes: readonly string[], at: Instant): MaybePromise<readonly string[]>
   /**
+   * The operator's pause of an upstream, by its own scope: begun, it takes no new request until it is ended, whoever asks
+   * and whatever else is left; what is under way goes on. Gives whether that is news.
+   */
+  pause(scope: string, isPaused: boolean, at: Instant): MaybePromise<boolean>
+  /**
    * The upstream that a key was served by, when that is not forgotten yet; null = not known on this side of the
    * round trip: the next `acquire` takes the key along, and afterwards it is known.
    */
   recall(key: string, at: Instant): MaybePromise<string | null | undefined>
+  /** The same for those who must know, and wait for it where the state is elsewhere. */
+  locate(key: string, at: Instant): MaybePromise<string | undefined>
   /** Remembers who served a key, for `ttlMs` from now. */
   remember(key: string, upstream: string, life: { ttlMs: number; at: Instant }): MaybePromise<void>
 }

@@ -50,8 +50,10 @@ function guarded(): RemoteStore {
     ...far,
     look: (scopes) => later(() => far.snapshot(scopes)),
     acquire: (order, ask, now) => later(() => far.acquire(order, ask, now)),
+    pause: (...how) => later(() => far.pause(...how)),
     closeBreakers: (scopes, now) => later(() => far.closeBreakers(scopes, now)),
     recall: () => null,
+    locate: (key, now) => later(() => far.locate(key, now)),
     reportUsage: (usage) => void reported.push(usage),
   }
   return createFallbackStore({
@@ -98,6 +100,18 @@ describe('a guarded store', () => {
     expect([isOpen(local), isOpen(far)]).toEqual([true, remote.far === 'answers'])
   })
 
+  test.each([
+    { far: 'answers', isDown: false, isFar: true },
+    { far: 'is out of reach', isDown: true, isFar: false },
+  ])('pauses an upstream here, and there where that $far', async (remote) => {
+    ;({ isDown } = remote)
+    const paused = Promise.resolve(guarded().pause('a', true, at()))
+    await clock.advance(1_000)
+    expect(await paused).toBe(true)
+    const isPaused = (store: MemoryStore) => store.snapshot(['a'])[0]?.pausedSince !== undefined
+    expect([isPaused(local), isPaused(far)]).toEqual([true, remote.isFar])
+  })
+
   test('asks the remote one, and keeps the local one informed', async () => {
     const { value: lease } = await timed(guarded().acquire([A], ASK, at()))
     expect(lease?.claim.id).toBe('a')
@@ -121,6 +135,19 @@ describe('a guarded store', () => {
       expect(lost).toEqual([why])
     },
   )
+
+  test.each([
+    { how: 'answers', set: () => {}, found: 'there' },
+    { how: 'never answers', set: () => (latencyMs = Infinity), found: 'here' },
+    { how: 'is out of reach', set: () => (isDown = true), found: 'here' },
+  ])('what somebody must know is looked up there, or here where that $how', async ({ set, found }) => {
+    set()
+    far.remember('own a x', 'there', { ttlMs: 60_000, at: at() })
+    local.remember('own a x', 'here', { ttlMs: 60_000, at: at() })
+    const got = await timed(guarded().locate('own a x', at()))
+    expect(got.value).toBe(found)
+    expect(got.ms).toBeLessThanOrEqual(50)
+  })
 
   test('while it rests nobody asks it, and a second later one does', async () => {
     isDown = true

@@ -1,6 +1,7 @@
 import { availabilityOf } from '../../src/state/availability.ts'
 import { describe, expect, test } from 'vitest'
 import type { Outcome, MeterReading } from '../../src/pool/outcome.ts'
+import { limitsFrom } from '../../src/config/model-schema.ts'
 import type { Claim } from '../../src/pool/upstream.ts'
 import type { Ask, Lease, StateStore } from '../../src/state/store.ts'
 import { ASK, at, claimOf, failed, LAST_RESORT, LEFT, limited, NOT_SENT, OK, told, tokens } from './claims.ts'
@@ -354,6 +355,69 @@ export function storeContract(
     })
   })
 
+  describe(`${name}: the operator's pause`, () => {
+    test('keeps every new request away, as a last resort and by a pin too, until it is ended', async () => {
+      const { store, isOpen, fail } = await bed()
+      const [a, b] = [claimOf('a', { key: 'one' }), claimOf('b', { key: 'one' })]
+      await fail(a, 0)
+      await store.remember('answer 1', 'a', { ttlMs: hour, at: at(0) })
+      expect(await store.pause('a', true, at(1))).toBe(true)
+      for (const ask of [ASK, LAST_RESORT, { ...LAST_RESORT, pinKeys: ['answer 1'] }])
+        expect(await isOpen(a, 48 * hour, ask)).toBe(false)
+      expect(await isOpen(b, 2)).toBe(true)
+      expect(await store.pause('a', false, at(3))).toBe(true)
+      expect(await isOpen(a, 10_000)).toBe(true)
+    })
+
+    test('is news once, and of an upstream that nobody has asked yet too', async () => {
+      const { store, isOpen } = await bed()
+      expect([await store.pause('a', false, at(0)), await store.pause('a', true, at(0))]).toEqual([
+        false,
+        true,
+      ])
+      expect(await store.pause('a', true, at(5))).toBe(false)
+      expect((await store.snapshot(['a']))[0]?.pausedSince).toBe(at(0).now)
+      expect(await isOpen(claimOf('a'), 6)).toBe(false)
+    })
+
+    test('lets what is under way end, and neither its success nor the end of a rest resumes it', async () => {
+      const { store, take, confirm, settle, isOpen, inFlight } = await bed()
+      const a = claimOf('a')
+      const lease = await take(a, 0)
+      await store.pause('a', true, at(1))
+      expect(await inFlight(a)).toBe(1)
+      await confirm(lease, 2)
+      await settle(lease, OK, 3)
+      await store.closeBreakers(['a'], at(4))
+      expect([await inFlight(a), await isOpen(a, 5)]).toEqual([0, false])
+    })
+  })
+
+  describe(`${name}: a trial of the operator's`, () => {
+    const TRIAL: Ask = { ...ASK, lastResort: true, isTrial: true }
+
+    test('is sent whatever is in the way, and counted', async () => {
+      const { store, acquire, isOpen } = await bed()
+      const a = claimOf('a', { limits: { rpm: 1, concurrency: 2 } })
+      await store.pause('a', true, at(0))
+      for (let nth = 0; nth < 3; nth++) expect(await acquire(a, 0, TRIAL)).toBeDefined()
+      await store.pause('a', false, at(1))
+      const [state] = await store.snapshot(['a'])
+      expect([state?.inFlight, state?.windows['requests:minute']?.pending]).toEqual([3, 3])
+      expect(await isOpen(a, 2)).toBe(false)
+    })
+
+    test('ends a rest by its success, whose cause never lets a request through', async () => {
+      const { store, take, confirm, fail, isOpen } = await bed()
+      const a = claimOf('a', { key: 'one' })
+      await fail(a, 0, limited({ scope: 'key', hintMs: hour }))
+      expect(await isOpen(a, 1, LAST_RESORT)).toBe(false)
+      await confirm(await take(a, 1, TRIAL), 2)
+      expect((await store.snapshot(['key one']))[0]?.breaker).toBeUndefined()
+      expect(await isOpen(a, 3)).toBe(true)
+    })
+  })
+
   describe(`${name}: the last resort`, () => {
     test('a failing upstream is tried all the same, cooling or probed', async () => {
       const { acquire, fail } = await bed()
@@ -671,6 +735,38 @@ export function storeContract(
     })
   })
 
+  describe(`${name}: a client token`, () => {
+    const claim: Claim = {
+      id: 'token alice',
+      priority: 0,
+      draws: [{ scope: 'token alice', role: 'token', limits: limitsFrom({ rpm: 2, tpm: 1_000 }) }],
+    }
+
+    test('counts its requests from when they came, and its tokens from when they are known', async () => {
+      const { take, isOpen, confirm, settle } = await bed()
+      const first = await take(claim, 0, tokens(100))
+      const second = await take(claim, 20_000, tokens(100))
+      await confirm(first, 30_000)
+      expect(await isOpen(claim, 59_000, tokens(1))).toBe(false)
+      expect(await isOpen(claim, 60_250, tokens(1))).toBe(true)
+      // It has not begun to be answered: it may be given back yet, and counts until then.
+      expect(await isOpen(claim, 60_250, tokens(801))).toBe(false)
+      await settle(first, { kind: 'ok', tokens: 700 }, 70_000)
+      await settle(second, NOT_SENT, 70_000)
+      expect(await isOpen(claim, 129_000, tokens(301))).toBe(false)
+      expect(await isOpen(claim, 130_250, tokens(301))).toBe(true)
+    })
+
+    test('reserves what its answers usually are', async () => {
+      const { take, settle } = await bed()
+      const open = { ...ASK, inputTokens: 10 }
+      const first = await take(claim, 0, open)
+      expect(first.tokens).toBe(522)
+      await settle(first, { kind: 'ok', tokens: 50, outputTokens: 40 }, 10)
+      expect((await take(claim, 20, open)).tokens).toBe(50)
+    })
+  })
+
   describe(`${name}: affinity`, () => {
     test('a key is remembered for its time, counted from the last word', async () => {
       const { store } = await bed()
@@ -686,6 +782,14 @@ export function storeContract(
       await store.remember('answer x', 'a', { ttlMs: 1_000, at: at(0) })
       expect(await store.recall('x', at(0))).toBeUndefined()
       expect(await store.recall('answer x', at(0))).toBe('a')
+    })
+
+    test('who must know is told at once, of what nobody remembers too', async () => {
+      const { store } = await bed()
+      await store.remember('own alice x', 'a', { ttlMs: 1_000, at: at(0) })
+      expect(await store.locate('own alice x', at(1))).toBe('a')
+      expect(await store.locate('own bob x', at(1))).toBeUndefined()
+      expect(await store.locate('own alice x', at(1_000))).toBeUndefined()
     })
 
     test('100,000 keys are remembered, the oldest go first', async () => {
