@@ -77,7 +77,7 @@ const options = {
     type: 'string',
     value: 'FILE',
     example: 'data/config/config.json',
-    meaning: 'the configuration of the gateway whose requests are taken; default: where "aiload start" looks',
+    meaning: 'the present configuration; default: AILOAD_CONFIG, else data/config/config.json',
   },
   since: {
     type: 'string',

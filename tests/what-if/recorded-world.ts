@@ -101,6 +101,6 @@ export async function runWorld(world: World, config: object, start = NOON) {
     share: answered / arrivals.length,
     /** Of the answered requests. */
     shareOf: (upstream: string) => (byUpstream.get(upstream) ?? 0) / answered,
-    segments: segments.map((segment): ArchivedSegment => ({ ...segment, process: 'p', since: start })),
+    segments: segments.map((segment): ArchivedSegment => ({ ...segment, process: 'p', generation: 1 })),
   }
 }

@@ -36,6 +36,7 @@ function arrivalAt(
     endpoint: 'chat',
     model: 'auto',
     stream: false,
+    token: undefined,
     maskedKey: 0,
     demand: {
       inputTokens: 20,
@@ -82,7 +83,7 @@ async function ran(arrivals: readonly Arrival[], settings: object = {}): Promise
     at: { now: START, wall: START },
     state: { ...createMemoryStore({ random: () => 0 }).capture(), leases: [], credits: [] },
   }
-  const log: EventLog = { arrivals, sendings, states: [begins], configs: [] }
+  const log: EventLog = { arrivals, sendings, states: [begins], interventions: [], configs: [] }
   const config = createRuntimeConfig(configOf(settings))
   const behaviours = behavioursOf(log, config.pools.upstreams)
   const { ended } = await simulate({
@@ -90,7 +91,7 @@ async function ran(arrivals: readonly Arrival[], settings: object = {}): Promise
     behaviours,
     arrivals,
     begins,
-    sendings,
+    log,
     secret: undefined,
     seed: 1,
   })

@@ -201,14 +201,14 @@ export interface LimitSpec {
 }
 
 /** What requests cost. */
-export type Cost = Readonly<Record<LimitSpec['counts'], number>>
+export type LimitCost = Readonly<Record<LimitSpec['counts'], number>>
 
 /** All limits of an upstream. Times are those of its own clock. */
 export interface Ledger {
   readonly entries: readonly { readonly spec: LimitSpec; readonly counter: Counter }[]
   /** Ms until all limits let it through; 0 = now. */
-  opensIn(cost: Cost, now: number): number
-  count(cost: Cost, now: number): void
+  opensIn(cost: LimitCost, now: number): number
+  count(cost: LimitCost, now: number): void
   /** What happens from outside, ms after the start of the run, in order. */
   readonly happenings: readonly { readonly at: number; readonly run: (now: number) => void }[]
 }
@@ -235,4 +235,4 @@ export function createLedger(all: { limits: readonly LimitSpec[]; others?: reado
   const happenings = [...changes, ...others.map((at) => ({ at, run: spendOne }))]
   return { entries, opensIn, count, happenings: happenings.sort((a, b) => a.at - b.at) }
 }
-const ONE_REQUEST: Cost = { requests: 1, tokens: 0 }
+const ONE_REQUEST: LimitCost = { requests: 1, tokens: 0 }

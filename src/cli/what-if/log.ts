@@ -1,14 +1,15 @@
 import type { ArchivedSegment } from '../../events/archive.ts'
+import { passFrame } from '../../events/explain.ts'
 import { FrameReader } from '../../events/frames.ts'
 import {
   CLAIM_KINDS,
   FRAMES,
-  passFrame,
   readAnswer,
   readBegin,
   readChoice,
   readEnd,
   readLease,
+  readScopes,
   readSettle,
   type BeginFrame,
   type ChoiceFrame,
@@ -26,6 +27,8 @@ export interface Arrival extends Demands {
   readonly endpoint: Endpoint
   readonly model: string
   readonly stream: boolean
+  /** The name of the client's token; undefined = it has none. */
+  readonly token: string | undefined
   /** See `masked`; 0 = none. */
   readonly maskedKey: number
   readonly end: EndFrame
@@ -54,11 +57,20 @@ interface KnownState {
   readonly state: RecordedState
 }
 
+/** The rest of scopes ended, or they were paused or resumed. Epoch ms. */
+interface Intervention {
+  readonly kind: 'breakers' | 'pause' | 'resume'
+  readonly at: number
+  readonly scopes: readonly string[]
+}
+
 /** Everything that happened, in order of time. */
 export interface EventLog {
   readonly arrivals: readonly Arrival[]
   readonly sendings: readonly Sending[]
   readonly states: readonly KnownState[]
+  /** What operators did to scopes. */
+  readonly interventions: readonly Intervention[]
   /** The configurations that were in force, from which moment on each, the last one last. */
   readonly configs: readonly { readonly config: RecordedConfig; readonly from: number }[]
 }
@@ -82,12 +94,13 @@ interface Gathered {
   readonly arrivals: Arrival[]
   readonly sendings: Sending[]
   readonly states: KnownState[]
+  readonly interventions: Intervention[]
   readonly configs: { readonly config: RecordedConfig; readonly from: number }[]
 }
 
 /** Reads segments, the oldest first. What is damaged is passed over. */
 export function eventLogIn(segments: readonly ArchivedSegment[]): EventLog {
-  const log: Gathered = { arrivals: [], sendings: [], states: [], configs: [] }
+  const log: Gathered = { arrivals: [], sendings: [], states: [], interventions: [], configs: [] }
   const processes = new Map<string, Process>()
   for (const segment of segments) {
     let process = processes.get(segment.process)
@@ -162,6 +175,10 @@ function readSegment({ config, bytes }: ArchivedSegment, { open, leases }: Proce
       open.delete(end.request)
       const arrival = one && arrivalOf(one, end)
       if (arrival !== undefined) log.arrivals.push(arrival)
+    } else if (type === FRAMES.breakers || type === FRAMES.pause || type === FRAMES.resume) {
+      const { at: done, scopes } = readScopes(reader)
+      const kind = type === FRAMES.breakers ? 'breakers' : type === FRAMES.pause ? 'pause' : 'resume'
+      log.interventions.push({ kind, at: done.wall, scopes })
     } else passFrame(reader, type)
   }
 }
@@ -180,12 +197,13 @@ function arrivalOf({ begin, config, first, sent }: Open, end: EndFrame): Arrival
   const idOf = (place: number | undefined): string | undefined =>
     place === undefined ? undefined : config.upstreams[place]?.id
   const isPinned = end.attempts[0]?.why === 'pinned'
-  const { at, model, stream, maskedKey, demand, demands } = begin
+  const { at, model, stream, token, maskedKey, demand, demands } = begin
   const arrival: Arrival = {
     at: at.wall,
     endpoint,
     model,
     stream,
+    token,
     maskedKey,
     demand,
     demands:

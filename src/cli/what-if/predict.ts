@@ -123,7 +123,6 @@ export async function predict({
   const arrivals = log.arrivals.filter(({ at }) => at >= Math.min(begins.at.wall, first.at) && at <= last.at)
   const isCounted = new Set(counted)
   const runs = wished ?? Math.max(1, Math.min(MOST_RUNS, Math.floor(REQUESTS_OF_RUNS / counted.length)))
-  const { sendings } = log
 
   async function figuresUnder(config: Config) {
     const runtimeConfig = createRuntimeConfig(config, listedIn(log))
@@ -137,7 +136,7 @@ export async function predict({
         behaviours,
         arrivals,
         begins: begins!,
-        sendings,
+        log,
         secret,
         seed,
       })

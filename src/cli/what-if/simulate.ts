@@ -28,7 +28,7 @@ interface Run {
   readonly arrivals: readonly Arrival[]
   /** The state from which it begins. */
   readonly begins: EventLog['states'][number]
-  readonly sendings: EventLog['sendings']
+  readonly log: EventLog
   /** Of the masks of affinity keys; undefined = it is lost. */
   readonly secret: Uint32Array | undefined
   readonly seed: number
@@ -39,7 +39,8 @@ interface Run {
  * behave as they were seen to. Asks nobody. @returns what each client got, and how many requests each upstream took within a minute at most
  */
 export async function simulate(run: Run) {
-  const { runtimeConfig, behaviours, arrivals, begins, sendings, secret, seed } = run
+  const { runtimeConfig, behaviours, arrivals, begins, log, seed } = run
+  const { sendings } = log
   const start = Math.min(begins.at.wall, arrivals[0]?.at ?? Infinity)
   const clock = createSimClock(start)
   const dice = seededDice(seed)
@@ -139,6 +140,13 @@ export async function simulate(run: Run) {
       void arrive(arrival, nth)
     })
   }
+  for (const { kind, at, scopes } of log.interventions) {
+    if (at < start) continue
+    clock.after(at - start, () => {
+      if (kind === 'breakers') store.closeBreakers(scopes, instantOf(clock))
+      else for (const scope of scopes) store.pause(scope, kind === 'pause', instantOf(clock))
+    })
+  }
   arriveFrom(0)
   await clock.run()
   const busiest = new Map([...world].map(([id, upstream]) => [id, upstream.busiestMinute()]))
@@ -172,11 +180,12 @@ function heardOf(store: MemoryStore, exchange: Exchange, onLease: (id: string) =
 
 /** The request as the relay takes it, or the code of the error where nobody serves it. */
 function requestOf(
-  { endpoint, model, stream, maskedKey, demand, demands, owner, pinnedTo }: Arrival,
+  { endpoint, model, stream, token, maskedKey, demand, demands, owner, pinnedTo }: Arrival,
   given: Pick<RelayRequest, 'id' | 'clientSignal' | 'since'> & { run: Run },
 ): RelayRequest | 'model_not_found' | 'unsupported_endpoint' | 'no_upstream' {
   const { run, id, clientSignal, since } = given
-  const { pools, config } = run.runtimeConfig
+  const { config, tokens } = run.runtimeConfig
+  const pools = tokens.find(({ name }) => name === token)?.pools() ?? run.runtimeConfig.pools
   const pool = pools.poolFor(model, endpoint)
   if (pool === undefined) return 'model_not_found'
   if (pool.upstreams.length === 0)
