@@ -145,10 +145,10 @@ function behaviourText({ limits, at_once: atOnce, outages }: KnownUpstream): str
   return [
     ...limits.map(
       ({ counts, limit, span_ms: spanMs, source }) =>
-        `${numberText(limit)} ${counts} in ${durationText(spanMs)}, ${sourceWords[source]}`,
+        `at most ${numberText(limit)} ${counts} in ${durationText(spanMs)}, ${sourceWords[source]}`,
     ),
-    ...(atOnce === null ? [] : [`${atOnce} requests at once`]),
-    ...(outages === 0 ? [] : [`${countText(outages, 'outage')}`]),
+    ...(atOnce === null ? [] : [`at most ${atOnce} requests at once`]),
+    ...(outages === 0 ? [] : [countText(outages, 'outage')]),
   ]
     .map(inTheirLanguage)
     .join('; ')

@@ -56,7 +56,7 @@ describe('aiload what-if', () => {
     expect(lines).toContainEqual(expect.stringMatching(/^answered +\d\d\.\d % +\d\d\.\d % .* 100\.0 %$/))
     expect(lines).toContainEqual(expect.stringMatching(/^refused: rate_limit_exceeded +\d+ +\d+ +0$/))
     expect(lines).toContainEqual(expect.stringMatching(/^answered by one-2 +0\.0 % +0\.0 % +\d+\.\d %$/))
-    expect(lines).toContain('  one: 10 requests in 1 min, by where its refusals fell')
+    expect(lines).toContain('  one: at most 10 requests in 1 min, by where its refusals fell')
     expect(lines).toContain(
       'warning: one-2 is not in the log: it is taken to be like one, with limits of its own',
     )
