@@ -98,7 +98,7 @@ function rowsOf({ recorded, present, new: changed }: Prediction): string[][] {
     ['', ...['RECORDED', 'PRESENT', 'NEW'].map(inTheirLanguage)],
     row('requests', ({ requests }) => numberText(requests)),
     row('answered', answeredText),
-    ...namesIn(({ refused }) => refused).map((code) =>
+    ...namesIn(({ refused }) => ofWeight(refused)).map((code) =>
       row(`refused: ${code}`, ({ refused }) => numberText(refused[code] ?? 0)),
     ),
     row('upstreams at a limit', ({ limits_met: met }) => numberText(met)),
@@ -114,6 +114,10 @@ function rowsOf({ recorded, present, new: changed }: Prediction): string[][] {
     ),
   ]
 }
+
+/** Without what the mean of several runs has hardly ever. */
+const ofWeight = (counts: Readonly<Record<string, number>>): object =>
+  Object.fromEntries(Object.entries(counts).filter(([, count]) => count >= 0.5))
 
 const numberText = (value: number): string => Math.round(value).toLocaleString('en-US')
 const percentText = (share: number | null): string => (share === null ? '-' : `${(100 * share).toFixed(1)} %`)
@@ -132,8 +136,16 @@ function answeredText({ answered_share: share, answered_range: range }: Figures)
 const offBy = ({ recorded, present }: Prediction): number =>
   Math.abs((recorded.answered_share ?? 0) - (present.answered_share ?? 0)) * 100
 
+/** Differences below this many points are those of dice, or of the simulation. */
+function noiseOf(prediction: Prediction): number {
+  const { present, new: changed } = prediction
+  const spread = ({ answered_range: range }: Figures): number =>
+    range === null ? 0 : 100 * (range[1] - range[0])
+  return Math.max(0.1, offBy(prediction), spread(present), spread(changed))
+}
+
 const trustText = (prediction: Prediction): string =>
-  `The simulation of the present configuration is ${offBy(prediction).toFixed(1)} points off what was recorded; a smaller difference to the new one means nothing.`
+  `The simulation of the present configuration is ${offBy(prediction).toFixed(1)} points off what was recorded; a difference to the new one of less than ${noiseOf(prediction).toFixed(1)} points means nothing.`
 
 const sourceWords = {
   headers: 'by its headers',
