@@ -96,17 +96,22 @@ export function fitLimits(sendings: readonly Sending[]): FittedLimits {
   return { limits, concurrency, unexplained: open }
 }
 
+/** In order of when they were decided: a refusal comes at once then, and others were taken as soon. */
 function stepsOf(sendings: readonly Sending[]): Step[] {
   let working: number[] = []
-  const newest = sendings.filter((one) => isTaken(one) || isLimitRefusal(one)).slice(-MOST_STEPS)
-  return newest.map((sending) => {
-    const { at, endedAt } = sending
-    const isRefused = !isTaken(sending)
-    working = working.filter((end) => end > at)
-    const step = { sending, at, isRefused, requests: 1, tokens: tokensOf(sending), working: working.length }
-    if (!isRefused) working.push(endedAt)
-    return step
-  })
+  const decided = sendings.filter((one) => isTaken(one) || isLimitRefusal(one)).slice(-MOST_STEPS)
+  const delays = decided.filter((one) => !isTaken(one)).map(({ at, endedAt }) => endedAt - at)
+  const delayMs = delays.toSorted((a, b) => a - b)[Math.floor(delays.length / 2)] ?? 0
+  return decided
+    .map((sending) => ({ sending, isRefused: !isTaken(sending) }))
+    .map((one) => ({ ...one, at: one.isRefused ? one.sending.endedAt : one.sending.at + delayMs }))
+    .toSorted((a, b) => a.at - b.at)
+    .map(({ sending, isRefused, at }) => {
+      working = working.filter((end) => end > at)
+      const step = { sending, at, isRefused, requests: 1, tokens: tokensOf(sending), working: working.length }
+      if (!isRefused) working.push(sending.endedAt)
+      return step
+    })
 }
 
 interface Scored<Value> {
@@ -145,11 +150,11 @@ function fitMeter(steps: readonly Step[], said: Said): FittedLimit {
   const { counts = 'requests', spanMs: named, limit = 1 } = last ?? {}
   const saidOf = new Map(said.map(({ step, reading }) => [step, reading]))
   const first = said[0]
-  /** Used before the log begins, or by somebody else. */
-  const before = first === undefined ? 0 : Math.max(0, limit - first.reading.remaining - first.step[counts])
   let tellsNext = false
   const scoreOf = (one: Rule): number => {
     const counter = createCounter(limit, one)
+    // Used before the log begins, or by somebody else.
+    const before = first === undefined ? 0 : counter.limit - first.reading.remaining - first.step[counts]
     if (first !== undefined && before > 0) counter.count(before, first.step.at)
     let [off, whole, next] = [0, 0, 0]
     for (const step of steps) {
@@ -164,7 +169,13 @@ function fitMeter(steps: readonly Step[], said: Said): FittedLimit {
     tellsNext = next < whole
     return off + Math.min(whole, next)
   }
-  const { rule } = best(rulesFor(counts, named === undefined ? SPANS : [named]), scoreOf)
+  const rules = rulesFor(counts, named === undefined ? SPANS : [named])
+  // What is left at once may never come near the limit: GCRA.
+  const burst = Math.max(
+    ...said.map(({ step, reading }) => reading.remaining + (step.isRefused ? 0 : step[counts])),
+  )
+  const bursts = burst < limit / 2 ? rules.filter(({ forgets }) => forgets === 'bucket') : []
+  const { rule } = best([...rules, ...bursts.map((one) => ({ ...one, forgets: { burst } }))], scoreOf)
   scoreOf(rule)
   return { ...rule, limit, source: 'headers', meter: last, tellsNext }
 }
@@ -222,7 +233,10 @@ const MOST_CONTRADICTED = 0.02
 function fitUntold(steps: readonly Step[]): FittedLimit | { readonly concurrency: number } | undefined {
   const refused = steps.filter(({ isRefused }) => isRefused).length
   if (refused === 0 || refused === steps.length) return undefined
-  const rules = [...rulesFor('requests', SPANS), ...rulesFor('tokens', SPANS)]
+  const sizes = steps.filter(({ isRefused }) => !isRefused).map(({ tokens }) => tokens)
+  // Where all are alike, nobody can tell tokens from requests.
+  const isVaried = Math.max(...sizes) > 1.2 * Math.min(...sizes)
+  const rules = [...rulesFor('requests', SPANS), ...(isVaried ? rulesFor('tokens', SPANS) : [])]
   const tried = rules.flatMap((rule) => limitsFor(steps, rule).map((limit) => ({ ...rule, limit })))
   const atOnce = bestCut(steps.map(({ working, isRefused }) => ({ amount: working + 1, isRefused })))
   const { rule, score } = best(tried, (one) => mistakesOf(steps, one, one.limit))

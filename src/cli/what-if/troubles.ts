@@ -25,12 +25,28 @@ export interface Troubles {
   readonly samples: readonly Trouble[]
 }
 
-/** So many failures in a row are no chance. */
-const OUTAGE_FAILURES = 3
+/** Fewer failures in a row may be chance. */
+const LEAST_FAILURES = 3
+/** How often a row that long may come by chance in all of a log. */
+const BY_CHANCE = 0.05
+/** So long at most is somebody taken to fail before and after he was seen to. */
+const UNSEEN_MS = 60_000
+
+/** How many failures in a row are no chance, for somebody who fails as often after a success as this one does. */
+function outageLength(seen: readonly Sending[]): number {
+  const taken = seen.filter(isTaken).length
+  const begun = seen.filter((one, at) => !isTaken(one) && at > 0 && isTaken(seen[at - 1] ?? one)).length
+  const share = begun / Math.max(1, taken)
+  if (share <= 0 || share >= 1) return LEAST_FAILURES
+  return Math.max(LEAST_FAILURES, Math.ceil(Math.log(BY_CHANCE / seen.length) / Math.log(share)))
+}
+
+/** What an operator has to mend lasts until he was seen to have. */
+const LASTING: ReadonlySet<string> = new Set(['auth', 'not-found', 'quota'])
 
 /**
  * Outages as they were seen: from halfway between the last success and the first failure to halfway between the last
- * failure and the next success. What fails between successes fails by chance.
+ * failure and the next success, where those are near; who was not asked was not seen. Other failures come by chance.
  *
  * @param own requests to one upstream, in order
  * @param atLimits refusals that its limits explain
@@ -73,6 +89,7 @@ const isAboutBody = ({ class: kind, scope }: Failure): boolean =>
 function seriesIn(seen: readonly Sending[], endpoint: Endpoint | undefined) {
   const outages: Outage[] = []
   const single: Trouble[] = []
+  const length = outageLength(seen)
   let row: Sending[] = []
   let before = -Infinity
   const endRow = (next: number): void => {
@@ -80,8 +97,14 @@ function seriesIn(seen: readonly Sending[], endpoint: Endpoint | undefined) {
       outcome.kind === 'failed' ? [{ failure: outcome, ms: endedAt - at }] : [],
     )
     const [first, last] = [row[0]?.at ?? 0, row.at(-1)?.at ?? 0]
-    if (row.length < OUTAGE_FAILURES) single.push(...troubles)
-    else outages.push({ from: (before + first) / 2, to: (last + next) / 2, endpoint, troubles })
+    const isLasting = troubles.some(({ failure }) => LASTING.has(failure.cause))
+    const gaps = row.map(({ at }, nth) => at - (row[nth - 1]?.at ?? at))
+    const unseenMs = isLasting ? Infinity : Math.max(UNSEEN_MS, ...gaps)
+    if (row.length < length) single.push(...troubles)
+    else {
+      const from = Math.max((before + first) / 2, first - UNSEEN_MS)
+      outages.push({ from, to: Math.min((last + next) / 2, last + unseenMs), endpoint, troubles })
+    }
     row = []
   }
   for (const one of seen) {

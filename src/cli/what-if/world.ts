@@ -20,8 +20,14 @@ export interface Behaviour {
   readonly fitted: FittedLimits
   readonly troubles: Troubles
   readonly answers: readonly Sending[]
-  /** What it has said when it refused at a limit. */
-  readonly refusals: readonly Failure[]
+  /** How it has refused at a limit. */
+  readonly refusals: readonly Refused[]
+}
+
+/** A refusal, and after how many ms it came. */
+interface Refused {
+  readonly failure: Failure
+  readonly ms: number
 }
 
 /** Upstreams with fewer answers in the log are not known by them. */
@@ -99,7 +105,9 @@ function behaviourIn(own: readonly Sending[]): Shown {
     fitted,
     troubles: troublesOf(own, new Set(explained)),
     answers: own.filter(({ outcome }) => outcome.kind === 'ok' || outcome.kind === 'broken'),
-    refusals: explained.flatMap(({ outcome }) => (outcome.kind === 'failed' ? [outcome] : [])),
+    refusals: explained.flatMap(({ outcome, at, endedAt }) =>
+      outcome.kind === 'failed' ? [{ failure: outcome, ms: endedAt - at }] : [],
+    ),
   }
 }
 
@@ -172,7 +180,7 @@ export function createSimulatedUpstream(
       return [
         {
           ...meter,
-          limit: meter.limit === undefined ? undefined : counter.limit,
+          limit: meter.limit === undefined ? undefined : counter.perSpan,
           remaining: counter.left(now),
           resetMs: meter.resetMs === undefined || resetsIn <= 0 ? undefined : resetsIn,
         },
@@ -188,9 +196,9 @@ export function createSimulatedUpstream(
     const longest = waits.toSorted((a, b) => b.opensIn - a.opensIn)[0]
     const isOverLimit = longest !== undefined && longest.opensIn > 0
     const isLong = isOverLimit && longest.spec.spanMs >= SPAN_MS.day
-    const fits = ({ cause }: Failure): boolean =>
+    const fits = ({ failure: { cause } }: Refused): boolean =>
       isOverLimit ? (cause === 'quota') === isLong : cause === 'overloaded'
-    const said = refusals.findLast(fits) ?? refusals.at(-1) ?? LIMITED
+    const said = (refusals.findLast(fits) ?? refusals.at(-1))?.failure ?? LIMITED
     const opensIn = isOverLimit ? longest.opensIn : CROWDED_MS
     const { hintMs, ...rest } = said
     return {
@@ -241,8 +249,13 @@ export function createSimulatedUpstream(
         own !== undefined && isAnswered(own) ? own : answersFor(arrival, { now: clock.wall(), draw })
       const usage = usageOn(arrival, sample)
       const cost = { requests: 1, tokens: usage.total_tokens }
+      const durationMs = sample === undefined ? DEFAULT_MS : sample.endedAt - sample.at
+      const firstByteMs = Math.min(durationMs, sample?.firstByteMs ?? durationMs)
+      // It is decided when a refusal would come.
+      const decidedMs = Math.min(firstByteMs, refusals[Math.floor(draw() * refusals.length)]?.ms ?? 0)
+      if (decidedMs > 0) await after(decidedMs, signal)
       if (working >= most || ledger.opensIn(cost, clock.wall()) > 0)
-        return fail(refusalNow(cost), REFUSAL_MS, how)
+        return fail(refusalNow(cost), decidedMs > 0 ? 0 : REFUSAL_MS, how)
       ledger.count(cost, clock.wall())
       countMinute()
       exchange.readings = readingsNow()
@@ -252,11 +265,9 @@ export function createSimulatedUpstream(
         if (!isOver) working -= 1
         isOver = true
       }
-      const durationMs = sample === undefined ? DEFAULT_MS : sample.endedAt - sample.at
-      const firstByteMs = Math.min(durationMs, sample?.firstByteMs ?? durationMs)
       const isBroken = sample?.outcome.kind === 'broken'
       try {
-        await after(arrival.stream ? firstByteMs : durationMs, signal)
+        await after((arrival.stream ? firstByteMs : durationMs) - decidedMs, signal)
       } catch (error) {
         over()
         throw error
@@ -315,7 +326,7 @@ function countBefore(ledger: Ledger, own: readonly Sending[], start: number): vo
     const told = first?.readings.find((reading) => reading.meter === meter?.meter)
     if (earlier.length > 0 || first === undefined || told === undefined) continue
     const since = taken.filter(({ at }) => at >= start && at <= first.at)
-    const before = spec.limit - told.remaining - since.reduce((sum, one) => sum + amountOf(one), 0)
+    const before = counter.limit - told.remaining - since.reduce((sum, one) => sum + amountOf(one), 0)
     if (before > 0) counter.count(before, start)
   }
 }
