@@ -96,15 +96,13 @@ export function fitLimits(sendings: readonly Sending[]): FittedLimits {
   return { limits, concurrency, unexplained: open }
 }
 
-/** In order of when they were decided: a refusal comes at once then, and others were taken as soon. */
+/** In order of when they were decided: a refusal comes at once then, and of a crowd those that were taken came first. */
 function stepsOf(sendings: readonly Sending[]): Step[] {
   let working: number[] = []
   const decided = sendings.filter((one) => isTaken(one) || isLimitRefusal(one)).slice(-MOST_STEPS)
-  const delays = decided.filter((one) => !isTaken(one)).map(({ at, endedAt }) => endedAt - at)
-  const delayMs = delays.toSorted((a, b) => a - b)[Math.floor(delays.length / 2)] ?? 0
   return decided
     .map((sending) => ({ sending, isRefused: !isTaken(sending) }))
-    .map((one) => ({ ...one, at: one.isRefused ? one.sending.endedAt : one.sending.at + delayMs }))
+    .map((one) => ({ ...one, at: one.isRefused ? one.sending.endedAt : one.sending.at }))
     .toSorted((a, b) => a.at - b.at)
     .map(({ sending, isRefused, at }) => {
       working = working.filter((end) => end > at)
