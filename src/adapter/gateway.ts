@@ -35,7 +35,7 @@ import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 /** As in package.json; an edge has no file to read it from. */
 export const VERSION = '0.1.0'
 
-type CommonDeps = Pick<AppDeps, 'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8'>
+type CommonDeps = Pick<AppDeps, 'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8' | 'page'>
 
 /** What a runtime brings along. */
 export interface GatewayPlatform extends CommonDeps {

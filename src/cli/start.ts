@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { findConfigFile, watchConfig, type Reloader } from '../adapter/node/config-file.ts'
+import { createPageFile } from '../adapter/node/page-file.ts'
 import { openConfig, type OpenedConfig } from '../adapter/node/open-config.ts'
 import { takeSignals } from '../adapter/node/signals.ts'
 import { stateFileOf } from '../adapter/node/state-file.ts'
@@ -11,7 +12,7 @@ import type { AffinityRule, Upstream } from '../pool/upstream.ts'
 import { listenFailure, searchOf, type Command } from './arguments.ts'
 import { levelOfMode, logLevelIn } from '../telemetry/log.ts'
 import { createLogOutput, usualFormat } from './log-output.ts'
-import { packageVersion } from './package-files.ts'
+import { packageVersion, pageFile } from './package-files.ts'
 import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
 import { isEveryAddress, originOf } from './running-gateway.ts'
 import { countText, firstOf } from './terminal-text.ts'
@@ -46,7 +47,8 @@ export async function runStart({ config: given, port, host, log: format }: Comma
   const stateFile = stateFileOf(opened.file ?? findConfigFile(search), search.directory)
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings }
-  const gateway = await startNodeGateway(config, { log: log.report, stateFile, configState }).catch(
+  const page = createPageFile(pageFile())
+  const gateway = await startNodeGateway(config, { log: log.report, stateFile, configState, page }).catch(
     (error: unknown) => listenFailure(error, config.server),
   )
   if (typeof gateway === 'string') return printFailure(gateway)

@@ -25,6 +25,19 @@ export interface AppDeps extends RelayDeps {
   readonly metricsText: () => MaybePromise<string>
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>
+  /** What `/` shows; undefined where this runtime has no page, which is a short text then. */
+  readonly page?: (() => MaybePromise<Page | undefined>) | undefined
+}
+
+/** A document that needs nothing beside it. */
+export interface Page {
+  readonly html: string
+  /** The same, packed. */
+  readonly gzip?: Uint8Array<ArrayBuffer>
+  /** The content security policy that it is sent with. */
+  readonly policy: string
+  /** As the header has it, with its quotes. */
+  readonly etag: string
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */

@@ -12,7 +12,8 @@
  * content-coding  bodies that come compressed
  * response        answers of our own, and errors in the envelope of OpenAI
  * auth            the token
- * health          `GET /readyz` and the page at `/`
+ * health          `GET /readyz`
+ * page            the page at `/`
  */
 import { GatewayError } from '../errors.ts'
 import { logRequest, type RequestContext } from './context.ts'

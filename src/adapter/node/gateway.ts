@@ -17,6 +17,7 @@
  * without-file    a configuration of the keys in the environment, and its token
  * authority-file  certificates that the configuration names
  * state-file      state across restarts
+ * page-file       the page at `/`, as it was built
  * replace-file    replaces a file so that no reader sees half of it
  * signals         the signals of the process
  */
@@ -33,7 +34,7 @@ import { keepState } from './state-file.ts'
 import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
-interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState'> {
+interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState' | 'page'> {
   /** Where state is kept across restarts; absent = nowhere. */
   readonly stateFile?: string
 }

@@ -10,9 +10,13 @@ import { createMemoryStore } from '../../state/memory.ts'
 import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
 import { findConfigFile, watchConfig, type Reloader } from './config-file.ts'
+import { createPageFile } from './page-file.ts'
 import { openConfig } from './open-config.ts'
 import { takeSignals } from './signals.ts'
 import { keepState, stateFileOf } from './state-file.ts'
+
+/** These two runtimes have it from its sources. */
+const packageFile = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url))
 
 /** How often to look whether all answers have ended. */
 const POLL_EVERY_MS = 50
@@ -32,7 +36,7 @@ export function openFileGateway(
   for (const name of PROXY_VARIABLES) delete process.env[name]
   const directory = process.cwd()
   const given = process.env['AILOAD_CONFIG']
-  const template = fileURLToPath(new URL('../../../config/config.json', import.meta.url))
+  const template = packageFile('config/config.json')
   const search = { directory, env, limits, template, given }
   const opened = openConfig(search)
   if (!opened.ok) {
@@ -61,7 +65,8 @@ export function openFileGateway(
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings: warningLines }
   const { expect, abilities, modelLists } = store
-  const own = { clock, store, log, configState, expect, abilities, modelLists }
+  const page = createPageFile(packageFile('dist/page.html'))
+  const own = { clock, store, log, configState, expect, abilities, modelLists, page }
   const gateway = createEdgeGateway(config, { ...own, ...platform })
   function apply(next: Config): void {
     write = consoleLog(level ?? levelOfMode(next.server.mode))
