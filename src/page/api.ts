@@ -20,6 +20,8 @@ export interface Status {
   readonly config_warnings: readonly string[]
   readonly upstreams: readonly UpstreamState[]
   readonly admin?: 'read' | 'write'
+  /** Names of the configured tokens; null = there are none. */
+  readonly tokens?: readonly string[] | null
   readonly can_answer?: { readonly now: boolean; readonly why: string | null }
   readonly last_hour?: {
     readonly requests: number

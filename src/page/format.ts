@@ -25,16 +25,17 @@ export function msText(ms: number): string {
 }
 
 /** The two largest units of a span: 3 d 4 h, 12 min, 8 s. */
-export function spanText(ms: number): string {
+export function spanText(ms: number, lang = 'en'): string {
   const seconds = Math.max(0, Math.round(ms / 1000))
+  const [day, hour, minute, second] = lang.startsWith('zh') ? ['天', '小时', '分', '秒'] : ['d', 'h', 'min', 's']
   const parts = [
-    [Math.floor(seconds / 86_400), 'd'],
-    [Math.floor(seconds / 3600) % 24, 'h'],
-    [Math.floor(seconds / 60) % 60, 'min'],
-    [seconds % 60, 's'],
+    [Math.floor(seconds / 86_400), day],
+    [Math.floor(seconds / 3600) % 24, hour],
+    [Math.floor(seconds / 60) % 60, minute],
+    [seconds % 60, second],
   ] as const
   const first = parts.findIndex(([count]) => count > 0)
-  if (first < 0) return '0 s'
+  if (first < 0) return `0 ${second}`
   const shown = parts.slice(first, first + 2).filter(([count]) => count > 0)
   return shown.map(([count, unit]) => `${count} ${unit}`).join(' ')
 }

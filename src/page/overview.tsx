@@ -1,0 +1,121 @@
+import { Charts } from './charts.tsx'
+import { usePage } from './context.ts'
+import type { Need, Status } from './api.ts'
+import { clockText, countText, msText, shareText } from './format.ts'
+import { UpstreamRow } from './upstream.tsx'
+import type { WordKey } from './words.ts'
+
+export function Overview() {
+  const { live, t } = usePage()
+  const { status, usage } = live
+  if (status === undefined) return null
+  return (
+    <>
+      <Headline status={status} />
+      <Needs status={status} />
+      <section aria-labelledby="upstreams">
+        <h2 id="upstreams">{t('upstreams')}</h2>
+        {status.upstreams.length === 0 && <p class="muted">{t('noUpstreams')}</p>}
+        <ul class="upstreams">
+          {status.upstreams.map((upstream) => (
+            <UpstreamRow key={upstream.id ?? upstream.name} upstream={upstream} />
+          ))}
+        </ul>
+      </section>
+      {usage && <Charts usage={usage} />}
+    </>
+  )
+}
+
+/** The first line: does it work now, and how well. */
+function Headline({ status }: { status: Status }) {
+  const { t } = usePage()
+  const { last_hour: hour, draining } = status
+  const free = status.upstreams.filter(({ available }) => available).length
+  const canAnswer = !draining && (status.can_answer?.now ?? free > 0)
+  const counts = [
+    t('upstreamsAvailable', { free, all: status.upstreams.length }),
+    ...(status.queue.waiting > 0 ? [t('waiting', { count: status.queue.waiting })] : []),
+    ...(status.can_answer?.why == null || canAnswer ? [] : [status.can_answer.why]),
+  ]
+  const figure = (label: string, value: string | undefined) => (
+    <div>
+      <dt>{label}</dt>
+      <dd>{value ?? '–'}</dd>
+    </div>
+  )
+  const share = hour?.answered_share
+  return (
+    <section class="headline">
+      <div class="verdict" aria-live="polite">
+        <h1 class={canAnswer ? 'good' : 'bad'}>
+          {t(draining ? 'draining' : canAnswer ? 'canAnswer' : 'cannotAnswer')}
+        </h1>
+        <p class="muted">{counts.join(' · ')}</p>
+      </div>
+      {hour && (
+        <dl class="figures">
+          {figure(t('lastHour'), countText(hour.requests))}
+          {figure(t('answered'), share == null ? undefined : shareText(share))}
+          {figure(t('firstWord'), hour.first_byte_ms ? msText(hour.first_byte_ms.p50) : undefined)}
+          {figure(t('firstWordSlow'), hour.first_byte_ms ? msText(hour.first_byte_ms.p95) : undefined)}
+        </dl>
+      )}
+    </section>
+  )
+}
+
+/** The words for what a gateway needs of its operator, by its kind; others are told as it tells them. */
+const NEEDS: Readonly<Record<string, WordKey>> = {
+  auth: 'needAuth',
+  'not-found': 'needNotFound',
+  model: 'needNotFound',
+  quota: 'needUnpaid',
+  unpaid: 'needUnpaid',
+  reload: 'needReload',
+  warnings: 'needWarnings',
+  state: 'needState',
+}
+
+/** What does not heal by itself; of an older gateway, as far as its status tells. */
+function needsOf(status: Status): readonly Need[] {
+  if (status.needs_you !== undefined) return status.needs_you
+  const refused = status.last_reload?.ok === false ? status.last_reload : undefined
+  return [
+    ...(refused ? [{ kind: 'reload', upstream: null, text: '', since: refused.at }] : []),
+    ...status.upstreams
+      .filter(({ why }) => why?.startsWith('needs attention') === true)
+      .map(({ name, why, last_error: last }) => ({
+        kind: why?.includes('key refused') === true ? 'auth' : 'not-found',
+        upstream: name,
+        text: why ?? '',
+        since: last?.at ?? null,
+      })),
+  ]
+}
+
+function Needs({ status }: { status: Status }) {
+  const { t, lang } = usePage()
+  const needs = needsOf(status)
+  if (needs.length === 0) return null
+  return (
+    <section class="needs" aria-labelledby="needs">
+      <h2 id="needs">{t('needsYou')}</h2>
+      <ul>
+        {needs.map(({ kind, upstream, text, since }) => {
+          const word = NEEDS[kind]
+          return (
+            <li key={`${kind} ${upstream} ${text}`}>
+              {upstream !== null && <b>{upstream}</b>}
+              <span>{word !== undefined && (lang !== 'en' || text === '') ? t(word) : text}</span>
+              {since !== null && (
+                <span class="muted">{t('since', { time: clockText(since, lang, Date.now()) })}</span>
+              )}
+              {upstream === null && <a href="#configuration">{t('seeConfiguration')}</a>}
+            </li>
+          )
+        })}
+      </ul>
+    </section>
+  )
+}

@@ -1,0 +1,206 @@
+import { useEffect, useRef, useState } from 'preact/hooks'
+import type { RequestSummary } from './api.ts'
+import { errorText, usePage } from './context.ts'
+import { Explained } from './explanation.tsx'
+import { clockText, countText, msText, statusTone } from './format.ts'
+import type { WordKey } from './words.ts'
+
+/** Of a status, by what the gateway's `status` filter takes. */
+const STATUSES: readonly (readonly [value: string, word: WordKey, fits: (status: number) => boolean])[] = [
+  ['answered', 'status_answered', (status) => status < 400],
+  ['refused', 'status_refused', (status) => status === 429],
+  ['failed', 'status_failed', (status) => status >= 500],
+  ['client', 'status_client', (status) => status >= 400 && status < 500 && status !== 429 && status !== 499],
+  ['left', 'status_left', (status) => status === 499],
+]
+
+interface Filter {
+  readonly upstream: string
+  readonly status: string
+  readonly model: string
+  readonly token: string
+  readonly text: string
+}
+const NO_FILTER: Filter = { upstream: '', status: '', model: '', token: '', text: '' }
+
+/** Whether a request is among those that are asked for. */
+function fits(request: RequestSummary, { upstream, status, model, token, text }: Filter): boolean {
+  if (upstream !== '' && request.upstream !== upstream) return false
+  if (model !== '' && request.model !== model) return false
+  if (token !== '' && request.token !== token) return false
+  if (STATUSES.find(([value]) => value === status)?.[2](request.status) === false) return false
+  const words = [request.id, request.code, request.model, request.upstream, request.endpoint, request.token, request.status]
+  return text === '' || words.join(' ').toLowerCase().includes(text.trim().toLowerCase())
+}
+
+/** `#requests/ID` opens that one. */
+const openedIn = (hash: string): string | undefined => {
+  const [, id] = /^#requests\/(.+)$/.exec(hash) ?? []
+  return id === undefined ? undefined : decodeURIComponent(id)
+}
+
+export function Requests() {
+  const { api, live, t } = usePage()
+  const [filter, setFilter] = useState(NO_FILTER)
+  const [older, setOlder] = useState<readonly RequestSummary[]>([])
+  const [isEnd, setIsEnd] = useState(false)
+  const [problem, setProblem] = useState('')
+  const [opened, setOpened] = useState(() => openedIn(location.hash))
+  useEffect(() => {
+    const onHash = (): void => setOpened(openedIn(location.hash))
+    addEventListener('hashchange', onHash)
+    return () => removeEventListener('hashchange', onHash)
+  }, [])
+
+  const recent = live.requests ?? []
+  const ids = new Set(recent.map(({ id }) => id))
+  const all = [...recent, ...older.filter(({ id }) => !ids.has(id))]
+  const shown = all.filter((request) => fits(request, filter))
+  const valuesOf = (of: (request: RequestSummary) => string | null): string[] =>
+    [...new Set(all.map(of).filter((value) => value !== null && value !== ''))].toSorted() as string[]
+
+  async function loadOlder(): Promise<void> {
+    setProblem('')
+    const last = all.at(-1)
+    try {
+      const path = `admin/requests?limit=100${last ? `&before=${encodeURIComponent(last.id)}` : ''}`
+      const { requests } = await api.json<{ requests: readonly RequestSummary[] }>(path)
+      setOlder([...older, ...requests])
+      setIsEnd(requests.length === 0)
+    } catch (error) {
+      setProblem(errorText(error, t))
+    }
+  }
+
+  const select = (name: keyof Filter, word: WordKey, options: readonly (readonly [string, string])[]) => (
+    <label>
+      <span>{t(word)}</span>
+      <select value={filter[name]} onChange={({ currentTarget }) => setFilter({ ...filter, [name]: currentTarget.value })}>
+        <option value="">{t('all')}</option>
+        {options.map(([value, text]) => (
+          <option key={value} value={value}>
+            {text}
+          </option>
+        ))}
+      </select>
+    </label>
+  )
+  const same = (values: readonly string[]) => values.map((value) => [value, value] as const)
+  const tokens = valuesOf(({ token }) => token)
+  const isListed = opened === undefined || shown.some(({ id }) => id === opened)
+  return (
+    <section aria-labelledby="requests">
+      <h1 id="requests">{t('lastRequests')}</h1>
+      <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
+        {select('upstream', 'filterUpstream', same(valuesOf(({ upstream }) => upstream)))}
+        {select('status', 'filterStatus', STATUSES.map(([value, word]) => [value, t(word)] as const))}
+        {select('model', 'filterModel', same(valuesOf(({ model }) => model)))}
+        {tokens.length > 0 && select('token', 'filterToken', same(tokens))}
+        <label>
+          <span>{t('filterText')}</span>
+          <input
+            type="search"
+            value={filter.text}
+            placeholder={t('filterTextHint')}
+            onInput={({ currentTarget }) => setFilter({ ...filter, text: currentTarget.value })}
+          />
+        </label>
+      </form>
+      {!isListed && opened !== undefined && <Explained id={opened} />}
+      {shown.length === 0 ? (
+        <p class="muted">{t('noRequests')}</p>
+      ) : (
+        <div class="table" role="table" aria-labelledby="requests">
+          <div role="rowgroup">
+            <div role="row" class="head">
+              {COLUMNS.map(([word, kind]) => (
+                <span key={word} role="columnheader" class={kind}>
+                  {t(word)}
+                </span>
+              ))}
+            </div>
+          </div>
+          {shown.map((request) => (
+            <Row key={request.id} request={request} isOpen={request.id === opened} />
+          ))}
+        </div>
+      )}
+      {live.requests !== undefined && !isEnd && (
+        <p>
+          <button type="button" onClick={() => void loadOlder()}>
+            {t('olderRequests')}
+          </button>
+        </p>
+      )}
+      <p class="bad" role="alert">
+        {problem}
+      </p>
+    </section>
+  )
+}
+
+const COLUMNS: readonly (readonly [WordKey, string])[] = [
+  ['colTime', 'c-time'],
+  ['colStatus', 'c-status'],
+  ['colModel', 'c-model'],
+  ['colUpstream', 'c-upstream'],
+  ['colAttempts', 'c-attempts number'],
+  ['colFirst', 'c-first number'],
+  ['colTotal', 'c-total number'],
+  ['colTokens', 'c-tokens number'],
+]
+
+/** One request; its time opens its explanation below it. */
+function Row({ request, isOpen }: { request: RequestSummary; isOpen: boolean }) {
+  const { t, lang } = usePage()
+  const link = useRef<HTMLAnchorElement>(null)
+  const { id, at, model, upstream, status, code, attempts } = request
+  const { first_byte_ms: first, duration_ms: total, input_tokens: input, output_tokens: output } = request
+  const cells = [
+    <a
+      key="link"
+      ref={link}
+      href={isOpen ? '#requests' : `#requests/${encodeURIComponent(id)}`}
+      aria-expanded={isOpen}
+      aria-label={`${clockText(at, lang, 0)} ${t('showRequest', { id })}`}
+    >
+      <time dateTime={at}>{timeText(at, lang)}</time>
+    </a>,
+    <span key="status" class={statusTone(status)}>
+      {status} {code !== null && <small>{code}</small>}
+    </span>,
+    model,
+    upstream ?? '–',
+    attempts,
+    first === null ? '–' : msText(first),
+    msText(total),
+    input === null && output === null ? '–' : `${countText(input ?? 0)} / ${countText(output ?? 0)}`,
+  ]
+  return (
+    <div role="rowgroup" class={isOpen ? 'open' : undefined}>
+      {/* The link is for keyboards and readers; a click anywhere in the row does the same. */}
+      <div role="row" class="row" onClick={({ target }) => (target as Element).closest('a') ?? link.current?.click()}>
+        {COLUMNS.map(([word, kind], at) => (
+          <span key={word} role="cell" class={kind}>
+            {cells[at]}
+          </span>
+        ))}
+      </div>
+      {isOpen && (
+        <div role="row">
+          <div role="cell" class="detail">
+            <Explained id={id} />
+          </div>
+        </div>
+      )}
+    </div>
+  )
+}
+
+/** To the second, with its date on another day. */
+function timeText(iso: string, lang: string): string {
+  const moment = new Date(iso)
+  const time = moment.toLocaleTimeString(lang, { hourCycle: 'h23' })
+  if (moment.toDateString() === new Date().toDateString()) return time
+  return `${moment.toLocaleDateString(lang, { month: 'short', day: 'numeric' })} ${time}`
+}

@@ -1,0 +1,2 @@
+/** Style sheets, which the build puts into the document. */
+declare module '*.css'

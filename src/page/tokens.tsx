@@ -1,0 +1,94 @@
+import { useEffect, useState } from 'preact/hooks'
+import type { TokenState, UsageSpans } from './api.ts'
+import { usePage } from './context.ts'
+import { clockText, countText } from './format.ts'
+
+const SPANS = [
+  ['day', 'today'],
+  ['week', 'week'],
+  ['month', 'month'],
+] as const
+const ASK_EVERY_MS = 15_000
+
+/** Who may ask, and who did. */
+export function Tokens() {
+  const { api, live, t, lang } = usePage()
+  const [listed, setListed] = useState<readonly TokenState[]>()
+  useEffect(() => {
+    let timer: ReturnType<typeof setTimeout> | undefined
+    const ask = (): void => {
+      api.json<{ tokens: readonly TokenState[] }>('admin/tokens').then(
+        ({ tokens }) => {
+          setListed(tokens)
+          timer = setTimeout(ask, ASK_EVERY_MS)
+        },
+        () => {},
+      )
+    }
+    ask()
+    return () => clearTimeout(timer)
+  }, [api])
+  const ofUsage = live.usage?.tokens?.map(({ name, ...usage }): TokenState => ({ name, usage }))
+  const tokens = listed ?? ofUsage ?? []
+  const usageText = (usage: UsageSpans | undefined, span: keyof UsageSpans): string => {
+    const sum = usage?.[span]
+    if (sum === undefined) return '–'
+    const all = sum.input_tokens + sum.output_tokens
+    return t('usageText', { requests: countText(sum.requests), tokens: countText(all) })
+  }
+  const rightsOf = ({ admin, models, expires }: TokenState): string =>
+    [
+      admin === true ? t('mayAdmin') : '',
+      models == null ? t('mayAll') : t('mayModels', { models: models.join(', ') }),
+      expires == null ? '' : t('expires', { time: clockText(expires, lang, Date.now()) }),
+    ]
+      .filter(Boolean)
+      .join(' · ')
+  return (
+    <section aria-labelledby="tokens">
+      <h1 id="tokens">{t('tokens')}</h1>
+      {tokens.length === 0 ? (
+        <p class="muted">{t('noTokens')}</p>
+      ) : (
+        <div class="scroll" tabIndex={0} role="region" aria-labelledby="tokens">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">{t('tokenName')}</th>
+                <th scope="col">{t('rights')}</th>
+                <th scope="col">{t('limits')}</th>
+                {SPANS.map(([span, word]) => (
+                  <th key={span} scope="col" class="number">
+                    {t(word)}
+                  </th>
+                ))}
+              </tr>
+            </thead>
+            <tbody>
+              {tokens.map((token) => (
+                <tr key={token.name}>
+                  <th scope="row">{token.name}</th>
+                  <td>{rightsOf(token)}</td>
+                  <td>
+                    {(token.limits ?? []).map(({ counts, window, left, limit }) => (
+                      <div key={`${counts} ${window}`}>
+                        {`${counts} / ${window}: `}
+                        <span class={left <= 0 ? 'bad' : undefined}>{t('onlyLeft', { left: countText(left) })}</span>
+                        {limit !== null && ` / ${countText(limit)}`}
+                      </div>
+                    ))}
+                  </td>
+                  {SPANS.map(([span]) => (
+                    <td key={span} class="number">
+                      {usageText(token.usage, span)}
+                    </td>
+                  ))}
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </section>
+  )
+}
