@@ -23,6 +23,8 @@ async function withPage() {
     const { refreshPage } = await import('./page.ts')
     await refreshPage(fileURLToPath(new URL('../dist', import.meta.url)))
   } catch (error) {
-    process.stderr.write(`the page at / could not be built: ${error instanceof Error ? error.message : 'unknown'}\n`)
+    process.stderr.write(
+      `the page at / could not be built: ${error instanceof Error ? error.message : 'unknown'}\n`,
+    )
   }
 }

@@ -14,7 +14,7 @@ const sources = join(root, 'src/page')
 export async function buildPage(): Promise<{ html: string; files: readonly string[] }> {
   const { outputFiles, metafile } = await build({
     absWorkingDir: root,
-    entryPoints: [join(sources, 'main.tsx')],
+    entryPoints: [join(sources, 'main.tsx'), join(sources, 'page.css')],
     outdir: 'page',
     bundle: true,
     write: false,
@@ -22,12 +22,14 @@ export async function buildPage(): Promise<{ html: string; files: readonly strin
     format: 'esm',
     target: ['es2022', 'safari16'],
     minify: true,
+    charset: 'utf8',
     jsx: 'automatic',
     jsxImportSource: 'preact',
     legalComments: 'none',
     logLevel: 'warning',
   })
-  const textOf = (end: string): string => outputFiles.find(({ path }) => path.endsWith(end))?.text.trim() ?? ''
+  const textOf = (end: string): string =>
+    outputFiles.find(({ path }) => path.endsWith(end))?.text.trim() ?? ''
   return { html: documentOf(textOf('.js'), textOf('.css')), files: Object.keys(metafile.inputs) }
 }
 

@@ -241,9 +241,6 @@ export class ApiError extends Error {
   }
 }
 
-/** Where the gateway is: the page's own address, behind whatever prefix, with or without its end slash. */
-export const gatewayRoot = (): string => `${location.pathname.replace(/\/+$/, '')}/`
-
 export interface Api {
   readonly token: string
   /** @throws ApiError for anything but a success */
@@ -252,14 +249,17 @@ export interface Api {
   raw(path: string, init?: { method?: string; body?: unknown; signal?: AbortSignal }): Promise<Response>
 }
 
-/** What asks the gateway with a token. `onRefused` is called when that is no longer the right one. */
-export function createApi(token: string, onRefused: () => void): Api {
+/**
+ * What asks the gateway with a token, at paths below `root`. `onRefused` is called when the token is no longer the right
+ * one.
+ */
+export function createApi(token: string, root: string, onRefused: () => void): Api {
   const raw: Api['raw'] = async (path, { method = 'GET', body, signal } = {}) => {
     const headers: Record<string, string> = { authorization: `Bearer ${token}` }
     if (body !== undefined) headers['content-type'] = 'application/json'
     const init = { method, headers, cache: 'no-store' as const, ...(signal && { signal }) }
     const sent = body === undefined ? init : { ...init, body: JSON.stringify(body) }
-    const answer = await fetch(gatewayRoot() + path, sent).catch((error: unknown) => {
+    const answer = await fetch(root + path, sent).catch((error: unknown) => {
       if (signal?.aborted === true) throw error
       throw new ApiError(0, '')
     })

@@ -1,6 +1,5 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
-import 'uplot/dist/uPlot.min.css'
 import type { Usage, UsagePoint } from './api.ts'
 import { usePage } from './context.ts'
 import { countText, msText } from './format.ts'
@@ -102,7 +101,11 @@ function Chart({ kind, points, range }: { kind: ChartKind; points: readonly Usag
   useEffect(() => {
     const element = place.current
     if (element === null) return undefined
-    const made = new uPlot(optionsOf(kind, { lang, range, width: element.clientWidth, onPoint: setPointed }), latest.current, element)
+    const made = new uPlot(
+      optionsOf(kind, { lang, range, width: element.clientWidth, onPoint: setPointed }),
+      latest.current,
+      element,
+    )
     plot.current = made
     const observer = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height: HEIGHT }))
     observer.observe(element)
@@ -145,9 +148,13 @@ function dataOf({ lines, isStacked }: ChartKind, points: readonly UsagePoint[]):
   const times = points.map(({ at }) => Date.parse(at) / 1000)
   if (!isStacked) return [times, ...lines.map(({ of }) => points.map(of))]
   let sums = points.map(() => 0)
-  const stacked = lines.map(({ of }) => (sums = sums.map((sum, at) => sum + (of(points[at] as UsagePoint) ?? 0))))
+  const stacked = lines.map(
+    ({ of }) => (sums = points.map((point, at) => (sums[at] ?? 0) + (of(point) ?? 0))),
+  )
   return [times, ...stacked.toReversed()]
 }
+
+const STEP_SECONDS: Readonly<Record<Range, number>> = { hour: 60, day: 3_600, days: 86_400 }
 
 interface PlotTask {
   readonly lang: Lang
@@ -161,7 +168,9 @@ function optionsOf(kind: ChartKind, { lang, range, width, onPoint }: PlotTask): 
   const colorOf = (name: string): string => style.getPropertyValue(name).trim()
   const lines = kind.isStacked ? kind.lines.toReversed() : kind.lines
   const time: Intl.DateTimeFormatOptions =
-    range === 'days' ? { month: 'short', day: 'numeric' } : { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }
+    range === 'days'
+      ? { month: 'short', day: 'numeric' }
+      : { hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }
   const format = new Intl.DateTimeFormat(lang, time)
   const axis = {
     stroke: colorOf('--muted'),
@@ -169,17 +178,33 @@ function optionsOf(kind: ChartKind, { lang, range, width, onPoint }: PlotTask): 
     grid: { stroke: colorOf('--line'), width: 1 },
     ticks: { show: false },
   }
+  const step = STEP_SECONDS[range]
   const bars = uPlot.paths.bars?.({ size: [0.7, 24], gap: 1 })
   return {
     width,
     height: HEIGHT,
-    padding: [8, 4, 0, 0],
+    padding: [8, 14, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: !kind.isStacked }, drag: { x: false, y: false } },
-    scales: { y: { range: (_plot, _low, high) => [0, Math.max(1, high * 1.05)] } },
+    scales: {
+      // Half a step more at either end, where half of a bar would be cut.
+      x: { range: (_plot, from, to) => [from - step / 2, to + step / 2] },
+      y: { range: (_plot, _low, high) => [0, Math.max(1, high * 1.05)] },
+    },
     axes: [
-      { ...axis, grid: { show: false }, space: 70, values: (_plot, splits) => splits.map((s) => format.format(s * 1000)) },
-      { ...axis, size: 52, space: 36, values: (_plot, splits) => splits.map((split) => (split % 1 === 0 ? kind.text(split) : '')) },
+      {
+        ...axis,
+        size: 24,
+        grid: { show: false },
+        space: 70,
+        values: (_plot, splits) => splits.map((s) => format.format(s * 1000)),
+      },
+      {
+        ...axis,
+        size: 52,
+        space: 36,
+        values: (_plot, splits) => splits.map((split) => (split % 1 === 0 ? kind.text(split) : '')),
+      },
     ],
     series: [
       {},

@@ -4,7 +4,16 @@ import { errorText, usePage } from './context.ts'
 import type { WordKey } from './words.ts'
 
 /** Fields with an input of their own; all others are changed as JSON. */
-const OWN_FIELDS = ['vendor', 'base_url', 'name', 'model', 'api_key', 'weight', 'priority', 'enabled'] as const
+const OWN_FIELDS = [
+  'vendor',
+  'base_url',
+  'name',
+  'model',
+  'api_key',
+  'weight',
+  'priority',
+  'enabled',
+] as const
 type OwnField = (typeof OWN_FIELDS)[number]
 type Values = Readonly<Record<OwnField | 'further', string>>
 /** What the gateway adds to an entry, and the file does not have. */
@@ -12,12 +21,22 @@ const NOT_OF_THE_FILE: ReadonlySet<string> = new Set(['index', 'keys', 'vendor_t
 
 /** What an entry is called in a list. */
 export const entryTitle = (entry: ConfigEntry): string =>
-  String(entry['name'] ?? entry['vendor'] ?? entry['model'] ?? entry['base_url'] ?? `#${entry.index + 1}`)
+  ['name', 'vendor', 'model', 'base_url'].map((name) => plainText(entry[name])).find(Boolean) ??
+  `#${entry.index + 1}`
+
+/** A value of the file in an input: lists with commas; nothing of what is no plain value. */
+export function plainText(value: unknown): string {
+  if (Array.isArray(value)) return value.map(plainText).filter(Boolean).join(', ')
+  return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
+}
 
 /** Its keys, without telling them. */
 export const keysText = (keys: readonly KeyState[] = []): string =>
   keys
-    .map(({ last4, is_variable: variable }) => variable ?? (last4 === null ? '•••' : `…${last4.replace(/^…/, '')}`))
+    .map(
+      ({ last4, is_variable: variable }) =>
+        variable ?? (last4 === null ? '•••' : `…${last4.replace(/^…/, '')}`),
+    )
     .join(', ')
 
 interface EntryFormProps {
@@ -66,7 +85,11 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
 
   const problemAt = (name: keyof Values): readonly Problem[] =>
     problems.filter(({ path }) => fieldOf(path) === name)
-  const field = (name: keyof Values, label: WordKey, more: { hint?: string; rows?: number; kind?: string } = {}) => {
+  const field = (
+    name: keyof Values,
+    label: WordKey,
+    more: { hint?: string; rows?: number; kind?: string } = {},
+  ) => {
     const found = problemAt(name)
     const id = `entry-${name}`
     const shared = {
@@ -95,14 +118,26 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
   }
   const elsewhere = problems.filter(({ path }) => fieldOf(path) === undefined)
   const keysHint =
-    entry !== undefined && (entry.keys?.length ?? 0) > 0 ? t('keepKeys', { keys: keysText(entry.keys) }) : t('keysHint')
+    entry !== undefined && (entry.keys?.length ?? 0) > 0
+      ? t('keepKeys', { keys: keysText(entry.keys) })
+      : t('keysHint')
   const variable = preset?.key_variable
   return (
-    <form ref={form} class="entry-form" onSubmit={(event) => void submit(event)} aria-label={entry ? t('changeEntry', { name: entryTitle(entry) }) : t('newEntry')}>
+    <form
+      ref={form}
+      class="entry-form"
+      onSubmit={(event) => void submit(event)}
+      aria-label={entry ? t('changeEntry', { name: entryTitle(entry) }) : t('newEntry')}
+    >
       {presets.length > 0 && entry === undefined && (
         <div class="field">
           <label for="entry-vendor">{t('vendor')}</label>
-          <select id="entry-vendor" value={values.vendor} aria-invalid={problemAt('vendor').length > 0} onChange={({ currentTarget }) => set('vendor', currentTarget.value)}>
+          <select
+            id="entry-vendor"
+            value={values.vendor}
+            aria-invalid={problemAt('vendor').length > 0}
+            onChange={({ currentTarget }) => set('vendor', currentTarget.value)}
+          >
             {presets.map(({ vendor, title }) => (
               <option key={vendor} value={vendor}>
                 {title}
@@ -116,21 +151,32 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
       )}
       {!isVendor && field('base_url', 'baseUrl', { hint: 'https://api.example.com/v1' })}
       {field('model', 'models', { ...(isVendor && { hint: t('modelsHint') }) })}
-      {field('api_key', 'keys', {
-        hint: variable == null || entry ? keysHint : `${keysHint} ${t('keyVariable', { name: `\${${variable}}` })}`,
-        rows: 2,
-        kind: 'secret',
-      })}
       {field('name', 'name')}
       {field('weight', 'weight', { kind: 'number' })}
       {field('priority', 'priority', { kind: 'number' })}
       <div class="field">
         <label class="check">
-          <input type="checkbox" checked={values.enabled === 'true'} onChange={({ currentTarget }) => set('enabled', String(currentTarget.checked))} />
+          <input
+            type="checkbox"
+            checked={values.enabled === 'true'}
+            onChange={({ currentTarget }) => set('enabled', String(currentTarget.checked))}
+          />
           <span>{t('enabled')}</span>
         </label>
       </div>
-      {field('further', 'further', { hint: '{ "limits": { "requests_per_minute": 30 } }', rows: 3, kind: 'code' })}
+      {field('api_key', 'keys', {
+        hint:
+          variable == null || entry
+            ? keysHint
+            : `${keysHint} ${t('keyVariable', { name: `\${${variable}}` })}`,
+        rows: 2,
+        kind: 'secret',
+      })}
+      {field('further', 'further', {
+        hint: '{ "limits": { "requests_per_minute": 30 } }',
+        rows: 3,
+        kind: 'code',
+      })}
       <div role="alert" class="wide">
         {elsewhere.map((problem) => (
           <p key={`${problem.path} ${problem.message}`} class="bad">
@@ -163,23 +209,21 @@ export function fieldOf(path: string): keyof Values | undefined {
 }
 
 function valuesOf(entry: ConfigEntry | undefined, presets: readonly Preset[]): Values {
-  const text = (name: string): string => {
-    const value = entry?.[name]
-    return value == null ? '' : Array.isArray(value) ? value.join(', ') : String(value as string | number)
-  }
+  const text = (name: string): string => plainText(entry?.[name])
   const own = new Set<string>(OWN_FIELDS)
   const others = Object.entries(entry ?? {}).filter(
-    ([name, value]) => !own.has(name) && !NOT_OF_THE_FILE.has(name) && value != null && !isPlainModels(name, value),
+    ([name, value]) =>
+      !own.has(name) && !NOT_OF_THE_FILE.has(name) && value != null && !isPlainModels(name, value),
   )
   return {
-    vendor: text('vendor') || (presets[0]?.vendor ?? ''),
+    vendor: entry === undefined ? (presets[0]?.vendor ?? '') : text('vendor'),
     base_url: text('base_url'),
     name: text('name'),
     model: modelsText(entry),
     api_key: '',
     weight: text('weight'),
     priority: text('priority'),
-    enabled: String(entry?.['enabled'] ?? true),
+    enabled: String(entry?.['enabled'] !== false),
     further: others.length === 0 ? '' : JSON.stringify(Object.fromEntries(others), undefined, 2),
   }
 }
@@ -190,7 +234,10 @@ const isPlainModels = (name: string, value: unknown): boolean =>
 /** The field of the file that models stand in: `model`, a name or a list of them. */
 function modelsText(entry: ConfigEntry | undefined): string {
   const given = entry?.['model'] ?? entry?.['models']
-  return [given ?? []].flat().filter((model) => typeof model === 'string').join(', ')
+  return [given ?? []]
+    .flat()
+    .filter((model) => typeof model === 'string')
+    .join(', ')
 }
 
 type Given =
@@ -201,7 +248,10 @@ type Given =
 export function entryOf(values: Values, before: ConfigEntry | undefined): Given {
   const problems: { path: keyof Values; word: WordKey }[] = []
   const listed = (text: string, separator: RegExp): string[] =>
-    text.split(separator).map((part) => part.trim()).filter(Boolean)
+    text
+      .split(separator)
+      .map((part) => part.trim())
+      .filter(Boolean)
   const single = (list: readonly string[]): string | readonly string[] | undefined =>
     list.length > 1 ? list : list[0]
   const numberIn = (name: 'weight' | 'priority'): number | undefined => {

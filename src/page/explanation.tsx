@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks'
 import { ApiError, type Attempt, type Decision, type Explanation, type RequestSummary } from './api.ts'
 import { errorText, usePage } from './context.ts'
 import { clockText, msText, outcomeTone, shareText, statusTone } from './format.ts'
-import { reasonText, wordKeyOf } from './words.ts'
+import { reasonText, wordKeyOf, wordOf } from './words.ts'
 
 /** What happened to a request, as the gateway computes it again. */
 export function Explained({ id }: { id: string }) {
@@ -18,11 +18,18 @@ export function Explained({ id }: { id: string }) {
       .then(setFound)
       .catch((error: unknown) => {
         if (abort.signal.aborted) return
-        setProblem(error instanceof ApiError && error.status === 404 ? t('noExplanation') : errorText(error, t))
+        setProblem(
+          error instanceof ApiError && error.status === 404 ? t('noExplanation') : errorText(error, t),
+        )
       })
     return () => abort.abort()
   }, [api, id, t])
-  if (problem !== '') return <p class="muted" role="status">{problem}</p>
+  if (problem !== '')
+    return (
+      <p class="muted" role="status">
+        {problem}
+      </p>
+    )
   if (found === undefined) return <p class="muted">{t('loading')}</p>
   if ('requests' in found)
     return (
@@ -60,7 +67,10 @@ function TimeLine({ explanation }: { explanation: Explanation }) {
         <li>
           <span class="after">0 ms</span>
           <p>
-            {t('arrived', { time: clockText(request.at, lang, Date.parse(request.at)), model: request.model })}
+            {t('arrived', {
+              time: clockText(request.at, lang, Date.parse(request.at)),
+              model: request.model,
+            })}
           </p>
         </li>
         {moments.map((moment, at) => (
@@ -105,17 +115,29 @@ function Choice({ decision }: { decision: Decision }) {
         <span class="muted"> {[why, strategy].filter(Boolean).join(' · ')}</span>
       </p>
       {candidates.length > 0 && (
-        <div class="scroll" tabIndex={0} role="region" aria-label={t('candidates')}>
+        <div class="scroll" tabIndex={0} role="group" aria-label={t('candidates')}>
           <table>
             <thead>
               <tr>
                 <th scope="col">{t('candidates')}</th>
-                <th scope="col" class="number">{t('rank')}</th>
-                <th scope="col" class="number">{t('headroom')}</th>
-                <th scope="col" class="number">{t('inFlight')}</th>
-                <th scope="col" class="number">{t('latency')}</th>
-                <th scope="col" class="number">{t('weight')}</th>
-                <th scope="col" class="number">{t('priority')}</th>
+                <th scope="col" class="number">
+                  {t('rank')}
+                </th>
+                <th scope="col" class="number">
+                  {t('headroom')}
+                </th>
+                <th scope="col" class="number">
+                  {t('inFlight')}
+                </th>
+                <th scope="col" class="number">
+                  {t('latency')}
+                </th>
+                <th scope="col" class="number">
+                  {t('weight')}
+                </th>
+                <th scope="col" class="number">
+                  {t('priority')}
+                </th>
               </tr>
             </thead>
             <tbody>
@@ -140,13 +162,12 @@ function Choice({ decision }: { decision: Decision }) {
       {unavailable.length > 0 && (
         <ul class="unavailable">
           {unavailable.map(({ upstream, why: reason, until, source }) => {
-            const sourceKey = wordKeyOf(`source_${source}`)
             return (
               <li key={upstream}>
                 <b>{upstream}</b> <span class="wait">{reasonText(reason, lang)}</span>
                 <span class="muted">
                   {until !== null && ` ${t('until', { time: clockText(until, lang, Date.parse(until)) })}`}
-                  {` · ${sourceKey === undefined ? source : t(sourceKey)}`}
+                  {` · ${wordOf('source', source, t)}`}
                 </span>
               </li>
             )
@@ -159,7 +180,15 @@ function Choice({ decision }: { decision: Decision }) {
 
 function Tried({ attempt, totalMs }: { attempt: Attempt; totalMs: number }) {
   const { t } = usePage()
-  const { upstream, model, outcome, status, started_ms: from, first_byte_ms: first, duration_ms: ms } = attempt
+  const {
+    upstream,
+    model,
+    outcome,
+    status,
+    started_ms: from,
+    first_byte_ms: first,
+    duration_ms: ms,
+  } = attempt
   const share = (part: number): string => `${Math.min(100, (100 * part) / Math.max(1, totalMs)).toFixed(2)}%`
   const times = { outcome: [outcome, status ?? ''].join(' ').trim(), total: msText(ms) }
   return (

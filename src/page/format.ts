@@ -27,7 +27,9 @@ export function msText(ms: number): string {
 /** The two largest units of a span: 3 d 4 h, 12 min, 8 s. */
 export function spanText(ms: number, lang = 'en'): string {
   const seconds = Math.max(0, Math.round(ms / 1000))
-  const [day, hour, minute, second] = lang.startsWith('zh') ? ['天', '小时', '分', '秒'] : ['d', 'h', 'min', 's']
+  const [day, hour, minute, second] = lang.startsWith('zh')
+    ? ['天', '小时', '分', '秒']
+    : ['d', 'h', 'min', 's']
   const parts = [
     [Math.floor(seconds / 86_400), day],
     [Math.floor(seconds / 3600) % 24, hour],

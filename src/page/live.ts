@@ -27,7 +27,12 @@ const SILENCE_MS = 40_000
 /** A snapshot of many upstreams with their last requests is no small event. */
 const MOST_EVENT_CHARS = 16 * 1024 * 1024
 
-const NOTHING: LiveState = { connection: 'connecting', status: undefined, requests: undefined, usage: undefined }
+const NOTHING: LiveState = {
+  connection: 'connecting',
+  status: undefined,
+  requests: undefined,
+  usage: undefined,
+}
 
 /** The state with what an event of the stream says. Pure. */
 export function withEvent(state: LiveState, name: string, data: unknown): LiveState {
@@ -84,6 +89,7 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
   const connection = (next: Connection): void => {
     if (state.connection !== next) set({ ...state, connection: next })
   }
+  const connectionNow = (): Connection => state.connection
   const sleep = (ms: number): Promise<void> =>
     new Promise((resolve) => {
       const timer = setTimeout(resolve, ms)
@@ -122,7 +128,8 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
         clearTimeout(silence)
         silence = setTimeout(() => void reader.cancel(), SILENCE_MS)
         let next = state
-        for (const { event, data } of scanner.push(read.value)) next = withEvent(next, event, JSON.parse(data))
+        for (const { event, data } of scanner.push(read.value))
+          next = withEvent(next, event, JSON.parse(data))
         if (next !== state) set({ ...next, connection: 'live' })
       }
     } finally {
@@ -147,7 +154,8 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
   async function run(): Promise<void> {
     let hasStream = true
     let polls = 0
-    for (let retryMs = RETRY_MS; !isClosed; ) {
+    for (let retryMs = RETRY_MS; ;) {
+      if (isClosed) return
       if (state.connection === 'paused') {
         await sleep(LONGEST_RETRY_MS)
         continue
@@ -162,7 +170,7 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
         await sleep(POLL_MS)
       } catch (error) {
         if (isClosed || (error instanceof ApiError && error.status === 401)) return
-        const { connection: was } = state as LiveState
+        const was = connectionNow()
         if (was === 'paused') continue
         if (was === 'live') retryMs = RETRY_MS
         connection('offline')

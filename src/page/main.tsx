@@ -30,7 +30,9 @@ import { Requests } from './requests.tsx'
 import { Settings } from './settings.tsx'
 import { Tokens } from './tokens.tsx'
 import { langOf, translator, type Lang, type Translate, type WordKey } from './words.ts'
-import './page.css'
+
+/** Where the gateway is: the page's own address, behind whatever prefix, with or without its end slash. */
+const ROOT = `${location.pathname.replace(/\/+$/, '')}/`
 
 /** The token stays in the tab; only the language and the theme are remembered longer. */
 const TOKEN_PLACE = 'aiload.token'
@@ -102,7 +104,7 @@ function App() {
     setWasRefused(refused)
     setToken('')
   }
-  const api = useMemo(() => (token === '' ? undefined : createApi(token, () => leave(true))), [token])
+  const api = useMemo(() => (token === '' ? undefined : createApi(token, ROOT, () => leave(true))), [token])
   const switches = (
     <Switches
       t={t}
@@ -138,10 +140,22 @@ function Switches(given: { t: Translate; theme: Theme; onLang: () => void; onThe
   const { t, theme, onLang, onTheme } = given
   return (
     <>
-      <button type="button" class="plain" onClick={onLang} lang={t('language') === '中文' ? 'zh-CN' : 'en'} title={t('languageLabel')}>
+      <button
+        type="button"
+        class="plain"
+        onClick={onLang}
+        lang={t('language') === '中文' ? 'zh-CN' : 'en'}
+        title={t('languageLabel')}
+      >
         {t('language')}
       </button>
-      <button type="button" class="plain icon" onClick={onTheme} aria-label={t(THEME_WORDS[theme])} title={t(THEME_WORDS[theme])}>
+      <button
+        type="button"
+        class="plain icon"
+        onClick={onTheme}
+        aria-label={t(THEME_WORDS[theme])}
+        title={t(THEME_WORDS[theme])}
+      >
         <svg viewBox="0 0 16 16" aria-hidden="true">
           <circle cx="8" cy="8" r="6.25" class="ring" />
           {theme === 'auto' && <path d="M8 1.75a6.25 6.25 0 0 1 0 12.5z" />}
@@ -172,7 +186,7 @@ function SignIn({ t, wasRefused, onToken, children }: SignInProps) {
     setIsAsking(true)
     setProblem('')
     try {
-      await createApi(token, () => {}).json<Status>('admin/status')
+      await createApi(token, ROOT, () => {}).json<Status>('admin/status')
       return onToken(token)
     } catch (error) {
       const { status } = error as Partial<ApiError>
@@ -276,7 +290,15 @@ function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
   const View = VIEWS[view]
   return (
     <>
-      <a class="skip" href={`#${view}`} onClick={() => document.querySelector('main')?.focus()}>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          // The hash is the view.
+          event.preventDefault()
+          document.querySelector('main')?.focus()
+        }}
+      >
         {t('skip')}
       </a>
       <header>
@@ -299,7 +321,7 @@ function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
           {t('signOut')}
         </button>
       </header>
-      <main tabIndex={-1}>
+      <main id="main" tabIndex={-1}>
         {live === undefined || status === undefined ? (
           <p class="muted">{connection === 'offline' ? t('unreachable') : t('loading')}</p>
         ) : (

@@ -97,13 +97,21 @@ export function Playground() {
             </select>
           </label>
           <label class="check">
-            <input type="checkbox" checked={isStream} onChange={({ currentTarget }) => setIsStream(currentTarget.checked)} />
+            <input
+              type="checkbox"
+              checked={isStream}
+              onChange={({ currentTarget }) => setIsStream(currentTarget.checked)}
+            />
             <span>{t('stream')}</span>
           </label>
         </div>
         <label>
           <span>{t('prompt')}</span>
-          <textarea rows={4} value={prompt ?? t('promptDefault')} onInput={({ currentTarget }) => setPrompt(currentTarget.value)} />
+          <textarea
+            rows={4}
+            value={prompt ?? t('promptDefault')}
+            onInput={({ currentTarget }) => setPrompt(currentTarget.value)}
+          />
         </label>
         <div class="line">
           <button type="submit" class="strong" aria-disabled={isRunning}>

@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import type { RequestSummary } from './api.ts'
 import { errorText, usePage } from './context.ts'
 import { Explained } from './explanation.tsx'
-import { clockText, countText, msText, statusTone } from './format.ts'
+import { countText, msText, statusTone } from './format.ts'
 import type { WordKey } from './words.ts'
 
 /** Of a status, by what the gateway's `status` filter takes. */
@@ -29,7 +29,15 @@ function fits(request: RequestSummary, { upstream, status, model, token, text }:
   if (model !== '' && request.model !== model) return false
   if (token !== '' && request.token !== token) return false
   if (STATUSES.find(([value]) => value === status)?.[2](request.status) === false) return false
-  const words = [request.id, request.code, request.model, request.upstream, request.endpoint, request.token, request.status]
+  const words = [
+    request.id,
+    request.code,
+    request.model,
+    request.upstream,
+    request.endpoint,
+    request.token,
+    request.status,
+  ]
   return text === '' || words.join(' ').toLowerCase().includes(text.trim().toLowerCase())
 }
 
@@ -57,7 +65,9 @@ export function Requests() {
   const all = [...recent, ...older.filter(({ id }) => !ids.has(id))]
   const shown = all.filter((request) => fits(request, filter))
   const valuesOf = (of: (request: RequestSummary) => string | null): string[] =>
-    [...new Set(all.map(of).filter((value) => value !== null && value !== ''))].toSorted() as string[]
+    [...new Set(all.map((request) => of(request) ?? ''))]
+      .filter(Boolean)
+      .toSorted((a, b) => a.localeCompare(b))
 
   async function loadOlder(): Promise<void> {
     setProblem('')
@@ -75,7 +85,10 @@ export function Requests() {
   const select = (name: keyof Filter, word: WordKey, options: readonly (readonly [string, string])[]) => (
     <label>
       <span>{t(word)}</span>
-      <select value={filter[name]} onChange={({ currentTarget }) => setFilter({ ...filter, [name]: currentTarget.value })}>
+      <select
+        value={filter[name]}
+        onChange={({ currentTarget }) => setFilter({ ...filter, [name]: currentTarget.value })}
+      >
         <option value="">{t('all')}</option>
         {options.map(([value, text]) => (
           <option key={value} value={value}>
@@ -93,7 +106,11 @@ export function Requests() {
       <h1 id="requests">{t('lastRequests')}</h1>
       <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
         {select('upstream', 'filterUpstream', same(valuesOf(({ upstream }) => upstream)))}
-        {select('status', 'filterStatus', STATUSES.map(([value, word]) => [value, t(word)] as const))}
+        {select(
+          'status',
+          'filterStatus',
+          STATUSES.map(([value, word]) => [value, t(word)] as const),
+        )}
         {select('model', 'filterModel', same(valuesOf(({ model }) => model)))}
         {tokens.length > 0 && select('token', 'filterToken', same(tokens))}
         <label>
@@ -162,7 +179,7 @@ function Row({ request, isOpen }: { request: RequestSummary; isOpen: boolean }) 
       ref={link}
       href={isOpen ? '#requests' : `#requests/${encodeURIComponent(id)}`}
       aria-expanded={isOpen}
-      aria-label={`${clockText(at, lang, 0)} ${t('showRequest', { id })}`}
+      aria-label={`${timeText(at, lang)} ${t('showRequest', { id })}`}
     >
       <time dateTime={at}>{timeText(at, lang)}</time>
     </a>,
@@ -179,7 +196,11 @@ function Row({ request, isOpen }: { request: RequestSummary; isOpen: boolean }) 
   return (
     <div role="rowgroup" class={isOpen ? 'open' : undefined}>
       {/* The link is for keyboards and readers; a click anywhere in the row does the same. */}
-      <div role="row" class="row" onClick={({ target }) => (target as Element).closest('a') ?? link.current?.click()}>
+      <div
+        role="row"
+        class="row"
+        onClick={({ target }) => (target as Element).closest('a') ?? link.current?.click()}
+      >
         {COLUMNS.map(([word, kind], at) => (
           <span key={word} role="cell" class={kind}>
             {cells[at]}

@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useState } from 'preact/hooks'
 import { ApiError, type ConfigEntry, type ConfigView, type Preset } from './api.ts'
 import { errorText, usePage } from './context.ts'
-import { EntryForm, entryTitle, keysText } from './entry-form.tsx'
+import { EntryForm, entryTitle, keysText, plainText } from './entry-form.tsx'
 import { clockText } from './format.ts'
 
 /** What is being changed: an entry of the file by its place, or a new one of a vendor or by hand. */
@@ -25,7 +25,9 @@ export function Settings() {
         {reload?.ok === false && (
           <div class="needs" role="alert">
             <h2>
-              {t('refusedReload', { time: reload.at === null ? '–' : clockText(reload.at, lang, Date.now()) })}
+              {t('refusedReload', {
+                time: reload.at === null ? '–' : clockText(reload.at, lang, Date.now()),
+              })}
             </h2>
             <ul class="lines">
               {reload.problems.map((line) => (
@@ -116,7 +118,8 @@ function Entries({ isWritable }: { isWritable: boolean }) {
   }
   const changeSimply = (method: string, path: string, body: object): void => {
     change(method, path, body).catch((error: unknown) => {
-      if (!(error instanceof ApiError && error.status === 409)) setProblem({ text: errorText(error, t), isChanged: false })
+      if (!(error instanceof ApiError && error.status === 409))
+        setProblem({ text: errorText(error, t), isChanged: false })
     })
   }
   function save(entry: object): Promise<void> {
@@ -186,18 +189,42 @@ function Entries({ isWritable }: { isWritable: boolean }) {
               </div>
               {canWrite && (
                 <div class="actions" role="group" aria-label={entryTitle(entry)}>
-                  <button type="button" class="icon" aria-disabled={at === 0} aria-label={t('moveUp')} title={t('moveUp')} onClick={() => at > 0 && move(at, at - 1)}>
+                  <button
+                    type="button"
+                    class="icon"
+                    aria-disabled={at === 0}
+                    aria-label={t('moveUp')}
+                    title={t('moveUp')}
+                    onClick={() => at > 0 && move(at, at - 1)}
+                  >
                     ↑
                   </button>
-                  <button type="button" class="icon" aria-disabled={at === entries.length - 1} aria-label={t('moveDown')} title={t('moveDown')} onClick={() => at < entries.length - 1 && move(at, at + 1)}>
+                  <button
+                    type="button"
+                    class="icon"
+                    aria-disabled={at === entries.length - 1}
+                    aria-label={t('moveDown')}
+                    title={t('moveDown')}
+                    onClick={() => at < entries.length - 1 && move(at, at + 1)}
+                  >
                     ↓
                   </button>
-                  <button type="button" aria-expanded={edited?.kind === 'entry' && edited.entry.index === entry.index} onClick={() => setEdited({ kind: 'entry', entry })}>
+                  <button
+                    type="button"
+                    aria-expanded={edited?.kind === 'entry' && edited.entry.index === entry.index}
+                    onClick={() => setEdited({ kind: 'entry', entry })}
+                  >
                     {t('edit')}
                   </button>
                   {removing === entry.index ? (
                     <>
-                      <button type="button" class="bad" onClick={() => changeSimply('DELETE', 'admin/config/upstreams', { index: entry.index })}>
+                      <button
+                        type="button"
+                        class="bad"
+                        onClick={() =>
+                          changeSimply('DELETE', 'admin/config/upstreams', { index: entry.index })
+                        }
+                      >
                         {t('removeSure', { name: entryTitle(entry) })}
                       </button>
                       <button type="button" onClick={() => setRemoving(undefined)}>
@@ -221,14 +248,14 @@ function Entries({ isWritable }: { isWritable: boolean }) {
 }
 
 const warningText = (warning: unknown): string =>
-  typeof warning === 'string' ? warning : String((warning as { message?: unknown }).message ?? '')
+  typeof warning === 'string' ? warning : plainText((warning as { message?: unknown }).message)
 
 /** What of an entry is worth a line. */
 function entryFacts(entry: ConfigEntry, keys: string): string {
-  const models = [entry['model'] ?? entry['models'] ?? []].flat().map((model) => {
-    return typeof model === 'string' ? model : String((model as { model?: unknown } | null)?.model ?? '')
-  })
-  const facts = [entry['base_url'] ?? '', models.join(', '), keys]
-  for (const name of ['priority', 'weight']) if (entry[name] != null) facts.push(`${name} ${String(entry[name])}`)
+  const models = [entry['model'] ?? entry['models'] ?? []].flat() as readonly unknown[]
+  const names = models.map((model) => plainText((model as { model?: unknown } | null)?.model ?? model))
+  const facts = [plainText(entry['base_url']), names.filter(Boolean).join(', '), keys]
+  for (const name of ['priority', 'weight'])
+    if (entry[name] != null) facts.push(`${name} ${plainText(entry[name])}`)
   return facts.filter(Boolean).join(' · ')
 }

@@ -1,7 +1,8 @@
 import { useEffect, useState } from 'preact/hooks'
-import type { TokenState, UsageSpans } from './api.ts'
+import type { LimitWindow, TokenState, UsageSpans } from './api.ts'
 import { usePage } from './context.ts'
 import { clockText, countText } from './format.ts'
+import { limitName } from './words.ts'
 
 const SPANS = [
   ['day', 'today'],
@@ -36,6 +37,10 @@ export function Tokens() {
     const all = sum.input_tokens + sum.output_tokens
     return t('usageText', { requests: countText(sum.requests), tokens: countText(all) })
   }
+  const limitText = ({ used, left, limit }: LimitWindow): string =>
+    limit === null
+      ? t('onlyLeft', { left: countText(left) })
+      : t('usedOf', { used: countText(used), left: countText(left), limit: countText(limit) })
   const rightsOf = ({ admin, models, expires }: TokenState): string =>
     [
       admin === true ? t('mayAdmin') : '',
@@ -50,7 +55,7 @@ export function Tokens() {
       {tokens.length === 0 ? (
         <p class="muted">{t('noTokens')}</p>
       ) : (
-        <div class="scroll" tabIndex={0} role="region" aria-labelledby="tokens">
+        <div class="scroll" tabIndex={0} role="group" aria-labelledby="tokens">
           <table>
             <thead>
               <tr>
@@ -70,11 +75,11 @@ export function Tokens() {
                   <th scope="row">{token.name}</th>
                   <td>{rightsOf(token)}</td>
                   <td>
-                    {(token.limits ?? []).map(({ counts, window, left, limit }) => (
-                      <div key={`${counts} ${window}`}>
-                        {`${counts} / ${window}: `}
-                        <span class={left <= 0 ? 'bad' : undefined}>{t('onlyLeft', { left: countText(left) })}</span>
-                        {limit !== null && ` / ${countText(limit)}`}
+                    {(token.limits ?? []).map((one) => (
+                      <div key={limitName(one, t)} class={one.left <= 0 ? 'bad' : undefined}>
+                        {limitName(one, t)}
+                        {' · '}
+                        {limitText(one)}
                       </div>
                     ))}
                   </td>

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import type { LimitWindow, Outcome, UpstreamState } from './api.ts'
 import { errorText, useNow, usePage } from './context.ts'
 import { clockText, countText, msText, outcomeTone, spanText, sparkPoints, type Tone } from './format.ts'
-import { reasonText, wordKeyOf } from './words.ts'
+import { limitName, reasonText, wordKeyOf, wordOf } from './words.ts'
 
 /** One upstream: what it is, what it may do now, what is left of its limits, how it did lately. */
 export function UpstreamRow({ upstream }: { upstream: UpstreamState }) {
@@ -63,10 +63,8 @@ function Sentence({ upstream }: { upstream: UpstreamState }) {
     if (paused === true) return t('pausedByYou')
     if (available) return t(attempts === 0 ? 'untried' : 'works')
     const owner = scope === null ? undefined : wordKeyOf(`scope_${scope}`)
-    const cause = [
-      reasonText(why ?? '', lang),
-      owner === undefined ? '' : ` (${t('unhealthyScope', { scope: t(owner) })})`,
-    ].join('')
+    const reason = reasonText(why ?? '', lang)
+    const cause = owner === undefined ? reason : t('sharedCause', { why: reason, scope: t(owner) })
     const left = until === null ? 0 : Date.parse(until) - now
     if (until === null || left <= 0) return cause
     return t('untilTime', { why: cause, time: clockText(until, lang, now), span: spanText(left, lang) })
@@ -76,15 +74,7 @@ function Sentence({ upstream }: { upstream: UpstreamState }) {
 /** One limit: how much of it is used, and what is to come. */
 function Bar({ window }: { window: LimitWindow }) {
   const { t, lang } = usePage()
-  const { counts, window: span, used, limit, left, source, scope } = window
-  const wordOf = (kind: string, word: string): string => {
-    const key = wordKeyOf(`${kind}_${word}`)
-    return key === undefined ? word : t(key)
-  }
-  const label =
-    span === 'at_once'
-      ? t('atOnce')
-      : t('perWindow', { counts: wordOf('limit', counts), window: wordOf('window', span) })
+  const { used, limit, left, source, scope } = window
   const amount =
     limit === null
       ? t('onlyLeft', { left: countText(left) })
@@ -104,12 +94,12 @@ function Bar({ window }: { window: LimitWindow }) {
   const owner = ['upstream', 'key', 'endpoint', 'origin'].includes(scope) ? '' : ` (${scope})`
   return (
     <div class="bar">
-      <span class="label">{label + owner}</span>
+      <span class="label">{limitName(window, t) + owner}</span>
       <span class="track" data-tone={tone} aria-hidden="true">
         <span style={{ width: `${(share * 100).toFixed(1)}%` }} />
       </span>
       <span class="amount">{amount}</span>
-      <span class="muted aside">{[wordOf('source', source), moment].filter(Boolean).join(' · ')}</span>
+      <span class="muted aside">{[wordOf('source', source, t), moment].filter(Boolean).join(' · ')}</span>
     </div>
   )
 }
@@ -117,7 +107,11 @@ function Bar({ window }: { window: LimitWindow }) {
 const SPARK = { width: 160, height: 22 }
 
 /** The first bytes of the last answers, the newest at the right. */
-function Spark({ upstream: { first_bytes: values = [], first_byte_ms: firstByte } }: { upstream: UpstreamState }) {
+function Spark({
+  upstream: { first_bytes: values = [], first_byte_ms: firstByte },
+}: {
+  upstream: UpstreamState
+}) {
   const { t } = usePage()
   if (firstByte === null) return null
   const text = t('firstByteOf', { p50: msText(firstByte.p50), p95: msText(firstByte.p95) })
@@ -144,7 +138,9 @@ function Ticks({ outcomes }: { outcomes: readonly Outcome[] }) {
   const bad = shown.filter(({ outcome }) => ['bad', 'wait'].includes(outcomeTone(outcome))).length
   const text = shown.length === 0 ? t('noOutcomes') : t('lastOutcomes', { count: shown.length, good, bad })
   const titleOf = ({ at, outcome, status, ms }: Outcome): string =>
-    [at === null ? '' : clockText(at, lang, Date.now()), outcome, status ?? '', msText(ms)].filter(Boolean).join(' ')
+    [at === null ? '' : clockText(at, lang, Date.now()), outcome, status ?? '', msText(ms)]
+      .filter(Boolean)
+      .join(' ')
   return (
     <div class="ticks" role="img" aria-label={text}>
       {Array.from({ length: MOST_TICKS - shown.length }, (_, at) => (
@@ -203,7 +199,9 @@ function Actions({ upstream }: { upstream: UpstreamState }) {
           type="button"
           aria-disabled={isBusy !== ''}
           onClick={() =>
-            void act(paused ? 'admin/resume' : 'admin/pause', () => t(paused ? 'wasResumed' : 'wasPaused', { name }))
+            void act(paused ? 'admin/resume' : 'admin/pause', () =>
+              t(paused ? 'wasResumed' : 'wasPaused', { name }),
+            )
           }
         >
           {t(paused ? 'resume' : 'pause')}

@@ -44,7 +44,10 @@ export const WORDS = {
   // The overview.
   canAnswer: ['Requests can be answered now', '现在可以处理请求'],
   cannotAnswer: ['No request can be answered now', '现在无法处理请求'],
-  draining: ['Stopping: open answers finish, new requests are refused', '正在停止：已有的回答会完成，新请求会被拒绝'],
+  draining: [
+    'Stopping: open answers finish, new requests are refused',
+    '正在停止：已有的回答会完成，新请求会被拒绝',
+  ],
   upstreamsAvailable: ['{free} of {all} upstreams available', '{all} 个上游中 {free} 个可用'],
   waiting: ['{count} waiting', '{count} 个排队'],
   lastHour: ['Requests, last hour', '最近一小时请求'],
@@ -52,13 +55,22 @@ export const WORDS = {
   firstWord: ['First word, median', '首字时间（中位数）'],
   firstWordSlow: ['First word, p95', '首字时间（p95）'],
   needsYou: ['Needs you', '需要处理'],
-  needAuth: ['The key is refused: put a valid one into the configuration.', '密钥被拒绝：请在配置里换一个有效的密钥。'],
+  needAuth: [
+    'The key is refused: put a valid one into the configuration.',
+    '密钥被拒绝：请在配置里换一个有效的密钥。',
+  ],
   needNotFound: [
     'The model or the endpoint is not there: correct the name or the address.',
     '找不到模型或接口：请更正名称或地址。',
   ],
-  needUnpaid: ['Credits are missing: top up the account, or take it out.', '余额不足：请充值，或移除这个上游。'],
-  needReload: ['The changed configuration was refused; the last good one is in use.', '改动后的配置被拒绝，仍在使用上一份有效的配置。'],
+  needUnpaid: [
+    'Credits are missing: top up the account, or take it out.',
+    '余额不足：请充值，或移除这个上游。',
+  ],
+  needReload: [
+    'The changed configuration was refused; the last good one is in use.',
+    '改动后的配置被拒绝，仍在使用上一份有效的配置。',
+  ],
   needWarnings: ['The configuration has warnings.', '配置有警告。'],
   needState: ['The state cannot be written.', '状态文件无法写入。'],
   since: ['since {time}', '自 {time} 起'],
@@ -71,10 +83,10 @@ export const WORDS = {
   disabled: ['switched off in the configuration', '已在配置中停用'],
   pausedByYou: ['paused', '已暂停'],
   untilTime: ['{why}, until {time} ({span})', '{why}，{time} 恢复（还有 {span}）'],
-  unhealthyScope: ['the rest of {scope}', '原因在{scope}'],
-  scope_key: ['its key', '它的密钥'],
-  scope_origin: ['its host', '它的主机'],
-  scope_proxy: ['its proxy', '它的代理'],
+  sharedCause: ['{why} (all with {scope})', '{why}（{scope}相同的都受影响）'],
+  scope_key: ['its key', '密钥'],
+  scope_origin: ['its host', '主机'],
+  scope_proxy: ['its proxy', '代理'],
   noLimits: ['no limit known', '没有已知限额'],
   limit_requests: ['requests', '请求'],
   limit_tokens: ['tokens', 'token'],
@@ -98,7 +110,10 @@ export const WORDS = {
   resets: ['whole again at {time}', '{time} 复原'],
   inFlight: ['in flight', '进行中'],
   firstByteOf: ['first byte: median {p50}, p95 {p95}', '首字节：中位数 {p50}，p95 {p95}'],
-  lastOutcomes: ['Last {count} attempts, the newest at the end: {good} answered, {bad} failed', '最近 {count} 次，最新的在末尾：{good} 次成功，{bad} 次失败'],
+  lastOutcomes: [
+    'Last {count} attempts, the newest at the end: {good} answered, {bad} failed',
+    '最近 {count} 次，最新的在末尾：{good} 次成功，{bad} 次失败',
+  ],
   noOutcomes: ['No attempt yet', '还没有请求'],
   lastError: ['Last error at {time}', '最近一次错误：{time}'],
   pause: ['Pause', '暂停'],
@@ -179,11 +194,17 @@ export const WORDS = {
   unavailable: ['Not available', '不可用'],
   until: ['until {time}', '到 {time}'],
   attempt: ['Attempt at {name}', '请求 {name}'],
-  attemptTimes: ['{outcome}, first byte after {first}, ended after {total}', '{outcome}，首字节 {first}，结束 {total}'],
+  attemptTimes: [
+    '{outcome}, first byte after {first}, ended after {total}',
+    '{outcome}，首字节 {first}，结束 {total}',
+  ],
   attemptTime: ['{outcome}, ended after {total}', '{outcome}，结束 {total}'],
   ended: ['The client got {status} after {ms}', '客户端得到 {status}，总时长 {ms}'],
   exact: ['Recomputed: it is decided the same way again.', '重新计算的结果与当时一致。'],
-  notExact: ['Recomputed, it would be decided in another way: the record is not complete.', '重新计算的结果与当时不同：记录不完整。'],
+  notExact: [
+    'Recomputed, it would be decided in another way: the record is not complete.',
+    '重新计算的结果与当时不同：记录不完整。',
+  ],
 
   // Playground.
   model: ['Model', '模型'],
@@ -270,11 +291,25 @@ export type Translate = (key: WordKey, fill?: Fill) => string
 export const translator =
   (lang: Lang): Translate =>
   (key, fill = {}) =>
-    WORDS[key][lang === 'en' ? 0 : 1].replaceAll(/\{(\w+)\}/g, (blank, name: string) => String(fill[name] ?? blank))
+    WORDS[key][lang === 'en' ? 0 : 1].replaceAll(/\{(\w+)\}/g, (blank, name: string) =>
+      String(fill[name] ?? blank),
+    )
 
 /** A key that is put together, where there is one. */
 export const wordKeyOf = (key: string): WordKey | undefined =>
   Object.hasOwn(WORDS, key) ? (key as WordKey) : undefined
+
+/** The word for a name of the gateway's, such as `limit_tokens`; itself where there is none. */
+export function wordOf(kind: string, name: string, t: Translate): string {
+  const key = wordKeyOf(`${kind}_${name}`)
+  return key === undefined ? name : t(key)
+}
+
+/** What a limit counts, and in which time. */
+export function limitName({ counts, window }: { counts: string; window: string }, t: Translate): string {
+  if (window === 'at_once') return t('atOnce')
+  return t('perWindow', { counts: wordOf('limit', counts, t), window: wordOf('window', window, t) })
+}
 
 /** Chinese where the browser asks for it first. */
 export const langOf = (languages: readonly string[]): Lang =>

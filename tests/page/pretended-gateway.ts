@@ -25,7 +25,7 @@ export interface PretendedGateway {
   send(event: string, data: unknown): void
   /** Pages that listen. */
   readonly listening: number
-  /** Ends all streams of events, as a restart does. */
+  /** Ends all streams of events, as a gateway that stops does. */
   hangUp(): void
   close(): Promise<void>
 }
@@ -59,7 +59,11 @@ export async function startPretendedGateway(now = Date.now()): Promise<Pretended
       return json(401, { error: { message: 'The token is wrong.', code: 'invalid_api_key' } })
     let text = ''
     for await (const chunk of request.setEncoding('utf8')) text += String(chunk)
-    const one = { method: request.method ?? 'GET', path: url.pathname + url.search, body: text === '' ? undefined : (JSON.parse(text) as unknown) }
+    const one = {
+      method: request.method ?? 'GET',
+      path: url.pathname + url.search,
+      body: text === '' ? undefined : (JSON.parse(text) as unknown),
+    }
     asked.push(one)
     const other = gateway.instead(one)
     if (other !== undefined) return json(other.status, other.body)
@@ -78,21 +82,33 @@ export async function startPretendedGateway(now = Date.now()): Promise<Pretended
     const found: Readonly<Record<string, unknown>> = {
       'GET /admin/status': data.status,
       'GET /admin/usage': data.usage,
-      'GET /admin/requests': { requests: url.searchParams.has('before') ? [] : data.requests, oldest_kept: null, dropped: null },
+      'GET /admin/requests': {
+        requests: url.searchParams.has('before') ? [] : data.requests,
+        oldest_kept: null,
+        dropped: null,
+      },
       'GET /admin/config': data.config,
       'GET /admin/presets': data.presets,
       'GET /admin/tokens': data.tokens,
       'POST /admin/pause': { upstream: 'groq', paused: true },
       'POST /admin/resume': { upstream: 'groq', paused: false },
       'POST /admin/forget': { upstream: 'groq', ended: ['upstream'] },
-      'POST /admin/test': { upstream: 'groq', ok: true, status: 200, first_byte_ms: 212, total_ms: 230, error: null },
+      'POST /admin/test': {
+        upstream: 'groq',
+        ok: true,
+        status: 200,
+        first_byte_ms: 212,
+        total_ms: 230,
+        error: null,
+      },
       'POST /admin/config/upstreams': { etag: '"2"', problems: [], warnings: [] },
       'PUT /admin/config/upstreams': { etag: '"2"', problems: [], warnings: [] },
       'DELETE /admin/config/upstreams': { etag: '"2"', problems: [], warnings: [] },
       'POST /admin/config/order': { etag: '"2"', problems: [], warnings: [] },
     }
     const body = found[`${one.method} ${url.pathname}`]
-    if (body === undefined) json(404, { error: { message: `There is no ${url.pathname}.`, code: 'not_found' } })
+    if (body === undefined)
+      json(404, { error: { message: `There is no ${url.pathname}.`, code: 'not_found' } })
     else json(200, body)
   }
   server.listen(0, '127.0.0.1')
@@ -109,7 +125,7 @@ export async function startPretendedGateway(now = Date.now()): Promise<Pretended
       return streams.size
     },
     hangUp() {
-      for (const stream of streams) stream.destroy()
+      for (const stream of streams) stream.end()
     },
     async close() {
       server.closeAllConnections()
@@ -119,4 +135,5 @@ export async function startPretendedGateway(now = Date.now()): Promise<Pretended
   return gateway
 }
 
-const eventText = (event: string, data: unknown): string => `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+const eventText = (event: string, data: unknown): string =>
+  `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`

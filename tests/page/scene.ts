@@ -41,7 +41,14 @@ function diceOf(seed: number): () => number {
 export function sceneAt(now: number): Scene {
   const dice = diceOf(7)
   const iso = (ms: number): string => new Date(now + ms).toISOString()
-  const around = (middle: number, spread: number): number => Math.round(middle * (1 + (dice() - 0.5) * spread))
+  const codes: Readonly<Record<number, string>> = {
+    429: 'rate_limit_exceeded',
+    400: 'invalid_json',
+    502: 'upstream_error',
+    499: 'client_closed_request',
+  }
+  const around = (middle: number, spread: number): number =>
+    Math.round(middle * (1 + (dice() - 0.5) * spread))
 
   function outcomes(count: number, bad: (back: number) => string | undefined, ms: number): Outcome[] {
     return Array.from({ length: count }, (_, back) => {
@@ -98,9 +105,27 @@ export function sceneAt(now: number): Scene {
       key: { position: 1, last4: '…k3Qz' },
       in_flight: 3,
       windows: [
-        limit('requests', 'minute', { used: 11, limit: 30, left: 19, source: 'preset', resets_at: iso(38 * SECOND) }),
-        limit('tokens', 'minute', { used: 5_320, limit: 8_000, left: 2_680, source: 'learned', runs_out_at: iso(21 * SECOND) }),
-        limit('requests', 'day', { used: 412, limit: 1_000, left: 588, source: 'learned', resets_at: iso(9 * HOUR) }),
+        limit('requests', 'minute', {
+          used: 11,
+          limit: 30,
+          left: 19,
+          source: 'preset',
+          resets_at: iso(38 * SECOND),
+        }),
+        limit('tokens', 'minute', {
+          used: 5_320,
+          limit: 8_000,
+          left: 2_680,
+          source: 'learned',
+          runs_out_at: iso(21 * SECOND),
+        }),
+        limit('requests', 'day', {
+          used: 412,
+          limit: 1_000,
+          left: 588,
+          source: 'learned',
+          resets_at: iso(9 * HOUR),
+        }),
       ],
       last_outcomes: outcomes(40, (back) => (back === 17 || back === 18 ? 'rate-limited' : undefined), 640),
       first_byte_ms: { p50: 212, p95: 480 },
@@ -115,8 +140,20 @@ export function sceneAt(now: number): Scene {
       blocked_by: 'key',
       until: iso(34 * SECOND),
       windows: [
-        limit('requests', 'minute', { used: 30, limit: 30, left: 0, source: 'learned', reopens_at: iso(34 * SECOND) }),
-        limit('tokens', 'minute', { used: 7_410, limit: 8_000, left: 590, source: 'learned', resets_at: iso(50 * SECOND) }),
+        limit('requests', 'minute', {
+          used: 30,
+          limit: 30,
+          left: 0,
+          source: 'learned',
+          reopens_at: iso(34 * SECOND),
+        }),
+        limit('tokens', 'minute', {
+          used: 7_410,
+          limit: 8_000,
+          left: 590,
+          source: 'learned',
+          resets_at: iso(50 * SECOND),
+        }),
       ],
       last_outcomes: outcomes(40, (back) => (back < 2 || back === 9 ? 'rate-limited' : undefined), 620),
       last_error: { at: iso(-5 * SECOND), message: 'Rate limit reached' },
@@ -129,8 +166,20 @@ export function sceneAt(now: number): Scene {
       key: { position: null, last4: '…Rt9c' },
       in_flight: 1,
       windows: [
-        limit('requests', 'minute', { used: 6, limit: 10, left: 4, source: 'preset', resets_at: iso(44 * SECOND) }),
-        limit('requests', 'day', { used: 221, limit: 250, left: 29, source: 'preset', runs_out_at: iso(2.2 * HOUR) }),
+        limit('requests', 'minute', {
+          used: 6,
+          limit: 10,
+          left: 4,
+          source: 'preset',
+          resets_at: iso(44 * SECOND),
+        }),
+        limit('requests', 'day', {
+          used: 221,
+          limit: 250,
+          left: 29,
+          source: 'preset',
+          runs_out_at: iso(2.2 * HOUR),
+        }),
       ],
       last_outcomes: outcomes(40, (back) => (back === 30 ? 'failure' : undefined), 980),
       first_byte_ms: { p50: 540, p95: 1_180 },
@@ -186,7 +235,7 @@ export function sceneAt(now: number): Scene {
       model: nth % 5 === 3 ? 'gemini-3-flash' : 'auto',
       token: ['mobile app', 'night jobs', 'mobile app', 'research'][nth % 4] ?? null,
       status,
-      code: { 429: 'rate_limit_exceeded', 400: 'invalid_json', 502: 'upstream_error', 499: 'client_closed_request' }[status] ?? null,
+      code: codes[status] ?? null,
       upstream: status === 200 || status === 499 ? (by?.name ?? null) : null,
       stream: nth % 3 !== 0,
       attempts: nth === 0 ? 2 : nth === 23 ? 3 : status === 400 ? 0 : 1,
@@ -210,12 +259,44 @@ export function sceneAt(now: number): Scene {
           kind: 'choice',
           strategy: 'headroom',
           candidates: [
-            { upstream: 'groq#2', rank: 1, headroom: 0.64, in_flight: 1, latency_ms: 231, weight: 1, priority: 0, standing: null },
-            { upstream: 'groq', rank: 2, headroom: 0.49, in_flight: 2, latency_ms: 212, weight: 1, priority: 0, standing: null },
-            { upstream: 'gemini', rank: 3, headroom: 0.12, in_flight: 1, latency_ms: 540, weight: 1, priority: 0, standing: null },
+            {
+              upstream: 'groq#2',
+              rank: 1,
+              headroom: 0.64,
+              in_flight: 1,
+              latency_ms: 231,
+              weight: 1,
+              priority: 0,
+              standing: null,
+            },
+            {
+              upstream: 'groq',
+              rank: 2,
+              headroom: 0.49,
+              in_flight: 2,
+              latency_ms: 212,
+              weight: 1,
+              priority: 0,
+              standing: null,
+            },
+            {
+              upstream: 'gemini',
+              rank: 3,
+              headroom: 0.12,
+              in_flight: 1,
+              latency_ms: 540,
+              weight: 1,
+              priority: 0,
+              standing: null,
+            },
           ],
           unavailable: [
-            { upstream: 'mistral', why: 'needs attention: key refused', until: iso(4 * MINUTE), source: 'refused' },
+            {
+              upstream: 'mistral',
+              why: 'needs attention: key refused',
+              until: iso(4 * MINUTE),
+              source: 'refused',
+            },
             { upstream: 'openrouter', why: 'paused', until: null, source: 'paused' },
           ],
           order: ['groq#2', 'groq', 'gemini'],
@@ -227,15 +308,37 @@ export function sceneAt(now: number): Scene {
           kind: 'next in order',
           strategy: 'headroom',
           candidates: [],
-          unavailable: [{ upstream: 'groq#2', why: 'rate-limited', until: iso(34 * SECOND), source: 'refused' }],
+          unavailable: [
+            { upstream: 'groq#2', why: 'rate-limited', until: iso(34 * SECOND), source: 'refused' },
+          ],
           order: ['groq', 'gemini'],
           chosen: 'groq',
           why: 'an earlier attempt failed',
         },
       ],
       attempts: [
-        { upstream: 'groq#2', model: 'openai/gpt-oss-120b', outcome: 'rate-limited', status: 429, started_ms: 1.4, first_byte_ms: null, duration_ms: 90, reason: 'Rate limit reached, try again in 34 s', why: 'headroom' },
-        { upstream: 'groq', model: 'openai/gpt-oss-120b', outcome: 'ok', status: 200, started_ms: 92.5, first_byte_ms: (explained.first_byte_ms ?? 200) - 92, duration_ms: end - 93, reason: null, why: 'fallback' },
+        {
+          upstream: 'groq#2',
+          model: 'openai/gpt-oss-120b',
+          outcome: 'rate-limited',
+          status: 429,
+          started_ms: 1.4,
+          first_byte_ms: null,
+          duration_ms: 90,
+          reason: 'Rate limit reached, try again in 34 s',
+          why: 'headroom',
+        },
+        {
+          upstream: 'groq',
+          model: 'openai/gpt-oss-120b',
+          outcome: 'ok',
+          status: 200,
+          started_ms: 92.5,
+          first_byte_ms: (explained.first_byte_ms ?? 200) - 92,
+          duration_ms: end - 93,
+          reason: null,
+          why: 'fallback',
+        },
       ],
       end: { status: 200, code: null, text: null },
     }
@@ -283,9 +386,13 @@ export function sceneAt(now: number): Scene {
       last_reload: {
         at: iso(-7 * MINUTE),
         ok: false,
-        problems: ['config.json:14:7: models[3].weight: is "heavy" and must be a number; write a number such as 2'],
+        problems: [
+          'config.json:14:7: models[3].weight: is "heavy" and must be a number; write a number such as 2',
+        ],
       },
-      config_warnings: ['config.json:9:5: models[1].limits: asks for more than the vendor allows (40 of 30 requests a minute)'],
+      config_warnings: [
+        'config.json:9:5: models[1].limits: asks for more than the vendor allows (40 of 30 requests a minute)',
+      ],
       upstreams,
       admin: 'write',
       tokens: usages.map(({ name }) => name),
@@ -341,8 +448,18 @@ export function sceneAt(now: number): Scene {
       ],
     },
     presets: [
-      { vendor: 'cerebras', title: 'Cerebras', base_url: 'https://api.cerebras.ai/v1', key_variable: 'CEREBRAS_API_KEY' },
-      { vendor: 'groq', title: 'Groq', base_url: 'https://api.groq.com/openai/v1', key_variable: 'GROQ_API_KEY' },
+      {
+        vendor: 'cerebras',
+        title: 'Cerebras',
+        base_url: 'https://api.cerebras.ai/v1',
+        key_variable: 'CEREBRAS_API_KEY',
+      },
+      {
+        vendor: 'groq',
+        title: 'Groq',
+        base_url: 'https://api.groq.com/openai/v1',
+        key_variable: 'GROQ_API_KEY',
+      },
     ],
     tokens: {
       tokens: usages.map(({ name, ...usage }, nth) => ({

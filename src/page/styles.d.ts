@@ -1,2 +1,0 @@
-/** Style sheets, which the build puts into the document. */
-declare module '*.css'
