@@ -6,7 +6,6 @@
 export interface Status {
   readonly version: string
   readonly started_at: string | null
-  readonly uptime_ms: number
   readonly strategy: string
   readonly affinity: string
   readonly models: readonly string[]
@@ -20,8 +19,6 @@ export interface Status {
   readonly config_warnings: readonly string[]
   readonly upstreams: readonly UpstreamState[]
   readonly admin?: 'read' | 'write'
-  /** Names of the configured tokens; null = there are none. */
-  readonly tokens?: readonly string[] | null
   readonly can_answer?: { readonly now: boolean; readonly why: string | null }
   readonly last_hour?: {
     readonly requests: number
@@ -173,7 +170,6 @@ export interface Usage {
   readonly hour: Series
   readonly day: Series
   readonly days?: Series
-  readonly tokens?: readonly ({ readonly name: string } & UsageSpans)[]
 }
 
 interface Sum {
@@ -225,7 +221,10 @@ export interface Preset {
 }
 
 export interface Problem {
+  /** In the file. */
   readonly path: string
+  /** In the entry that was sent; null where it is elsewhere. */
+  readonly entry_path?: string | null
   readonly message: string
   readonly hint?: string | null
 }

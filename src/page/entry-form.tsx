@@ -84,7 +84,7 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
   }
 
   const problemAt = (name: keyof Values): readonly Problem[] =>
-    problems.filter(({ path }) => fieldOf(path) === name)
+    problems.filter((problem) => fieldOf(problem) === name)
   const field = (
     name: keyof Values,
     label: WordKey,
@@ -116,7 +116,7 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
       </div>
     )
   }
-  const elsewhere = problems.filter(({ path }) => fieldOf(path) === undefined)
+  const elsewhere = problems.filter((problem) => fieldOf(problem) === undefined)
   const keysHint =
     entry !== undefined && (entry.keys?.length ?? 0) > 0
       ? t('keepKeys', { keys: keysText(entry.keys) })
@@ -200,9 +200,9 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
 const problemText = ({ message, hint }: Problem): string =>
   [message, hint].filter((part) => part != null && part !== '').join('; ')
 
-/** The field that a problem is about, such as `weight` of `models[2].weight`; undefined where none is meant. */
-export function fieldOf(path: string): keyof Values | undefined {
-  const [first = ''] = path.replace(/^(?:models\[\d+\]|entry)\.?/, '').split(/[.[]/)
+/** The field that a problem is about; undefined where it is about none of the entry. */
+export function fieldOf({ path, entry_path: inside = path }: Problem): keyof Values | undefined {
+  const [first = ''] = (inside ?? '').split(/[.[]/)
   if (first === '') return undefined
   if (first === 'models') return 'model'
   return OWN_FIELDS.find((name) => name === first) ?? 'further'
@@ -213,13 +213,17 @@ function valuesOf(entry: ConfigEntry | undefined, presets: readonly Preset[]): V
   const own = new Set<string>(OWN_FIELDS)
   const others = Object.entries(entry ?? {}).filter(
     ([name, value]) =>
-      !own.has(name) && !NOT_OF_THE_FILE.has(name) && value != null && !isPlainModels(name, value),
+      !own.has(name) &&
+      !NOT_OF_THE_FILE.has(name) &&
+      value != null &&
+      !isEmptyList(value) &&
+      !(name === 'models' && isNames(value)),
   )
   return {
     vendor: entry === undefined ? (presets[0]?.vendor ?? '') : text('vendor'),
     base_url: text('base_url'),
     name: text('name'),
-    model: modelsText(entry),
+    model: text('model') || (isNames(entry?.['models']) ? text('models') : ''),
     api_key: '',
     weight: text('weight'),
     priority: text('priority'),
@@ -228,17 +232,9 @@ function valuesOf(entry: ConfigEntry | undefined, presets: readonly Preset[]): V
   }
 }
 
-const isPlainModels = (name: string, value: unknown): boolean =>
-  name === 'models' && Array.isArray(value) && value.every((model) => typeof model === 'string')
-
-/** The field of the file that models stand in: `model`, a name or a list of them. */
-function modelsText(entry: ConfigEntry | undefined): string {
-  const given = entry?.['model'] ?? entry?.['models']
-  return [given ?? []]
-    .flat()
-    .filter((model) => typeof model === 'string')
-    .join(', ')
-}
+const isNames = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((model) => typeof model === 'string')
+const isEmptyList = (value: unknown): boolean => Array.isArray(value) && value.length === 0
 
 type Given =
   | { readonly entry: object }
@@ -263,14 +259,15 @@ export function entryOf(values: Values, before: ConfigEntry | undefined): Given 
   const isVendor = values.vendor !== ''
   const further = furtherOf(values.further)
   if (further === undefined) problems.push({ path: 'further', word: 'furtherBad' })
-  const modelField = before?.['models'] !== undefined && before['model'] === undefined ? 'models' : 'model'
+  const models = listed(values.model, /,/)
+  const isList = models.length > 1 || (models.length > 0 && isNames(before?.['models']))
   const entry = {
     ...further,
     vendor: isVendor ? values.vendor : undefined,
     // That of a vendor with an address of one's own is not typed here, and stays.
     base_url: values.base_url.trim() || undefined,
     name: values.name.trim() || undefined,
-    ...(values.model.trim() !== '' && { [modelField]: single(listed(values.model, /,/)) }),
+    ...(models.length > 0 && (isList ? { models } : { model: models[0] })),
     api_key: single(listed(values.api_key, /\s+/)),
     weight: numberIn('weight'),
     priority: numberIn('priority'),

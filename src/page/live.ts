@@ -42,7 +42,7 @@ export function withEvent(state: LiveState, name: string, data: unknown): LiveSt
       return { connection: 'live', status: status ?? state.status, requests, usage: usage ?? state.usage }
     }
     case 'status':
-      return { ...state, status: withChanges(state.status, data as Partial<Status>) }
+      return { ...state, status: withChanges(state.status, data as StatusChanges) }
     case 'request':
       return { ...state, requests: withRequests(state.requests, [data as RequestSummary]) }
     case 'requests': {
@@ -56,14 +56,16 @@ export function withEvent(state: LiveState, name: string, data: unknown): LiveSt
   }
 }
 
-/** Only changed upstreams are told, each whole; those that the order does not name are gone. */
-function withChanges(status: Status | undefined, changes: Partial<Status>): Status | undefined {
+type StatusChanges = Partial<Status> & { readonly upstream_ids?: readonly string[] }
+
+/** Only changed upstreams are told, each whole; which there are, and in which order, where that changed. */
+function withChanges(status: Status | undefined, changes: StatusChanges): Status | undefined {
   if (status === undefined) return undefined
-  const changed = new Map(changes.upstreams?.map((upstream) => [upstream.name, upstream]))
-  const kept = status.upstreams.map((upstream) => changed.get(upstream.name) ?? upstream)
-  const known = new Set(status.upstreams.map(({ name }) => name))
-  const added = changes.upstreams?.filter(({ name }) => !known.has(name)) ?? []
-  return { ...status, ...changes, upstreams: [...kept, ...added] }
+  const { upstream_ids: ids, upstreams = [], ...fields } = changes
+  const keyOf = ({ id, name }: Status['upstreams'][number]): string => id ?? name
+  const known = new Map([...status.upstreams, ...upstreams].map((upstream) => [keyOf(upstream), upstream]))
+  const order = ids ?? [...known.keys()]
+  return { ...status, ...fields, upstreams: order.flatMap((id) => known.get(id) ?? []) }
 }
 
 function withRequests(before: LiveState['requests'], more: readonly RequestSummary[]): LiveState['requests'] {
@@ -114,6 +116,11 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
     }
   }
 
+  async function askUsage(): Promise<void> {
+    const usage = await optional<Usage>('admin/usage')
+    set({ ...state, usage })
+  }
+
   /** Until the stream ends; false where there is none. */
   async function stream(): Promise<boolean> {
     const { signal } = abort
@@ -123,6 +130,8 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
     const scanner = createEventScanner(MOST_EVENT_CHARS)
     const reader = answer.body.getReader()
     let silence = setTimeout(() => void reader.cancel(), SILENCE_MS)
+    // The sums of usage change slowly, and are not in the stream.
+    const usageTimer = setInterval(() => void askUsage().catch(() => {}), USAGE_EVERY_MS)
     try {
       for (let read = await reader.read(); !read.done; read = await reader.read()) {
         clearTimeout(silence)
@@ -134,6 +143,7 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
       }
     } finally {
       clearTimeout(silence)
+      clearInterval(usageTimer)
     }
     return true
   }
@@ -142,13 +152,11 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
   async function poll(): Promise<void> {
     const status = await api.json<Status>('admin/status', { signal: abort.signal })
     const list = await optional<{ requests: readonly RequestSummary[] }>('admin/requests?limit=100')
-    let { usage } = state
-    if (performance.now() - usageAt > USAGE_EVERY_MS) {
-      usage = await optional<Usage>('admin/usage')
-      usageAt = performance.now()
-    }
     const requests = list === undefined ? undefined : withRequests(state.requests, list.requests)
-    set({ connection: 'polling', status, requests, usage })
+    set({ ...state, connection: 'polling', status, requests })
+    if (performance.now() - usageAt < USAGE_EVERY_MS) return
+    usageAt = performance.now()
+    await askUsage()
   }
 
   async function run(): Promise<void> {

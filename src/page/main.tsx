@@ -21,7 +21,7 @@
 import { render, type ComponentType } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import { ApiError, createApi, type Api, type Status } from './api.ts'
-import { errorText, ProvidePage } from './context.ts'
+import { errorText, ProvidePage, useNow } from './context.ts'
 import { spanText } from './format.ts'
 import { follow, type Connection, type LiveState } from './live.ts'
 import { Overview } from './overview.tsx'
@@ -281,10 +281,18 @@ function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
     return () => clearTimeout(timer)
   }, [announced])
 
-  const { status, usage, requests, connection = 'connecting' } = live ?? {}
+  const [hasTokens, setHasTokens] = useState(false)
+  useEffect(() => {
+    api.json<{ tokens: readonly unknown[] }>('admin/tokens').then(
+      ({ tokens }) => setHasTokens(tokens.length > 0),
+      () => {},
+    )
+  }, [api, view])
+
+  const { status, requests, connection = 'connecting' } = live ?? {}
   const hasView: Readonly<Partial<Record<ViewName, boolean>>> = {
     requests: requests !== undefined,
-    tokens: status?.tokens !== undefined ? status.tokens !== null : (usage?.tokens?.length ?? 0) > 0,
+    tokens: hasTokens,
   }
   const names = (Object.keys(VIEWS) as ViewName[]).filter((name) => hasView[name] !== false)
   const View = VIEWS[view]
@@ -330,12 +338,20 @@ function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
           </ProvidePage>
         )}
       </main>
-      <footer class="muted">
-        {status && `AILoad ${status.version} · ${t('up', { span: spanText(status.uptime_ms, lang) })}`}
-      </footer>
+      <footer class="muted">{status && <Footer status={status} t={t} lang={lang} />}</footer>
       <div class="announced" role="status" aria-live="polite" data-shown={announced !== ''}>
         {announced}
       </div>
+    </>
+  )
+}
+
+function Footer({ status, t, lang }: { status: Status; t: Translate; lang: Lang }) {
+  const upMs = useNow(60_000) - Date.parse(status.started_at ?? '')
+  return (
+    <>
+      AILoad {status.version}
+      {upMs >= 0 && ` · ${t('up', { span: spanText(upMs, lang) })}`}
     </>
   )
 }

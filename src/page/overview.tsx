@@ -3,7 +3,7 @@ import { usePage } from './context.ts'
 import type { Need, Status } from './api.ts'
 import { clockText, countText, msText, shareText } from './format.ts'
 import { UpstreamRow } from './upstream.tsx'
-import type { WordKey } from './words.ts'
+import { reasonText, wordKeyOf, type Lang, type Translate } from './words.ts'
 
 export function Overview() {
   const { live, t } = usePage()
@@ -29,14 +29,14 @@ export function Overview() {
 
 /** The first line: does it work now, and how well. */
 function Headline({ status }: { status: Status }) {
-  const { t } = usePage()
+  const { t, lang } = usePage()
   const { last_hour: hour, draining } = status
   const free = status.upstreams.filter(({ available }) => available).length
   const canAnswer = !draining && (status.can_answer?.now ?? free > 0)
   const counts = [
     t('upstreamsAvailable', { free, all: status.upstreams.length }),
     ...(status.queue.waiting > 0 ? [t('waiting', { count: status.queue.waiting })] : []),
-    ...(status.can_answer?.why == null || canAnswer ? [] : [status.can_answer.why]),
+    ...(status.can_answer?.why == null || canAnswer ? [] : [reasonText(status.can_answer.why, lang)]),
   ]
   const figure = (label: string, value: string | undefined) => (
     <div>
@@ -65,16 +65,16 @@ function Headline({ status }: { status: Status }) {
   )
 }
 
-/** The words for what a gateway needs of its operator, by its kind; others are told as it tells them. */
-const NEEDS: Readonly<Record<string, WordKey>> = {
-  auth: 'needAuth',
-  'not-found': 'needNotFound',
-  model: 'needNotFound',
-  quota: 'needUnpaid',
-  unpaid: 'needUnpaid',
-  reload: 'needReload',
-  warnings: 'needWarnings',
-  state: 'needState',
+/** What is told of, by the sentence: `the key of groq, gemini was refused; …`. */
+const namesIn = ({ upstream, text }: Need): string =>
+  upstream ?? /\bof (.+?) (?:was|has|is)\b/.exec(text)?.[1] ?? ''
+
+/** English as the gateway says it, where it says it. */
+function needText(need: Need, lang: Lang, t: Translate): string {
+  const key = wordKeyOf(`need_${need.kind}`)
+  const isSaid = need.text !== '' && (lang === 'en' || key === undefined)
+  const text = isSaid || key === undefined ? need.text : t(key, { names: namesIn(need), text: need.text })
+  return text.replace(/^[a-z]/, (letter) => letter.toUpperCase())
 }
 
 /** What does not heal by itself; of an older gateway, as far as its status tells. */
@@ -82,13 +82,13 @@ function needsOf(status: Status): readonly Need[] {
   if (status.needs_you !== undefined) return status.needs_you
   const refused = status.last_reload?.ok === false ? status.last_reload : undefined
   return [
-    ...(refused ? [{ kind: 'reload', upstream: null, text: '', since: refused.at }] : []),
+    ...(refused ? [{ kind: 'reload_refused', upstream: null, text: '', since: refused.at }] : []),
     ...status.upstreams
       .filter(({ why }) => why?.startsWith('needs attention') === true)
       .map(({ name, why, last_error: last }) => ({
-        kind: why?.includes('key refused') === true ? 'auth' : 'not-found',
+        kind: why?.includes('key refused') === true ? 'key_refused' : 'not_found',
         upstream: name,
-        text: why ?? '',
+        text: '',
         since: last?.at ?? null,
       })),
   ]
@@ -102,19 +102,15 @@ function Needs({ status }: { status: Status }) {
     <section class="needs" aria-labelledby="needs">
       <h2 id="needs">{t('needsYou')}</h2>
       <ul>
-        {needs.map(({ kind, upstream, text, since }) => {
-          const word = NEEDS[kind]
-          return (
-            <li key={`${kind} ${upstream} ${text}`}>
-              {upstream !== null && <b>{upstream}</b>}
-              <span>{word !== undefined && (lang !== 'en' || text === '') ? t(word) : text}</span>
-              {since !== null && (
-                <span class="muted">{t('since', { time: clockText(since, lang, Date.now()) })}</span>
-              )}
-              {upstream === null && <a href="#configuration">{t('seeConfiguration')}</a>}
-            </li>
-          )
-        })}
+        {needs.map((need) => (
+          <li key={`${need.kind} ${need.upstream} ${need.text}`}>
+            <span>{needText(need, lang, t)}</span>
+            {need.since !== null && (
+              <span class="muted">{t('since', { time: clockText(need.since, lang, Date.now()) })}</span>
+            )}
+            {/^(?:config|reload)/.test(need.kind) && <a href="#configuration">{t('seeConfiguration')}</a>}
+          </li>
+        ))}
       </ul>
     </section>
   )

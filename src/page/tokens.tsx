@@ -13,7 +13,7 @@ const ASK_EVERY_MS = 15_000
 
 /** Who may ask, and who did. */
 export function Tokens() {
-  const { api, live, t, lang } = usePage()
+  const { api, t, lang } = usePage()
   const [listed, setListed] = useState<readonly TokenState[]>()
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined
@@ -29,8 +29,7 @@ export function Tokens() {
     ask()
     return () => clearTimeout(timer)
   }, [api])
-  const ofUsage = live.usage?.tokens?.map(({ name, ...usage }): TokenState => ({ name, usage }))
-  const tokens = listed ?? ofUsage ?? []
+  const tokens = listed ?? []
   const usageText = (usage: UsageSpans | undefined, span: keyof UsageSpans): string => {
     const sum = usage?.[span]
     if (sum === undefined) return '–'

@@ -55,24 +55,24 @@ export const WORDS = {
   firstWord: ['First word, median', '首字时间（中位数）'],
   firstWordSlow: ['First word, p95', '首字时间（p95）'],
   needsYou: ['Needs you', '需要处理'],
-  needAuth: [
-    'The key is refused: put a valid one into the configuration.',
-    '密钥被拒绝：请在配置里换一个有效的密钥。',
+  need_key_refused: [
+    'the key of {names} is refused; write another one into the configuration',
+    '{names} 的密钥被拒绝：请在配置里换一个有效的密钥',
   ],
-  needNotFound: [
-    'The model or the endpoint is not there: correct the name or the address.',
-    '找不到模型或接口：请更正名称或地址。',
+  need_not_found: [
+    'the model or the endpoint of {names} was not found; correct it in the configuration',
+    '找不到 {names} 的模型或接口：请在配置里更正',
   ],
-  needUnpaid: [
-    'Credits are missing: top up the account, or take it out.',
-    '余额不足：请充值，或移除这个上游。',
+  need_no_credits: [
+    'the account of {names} has no credit left',
+    '{names} 的账户余额不足：充值后手动结束冷却',
   ],
-  needReload: [
-    'The changed configuration was refused; the last good one is in use.',
-    '改动后的配置被拒绝，仍在使用上一份有效的配置。',
+  need_reload_refused: [
+    'the changed configuration is refused; the last good one is in use',
+    '改动后的配置被拒绝，仍在使用上一份有效的配置',
   ],
-  needWarnings: ['The configuration has warnings.', '配置有警告。'],
-  needState: ['The state cannot be written.', '状态文件无法写入。'],
+  need_config_warning: ['the configuration has a warning: {text}', '配置警告：{text}'],
+  need_state_not_kept: ['the state is not kept: {text}', '状态无法保存：{text}'],
   since: ['since {time}', '自 {time} 起'],
   seeConfiguration: ['See the configuration', '查看配置'],
   upstreams: ['Upstreams', '上游'],
@@ -328,6 +328,11 @@ const REASONS: readonly (readonly [RegExp, string])[] = [
   [/^concurrency limit reached/, '达到并发上限'],
   [/^its proxy fails/, '代理连不上'],
   [/^paused/, '已暂停'],
+  [/^draining/, '正在停止'],
+  [/^no upstream is enabled/, '没有启用的上游'],
+  [/^all upstreams are out of quota or need attention/, '所有上游都没有额度或需要处理'],
+  [/^all upstreams are out of quota/, '所有上游都没有额度'],
+  [/^all upstreams need attention/, '所有上游都需要处理'],
   [/^disabled/, '已停用'],
   [/^(requests|tokens) used up, by the upstream's own word/, '上游自己说$1已用完'],
   [/^(\w+) per (\w+) used up/, '每$2的$1已用完'],

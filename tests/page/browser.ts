@@ -26,7 +26,7 @@ export async function launchBrowser(env: Readonly<Record<string, string>> = {}):
   return chromium.launch({
     executablePath,
     args: [...args, ...quiet],
-    env: { ...process.env, ...env } as never,
+    env: { ...process.env, ...env },
   })
 }
 

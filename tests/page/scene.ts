@@ -377,7 +377,6 @@ export function sceneAt(now: number): Scene {
     status: {
       version: '0.1.0',
       started_at: iso(-52 * HOUR),
-      uptime_ms: 52 * HOUR + 12 * MINUTE,
       strategy: 'headroom',
       affinity: 'conversation',
       models: ['auto', 'openai/gpt-oss-120b', 'gemini-3-flash', 'mistral-small-latest', 'qwen3-32b'],
@@ -395,20 +394,19 @@ export function sceneAt(now: number): Scene {
       ],
       upstreams,
       admin: 'write',
-      tokens: usages.map(({ name }) => name),
       can_answer: { now: true, why: null },
       last_hour: { requests: 1_284, answered_share: 0.9976, first_byte_ms: { p50: 236, p95: 841 } },
       needs_you: [
         {
-          kind: 'auth',
+          kind: 'key_refused',
           upstream: 'mistral',
-          text: 'The key is refused (401): put a valid one into the configuration.',
+          text: 'the key of mistral was refused; write another one into the configuration, or have it enabled at the vendor',
           since: iso(-61 * SECOND),
         },
         {
-          kind: 'reload',
+          kind: 'reload_refused',
           upstream: null,
-          text: 'The changed configuration was refused; the last good one is in use.',
+          text: 'the changed configuration is refused: config.json:14:7: models[3].weight: is "heavy" and must be a number',
           since: iso(-7 * MINUTE),
         },
       ],
@@ -417,7 +415,6 @@ export function sceneAt(now: number): Scene {
     usage: {
       hour: { step_ms: MINUTE, points: points(60, MINUTE, 22) },
       day: { step_ms: HOUR, points: points(24, HOUR, 1_100) },
-      tokens: usages,
     },
     explanations,
     config: {
@@ -434,7 +431,14 @@ export function sceneAt(now: number): Scene {
             { position: 2, last4: '…7hVw', is_variable: '${GROQ_KEY_2}' },
           ],
         },
-        { index: 1, vendor: 'gemini', name: 'gemini', keys: [{ position: 1, last4: '…Rt9c' }] },
+        {
+          index: 1,
+          vendor: 'gemini',
+          name: 'gemini',
+          models: ['gemini-3-flash', 'gemini-3-pro'],
+          headers: [],
+          keys: [{ position: 1, last4: '…Rt9c' }],
+        },
         { index: 2, vendor: 'mistral', name: 'mistral', keys: [{ position: 1, last4: '…w0Xa' }] },
         {
           index: 3,

@@ -105,8 +105,8 @@ describe('the overview', () => {
   test('what does not heal by itself stands in a box of its own', async () => {
     const { page } = await opened()
     const box = await page.locator('.needs').innerText()
-    expect(box).toMatch(/mistral\s+The key is refused \(401\)/)
-    expect(box).toContain('The changed configuration was refused')
+    expect(box).toMatch(/The key of mistral was refused; .*\s+since \d\d:\d\d/)
+    expect(box).toMatch(/The changed configuration is refused: .*\s+since .*\s+See the configuration/)
   })
 
   test('numbers move with the events of the gateway, and a change of state is announced', async () => {
@@ -239,7 +239,12 @@ describe('the configuration', () => {
             body: {
               error: { message: 'The configuration would be invalid.', code: 'config_invalid' },
               problems: [
-                { path: 'models[3].weight', message: 'must be positive', hint: 'write a number such as 2' },
+                {
+                  path: 'models[3].weight',
+                  entry_path: 'weight',
+                  message: 'must be positive',
+                  hint: 'write a number such as 2',
+                },
               ],
             },
           }
