@@ -72,7 +72,7 @@ function documentOf(script: string, style: string): string {
 }
 
 /** Writes the document as `page.html`. */
-export async function writePage(directory: string): Promise<void> {
+async function writePage(directory: string): Promise<void> {
   const { html } = await buildPage()
   mkdirSync(directory, { recursive: true })
   writeFileSync(join(directory, 'page.html'), html)

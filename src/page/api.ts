@@ -3,7 +3,7 @@
  * does not send are optional, and what needs them is not shown.
  */
 
-export interface Status {
+export interface ShownStatus {
   readonly version: string
   readonly started_at: string | null
   readonly strategy: string
@@ -17,31 +17,31 @@ export interface Status {
     readonly problems: readonly string[]
   } | null
   readonly config_warnings: readonly string[]
-  readonly upstreams: readonly UpstreamState[]
+  readonly upstreams: readonly ShownUpstream[]
   readonly admin?: 'read' | 'write'
   readonly can_answer?: { readonly now: boolean; readonly why: string | null }
   readonly last_hour?: {
     readonly requests: number
     readonly answered_share: number | null
-    readonly first_byte_ms: Percentiles | null
+    readonly first_byte_ms: ShownPercentiles | null
   }
-  readonly needs_you?: readonly Need[]
+  readonly needs_you?: readonly ShownNeed[]
 }
 
-export interface Percentiles {
+export interface ShownPercentiles {
   readonly p50: number
   readonly p95: number
 }
 
 /** What does not heal by itself. */
-export interface Need {
+export interface ShownNeed {
   readonly kind: string
   readonly upstream: string | null
   readonly text: string
   readonly since: string | null
 }
 
-export interface UpstreamState {
+export interface ShownUpstream {
   readonly id?: string
   readonly name: string
   readonly model: string
@@ -54,10 +54,10 @@ export interface UpstreamState {
   readonly blocked_by: string | null
   readonly until: string | null
   readonly in_flight: number
-  readonly windows: readonly LimitWindow[]
-  readonly last_outcomes: readonly Outcome[]
+  readonly windows: readonly ShownLimit[]
+  readonly last_outcomes: readonly ShownOutcome[]
   readonly last_error: { readonly at: string | null; readonly message: string | null } | null
-  readonly first_byte_ms: Percentiles | null
+  readonly first_byte_ms: ShownPercentiles | null
   readonly attempts: number
   readonly failures: number
   readonly paused?: boolean
@@ -66,7 +66,7 @@ export interface UpstreamState {
   readonly first_bytes?: readonly number[]
 }
 
-export interface LimitWindow {
+export interface ShownLimit {
   readonly counts: string
   readonly window: string
   readonly scope: string
@@ -79,14 +79,14 @@ export interface LimitWindow {
   readonly resets_at: string | null
 }
 
-export interface Outcome {
+export interface ShownOutcome {
   readonly at: string | null
   readonly outcome: string
   readonly status: number | null
   readonly ms: number
 }
 
-export interface RequestSummary {
+export interface ShownRequest {
   readonly id: string
   readonly at: string
   readonly endpoint: string
@@ -104,15 +104,15 @@ export interface RequestSummary {
   readonly output_tokens: number | null
 }
 
-export interface Explanation {
-  readonly request: RequestSummary
+export interface ShownExplanation {
+  readonly request: ShownRequest
   readonly exact?: boolean
-  readonly decisions: readonly Decision[]
-  readonly attempts: readonly Attempt[]
+  readonly decisions: readonly ShownDecision[]
+  readonly attempts: readonly ShownAttempt[]
   readonly end: { readonly status: number; readonly code: string | null; readonly text: string | null }
 }
 
-export interface Decision {
+export interface ShownDecision {
   readonly after_ms: number
   readonly kind: string
   readonly strategy?: string | null
@@ -137,7 +137,7 @@ export interface Decision {
   readonly why: string | null
 }
 
-export interface Attempt {
+export interface ShownAttempt {
   readonly upstream: string
   readonly model: string
   readonly outcome: string
@@ -149,7 +149,7 @@ export interface Attempt {
   readonly why: string | null
 }
 
-export interface UsagePoint {
+export interface ShownPoint {
   readonly at: string
   readonly answered: number
   readonly client_faults: number
@@ -158,15 +158,15 @@ export interface UsagePoint {
   readonly left: number
   readonly input_tokens: number
   readonly output_tokens: number
-  readonly first_byte_ms: Percentiles | null
+  readonly first_byte_ms: ShownPercentiles | null
 }
 
 interface Series {
   readonly step_ms: number
-  readonly points: readonly UsagePoint[]
+  readonly points: readonly ShownPoint[]
 }
 
-export interface Usage {
+export interface ShownUsage {
   readonly hour: Series
   readonly day: Series
   readonly days?: Series
@@ -178,41 +178,41 @@ interface Sum {
   readonly output_tokens: number
 }
 
-export interface UsageSpans {
+export interface ShownSums {
   readonly day?: Sum
   readonly week?: Sum
   readonly month?: Sum
 }
 
-export interface TokenState {
+export interface ShownToken {
   readonly name: string
   readonly admin?: boolean
   readonly models?: readonly string[] | null
-  readonly limits?: readonly LimitWindow[]
+  readonly limits?: readonly ShownLimit[]
   readonly expires?: string | null
-  readonly usage?: UsageSpans
+  readonly usage?: ShownSums
 }
 
 /** An upstream as the file has it, without its keys. */
-export type ConfigEntry = Readonly<Record<string, unknown>> & {
+export type ShownEntry = Readonly<Record<string, unknown>> & {
   readonly index: number
-  readonly keys?: readonly KeyState[]
+  readonly keys?: readonly ShownKey[]
 }
 
-export interface KeyState {
+export interface ShownKey {
   readonly position: number
   readonly last4: string | null
   readonly is_variable?: string | null
 }
 
-export interface ConfigView {
+export interface ShownConfig {
   readonly etag: string
   readonly writable: boolean
   readonly file?: string | null
-  readonly entries: readonly ConfigEntry[]
+  readonly entries: readonly ShownEntry[]
 }
 
-export interface Preset {
+export interface ShownPreset {
   readonly vendor: string
   readonly title: string
   readonly base_url?: string | null
@@ -220,7 +220,7 @@ export interface Preset {
   readonly key_variable?: string | null
 }
 
-export interface Problem {
+export interface ShownProblem {
   /** In the file. */
   readonly path: string
   /** In the entry that was sent; null where it is elsewhere. */
@@ -232,8 +232,8 @@ export interface Problem {
 /** What the gateway refuses, or that it can't be reached: then the status is 0. */
 export class ApiError extends Error {
   readonly status: number
-  readonly problems: readonly Problem[]
-  constructor(status: number, message: string, problems: readonly Problem[] = []) {
+  readonly problems: readonly ShownProblem[]
+  constructor(status: number, message: string, problems: readonly ShownProblem[] = []) {
     super(message)
     this.status = status
     this.problems = problems
@@ -280,8 +280,8 @@ export function createApi(token: string, root: string, onRefused: () => void): A
 /** An error of the gateway's, from its envelope. */
 export function errorOf(status: number, value: unknown): ApiError {
   const { error, problems } = (value ?? {}) as {
-    error?: { message?: string; problems?: readonly Problem[] }
-    problems?: readonly Problem[]
+    error?: { message?: string; problems?: readonly ShownProblem[] }
+    problems?: readonly ShownProblem[]
   }
   return new ApiError(status, error?.message ?? '', problems ?? error?.problems ?? [])
 }

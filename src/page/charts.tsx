@@ -1,8 +1,8 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
-import type { Usage, UsagePoint } from './api.ts'
+import type { ShownUsage, ShownPoint } from './api.ts'
 import { usePage } from './context.ts'
-import { countText, msText } from './format.ts'
+import { amountText, msText } from './format.ts'
 import type { Lang, WordKey } from './words.ts'
 
 const RANGES = ['hour', 'day', 'days'] as const
@@ -12,7 +12,7 @@ interface Line {
   readonly word: WordKey
   /** A custom property of the style. */
   readonly color: string
-  readonly of: (point: UsagePoint) => number | null
+  readonly of: (point: ShownPoint) => number | null
   readonly dash?: boolean
 }
 
@@ -36,7 +36,7 @@ const CHARTS: readonly ChartKind[] = [
       { word: 'clientCount', color: '--muted', of: ({ client_faults: faults }) => faults },
       { word: 'leftCount', color: '--line-strong', of: ({ left }) => left },
     ],
-    text: countText,
+    text: amountText,
     summary: 'sum',
   },
   {
@@ -46,7 +46,7 @@ const CHARTS: readonly ChartKind[] = [
       { word: 'inputTokens', color: '--muted', of: ({ input_tokens: tokens }) => tokens },
       { word: 'outputTokens', color: '--ink', of: ({ output_tokens: tokens }) => tokens },
     ],
-    text: countText,
+    text: amountText,
     summary: 'sum',
   },
   {
@@ -62,10 +62,14 @@ const CHARTS: readonly ChartKind[] = [
 ]
 
 /** The traffic of the last hour, day or days. */
-export function Charts({ usage }: { usage: Usage }) {
+export function Charts({ usage }: { usage: ShownUsage }) {
   const { t } = usePage()
   const [range, setRange] = useState<Range>('hour')
   const points = usage[range]?.points ?? []
+  const isQuiet = points.every(
+    ({ answered, refused, failed, client_faults: faults, left }) =>
+      answered + refused + failed + faults + left === 0,
+  )
   return (
     <section aria-labelledby="charts">
       <div class="title-line">
@@ -78,10 +82,10 @@ export function Charts({ usage }: { usage: Usage }) {
           ))}
         </div>
       </div>
+      {isQuiet && <p class="muted">{t('noTraffic')}</p>}
       <div class="charts">
-        {CHARTS.map((kind) => (
-          <Chart key={kind.title} kind={kind} points={points} range={range} />
-        ))}
+        {!isQuiet &&
+          CHARTS.map((kind) => <Chart key={kind.title} kind={kind} points={points} range={range} />)}
       </div>
     </section>
   )
@@ -89,7 +93,7 @@ export function Charts({ usage }: { usage: Usage }) {
 
 const HEIGHT = 150
 
-function Chart({ kind, points, range }: { kind: ChartKind; points: readonly UsagePoint[]; range: Range }) {
+function Chart({ kind, points, range }: { kind: ChartKind; points: readonly ShownPoint[]; range: Range }) {
   const { t, lang, theme } = usePage()
   const place = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot>(undefined)
@@ -144,7 +148,7 @@ function Chart({ kind, points, range }: { kind: ChartKind; points: readonly Usag
 }
 
 /** Stacked lines are drawn from the highest sum down, so that each covers the part below it. */
-function dataOf({ lines, isStacked }: ChartKind, points: readonly UsagePoint[]): uPlot.AlignedData {
+function dataOf({ lines, isStacked }: ChartKind, points: readonly ShownPoint[]): uPlot.AlignedData {
   const times = points.map(({ at }) => Date.parse(at) / 1000)
   if (!isStacked) return [times, ...lines.map(({ of }) => points.map(of))]
   let sums = points.map(() => 0)

@@ -1,49 +1,14 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { ApiError, type ConfigEntry, type KeyState, type Preset, type Problem } from './api.ts'
+import type { ApiError, ShownEntry, ShownPreset, ShownProblem } from './api.ts'
 import { errorText, usePage } from './context.ts'
+import { typedEntryOf, entryTitle, fieldOf, keysText, valuesOf, type EntryValues } from './entry.ts'
 import type { WordKey } from './words.ts'
-
-/** Fields with an input of their own; all others are changed as JSON. */
-const OWN_FIELDS = [
-  'vendor',
-  'base_url',
-  'name',
-  'model',
-  'api_key',
-  'weight',
-  'priority',
-  'enabled',
-] as const
-type OwnField = (typeof OWN_FIELDS)[number]
-type Values = Readonly<Record<OwnField | 'further', string>>
-/** What the gateway adds to an entry, and the file does not have. */
-const NOT_OF_THE_FILE: ReadonlySet<string> = new Set(['index', 'keys', 'vendor_title'])
-
-/** What an entry is called in a list. */
-export const entryTitle = (entry: ConfigEntry): string =>
-  ['name', 'vendor', 'model', 'base_url'].map((name) => plainText(entry[name])).find(Boolean) ??
-  `#${entry.index + 1}`
-
-/** A value of the file in an input: lists with commas; nothing of what is no plain value. */
-export function plainText(value: unknown): string {
-  if (Array.isArray(value)) return value.map(plainText).filter(Boolean).join(', ')
-  return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
-}
-
-/** Its keys, without telling them. */
-export const keysText = (keys: readonly KeyState[] = []): string =>
-  keys
-    .map(
-      ({ last4, is_variable: variable }) =>
-        variable ?? (last4 === null ? '•••' : `…${last4.replace(/^…/, '')}`),
-    )
-    .join(', ')
 
 interface EntryFormProps {
   /** Undefined = a new one. */
-  readonly entry: ConfigEntry | undefined
+  readonly entry: ShownEntry | undefined
   /** Empty = by hand. */
-  readonly presets: readonly Preset[]
+  readonly presets: readonly ShownPreset[]
   /** @throws ApiError with the problems of the schema */
   readonly onSave: (entry: object) => Promise<void>
   readonly onCancel: () => void
@@ -52,8 +17,8 @@ interface EntryFormProps {
 /** One upstream of the file. What the schema does not like is told at its field. */
 export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) {
   const { t } = usePage()
-  const [values, setValues] = useState<Values>(() => valuesOf(entry, presets))
-  const [problems, setProblems] = useState<readonly Problem[]>([])
+  const [values, setValues] = useState<EntryValues>(() => valuesOf(entry, presets))
+  const [problems, setProblems] = useState<readonly ShownProblem[]>([])
   const [said, setSaid] = useState('')
   const [isSaving, setIsSaving] = useState(false)
   const form = useRef<HTMLFormElement>(null)
@@ -61,12 +26,12 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
 
   const isVendor = presets.length > 0 || (entry?.['vendor'] ?? null) !== null
   const preset = presets.find(({ vendor }) => vendor === values.vendor)
-  const set = (name: keyof Values, value: string): void => setValues({ ...values, [name]: value })
+  const set = (name: keyof EntryValues, value: string): void => setValues({ ...values, [name]: value })
 
   async function submit(event: SubmitEvent): Promise<void> {
     event.preventDefault()
     if (isSaving) return
-    const given = entryOf(values, entry)
+    const given = typedEntryOf(values, entry)
     if ('problems' in given) {
       setProblems(given.problems.map(({ path, word }) => ({ path, message: t(word) })))
       return setSaid(t('notSaved'))
@@ -83,10 +48,10 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
     setTimeout(() => form.current?.querySelector<HTMLElement>('[aria-invalid=true]')?.focus())
   }
 
-  const problemAt = (name: keyof Values): readonly Problem[] =>
+  const problemAt = (name: keyof EntryValues): readonly ShownProblem[] =>
     problems.filter((problem) => fieldOf(problem) === name)
   const field = (
-    name: keyof Values,
+    name: keyof EntryValues,
     label: WordKey,
     more: { hint?: string; rows?: number; kind?: string } = {},
   ) => {
@@ -197,91 +162,5 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
   )
 }
 
-const problemText = ({ message, hint }: Problem): string =>
+const problemText = ({ message, hint }: ShownProblem): string =>
   [message, hint].filter((part) => part != null && part !== '').join('; ')
-
-/** The field that a problem is about; undefined where it is about none of the entry. */
-export function fieldOf({ path, entry_path: inside = path }: Problem): keyof Values | undefined {
-  const [first = ''] = (inside ?? '').split(/[.[]/)
-  if (first === '') return undefined
-  if (first === 'models') return 'model'
-  return OWN_FIELDS.find((name) => name === first) ?? 'further'
-}
-
-function valuesOf(entry: ConfigEntry | undefined, presets: readonly Preset[]): Values {
-  const text = (name: string): string => plainText(entry?.[name])
-  const own = new Set<string>(OWN_FIELDS)
-  const others = Object.entries(entry ?? {}).filter(
-    ([name, value]) =>
-      !own.has(name) &&
-      !NOT_OF_THE_FILE.has(name) &&
-      value != null &&
-      !isEmptyList(value) &&
-      !(name === 'models' && isNames(value)),
-  )
-  return {
-    vendor: entry === undefined ? (presets[0]?.vendor ?? '') : text('vendor'),
-    base_url: text('base_url'),
-    name: text('name'),
-    model: text('model') || (isNames(entry?.['models']) ? text('models') : ''),
-    api_key: '',
-    weight: text('weight'),
-    priority: text('priority'),
-    enabled: String(entry?.['enabled'] !== false),
-    further: others.length === 0 ? '' : JSON.stringify(Object.fromEntries(others), undefined, 2),
-  }
-}
-
-const isNames = (value: unknown): boolean =>
-  Array.isArray(value) && value.every((model) => typeof model === 'string')
-const isEmptyList = (value: unknown): boolean => Array.isArray(value) && value.length === 0
-
-type Given =
-  | { readonly entry: object }
-  | { readonly problems: readonly { readonly path: keyof Values; readonly word: WordKey }[] }
-
-/** The entry that was typed, as the file would have it. An empty field is none; keys that are not given stay. */
-export function entryOf(values: Values, before: ConfigEntry | undefined): Given {
-  const problems: { path: keyof Values; word: WordKey }[] = []
-  const listed = (text: string, separator: RegExp): string[] =>
-    text
-      .split(separator)
-      .map((part) => part.trim())
-      .filter(Boolean)
-  const single = (list: readonly string[]): string | readonly string[] | undefined =>
-    list.length > 1 ? list : list[0]
-  const numberIn = (name: 'weight' | 'priority'): number | undefined => {
-    if (values[name].trim() === '') return undefined
-    const number = Number(values[name])
-    if (Number.isNaN(number)) problems.push({ path: name, word: 'numberBad' })
-    return number
-  }
-  const isVendor = values.vendor !== ''
-  const further = furtherOf(values.further)
-  if (further === undefined) problems.push({ path: 'further', word: 'furtherBad' })
-  const models = listed(values.model, /,/)
-  const isList = models.length > 1 || (models.length > 0 && isNames(before?.['models']))
-  const entry = {
-    ...further,
-    vendor: isVendor ? values.vendor : undefined,
-    // That of a vendor with an address of one's own is not typed here, and stays.
-    base_url: values.base_url.trim() || undefined,
-    name: values.name.trim() || undefined,
-    ...(models.length > 0 && (isList ? { models } : { model: models[0] })),
-    api_key: single(listed(values.api_key, /\s+/)),
-    weight: numberIn('weight'),
-    priority: numberIn('priority'),
-    enabled: values.enabled === 'true' ? undefined : false,
-  }
-  return problems.length > 0 ? { problems } : { entry }
-}
-
-function furtherOf(text: string): object | undefined {
-  if (text.trim() === '') return {}
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined
-  } catch {
-    return undefined
-  }
-}

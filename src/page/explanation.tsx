@@ -1,5 +1,11 @@
 import { useEffect, useState } from 'preact/hooks'
-import { ApiError, type Attempt, type Decision, type Explanation, type RequestSummary } from './api.ts'
+import {
+  ApiError,
+  type ShownAttempt,
+  type ShownDecision,
+  type ShownExplanation,
+  type ShownRequest,
+} from './api.ts'
 import { errorText, usePage } from './context.ts'
 import { clockText, msText, outcomeTone, shareText, statusTone } from './format.ts'
 import { reasonText, wordKeyOf, wordOf } from './words.ts'
@@ -7,14 +13,14 @@ import { reasonText, wordKeyOf, wordOf } from './words.ts'
 /** What happened to a request, as the gateway computes it again. */
 export function Explained({ id }: { id: string }) {
   const { api, t, lang } = usePage()
-  const [found, setFound] = useState<Explanation | { requests: readonly RequestSummary[] }>()
+  const [found, setFound] = useState<ShownExplanation | { requests: readonly ShownRequest[] }>()
   const [problem, setProblem] = useState('')
   useEffect(() => {
     const abort = new AbortController()
     setFound(undefined)
     setProblem('')
     api
-      .json<Explanation>(`admin/requests/${encodeURIComponent(id)}`, { signal: abort.signal })
+      .json<ShownExplanation>(`admin/requests/${encodeURIComponent(id)}`, { signal: abort.signal })
       .then(setFound)
       .catch((error: unknown) => {
         if (abort.signal.aborted) return
@@ -50,11 +56,11 @@ export function Explained({ id }: { id: string }) {
 }
 
 type Moment =
-  | { readonly kind: 'decision'; readonly at: number; readonly of: Decision }
-  | { readonly kind: 'attempt'; readonly at: number; readonly of: Attempt }
+  | { readonly kind: 'decision'; readonly at: number; readonly of: ShownDecision }
+  | { readonly kind: 'attempt'; readonly at: number; readonly of: ShownAttempt }
 
 /** From arrival to end: each choice with those who could and could not be taken, each attempt with what became of it. */
-function TimeLine({ explanation }: { explanation: Explanation }) {
+function TimeLine({ explanation }: { explanation: ShownExplanation }) {
   const { t, lang } = usePage()
   const { request, decisions, attempts, end, exact } = explanation
   const moments: Moment[] = [
@@ -102,7 +108,7 @@ function TimeLine({ explanation }: { explanation: Explanation }) {
   )
 }
 
-function Choice({ decision }: { decision: Decision }) {
+function Choice({ decision }: { decision: ShownDecision }) {
   const { t, lang } = usePage()
   const { kind, strategy, candidates, unavailable, chosen, why } = decision
   const word = wordKeyOf(`decision_${kind}`)
@@ -178,7 +184,7 @@ function Choice({ decision }: { decision: Decision }) {
   )
 }
 
-function Tried({ attempt, totalMs }: { attempt: Attempt; totalMs: number }) {
+function Tried({ attempt, totalMs }: { attempt: ShownAttempt; totalMs: number }) {
   const { t } = usePage()
   const {
     upstream,

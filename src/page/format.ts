@@ -1,7 +1,7 @@
 /* Numbers, times and spans as the page writes them. Pure; `lang` is a BCP 47 tag. */
 
 /** 1234 → 1,234; above 10,000 shortened: 12.3k, 4.5M. */
-export function countText(count: number): string {
+export function amountText(count: number): string {
   const sized = (divisor: number, unit: string): string =>
     `${(count / divisor).toFixed(count < divisor * 100 ? 1 : 0).replace(/\.0$/, '')}${unit}`
   if (count >= 999_500_000) return sized(1e9, 'G')

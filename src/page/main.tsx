@@ -2,32 +2,35 @@
  * page: the page at `/`, a program of its own that runs in a browser and asks the gateway for everything. `config/page.ts`
  * builds it into one document.
  *
- * main         signing in, what stands on every view, and which view is shown
- * api          what is asked, and the forms of what comes back
- * live         the stream of events, and what is done without it
- * context      what every part needs
- * words        all sentences, in English and Chinese
- * format       numbers, times and spans
- * overview     whether requests can be answered, what needs somebody, the upstreams
- * upstream     one upstream: its state, its limits, what may be done with it
- * charts       the traffic of the hour and the day
- * requests     the last requests
- * explanation  what happened to one of them
- * playground   a request of one's own
- * settings     the configuration: what is wrong with it, and its upstreams
- * entry-form   one upstream of the configuration, to be changed
- * tokens       who may ask, and who did
+ * main           signing in, what stands on every view, and which view is shown
+ * api            what is asked, and the forms of what comes back
+ * follow         the stream of events, and what is done without it
+ * live           what is known, and what an event makes of it
+ * context        what every part needs
+ * words          all sentences, in English and Chinese
+ * format         numbers, times and spans
+ * overview       whether requests can be answered, what needs somebody, the upstreams
+ * upstream       one upstream: its state, its limits, what may be done with it
+ * charts         the traffic of the hour and the day
+ * requests       the last requests
+ * explanation    what happened to one of them
+ * playground     a request of one's own
+ * configuration  the configuration: what is wrong with it, and its upstreams
+ * entry          one of them as it is typed, and as the file has it
+ * entry-form     where it is typed
+ * tokens         who may ask, and who did
  */
 import { render, type ComponentType } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { ApiError, createApi, type Api, type Status } from './api.ts'
+import { ApiError, createApi, type Api, type ShownStatus } from './api.ts'
 import { errorText, ProvidePage, useNow } from './context.ts'
 import { spanText } from './format.ts'
-import { follow, type Connection, type LiveState } from './live.ts'
+import { follow } from './follow.ts'
+import type { Connection, LiveState } from './live.ts'
 import { Overview } from './overview.tsx'
 import { Playground } from './playground.tsx'
 import { Requests } from './requests.tsx'
-import { Settings } from './settings.tsx'
+import { Configuration } from './configuration.tsx'
 import { Tokens } from './tokens.tsx'
 import { langOf, translator, type Lang, type Translate, type WordKey } from './words.ts'
 
@@ -43,7 +46,7 @@ const VIEWS = {
   overview: Overview,
   requests: Requests,
   playground: Playground,
-  configuration: Settings,
+  configuration: Configuration,
   tokens: Tokens,
 } as const satisfies Record<string, ComponentType>
 type ViewName = keyof typeof VIEWS
@@ -186,7 +189,7 @@ function SignIn({ t, wasRefused, onToken, children }: SignInProps) {
     setIsAsking(true)
     setProblem('')
     try {
-      await createApi(token, ROOT, () => {}).json<Status>('admin/status')
+      await createApi(token, ROOT, () => {}).json<ShownStatus>('admin/status')
       return onToken(token)
     } catch (error) {
       const { status } = error as Partial<ApiError>
@@ -346,7 +349,7 @@ function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
   )
 }
 
-function Footer({ status, t, lang }: { status: Status; t: Translate; lang: Lang }) {
+function Footer({ status, t, lang }: { status: ShownStatus; t: Translate; lang: Lang }) {
   const upMs = useNow(60_000) - Date.parse(status.started_at ?? '')
   return (
     <>

@@ -1,7 +1,7 @@
 import { Charts } from './charts.tsx'
 import { usePage } from './context.ts'
-import type { Need, Status } from './api.ts'
-import { clockText, countText, msText, shareText } from './format.ts'
+import type { ShownNeed, ShownStatus } from './api.ts'
+import { clockText, amountText, msText, shareText } from './format.ts'
 import { UpstreamRow } from './upstream.tsx'
 import { reasonText, wordKeyOf, type Lang, type Translate } from './words.ts'
 
@@ -28,7 +28,7 @@ export function Overview() {
 }
 
 /** The first line: does it work now, and how well. */
-function Headline({ status }: { status: Status }) {
+function Headline({ status }: { status: ShownStatus }) {
   const { t, lang } = usePage()
   const { last_hour: hour, draining } = status
   const free = status.upstreams.filter(({ available }) => available).length
@@ -55,7 +55,7 @@ function Headline({ status }: { status: Status }) {
       </div>
       {hour && (
         <dl class="figures">
-          {figure(t('lastHour'), countText(hour.requests))}
+          {figure(t('lastHour'), amountText(hour.requests))}
           {figure(t('answered'), share == null ? undefined : shareText(share))}
           {figure(t('firstWord'), hour.first_byte_ms ? msText(hour.first_byte_ms.p50) : undefined)}
           {figure(t('firstWordSlow'), hour.first_byte_ms ? msText(hour.first_byte_ms.p95) : undefined)}
@@ -66,11 +66,11 @@ function Headline({ status }: { status: Status }) {
 }
 
 /** What is told of, by the sentence: `the key of groq, gemini was refused; …`. */
-const namesIn = ({ upstream, text }: Need): string =>
+const namesIn = ({ upstream, text }: ShownNeed): string =>
   upstream ?? /\bof (.+?) (?:was|has|is)\b/.exec(text)?.[1] ?? ''
 
 /** English as the gateway says it, where it says it. */
-function needText(need: Need, lang: Lang, t: Translate): string {
+function needText(need: ShownNeed, lang: Lang, t: Translate): string {
   const key = wordKeyOf(`need_${need.kind}`)
   const isSaid = need.text !== '' && (lang === 'en' || key === undefined)
   const text = isSaid || key === undefined ? need.text : t(key, { names: namesIn(need), text: need.text })
@@ -78,7 +78,7 @@ function needText(need: Need, lang: Lang, t: Translate): string {
 }
 
 /** What does not heal by itself; of an older gateway, as far as its status tells. */
-function needsOf(status: Status): readonly Need[] {
+function needsOf(status: ShownStatus): readonly ShownNeed[] {
   if (status.needs_you !== undefined) return status.needs_you
   const refused = status.last_reload?.ok === false ? status.last_reload : undefined
   return [
@@ -94,7 +94,7 @@ function needsOf(status: Status): readonly Need[] {
   ]
 }
 
-function Needs({ status }: { status: Status }) {
+function Needs({ status }: { status: ShownStatus }) {
   const { t, lang } = usePage()
   const needs = needsOf(status)
   if (needs.length === 0) return null

@@ -1,8 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import type { RequestSummary } from './api.ts'
+import type { ShownRequest } from './api.ts'
 import { errorText, usePage } from './context.ts'
 import { Explained } from './explanation.tsx'
-import { countText, msText, statusTone } from './format.ts'
+import { amountText, msText, statusTone } from './format.ts'
 import type { WordKey } from './words.ts'
 
 /** Of a status, by what the gateway's `status` filter takes. */
@@ -24,7 +24,7 @@ interface Filter {
 const NO_FILTER: Filter = { upstream: '', status: '', model: '', token: '', text: '' }
 
 /** Whether a request is among those that are asked for. */
-function fits(request: RequestSummary, { upstream, status, model, token, text }: Filter): boolean {
+function fits(request: ShownRequest, { upstream, status, model, token, text }: Filter): boolean {
   if (upstream !== '' && request.upstream !== upstream) return false
   if (model !== '' && request.model !== model) return false
   if (token !== '' && request.token !== token) return false
@@ -50,7 +50,7 @@ const openedIn = (hash: string): string | undefined => {
 export function Requests() {
   const { api, live, t } = usePage()
   const [filter, setFilter] = useState(NO_FILTER)
-  const [older, setOlder] = useState<readonly RequestSummary[]>([])
+  const [older, setOlder] = useState<readonly ShownRequest[]>([])
   const [isEnd, setIsEnd] = useState(false)
   const [problem, setProblem] = useState('')
   const [opened, setOpened] = useState(() => openedIn(location.hash))
@@ -64,7 +64,7 @@ export function Requests() {
   const ids = new Set(recent.map(({ id }) => id))
   const all = [...recent, ...older.filter(({ id }) => !ids.has(id))]
   const shown = all.filter((request) => fits(request, filter))
-  const valuesOf = (of: (request: RequestSummary) => string | null): string[] =>
+  const valuesOf = (of: (request: ShownRequest) => string | null): string[] =>
     [...new Set(all.map((request) => of(request) ?? ''))]
       .filter(Boolean)
       .toSorted((a, b) => a.localeCompare(b))
@@ -74,7 +74,7 @@ export function Requests() {
     const last = all.at(-1)
     try {
       const path = `admin/requests?limit=100${last ? `&before=${encodeURIComponent(last.id)}` : ''}`
-      const { requests } = await api.json<{ requests: readonly RequestSummary[] }>(path)
+      const { requests } = await api.json<{ requests: readonly ShownRequest[] }>(path)
       setOlder([...older, ...requests])
       setIsEnd(requests.length === 0)
     } catch (error) {
@@ -168,7 +168,7 @@ const COLUMNS: readonly (readonly [WordKey, string])[] = [
 ]
 
 /** One request; its time opens its explanation below it. */
-function Row({ request, isOpen }: { request: RequestSummary; isOpen: boolean }) {
+function Row({ request, isOpen }: { request: ShownRequest; isOpen: boolean }) {
   const { t, lang } = usePage()
   const link = useRef<HTMLAnchorElement>(null)
   const { id, at, model, upstream, status, code, attempts } = request
@@ -191,7 +191,7 @@ function Row({ request, isOpen }: { request: RequestSummary; isOpen: boolean }) 
     attempts,
     first === null ? '–' : msText(first),
     msText(total),
-    input === null && output === null ? '–' : `${countText(input ?? 0)} / ${countText(output ?? 0)}`,
+    input === null && output === null ? '–' : `${amountText(input ?? 0)} / ${amountText(output ?? 0)}`,
   ]
   return (
     <div role="rowgroup" class={isOpen ? 'open' : undefined}>

@@ -1,7 +1,7 @@
 import { useEffect, useState } from 'preact/hooks'
-import type { LimitWindow, TokenState, UsageSpans } from './api.ts'
+import type { ShownLimit, ShownToken, ShownSums } from './api.ts'
 import { usePage } from './context.ts'
-import { clockText, countText } from './format.ts'
+import { clockText, amountText } from './format.ts'
 import { limitName } from './words.ts'
 
 const SPANS = [
@@ -14,11 +14,11 @@ const ASK_EVERY_MS = 15_000
 /** Who may ask, and who did. */
 export function Tokens() {
   const { api, t, lang } = usePage()
-  const [listed, setListed] = useState<readonly TokenState[]>()
+  const [listed, setListed] = useState<readonly ShownToken[]>()
   useEffect(() => {
     let timer: ReturnType<typeof setTimeout> | undefined
     const ask = (): void => {
-      api.json<{ tokens: readonly TokenState[] }>('admin/tokens').then(
+      api.json<{ tokens: readonly ShownToken[] }>('admin/tokens').then(
         ({ tokens }) => {
           setListed(tokens)
           timer = setTimeout(ask, ASK_EVERY_MS)
@@ -30,17 +30,17 @@ export function Tokens() {
     return () => clearTimeout(timer)
   }, [api])
   const tokens = listed ?? []
-  const usageText = (usage: UsageSpans | undefined, span: keyof UsageSpans): string => {
+  const usageText = (usage: ShownSums | undefined, span: keyof ShownSums): string => {
     const sum = usage?.[span]
     if (sum === undefined) return '–'
     const all = sum.input_tokens + sum.output_tokens
-    return t('usageText', { requests: countText(sum.requests), tokens: countText(all) })
+    return t('usageText', { requests: amountText(sum.requests), tokens: amountText(all) })
   }
-  const limitText = ({ used, left, limit }: LimitWindow): string =>
+  const limitText = ({ used, left, limit }: ShownLimit): string =>
     limit === null
-      ? t('onlyLeft', { left: countText(left) })
-      : t('usedOf', { used: countText(used), left: countText(left), limit: countText(limit) })
-  const rightsOf = ({ admin, models, expires }: TokenState): string =>
+      ? t('onlyLeft', { left: amountText(left) })
+      : t('usedOf', { used: amountText(used), left: amountText(left), limit: amountText(limit) })
+  const rightsOf = ({ admin, models, expires }: ShownToken): string =>
     [
       admin === true ? t('mayAdmin') : '',
       models == null ? t('mayAll') : t('mayModels', { models: models.join(', ') }),

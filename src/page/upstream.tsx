@@ -1,13 +1,13 @@
 import { useState } from 'preact/hooks'
-import type { LimitWindow, Outcome, UpstreamState } from './api.ts'
+import type { ShownLimit, ShownOutcome, ShownUpstream } from './api.ts'
 import { errorText, useNow, usePage } from './context.ts'
-import { clockText, countText, msText, outcomeTone, spanText, sparkPoints, type Tone } from './format.ts'
+import { clockText, amountText, msText, outcomeTone, spanText, sparkPoints, type Tone } from './format.ts'
 import { limitName, reasonText, wordKeyOf, wordOf } from './words.ts'
 
 /** One upstream: what it is, what it may do now, what is left of its limits, how it did lately. */
-export function UpstreamRow({ upstream }: { upstream: UpstreamState }) {
-  const { t } = usePage()
-  const { name, model, host, key, windows, in_flight: inFlight } = upstream
+export function UpstreamRow({ upstream }: { upstream: ShownUpstream }) {
+  const { t, lang } = usePage()
+  const { name, model, host, key, windows, in_flight: inFlight, last_error: last } = upstream
   const keyText = [
     key?.position == null ? '' : t('keyAt', { position: key.position }),
     key?.last4 == null ? '' : `…${key.last4.replace(/^…/, '')}`,
@@ -23,6 +23,11 @@ export function UpstreamRow({ upstream }: { upstream: UpstreamState }) {
           {[model === name ? host : model, keyText.filter(Boolean).join(' ')].filter(Boolean).join(' · ')}
         </p>
         <Sentence upstream={upstream} />
+        {!upstream.available && last?.message != null && last.at !== null && (
+          <p class="muted">
+            {t('lastError', { time: clockText(last.at, lang, Date.now()), text: last.message })}
+          </p>
+        )}
       </div>
       <div class="limits">
         {windows.length === 0 && <p class="muted">{t('noLimits')}</p>}
@@ -32,7 +37,7 @@ export function UpstreamRow({ upstream }: { upstream: UpstreamState }) {
       </div>
       <div class="pulse">
         <p>
-          <b>{countText(inFlight)}</b> <span class="muted">{t('inFlight')}</span>
+          <b>{amountText(inFlight)}</b> <span class="muted">{t('inFlight')}</span>
         </p>
         <Spark upstream={upstream} />
         <Ticks outcomes={upstream.last_outcomes} />
@@ -42,14 +47,14 @@ export function UpstreamRow({ upstream }: { upstream: UpstreamState }) {
   )
 }
 
-const toneOf = ({ available, enabled, paused, why, attempts }: UpstreamState): Tone => {
+const toneOf = ({ available, enabled, paused, why, attempts }: ShownUpstream): Tone => {
   if (!enabled || paused === true) return 'quiet'
   if (available) return attempts === 0 ? 'quiet' : 'good'
   return why?.startsWith('needs attention') === true ? 'bad' : 'wait'
 }
 
 /** Its state as a sentence, with the cause and until when. */
-function Sentence({ upstream }: { upstream: UpstreamState }) {
+function Sentence({ upstream }: { upstream: ShownUpstream }) {
   const { t, lang } = usePage()
   const now = useNow()
   return (
@@ -72,13 +77,13 @@ function Sentence({ upstream }: { upstream: UpstreamState }) {
 }
 
 /** One limit: how much of it is used, and what is to come. */
-function Bar({ window }: { window: LimitWindow }) {
+function Bar({ window }: { window: ShownLimit }) {
   const { t, lang } = usePage()
   const { used, limit, left, source, scope } = window
   const amount =
     limit === null
-      ? t('onlyLeft', { left: countText(left) })
-      : t('usedOf', { used: countText(used), left: countText(left), limit: countText(limit) })
+      ? t('onlyLeft', { left: amountText(left) })
+      : t('usedOf', { used: amountText(used), left: amountText(left), limit: amountText(limit) })
   const at = (iso: string | null): string => (iso === null ? '' : clockText(iso, lang, Date.now()))
   const moment =
     window.runs_out_at !== null
@@ -110,7 +115,7 @@ const SPARK = { width: 160, height: 22 }
 function Spark({
   upstream: { first_bytes: values = [], first_byte_ms: firstByte },
 }: {
-  upstream: UpstreamState
+  upstream: ShownUpstream
 }) {
   const { t } = usePage()
   if (firstByte === null) return null
@@ -131,13 +136,13 @@ function Spark({
 const MOST_TICKS = 40
 
 /** One tick an attempt, the newest at the right; a taller one is worse, for those who see no colours. */
-function Ticks({ outcomes }: { outcomes: readonly Outcome[] }) {
+function Ticks({ outcomes }: { outcomes: readonly ShownOutcome[] }) {
   const { t, lang } = usePage()
   const shown = outcomes.slice(0, MOST_TICKS).toReversed()
   const good = shown.filter(({ outcome }) => outcomeTone(outcome) === 'good').length
   const bad = shown.filter(({ outcome }) => ['bad', 'wait'].includes(outcomeTone(outcome))).length
   const text = shown.length === 0 ? t('noOutcomes') : t('lastOutcomes', { count: shown.length, good, bad })
-  const titleOf = ({ at, outcome, status, ms }: Outcome): string =>
+  const titleOf = ({ at, outcome, status, ms }: ShownOutcome): string =>
     [at === null ? '' : clockText(at, lang, Date.now()), outcome, status ?? '', msText(ms)]
       .filter(Boolean)
       .join(' ')
@@ -161,7 +166,7 @@ interface TestResult {
 }
 
 /** What an operator may do with it. An older gateway can only end its rest. */
-function Actions({ upstream }: { upstream: UpstreamState }) {
+function Actions({ upstream }: { upstream: ShownUpstream }) {
   const { api, t, announce, refresh } = usePage()
   const [isBusy, setIsBusy] = useState('')
   const [result, setResult] = useState<{ text: string; tone: Tone }>()

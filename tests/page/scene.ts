@@ -1,26 +1,26 @@
 import type {
-  ConfigView,
-  Explanation,
-  LimitWindow,
-  Outcome,
-  Preset,
-  RequestSummary,
-  Status,
-  TokenState,
-  UpstreamState,
-  Usage,
-  UsagePoint,
+  ShownConfig,
+  ShownExplanation,
+  ShownLimit,
+  ShownOutcome,
+  ShownPreset,
+  ShownRequest,
+  ShownStatus,
+  ShownToken,
+  ShownUpstream,
+  ShownUsage,
+  ShownPoint,
 } from '../../src/page/api.ts'
 
 /** A gateway in the middle of a working day, with every kind of state; the same for the same `now`. */
 export interface Scene {
-  readonly status: Status
-  readonly requests: readonly RequestSummary[]
-  readonly usage: Usage
-  readonly explanations: Readonly<Record<string, Explanation>>
-  readonly config: ConfigView
-  readonly presets: readonly Preset[]
-  readonly tokens: { readonly tokens: readonly TokenState[] }
+  readonly status: ShownStatus
+  readonly requests: readonly ShownRequest[]
+  readonly usage: ShownUsage
+  readonly explanations: Readonly<Record<string, ShownExplanation>>
+  readonly config: ShownConfig
+  readonly presets: readonly ShownPreset[]
+  readonly tokens: { readonly tokens: readonly ShownToken[] }
 }
 
 const SECOND = 1_000
@@ -50,14 +50,14 @@ export function sceneAt(now: number): Scene {
   const around = (middle: number, spread: number): number =>
     Math.round(middle * (1 + (dice() - 0.5) * spread))
 
-  function outcomes(count: number, bad: (back: number) => string | undefined, ms: number): Outcome[] {
+  function outcomes(count: number, bad: (back: number) => string | undefined, ms: number): ShownOutcome[] {
     return Array.from({ length: count }, (_, back) => {
       const outcome = bad(back) ?? 'ok'
       const status = { ok: 200, 'rate-limited': 429, failure: 503, quota: 429, auth: 401 }[outcome] ?? 400
       return { at: iso(-back * 41 * SECOND - 2_000), outcome, status, ms: around(ms, 0.6) }
     })
   }
-  const limit = (counts: string, window: string, more: Partial<LimitWindow>): LimitWindow => ({
+  const limit = (counts: string, window: string, more: Partial<ShownLimit>): ShownLimit => ({
     counts,
     window,
     scope: 'upstream',
@@ -70,7 +70,7 @@ export function sceneAt(now: number): Scene {
     resets_at: null,
     ...more,
   })
-  function upstream(name: string, more: Partial<UpstreamState>): UpstreamState {
+  function upstream(name: string, more: Partial<ShownUpstream>): ShownUpstream {
     return {
       id: name,
       name,
@@ -223,7 +223,7 @@ export function sceneAt(now: number): Scene {
     }),
   ]
 
-  const requests = Array.from({ length: 60 }, (_, nth): RequestSummary => {
+  const requests = Array.from({ length: 60 }, (_, nth): ShownRequest => {
     const status = nth === 4 ? 429 : nth === 11 ? 400 : nth === 23 ? 502 : nth === 31 ? 499 : 200
     const by = upstreams[[0, 2, 0, 4, 2, 0, 4, 0][nth % 8] ?? 0]
     const first = around(by?.first_byte_ms?.p50 ?? 200, 0.7)
@@ -248,7 +248,7 @@ export function sceneAt(now: number): Scene {
   })
   const [explained = requests[0]] = requests
   const end = explained?.duration_ms ?? 0
-  const explanations: Record<string, Explanation> = {}
+  const explanations: Record<string, ShownExplanation> = {}
   if (explained !== undefined)
     explanations[explained.id] = {
       request: explained,
@@ -343,7 +343,7 @@ export function sceneAt(now: number): Scene {
       end: { status: 200, code: null, text: null },
     }
 
-  const points = (count: number, stepMs: number, perStep: number): UsagePoint[] =>
+  const points = (count: number, stepMs: number, perStep: number): ShownPoint[] =>
     Array.from({ length: count }, (_, at) => {
       const moment = now - (count - 1 - at) * stepMs
       const wave = 0.55 + 0.45 * Math.sin((at / count) * 5.2 + 0.6)

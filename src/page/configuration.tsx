@@ -1,11 +1,12 @@
 import { useCallback, useEffect, useState } from 'preact/hooks'
-import { ApiError, type ConfigEntry, type ConfigView, type Preset } from './api.ts'
+import { ApiError, type ShownEntry, type ShownConfig, type ShownPreset } from './api.ts'
 import { errorText, usePage } from './context.ts'
-import { EntryForm, entryTitle, keysText, plainText } from './entry-form.tsx'
+import { EntryForm } from './entry-form.tsx'
+import { entryTitle, keysText, plainText } from './entry.ts'
 import { clockText } from './format.ts'
 
 /** What is being changed: an entry of the file by its place, or a new one of a vendor or by hand. */
-type Edited = { readonly kind: 'entry'; readonly entry: ConfigEntry } | { readonly kind: 'preset' | 'hand' }
+type Edited = { readonly kind: 'entry'; readonly entry: ShownEntry } | { readonly kind: 'preset' | 'hand' }
 
 /** What the gateway answers to a change. */
 interface Saved {
@@ -13,7 +14,7 @@ interface Saved {
   readonly warnings?: readonly unknown[]
 }
 
-export function Settings() {
+export function Configuration() {
   const { live, t, lang } = usePage()
   const { status } = live
   if (status === undefined) return null
@@ -72,8 +73,8 @@ export function Settings() {
 /** The upstreams of the file, in its order. */
 function Entries({ isWritable }: { isWritable: boolean }) {
   const { api, t, announce, refresh } = usePage()
-  const [config, setConfig] = useState<ConfigView>()
-  const [presets, setPresets] = useState<readonly Preset[]>([])
+  const [config, setConfig] = useState<ShownConfig>()
+  const [presets, setPresets] = useState<readonly ShownPreset[]>([])
   const [edited, setEdited] = useState<Edited>()
   const [problem, setProblem] = useState<{ text: string; isChanged: boolean }>()
   const [said, setSaid] = useState('')
@@ -82,7 +83,7 @@ function Entries({ isWritable }: { isWritable: boolean }) {
 
   const load = useCallback(async (): Promise<void> => {
     try {
-      setConfig(await api.json<ConfigView>('admin/config'))
+      setConfig(await api.json<ShownConfig>('admin/config'))
       setProblem(undefined)
     } catch (error) {
       if (error instanceof ApiError && error.status === 404) setIsMissing(true)
@@ -92,9 +93,9 @@ function Entries({ isWritable }: { isWritable: boolean }) {
   useEffect(() => void load(), [load])
   useEffect(() => {
     if (!isWritable) return
-    const take = (answer: readonly Preset[] | { presets: readonly Preset[] }): void =>
+    const take = (answer: readonly ShownPreset[] | { presets: readonly ShownPreset[] }): void =>
       setPresets('presets' in answer ? answer.presets : answer)
-    api.json<readonly Preset[]>('admin/presets').then(take, () => {})
+    api.json<readonly ShownPreset[]>('admin/presets').then(take, () => {})
   }, [api, isWritable])
 
   /** @throws ApiError with the problems of the schema */
@@ -251,7 +252,7 @@ const warningText = (warning: unknown): string =>
   typeof warning === 'string' ? warning : plainText((warning as { message?: unknown }).message)
 
 /** What of an entry is worth a line. */
-function entryFacts(entry: ConfigEntry, keys: string): string {
+function entryFacts(entry: ShownEntry, keys: string): string {
   const models = [entry['model'] ?? entry['models'] ?? []].flat() as readonly unknown[]
   const names = models.map((model) => plainText((model as { model?: unknown } | null)?.model ?? model))
   const facts = [plainText(entry['base_url']), names.filter(Boolean).join(', '), keys]
