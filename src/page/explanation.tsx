@@ -196,7 +196,7 @@ function Tried({ attempt, totalMs }: { attempt: ShownAttempt; totalMs: number })
     duration_ms: ms,
   } = attempt
   const share = (part: number): string => `${Math.min(100, (100 * part) / Math.max(1, totalMs)).toFixed(2)}%`
-  const times = { outcome: [outcome, status ?? ''].join(' ').trim(), total: msText(ms) }
+  const times = { outcome: [wordOf('outcome', outcome, t), status ?? ''].join(' ').trim(), total: msText(ms) }
   return (
     <>
       <p>

@@ -143,7 +143,12 @@ function Ticks({ outcomes }: { outcomes: readonly ShownOutcome[] }) {
   const bad = shown.filter(({ outcome }) => ['bad', 'wait'].includes(outcomeTone(outcome))).length
   const text = shown.length === 0 ? t('noOutcomes') : t('lastOutcomes', { count: shown.length, good, bad })
   const titleOf = ({ at, outcome, status, ms }: ShownOutcome): string =>
-    [at === null ? '' : clockText(at, lang, Date.now()), outcome, status ?? '', msText(ms)]
+    [
+      at === null ? '' : clockText(at, lang, Date.now()),
+      wordOf('outcome', outcome, t),
+      status ?? '',
+      msText(ms),
+    ]
       .filter(Boolean)
       .join(' ')
   return (
