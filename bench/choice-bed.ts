@@ -65,7 +65,7 @@ export function bedOf(size: number) {
   const order = (from: Evaluation, strategy: keyof typeof strategies, key = '') =>
     orderOf(from.candidates, {
       strategy: strategies[strategy],
-      context: { random, key, most: MOST_IN_ORDER },
+      context: { random, keyHash: key === '' ? 0 : hash01(key), most: MOST_IN_ORDER },
       stickTo: undefined,
     })
   const choose = (strategy: keyof typeof strategies, key = ''): Lease | undefined =>

@@ -23,6 +23,7 @@ const attempt = {
 const request: GatewayEvent = {
   kind: 'request',
   id: '4f1c9c1e-6a57-4a44-a6f5-0a2b8a7f0c11',
+  ownId: '4f1c9c1e-6a57-4a44-a6f5-0a2b8a7f0c11',
   endpoint: 'chat',
   requestedModel: 'auto',
   upstream: attempt.upstream,

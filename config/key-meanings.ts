@@ -100,5 +100,9 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'settings.unknown_model': 'What any other model name means.',
   'settings.state': 'Where cooldowns, quotas and affinity are kept.',
   'settings.max_attempts': 'Cap on attempts for a request. Default: none.',
+  'settings.events':
+    'What is kept of requests (no prompt, no answer, no key) in events.log beside the state, so that each choice can be explained.',
+  'settings.events.bytes': 'Bytes of both files of it; 0 keeps the last requests in memory alone.',
+  'settings.events.days': 'Days after which it is dropped.',
   'settings.drain_timeout': 'Seconds that open streams may take to finish at shutdown.',
 }

@@ -112,6 +112,7 @@ function requestOf(one: {
   const { input } = scenario.tokens
   return {
     id,
+    ownId: id,
     endpoint: 'chat',
     path: 'chat/completions',
     query: '',

@@ -12,6 +12,8 @@
 import { createApp } from '../app.ts'
 import type { Config } from '../config/config.ts'
 import { createDiscovery } from '../relay/discovery.ts'
+import type { Recorder } from '../events/recorder.ts'
+import type { RequestLog } from '../events/requests.ts'
 import { createRuntimeConfig, type AppDeps } from '../http/deps.ts'
 import { createBufferedBytes, createWebReceive } from '../http/incoming.ts'
 import { toWebResponse, type ToResponse } from '../http/response.ts'
@@ -48,8 +50,14 @@ export interface GatewayPlatform extends CommonDeps {
   readonly modelLists?: ModelLists
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
+  /** Writes down what choices depend on; the store has to be the one that it records. Nothing is written unless given. */
+  readonly recorder?: Recorder
+  /** The requests that it remembers. */
+  readonly requests?: RequestLog
   /** Told the upstreams of each configuration. */
   readonly expect?: (upstreams: readonly Upstream[]) => void
+  /** Ids of requests; random ones unless given. */
+  readonly newId?: () => string
   /** `VERSION` unless given. */
   readonly version?: string
   /** What became of the configuration; nothing unless given. */
@@ -59,11 +67,14 @@ export interface GatewayPlatform extends CommonDeps {
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
-  const { abilities = createAbilities(), modelLists = createModelLists() } = platform
+  const { abilities = createAbilities(), modelLists = createModelLists(), recorder } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
-  const report = fanOut([platform.log, notices.report, metrics.report, recent.report])
+  const record: Report = (event) => {
+    if (event.kind === 'request') recorder?.ended(event)
+  }
+  const report = fanOut([platform.log, notices.report, metrics.report, recent.report, record])
   const discovery = createDiscovery({ send: platform.send, clock, report, abilities, modelLists }, () => {
     // One that waits for its lists takes their changes along: those of the present one may be gone already.
     if (runtimeConfig.config === latest) serve(latest)
@@ -76,6 +87,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     onSize: (waiting) => report({ kind: 'queue', waiting }),
     isShared: isStoreShared,
   })
+  const credits = new Map<string, number>()
   const startedAt = clock.wall()
   let isDraining = false
   let latest = config
@@ -86,6 +98,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const { upstreams } = runtimeConfig.pools
     for (const upstream of upstreams) abilities.presume(upstream, clock.now())
     platform.expect?.(upstreams)
+    recorder?.configured({ settings: next.settings, pools: runtimeConfig.pools, credits })
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     if (discovery.isComplete()) abilities.prune(ids)
@@ -127,12 +140,13 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   const app = createApp({
     ...platform,
     abilities,
+    recorder: recorder?.choices,
     random: Math.random,
     report,
     runtimeConfig: () => runtimeConfig,
-    traffic: { credits: new Map(), budget: createRetryBudget(), queue, emptyRuns: new Map() },
+    traffic: { credits, budget: createRetryBudget(), queue, emptyRuns: new Map() },
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
-    newId: () => crypto.randomUUID(),
+    newId: platform.newId ?? (() => crypto.randomUUID()),
     isDraining: () => isDraining,
     metricsText: async () => metrics.text(await status()),
     status,

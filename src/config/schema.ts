@@ -152,6 +152,17 @@ const passthroughPaths = v.union(
   message('must be "all" or a list of paths', pathsHint),
 )
 
+const eventsHint = 'write for example { "bytes": 67108864, "days": 2 }'
+const eventsSchema = section(
+  {
+    // Of both files; 0 = in memory alone.
+    bytes: optional(wholeNumber('write a number of bytes such as 67108864, or 0', 0), 64 * 2 ** 20),
+    days: optional(wholeNumber('write a number of days such as 2', 1, 3_650), 2),
+  },
+  objectMessage(eventsHint),
+  (events) => events,
+)
+
 const settingsSchema = section(
   {
     // Longest silence that is accepted from an upstream; never a limit on a live stream.
@@ -179,6 +190,8 @@ const settingsSchema = section(
     state: optional(v.picklist(['memory'], stateMessage), 'memory'),
     // Absent = no cap but those of the classes of failure.
     max_attempts: optional(wholeNumber('write for example 5; leave it out for no cap', 1, 1_000_000)),
+    // What is kept of requests beside the state.
+    events: optional(eventsSchema, {}),
     // How long open streams may go on at shutdown.
     drain_timeout: renamed('drainTimeoutMs', optional(seconds(8), 8)),
   },

@@ -6,6 +6,7 @@ import { instantOf } from '../lib/clock.ts'
 import { parsedJson } from '../lib/json/parse.ts'
 import { ownerOf } from '../telemetry/status.ts'
 import type { RequestContext, RouteHandler } from './context.ts'
+import type { RequestLog } from '../events/requests.ts'
 import { jsonResponse } from './response.ts'
 import { found, notFound, wrongMethod } from './routes.ts'
 
@@ -16,6 +17,8 @@ type AdminRoute = Readonly<Record<string, RouteHandler>>
 const ADMIN_ROUTES: Readonly<Record<string, AdminRoute>> = {
   '/admin/status': { GET: showStatus },
   '/admin/forget': { POST: forgetRest },
+  '/admin/requests': { GET: listRequests },
+  '/admin/requests/*': { GET: explainRequest },
 }
 
 /** Everything below `/admin/`, for whoever has shown that he may. @throws `not_found`, `method_not_allowed` */
@@ -38,7 +41,7 @@ export function admin(context: RequestContext): Response | Promise<Response> {
  */
 export function withoutCors(context: RequestContext): RequestContext {
   const { ownHeaders } = context
-  for (const name of Object.keys(ownHeaders)) if (name !== 'x-request-id') delete ownHeaders[name]
+  for (const name of Object.keys(ownHeaders)) if (!name.endsWith('request-id')) delete ownHeaders[name]
   ownHeaders['cache-control'] = 'no-store'
   return context
 }
@@ -53,6 +56,47 @@ async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: number)
 
 async function showStatus({ deps, ownHeaders }: RequestContext): Promise<Response> {
   return jsonResponse(await deps.status(), 200, ownHeaders)
+}
+
+const MOST_LISTED = 1_000
+const USUALLY_LISTED = 100
+
+/** `GET /admin/requests`: the last requests, the newest first, as its query wants them. */
+async function listRequests(context: RequestContext): Promise<Response> {
+  const query = new URLSearchParams(context.query)
+  const textOf = (name: string): string | undefined => query.get(name) || undefined
+  const limit = query.has('limit') ? Number(query.get('limit')) : USUALLY_LISTED
+  if (!Number.isInteger(limit) || limit < 1 || limit > MOST_LISTED)
+    throw new GatewayError('bad_request', `limit is a whole number from 1 to ${MOST_LISTED}.`, {
+      param: 'limit',
+    })
+  const status = textOf('status')
+  if (status !== undefined && !/^\d(?:\d\d|xx)$/i.test(status))
+    throw new GatewayError('bad_request', 'status is a number such as 429, or 4xx.', { param: 'status' })
+  const [upstream, model, token, q, before] = ['upstream', 'model', 'token', 'q', 'before'].map(textOf)
+  const wanted = { limit, status, upstream, model, token, q, before }
+  return jsonResponse(await requestsOf(context).list(wanted), 200, context.ownHeaders)
+}
+
+/** `GET /admin/requests/{id}`: why a request went where it went; of an id that several bear, all of them. */
+async function explainRequest(context: RequestContext): Promise<Response> {
+  const id = /[^/]+(?=\/*$)/.exec(context.path)?.[0] ?? ''
+  const log = requestsOf(context)
+  if (!/^[\w.-]{1,128}$/.test(id)) throw new GatewayError('not_found', 'No request has such an id.')
+  const found = await log.explain(id)
+  const [only] = found
+  if (only === undefined) {
+    const message = `There is no request ${JSON.stringify(id)}. ${await log.reach()}`
+    throw new GatewayError('not_found', message)
+  }
+  const body = found.length === 1 ? only : { requests: found.map(({ request }) => request) }
+  return jsonResponse(body, 200, context.ownHeaders)
+}
+
+/** @throws `not_found` where the runtime keeps none */
+function requestsOf({ deps }: RequestContext): RequestLog {
+  if (deps.requests !== undefined) return deps.requests
+  throw new GatewayError('not_found', 'On this runtime requests are not remembered; Node, Bun and Deno do.')
 }
 
 /** A name of an upstream is all that is sent. */

@@ -15,8 +15,10 @@ function requestContextOf(deps: AppDeps, request: Request, env: unknown) {
   const incoming = deps.receive(request, env)
   const runtimeConfig = deps.runtimeConfig()
   const given = incoming.headers['x-request-id']
-  const id = given !== undefined && IS_USABLE_ID.test(given) ? given : deps.newId()
+  const ownId = deps.newId()
+  const id = given !== undefined && IS_USABLE_ID.test(given) ? given : ownId
   const ownHeaders: Record<string, string> = { 'x-request-id': id }
+  if (id !== ownId) ownHeaders['x-aiload-request-id'] = ownId
   addCors(ownHeaders, runtimeConfig.config.server.cors, incoming.headers['origin'])
   return {
     deps,
@@ -26,7 +28,10 @@ function requestContextOf(deps: AppDeps, request: Request, env: unknown) {
     incoming,
     /** The configuration that it began with. */
     runtimeConfig,
+    /** As the client knows it: its own, or ours. */
     id,
+    /** Ours, which no other request has. */
+    ownId,
     /** With its leading slash, as sent. */
     path: pathOf(incoming.target ?? request.url),
     /** As sent, without `?`; empty = none. */
@@ -112,6 +117,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
   deps.report({
     kind: 'request',
     id: context.id,
+    ownId: context.ownId,
     endpoint: route === undefined ? 'other' : (route.endpoint ?? 'models'),
     requestedModel: context.requestedModel,
     client: loggedAddressOf(context),
@@ -130,7 +136,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
  * that do not know it (Safari before 15.4) read the names.
  */
 const EXPOSED =
-  'x-request-id, x-model, x-aiload-upstream, x-aiload-attempts, retry-after, retry-after-ms, openai-processing-ms, *'
+  'x-request-id, x-aiload-request-id, x-model, x-aiload-upstream, x-aiload-attempts, retry-after, retry-after-ms, openai-processing-ms, *'
 
 /**
  * Adds the CORS headers for one origin; none where cross-origin calls are not allowed. Credentials are never allowed:

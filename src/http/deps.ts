@@ -5,6 +5,7 @@ import { secretMatcher } from '../lib/hash.ts'
 import { createClientAddress, parseTrusted } from '../lib/ip.ts'
 import { fieldsFor } from '../openai/request.ts'
 import { createPools } from '../pool/pool.ts'
+import type { RequestLog } from '../events/requests.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
@@ -23,6 +24,8 @@ export interface AppDeps extends RelayDeps {
   /** True from the first signal to end until the end. */
   readonly isDraining: () => boolean
   readonly metricsText: () => MaybePromise<string>
+  /** The requests that are remembered; absent where the runtime keeps none. */
+  readonly requests?: RequestLog | undefined
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>
   /** What `/` shows; undefined where this runtime has no page, which is a short text then. */

@@ -109,7 +109,7 @@ function relayRequestOf(
   { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { incoming, runtimeConfig, id, query, since, requestedModel, token } = context
+  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel, token } = context
   const { headers } = incoming
   const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
   const { settings } = runtimeConfig.config
@@ -118,6 +118,7 @@ function relayRequestOf(
   const address = rule.kind === 'ip' ? (client ?? addressOf(context)) : ''
   return {
     id,
+    ownId,
     endpoint,
     path,
     query,
@@ -207,7 +208,7 @@ export async function passthroughRoute(
   context: RequestContext,
   { path, storedAnswerId, refusal }: PassedPath,
 ) {
-  const { deps, incoming, runtimeConfig, request, query, id, since } = context
+  const { deps, incoming, runtimeConfig, request, query, id, ownId, since } = context
   const { pools, passthroughUpstream, config } = runtimeConfig
   const { settings } = config
   // As it came, its coding too.
@@ -225,7 +226,20 @@ export async function passthroughRoute(
     const { clientSignal } = incoming
     const client = loggedAddressOf(context)
     return passthrough(
-      { ...target, id, settings, method, path, query, headers, body: pieces, client, clientSignal, since },
+      {
+        ...target,
+        id,
+        ownId,
+        settings,
+        method,
+        path,
+        query,
+        headers,
+        body: pieces,
+        client,
+        clientSignal,
+        since,
+      },
       deps,
     )
   })

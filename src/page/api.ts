@@ -109,7 +109,8 @@ export interface ShownExplanation {
   readonly exact?: boolean
   readonly decisions: readonly ShownDecision[]
   readonly attempts: readonly ShownAttempt[]
-  readonly end: { readonly status: number; readonly code: string | null; readonly text: string | null }
+  /** Null while it is under way. */
+  readonly end: { readonly status: number; readonly code: string | null; readonly text: string | null } | null
 }
 
 export interface ShownDecision {
@@ -118,7 +119,8 @@ export interface ShownDecision {
   readonly strategy?: string | null
   readonly candidates: readonly {
     readonly upstream: string
-    readonly rank: number
+    /** Null behind those who come into question. */
+    readonly rank: number | null
     readonly headroom: number
     readonly in_flight: number
     readonly latency_ms: number | null
@@ -134,7 +136,10 @@ export interface ShownDecision {
   }[]
   readonly order: readonly string[]
   readonly chosen: string | null
-  readonly why: string | null
+  /** Who served the same affinity key before. */
+  readonly remembered?: string | null
+  /** Who made what the request brings along. */
+  readonly owner?: string | null
 }
 
 export interface ShownAttempt {

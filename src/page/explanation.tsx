@@ -89,16 +89,20 @@ function TimeLine({ explanation }: { explanation: ShownExplanation }) {
             )}
           </li>
         ))}
-        <li>
-          <span class="after">{msText(request.duration_ms)}</span>
-          <p>
-            <b class={statusTone(end.status)}>
-              {t('ended', { status: end.status, ms: msText(request.duration_ms) })}
-            </b>
-            {end.code !== null && <code> {end.code}</code>}
-          </p>
-          {end.text !== null && <p class="muted">{end.text}</p>}
-        </li>
+        {end === null ? (
+          <li>{t('underWay')}</li>
+        ) : (
+          <li>
+            <span class="after">{msText(request.duration_ms)}</span>
+            <p>
+              <b class={statusTone(end.status)}>
+                {t('ended', { status: end.status, ms: msText(request.duration_ms) })}
+              </b>
+              {end.code !== null && <code> {end.code}</code>}
+            </p>
+            {lang === 'en' && end.status >= 400 && <p class="muted">{end.text}</p>}
+          </li>
+        )}
       </ol>
       {exact !== undefined && <p class="muted">{t(exact ? 'exact' : 'notExact')}</p>}
       <p class="muted">
@@ -110,7 +114,7 @@ function TimeLine({ explanation }: { explanation: ShownExplanation }) {
 
 function Choice({ decision }: { decision: ShownDecision }) {
   const { t, lang } = usePage()
-  const { kind, strategy, candidates, unavailable, chosen, why } = decision
+  const { kind, strategy, candidates, unavailable, chosen, remembered, owner } = decision
   const word = wordKeyOf(`decision_${kind}`)
   return (
     <>
@@ -118,7 +122,16 @@ function Choice({ decision }: { decision: ShownDecision }) {
         {t(word ?? 'decision')}
         {': '}
         <b>{chosen === null ? t('choseNobody') : t('choseUpstream', { name: chosen })}</b>
-        <span class="muted"> {[why, strategy].filter(Boolean).join(' · ')}</span>
+        <span class="muted">
+          {' '}
+          {[
+            strategy,
+            remembered == null ? '' : t('remembered', { name: remembered }),
+            owner == null ? '' : t('madeBy', { name: owner }),
+          ]
+            .filter(Boolean)
+            .join(' · ')}
+        </span>
       </p>
       {candidates.length > 0 && (
         <div class="scroll" tabIndex={0} role="group" aria-label={t('candidates')}>
@@ -153,7 +166,7 @@ function Choice({ decision }: { decision: ShownDecision }) {
                     {one.upstream}
                     {one.standing !== null && <small class="muted"> {one.standing}</small>}
                   </th>
-                  <td class="number">{one.rank}</td>
+                  <td class="number">{one.rank ?? '–'}</td>
                   <td class="number">{shareText(one.headroom)}</td>
                   <td class="number">{one.in_flight}</td>
                   <td class="number">{one.latency_ms === null ? '–' : msText(one.latency_ms)}</td>

@@ -62,7 +62,7 @@ export function Playground() {
       const header = (name: string): string | null => answer.headers.get(name)
       show({
         status: answer.status,
-        id: header('x-request-id'),
+        id: header('x-aiload-request-id') ?? header('x-request-id'),
         upstream: header('x-aiload-upstream'),
         attempts: header('x-aiload-attempts'),
       })

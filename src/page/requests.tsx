@@ -5,13 +5,13 @@ import { Explained } from './explanation.tsx'
 import { amountText, msText, statusTone } from './format.ts'
 import type { WordKey } from './words.ts'
 
-/** Of a status, by what the gateway's `status` filter takes. */
+/** Kinds of statuses; `4xx` are those that the client is to blame for, where one chooses here. */
 const STATUSES: readonly (readonly [value: string, word: WordKey, fits: (status: number) => boolean])[] = [
-  ['answered', 'status_answered', (status) => status < 400],
-  ['refused', 'status_refused', (status) => status === 429],
-  ['failed', 'status_failed', (status) => status >= 500],
-  ['client', 'status_client', (status) => status >= 400 && status < 500 && status !== 429 && status !== 499],
-  ['left', 'status_left', (status) => status === 499],
+  ['2xx', 'status_answered', (status) => status < 400],
+  ['429', 'status_refused', (status) => status === 429],
+  ['5xx', 'status_failed', (status) => status >= 500],
+  ['4xx', 'status_client', (status) => status >= 400 && status < 500 && status !== 429 && status !== 499],
+  ['499', 'status_left', (status) => status === 499],
 ]
 
 interface Filter {
@@ -51,6 +51,8 @@ export function Requests() {
   const { api, live, t } = usePage()
   const [filter, setFilter] = useState(NO_FILTER)
   const [older, setOlder] = useState<readonly ShownRequest[]>([])
+  /** The last one that was asked for beyond those that are shown, with this filter. */
+  const [cursor, setCursor] = useState('')
   const [isEnd, setIsEnd] = useState(false)
   const [problem, setProblem] = useState('')
   const [opened, setOpened] = useState(() => openedIn(location.hash))
@@ -61,21 +63,34 @@ export function Requests() {
   }, [])
 
   const recent = live.requests ?? []
-  const ids = new Set(recent.map(({ id }) => id))
-  const all = [...recent, ...older.filter(({ id }) => !ids.has(id))]
+  const known = new Map([...older, ...recent].map((request) => [request.id, request]))
+  const all = [...known.values()].toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at))
   const shown = all.filter((request) => fits(request, filter))
   const valuesOf = (of: (request: ShownRequest) => string | null): string[] =>
     [...new Set(all.map((request) => of(request) ?? ''))]
       .filter(Boolean)
       .toSorted((a, b) => a.localeCompare(b))
 
+  function change(part: Partial<Filter>): void {
+    setFilter({ ...filter, ...part })
+    setCursor('')
+    setIsEnd(false)
+  }
   async function loadOlder(): Promise<void> {
     setProblem('')
-    const last = all.at(-1)
+    const { text, ...named } = filter
+    const query = new URLSearchParams({ limit: '100' })
+    for (const [name, value] of Object.entries({
+      ...named,
+      q: text.trim(),
+      before: cursor || (shown.at(-1)?.id ?? ''),
+    }))
+      if (value !== '') query.set(name, value)
     try {
-      const path = `admin/requests?limit=100${last ? `&before=${encodeURIComponent(last.id)}` : ''}`
+      const path = `admin/requests?${query}`
       const { requests } = await api.json<{ requests: readonly ShownRequest[] }>(path)
       setOlder([...older, ...requests])
+      setCursor(requests.at(-1)?.id ?? '')
       setIsEnd(requests.length === 0)
     } catch (error) {
       setProblem(errorText(error, t))
@@ -85,10 +100,7 @@ export function Requests() {
   const select = (name: keyof Filter, word: WordKey, options: readonly (readonly [string, string])[]) => (
     <label>
       <span>{t(word)}</span>
-      <select
-        value={filter[name]}
-        onChange={({ currentTarget }) => setFilter({ ...filter, [name]: currentTarget.value })}
-      >
+      <select value={filter[name]} onChange={({ currentTarget }) => change({ [name]: currentTarget.value })}>
         <option value="">{t('all')}</option>
         {options.map(([value, text]) => (
           <option key={value} value={value}>
@@ -119,7 +131,7 @@ export function Requests() {
             type="search"
             value={filter.text}
             placeholder={t('filterTextHint')}
-            onInput={({ currentTarget }) => setFilter({ ...filter, text: currentTarget.value })}
+            onInput={({ currentTarget }) => change({ text: currentTarget.value })}
           />
         </label>
       </form>

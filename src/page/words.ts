@@ -213,6 +213,9 @@ export const WORDS = {
   'outcome_other-model': ['too long for it', '超出模型长度'],
   outcome_unfit: ['without content', '没有内容'],
   ended: ['The client got {status} after {ms}', '客户端得到 {status}，总时长 {ms}'],
+  underWay: ['It is under way.', '还在进行中。'],
+  remembered: ['{name} served its key before', '{name} 之前服务过同一个亲和键'],
+  madeBy: ['{name} made what it builds on', '{name} 生成了它所依赖的内容'],
   exact: ['Recomputed: it is decided the same way again.', '重新计算的结果与当时一致。'],
   notExact: [
     'Recomputed, it would be decided in another way: the record is not complete.',

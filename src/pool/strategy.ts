@@ -1,4 +1,4 @@
-import { hash01, pairedHash01 } from '../lib/hash.ts'
+import { pairedHash01 } from '../lib/hash.ts'
 import type { Upstream } from './upstream.ts'
 
 /** An upstream that may take a request now, with what a choice can depend on. */
@@ -41,8 +41,8 @@ export const standings = {
 interface PickContext {
   /** Uniform in [0, 1). */
   readonly random: () => number
-  /** The affinity key of the request; empty where there is none. */
-  readonly key: string
+  /** `hash01` of the affinity key of the request; 0 where there is none. */
+  readonly keyHash: number
   /** How many are wanted, for there may be a thousand and the first mostly serves; at least 2. All unless given. */
   readonly most?: number
 }
@@ -85,8 +85,9 @@ const weightedRandom = byScore(randomScore)
 
 /** The same key goes to the same upstream; when that one is away, only its keys move. */
 export const rendezvous: Strategy = (candidates, context) => {
-  const key = hash01(context.key)
-  const score: Score = ({ upstream }) => chance(pairedHash01(key, upstream.rendezvousHash), upstream.weight)
+  const { keyHash } = context
+  const score: Score = ({ upstream }) =>
+    chance(pairedHash01(keyHash, upstream.rendezvousHash), upstream.weight)
   return byScore(score)(candidates, context)
 }
 
@@ -157,7 +158,7 @@ export interface OrderRule {
 export function orderOf(candidates: readonly Candidate[], rule: OrderRule): Candidate[] {
   const { context, stickTo } = rule
   // A key that nobody remembers takes rendezvous order instead of dice, so that replicas agree.
-  const strategy = rule.strategy === weightedRandom && context.key !== '' ? rendezvous : rule.strategy
+  const strategy = rule.strategy === weightedRandom && context.keyHash > 0 ? rendezvous : rule.strategy
   const { most = Infinity } = context
   const order: Candidate[] = []
   const owner =

@@ -3,9 +3,10 @@ import { standings, type Candidate } from '../pool/strategy.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import { remedyOf, claimAvailability, type UnavailableReason } from '../state/availability.ts'
 import type { ClaimSnapshot } from '../state/headroom.ts'
+import type { Abilities } from '../state/abilities.ts'
 import { latencyOf } from '../state/scope.ts'
 import type { Ask, MaybePromise, StateStore } from '../state/store.ts'
-import { demandOn } from './demand.ts'
+import { demandOn, type Demands } from './demand.ts'
 import type { RelayState } from './request.ts'
 
 /** An upstream that may not take the request now, and why. */
@@ -94,29 +95,41 @@ export async function resolveOwner(state: RelayState): Promise<void> {
   state.owner = (await deps.store.recall(request.ownerKey, instantOf(deps.clock))) ?? undefined
 }
 
+/** What stands behind how upstreams stand to a request. */
+export interface StandingInput {
+  readonly demands: Demands
+  readonly abilities: Pick<Abilities, 'isTelling' | 'fit'>
+  /** All that the request may go to. */
+  readonly upstreams: readonly Upstream[]
+  /** Those who refused its body. */
+  readonly refusers: readonly Upstream[]
+  /** Ms on the clock. */
+  readonly now: number
+}
+
 /**
  * How each upstream stands to a request: who refused it, or is known to be unable, comes behind the others. Undefined
  * where all are alike. Nobody is held back for what is not known of it, unless somebody is known to be unable.
  */
-export function standingFor({ request, deps, upstreams, refusers }: RelayState) {
-  const { abilities, clock } = deps
+export function standingFor({ demands, abilities, upstreams, refusers, now }: StandingInput) {
   const isTelling = abilities.isTelling(upstreams)
   if (!isTelling && refusers.length === 0) return undefined
-  const now = clock.now()
   const fitOf = (upstream: Upstream) =>
-    isTelling ? abilities.fit(upstream, demandOn(request, upstream).needs, now) : 'yes'
+    isTelling ? abilities.fit(upstream, demandOn(demands, upstream).needs, now) : 'yes'
   const isAbilityRare = upstreams.some((upstream) => fitOf(upstream) === 'no')
   return (upstream: Upstream): number => {
     const fit = fitOf(upstream)
     let standing: number = standings.fit
     if (fit === 'unknown' && isAbilityRare) standing += standings.unknown
-    if (refusers.some(({ root }) => hostOf(root) === hostOf(upstream.root))) standing += standings.sameHost
+    if (refusers.some(({ root }) => originOfRoot(root) === originOfRoot(upstream.root)))
+      standing += standings.sameHost
     if (refusers.some(({ model }) => model === upstream.model)) standing += standings.sameModel
     return fit === 'no' ? standing + standings.unable : standing
   }
 }
 
-const hostOf = (root: string): string => /^\w+:\/\/[^/]+/.exec(root)?.[0] ?? root
+/** Scheme, host and port of a root. */
+export const originOfRoot = (root: string): string => /^\w+:\/\/[^/]+/.exec(root)?.[0] ?? root
 
 /**
  * When the first of those limits reopens that a wait is the remedy for; undefined when none stands in the way. `at` is

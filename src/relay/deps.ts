@@ -1,11 +1,12 @@
 import type { Clock, Instant } from '../lib/clock.ts'
 import type { Cause } from '../pool/outcome.ts'
 import type { StrategyName } from '../pool/strategy.ts'
-import type { Upstream } from '../pool/upstream.ts'
+import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import type { Abilities } from '../state/abilities.ts'
 import type { UnavailableReason } from '../state/availability.ts'
-import type { StateStore } from '../state/store.ts'
+import type { Ask, StateStore } from '../state/store.ts'
 import type { Send } from '../transport/transport.ts'
+import type { Demands } from './demand.ts'
 import type { Queue } from './queue.ts'
 import type { RetryBudget } from './retry-budget.ts'
 
@@ -22,6 +23,54 @@ export interface RelayDeps {
   readonly memory: { reserve(bytes: number): boolean; release(bytes: number): void }
   /** What upstreams can do, as far as this process knows. */
   readonly abilities: Abilities
+  /** Writes down how choices are made; absent where nobody does. */
+  readonly recorder?: ChoiceRecorder | undefined
+}
+
+/** Takes down all that a choice depends on, so that it can be made again. On the hot path. */
+export interface ChoiceRecorder {
+  /** Of the choice that the next `acquire` of the store is asked for, or which found nobody. */
+  note(choice: ChoiceNote): void
+  /** The dice of the choice that was noted last. */
+  dice(): () => number
+}
+
+/** What a choice depends on besides the configuration and the state. */
+export interface ChoiceNote {
+  readonly request: NotedRequest
+  /**
+   * `next`: by the strategy; `remaining`: the next of an earlier order; `last-resort`: one that rests for failures;
+   * `rare-last-resort`: for its key, model or credit.
+   */
+  readonly kind: 'next' | 'remaining' | 'last-resort' | 'rare-last-resort'
+  readonly at: Instant
+  /** All that the request may go to. */
+  readonly base: readonly Upstream[]
+  /** Those among whom this choice is. */
+  readonly left: readonly Upstream[]
+  /** Those who refused its body. */
+  readonly refusers: readonly Upstream[]
+  /** Ids of the upstream that served the affinity key before, and of the one that made what the request brings along. */
+  readonly stickTo?: string | undefined
+  readonly owner?: string | undefined
+  readonly ask: Ask
+  /** Whether it was made in the queue. */
+  readonly isWaiting: boolean
+}
+
+/** A request as a choice knows it. */
+export interface NotedRequest extends Demands {
+  /** As the client knows it: its own, or ours. */
+  readonly id: string
+  readonly ownId: string
+  /** The name of the client's token; absent where it has none. */
+  readonly token?: string | undefined
+  readonly endpoint: Endpoint
+  readonly requestedModel: string
+  readonly stream: boolean
+  /** Arrival, ms on the clock. */
+  readonly since: number
+  readonly affinityKey: string
 }
 
 /** What all requests of a process share and no configuration changes. */
@@ -91,7 +140,10 @@ export interface AttemptFailure {
 /** A request has ended with its body. */
 export interface RequestEvent {
   readonly kind: 'request'
+  /** As the client knows it: its own, or ours. */
   readonly id: string
+  /** Ours, which no other request has. */
+  readonly ownId: string
   readonly endpoint: string
   /** The model that the client named; empty = none. */
   readonly requestedModel: string

@@ -76,7 +76,7 @@ interface PassthroughRequest
     PassthroughTarget,
     Pick<
       RelayRequest,
-      'id' | 'settings' | 'path' | 'query' | 'headers' | 'client' | 'clientSignal' | 'since'
+      'id' | 'ownId' | 'settings' | 'path' | 'query' | 'headers' | 'client' | 'clientSignal' | 'since'
     > {
   readonly method: string
   /** In pieces; empty = none. */
@@ -179,7 +179,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
 }
 
 /** Everything but the endpoint: what is asked here says nothing of those that are relayed. */
-function passthroughClaim({ claims }: Upstream): Claim {
+export function passthroughClaim({ claims }: Upstream): Claim {
   const { draws, ...rest } = claims.chat
   return { ...rest, draws: draws.filter(({ role }) => role !== 'endpoint') }
 }

@@ -10,7 +10,10 @@ import type { AttemptRecord, PassedOver, RelayDeps, RequestEvent, Why } from './
 
 /** A request as the relay takes it: read, checked, its pool found. */
 export interface RelayRequest extends Demands {
+  /** As the client knows it: its own, or ours. */
   readonly id: string
+  /** Ours, which no other request has. */
+  readonly ownId: string
   readonly endpoint: Endpoint
   /** Below an upstream's root, such as `chat/completions`. */
   readonly path: string
@@ -55,7 +58,7 @@ export interface RelayAnswer extends UpstreamResponse {
 
 /** What log and metrics are told of a request when it ends. */
 export interface RequestRecord {
-  readonly request: Pick<RelayRequest, 'id' | 'requestedModel' | 'client' | 'stream' | 'since'> & {
+  readonly request: Pick<RelayRequest, 'id' | 'ownId' | 'requestedModel' | 'client' | 'stream' | 'since'> & {
     endpoint: string
   }
   readonly deps: RelayDeps
@@ -162,6 +165,7 @@ export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: 
   deps.report({
     kind: 'request',
     id: request.id,
+    ownId: request.ownId,
     endpoint: request.endpoint,
     requestedModel: request.requestedModel,
     client: request.client,

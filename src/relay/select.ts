@@ -1,6 +1,7 @@
-import { instantOf } from '../lib/clock.ts'
+import { instantOf, type Instant } from '../lib/clock.ts'
 import { withoutWords, type Outcome } from '../pool/outcome.ts'
 import { orderOf, chargeRoundRobin, strategies, type Candidate } from '../pool/strategy.ts'
+import { hash01 } from '../lib/hash.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import type { UnavailableReason } from '../state/availability.ts'
 import { lastResortOf } from '../state/circuit-breaker.ts'
@@ -13,7 +14,7 @@ import {
   type Evaluation,
   type Unavailable,
 } from './candidates.ts'
-import type { RelayDeps, Why } from './deps.ts'
+import type { ChoiceNote, RelayDeps, Why } from './deps.ts'
 import type { RelayState } from './request.ts'
 
 /**
@@ -79,12 +80,17 @@ function withoutAwaited({ attempts, deps }: RelayState, upstreams: readonly Upst
 }
 
 /** Who of `upstreams` may take the request now, and what keeps the others. */
-export function evaluateFor(state: RelayState, upstreams: readonly Upstream[]): MaybePromise<Evaluation> {
-  const { store, clock, traffic } = state.deps
-  const { endpoint } = state.request
+export function evaluateFor(
+  state: RelayState,
+  upstreams: readonly Upstream[],
+  { now }: Pick<Instant, 'now'> = { now: state.deps.clock.now() },
+): MaybePromise<Evaluation> {
+  const { request, refusers } = state
+  const { store, traffic, abilities } = state.deps
+  const { endpoint } = request
   const { credits } = traffic
-  const standingOf = standingFor(state)
-  return evaluate(upstreams, askOf(state, {}), { endpoint, now: clock.now(), credits, store, standingOf })
+  const standingOf = standingFor({ demands: request, abilities, upstreams: state.upstreams, refusers, now })
+  return evaluate(upstreams, askOf(state, { now }), { endpoint, now, credits, store, standingOf })
 }
 
 /** Whether somebody who was not asked yet may take the request now. */
@@ -118,9 +124,9 @@ export async function withoutStrangers(state: RelayState): Promise<void> {
 export const MOST_IN_ORDER = 8
 
 /** Has the store give a lease for the first of `order` that has room, and remembers the rest for the next attempt. */
-function acquireInOrder(state: RelayState, order: readonly Claim[], stickTo?: string): MaybeLease {
+function acquireInOrder(state: RelayState, order: readonly Claim[], how: AskOptions): MaybeLease {
   if (order.length === 0) return undefined
-  const acquiring = acquire(state, order, { stickTo })
+  const acquiring = acquire(state, order, how)
   const withRemainingOrder = (lease: Lease | undefined): Lease | undefined => {
     // It may have turned out meanwhile that one alone may answer.
     const hasOthers = lease !== undefined && state.upstreams.length > 1
@@ -132,8 +138,20 @@ function acquireInOrder(state: RelayState, order: readonly Claim[], stickTo?: st
 
 /** The next of an order that an earlier attempt was made from. */
 function acquireRemaining(state: RelayState): MaybeLease {
-  if (state.order.length > 0) state.why = whyOf(state, 'fallback')
-  return acquireInOrder(state, state.order)
+  if (state.order.length === 0) return undefined
+  state.why = whyOf(state, 'fallback')
+  const at = instantOf(state.deps.clock)
+  note(state, { kind: 'remaining', at, left: [] })
+  return acquireInOrder(state, state.order, at)
+}
+
+/** Has it written down how a lease comes to be chosen, where that is done; before the store is asked. */
+function note(state: RelayState, choice: Pick<ChoiceNote, 'kind' | 'at' | 'left' | 'stickTo'>): void {
+  const { recorder } = state.deps
+  if (recorder === undefined) return
+  const { request, upstreams: base, refusers, owner } = state
+  const ask = askOf(state, choice.at)
+  recorder.note({ ...choice, request, base, refusers, owner, ask, isWaiting: state.waitUntil !== undefined })
 }
 
 /** Why an upstream is asked, where what kind of request it is does not say more. */
@@ -149,6 +167,9 @@ function reasonFor({ claim }: Lease, { state, candidates, stickTo }: Choice): Wh
   return claim.id === stickTo ? 'affinity' : state.request.settings.strategy
 }
 
+/** 0 for none. */
+export const keyHashOf = (affinityKey: string): number => (affinityKey === '' ? 0 : hash01(affinityKey))
+
 interface Choice {
   readonly state: RelayState
   readonly candidates: readonly Candidate[]
@@ -157,8 +178,9 @@ interface Choice {
 }
 
 /** Remembers for the log who could not be taken. */
-function notePassedOver(state: RelayState, { unavailable }: Evaluation): void {
-  state.passedOver = unavailable.length === 0 ? undefined : { at: instantOf(state.deps.clock), unavailable }
+function notePassedOver(state: RelayState, { unavailable }: Evaluation, at?: Instant): void {
+  state.passedOver =
+    unavailable.length === 0 ? undefined : { at: at ?? instantOf(state.deps.clock), unavailable }
 }
 
 /** The first candidate of `upstreams` with room, in an order made now. */
@@ -166,33 +188,40 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
   const { deps, unresolvedPins } = state
   const { settings, affinityKey, endpoint } = state.request
   for (let left = upstreams; left.length > 0;) {
-    const evaluating = evaluateFor(state, left)
+    // One moment for all of a choice, so that it can be made again.
+    const at = instantOf(deps.clock)
+    const evaluating = evaluateFor(state, left, at)
     const evaluation = evaluating instanceof Promise ? await evaluating : evaluating
     const { candidates } = evaluation
-    notePassedOver(state, evaluation)
+    notePassedOver(state, evaluation, at)
     if (candidates.length === 0) {
+      note(state, { kind: 'next', at, left })
       // Perhaps those who hold the room are gone.
-      deps.store.reclaim(instantOf(deps.clock))
+      deps.store.reclaim(at)
       return undefined
     }
-    const recalling = affinityKey === '' ? undefined : deps.store.recall(affinityKey, instantOf(deps.clock))
+    const recalling = affinityKey === '' ? undefined : deps.store.recall(affinityKey, at)
     const remembered = recalling instanceof Promise ? await recalling : recalling
     // A remote store may know who goes first, and that may be anybody.
     const storeMayReorder = remembered === null || unresolvedPins.length > 0
+    const stickTo = remembered ?? undefined
+    note(state, { kind: 'next', at, left, stickTo })
+    const random = deps.recorder?.dice() ?? deps.random
     const order = orderOf(candidates, {
       strategy: strategies[settings.strategy],
-      context: { random: deps.random, key: affinityKey, most: storeMayReorder ? Infinity : MOST_IN_ORDER },
-      stickTo: remembered ?? undefined,
+      context: { random, keyHash: keyHashOf(affinityKey), most: storeMayReorder ? Infinity : MOST_IN_ORDER },
+      stickTo,
       owner: state.owner,
     })
     const claims = order.map(({ upstream }) => upstream.claims[endpoint])
-    const acquiring = acquireInOrder(state, claims, remembered === null ? affinityKey : undefined)
+    const how = { ...at, stickTo: remembered === null ? affinityKey : undefined }
+    const acquiring = acquireInOrder(state, claims, how)
     const lease = acquiring instanceof Promise ? await acquiring : acquiring
     if (lease !== undefined) {
       if (settings.strategy === 'round_robin') chargeTopTier(deps.traffic.credits, candidates, lease)
       // A remote store that did not know the key on this side does now.
-      const stickTo = remembered === null ? deps.store.recall(affinityKey, instantOf(deps.clock)) : remembered
-      state.why = whyOf(state, reasonFor(lease, { state, candidates, stickTo }))
+      const served = remembered === null ? deps.store.recall(affinityKey, instantOf(deps.clock)) : remembered
+      state.why = whyOf(state, reasonFor(lease, { state, candidates, stickTo: served }))
       return lease
     }
     if (state.unresolvedPins !== unresolvedPins) return undefined
@@ -204,7 +233,11 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
 }
 
 /** A pick of the top tier is paid for by smooth round robin's rule; one further down was nobody's turn. */
-function chargeTopTier(credits: Map<string, number>, candidates: readonly Candidate[], lease: Lease): void {
+export function chargeTopTier(
+  credits: Map<string, number>,
+  candidates: readonly Candidate[],
+  lease: Lease,
+): void {
   const top = Math.min(...candidates.map(({ upstream }) => upstream.priority))
   const tier = candidates.filter(({ upstream }) => upstream.priority === top)
   const picked = tier.find(({ upstream }) => upstream.id === lease.claim.id)
@@ -216,19 +249,25 @@ async function acquireLastResort(state: RelayState, eligible: readonly Upstream[
   const { unresolvedPins, request } = state
   // It may have turned out meanwhile that one alone may answer.
   const upstreams = eligible.filter((upstream) => state.upstreams.includes(upstream))
-  const { unavailable } = await evaluateFor(state, upstreams)
+  const at = instantOf(state.deps.clock)
+  const { unavailable } = await evaluateFor(state, upstreams, at)
   state.why = whyOf(state, 'last-resort')
   for (const often of ['always', 'sometimes'] as const) {
-    const claims = unavailable
-      .filter(({ reason }) => lastResortOf(reason) === often)
-      .sort((a, b) => reopensAt(a.reason) - reopensAt(b.reason))
-      .map(({ upstream }) => upstream.claims[request.endpoint])
+    const claims = lastResorts(unavailable, often).map((upstream) => upstream.claims[request.endpoint])
     if (claims.length === 0) continue
-    const lease = await acquire(state, claims, { lastResort: true })
+    note(state, { kind: often === 'always' ? 'last-resort' : 'rare-last-resort', at, left: upstreams })
+    const lease = await acquire(state, claims, { ...at, lastResort: true })
     if (lease !== undefined || state.unresolvedPins !== unresolvedPins) return lease
   }
   return undefined
 }
+
+/** Those that may be asked although they rest, the first to reopen first. */
+export const lastResorts = (unavailable: readonly Unavailable[], often: 'always' | 'sometimes'): Upstream[] =>
+  unavailable
+    .filter(({ reason }) => lastResortOf(reason) === often)
+    .sort((a, b) => reopensAt(a.reason) - reopensAt(b.reason))
+    .map(({ upstream }) => upstream)
 
 /** The cooldown of one that somebody else probes has ended already. */
 const reopensAt = ({ onRelease, until }: UnavailableReason): number => (onRelease ? 0 : until)
@@ -241,10 +280,10 @@ function mayOpen({ tried }: RelayState, { candidates, unavailable }: Evaluation,
 }
 
 /** Until when it may wait; not at all where there is something to answer with. */
-function queueDeadlineOf(state: RelayState): number {
-  const { request, deps, queuedMs, deadline } = state
-  if (hasAnswer(state)) return deps.clock.now()
-  return Math.min(deadline, deps.clock.now() + Math.max(0, request.settings.queueTimeoutMs - queuedMs))
+function queueDeadlineOf(state: RelayState, now = state.deps.clock.now()): number {
+  const { request, queuedMs, deadline } = state
+  if (hasAnswer(state)) return now
+  return Math.min(deadline, now + Math.max(0, request.settings.queueTimeoutMs - queuedMs))
 }
 
 /** Waits in the queue, first come, first served, until one of all that fit can be acquired. */
@@ -300,12 +339,11 @@ async function selectAfterWait(state: RelayState, taken: ReadonlySet<string>, si
 }
 
 type MaybeLease = MaybePromise<Lease | undefined>
-/** What an acquire may ask for besides the request's own needs. */
-type AskOptions = Partial<Pick<Ask, 'lastResort' | 'stickTo'>>
+/** When it is asked, and what for besides the request's own needs. */
+type AskOptions = Instant & Partial<Pick<Ask, 'lastResort' | 'stickTo'>>
 
-function acquire(state: RelayState, order: readonly Claim[], options: AskOptions): MaybeLease {
-  const { store, clock } = state.deps
-  const lease = store.acquire(order, askOf(state, options), instantOf(clock))
+function acquire(state: RelayState, order: readonly Claim[], how: AskOptions): MaybeLease {
+  const lease = state.deps.store.acquire(order, askOf(state, how), how)
   return state.unresolvedPins.length === 0 ? lease : pinsResolved(state, lease)
 }
 
@@ -317,13 +355,14 @@ async function pinsResolved(state: RelayState, acquiring: MaybeLease): Promise<L
   return lease
 }
 
-function askOf(state: RelayState, { lastResort = false, stickTo }: AskOptions): Ask {
+function askOf(state: RelayState, how: Pick<Instant, 'now'> & Partial<AskOptions>): Ask {
   const { request, unresolvedPins } = state
+  const { lastResort = false, stickTo, now } = how
   const { settings, demands } = request
   const { inputTokens, outputTokens, choices } = request.demand
   const probeMs = settings.connectTimeoutMs + request.pool.longestTimeoutMs
   const pinKeys = unresolvedPins.length === 0 ? undefined : unresolvedPins
-  const patienceMs = Math.max(0, (state.waitUntil ?? queueDeadlineOf(state)) - state.deps.clock.now())
+  const patienceMs = Math.max(0, (state.waitUntil ?? queueDeadlineOf(state, now)) - now)
   return { inputTokens, outputTokens, choices, demands, probeMs, patienceMs, lastResort, stickTo, pinKeys }
 }
 

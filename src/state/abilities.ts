@@ -31,7 +31,8 @@ type Limit = {
   readonly since: number
   readonly until: number
 }
-interface Knowledge {
+/** What is known of one upstream. Plain data. */
+export interface Knowledge {
   readonly can: Partial<Record<Ability, Known>>
   readonly sizes: Partial<Record<Size, Limit>>
   /** Refusals without words of requests that needed an ability, since the last success that needed it. */
@@ -187,8 +188,12 @@ export function createAbilities() {
           : { context: { ...entry, most: told.context } }
       teach(id, Object.fromEntries(news.map(([name, can]) => [name, { ...entry, can }])), limits)
     },
-    /** What is known of one upstream, but for its configuration. */
-    of: (id: string): Pick<Knowledge, 'can' | 'sizes'> => known.get(id) ?? NOTHING,
+    /** What is known of one upstream, but for its configuration; another object as soon as that has changed. */
+    of: (id: string): Knowledge => known.get(id) ?? NOTHING,
+    /** All of it as it is, for `put`. */
+    all: (): [id: string, Knowledge][] => [...known],
+    /** Has it known of an upstream, whatever was known before. */
+    put,
     /** Forgets all but `ids`; for after a reload. */
     prune(ids: Iterable<string>): void {
       const kept = new Set(ids)

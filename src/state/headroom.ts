@@ -53,9 +53,9 @@ function computeHeadroom(limits: Limits | undefined, state: ScopeState, now: num
     const limit = limitInForce(one, state)
     if (limit === Infinity) continue
     const window = state.windows[name] ?? EMPTY_WINDOW
-    const endsIn = emptyFrom(window) - now
+    const end = emptyFrom(window)
     const free = freeIn(window, limit, now)
-    addTo(sum, { counts, free, limit, endsInMs: endsIn > 0 ? endsIn : spanMs })
+    addTo(sum, { counts, free, limit, endsInMs: end > now ? endsIn(sum, end, now) : spanMs })
     sum.until = Math.min(sum.until, firstForgottenAt(window, now))
   }
   for (const name in state.meters) addMeter(sum, state.meters[name], now)
@@ -64,6 +64,20 @@ function computeHeadroom(limits: Limits | undefined, state: ScopeState, now: num
 }
 
 type Sum = Mutable<Headroom>
+
+/** Ends of windows are told to so many ms: what is worked out is a function of the state and the moment alone. */
+const GRID_MS = 10_000
+
+/**
+ * Ms until a window ends, as seen from the last moment of the grid: whoever works it out again, a moment later or from
+ * the event log, finds the very same.
+ */
+function endsIn(sum: Sum, end: number, now: number): number {
+  const seenFrom = now - (now % GRID_MS)
+  // From a minute on it counts in full; see `minutesShare`.
+  if (end - seenFrom > SPAN_MS.minute) sum.until = Math.min(sum.until, seenFrom + GRID_MS)
+  return end - seenFrom
+}
 
 function addTo(
   sum: Sum,
@@ -88,7 +102,7 @@ function addMeter(sum: Sum, meter: MeterState | undefined, now: number): void {
   // Whole ones, so that what was worked out holds until the next one has come back.
   const free = Math.floor(leftIn(meter, now))
   // What comes back steadily can't be saved up for later: a bucket overflows.
-  const endsInMs = meter.unitMs !== undefined ? 0 : meter.resetAt - now
+  const endsInMs = meter.unitMs !== undefined ? 0 : endsIn(sum, meter.resetAt, now)
   addTo(sum, { counts: meter.counts, free, limit: meter.limit ?? Math.max(1, free), endsInMs })
   sum.until = Math.min(sum.until, fitsAt(meter, free + 1))
 }

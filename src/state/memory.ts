@@ -5,7 +5,7 @@ import { createModelLists, type ModelLists } from './model-lists.ts'
 import { claimAvailability } from './availability.ts'
 import { claimSnapshotOf, type ClaimSnapshot } from './headroom.ts'
 import { createCalendar } from './rate-window.ts'
-import { isWorthKeeping, withClosedBreaker, type ScopeState } from './scope.ts'
+import { isWorthKeeping, mutableCopyOf, withClosedBreaker, type ScopeState } from './scope.ts'
 import { isStale, isUntouched, keptScope, restored, type KeptState } from './snapshot.ts'
 import type { Ask, LocalUsage, StateStore } from './store.ts'
 import { confirmLease, grantLease, settleLease, type LeaseRecord, type Transaction } from './transitions.ts'
@@ -24,6 +24,12 @@ export interface MemoryStore extends Immediate<StateStore> {
   keep(at: Instant): KeptState
   /** Takes back what was kept, whatever it is now: damaged parts are left out, and what is known already stays. */
   restore(kept: unknown, at: Instant): void
+  /** All that choices depend on as it is, leases too. Plain data, which is never changed: states are replaced. */
+  capture(): CapturedState
+  /** Is from now on where another store was when `capture` was asked. */
+  reinstate(captured: CapturedState): void
+  /** Passes over the id of a lease that another store gave for something that is not known here. */
+  skipLease(): void
   /** Tells who stands in the configuration: of others, nothing is kept for more than a day. Nobody is gone unless told. */
   expect(upstreams: readonly { readonly claims: Partial<Upstream['claims']> }[]): void
   /** How often something changed that is worth keeping; moves only up. */
@@ -32,6 +38,15 @@ export interface MemoryStore extends Immediate<StateStore> {
   readonly abilities: Abilities
   /** Which models they have listed; kept too. */
   readonly modelLists: ModelLists
+}
+
+/** A store as it was at one moment, but for the upstreams of affinity keys. */
+export interface CapturedState {
+  readonly scopes: readonly (readonly [scope: string, ScopeState])[]
+  readonly leases: readonly LeaseRecord[]
+  readonly nextLease: number
+  readonly sweptAt: number
+  readonly abilities: ReturnType<Abilities['all']>
 }
 
 /** A lease that nobody settled is taken back after this time: whoever held it is gone. */
@@ -167,6 +182,24 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
       abilities: abilities.keep(),
       models: modelLists.keep(),
     }),
+    capture: () => ({
+      scopes: states.all(),
+      leases: [...leases.values()].map((record) => ({
+        ...record,
+        counted: [...record.counted],
+        sentBefore: [...record.sentBefore],
+      })),
+      nextLease,
+      sweptAt,
+      abilities: abilities.all(),
+    }),
+    reinstate(captured) {
+      for (const [scope, state] of captured.scopes) states.set(scope, mutableCopyOf(state))
+      for (const record of captured.leases) leases.set(record.lease.id, record)
+      ;({ nextLease, sweptAt } = captured)
+      for (const [id, knowledge] of captured.abilities) abilities.put(id, knowledge)
+    },
+    skipLease: () => void (nextLease += 1),
     expect(upstreams) {
       const claims = upstreams.flatMap((upstream) => Object.values(upstream.claims))
       expected = new Set(claims.flatMap(({ draws }) => draws.map(({ scope }) => scope)))

@@ -305,9 +305,10 @@ function limitText(cause: string): string {
     : `${first} per ${second} used up`
 }
 
-function whyText(
+/** Why somebody can't be taken, in words. */
+export function whyText(
   { scope, cause, until, onRelease }: UnavailableReason | UnprovenReason,
-  { stateOf }: KnownStates,
+  { stateOf }: Pick<KnownStates, 'stateOf'>,
   lastError?: LastError,
 ): string {
   if (cause.includes(':')) return limitText(cause)
@@ -335,11 +336,11 @@ export async function knownStates(upstreams: readonly Upstream[], snapshot: Stat
 }
 
 /** A moment of the monotonic clock as a date that people read; null when it is over or none, such as never. */
-function laterIso(moment: number | undefined, at: Instant): string | null {
+export function laterIso(moment: number | undefined, at: Instant): string | null {
   return moment !== undefined && moment > at.now ? isoOf(at.wall + (moment - at.now)) : null
 }
 
 /** Epoch ms of the wall clock, ISO 8601; null outside of what a date can say. */
-function isoOf(wall: number): string | null {
+export function isoOf(wall: number): string | null {
   return Math.abs(wall) <= 8.64e15 ? new Date(wall).toISOString() : null
 }

@@ -36,6 +36,7 @@ test('a client sees what it may of an upstream’s headers, and ours', async () 
     'x-ratelimit-remaining-requests': '59',
     'openai-processing-ms': '12',
     'x-request-id': 'mine',
+    'x-aiload-request-id': 'id-1',
     'x-model': 'model-a.test',
     'x-aiload-upstream': 'a.test',
     'x-aiload-attempts': '1',

@@ -124,6 +124,7 @@ describe('a client that waits for a stream', () => {
       'cache-control': 'no-cache',
       'x-accel-buffering': 'no',
       'x-request-id': 'mine',
+      'x-aiload-request-id': 'id-1',
       'access-control-allow-origin': '*',
       'access-control-expose-headers': expect.stringContaining('x-request-id'),
     })

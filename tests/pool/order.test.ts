@@ -1,3 +1,4 @@
+import { hash01 } from '../../src/lib/hash.ts'
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { orderOf, rendezvous, strategies, type OrderRule } from '../../src/pool/strategy.ts'
@@ -6,7 +7,7 @@ import { candidateOf, idsOf } from './upstreams.ts'
 
 const rule = (more: Partial<OrderRule> = {}): OrderRule => ({
   strategy: strategies.in_order,
-  context: { random: createDice(1), key: '' },
+  context: { random: createDice(1), keyHash: 0 },
   stickTo: undefined,
   ...more,
 })
@@ -33,7 +34,7 @@ test('one that is remembered but not available changes nothing', () => {
 
 test('a key that nobody remembers takes rendezvous order where replicas shall agree', () => {
   const equals = list.map(({ upstream }) => candidateOf(upstream.id))
-  const context = { random: createDice(1), key: 'k' }
+  const context = { random: createDice(1), keyHash: hash01('k') }
   const agreed = orderOf(equals, rule({ strategy: strategies.random, context }))
   expect(idsOf(agreed)).toEqual(idsOf(rendezvous(equals, context)))
 })
@@ -41,12 +42,12 @@ test('a key that nobody remembers takes rendezvous order where replicas shall ag
 test('without a key the strategy chooses', () => {
   const equals = list.map(({ upstream }) => candidateOf(upstream.id))
   const order = orderOf(equals, rule({ strategy: strategies.random }))
-  const same = strategies.random(equals, { random: createDice(1), key: '' })
+  const same = strategies.random(equals, { random: createDice(1), keyHash: 0 })
   expect(idsOf(order)).toEqual(idsOf(same))
 })
 
 test('of a few that are wanted the remembered one is the first, and the next tier fills up', () => {
-  const context = { random: createDice(1), key: '', most: 3 }
+  const context = { random: createDice(1), keyHash: 0, most: 3 }
   expect(idsOf(orderOf(list, rule({ stickTo: 'c', context })))).toEqual(['cheap', 'c', 'a'])
   expect(idsOf(orderOf(list.slice(0, 3), rule({ context })))).toEqual(['cheap', 'a', 'spare'])
 })
@@ -58,7 +59,7 @@ test('nobody is lost and tiers never mix, whoever is remembered', () => {
   const name = fc.constantFrom(...Object.values(strategies))
   fc.assert(
     fc.property(candidates, name, fc.nat(12), fc.integer(), (all, strategy, stuck, seed) => {
-      const context = { random: createDice(seed), key: seed % 2 === 0 ? 'k' : '' }
+      const context = { random: createDice(seed), keyHash: seed % 2 === 0 ? hash01('k') : 0 }
       const order = orderOf(all, rule({ strategy, context, stickTo: `u${stuck}` }))
       expect(idsOf(order).toSorted()).toEqual(idsOf(all).toSorted())
       const tiers = order.map(({ upstream }) => upstream.priority)

@@ -1,3 +1,4 @@
+import { hash01 } from '../../src/lib/hash.ts'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
@@ -31,7 +32,7 @@ describe.each(all)('%s', (_name, strategy) => {
   test('every candidate is in the order exactly once, and none for none', () => {
     fc.assert(
       fc.property(candidates, fc.string(), fc.integer(), (list, key, seed) => {
-        const order = strategy(list, { random: createDice(seed), key })
+        const order = strategy(list, { random: createDice(seed), keyHash: hash01(key) })
         expect(idsOf(order).toSorted()).toEqual(idsOf(list).toSorted())
         expect(new Set(order).size).toBe(list.length)
       }),
@@ -42,7 +43,7 @@ describe.each(all)('%s', (_name, strategy) => {
     fc.assert(
       fc.property(candidates, fc.integer({ min: 2, max: 14 }), fc.integer(), (list, most, seed) => {
         const [few, whole] = [most, Infinity].map((wanted) =>
-          idsOf(strategy(list, { random: createDice(seed), key: 'k', most: wanted })),
+          idsOf(strategy(list, { random: createDice(seed), keyHash: hash01('k'), most: wanted })),
         )
         expect(few).toEqual(whole!.slice(0, most))
       }),
@@ -53,7 +54,9 @@ describe.each(all)('%s', (_name, strategy) => {
     fc.assert(
       fc.property(candidates, fc.string(), fc.integer(), (list, key, seed) => {
         const before = plainOf(list)
-        const [one, other] = [0, 1].map(() => idsOf(strategy(list, { random: createDice(seed), key })))
+        const [one, other] = [0, 1].map(() =>
+          idsOf(strategy(list, { random: createDice(seed), keyHash: hash01(key) })),
+        )
         expect(one).toEqual(other)
         const after = plainOf(list)
         expect(after).toEqual(before)
@@ -64,7 +67,7 @@ describe.each(all)('%s', (_name, strategy) => {
   test.each([0, 1 - 2 ** -53])('dice that always show %d do no harm', (u) => {
     fc.assert(
       fc.property(candidates, (list) => {
-        expect(strategy(list, { random: () => u, key: '' })).toHaveLength(list.length)
+        expect(strategy(list, { random: () => u, keyHash: 0 })).toHaveLength(list.length)
       }),
     )
   })
@@ -92,7 +95,7 @@ function shares(strategy: Strategy, upstreams = four, busy = 0): number[] {
         standing: 0,
       }
     })
-    const [first] = strategy(list, { random, key: `client ${nth}` })
+    const [first] = strategy(list, { random, keyHash: hash01(`client ${nth}`) })
     counts.set(first!.upstream.id, counts.get(first!.upstream.id)! + 1)
     if (busy > 0) underWay.push(first!.upstream.id)
     chargeRoundRobin(credits, list, first!.upstream)
@@ -139,7 +142,7 @@ test('round_robin: over the sum of the weights each is picked as often as its we
     const list = upstreams.map((upstream) =>
       candidateOf(upstream.id, { ...upstream, credit: credits.get(upstream.id) ?? 0, standing: 0 }),
     )
-    const [first] = strategies.round_robin(list, { random, key: '' })
+    const [first] = strategies.round_robin(list, { random, keyHash: 0 })
     chargeRoundRobin(credits, list, first!.upstream)
     return first!.upstream.id
   })
@@ -150,7 +153,7 @@ test('round_robin: nobody who was away floods when it comes back', () => {
   const credits = new Map<string, number>()
   const pick = (ids: string[]): string => {
     const list = ids.map((id) => candidateOf(id, { credit: credits.get(id) ?? 0 }))
-    const [first] = strategies.round_robin(list, { random: () => 0, key: '' })
+    const [first] = strategies.round_robin(list, { random: () => 0, keyHash: 0 })
     chargeRoundRobin(credits, list, first!.upstream)
     return first!.upstream.id
   }
@@ -160,7 +163,7 @@ test('round_robin: nobody who was away floods when it comes back', () => {
 })
 
 test('rendezvous: of 1,000 keys only those of an upstream that goes move, and they spread', () => {
-  const context = (nth: number) => ({ random: () => 0, key: `10.0.${nth >> 8}.${nth & 255}` })
+  const context = (nth: number) => ({ random: () => 0, keyHash: hash01(`10.0.${nth >> 8}.${nth & 255}`) })
   const list = four.map((upstream) => candidateOf(upstream.id, upstream))
   const pick = (from: Candidate[], nth: number): string => idsOf(rendezvous(from, context(nth)))[0]!
   const left = list.filter(({ upstream }) => upstream.id !== 'u3')
@@ -176,14 +179,14 @@ test('rendezvous: of 1,000 keys only those of an upstream that goes move, and th
 
 test('rendezvous: the fallbacks of a key are in the order in which it would move', () => {
   const list = four.map((upstream) => candidateOf(upstream.id, upstream))
-  const context = { random: () => 0, key: 'k' }
+  const context = { random: () => 0, keyHash: hash01('k') }
   const order = idsOf(rendezvous(list, context))
   const rest = list.filter(({ upstream }) => upstream.id !== order[0])
   expect(idsOf(rendezvous(rest, context))).toEqual(order.slice(1))
 })
 
 test('fastest: of two the one with less latency times load comes first', () => {
-  const context = { random: createDice(1), key: '' }
+  const context = { random: createDice(1), keyHash: 0 }
   const slow = candidateOf('slow', { latencyMs: 900 })
   const quick = candidateOf('quick', { latencyMs: 200, inFlight: 2 })
   for (let nth = 0; nth < 50; nth++)
@@ -191,13 +194,13 @@ test('fastest: of two the one with less latency times load comes first', () => {
 })
 
 test('fastest: one that was never measured is measured', () => {
-  const context = { random: createDice(1), key: '' }
+  const context = { random: createDice(1), keyHash: 0 }
   const list = [candidateOf('known', { latencyMs: 1 }), candidateOf('new', { inFlight: 5 })]
   for (let nth = 0; nth < 50; nth++) expect(idsOf(strategies.fastest(list, context))[0]).toBe('new')
 })
 
 test('fastest: the slowest of many gets next to nothing, the quickest not everything', () => {
-  const context = { random: createDice(1), key: '' }
+  const context = { random: createDice(1), keyHash: 0 }
   const list = [100, 200, 300, 400].map((latencyMs, nth) => candidateOf(`u${nth}`, { latencyMs }))
   const counts = new Map<string, number>()
   for (let nth = 0; nth < 1_200; nth++) {
@@ -218,7 +221,7 @@ test('headroom: the freest first, ties in proportion to the weights', () => {
   const random = createDice(5)
   const counts = { one: 0, three: 0 }
   for (let nth = 0; nth < 4_000; nth++) {
-    const order = idsOf(strategies.headroom(list, { random, key: '' }))
+    const order = idsOf(strategies.headroom(list, { random, keyHash: 0 }))
     expect(order[2]).toBe('full')
     counts[order[0] as 'one' | 'three'] += 1
   }
@@ -227,5 +230,5 @@ test('headroom: the freest first, ties in proportion to the weights', () => {
 
 test('in_order: as listed', () => {
   const list = ['c', 'a', 'b'].map((id) => candidateOf(id))
-  expect(idsOf(strategies.in_order(list, { random: Math.random, key: '' }))).toEqual(['c', 'a', 'b'])
+  expect(idsOf(strategies.in_order(list, { random: Math.random, keyHash: 0 }))).toEqual(['c', 'a', 'b'])
 })

@@ -5,6 +5,7 @@ export function requestEvent(more: Partial<RequestEvent> = {}): RequestEvent {
   return {
     kind: 'request',
     id: 'req-1',
+    ownId: 'req-1',
     endpoint: 'chat',
     requestedModel: 'auto',
     upstream: 'a',

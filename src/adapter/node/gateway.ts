@@ -17,6 +17,7 @@
  * without-file    a configuration of the keys in the environment, and its token
  * authority-file  certificates that the configuration names
  * state-file      state across restarts
+ * event-file      what happened, across restarts
  * page-file       the page at `/`, as it was built
  * replace-file    replaces a file so that no reader sees half of it
  * signals         the signals of the process
@@ -24,10 +25,11 @@
 import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
 import type { Config } from '../../config/config.ts'
-import type { Clock } from '../../lib/clock.ts'
+import { instantOf, type Clock } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { createClock, createGateway, type GatewayPlatform } from '../gateway.ts'
+import { eventFileOf, keepEvents } from './event-file.ts'
 import { createNodeReceive, toNodeResponse } from './messages.ts'
 import { listen } from './server.ts'
 import { keepState } from './state-file.ts'
@@ -46,7 +48,15 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     const timer = timers.set(ms, task)
     return () => timers.clear(timer)
   })
-  const store = createMemoryStore({ random: Math.random })
+  let { events: eventLimits } = config.settings
+  const events = keepEvents({
+    file: stateFile && eventFileOf(stateFile),
+    limits: () => eventLimits,
+    report: told.log,
+    random: Math.random,
+  })
+  const memory = createMemoryStore({ random: events.recorder.random })
+  const store = events.recorder.recordedStore(memory, () => instantOf(clock))
   const kept = stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log })
   const send = createNodeTransport({ timers })
   const gateway = createGateway(config, {
@@ -59,6 +69,8 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     expect: store.expect,
     abilities: store.abilities,
     modelLists: store.modelLists,
+    recorder: events.recorder,
+    requests: events.requests,
     ...told,
   })
   await gateway.ready
@@ -75,12 +87,14 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
       void gateway.apply(next)
       server.limitConnections(next.server.maxConnections ?? mostClients())
       drainTimeoutMs = next.settings.drainTimeoutMs
+      eventLimits = next.settings.events
     },
     /** Ends as told by a signal: open streams finish within `settings.drain_timeout`, then everything closes. */
     async close(): Promise<{ readonly cut: number }> {
       gateway.drain()
       const drained = await server.drain(drainTimeoutMs)
       await kept?.close()
+      await events.close()
       await send.close()
       return drained
     },

@@ -5,10 +5,12 @@ import { problemLine } from '../../config/problem.ts'
 import { PROXY_VARIABLES } from '../../config/proxy.ts'
 import type { RouteLimits } from '../../config/route-limits.ts'
 import { routeLines } from '../../pool/route.ts'
+import { instantOf } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
 import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
+import { eventFileOf, keepEvents } from './event-file.ts'
 import { findConfigFile, watchConfig, type Reloader } from './config-file.ts'
 import { createPageFile } from './page-file.ts'
 import { openConfig } from './open-config.ts'
@@ -57,19 +59,23 @@ export function openFileGateway(
   const warningLines = warnings.map(problemLine)
   for (const warning of warningLines) say(warning, 'warning')
   const clock = createClock()
-  const store = createMemoryStore({ random: Math.random })
-  const state = keepState(stateFileOf(opened.file ?? findConfigFile(search), directory), store, {
-    clock,
-    report: log,
-  })
+  const stateFile = stateFileOf(opened.file ?? findConfigFile(search), directory)
+  let { events: eventLimits } = config.settings
+  const file = eventFileOf(stateFile)
+  const events = keepEvents({ file, limits: () => eventLimits, report: log, random: Math.random })
+  const { recorder, requests } = events
+  const memory = createMemoryStore({ random: recorder.random })
+  const store = recorder.recordedStore(memory, () => instantOf(clock))
+  const state = keepState(stateFile, store, { clock, report: log })
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings: warningLines }
   const { expect, abilities, modelLists } = store
   const page = createPageFile(packageFile('dist/page.html'))
-  const own = { clock, store, log, configState, expect, abilities, modelLists, page }
+  const own = { clock, store, log, configState, expect, abilities, modelLists, recorder, requests, page }
   const gateway = createEdgeGateway(config, { ...own, ...platform })
   function apply(next: Config): void {
     write = consoleLog(level ?? levelOfMode(next.server.mode))
+    eventLimits = next.settings.events
     void gateway.apply(next)
   }
   if (opened.file !== undefined) reloader = watchConfig({ ...opened, env, limits, report: log, apply })
@@ -88,6 +94,7 @@ export function openFileGateway(
       // The last bytes are still on their way to the client.
       await pause()
       await state.close()
+      await events.close()
     },
   }
 }

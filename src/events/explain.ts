@@ -1,0 +1,253 @@
+import type { Instant } from '../lib/clock.ts'
+import { standings, type Candidate } from '../pool/strategy.ts'
+import type { Endpoint, LimitScope } from '../pool/upstream.ts'
+import type { Unavailable } from '../relay/candidates.ts'
+import type { UnavailableReason } from '../state/availability.ts'
+import { isoOf, laterIso, ownerOf, whyText } from '../telemetry/status.ts'
+import { FrameReader } from './frames.ts'
+import {
+  FRAMES,
+  passFrame,
+  readBegin,
+  readEnd,
+  type AttemptFrame,
+  type BeginFrame,
+  type EndFrame,
+} from './record.ts'
+import type { Segment } from './recorder.ts'
+import { replay, type ReplayedChoice } from './replay.ts'
+
+/** A request in a line. */
+export type RecordedRequest = ReturnType<typeof requestLine>
+
+/** Why a request went where it went, as `GET /admin/requests/{id}` answers. Moments are ISO 8601. Holds no secret. */
+export interface Explanation {
+  readonly request: RecordedRequest
+  /** Whether every choice, made again, fell as it had. */
+  readonly exact: boolean
+  readonly decisions: readonly Decision[]
+  readonly attempts: readonly AttemptLine[]
+  /** Null while it is under way. */
+  readonly end: { readonly status: number; readonly code: string | null; readonly text: string } | null
+}
+
+export type Decision = ReturnType<typeof decisionOf>
+type AttemptLine = ReturnType<typeof attemptLine>
+
+/** @param end undefined while it is under way */
+export function requestLine(begin: BeginFrame, end: EndFrame | undefined) {
+  return {
+    id: begin.ownId,
+    /** That the client gave it, in `x-request-id`. */
+    client_request_id: begin.clientId ?? null,
+    /** Its arrival. */
+    at: isoOf(begin.at.wall) ?? '',
+    endpoint: begin.endpoint,
+    model: begin.model,
+    /** The name of the client's token. */
+    token: begin.token ?? null,
+    /** 0 while it is under way. */
+    status: end?.status ?? 0,
+    code: end?.code ?? null,
+    upstream: end?.upstream ?? null,
+    stream: begin.stream,
+    attempts: end?.attempts.length ?? 0,
+    queued_ms: Math.round(end?.queuedMs ?? 0),
+    first_byte_ms: rounded(end?.firstByteMs),
+    duration_ms: Math.round(end?.durationMs ?? 0),
+    input_tokens: end?.inputTokens ?? null,
+    output_tokens: end?.outputTokens ?? null,
+  }
+}
+
+const rounded = (ms: number | undefined): number | null => (ms === undefined ? null : Math.round(ms))
+
+/** The requests of a segment in the order in which they ended, without a replay. Those under way are not among them. */
+export function* endedRequests({ bytes }: Segment): Generator<readonly [BeginFrame, EndFrame]> {
+  const begun = new Map<number, BeginFrame>()
+  for (const frame of requestFrames(bytes))
+    if ('ownId' in frame) begun.set(frame.request, frame)
+    else {
+      const begin = begun.get(frame.request)
+      begun.delete(frame.request)
+      if (begin !== undefined) yield [begin, frame]
+    }
+}
+
+/** What begins and ends in a segment; the moments of what is in between are read along, since each builds on the last. */
+function* requestFrames(bytes: Uint8Array): Generator<BeginFrame | EndFrame> {
+  const reader = new FrameReader(bytes)
+  for (let type = reader.frame(); type !== undefined; type = reader.frame()) {
+    if (type === FRAMES.begin) yield readBegin(reader)
+    else if (type === FRAMES.end) yield readEnd(reader)
+    else passFrame(reader, type)
+  }
+}
+
+/** Explains all requests that `isMeant` holds for; the newest first. */
+export function explainIn(
+  segments: readonly Segment[],
+  secret: Uint32Array,
+  isMeant: (request: BeginFrame) => boolean,
+): Explanation[] {
+  const found = new Map<string, { begin: BeginFrame; choices: ReplayedChoice[]; end: EndFrame | undefined }>()
+  for (const segment of segments) {
+    if (!mentions(segment, isMeant)) continue
+    replay(segment, secret, {
+      wants: isMeant,
+      onBegin(begin) {
+        if (isMeant(begin) && !found.has(begin.ownId))
+          found.set(begin.ownId, { begin, choices: [], end: undefined })
+      },
+      onChoice: ({ ownId }, choice) => void found.get(ownId)?.choices.push(choice),
+      onEnd({ ownId }, end) {
+        const one = found.get(ownId)
+        if (one !== undefined) one.end = end
+      },
+    })
+  }
+  return [...found.values()].toReversed().map(({ begin, choices, end }) => explanationOf(begin, choices, end))
+}
+
+function mentions({ bytes }: Segment, isMeant: (request: BeginFrame) => boolean): boolean {
+  for (const frame of requestFrames(bytes)) if ('ownId' in frame && isMeant(frame)) return true
+  return false
+}
+
+function explanationOf(
+  begin: BeginFrame,
+  choices: readonly ReplayedChoice[],
+  end: EndFrame | undefined,
+): Explanation {
+  const sent = choices.filter(({ chosen }) => chosen !== undefined).map(({ frame }) => frame.at.now)
+  return {
+    request: requestLine(begin, end),
+    exact: choices.every(({ isSame }) => isSame),
+    decisions: choices.map((choice) => decisionOf(choice, begin)),
+    attempts: (end?.attempts ?? []).map((attempt, at) =>
+      attemptLine(attempt, Math.max(0, (sent[at] ?? begin.at.now) - begin.at.now)),
+    ),
+    end: end === undefined ? null : { status: end.status, code: end.code ?? null, text: endText(end) },
+  }
+}
+
+/** @param startedMs since the request's arrival */
+function attemptLine(attempt: AttemptFrame, startedMs: number) {
+  return {
+    upstream: attempt.upstream,
+    model: attempt.model,
+    outcome: attempt.outcome,
+    /** Null where it never answered. */
+    status: attempt.status ?? null,
+    started_ms: Math.round(startedMs),
+    first_byte_ms: rounded(attempt.firstByteMs),
+    duration_ms: Math.round(attempt.durationMs),
+    reason: attempt.reason ?? null,
+    why: attempt.why ?? null,
+  }
+}
+
+function endText({ status, code, upstream, attempts }: EndFrame): string {
+  if (status === 499) return 'the client left'
+  if (upstream === undefined)
+    return attempts.length === 0 ? 'refused without an attempt' : `no upstream answered (${code ?? status})`
+  if (code !== undefined) return `the answer of ${upstream} broke off`
+  return status < 400 ? `${upstream} answered` : `${upstream} refused it, and its words were handed on`
+}
+
+const KIND_WORDS = {
+  next: 'choice',
+  remaining: 'next in order',
+  'last-resort': 'last resort',
+  'rare-last-resort': 'last resort',
+} as const
+
+function decisionOf({ frame, strategy, evaluation, order, ...choice }: ReplayedChoice, begin: BeginFrame) {
+  const { at, kind, isWaiting } = frame
+  const endpoint = begin.endpoint as Endpoint
+  const stateOf = (scope: string) => choice.store.snapshot([scope])[0]
+  const ranks = new Map(order.map(({ id }, rank) => [id, rank + 1]))
+  return {
+    at: isoOf(at.wall) ?? '',
+    /** Since the request's arrival. */
+    after_ms: Math.round(at.now - begin.at.now),
+    kind: isWaiting ? ('after waiting' as const) : KIND_WORDS[kind],
+    strategy,
+    /** Who served the same affinity key before; null where nobody is remembered. */
+    remembered: choice.remembered?.name ?? null,
+    /** Who made what the request brings along. */
+    owner: choice.owner?.name ?? null,
+    /** Those who might take it. `rank`: their place in the order; null behind the first eight. */
+    candidates: evaluation.candidates.map((candidate) => ({
+      ...candidateLine(candidate),
+      rank: ranks.get(candidate.upstream.id) ?? null,
+    })),
+    unavailable: evaluation.unavailable.map((one) => unavailableLine(one, { endpoint, at, stateOf })),
+    order: order.map(({ name }) => name),
+    /** Null where nobody could be asked. */
+    chosen: choice.chosen?.name ?? null,
+    same: choice.isSame,
+  }
+}
+
+const candidateLine = ({ upstream, inFlight, latencyMs, headroom, credit, standing }: Candidate) => ({
+  upstream: upstream.name,
+  weight: upstream.weight,
+  priority: upstream.priority,
+  /** Share of its tightest limit that is free, 0 to 1. */
+  headroom: Math.round(headroom * 10_000) / 10_000,
+  in_flight: inFlight,
+  /** Null where it was not measured. */
+  latency_ms: latencyMs === 0 ? null : Math.round(latencyMs),
+  /** What smooth round robin has saved up for it. */
+  credit,
+  /** What speaks against it; null where nothing does. */
+  standing: standingText(standing),
+})
+
+function standingText(standing: number): string | null {
+  const words = [
+    [standings.unable, 'is known to be unable to'],
+    [standings.last, 'a guess speaks against it'],
+    [standings.sameModel, 'its model refused this request'],
+    [standings.sameHost, 'its host refused this request'],
+    [standings.unknown, 'nobody knows whether it is able to, and others are'],
+  ] as const
+  let rest = standing
+  const found: string[] = []
+  for (const [value, text] of words)
+    if (rest >= value) {
+      found.push(text)
+      rest -= value
+    }
+  return found.length === 0 ? null : found.join('; ')
+}
+
+interface Moment {
+  readonly endpoint: Endpoint
+  readonly at: Instant
+  readonly stateOf: Parameters<typeof whyText>[1]['stateOf']
+}
+
+function unavailableLine({ upstream, reason }: Unavailable, { endpoint, at, stateOf }: Moment) {
+  const scope = upstream.claims[endpoint].draws.find((one) => one.scope === reason.scope)
+  return {
+    upstream: upstream.name,
+    why: whyText(reason, { stateOf }),
+    /** When it may open; null where nobody can say, or it is a matter of somebody else's end. */
+    until: laterIso(Number.isFinite(reason.until) ? reason.until : undefined, at),
+    source: sourceOf(reason, scope),
+    /** Whose state is in the way. */
+    scope: scope === undefined ? null : ownerOf(scope),
+  }
+}
+
+/** Who says so: the configuration, a preset, the upstream's headers or refusals, or our own rest after a failure. */
+function sourceOf({ cause }: UnavailableReason, scope: LimitScope | undefined): string {
+  if (cause.startsWith('meter:')) return 'learned'
+  if (cause.startsWith('wall:')) return 'refused'
+  if (cause === 'concurrency') return scope?.limits?.concurrency === undefined ? 'learned' : 'configured'
+  if (!cause.includes(':')) return 'cooldown'
+  const window = scope?.limits?.windows.find(({ name }) => name === cause)
+  return window?.isPresumed ? 'preset' : 'configured'
+}

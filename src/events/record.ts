@@ -1,0 +1,496 @@
+import { abilities } from '../pool/outcome.ts'
+import type { Ability, Failure, MeterReading, Outcome, ToldLimit } from '../pool/outcome.ts'
+import { endpoints } from '../pool/upstream.ts'
+import type { Demand } from '../relay/demand.ts'
+import type { ChoiceNote } from '../relay/deps.ts'
+import { utf8Bytes } from '../lib/bytes.ts'
+import type { Instant } from '../lib/clock.ts'
+import type { Knowledge } from '../state/abilities.ts'
+import type { AnswerStart } from '../state/store.ts'
+import type { FrameReader, FrameWriter } from './frames.ts'
+
+/** What a frame is about. The numbers stand in files: none ever means something else. */
+export const FRAMES = {
+  head: 1,
+  config: 2,
+  state: 3,
+  begin: 4,
+  choice: 5,
+  lease: 6,
+  foreignLease: 7,
+  answer: 8,
+  settle: 9,
+  breakers: 10,
+  ability: 11,
+  end: 12,
+} as const
+
+/** A request, once in each segment in which something is written of it. Upstreams go by their place in the configuration. */
+export interface BeginFrame {
+  /** Unique in the process. */
+  readonly request: number
+  readonly ownId: string
+  /** The client's own id; undefined = it sent none. */
+  readonly clientId: string | undefined
+  /** The name of the client's token; undefined = it has none. */
+  readonly token: string | undefined
+  readonly endpoint: string
+  readonly model: string
+  readonly stream: boolean
+  /** Arrival. */
+  readonly at: Instant
+  /** The hash of the affinity key, masked; 0 = none. */
+  readonly maskedKey: number
+  readonly demand: Demand
+  /** By the place of an upstream: what differs there. */
+  readonly demands: readonly (readonly [upstream: number, Demand])[]
+}
+
+/** What a lease was asked for with, besides the demand of the request. */
+export interface AskFrame {
+  readonly patienceMs: number
+  readonly probeMs: number
+  readonly lastResort: boolean
+}
+
+export interface ChoiceFrame extends AskFrame {
+  readonly request: number
+  readonly at: Instant
+  readonly kind: ChoiceNote['kind']
+  readonly isWaiting: boolean
+  /** Undefined = all of the pool. */
+  readonly base: readonly number[] | undefined
+  /** Undefined = all of `base`. */
+  readonly left: readonly number[] | undefined
+  readonly refusers: readonly number[]
+  readonly stickTo: number | undefined
+  readonly owner: number | undefined
+  /** Of the dice; undefined where none were thrown. */
+  readonly seed: number | undefined
+  /** Of a remaining order; else it follows. */
+  readonly order: readonly number[]
+  /** Whether the store was asked: not where nobody could be taken. */
+  readonly isAsked: boolean
+  /** Who gave the lease. */
+  readonly granted: number | undefined
+}
+
+/** A lease that was asked for without a choice. `claims`: see `ClaimRefs`. */
+export interface LeaseFrame extends AskFrame {
+  readonly at: Instant
+  readonly claims: readonly number[]
+  readonly demand: Pick<Demand, 'inputTokens' | 'outputTokens'>
+  /** The claim that gave it. */
+  readonly granted: number | undefined
+}
+
+export interface AnswerFrame {
+  /** The id of the lease. */
+  readonly lease: number
+  readonly at: Instant
+  readonly answer: AnswerStart
+}
+
+export interface SettleFrame {
+  readonly lease: number
+  readonly at: Instant
+  readonly outcome: Outcome
+  /** What the store's dice gave. */
+  readonly dice: readonly number[]
+}
+
+export interface EndFrame {
+  readonly request: number
+  readonly at: Instant
+  readonly status: number
+  readonly code: string | undefined
+  readonly upstream: string | undefined
+  readonly queuedMs: number
+  readonly firstByteMs: number | undefined
+  readonly durationMs: number
+  readonly inputTokens: number | undefined
+  readonly outputTokens: number | undefined
+  readonly attempts: readonly AttemptFrame[]
+}
+
+export interface AttemptFrame {
+  readonly upstream: string
+  readonly model: string
+  readonly outcome: string
+  readonly status: number | undefined
+  readonly firstByteMs: number | undefined
+  readonly durationMs: number
+  readonly why: string | undefined
+  readonly reason: string | undefined
+}
+
+const KINDS: readonly ChoiceNote['kind'][] = ['next', 'remaining', 'last-resort', 'rare-last-resort']
+
+/** Tenths of a ms are enough to be looked at. */
+const tenths = (ms: number | undefined): number | undefined =>
+  ms === undefined ? undefined : Math.max(0, Math.round(ms * 10))
+const fromTenths = (written: number | undefined): number | undefined =>
+  written === undefined ? undefined : written / 10
+
+export function writeBegin(writer: FrameWriter, frame: BeginFrame): void {
+  const { clientId = '', token = '', demands } = frame
+  writer.begin(FRAMES.begin)
+  writer.count(frame.request)
+  writeId(writer, frame.ownId)
+  writer.words(clientId)
+  writer.text(token)
+  writer.text(frame.endpoint)
+  writer.text(frame.model)
+  writer.byte(frame.stream ? 1 : 0)
+  writer.moment(frame.at)
+  writer.number(frame.maskedKey)
+  writeDemand(writer, frame.demand)
+  writer.count(demands.length)
+  for (const [upstream, demand] of demands) {
+    writer.count(upstream)
+    writeDemand(writer, demand)
+  }
+  writer.end()
+}
+
+export function readBegin(reader: FrameReader): BeginFrame {
+  return {
+    request: reader.count(),
+    ownId: readId(reader),
+    clientId: reader.words() || undefined,
+    token: reader.text() || undefined,
+    endpoint: reader.text(),
+    model: reader.text(),
+    stream: reader.byte() === 1,
+    at: reader.moment(),
+    maskedKey: reader.number() ?? 0,
+    demand: readDemand(reader),
+    demands: many(reader, () => [reader.count(), readDemand(reader)] as const),
+  }
+}
+
+function writeDemand(writer: FrameWriter, demand: Demand): void {
+  const { inputTokens, outputTokens, choices, needs } = demand
+  writer.number(inputTokens)
+  writer.number(outputTokens)
+  writer.number(choices)
+  writer.byte(needs.abilities.reduce((bits, ability) => bits | (1 << abilities.indexOf(ability)), 0))
+  writer.number(needs.context)
+  writer.number(needs.output)
+  writer.number(needs.body)
+}
+
+function readDemand(reader: FrameReader): Demand {
+  const [inputTokens, outputTokens, choices = 1] = [reader.number(), reader.number(), reader.number()]
+  const bits = reader.byte()
+  const needed = abilities.filter((_: Ability, at) => (bits & (1 << at)) !== 0)
+  const [context = 0, output = 0, body = 0] = [reader.number(), reader.number(), reader.number()]
+  return { inputTokens, outputTokens, choices, needs: { abilities: needed, context, output, body } }
+}
+
+export function writeChoice(writer: FrameWriter, frame: ChoiceFrame): void {
+  writer.begin(FRAMES.choice)
+  writer.count(frame.request)
+  writer.moment(frame.at)
+  const bits = [frame.isWaiting, frame.lastResort, frame.isAsked, frame.seed !== undefined]
+  writer.byte(bits.reduce((sum, bit, at) => sum + (bit ? 4 << at : 0), KINDS.indexOf(frame.kind)))
+  writer.number(frame.patienceMs)
+  writer.number(frame.probeMs)
+  writePlaces(writer, frame.base)
+  writePlaces(writer, frame.left)
+  writePlaces(writer, frame.refusers)
+  writer.number(frame.stickTo)
+  writer.number(frame.owner)
+  if (frame.seed !== undefined) writer.count(frame.seed)
+  writePlaces(writer, frame.order)
+  writer.number(frame.granted)
+  writer.end()
+}
+
+export function readChoice(reader: FrameReader): ChoiceFrame {
+  const [request, at, bits] = [reader.count(), reader.moment(), reader.byte()]
+  return {
+    request,
+    at,
+    kind: KINDS[bits % 4] ?? 'next',
+    isWaiting: (bits & 4) !== 0,
+    lastResort: (bits & 8) !== 0,
+    isAsked: (bits & 16) !== 0,
+    patienceMs: reader.number() ?? 0,
+    probeMs: reader.number() ?? 0,
+    base: readPlaces(reader),
+    left: readPlaces(reader),
+    refusers: readPlaces(reader) ?? [],
+    stickTo: reader.number(),
+    owner: reader.number(),
+    seed: (bits & 32) !== 0 ? reader.count() : undefined,
+    order: readPlaces(reader) ?? [],
+    granted: reader.number(),
+  }
+}
+
+export function writeLease(writer: FrameWriter, frame: LeaseFrame): void {
+  writer.begin(FRAMES.lease)
+  writer.moment(frame.at)
+  writer.byte(frame.lastResort ? 1 : 0)
+  writer.number(frame.patienceMs)
+  writer.number(frame.probeMs)
+  writePlaces(writer, frame.claims)
+  writer.number(frame.demand.inputTokens)
+  writer.number(frame.demand.outputTokens)
+  writer.number(frame.granted)
+  writer.end()
+}
+
+export function readLease(reader: FrameReader): LeaseFrame {
+  const [at, bits] = [reader.moment(), reader.byte()]
+  return {
+    at,
+    lastResort: bits === 1,
+    patienceMs: reader.number() ?? 0,
+    probeMs: reader.number() ?? 0,
+    claims: readPlaces(reader) ?? [],
+    demand: { inputTokens: reader.number(), outputTokens: reader.number() },
+    granted: reader.number(),
+  }
+}
+
+export function writeAnswer(writer: FrameWriter, { lease, at, answer }: AnswerFrame): void {
+  writer.begin(FRAMES.answer)
+  writer.count(lease)
+  writer.moment(at)
+  writer.number(answer.firstByteMs)
+  writeReadings(writer, answer.readings)
+  writer.end()
+}
+
+export const readAnswer = (reader: FrameReader): AnswerFrame => ({
+  lease: reader.count(),
+  at: reader.moment(),
+  answer: { firstByteMs: reader.number() ?? 0, readings: readReadings(reader) },
+})
+
+export function writeSettle(writer: FrameWriter, { lease, at, outcome, dice }: SettleFrame): void {
+  writer.begin(FRAMES.settle)
+  writer.count(lease)
+  writer.moment(at)
+  writeOutcome(writer, outcome)
+  writer.count(dice.length)
+  for (const value of dice) writer.float(value)
+  writer.end()
+}
+
+export const readSettle = (reader: FrameReader): SettleFrame => ({
+  lease: reader.count(),
+  at: reader.moment(),
+  outcome: readOutcome(reader),
+  dice: many(reader, () => reader.float()),
+})
+
+const OUTCOMES = ['ok', 'failed', 'broken', 'aborted'] as const
+
+function writeOutcome(writer: FrameWriter, outcome: Outcome): void {
+  writer.byte(OUTCOMES.indexOf(outcome.kind))
+  if (outcome.kind === 'failed') return writeFailure(writer, outcome)
+  writer.number(outcome.tokens)
+  if (outcome.kind === 'ok') writer.number(outcome.outputTokens)
+  else if (outcome.kind === 'broken') writer.text(outcome.code)
+  else writer.byte(outcome.sent ? 1 : 0)
+}
+
+function readOutcome(reader: FrameReader): Outcome {
+  const kind = OUTCOMES[reader.byte()] ?? 'ok'
+  if (kind === 'failed') return readFailure(reader)
+  const tokens = reader.number()
+  if (kind === 'ok') return { kind, tokens, outputTokens: reader.number() }
+  if (kind === 'broken') return { kind, tokens, code: reader.text() as 'upstream_timeout' }
+  return { kind, tokens, sent: reader.byte() === 1 }
+}
+
+/** Only what a store goes by. */
+function writeFailure(writer: FrameWriter, failure: Failure): void {
+  const { class: kind, scope, cause, code, isInferred, hintMs, status, readings, told = [] } = failure
+  writer.text([kind, scope, cause, code].join(' '))
+  writer.byte(isInferred ? 1 : 0)
+  writer.number(hintMs)
+  writer.number(status)
+  writeReadings(writer, readings)
+  writer.count(told.length)
+  for (const limit of told) {
+    writer.text(`${limit.counts} ${limit.scope}`)
+    writer.number(limit.limit)
+    writer.number(limit.spanMs)
+  }
+}
+
+function readFailure(reader: FrameReader): Failure {
+  const [kind, scope, cause, code] = reader.text().split(' ')
+  const bits = reader.byte()
+  const [hintMs, status] = [reader.number(), reader.number()]
+  return {
+    kind: 'failed',
+    class: kind as Failure['class'],
+    scope: scope as Failure['scope'],
+    cause: cause as Failure['cause'],
+    code: code as Failure['code'],
+    ...(bits === 1 && { isInferred: true }),
+    ...(hintMs !== undefined && { hintMs }),
+    ...(status !== undefined && { status }),
+    readings: readReadings(reader),
+    told: many(reader, () => {
+      const [counts, named] = reader.text().split(' ') as [ToldLimit['counts'], ToldLimit['scope']]
+      return { counts, scope: named, limit: reader.number() ?? 0, spanMs: reader.number() ?? 0 }
+    }),
+  }
+}
+
+function writeReadings(writer: FrameWriter, readings: readonly MeterReading[]): void {
+  writer.count(readings.length)
+  for (const { meter, counts, scope, isDuration, ...reading } of readings) {
+    writer.text(`${isDuration === undefined ? '' : isDuration ? 'D' : 'd'} ${counts} ${scope} ${meter}`)
+    for (const value of [reading.limit, reading.remaining, reading.resetMs, reading.spanMs])
+      writer.number(value)
+  }
+}
+
+const readReadings = (reader: FrameReader): MeterReading[] =>
+  many(reader, () => {
+    const [is = '', counts, scope, ...meter] = reader.text().split(' ')
+    const [limit, remaining = 0, resetMs, spanMs] = Array.from({ length: 4 }, () => reader.number())
+    return {
+      meter: meter.join(' '),
+      counts: counts as MeterReading['counts'],
+      scope: scope as MeterReading['scope'],
+      limit,
+      remaining,
+      resetMs,
+      spanMs,
+      isDuration: is === '' ? undefined : is === 'D',
+    }
+  })
+
+export function writeEnd(writer: FrameWriter, frame: EndFrame): void {
+  writer.begin(FRAMES.end)
+  writer.count(frame.request)
+  writer.moment(frame.at)
+  writer.number(frame.status)
+  writer.text(frame.code ?? '')
+  writer.text(frame.upstream ?? '')
+  for (const ms of [frame.queuedMs, frame.firstByteMs, frame.durationMs]) writer.number(tenths(ms))
+  writer.number(frame.inputTokens)
+  writer.number(frame.outputTokens)
+  writer.count(frame.attempts.length)
+  for (const attempt of frame.attempts) {
+    for (const word of [attempt.upstream, attempt.model, attempt.outcome, attempt.why, attempt.reason])
+      writer.text(word ?? '')
+    writer.number(attempt.status)
+    writer.number(tenths(attempt.firstByteMs))
+    writer.number(tenths(attempt.durationMs))
+  }
+  writer.end()
+}
+
+export function readEnd(reader: FrameReader): EndFrame {
+  const [request, at, status = 0] = [reader.count(), reader.moment(), reader.number()]
+  const [code, upstream] = [reader.text() || undefined, reader.text() || undefined]
+  const [queuedMs = 0, firstByteMs, durationMs = 0] = Array.from({ length: 3 }, () =>
+    fromTenths(reader.number()),
+  )
+  const [inputTokens, outputTokens] = [reader.number(), reader.number()]
+  const ended = { request, at, status, code, upstream, queuedMs, firstByteMs, durationMs }
+  return {
+    ...ended,
+    inputTokens,
+    outputTokens,
+    attempts: many(reader, () => {
+      const [to = '', model = '', outcome = '', why, reason] = Array.from({ length: 5 }, () => reader.text())
+      return {
+        upstream: to,
+        model,
+        outcome,
+        why: why || undefined,
+        reason: reason || undefined,
+        status: reader.number(),
+        firstByteMs: fromTenths(reader.number()),
+        durationMs: fromTenths(reader.number()) ?? 0,
+      }
+    }),
+  }
+}
+
+export function writeBreakers(writer: FrameWriter, scopes: readonly string[], at: Instant): void {
+  writer.begin(FRAMES.breakers)
+  writer.moment(at)
+  writer.json(scopes)
+  writer.end()
+}
+
+export const readBreakers = (reader: FrameReader) => ({
+  at: reader.moment(),
+  scopes: reader.json() as readonly string[],
+})
+
+export function writeAbility(writer: FrameWriter, upstreamId: string, knowledge: Knowledge): void {
+  writer.begin(FRAMES.ability)
+  writer.text(upstreamId)
+  writer.json(knowledge)
+  writer.end()
+}
+
+export const readAbility = (reader: FrameReader) => ({
+  upstreamId: reader.text(),
+  knowledge: reader.json() as Knowledge,
+})
+
+/** A list of places in the configuration, or none. */
+function writePlaces(writer: FrameWriter, places: readonly number[] | undefined): void {
+  writer.count(places === undefined ? 0 : places.length + 1)
+  for (const place of places ?? []) writer.count(place)
+}
+
+function readPlaces(reader: FrameReader): number[] | undefined {
+  const length = reader.length()
+  return length === 0 ? undefined : Array.from({ length: length - 1 }, () => reader.count())
+}
+
+const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/
+
+/** As 16 bytes where it is a UUID, which ids of ours are. */
+function writeId(writer: FrameWriter, id: string): void {
+  const isUuid = UUID.test(id)
+  writer.byte(isUuid ? 1 : 0)
+  if (!isUuid) return writer.words(id)
+  writer.raw(idBytes(id))
+}
+
+/** An id as frames have it, to look for it in them. */
+export function idBytes(id: string): Uint8Array {
+  if (!UUID.test(id)) return utf8Bytes(id)
+  return Uint8Array.from(id.replaceAll('-', '').match(/../g) ?? [], (hex) => Number.parseInt(hex, 16))
+}
+
+function readId(reader: FrameReader): string {
+  if (reader.byte() === 0) return reader.words()
+  const hex = Array.from(reader.raw(16), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
+
+function many<Item>(reader: FrameReader, read: () => Item): Item[] {
+  return Array.from({ length: reader.length() }, read)
+}
+
+/** A claim as a number: the place of its upstream and the endpoint; behind the last endpoint what is passed on. */
+export const CLAIM_KINDS = endpoints.length + 1
+
+const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
+  [FRAMES.choice]: readChoice,
+  [FRAMES.lease]: readLease,
+  [FRAMES.answer]: readAnswer,
+  [FRAMES.settle]: readSettle,
+  [FRAMES.breakers]: readBreakers,
+  [FRAMES.ability]: readAbility,
+  [FRAMES.state]: (reader) => reader.moment(),
+}
+
+/** Reads a frame that nobody asks for: moments and texts of the next ones build on it. */
+export const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)

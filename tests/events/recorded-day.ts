@@ -1,0 +1,158 @@
+import { createGateway } from '../../src/adapter/gateway.ts'
+import type { Segment } from '../../src/events/recorder.ts'
+import { createRecorder, type Recorder } from '../../src/events/recorder.ts'
+import { createWebReceive } from '../../src/http/incoming.ts'
+import { toWebResponse } from '../../src/http/response.ts'
+import { instantOf } from '../../src/lib/clock.ts'
+import type { GatewayEvent } from '../../src/relay/deps.ts'
+import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
+import { TransportError, type Send } from '../../src/transport/transport.ts'
+import { createDice } from '../support/dice.ts'
+import { createSimClock } from '../../bench/sim/clock.ts'
+import { checked, TOKEN } from '../support/test-app.ts'
+
+export const SECRET = Uint32Array.of(1, 2, 3, 4)
+
+/** An order that the store was asked for in the running gateway, and who of it was taken. */
+export interface LiveOrder {
+  readonly order: readonly string[]
+  readonly granted: string | undefined
+}
+
+/**
+ * A gateway with a clock and dice that a test holds and upstreams that fail, refuse and speak of limits as the dice fall,
+ * which records what it does. `restart` ends its process and begins another with the state that was kept.
+ */
+export function createRecordedDay(config: object, seed: number, segmentRequests = 1_000) {
+  const clock = createSimClock(Date.UTC(2026, 10, 22, 12))
+  const dice = createDice(seed)
+  const sealed: Segment[] = []
+  const live: LiveOrder[] = []
+  const events: GatewayEvent[] = []
+  let ids = 0
+  const newId = (): string => `00000000-0000-4000-8000-${String(++ids).padStart(12, '0')}`
+  const chance = (share: number): boolean => dice() < share
+
+  const send: Send = async (request) => {
+    const host = new URL(request.url).hostname
+    await new Promise<void>((resolve) => void clock.after(20 + dice() * 400, resolve))
+    if (chance(0.03)) throw new TransportError('not-sent', 'connection refused')
+    if (chance(0.05)) return reply(500, { error: { message: 'broken' } })
+    if (chance(0.06)) {
+      const hint = chance(0.5) ? { 'retry-after': String(1 + Math.floor(dice() * 5)) } : {}
+      return reply(429, { error: { message: 'slow down' } }, hint)
+    }
+    if (chance(0.005)) return reply(401, { error: { message: 'no' } })
+    if (chance(0.01)) return reply(400, { error: { message: 'tools are not supported by this model' } })
+    const left = Math.floor(dice() * 60)
+    const limits = {
+      'x-ratelimit-limit-requests': '60',
+      'x-ratelimit-remaining-requests': String(left),
+      'x-ratelimit-reset-requests': `${(60 - left) / 10}s`,
+      'x-ratelimit-limit-tokens': '60000',
+      'x-ratelimit-remaining-tokens': String(Math.floor(dice() * 60_000)),
+      'x-ratelimit-reset-tokens': '250ms',
+    }
+    const usage = { prompt_tokens: 10, completion_tokens: Math.floor(dice() * 300), total_tokens: 300 }
+    const choices = [{ index: 0, message: { role: 'assistant', content: host }, finish_reason: 'stop' }]
+    return reply(200, { id: 'x', choices, usage }, host.startsWith('told') ? limits : {})
+  }
+
+  function start(kept?: { state: unknown }) {
+    const recorder: Recorder = createRecorder({
+      random: dice,
+      secret: SECRET,
+      segmentRequests,
+      onSealed: (segment) => void sealed.push(copyOf(segment)),
+    })
+    const store = createMemoryStore({ random: recorder.random })
+    if (kept !== undefined) store.restore(kept.state, instantOf(clock))
+    const recorded = recorder.recordedStore(watched(store), () => instantOf(clock))
+    const gateway = createGateway(checked(config), {
+      clock,
+      store: recorded,
+      send,
+      receive: createWebReceive(clock, (_request, env) => (env as { peer: string }).peer),
+      toResponse: toWebResponse,
+      log: (event) => void events.push(event),
+      expect: store.expect,
+      abilities: recorded.abilities,
+      modelLists: store.modelLists,
+      recorder,
+      newId,
+    })
+    return { recorder, store, gateway }
+  }
+
+  function watched(store: MemoryStore): MemoryStore {
+    return {
+      ...store,
+      get changes() {
+        return store.changes
+      },
+      acquire(order, ask, at) {
+        const lease = store.acquire(order, ask, at)
+        live.push({ order: order.map(({ id }) => id), granted: lease?.claim.id })
+        return lease
+      },
+    }
+  }
+
+  let process = start()
+
+  /** Sends a chat. */
+  async function ask(
+    peer: string,
+    body: object = {},
+    headers: Record<string, string> = {},
+  ): Promise<Response> {
+    const request = new Request('http://gateway.test/v1/chat/completions', {
+      method: 'POST',
+      headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'hi' }], ...body }),
+    })
+    const response = await process.gateway.app.fetch(request, { peer } as object)
+    await response.text()
+    return response
+  }
+
+  return {
+    clock,
+    events,
+    live,
+    dice,
+    /** All of it, the oldest first. */
+    segments: (): Segment[] => [...sealed, ...process.recorder.segments().slice(-1)],
+    get recorder() {
+      return process.recorder
+    },
+    get gateway() {
+      return process.gateway
+    },
+    /** Lets time pass until nothing is under way and nothing is to come. */
+    run: clock.run,
+    /** A chat that comes in a while. */
+    askIn(
+      ms: number,
+      ...how: readonly [peer: string, body?: object, headers?: Record<string, string>]
+    ): void {
+      clock.after(ms, () => void ask(...how))
+    },
+    async restart(): Promise<void> {
+      const state: unknown = JSON.parse(JSON.stringify(process.store.keep(instantOf(clock))))
+      sealed.push(...process.recorder.segments().slice(-1).map(copyOf))
+      process = start({ state })
+    },
+  }
+}
+
+const copyOf = (segment: Segment): Segment => ({
+  ...segment,
+  config: JSON.parse(JSON.stringify(segment.config)) as Segment['config'],
+  bytes: segment.bytes.slice(),
+})
+
+function reply(status: number, body: object, headers: Record<string, string> = {}) {
+  const bytes = new TextEncoder().encode(JSON.stringify(body))
+  return { status, headers: { 'content-type': 'application/json', ...headers }, body: bytes }
+}
