@@ -301,7 +301,7 @@ export function sceneAt(now: number): Scene {
           ],
           order: ['groq#2', 'groq', 'gemini'],
           chosen: 'groq#2',
-          why: 'most headroom',
+          remembered: 'groq#2',
         },
         {
           after_ms: 92,
@@ -313,7 +313,6 @@ export function sceneAt(now: number): Scene {
           ],
           order: ['groq', 'gemini'],
           chosen: 'groq',
-          why: 'an earlier attempt failed',
         },
       ],
       attempts: [

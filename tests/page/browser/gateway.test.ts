@@ -215,7 +215,7 @@ test('a request is explained: who was taken, who was not and why', async () => {
   await signIn(gateway.token)
   expect((await gateway.chat()).status).toBe(200)
   await show('requests')
-  await page.locator('.row').first().click()
+  await page.locator('.row', { hasText: 'auto' }).first().click()
   const article = page.getByRole('article')
   await article.waitFor()
   const text = await article.innerText()
