@@ -18,7 +18,6 @@ export interface ShownStatus {
   } | null
   readonly config_warnings: readonly string[]
   readonly upstreams: readonly ShownUpstream[]
-  readonly admin?: 'read' | 'write'
   readonly can_answer?: { readonly now: boolean; readonly why: string | null }
   readonly last_hour?: {
     readonly requests: number
@@ -211,8 +210,10 @@ export interface ShownKey {
 }
 
 export interface ShownConfig {
-  readonly etag: string
+  readonly etag: string | null
   readonly writable: boolean
+  /** Why it is not. */
+  readonly why?: string | null
   readonly file?: string | null
   readonly entries: readonly ShownEntry[]
 }

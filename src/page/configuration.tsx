@@ -65,14 +65,14 @@ export function Configuration() {
           </div>
         </dl>
       </section>
-      {status.admin !== undefined && <Entries isWritable={status.admin === 'write'} />}
+      <Entries />
     </>
   )
 }
 
 /** The upstreams of the file, in its order. */
-function Entries({ isWritable }: { isWritable: boolean }) {
-  const { api, t, announce, refresh } = usePage()
+function Entries() {
+  const { api, t, lang, announce, refresh } = usePage()
   const [config, setConfig] = useState<ShownConfig>()
   const [presets, setPresets] = useState<readonly ShownPreset[]>([])
   const [edited, setEdited] = useState<Edited>()
@@ -91,6 +91,7 @@ function Entries({ isWritable }: { isWritable: boolean }) {
     }
   }, [api, t])
   useEffect(() => void load(), [load])
+  const isWritable = config?.writable === true
   useEffect(() => {
     if (!isWritable) return
     const take = (answer: readonly ShownPreset[] | { presets: readonly ShownPreset[] }): void =>
@@ -136,9 +137,8 @@ function Entries({ isWritable }: { isWritable: boolean }) {
     changeSimply('POST', 'admin/config/order', { order })
   }
 
-  if (isMissing) return null
-  const entries = config?.entries ?? []
-  const canWrite = isWritable && config?.writable !== false
+  if (isMissing || config === undefined) return null
+  const { entries } = config
   const form = edited && (
     <EntryForm
       key={edited.kind === 'entry' ? edited.entry.index : edited.kind}
@@ -152,7 +152,7 @@ function Entries({ isWritable }: { isWritable: boolean }) {
     <section aria-labelledby="entries">
       <div class="title-line">
         <h2 id="entries">{t('entries')}</h2>
-        {canWrite && (
+        {isWritable && (
           <div class="line">
             {presets.length > 0 && (
               <button type="button" onClick={() => setEdited({ kind: 'preset' })}>
@@ -165,7 +165,7 @@ function Entries({ isWritable }: { isWritable: boolean }) {
           </div>
         )}
       </div>
-      {!isWritable && <p class="muted">{t('readOnly')}</p>}
+      {!isWritable && <p class="muted">{lang === 'en' ? (config.why ?? t('readOnly')) : t('readOnly')}</p>}
       {said !== '' && <p class="good">{said}</p>}
       <div role="alert">
         {problem && (
@@ -188,7 +188,7 @@ function Entries({ isWritable }: { isWritable: boolean }) {
                 <b>{entryTitle(entry)}</b>
                 <p class="muted">{entryFacts(entry, keysText(entry.keys))}</p>
               </div>
-              {canWrite && (
+              {isWritable && (
                 <div class="actions" role="group" aria-label={entryTitle(entry)}>
                   <button
                     type="button"

@@ -392,7 +392,6 @@ export function sceneAt(now: number): Scene {
         'config.json:9:5: models[1].limits: asks for more than the vendor allows (40 of 30 requests a minute)',
       ],
       upstreams,
-      admin: 'write',
       can_answer: { now: true, why: null },
       last_hour: { requests: 1_284, answered_share: 0.9976, first_byte_ms: { p50: 236, p95: 841 } },
       needs_you: [

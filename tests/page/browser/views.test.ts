@@ -3,6 +3,7 @@ import { createServer, request } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { closeBrowser, openPage, overflowOf, violationsOf } from '../browser.ts'
 import { PRETENDED_TOKEN, startPretendedGateway, type PretendedGateway } from '../pretended-gateway.ts'
+import { sceneAt } from '../scene.ts'
 
 /** What the page makes of what a gateway tells. */
 
@@ -307,8 +308,11 @@ describe('the configuration', () => {
   })
 
   test('nothing can be changed where the configuration allows reading alone', async () => {
+    const why = 'server.admin is "read": write "server": { "admin": "write" } to allow it.'
+    const { config } = sceneAt(Date.now())
+    gateway.instead = ({ path }) =>
+      path === '/admin/config' ? { status: 200, body: { ...config, writable: false, why } } : undefined
     const { page, show } = await opened()
-    gateway.send('status', { admin: 'read' })
     await show('configuration')
     await page.getByText('"admin": "write"').waitFor()
     expect(await page.getByRole('button', { name: 'Change' }).count()).toBe(0)
