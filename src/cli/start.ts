@@ -147,12 +147,13 @@ function takenLines(taken: readonly VendorKeys[]): string[] {
   ]
 }
 
-/** A request to copy; a log is no place for the token. */
+/** The page, and a request to copy; a log is no place for the token. */
 function tryLines({ config, port, isTerminal, command }: StartSummary): string[] {
   const token = isTerminal ? config.authTokens[0] : `$(${command} token --show)`
   const host = isEveryAddress(config.server.host) ? 'localhost' : config.server.host
   const body = '{"model":"auto","messages":[{"role":"user","content":"Hello"}]}'
   return [
+    `watch it in a browser: ${originOf({ host, port })}/`,
     'try it:',
     `  curl ${originOf({ host, port })}/v1/chat/completions -H "Authorization: Bearer ${token}" -H "Content-Type: application/json" -d '${body}'`,
   ]

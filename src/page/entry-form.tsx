@@ -119,16 +119,6 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
       {field('name', 'name')}
       {field('weight', 'weight', { kind: 'number' })}
       {field('priority', 'priority', { kind: 'number' })}
-      <div class="field">
-        <label class="check">
-          <input
-            type="checkbox"
-            checked={values.enabled === 'true'}
-            onChange={({ currentTarget }) => set('enabled', String(currentTarget.checked))}
-          />
-          <span>{t('enabled')}</span>
-        </label>
-      </div>
       {field('api_key', 'keys', {
         hint:
           variable == null || entry
@@ -138,10 +128,20 @@ export function EntryForm({ entry, presets, onSave, onCancel }: EntryFormProps) 
         kind: 'secret',
       })}
       {field('further', 'further', {
-        hint: '{ "limits": { "requests_per_minute": 30 } }',
+        hint: '{ "limits": { "rpm": 30 } }',
         rows: 3,
         kind: 'code',
       })}
+      <div class="wide">
+        <label class="check">
+          <input
+            type="checkbox"
+            checked={values.enabled === 'true'}
+            onChange={({ currentTarget }) => set('enabled', String(currentTarget.checked))}
+          />
+          <span>{t('enabled')}</span>
+        </label>
+      </div>
       <div role="alert" class="wide">
         {elsewhere.map((problem) => (
           <p key={`${problem.path} ${problem.message}`} class="bad">

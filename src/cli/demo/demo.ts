@@ -74,6 +74,9 @@ In front of three pretend upstreams, chosen by round_robin without affinity:
 ${list}
 No key is needed and nothing is written. The token is ${demoToken}. Ctrl-C ends it.
 
+Watch it in a browser, and sign in with the token:
+  http://localhost:${port}/
+
 Ask, in another terminal:
   curl ${ask(`{${question}}`)}
 
