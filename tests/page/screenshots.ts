@@ -34,13 +34,11 @@ const gateway = await startPretendedGateway(NOW)
 const browser = await launchBrowser({ FONTCONFIG_FILE: join(fonts, 'fonts.conf') })
 for (const { name, view, height, locale, colorScheme } of SHOTS) {
   const context = await browser.newContext({
-    ...{
-      locale,
-      colorScheme,
-      viewport: { width: 1280, height },
-      timezoneId: 'UTC',
-      deviceScaleFactor: view === 'overview' ? 1 : 1.25,
-    },
+    locale,
+    colorScheme,
+    viewport: { width: 1280, height },
+    timezoneId: 'UTC',
+    deviceScaleFactor: view === 'overview' ? 1 : 1.25,
   })
   const page = await context.newPage()
   await page.clock.install({ time: NOW })
