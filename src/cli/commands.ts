@@ -54,6 +54,15 @@ are those that "aiload status" shows. What was learned of limits stays, and the 
 it again.`,
     run: async (command) => (await import('./status.ts')).forgetUpstream(command),
   },
+  explain: {
+    summary: 'tell why a request went where it went',
+    options: ['config', 'port', 'host', 'json'],
+    word: { called: 'ID', example: '6336039d-eb9f-468d-b3cd-6a7c9a47e0a1' },
+    details: `ID is the x-request-id of an answer, or the one that the client sent. Every choice is made again
+from what was written down: who could take it and who could not, why and until when, and what each
+said that was asked. Where the gateway does not run, its events.log is read.`,
+    run: async (command) => (await import('./explain.ts')).explainRequest(command),
+  },
   healthcheck: {
     summary: 'ask the running gateway whether it is well, for containers and supervisors',
     options: ['config', 'port', 'host'],

@@ -24,7 +24,15 @@ export interface RunningGateway {
 }
 
 /** Why a running gateway did not do what it was asked to, in a line. */
-class GatewayFailure extends Error {}
+export class GatewayFailure extends Error {
+  /** Whether it answered, and refused. */
+  readonly isRefusal: boolean
+
+  constructor(message: string, isRefusal = false) {
+    super(message)
+    this.isRefusal = isRefusal
+  }
+}
 
 /**
  * Does a task with the gateway that a configuration describes; gives the exit code of the task, or 1 with the reason
@@ -114,7 +122,7 @@ export function acceptedBy({ url, file, token }: RunningGateway, told: Told): st
         : `${url} refuses the token in ${file}; was it started with another configuration?`,
   }
   const words = errorMessageIn(told.text) ?? 'is it another program?'
-  throw new GatewayFailure(reasons[told.status] ?? `${url} answers ${told.status}: ${words}`)
+  throw new GatewayFailure(reasons[told.status] ?? `${url} answers ${told.status}: ${words}`, true)
 }
 
 /** What `/admin/status` of a running gateway says. @throws where it is not that which comes back */

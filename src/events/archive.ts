@@ -31,8 +31,8 @@ interface SegmentHead {
   /** The process that wrote it. */
   readonly process: string
   readonly number: number
-  /** When the log began, epoch ms: what is older than its first segment was dropped. */
-  readonly since: number
+  /** Which file it is in, counted from 1: those before the two that are kept were dropped. */
+  readonly generation: number
   /** Of the configuration, which follows where the file has not had it yet. */
   readonly config: string
 }
@@ -40,18 +40,18 @@ interface SegmentHead {
 /** A segment as a file has it. */
 export interface ArchivedSegment extends Segment {
   readonly process: string
-  readonly since: number
+  readonly generation: number
 }
 
 /** The bytes in front of a segment. `known`: digests of configurations that the file has; this one is added. */
 export function segmentHead(
   { config, number }: Segment,
-  { process, since, known }: { process: string; since: number; known: Set<string> },
+  { process, generation, known }: { process: string; generation: number; known: Set<string> },
 ): Uint8Array {
   const text = JSON.stringify(config)
   const digest = digestOf(new TextEncoder().encode(text))
   const writer = new FrameWriter(1_024)
-  const head: SegmentHead = { format: FORMAT, process, number, since, config: digest }
+  const head: SegmentHead = { format: FORMAT, process, number, generation, config: digest }
   writer.raw(MARK)
   writer.begin(FRAMES.head)
   writer.json(head)
@@ -97,4 +97,12 @@ function segmentAt(bytes: Uint8Array, configs: Map<string, RecordedConfig>): Arc
     // A file that was cut, or that something else has written to.
     return undefined
   }
+}
+
+/** Of the file that begins with these bytes, which may be cut behind its first head. */
+export function firstGenerationIn(bytes: Uint8Array): number | undefined {
+  const at = createByteSearch(MARK)(bytes, 0)
+  if (at < 0) return undefined
+  const reader = new FrameReader(bytes.subarray(at + MARK.length))
+  return reader.frame() === FRAMES.head ? (reader.json() as SegmentHead).generation : undefined
 }

@@ -93,7 +93,7 @@ export function explainIn(
   const found = new Map<string, { begin: BeginFrame; choices: ReplayedChoice[]; end: EndFrame | undefined }>()
   for (const segment of segments) {
     if (!mentions(segment, isMeant)) continue
-    replay(segment, secret, {
+    replaySafely(segment, secret, {
       wants: isMeant,
       onBegin(begin) {
         if (isMeant(begin) && !found.has(begin.ownId))
@@ -107,6 +107,15 @@ export function explainIn(
     })
   }
   return [...found.values()].toReversed().map(({ begin, choices, end }) => explanationOf(begin, choices, end))
+}
+
+/** A segment that is damaged tells what it can. */
+function replaySafely(...how: Parameters<typeof replay>): void {
+  try {
+    replay(...how)
+  } catch {
+    // What was found before stays.
+  }
 }
 
 function mentions({ bytes }: Segment, isMeant: (request: BeginFrame) => boolean): boolean {

@@ -256,7 +256,7 @@ export class FrameReader {
 
   float(): number {
     this.at += 8
-    return this.view.getFloat64(this.at - 8, true)
+    return this.at <= this.bytes.length ? this.view.getFloat64(this.at - 8, true) : 0
   }
 
   private chunk(): Uint8Array {

@@ -487,8 +487,8 @@ const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
   [FRAMES.lease]: readLease,
   [FRAMES.answer]: readAnswer,
   [FRAMES.settle]: readSettle,
-  [FRAMES.breakers]: readBreakers,
-  [FRAMES.ability]: readAbility,
+  [FRAMES.breakers]: (reader) => reader.moment(),
+  [FRAMES.ability]: (reader) => reader.text(),
   [FRAMES.state]: (reader) => reader.moment(),
 }
 

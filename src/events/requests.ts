@@ -48,12 +48,14 @@ export function createRequestLog(given: {
   const { recorder, secret, archive } = given
 
   /** What is in memory, and in front of it what the archive has besides. */
-  async function allSegments(): Promise<{ segments: readonly Segment[]; since: number | undefined }> {
+  async function allSegments(): Promise<{ segments: readonly Segment[]; isWhole: boolean }> {
     const own = recorder.segments()
     const first = own[0]?.number ?? Infinity
     const archived = (await archive?.read()) ?? []
     const older = archived.filter(({ process, number }) => process !== archive?.process || number < first)
-    return { segments: [...older, ...own], since: archived[0]?.since }
+    const segments = [...older, ...own]
+    const isWhole = (archived[0]?.generation ?? 1) === 1 && (archived.length > 0 || own[0]?.number === 1)
+    return { segments, isWhole }
   }
 
   /** When the first request of the segments came. */
@@ -72,7 +74,7 @@ export function createRequestLog(given: {
   return {
     /** Requests that have ended. */
     async list(filter: RequestFilter): Promise<RequestList> {
-      const { segments, since } = await allSegments()
+      const { segments, isWhole } = await allSegments()
       const requests: RecordedRequest[] = []
       let isBehind = filter.before === undefined
       for (const segment of segments.toReversed()) {
@@ -93,8 +95,6 @@ export function createRequestLog(given: {
         }
       }
       const oldest = oldestIn(segments)
-      const isWhole =
-        since === undefined ? segments[0]?.number === 1 : !(Date.parse(oldest ?? '') > since + 60_000)
       return { requests, oldest_kept: oldest, dropped: droppedText(oldest, isWhole) }
     },
     /** Explanations of the request with this id of ours, or of all that bear it as their client's; the newest first. */

@@ -69,14 +69,14 @@ type Sum = Mutable<Headroom>
 const GRID_MS = 10_000
 
 /**
- * Ms until a window ends, as seen from the last moment of the grid: whoever works it out again, a moment later or from
+ * Ms until a window ends, as seen from the next moment of the grid: whoever works it out again, a moment later or from
  * the event log, finds the very same.
  */
 function endsIn(sum: Sum, end: number, now: number): number {
-  const seenFrom = now - (now % GRID_MS)
+  const seenFrom = now - (now % GRID_MS) + GRID_MS
   // From a minute on it counts in full; see `minutesShare`.
-  if (end - seenFrom > SPAN_MS.minute) sum.until = Math.min(sum.until, seenFrom + GRID_MS)
-  return end - seenFrom
+  if (end - seenFrom > SPAN_MS.minute) sum.until = Math.min(sum.until, seenFrom)
+  return Math.max(1, end - seenFrom)
 }
 
 function addTo(

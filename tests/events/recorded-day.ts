@@ -111,7 +111,7 @@ export function createRecordedDay(config: object, seed: number, segmentRequests 
       headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json', ...headers },
       body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'hi' }], ...body }),
     })
-    const response = await process.gateway.app.fetch(request, { peer } as object)
+    const response = await process.gateway.app.fetch(request, { peer })
     await response.text()
     return response
   }

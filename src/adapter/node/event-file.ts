@@ -1,8 +1,8 @@
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { appendFile, readFile, rename, stat } from 'node:fs/promises'
+import { appendFile, open, readFile, rename, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { systemCodeOf } from '../../errors.ts'
-import { segmentHead, segmentsIn, type ArchivedSegment } from '../../events/archive.ts'
+import { firstGenerationIn, segmentHead, segmentsIn, type ArchivedSegment } from '../../events/archive.ts'
 import { createRecorder, type Recorder, type Segment } from '../../events/recorder.ts'
 import { createRequestLog } from '../../events/requests.ts'
 import type { Report } from '../../relay/deps.ts'
@@ -42,7 +42,7 @@ export function keepEvents(given: {
   /** Segments that are whole and not written whole. */
   const sealed: Segment[] = []
   let known = new Set<string>()
-  let since = Date.now()
+  let generation = 1
   /** Of the present segment and those that are sealed: what is written already, by number. */
   const written = new Map<number, number>()
   let size = 0
@@ -69,7 +69,7 @@ export function keepEvents(given: {
   async function write(): Promise<void> {
     if (file === undefined) return
     try {
-      begunAt ??= await open(file)
+      begunAt ??= await begin(file)
       const whole = sealed.splice(0)
       const present = recorder.segments().at(-1)
       for (const segment of present === undefined ? whole : [...whole, present]) await append(file, segment)
@@ -88,18 +88,18 @@ export function keepEvents(given: {
     const from = written.get(number)
     if (from === bytes.length) return
     if (from === undefined) await rotateWhereFull(to)
-    const head = from === undefined ? segmentHead(segment, { process, since, known }) : new Uint8Array(0)
+    const head = from === undefined ? segmentHead(segment, { process, generation, known }) : new Uint8Array(0)
     const more = bytes.slice(from ?? 0)
     await appendFile(to, Buffer.concat([head, more]), { mode: 0o600 })
     size += head.length + more.length
     written.set(number, bytes.length)
   }
 
-  /** Finds out what is there already, and since when. @returns when the file was begun, epoch ms */
-  async function open(at: string): Promise<number> {
+  /** Finds out what is there already. @returns when the file was begun, epoch ms */
+  async function begin(at: string): Promise<number> {
     mkdirSync(dirname(at), { recursive: true })
     const before = await stat(at).catch(() => undefined)
-    since = (await firstHead(`${at}.1`)) ?? (await firstHead(at)) ?? since
+    generation = (await generationOf(at)) ?? generation
     size = before?.size ?? 0
     return before === undefined || before.birthtimeMs === 0 ? Date.now() : before.birthtimeMs
   }
@@ -112,6 +112,7 @@ export function keepEvents(given: {
     await rename(at, `${at}.1`)
     size = 0
     begunAt = Date.now()
+    generation += 1
     known = new Set()
   }
 
@@ -156,9 +157,21 @@ export async function readEvents(file: string): Promise<ArchivedSegment[]> {
   return segmentsIn(await Promise.all([read(`${file}.1`), read(file)]))
 }
 
-async function firstHead(file: string): Promise<number | undefined> {
-  const bytes = await readFile(file).catch(() => undefined)
-  return bytes && segmentsIn([bytes])[0]?.since
+/** A head is shorter, and the configuration behind it is of no matter. */
+const HEAD_BYTES = 1_024
+
+async function generationOf(file: string): Promise<number | undefined> {
+  const handle = await open(file).catch(() => undefined)
+  if (handle === undefined) return undefined
+  try {
+    const { buffer, bytesRead } = await handle.read(new Uint8Array(HEAD_BYTES), 0, HEAD_BYTES, 0)
+    return firstGenerationIn(buffer.subarray(0, bytesRead))
+  } catch {
+    // It is damaged at its beginning.
+    return undefined
+  } finally {
+    await handle.close()
+  }
 }
 
 const SECRET_WORDS = 4

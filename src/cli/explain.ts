@@ -1,0 +1,93 @@
+import { eventFileOf, readEvents, secretFor } from '../adapter/node/event-file.ts'
+import { stateFileOf } from '../adapter/node/state-file.ts'
+import { explainIn, type Decision, type Explanation } from '../events/explain.ts'
+import { searchOf, type Command } from './arguments.ts'
+import { say } from './language.ts'
+import {
+  acceptedBy,
+  askGateway,
+  GatewayFailure,
+  jsonIn,
+  withGateway,
+  type RunningGateway,
+} from './running-gateway.ts'
+
+/** What the gateway or its file says: one explanation, or several requests that bear an id. */
+type Told = Explanation | { readonly requests: readonly Explanation['request'][] }
+
+/** Tells why a request went where it went; of a gateway that does not run, from its file. 1 when it is not known. */
+export const explainRequest = (command: Command): Promise<number> =>
+  withGateway(command, async (gateway) => {
+    const told = await toldOf(gateway, command)
+    if (command.json) process.stdout.write(`${JSON.stringify(told, undefined, 2)}\n`)
+    else say(...('requests' in told ? listLines(told.requests) : explanationLines(told)))
+    return 0
+  })
+
+async function toldOf(gateway: RunningGateway, { word: id = '', config }: Command): Promise<Told> {
+  try {
+    const answer = await askGateway(gateway, { path: `/admin/requests/${encodeURIComponent(id)}` })
+    return jsonIn<Explanation>(acceptedBy(gateway, answer)) as Told
+  } catch (error) {
+    if (!(error instanceof GatewayFailure) || error.isRefusal) throw error
+    const file = eventFileOf(stateFileOf(gateway.file, searchOf(config).directory))
+    const isMeant = (one: { ownId: string; clientId?: string | undefined }): boolean =>
+      one.ownId === id || one.clientId === id
+    const found = explainIn(await readEvents(file), secretFor(file), isMeant)
+    const [only] = found
+    if (only === undefined) throw error
+    return found.length === 1 ? only : { requests: found.map(({ request }) => request) }
+  }
+}
+
+function listLines(requests: readonly Explanation['request'][]): string[] {
+  return [
+    `${requests.length} requests bear this id; ask for one of them:`,
+    ...requests.map(({ id, at, status, upstream }) => ['', id, at, status, upstream ?? '-'].join('  ')),
+  ]
+}
+
+/** The request, its choices and attempts in the order in which they came, and its end. */
+function explanationLines({ request, decisions, attempts, end, exact }: Explanation): string[] {
+  const { id, at, endpoint, model, token } = request
+  const steps = [
+    ...decisions.map((decision) => ({ ms: decision.after_ms, lines: decisionLines(decision) })),
+    ...attempts.map((attempt) => ({
+      ms: attempt.started_ms,
+      lines: [
+        `  asked ${attempt.upstream}: ${attempt.outcome}${attempt.status === null ? '' : `, status ${attempt.status}`} after ${attempt.duration_ms} ms`,
+      ],
+    })),
+  ].toSorted((a, b) => a.ms - b.ms)
+  return [
+    `request ${id} at ${at}: ${endpoint}, model ${model || 'auto'}${token === null ? '' : `, token ${token}`}`,
+    ...steps.flatMap(({ ms, lines }) => [`after ${ms} ms`, ...lines]),
+    end === null ? 'it is under way' : `after ${request.duration_ms} ms: ${end.text} (${end.status})`,
+    ...(exact ? [] : ['a choice did not fall again as it had: the explanation is not exact']),
+  ]
+}
+
+function decisionLines({
+  kind,
+  strategy,
+  candidates,
+  unavailable,
+  order,
+  chosen,
+  remembered,
+}: Decision): string[] {
+  return [
+    `  ${kind} by ${strategy}: ${order.join(', ') || 'nobody'}`,
+    ...(remembered === null ? [] : [`  ${remembered} served the same client or conversation before`]),
+    ...candidates.map(
+      ({ upstream, headroom, in_flight: inFlight, standing }) =>
+        `    could: ${upstream}, ${Math.round(headroom * 100)} % free, ${inFlight} in flight${standing === null ? '' : `, ${standing}`}`,
+    ),
+    ...unavailable.map(({ upstream, why, until, source }) =>
+      until === null
+        ? `    could not: ${upstream}, ${why} (${source})`
+        : `    could not until ${until}: ${upstream}, ${why} (${source})`,
+    ),
+    chosen === null ? '  taken: nobody' : `  taken: ${chosen}`,
+  ]
+}

@@ -1,0 +1,138 @@
+import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { keepEvents, type EventLimits } from '../../src/adapter/node/event-file.ts'
+import { createRuntimeConfig } from '../../src/http/deps.ts'
+import { instantOf } from '../../src/lib/clock.ts'
+import type { GatewayEvent } from '../../src/relay/deps.ts'
+import { createMemoryStore } from '../../src/state/memory.ts'
+import { createFakeClock } from '../support/fake-clock.ts'
+import { temporaryDirectory } from '../support/gateway-process.ts'
+import { checked, configOf } from '../support/test-app.ts'
+import { requestEvent } from '../telemetry/events.ts'
+
+/** A log of events whose requests end as a test says. */
+function bed(directory: string, limits: EventLimits = { bytes: 1_000_000, days: 2 }) {
+  const file = join(directory, 'events.log')
+  const told: GatewayEvent[] = []
+  const clock = createFakeClock()
+  const report = (event: GatewayEvent): void => void told.push(event)
+  const events = keepEvents({ file, limits: () => limits, report, random: () => 0.5 })
+  const { recorder, requests } = events
+  recorder.recordedStore(createMemoryStore({ random: recorder.random }), () => instantOf(clock))
+  const { config, pools } = createRuntimeConfig(checked(configOf(['a.test'])))
+  recorder.configured({ settings: config.settings, pools, credits: new Map() })
+  let ids = 0
+  const end = async (count: number): Promise<string[]> => {
+    const ended: string[] = []
+    for (let nth = 0; nth < count; nth++) {
+      const ownId = crypto.randomUUID()
+      recorder.ended(requestEvent({ id: ownId, ownId, requestedModel: `m${ids++ % 7}` }))
+      ended.push(ownId)
+      await clock.advance(10)
+    }
+    return ended
+  }
+  onTestFinished(() => events.close())
+  return { ...events, file, told, end, list: (limit = 1_000) => requests.list({ limit }) }
+}
+
+const idsOf = async (log: ReturnType<typeof bed>, limit?: number): Promise<string[]> =>
+  (await log.list(limit)).requests.map(({ id }) => id)
+
+test('what another process has written is there again, the newest first', async () => {
+  const directory = temporaryDirectory()
+  const first = bed(directory)
+  const ids = await first.end(5)
+  await first.close()
+  const second = bed(directory)
+  ids.push(...(await second.end(3)))
+  expect(await idsOf(second)).toEqual(ids.toReversed())
+  expect((await second.list()).dropped).toBeNull()
+  expect(statSync(second.file).mode & 0o777).toBe(0o600)
+})
+
+test('a file that was cut in the middle of a frame loses that frame and nothing behind it', async () => {
+  const directory = temporaryDirectory()
+  const first = bed(directory)
+  const ids = await first.end(4)
+  await first.close()
+  writeFileSync(first.file, readFileSync(first.file).subarray(0, -7))
+  const second = bed(directory)
+  const later = await second.end(2)
+  expect(await idsOf(second)).toEqual([...ids.slice(0, 3), ...later].toReversed())
+})
+
+test.each([
+  ['noise', () => Buffer.from(Array.from({ length: 5_000 }, (_, at) => (at * 131) % 256))],
+  ['text', () => Buffer.from('this is no log of events\n'.repeat(100))],
+  ['nothing', () => Buffer.alloc(0)],
+])('a file of %s is passed over, and written on behind it', async (_, content) => {
+  const directory = temporaryDirectory()
+  writeFileSync(join(directory, 'events.log'), content())
+  const log = bed(directory)
+  const ids = await log.end(2)
+  expect(await idsOf(log)).toEqual(ids.toReversed())
+  await log.close()
+  const next = bed(directory)
+  expect(await idsOf(next)).toEqual(ids.toReversed())
+})
+
+test('two files are kept, the older one is dropped, and the list says so', async () => {
+  const limits = { bytes: 120_000, days: 2 }
+  const log = bed(temporaryDirectory(), limits)
+  const ids: string[] = []
+  for (let round = 0; round < 8; round++) {
+    ids.push(...(await log.end(1_000)))
+    // A segment is whole, and is written.
+    await log.list(1)
+  }
+  const { requests, dropped, oldest_kept: oldest } = await log.list(1_000)
+  expect(requests.map(({ id }) => id)).toEqual(ids.slice(-1_000).toReversed())
+  expect(dropped).toMatch(/^requests before 20\S+ were dropped: .*events\.log and .*events\.log\.1 keep /)
+  expect(Date.parse(oldest ?? '')).toBeGreaterThan(0)
+  const sizes = [log.file, `${log.file}.1`].map((file) => statSync(file).size)
+  expect(sizes[0]! + sizes[1]!).toBeLessThan(limits.bytes * 1.6)
+}, 60_000)
+
+test('with 0 bytes nothing is written, and the last requests are in memory', async () => {
+  const directory = temporaryDirectory()
+  const log = bed(directory, { bytes: 0, days: 2 })
+  const ids = await log.end(2_500)
+  expect(existsSync(log.file)).toBe(false)
+  const { requests, dropped } = await log.list(1_000)
+  expect(requests).toHaveLength(1_000)
+  expect(requests[0]?.id).toBe(ids.at(-1))
+  expect(dropped).toMatch(/were dropped/)
+}, 60_000)
+
+test('a place that cannot be written is one warning, and the last requests are in memory', async () => {
+  const directory = temporaryDirectory()
+  writeFileSync(join(directory, 'data'), 'a file where a directory should be')
+  const log = bed(join(directory, 'data'))
+  const ids = await log.end(3)
+  expect(await idsOf(log)).toEqual(ids.toReversed())
+  expect(await idsOf(log)).toEqual(ids.toReversed())
+  expect(log.told).toEqual([
+    {
+      kind: 'notice',
+      level: 'warning',
+      message: expect.stringMatching(
+        /events are not kept across a restart: .*events\.log can't be written \(E/,
+      ),
+    },
+  ])
+})
+
+test('bytes of another version behind the mark are passed over', async () => {
+  const directory = temporaryDirectory()
+  const first = bed(directory)
+  const ids = await first.end(2)
+  await first.close()
+  const bytes = readFileSync(first.file)
+  const other = Buffer.from(bytes)
+  other.write('"format":9', bytes.indexOf('"format":1'))
+  appendFileSync(first.file, other)
+  const second = bed(directory)
+  expect(await idsOf(second)).toEqual(ids.toReversed())
+})
