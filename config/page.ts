@@ -81,7 +81,8 @@ async function writePage(directory: string): Promise<void> {
 /** The same where there is none, or its sources are newer. */
 export async function refreshPage(directory: string): Promise<void> {
   const changed = (file: string): number => statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0
-  const newest = Math.max(...readdirSync(sources).map((name) => changed(join(sources, name))))
+  const files = [import.meta.filename, ...readdirSync(sources).map((name) => join(sources, name))]
+  const newest = Math.max(...files.map(changed))
   if (newest > changed(join(directory, 'page.html'))) await writePage(directory)
 }
 

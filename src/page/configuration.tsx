@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useState } from 'preact/hooks'
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, type ShownEntry, type ShownConfig, type ShownPreset } from './api.ts'
 import { errorText, usePage } from './context.ts'
 import { EntryForm } from './entry-form.tsx'
@@ -80,6 +80,8 @@ function Entries() {
   const [said, setSaid] = useState('')
   const [isMissing, setIsMissing] = useState(false)
   const [removing, setRemoving] = useState<number>()
+  /** Has the focus when what had it is gone. */
+  const heading = useRef<HTMLHeadingElement>(null)
 
   const load = useCallback(async (): Promise<void> => {
     try {
@@ -108,6 +110,7 @@ function Entries() {
       const text = warnings.length === 0 ? t('saved') : t('savedWarnings', { text: warnings.join('; ') })
       setEdited(undefined)
       setRemoving(undefined)
+      heading.current?.focus()
       setSaid(text)
       announce(text)
       await load()
@@ -145,13 +148,18 @@ function Entries() {
       entry={edited.kind === 'entry' ? edited.entry : undefined}
       presets={edited.kind === 'hand' ? [] : presets}
       onSave={save}
-      onCancel={() => setEdited(undefined)}
+      onCancel={() => {
+        setEdited(undefined)
+        heading.current?.focus()
+      }}
     />
   )
   return (
     <section aria-labelledby="entries">
       <div class="title-line">
-        <h2 id="entries">{t('entries')}</h2>
+        <h2 id="entries" tabIndex={-1} ref={heading}>
+          {t('entries')}
+        </h2>
         {isWritable && (
           <div class="line">
             {presets.length > 0 && (
@@ -217,24 +225,20 @@ function Entries() {
                   >
                     {t('edit')}
                   </button>
-                  {removing === entry.index ? (
-                    <>
-                      <button
-                        type="button"
-                        class="bad"
-                        onClick={() =>
-                          changeSimply('DELETE', 'admin/config/upstreams', { index: entry.index })
-                        }
-                      >
-                        {t('removeSure', { name: entryTitle(entry) })}
-                      </button>
-                      <button type="button" onClick={() => setRemoving(undefined)}>
-                        {t('cancel')}
-                      </button>
-                    </>
-                  ) : (
-                    <button type="button" onClick={() => setRemoving(entry.index)}>
-                      {t('remove')}
+                  {/* One button for both steps, so that the keyboard stays on it. */}
+                  <button
+                    type="button"
+                    class={removing === entry.index ? 'bad' : undefined}
+                    onClick={() => {
+                      if (removing !== entry.index) return setRemoving(entry.index)
+                      changeSimply('DELETE', 'admin/config/upstreams', { index: entry.index })
+                    }}
+                  >
+                    {removing === entry.index ? t('removeSure', { name: entryTitle(entry) }) : t('remove')}
+                  </button>
+                  {removing === entry.index && (
+                    <button type="button" onClick={() => setRemoving(undefined)}>
+                      {t('cancel')}
                     </button>
                   )}
                 </div>

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import type { ShownLimit, ShownOutcome, ShownUpstream } from './api.ts'
 import { errorText, useNow, usePage } from './context.ts'
 import { clockText, amountText, msText, outcomeTone, spanText, sparkPoints, type Tone } from './format.ts'
-import { limitName, reasonText, wordKeyOf, wordOf } from './words.ts'
+import { limitName, reasonText, wordKeyOf, wordOf, type Lang, type Translate } from './words.ts'
 
 /** One upstream: what it is, what it may do now, what is left of its limits, how it did lately. */
 export function UpstreamRow({ upstream }: { upstream: ShownUpstream }) {
@@ -53,27 +53,31 @@ const toneOf = ({ available, enabled, paused, why, attempts }: ShownUpstream): T
   return why?.startsWith('needs attention') === true ? 'bad' : 'wait'
 }
 
-/** Its state as a sentence, with the cause and until when. */
+/** Its state as a sentence, with the cause and until when. The countdown is not read aloud each second. */
 function Sentence({ upstream }: { upstream: ShownUpstream }) {
   const { t, lang } = usePage()
-  const now = useNow()
+  const { name, until } = upstream
+  const now = useNow(until === null ? 60_000 : 1_000)
+  const cause = causeOf(upstream, lang, t)
+  const left = until === null ? 0 : Date.parse(until) - now
   return (
-    <p class="sentence" aria-live="polite">
-      {sentenceOf()}
+    <p class="sentence">
+      {until === null || left <= 0 || upstream.available
+        ? cause
+        : t('untilTime', { why: cause, time: clockText(until, lang, now), span: spanText(left, lang) })}
+      <span class="unseen" aria-live="polite">{`${name}: ${cause}`}</span>
     </p>
   )
-  function sentenceOf(): string {
-    const { enabled, paused, available, why, until, attempts, blocked_by: scope } = upstream
-    if (!enabled) return t('disabled')
-    if (paused === true) return t('pausedByYou')
-    if (available) return t(attempts === 0 ? 'untried' : 'works')
-    const owner = scope === null ? undefined : wordKeyOf(`scope_${scope}`)
-    const reason = reasonText(why ?? '', lang)
-    const cause = owner === undefined ? reason : t('sharedCause', { why: reason, scope: t(owner) })
-    const left = until === null ? 0 : Date.parse(until) - now
-    if (until === null || left <= 0) return cause
-    return t('untilTime', { why: cause, time: clockText(until, lang, now), span: spanText(left, lang) })
-  }
+}
+
+function causeOf(upstream: ShownUpstream, lang: Lang, t: Translate): string {
+  const { enabled, paused, available, why, attempts, blocked_by: scope } = upstream
+  if (!enabled) return t('disabled')
+  if (paused === true) return t('pausedByYou')
+  if (available) return t(attempts === 0 ? 'untried' : 'works')
+  const owner = scope === null ? undefined : wordKeyOf(`scope_${scope}`)
+  const reason = reasonText(why ?? '', lang)
+  return owner === undefined ? reason : t('sharedCause', { why: reason, scope: t(owner) })
 }
 
 /** One limit: how much of it is used, and what is to come. */

@@ -115,8 +115,11 @@ describe('the overview', () => {
     gateway.send('status', { last_hour: { requests: 1_301, answered_share: 1, first_byte_ms: null } })
     await page.locator('.figures').getByText('1,301').waitFor()
     expect(await page.locator('.figures').innerText()).toContain('100 %')
-    const row = page.getByRole('listitem', { name: 'vllm in the cellar' })
-    expect(await row.locator('.sentence').getAttribute('aria-live')).toBe('polite')
+    const aloud = page.getByRole('listitem', { name: 'groq', exact: true }).locator('[aria-live=polite]')
+    expect(await aloud.textContent()).toBe('groq: works')
+    const [groq] = sceneAt(Date.now()).status.upstreams
+    gateway.send('status', { upstreams: [{ ...groq, available: false, why: 'quota spent' }] })
+    await expect.poll(() => aloud.textContent()).toBe('groq: quota spent')
   })
 
   test('an upstream is tested, and the result stands beside it', async () => {
