@@ -1,9 +1,12 @@
 import { defineConfig } from 'vitest/config'
 
-/** What others bring along: the real runtimes (`npm run test:runtimes`), and agents (`npm run test:codex`), and proxies (`npm run test:proxy`). */
+/**
+ * What others bring along: the real runtimes (`npm run test:runtimes`), agents (`npm run test:codex`), proxies (`npm run test:proxy`), Prometheus
+ * and Grafana (`npm run test:metrics`), and OpenTelemetry's collector (`npm run test:traces`).
+ */
 export default defineConfig({
   test: {
-    include: ['tests/{runtime,agents,proxies}/**/*.test.ts'],
+    include: ['tests/{runtime,agents,proxies,metrics,traces}/**/*.test.ts'],
     pool: 'forks',
     fileParallelism: false,
     testTimeout: 60_000,

@@ -32,6 +32,7 @@ function upstreamOf(nth: number): Upstream {
     root: `https://api-${nth % 10}.example.com/v1`,
     query: '',
     apiKey: '',
+    keyPosition: 1,
     endpoints: new Set(endpoints),
     groups: [],
     weight: 1 + (nth % 4),

@@ -76,12 +76,19 @@ group('100 upstreams', () => {
     name: `model-${at}@host.test`,
     in_flight: at,
     available: true,
+    reason: null,
     windows: [],
   }))
   for (const { name } of upstreams) metrics.report({ ...tried, upstream: name })
   bench('the text', () =>
     do_not_optimize(
-      metrics.text({ version: '0.1.0', queue: { waiting: 0 }, reloads: { ok: 0, refused: 0 }, upstreams }),
+      metrics.text({
+        version: '0.1.0',
+        queue: { waiting: 0, size: 256 },
+        reloads: { ok: 0, refused: 0 },
+        last_reload: null,
+        upstreams,
+      }),
     ))
 })
 

@@ -81,7 +81,13 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'server.cors': 'Origins whose pages may call the gateway.',
   'server.metrics_public': '/metrics without the token.',
   'server.log_client': "Log lines have the client's address.",
+  'server.admin':
+    'What may be done below /admin/: "read" shows everything and lets upstreams rest or go on, "write" edits this file too, "off" answers 404 there.',
   settings: 'How it chooses, waits and gives up.',
+  'server.log_file': 'A file that gets the log too, a JSON object a line. Default: none.',
+  'server.log_file.path': 'The file, seen from the one of the configuration.',
+  'server.log_file.bytes': 'A file that is as large as this is put aside.',
+  'server.log_file.files': 'Files put aside that are kept; the oldest is removed.',
   'settings.timeout': 'Seconds; longest silence accepted from an upstream.',
   'settings.connect_timeout': 'Seconds to connect.',
   'settings.proxy':
@@ -105,4 +111,10 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'settings.events.bytes': 'Bytes of both files of it; 0 keeps the last requests in memory alone.',
   'settings.events.days': 'Days after which it is dropped.',
   'settings.drain_timeout': 'Seconds that open streams may take to finish at shutdown.',
+  'settings.traces':
+    'Where spans of requests and attempts go by OTLP over HTTP; no prompt and no answer is in them. Default: what OTEL_EXPORTER_OTLP_ENDPOINT says.',
+  'settings.traces.endpoint': 'Address of the collector; /v1/traces is added where it is not there.',
+  'settings.traces.headers': 'Headers for the collector, such as a key.',
+  'settings.traces.sample': 'Share of the requests that are traced, of those that bring no decision along.',
+  'settings.traces.service_name': 'What the gateway is called in traces.',
 }

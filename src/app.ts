@@ -3,7 +3,7 @@
  * that it stands on.
  */
 import { Hono } from 'hono/tiny'
-import { admin, withoutCors } from './http/admin.ts'
+import { admin, adminOpen, withoutCors } from './http/admin.ts'
 import { shownToken } from './http/auth.ts'
 import {
   preflight,
@@ -44,7 +44,7 @@ export function createApp(deps: AppDeps): App {
   get('/metrics', publicRoute, metrics)
   app.all(
     '/admin/*',
-    publicRoute((context) => admin(requireToken(withoutCors(context)))),
+    publicRoute((context) => admin(requireToken(adminOpen(withoutCors(context))))),
   )
   app.notFound(publicRoute(nothing))
   app.onError((error) => respondToError(deps, error))

@@ -67,12 +67,20 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/edge/whole-events.ts': 'streams on runtimes that hide a broken answer',
   'src/adapter/node/authority-file.ts':
     'files beside the configuration, apart from how that is found and watched',
+  'src/adapter/node/config-editor.ts':
+    'edits of the configuration file, apart from how it is found and watched',
+  'src/adapter/node/kept-usage.ts': 'how sums of usage stand in a file, which edges have no use for',
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/cli/import/document.ts': 'what a file may be, apart from what it means',
+  'src/config/traces.ts': 'where traces go by the environment, apart from how they are made and sent',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
+  'src/http/admin-config.ts': 'the configuration as operators see and edit it',
+  'src/http/admin.ts': 'what operators ask',
   'src/http/health.ts': 'what probes and browsers ask',
+  'src/http/operate.ts': 'what operators do to one upstream',
   'src/lib/json/number.ts': 'the grammar of numbers, as a table',
   'src/lib/json/string-sample.ts': 'what of strings is no text, beside the grammar',
+  'src/relay/trial.ts': "the operator's own request, beside those of clients",
   'src/state/refill.ts': 'how a limit comes back by its words, apart from the account of it',
   'src/telemetry/log-pretty.ts': 'the log for people',
   'src/vendors/lesson.ts': 'what refusals teach of those who refuse',
@@ -80,6 +88,7 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/page/overview.tsx': 'a view of its own',
   'src/page/tokens.tsx': 'a view of its own',
   'src/telemetry/outlook.ts': 'how limits go on, apart from how `/admin/status` says it',
+  'src/telemetry/needs.ts': 'what waits for the operator, apart from how everything is',
   'src/telemetry/notices.ts': 'what changes are worth a word to the operator',
 }
 

@@ -112,22 +112,6 @@ describe.each(['README.md', 'README.zh.md'])('%s', (file) => {
   test('there are samples', () => expect(samples).toHaveLength(2))
 })
 
-describe('docs/operate.md', () => {
-  const shown = (text: string): string[] => [...new Set(text.match(/\baiload_[a-z_]+\b/g))].toSorted()
-  const inSource = shown(textOf('src/telemetry/metrics.ts'))
-  const text = textOf('docs/operate.md')
-
-  test('every metric has its row', () => {
-    const rows = tableBelow(text, '## Metrics').map(([first = '']) => first.replaceAll('`', ''))
-    expect(rows.toSorted()).toEqual(inSource)
-  })
-
-  test('alerts ask for metrics that there are', () => {
-    const plain = shown(text).map((name) => name.replace(/_(?:bucket|sum|count)$/, ''))
-    expect([...new Set(plain)].toSorted()).toEqual(inSource)
-  })
-})
-
 test.each([
   ['docs/measured.md', '## How much of the limits it uses'],
   ['docs/measured.zh.md', '## 限额能用到多少'],

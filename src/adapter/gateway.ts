@@ -25,19 +25,25 @@ import { createRetryBudget } from '../relay/retry-budget.ts'
 import { createAbilities, type Abilities } from '../state/abilities.ts'
 import { createModelLists, type ModelLists } from '../state/model-lists.ts'
 import type { MemoryStore } from '../state/memory.ts'
-import type { StateStore } from '../state/store.ts'
+import type { MaybePromise, StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
 import { createLog, fanOut, type LogLevel } from '../telemetry/log.ts'
-import { createMetrics } from '../telemetry/metrics.ts'
+import { createLive } from '../telemetry/live.ts'
+import { createMetrics, type ProcessFigures } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
+import type { Traces, TracesDeps } from '../telemetry/traces.ts'
+import { createUsage, isOfClient, type UsageHistory } from '../telemetry/usage.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
 
 /** As in package.json; an edge has no file to read it from. */
 export const VERSION = '0.1.0'
 
-type CommonDeps = Pick<AppDeps, 'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8' | 'page'>
+type CommonDeps = Pick<
+  AppDeps,
+  'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8' | 'configEditor' | 'page'
+>
 
 /** What a runtime brings along. */
 export interface GatewayPlatform extends CommonDeps {
@@ -48,6 +54,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly abilities?: Abilities
   /** Which models they have listed; the same. */
   readonly modelLists?: ModelLists
+  /** Sums of usage, where they are kept; the same. */
+  readonly usage?: UsageHistory
   /** Whether capacity is released that nobody here tells of. */
   readonly isStoreShared?: boolean
   /** Writes down what choices depend on; the store has to be the one that it records. Nothing is written unless given. */
@@ -62,23 +70,31 @@ export interface GatewayPlatform extends CommonDeps {
   readonly version?: string
   /** What became of the configuration; nothing unless given. */
   readonly configState?: () => ConfigState
+  /** Makes traces, where the runtime can send them by itself; nothing is traced unless given. */
+  readonly createTraces?: (deps: Pick<TracesDeps, 'send' | 'clock' | 'report'>) => Traces
+  /** For the metrics: of the process, as its runtime tells. */
+  readonly processFigures?: () => MaybePromise<ProcessFigures>
 }
 
 /** Everything of a gateway that is the same on every runtime, wired to what this one brings along. */
 export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
   const { abilities = createAbilities(), modelLists = createModelLists(), recorder } = platform
+  const { usage = createUsage(clock.wall) } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
+  const live = createLive({ status, usage, clock })
   const record: Report = (event) => {
-    if (event.kind === 'request') recorder?.ended(event)
+    if (event.kind === 'request' && isOfClient(event)) recorder?.ended(event)
   }
-  const report = fanOut([platform.log, notices.report, metrics.report, recent.report, record])
+  const sums = [metrics.report, recent.report, usage.report, live.report]
+  const report = fanOut([platform.log, notices.report, ...sums, record, endTrace])
   const discovery = createDiscovery({ send: platform.send, clock, report, abilities, modelLists }, () => {
     // One that waits for its lists takes their changes along: those of the present one may be gone already.
     if (runtimeConfig.config === latest) serve(latest)
   })
+  const traces = platform.createTraces?.({ send: platform.send, clock, report })
   let runtimeConfig = createRuntimeConfig(config)
   /** Upstreams of earlier configurations too: their answers may still be under way. */
   const known = new Set<string>()
@@ -98,6 +114,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const { upstreams } = runtimeConfig.pools
     for (const upstream of upstreams) abilities.presume(upstream, clock.now())
     platform.expect?.(upstreams)
+    traces?.configure(next.settings)
     recorder?.configured({ settings: next.settings, pools: runtimeConfig.pools, credits })
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
@@ -134,7 +151,8 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     const stateOf = await knownStates(runtimeConfig.pools.upstreams, look)
     const configState = platform.configState?.() ?? { warnings: [] }
     const moment = { at: instantOf(clock), waiting: queue.size, isDraining }
-    return statusOf({ runtimeConfig, version, startedAt, configState, stateOf, recent, abilities, ...moment })
+    const told = { recent, usage, abilities }
+    return statusOf({ runtimeConfig, version, startedAt, configState, stateOf, ...told, ...moment })
   }
 
   const app = createApp({
@@ -147,8 +165,16 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     traffic: { credits, budget: createRetryBudget(), queue, emptyRuns: new Map() },
     memory: createBufferedBytes(() => runtimeConfig.config.server.maxBufferedBytes),
     newId: platform.newId ?? (() => crypto.randomUUID()),
+    trace: traces?.begin,
     isDraining: () => isDraining,
-    metricsText: async () => metrics.text(await status()),
+    usage,
+    live,
+    metricsText: async () =>
+      metrics.text({
+        ...(await status()),
+        processFigures: await platform.processFigures?.(),
+        spans: traces?.counts(),
+      }),
     status,
   })
   return {
@@ -163,11 +189,19 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     drain(): void {
       isDraining = true
       discovery.close()
+      live.end()
     },
+    /** Sends the spans that wait, for 2 s at most. */
+    endTraces: async () => traces?.close(),
     /** Whether `own` knows of answers that are under way. */
     isBusy: (own: Pick<MemoryStore, 'snapshot'>) =>
       own.snapshot([...known]).some((state) => (state?.inFlight ?? 0) > 0),
   }
+}
+
+/** The spans of a request that is traced. */
+const endTrace: Report = (event) => {
+  if (event.kind === 'request') event.trace?.end(event)
 }
 
 /** What a fetch runtime brings along. */

@@ -54,6 +54,20 @@ are those that "aiload status" shows. What was learned of limits stays, and the 
 it again.`,
     run: async (command) => (await import('./status.ts')).forgetUpstream(command),
   },
+  pause: {
+    summary: 'have an upstream of the running gateway take no new requests',
+    options: ['config', 'port', 'host'],
+    word: { called: 'NAME', example: 'groq' },
+    details: `Until "aiload resume NAME", across restarts too, and though no other upstream is left. What is
+under way goes on.`,
+    run: async (command) => (await import('./status.ts')).sendPause(command, 'pause'),
+  },
+  resume: {
+    summary: 'have a paused upstream of the running gateway take requests again',
+    options: ['config', 'port', 'host'],
+    word: { called: 'NAME', example: 'groq' },
+    run: async (command) => (await import('./status.ts')).sendPause(command, 'resume'),
+  },
   explain: {
     summary: 'tell why a request went where it went',
     options: ['config', 'port', 'host', 'json'],

@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs'
 import { stripVTControlCharacters } from 'node:util'
+import { createLogFile } from '../adapter/node/log-file.ts'
 import { systemCodeOf } from '../errors.ts'
 import type { Report } from '../relay/deps.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
@@ -16,7 +17,6 @@ export const usualFormat = (): LogFormat => (process.stdout.isTTY ? 'pretty' : '
 /** The log of this process: lines for people, or one JSON object a line, and nothing besides. */
 export function createLogOutput(format: LogFormat) {
   const sink = createStdoutSink()
-  const { flush } = sink
   const isPretty = format === 'pretty'
   // https://no-color.org; a file or a pipe shows no colours either.
   const isPlain = !process.stdout.isTTY || (process.env.NO_COLOR ?? '') !== ''
@@ -25,7 +25,11 @@ export function createLogOutput(format: LogFormat) {
   const lines = isPretty ? createPrettyLines(Date.now, inTheirLanguage) : createJsonLines(Date.now)
   const logAt = (level: LogLevel): Report => createLog(write, lines, level)
   let log = logAt('info')
-  const report: Report = (event) => log(event)
+  const file = createLogFile((level, message) => notice(level, message))
+  const report: Report = (event) => {
+    log(event)
+    file.report(event)
+  }
   const notice = (level: 'info' | 'warning' | 'error', message: string): void =>
     report({ kind: 'notice', level, message })
   return {
@@ -38,8 +42,17 @@ export function createLogOutput(format: LogFormat) {
         else notice('info', line.trim())
       }
     },
-    setLevel: (level: LogLevel) => void (log = logAt(level)),
-    flush,
+    /** From now on this level, and this file beside the standard output; undefined = none. */
+    configure(level: LogLevel, logFile: Parameters<typeof file.configure>[0]): void {
+      log = logAt(level)
+      file.configure(logFile, level)
+    },
+    reopen: file.reopen,
+    flush(): void {
+      // What the file has to say goes to the standard output.
+      file.flush()
+      sink.flush()
+    },
   }
 }
 

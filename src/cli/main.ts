@@ -12,7 +12,7 @@
  * listed-models  what lists of models add to a configuration that is checked
  * live-check     `aiload check --live`
  * probe          what one upstream shows of itself
- * status         `aiload status` and `aiload forget`
+ * status         `aiload status`, `aiload forget`, `aiload pause` and `aiload resume`
  * healthcheck    `aiload healthcheck`
  * running-gateway  where the gateway of a configuration is, and asking it
  * terminal-text  tables, durations and counts for people, and words for shells

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { findConfigFile, watchConfig, type Reloader } from '../adapter/node/config-file.ts'
 import { createPageFile } from '../adapter/node/page-file.ts'
+import { logFileOf } from '../adapter/node/log-file.ts'
 import { openConfig, type OpenedConfig } from '../adapter/node/open-config.ts'
 import { takeSignals } from '../adapter/node/signals.ts'
 import { stateFileOf } from '../adapter/node/state-file.ts'
@@ -41,16 +42,25 @@ export async function runStart({ config: given, port, host, log: format }: Comma
     server: { ...server, port: port ?? server.port, host: host ?? server.host },
   })
   const config = listeningAt(opened.config)
-  log.setLevel(level ?? levelOfMode(config.server.mode))
+  const configureLog = (next: Config): void => {
+    // Without a file of a configuration nothing names another one.
+    const logFile = opened.file === undefined ? undefined : logFileOf(next, opened.file)
+    log.configure(level ?? levelOfMode(next.server.mode), logFile)
+  }
+  configureLog(config)
   // Loaded only now: a broken configuration should be told at once.
   const { startNodeGateway } = await import('../adapter/node/gateway.ts')
   const stateFile = stateFileOf(opened.file ?? findConfigFile(search), search.directory)
   let reloader: Reloader | undefined
   const configState = () => reloader?.state() ?? { warnings }
-  const page = createPageFile(pageFile())
-  const gateway = await startNodeGateway(config, { log: log.report, stateFile, configState, page }).catch(
-    (error: unknown) => listenFailure(error, config.server),
-  )
+  const configEditor = () => reloader?.editor
+  const gateway = await startNodeGateway(config, {
+    log: log.report,
+    stateFile,
+    configState,
+    configEditor,
+    page: createPageFile(pageFile()),
+  }).catch((error: unknown) => listenFailure(error, config.server))
   if (typeof gateway === 'string') return printFailure(gateway)
   const { port: taken, upstreams, apply: serve } = gateway
   // A token is for somebody who sits there, not for a log that machines read.
@@ -69,14 +79,18 @@ export async function runStart({ config: given, port, host, log: format }: Comma
   for (const warning of warnings) log.notice('warning', warning)
   log.flush()
   function apply(next: Config): void {
-    log.setLevel(level ?? levelOfMode(next.server.mode))
+    configureLog(next)
     serve(listeningAt(next))
   }
   if (opened.file !== undefined)
     reloader = watchConfig({ ...opened, env: process.env, report: log.report, apply })
   if (dropped.warning !== undefined) log.notice('warning', dropped.warning)
 
-  signals.onHangUp(() => (reloader ? reloader.reload() : log.notice('info', NO_FILE)))
+  signals.onHangUp(() => {
+    log.reopen()
+    if (reloader === undefined) log.notice('info', NO_FILE)
+    else reloader.reload()
+  })
   const signal = await signals.toEnd
   reloader?.stop()
   log.notice('info', `stopping after ${signal}: open answers may finish, a second signal ends at once`)

@@ -32,6 +32,15 @@ export const forgetUpstream = (command: Command): Promise<number> =>
     return 0
   })
 
+/** Has an upstream of the running gateway take no new request, or takes that back; 1 where that can't be done. */
+export const sendPause = (command: Command, how: 'pause' | 'resume'): Promise<number> =>
+  withGateway(command, async (gateway) => {
+    const { word: upstream = '' } = command
+    acceptedBy(gateway, await askGateway(gateway, { path: `/admin/${how}`, body: { upstream } }))
+    say(how === 'pause' ? `${upstream} is paused until you resume it` : `${upstream} is not paused any more`)
+    return 0
+  })
+
 /** The gateway in two lines, its upstreams as a table, and below it what those say that don't work. */
 export function statusText(status: GatewayStatus, { url }: Pick<RunningGateway, 'url'>): string {
   const { version, uptime_ms: uptimeMs, strategy, affinity, queue, upstreams } = status
@@ -48,7 +57,13 @@ export function statusText(status: GatewayStatus, { url }: Pick<RunningGateway, 
     ...reloadLines(status),
   ]
   const table = tableLines([['UPSTREAM', 'STATE', 'IN FLIGHT', 'LIMITS'].map(inTheirLanguage), ...rows])
-  const all = [...lines.map(inTheirLanguage), '', ...table, ...errorLines(upstreams).map(inTheirLanguage)]
+  const all = [
+    ...lines.map(inTheirLanguage),
+    '',
+    ...table,
+    ...errorLines(upstreams).map(inTheirLanguage),
+    ...needLines(status),
+  ]
   return `${all.join('\n')}\n`
 }
 
@@ -61,6 +76,13 @@ function reloadLines({ last_reload: reload, config_warnings: warnings }: Gateway
       ? [`${countText(warnings.length, 'warning')} of the configuration:`, ...warnings.map(indented)]
       : []),
   ]
+}
+
+/** What is to be done, but for what stands above the table already. */
+function needLines({ needs_you: needs }: GatewayStatus): string[] {
+  const other = needs.filter(({ kind }) => kind !== 'reload_refused' && kind !== 'config_warning')
+  if (other.length === 0) return []
+  return ['', inTheirLanguage('needs you:'), ...other.map(({ text }) => indented(inTheirLanguage(text)))]
 }
 
 const indented = (line: string): string => `  ${line}`

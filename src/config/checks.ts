@@ -105,6 +105,11 @@ export function* warningsFor(file: ConfigFile, config: Config, emptied: Set<stri
   if (settings.affinity !== undefined && settings.ip_hash !== undefined)
     yield finding(['settings', 'ip_hash'], 'settings.affinity is there too and wins', 'take ip_hash out')
   yield* tokenWarnings(file.auth_token ?? '')
+  const { tokens } = recordOf(file)
+  if (server.admin === 'write' && !(Array.isArray(tokens) && tokens.length > 0)) {
+    const hint = 'give clients tokens of their own (tokens), or write "read"'
+    yield finding(['server', 'admin'], 'lets every client with auth_token edit this configuration', hint)
+  }
 }
 
 function* tokenWarnings(written: string | string[]): Generator<Finding> {

@@ -3,6 +3,9 @@
  * what would be right, and never with a value, since any of them may be a secret.
  *
  * source        the text: JSON with comments, and where each part of it stands
+ * rewrite       changes in the text that leave comments and order as they are
+ * edit          what GET /admin/config shows of a text, and what its edits make of it
+ * shown         a text without its secrets, and what comes back of that
  * plain-source  the same with a small parser, for runtimes that load the program anew in each isolate
  * problem       what is wrong, where, and how it is told; references to environment variables
  * schema        each key of the file: its rule, what becomes of its value, its default
@@ -15,6 +18,7 @@
  * presets       what is known of vendors beforehand
  * config        the checked configuration, and what a reload may change
  * upstreams     the upstreams that it describes
+ * traces        where traces go, by the configuration or the environment
  * environment   a configuration of the keys that are in the environment
  */
 import type { InferInput, InferOutput } from 'valibot'

@@ -201,7 +201,8 @@ const configuredValue = v.pipe(
   text(headersHint),
   check((value) => headerValue.test(value), unfitForHeader, headersHint),
 )
-const headers = v.pipe(
+/** Request headers; names become lower-case. */
+export const headersSchema = v.pipe(
   v.record(configuredName, configuredValue, objectMessage(headersHint)),
   v.transform((written): Readonly<Record<string, string>> => {
     const fields = Object.entries(written).map(([name, value]) => [name.toLowerCase(), value.trim()])
@@ -372,7 +373,7 @@ export const modelSchema = section(
     // Names that exist in `quotas`.
     quota: renamed('quotas', optional(v.pipe(quotaNames, v.transform(unique)), [])),
     // Extra request headers; names are lower-case.
-    headers: optional(headers, {}),
+    headers: optional(headersSchema, {}),
     // Absent = that of `settings`.
     timeout: renamed('timeoutMs', optional(positiveSeconds(120))),
     // Tokens of input and output together. Absent = learned.

@@ -2,12 +2,13 @@ import * as v from 'valibot'
 import { parseRange } from '../lib/ip.ts'
 import { strategyNames } from '../pool/strategy.ts'
 import type { AffinityRule } from '../pool/upstream.ts'
-import { limitsSchema, modelSchema, trimmedName } from './model-schema.ts'
+import { headersSchema, limitsSchema, modelSchema, trimmedName } from './model-schema.ts'
 import { proxySchema } from './proxy.ts'
 import {
   booleanFlag,
   check,
   headerName,
+  isUrlProblem,
   listOf,
   message,
   nonEmptyText,
@@ -15,6 +16,7 @@ import {
   oneOf,
   oneOrMany,
   optional,
+  parseBaseUrl,
   parseOrigin,
   positiveSeconds,
   renamed,
@@ -63,6 +65,20 @@ const host = v.pipe(
   v.regex(/^\S+$/, message('has white space in it', 'write an address')),
 )
 
+const logFileHint = 'write for example { "path": "/var/log/aiload/aiload.log" }'
+const logFile = section(
+  {
+    // Relative to the file of the configuration.
+    path: nonEmptyText(logFileHint),
+    // A file that is as large as this is put aside.
+    bytes: optional(wholeNumber('write a number of bytes such as 10485760', 4_096), 10 * 2 ** 20),
+    // Those put aside, the present one not counted.
+    files: optional(wholeNumber('write for example 5', 0, 1_000), 5),
+  },
+  objectMessage(logFileHint, { path: logFileHint }),
+  (file) => file,
+)
+
 const serverSchema = section(
   {
     // 0 = any free port.
@@ -83,6 +99,10 @@ const serverSchema = section(
     cors: optional(cors, '*'),
     metrics_public: optional(booleanFlag(), false),
     log_client: optional(booleanFlag(), true),
+    // What may be done below /admin/: "read" is everything but editing the configuration, "off" is nothing.
+    admin: optional(oneOf(['read', 'write', 'off']), 'read'),
+    // Beside the standard output. Not on Workers and edge functions.
+    log_file: optional(logFile),
   },
   objectMessage('write for example { "port": 2081 }'),
   ({ model, mode = model, ...server }) => ({
@@ -163,6 +183,44 @@ const eventsSchema = section(
   (events) => events,
 )
 
+const endpointHint = 'write the address of a collector such as http://localhost:4318'
+const sampleWrong = message(
+  'must be a number from 0 to 1',
+  'write for example 0.1 for a tenth of the requests',
+)
+
+const tracesSchema = section(
+  {
+    endpoint: v.pipe(
+      text(endpointHint),
+      v.rawTransform(({ dataset, addIssue, NEVER }): string => {
+        const url = tracesUrl(dataset.value)
+        if (typeof url === 'string') return url
+        addIssue({ message: message(url.message, endpointHint) })
+        return NEVER
+      }),
+    ),
+    headers: optional(headersSchema, {}),
+    // Of the requests that bring no decision along.
+    sample: optional(
+      v.pipe(v.number(sampleWrong), v.minValue(0, sampleWrong), v.maxValue(1, sampleWrong)),
+      1,
+    ),
+    service_name: optional(trimmedName('write a short name'), 'aiload'),
+  },
+  objectMessage('write for example { "endpoint": "http://localhost:4318" }', { endpoint: endpointHint }),
+  ({ endpoint: url, ...traces }) => ({ ...traces, url }),
+)
+
+/** Where a collector takes traces, of its own address or the full one; what is wrong with it repeats nothing of it. */
+export function tracesUrl(written: string): string | { readonly message: string } {
+  const url = parseBaseUrl(written)
+  if (isUrlProblem(url)) return url
+  const root = url.root.replace(/\/+$/, '')
+  const full = root.endsWith('/v1/traces') ? root : `${root}/v1/traces`
+  return url.query === undefined ? full : `${full}?${url.query}`
+}
+
 const settingsSchema = section(
   {
     // Longest silence that is accepted from an upstream; never a limit on a live stream.
@@ -194,6 +252,8 @@ const settingsSchema = section(
     events: optional(eventsSchema, {}),
     // How long open streams may go on at shutdown.
     drain_timeout: renamed('drainTimeoutMs', optional(seconds(8), 8)),
+    // Absent = what the environment says (OTEL_EXPORTER_OTLP_ENDPOINT).
+    traces: optional(tracesSchema),
   },
   objectMessage('write for example { "timeout": 120 }'),
   ({ ipHash, affinity = affinityOfIpHash(ipHash), ...settings }) => ({ ...settings, affinity }),

@@ -1,4 +1,4 @@
-import { applyEdits, modify, parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser'
+import { parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser'
 import {
   DEEPEST,
   positionsIn,
@@ -100,29 +100,4 @@ function valueOf(node: Node, path: Path, onDuplicate: (path: Path, key: Node) =>
     object[name] = valueOf(value, here, onDuplicate)
   }
   return object
-}
-
-/**
- * The same text with `token` as its `auth_token`. Other keys, their order, comments, line ends, indentation
- * and a byte order mark stay; where the key is missing it becomes the first one. Pure.
- *
- * @throws TypeError when the text holds no JSON object.
- */
-export function withToken(text: string, token: string): string {
-  const body = withoutByteOrderMark(text)
-  const mark = text.slice(0, text.length - body.length)
-  const root = parseTree(body, [], { allowTrailingComma: true })
-  if (root?.type !== 'object') throw new TypeError('the configuration is not a JSON object')
-  const present = childOf(root, 'auth_token')
-  const indentation = /^([ \t]+)\S/m.exec(body)?.[1] ?? '  '
-  const insertSpaces = !indentation.startsWith('\t')
-  const formattingOptions = {
-    insertSpaces,
-    tabSize: insertSpaces ? indentation.length : 1,
-    eol: body.includes('\r\n') ? '\r\n' : '\n',
-  }
-  const edits = present
-    ? [{ offset: present.offset, length: present.length, content: JSON.stringify(token) }]
-    : modify(body, ['auth_token'], token, { formattingOptions, getInsertionIndex: () => 0 })
-  return mark + applyEdits(body, edits)
 }

@@ -209,6 +209,7 @@ function upstreamOf({ entry, model, apiKey, name, presumed }: Target, config: Co
     root,
     query: entry.query ?? '',
     apiKey,
+    keyPosition: entry.apiKeys.indexOf(apiKey) + 1,
     endpoints: new Set(served),
     groups,
     weight,
@@ -244,6 +245,12 @@ const proxyKey = ({ kind, host, port, login }: Proxy): string =>
   fingerprint(JSON.stringify([kind, host, port, login?.user, login?.password]))
 
 /** Undefined for a straight connection with the runtime's own certificates. */
+/** The way through a proxy, with the runtime's own certificates. */
+export const routeThrough = (proxy: Proxy): UpstreamRoute => ({
+  key: fingerprint(JSON.stringify(proxyKey(proxy))),
+  proxy,
+})
+
 function routeOf({ proxy: own, trust = {} }: ModelConfig, { settings }: Config): UpstreamRoute | undefined {
   const chosen = own ?? settings.proxy
   const proxy = chosen === 'direct' ? undefined : chosen

@@ -7,7 +7,10 @@ import { isoOf, laterIso, ownerOf, whyText } from '../telemetry/status.ts'
 import { FrameReader } from './frames.ts'
 import {
   FRAMES,
-  passFrame,
+  readAnswer,
+  readChoice,
+  readLease,
+  readSettle,
   readBegin,
   readEnd,
   type AttemptFrame,
@@ -83,6 +86,21 @@ function* requestFrames(bytes: Uint8Array): Generator<BeginFrame | EndFrame> {
     else passFrame(reader, type)
   }
 }
+
+const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
+  [FRAMES.choice]: readChoice,
+  [FRAMES.lease]: readLease,
+  [FRAMES.answer]: readAnswer,
+  [FRAMES.settle]: readSettle,
+  [FRAMES.breakers]: (reader) => reader.moment(),
+  [FRAMES.pause]: (reader) => reader.moment(),
+  [FRAMES.resume]: (reader) => reader.moment(),
+  [FRAMES.ability]: (reader) => reader.text(),
+  [FRAMES.state]: (reader) => reader.moment(),
+}
+
+/** Reads a frame that nobody asks for: moments and texts of the next ones build on it. */
+const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)
 
 /** Explains all requests that `isMeant` holds for; the newest first. */
 export function explainIn(
@@ -251,11 +269,12 @@ function unavailableLine({ upstream, reason }: Unavailable, { endpoint, at, stat
   }
 }
 
-/** Who says so: the configuration, a preset, the upstream's headers or refusals, or our own rest after a failure. */
+/** Who says so: the configuration, a preset, the upstream's headers or refusals, the operator, or our own rest after a failure. */
 function sourceOf({ cause }: UnavailableReason, scope: LimitScope | undefined): string {
   if (cause.startsWith('meter:')) return 'learned'
   if (cause.startsWith('wall:')) return 'refused'
   if (cause === 'concurrency') return scope?.limits?.concurrency === undefined ? 'learned' : 'configured'
+  if (cause === 'paused') return 'paused'
   if (!cause.includes(':')) return 'cooldown'
   const window = scope?.limits?.windows.find(({ name }) => name === cause)
   return window?.isPresumed ? 'preset' : 'configured'

@@ -119,7 +119,16 @@ export class FrameWriter {
 
   /** A text that hardly comes again. */
   words(value: string): void {
+    if (value === '') return this.byte(0)
     this.chunk(encoder.encode(value).subarray(0, MOST_TEXT_BYTES))
+  }
+
+  /** As 16 bytes where it is a UUID, which ids of ours are. */
+  id(value: string): void {
+    const bytes = bytesOfUuid(value)
+    this.byte(bytes === undefined ? 0 : 1)
+    if (bytes === undefined) this.words(value)
+    else this.raw(bytes)
   }
 
   /** Anything that JSON can say, and the infinities. */
@@ -245,6 +254,12 @@ export class FrameReader {
     return decoder.decode(this.chunk())
   }
 
+  id(): string {
+    if (this.byte() === 0) return this.words()
+    const hex = Array.from(this.raw(16), (byte) => byte.toString(16).padStart(2, '0')).join('')
+    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+  }
+
   json(): unknown {
     return JSON.parse(decoder.decode(this.chunk()), readInfinity)
   }
@@ -277,3 +292,29 @@ const writeInfinity = (_: string, value: unknown): unknown =>
 
 const readInfinity = (_: string, value: unknown): unknown =>
   typeof value === 'string' ? (INFINITIES[value] ?? value) : value
+
+const UUID_LENGTH = 36
+const DASH = 45
+
+/** The value of a hex digit by its code; −1 for what is none. */
+const HEX_VALUES = Int8Array.from({ length: 128 }, (_, code) =>
+  '0123456789abcdef'.indexOf(String.fromCharCode(code)),
+)
+const uuidBytes = new Uint8Array(16)
+
+/** The bytes of a UUID in lower case, until the next call; undefined for any other id. On the hot path. */
+function bytesOfUuid(id: string): Uint8Array | undefined {
+  if (id.length !== UUID_LENGTH) return undefined
+  let at = 0
+  for (let byte = 0; byte < 16; byte++) {
+    if (at === 8 || at === 13 || at === 18 || at === 23) if (id.charCodeAt(at++) !== DASH) return undefined
+    const high = HEX_VALUES[id.charCodeAt(at++)] ?? -1
+    const low = HEX_VALUES[id.charCodeAt(at++)] ?? -1
+    if (high < 0 || low < 0) return undefined
+    uuidBytes[byte] = high * 16 + low
+  }
+  return uuidBytes
+}
+
+/** An id as frames have it, to look for it in them. */
+export const idBytes = (id: string): Uint8Array => bytesOfUuid(id)?.slice() ?? encoder.encode(id)

@@ -2,8 +2,7 @@ import { abilities } from '../pool/outcome.ts'
 import type { Ability, Failure, MeterReading, Outcome, ToldLimit } from '../pool/outcome.ts'
 import { endpoints } from '../pool/upstream.ts'
 import type { Demand } from '../relay/demand.ts'
-import type { ChoiceNote } from '../relay/deps.ts'
-import { utf8Bytes } from '../lib/bytes.ts'
+import type { AttemptRecord, ChoiceNote } from '../relay/deps.ts'
 import type { Instant } from '../lib/clock.ts'
 import type { Knowledge } from '../state/abilities.ts'
 import type { AnswerStart } from '../state/store.ts'
@@ -23,6 +22,8 @@ export const FRAMES = {
   breakers: 10,
   ability: 11,
   end: 12,
+  pause: 13,
+  resume: 14,
 } as const
 
 /** A request, once in each segment in which something is written of it. Upstreams go by their place in the configuration. */
@@ -51,6 +52,8 @@ export interface AskFrame {
   readonly patienceMs: number
   readonly probeMs: number
   readonly lastResort: boolean
+  /** The operator's own request, which nothing keeps away. */
+  readonly isTrial?: boolean
 }
 
 export interface ChoiceFrame extends AskFrame {
@@ -113,6 +116,7 @@ export interface EndFrame {
   readonly attempts: readonly AttemptFrame[]
 }
 
+/** What is written of an attempt, and read again. */
 export interface AttemptFrame {
   readonly upstream: string
   readonly model: string
@@ -136,7 +140,7 @@ export function writeBegin(writer: FrameWriter, frame: BeginFrame): void {
   const { clientId = '', token = '', demands } = frame
   writer.begin(FRAMES.begin)
   writer.count(frame.request)
-  writeId(writer, frame.ownId)
+  writer.id(frame.ownId)
   writer.words(clientId)
   writer.text(token)
   writer.text(frame.endpoint)
@@ -156,7 +160,7 @@ export function writeBegin(writer: FrameWriter, frame: BeginFrame): void {
 export function readBegin(reader: FrameReader): BeginFrame {
   return {
     request: reader.count(),
-    ownId: readId(reader),
+    ownId: reader.id(),
     clientId: reader.words() || undefined,
     token: reader.text() || undefined,
     endpoint: reader.text(),
@@ -192,8 +196,13 @@ export function writeChoice(writer: FrameWriter, frame: ChoiceFrame): void {
   writer.begin(FRAMES.choice)
   writer.count(frame.request)
   writer.moment(frame.at)
-  const bits = [frame.isWaiting, frame.lastResort, frame.isAsked, frame.seed !== undefined]
-  writer.byte(bits.reduce((sum, bit, at) => sum + (bit ? 4 << at : 0), KINDS.indexOf(frame.kind)))
+  writer.byte(
+    KINDS.indexOf(frame.kind) +
+      (frame.isWaiting ? 4 : 0) +
+      (frame.lastResort ? 8 : 0) +
+      (frame.isAsked ? 16 : 0) +
+      (frame.seed !== undefined ? 32 : 0),
+  )
   writer.number(frame.patienceMs)
   writer.number(frame.probeMs)
   writePlaces(writer, frame.base)
@@ -232,7 +241,7 @@ export function readChoice(reader: FrameReader): ChoiceFrame {
 export function writeLease(writer: FrameWriter, frame: LeaseFrame): void {
   writer.begin(FRAMES.lease)
   writer.moment(frame.at)
-  writer.byte(frame.lastResort ? 1 : 0)
+  writer.byte((frame.lastResort ? 1 : 0) + (frame.isTrial ? 2 : 0))
   writer.number(frame.patienceMs)
   writer.number(frame.probeMs)
   writePlaces(writer, frame.claims)
@@ -246,7 +255,8 @@ export function readLease(reader: FrameReader): LeaseFrame {
   const [at, bits] = [reader.moment(), reader.byte()]
   return {
     at,
-    lastResort: bits === 1,
+    lastResort: (bits & 1) !== 0,
+    isTrial: (bits & 2) !== 0,
     patienceMs: reader.number() ?? 0,
     probeMs: reader.number() ?? 0,
     claims: readPlaces(reader) ?? [],
@@ -346,10 +356,13 @@ function readFailure(reader: FrameReader): Failure {
 
 function writeReadings(writer: FrameWriter, readings: readonly MeterReading[]): void {
   writer.count(readings.length)
-  for (const { meter, counts, scope, isDuration, ...reading } of readings) {
+  for (const reading of readings) {
+    const { meter, counts, scope, isDuration } = reading
     writer.text(`${isDuration === undefined ? '' : isDuration ? 'D' : 'd'} ${counts} ${scope} ${meter}`)
-    for (const value of [reading.limit, reading.remaining, reading.resetMs, reading.spanMs])
-      writer.number(value)
+    writer.number(reading.limit)
+    writer.number(reading.remaining)
+    writer.number(reading.resetMs)
+    writer.number(reading.spanMs)
   }
 }
 
@@ -369,20 +382,27 @@ const readReadings = (reader: FrameReader): MeterReading[] =>
     }
   })
 
-export function writeEnd(writer: FrameWriter, frame: EndFrame): void {
+type WrittenEnd = Omit<EndFrame, 'attempts'> & { readonly attempts: readonly AttemptRecord[] }
+
+export function writeEnd(writer: FrameWriter, frame: WrittenEnd): void {
   writer.begin(FRAMES.end)
   writer.count(frame.request)
   writer.moment(frame.at)
   writer.number(frame.status)
   writer.text(frame.code ?? '')
   writer.text(frame.upstream ?? '')
-  for (const ms of [frame.queuedMs, frame.firstByteMs, frame.durationMs]) writer.number(tenths(ms))
+  writer.number(tenths(frame.queuedMs))
+  writer.number(tenths(frame.firstByteMs))
+  writer.number(tenths(frame.durationMs))
   writer.number(frame.inputTokens)
   writer.number(frame.outputTokens)
   writer.count(frame.attempts.length)
   for (const attempt of frame.attempts) {
-    for (const word of [attempt.upstream, attempt.model, attempt.outcome, attempt.why, attempt.reason])
-      writer.text(word ?? '')
+    writer.text(attempt.upstream)
+    writer.text(attempt.model)
+    writer.text(attempt.outcome)
+    writer.text(attempt.why ?? '')
+    writer.text(attempt.failure?.reason ?? '')
     writer.number(attempt.status)
     writer.number(tenths(attempt.firstByteMs))
     writer.number(tenths(attempt.durationMs))
@@ -418,14 +438,19 @@ export function readEnd(reader: FrameReader): EndFrame {
   }
 }
 
-export function writeBreakers(writer: FrameWriter, scopes: readonly string[], at: Instant): void {
-  writer.begin(FRAMES.breakers)
+/** What an operator did to scopes: ended their rest, paused or resumed them. */
+export function writeScopes(
+  writer: FrameWriter,
+  type: 'breakers' | 'pause' | 'resume',
+  { scopes, at }: { readonly scopes: readonly string[]; readonly at: Instant },
+): void {
+  writer.begin(FRAMES[type])
   writer.moment(at)
   writer.json(scopes)
   writer.end()
 }
 
-export const readBreakers = (reader: FrameReader) => ({
+export const readScopes = (reader: FrameReader) => ({
   at: reader.moment(),
   scopes: reader.json() as readonly string[],
 })
@@ -453,44 +478,9 @@ function readPlaces(reader: FrameReader): number[] | undefined {
   return length === 0 ? undefined : Array.from({ length: length - 1 }, () => reader.count())
 }
 
-const UUID = /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/
-
-/** As 16 bytes where it is a UUID, which ids of ours are. */
-function writeId(writer: FrameWriter, id: string): void {
-  const isUuid = UUID.test(id)
-  writer.byte(isUuid ? 1 : 0)
-  if (!isUuid) return writer.words(id)
-  writer.raw(idBytes(id))
-}
-
-/** An id as frames have it, to look for it in them. */
-export function idBytes(id: string): Uint8Array {
-  if (!UUID.test(id)) return utf8Bytes(id)
-  return Uint8Array.from(id.replaceAll('-', '').match(/../g) ?? [], (hex) => Number.parseInt(hex, 16))
-}
-
-function readId(reader: FrameReader): string {
-  if (reader.byte() === 0) return reader.words()
-  const hex = Array.from(reader.raw(16), (byte) => byte.toString(16).padStart(2, '0')).join('')
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
-}
-
 function many<Item>(reader: FrameReader, read: () => Item): Item[] {
   return Array.from({ length: reader.length() }, read)
 }
 
 /** A claim as a number: the place of its upstream and the endpoint; behind the last endpoint what is passed on. */
 export const CLAIM_KINDS = endpoints.length + 1
-
-const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
-  [FRAMES.choice]: readChoice,
-  [FRAMES.lease]: readLease,
-  [FRAMES.answer]: readAnswer,
-  [FRAMES.settle]: readSettle,
-  [FRAMES.breakers]: (reader) => reader.moment(),
-  [FRAMES.ability]: (reader) => reader.text(),
-  [FRAMES.state]: (reader) => reader.moment(),
-}
-
-/** Reads a frame that nobody asks for: moments and texts of the next ones build on it. */
-export const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)

@@ -5,6 +5,7 @@ import type { Settings } from '../config/config.ts'
 import { originOfRoot } from '../relay/candidates.ts'
 import type { ChoiceNote, ChoiceRecorder, NotedRequest, RequestEvent } from '../relay/deps.ts'
 import { keyHashOf } from '../relay/select.ts'
+import type { Demand } from '../relay/demand.ts'
 import type { Abilities } from '../state/abilities.ts'
 import type { CapturedState, MemoryStore } from '../state/memory.ts'
 import type { Ask, Lease } from '../state/store.ts'
@@ -15,10 +16,10 @@ import {
   writeAbility,
   writeAnswer,
   writeBegin,
-  writeBreakers,
   writeChoice,
   writeEnd,
   writeLease,
+  writeScopes,
   writeSettle,
 } from './record.ts'
 
@@ -35,6 +36,7 @@ export interface RecordedUpstream extends Omit<
   | 'root'
   | 'query'
   | 'apiKey'
+  | 'keyPosition'
   | 'headers'
   | 'endpoints'
   | 'presumed'
@@ -93,6 +95,7 @@ interface Recorded {
 export type Recorder = ReturnType<typeof createRecorder>
 
 const SEGMENT_REQUESTS = 1_000
+const NO_DEMANDS: readonly [number, Demand][] = []
 
 /** A request that is under way. */
 interface OpenRequest {
@@ -184,22 +187,30 @@ export function createRecorder(options: RecorderOptions) {
     }
     if (request.segment === segment) return request.number
     request.segment = segment
-    const { demands = {}, affinityKey, since } = noted
-    const now = recorded?.at() ?? { now: since, wall: 0 }
+    const { demands, since } = noted
+    const { now, wall } = recorded?.at() ?? { now: since, wall: 0 }
+    // Field by field: a copy of the whole request would cost more than all the rest.
     writeBegin(writer, {
-      ...noted,
       request: request.number,
+      ownId: noted.ownId,
       clientId: noted.id === noted.ownId ? undefined : noted.id,
       token: noted.token,
+      endpoint: noted.endpoint,
       model: noted.requestedModel,
-      at: { now: since, wall: Math.round(now.wall - (now.now - since)) },
-      maskedKey: masked(keyHashOf(affinityKey), secret),
-      demands: Object.entries(demands).flatMap(([id, demand]) => {
-        const place = placeOf(id)
-        return place === undefined ? [] : [[place, demand] as const]
-      }),
+      stream: noted.stream,
+      at: { now: since, wall: Math.round(wall - (now - since)) },
+      maskedKey: masked(keyHashOf(noted.affinityKey), secret),
+      demand: noted.demand,
+      demands: demands === undefined ? NO_DEMANDS : placedDemands(demands),
     })
     return request.number
+  }
+
+  function placedDemands(demands: NonNullable<NotedRequest['demands']>): [number, Demand][] {
+    return Object.entries(demands).flatMap(([id, demand]): [number, Demand][] => {
+      const place = placeOf(id)
+      return place === undefined ? [] : [[place, demand]]
+    })
   }
 
   /** Writes the choice that was noted, and what came of it. */
@@ -255,6 +266,7 @@ export function createRecorder(options: RecorderOptions) {
     writeLease(writer, {
       at,
       lastResort: ask.lastResort,
+      isTrial: ask.isTrial === true,
       patienceMs: ask.patienceMs ?? 0,
       probeMs: ask.probeMs,
       claims: claims.filter((ref) => ref !== undefined),
@@ -298,8 +310,13 @@ export function createRecorder(options: RecorderOptions) {
         },
         closeBreakers(scopes, moment) {
           const resting = store.closeBreakers(scopes, moment)
-          writeBreakers(writer, scopes, moment)
+          writeScopes(writer, 'breakers', { scopes, at: moment })
           return resting
+        },
+        pause(scope, isPaused, moment) {
+          const isNews = store.pause(scope, isPaused, moment)
+          if (isNews) writeScopes(writer, isPaused ? 'pause' : 'resume', { scopes: [scope], at: moment })
+          return isNews
         },
       }
       recorded = { store, at, credits: recorded?.credits ?? new Map() }
@@ -324,28 +341,18 @@ export function createRecorder(options: RecorderOptions) {
       if (recorded === undefined || segment === 0) return
       const number = openRequest(open.get(event.ownId)?.noted ?? notedOf(event, recorded.at().now))
       open.delete(event.ownId)
-      const { attempts } = event
       writeEnd(writer, {
-        ...event,
         request: number,
         at: recorded.at(),
+        status: event.status,
         code: event.code,
         upstream: event.upstream,
+        queuedMs: event.queuedMs,
         firstByteMs: event.firstByteMs,
+        durationMs: event.durationMs,
         inputTokens: event.inputTokens,
         outputTokens: event.outputTokens,
-        attempts: attempts.map(
-          ({ upstream, model, outcome, status, firstByteMs, durationMs, why, failure }) => ({
-            upstream,
-            model,
-            outcome,
-            status,
-            firstByteMs,
-            durationMs,
-            why,
-            reason: failure?.reason,
-          }),
-        ),
+        attempts: event.attempts,
       })
       if (++ended >= segmentRequests) begin()
     },

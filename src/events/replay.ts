@@ -15,10 +15,10 @@ import {
   readAbility,
   readAnswer,
   readBegin,
-  readBreakers,
   readChoice,
   readEnd,
   readLease,
+  readScopes,
   readSettle,
   type AskFrame,
   type BeginFrame,
@@ -116,8 +116,11 @@ class Replay {
         if (held !== undefined) this.store.settle(held, outcome, moment)
         this.leases.delete(lease)
       } else if (type === FRAMES.breakers) {
-        const { scopes, at: moment } = readBreakers(reader)
+        const { scopes, at: moment } = readScopes(reader)
         this.store.closeBreakers(scopes, moment)
+      } else if (type === FRAMES.pause || type === FRAMES.resume) {
+        const { scopes, at: moment } = readScopes(reader)
+        for (const scope of scopes) this.store.pause(scope, type === FRAMES.pause, moment)
       } else if (type === FRAMES.ability) {
         const { upstreamId, knowledge } = readAbility(reader)
         this.store.abilities.put(upstreamId, knowledge)
@@ -257,13 +260,17 @@ class Replay {
 }
 
 /** What was asked, for a body that demands so much. */
-const askFrom = (demand: TokenDemand, { patienceMs, probeMs, lastResort }: AskFrame): Ask => ({
+const askFrom = (
+  demand: TokenDemand,
+  { patienceMs, probeMs, lastResort, isTrial = false }: AskFrame,
+): Ask => ({
   inputTokens: demand.inputTokens,
   outputTokens: demand.outputTokens,
   ...(demand.choices !== undefined && { choices: demand.choices }),
   patienceMs,
   probeMs,
   lastResort,
+  ...(isTrial && { isTrial }),
 })
 
 /** States are replaced and never changed: so this one stays what it is. */
@@ -286,6 +293,7 @@ function upstreamFrom(recorded: RecordedUpstream): Upstream {
     root: origin,
     query: '',
     apiKey: '',
+    keyPosition: 0,
     headers: {},
     endpoints: new Set(recorded.endpoints),
     presumed: { endpoints: presumedEndpoints && new Set(presumedEndpoints) },

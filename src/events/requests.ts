@@ -1,7 +1,7 @@
 import { createByteSearch, utf8Bytes } from '../lib/bytes.ts'
 import type { ArchivedSegment } from './archive.ts'
 import { endedRequests, explainIn, requestLine, type Explanation, type RecordedRequest } from './explain.ts'
-import { idBytes } from './record.ts'
+import { idBytes } from './frames.ts'
 import type { Recorder, Segment } from './recorder.ts'
 
 /** Segments that are no longer in memory. */

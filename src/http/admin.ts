@@ -1,24 +1,26 @@
-import { nearestName } from '../config/checks.ts'
-import { recordOf } from '../config/problem.ts'
 import { GatewayError } from '../errors.ts'
-import { concatBytes } from '../lib/bytes.ts'
-import { instantOf } from '../lib/clock.ts'
-import { parsedJson } from '../lib/json/parse.ts'
-import { ownerOf } from '../telemetry/status.ts'
-import type { RequestContext, RouteHandler } from './context.ts'
+import { shownToken } from './auth.ts'
+import { EVENT_STREAM } from './heartbeat.ts'
+import { COME_BACK } from './incoming.ts'
+import { forgetRest, pauseUpstream, resumeUpstream, testUpstream } from './operate.ts'
 import type { RequestLog } from '../events/requests.ts'
+import { CONFIG_ROUTES, type AdminRoute } from './admin-config.ts'
+import type { RequestContext } from './context.ts'
 import { jsonResponse } from './response.ts'
-import { found, notFound, wrongMethod } from './routes.ts'
-
-/** What is done at one path below `/admin/`, by method; HEAD goes where GET does. */
-type AdminRoute = Readonly<Record<string, RouteHandler>>
+import { notFound, wrongMethod } from './routes.ts'
 
 /** Paths without their end slashes; the last part of those that end in `/*` is anything. */
 const ADMIN_ROUTES: Readonly<Record<string, AdminRoute>> = {
   '/admin/status': { GET: showStatus },
+  '/admin/usage': { GET: showUsage },
+  '/admin/events': { GET: showEvents },
   '/admin/forget': { POST: forgetRest },
+  '/admin/pause': { POST: pauseUpstream },
+  '/admin/resume': { POST: resumeUpstream },
+  '/admin/test': { POST: testUpstream },
   '/admin/requests': { GET: listRequests },
   '/admin/requests/*': { GET: explainRequest },
+  ...CONFIG_ROUTES,
 }
 
 /** Everything below `/admin/`, for whoever has shown that he may. @throws `not_found`, `method_not_allowed` */
@@ -35,6 +37,14 @@ export function admin(context: RequestContext): Response | Promise<Response> {
   )
 }
 
+const OFF = 'Nothing is served below /admin/ here: server.admin is "off".'
+
+/** The same context, where there is anything below `/admin/`. @throws `not_found` */
+export function adminOpen(context: RequestContext): RequestContext {
+  if (context.runtimeConfig.config.server.admin === 'off') throw new GatewayError('not_found', OFF)
+  return context
+}
+
 /**
  * The same context, of which no page of another origin may read the answer, and no cache keep it: what `server.cors`
  * allows is for the API of models.
@@ -46,18 +56,13 @@ export function withoutCors(context: RequestContext): RequestContext {
   return context
 }
 
-/** The body as JSON, undefined where it is none. @throws where it is too large, or breaks off */
-async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: number): Promise<unknown> {
-  const { pieces, heldBytes } = await incoming.readBody({ maxBytes, codings: [], memory: deps.memory })
-  const body = concatBytes(pieces)
-  deps.memory.release(heldBytes)
-  return parsedJson(new TextDecoder().decode(body))
-}
-
 async function showStatus({ deps, ownHeaders }: RequestContext): Promise<Response> {
   return jsonResponse(await deps.status(), 200, ownHeaders)
 }
 
+function showUsage({ deps, ownHeaders }: RequestContext): Response {
+  return jsonResponse(deps.usage.show(), 200, ownHeaders)
+}
 const MOST_LISTED = 1_000
 const USUALLY_LISTED = 100
 
@@ -99,53 +104,21 @@ function requestsOf({ deps }: RequestContext): RequestLog {
   throw new GatewayError('not_found', 'On this runtime requests are not remembered; Node, Bun and Deno do.')
 }
 
-/** A name of an upstream is all that is sent. */
-const MOST_NAME_BYTES = 64 * 1024
-const FORGET_FORM = 'The body is a JSON object with the name of an upstream, such as {"upstream": "groq"}.'
-
 /**
- * `POST /admin/forget`: ends the rest of an upstream before its time, on all of its endpoints and in all that it shares
- * with others, such as its key. What was learned of its limits stays.
+ * `GET /admin/events`: the status, the last requests and the sums of usage, and then what changes of them, as a stream of
+ * events. It ends when its token is no longer one of the configuration, and when the gateway is to end.
+ *
+ * @throws `too_many_viewers`, `draining`
  */
-async function forgetRest(context: RequestContext): Promise<Response> {
-  const { deps, runtimeConfig } = context
-  const name = upstreamNameIn(await adminBodyOf(context, MOST_NAME_BYTES))
-  const { upstreams } = runtimeConfig.pools
-  const upstream = upstreams.find((each) => each.name === name)
-  if (upstream === undefined)
-    throw unknownUpstream(
-      upstreams.map((each) => each.name),
-      name,
-    )
-  const draws = Object.values(upstream.claims).flatMap((claim) => claim.draws)
-  const scopes = [...new Set(draws.map(({ scope }) => scope))]
-  const resting = await deps.store.closeBreakers(scopes, instantOf(deps.clock))
-  deps.traffic.queue.wake()
-  const message = `upstream ${name}: its rest was ended by POST /admin/forget`
-  if (resting.length > 0) deps.report({ kind: 'notice', level: 'info', upstream: name, message })
-  const ended = draws.filter(({ scope }) => resting.includes(scope)).map(ownerOf)
-  return found(context, { upstream: name, ended: [...new Set(ended)] })
+function showEvents({ deps, env, request, incoming, ownHeaders }: RequestContext): Response {
+  if (deps.isDraining()) throw new GatewayError('draining', 'This gateway is shutting down.', COME_BACK)
+  const headers = { ...ownHeaders, ...EVENT_STREAM, 'cache-control': 'no-store' }
+  if (request.method === 'HEAD') return deps.toResponse({ status: 200, headers, body: null }, env)
+  const isAllowed = (): boolean =>
+    typeof shownToken(incoming.headers, deps.runtimeConfig().tokenOf) === 'string'
+  const view = deps.live.watch(isAllowed)
+  if (view === undefined) throw new GatewayError('too_many_viewers', TOO_MANY)
+  return deps.toResponse({ status: 200, headers, ...view }, env)
 }
 
-/** @throws `bad_request` for a body of another form */
-function upstreamNameIn(body: unknown): string {
-  const { upstream } = recordOf(body)
-  if (typeof upstream === 'string') return upstream
-  throw new GatewayError('bad_request', FORGET_FORM)
-}
-
-/** As many names are shown of a long list. */
-const MOST_NAMES = 20
-
-function unknownUpstream(names: readonly string[], given: string): GatewayError {
-  const plain = given.toLowerCase()
-  const containing = plain === '' ? [] : names.filter((name) => name.toLowerCase().includes(plain))
-  const nearest = nearestName(given, names)
-  const near = new Set([...(nearest === undefined ? [] : [nearest]), ...containing])
-  const listed = (some: Iterable<string>): string => [...some].slice(0, MOST_NAMES).join(', ')
-  const hint = near.size > 0 ? `Did you mean ${listed(near)}?` : `There are: ${listed(names)}.`
-  return new GatewayError('not_found', `There is no upstream ${shownName(given)}. ${hint}`)
-}
-
-const shownName = (name: string): string =>
-  JSON.stringify(name.length > 100 ? `${name.slice(0, 100)}…` : name)
+const TOO_MANY = 'As many pages watch this gateway as it shows itself to at once; close one of them.'

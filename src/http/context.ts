@@ -1,6 +1,9 @@
 import type { Context } from 'hono'
 import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
+import { concatBytes } from '../lib/bytes.ts'
+import { parsedJson } from '../lib/json/parse.ts'
+import type { RequestTrace } from '../relay/deps.ts'
 import { SHORTEST_SECRET } from '../relay/secrets.ts'
 import type { AppDeps } from './deps.ts'
 import { hasDotSegment, pathOf, queryOf, routeOf } from './paths.ts'
@@ -44,6 +47,8 @@ function requestContextOf(deps: AppDeps, request: Request, env: unknown) {
     token: '',
     /** The model that the client named, as soon as it is known; for the log. */
     requestedModel: '',
+    /** Where requests are traced, and it is one that may use models. */
+    trace: undefined as RequestTrace | undefined,
     /** Whether its end is reported elsewhere: the relay tells of everything that it takes on. */
     logged: false,
   }
@@ -88,6 +93,14 @@ export function respondToError(deps: AppDeps, thrown: unknown, context?: Request
   return errorResponse(error, context?.ownHeaders ?? {})
 }
 
+/** The body of a request below `/admin/` as JSON, undefined where it is none. @throws where it is too large, or breaks off */
+export async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: number): Promise<unknown> {
+  const { pieces, heldBytes } = await incoming.readBody({ maxBytes, codings: [], memory: deps.memory })
+  const body = concatBytes(pieces)
+  deps.memory.release(heldBytes)
+  return parsedJson(new TextDecoder().decode(body))
+}
+
 /** The address that a request counts as; see `clientAddress`. */
 export const addressOf = ({ incoming, runtimeConfig }: RequestContext): string =>
   runtimeConfig.addressOf({
@@ -127,6 +140,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     queuedMs: 0,
     status: end.status,
     code: end.code,
+    trace: context.trace,
     ...(end.status >= 400 && { method: request.method, path: loggedPath }),
   })
 }

@@ -1,5 +1,6 @@
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import type { Config } from '../config/config.ts'
+import type { EditKind } from '../config/edit.ts'
 import { upstreamsOf, type ListedBy } from '../config/upstreams.ts'
 import { secretMatcher } from '../lib/hash.ts'
 import { createClientAddress, parseTrusted } from '../lib/ip.ts'
@@ -8,6 +9,9 @@ import { createPools } from '../pool/pool.ts'
 import type { RequestLog } from '../events/requests.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
+import type { Traces } from '../telemetry/traces.ts'
+import type { Live } from '../telemetry/live.ts'
+import type { UsageHistory } from '../telemetry/usage.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -21,6 +25,8 @@ export interface AppDeps extends RelayDeps {
   /** The runtime's own, where it has one. */
   readonly isUtf8?: IsUtf8 | undefined
   readonly newId: () => string
+  /** Begins the trace of a request; undefined where nothing is traced. */
+  readonly trace?: Traces['begin'] | undefined
   /** True from the first signal to end until the end. */
   readonly isDraining: () => boolean
   readonly metricsText: () => MaybePromise<string>
@@ -30,6 +36,12 @@ export interface AppDeps extends RelayDeps {
   readonly status: () => MaybePromise<unknown>
   /** What `/` shows; undefined where this runtime has no page, which is a short text then. */
   readonly page?: (() => MaybePromise<Page | undefined>) | undefined
+  /** What `/admin/usage` shows. */
+  readonly usage: Pick<UsageHistory, 'show'>
+  /** What `/admin/events` shows. */
+  readonly live: Pick<Live, 'watch'>
+  /** The file of the configuration; undefined where there is none. */
+  readonly configEditor?: (() => ConfigEditor | undefined) | undefined
 }
 
 /** A document that needs nothing beside it. */
@@ -41,6 +53,18 @@ export interface Page {
   readonly policy: string
   /** As the header has it, with its quotes. */
   readonly etag: string
+}
+
+/** A configuration file that can be edited while it is served. */
+export interface ConfigEditor {
+  /** What stands in it, without its secrets; `problem`: why it can't be edited, whatever the rights. */
+  readonly show: () => { readonly problem: string | null } & object
+  /**
+   * Makes one edit in the file, and serves it at once.
+   * @param by who and how, for the log
+   * @throws GatewayError `bad_request`, `config_changed`, `config_invalid`, `config_not_writable`
+   */
+  readonly edit: (kind: EditKind, body: unknown, by: string) => object
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */

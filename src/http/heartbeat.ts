@@ -76,7 +76,7 @@ export function heartbeatResponse(
   return deps.toResponse({ status: 200, headers, body: beating(body, heartbeat, deps.clock) }, env)
 }
 
-const EVENT_STREAM = {
+export const EVENT_STREAM = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache',
   'x-accel-buffering': 'no',

@@ -16,8 +16,10 @@ export function pageOf(html: string): Page {
  * The page for somebody who opens the address in a browser: a sign-in and the program that asks `/admin/*` with the token.
  * Where there is none it is a short text. Either holds nothing that the token protects.
  */
-export async function welcome({ deps, incoming, ownHeaders }: RequestContext): Promise<Response> {
-  const page = await deps.page?.()
+export async function welcome(context: RequestContext): Promise<Response> {
+  const { deps, incoming, ownHeaders, runtimeConfig } = context
+  // Without `/admin/*` it could show nothing.
+  const page = runtimeConfig.config.server.admin === 'off' ? undefined : await deps.page?.()
   const type = { 'content-type': 'text/html; charset=utf-8', ...ownHeaders }
   if (page === undefined) return new Response(SHORT_PAGE, { headers: type })
   const { html, gzip, policy, etag } = page

@@ -34,7 +34,8 @@ export async function relayRoute(
   const answering = holding(context, heldBytes, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const clientSignal = client?.signal ?? incoming.clientSignal
-    const request = relayRequestOf(context, { path, endpoint, clientSignal }, { ...body, size })
+    const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
+    const request = relayRequestOf(context, { path, endpoint, pool, clientSignal }, { ...body, size })
     context.logged = true
     return relay(request, deps)
   })
@@ -104,14 +105,14 @@ function bodyFor({ status, body, upstream }: RelayAnswer): RelayAnswer['body'] {
 /** Longer than any model's name; what a client sends instead is not kept for the log. */
 const MAX_LOGGED_MODEL_LENGTH = 256
 
-function relayRequestOf(
+/** The request as the relay takes it, for the upstreams of a pool. */
+export function relayRequestOf(
   context: RequestContext,
-  { path, endpoint, clientSignal }: RelayedPath & Pick<RelayRequest, 'clientSignal'>,
+  { path, endpoint, pool, clientSignal }: RelayedPath & Pick<RelayRequest, 'pool' | 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel, token } = context
+  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel, token, trace } = context
   const { headers } = incoming
-  const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
   const { settings } = runtimeConfig.config
   const rule = settings.affinity
   const client = loggedAddressOf(context)
@@ -139,6 +140,7 @@ function relayRequestOf(
     isStored: endpoint === 'responses' || (endpoint === 'chat' && body.store),
     clientSignal,
     since,
+    trace,
   }
 }
 
@@ -208,7 +210,7 @@ export async function passthroughRoute(
   context: RequestContext,
   { path, storedAnswerId, refusal }: PassedPath,
 ) {
-  const { deps, incoming, runtimeConfig, request, query, id, ownId, since } = context
+  const { deps, incoming, runtimeConfig, request, query, id, ownId, since, trace } = context
   const { pools, passthroughUpstream, config } = runtimeConfig
   const { settings } = config
   // As it came, its coding too.
@@ -239,6 +241,7 @@ export async function passthroughRoute(
         client,
         clientSignal,
         since,
+        trace,
       },
       deps,
     )

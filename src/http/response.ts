@@ -1,4 +1,5 @@
 import { errorBody, GatewayError } from '../errors.ts'
+import type { AbortSignalLike } from '../lib/abort.ts'
 import { streamOf, type ByteReader } from '../lib/bytes.ts'
 
 /** An answer that is ready to go out; its body is null where there is none, as with 204 and 304. */
@@ -8,6 +9,8 @@ interface OutgoingResponse {
   readonly body: Uint8Array | ByteReader | null
   /** Called once when the runtime no longer holds a whole body; at once where it can't tell. */
   readonly onLeft?: () => void
+  /** Aborted when nobody is to wait for its end any more; a runtime that can cuts the connection. */
+  readonly cut?: AbortSignalLike
 }
 
 /** How a runtime answers quickest; `env` is what it passed to the app beside the request. */
@@ -16,8 +19,9 @@ export type ToResponse = (outgoing: OutgoingResponse, env: unknown) => Response
 type Body = ConstructorParameters<typeof Response>[0]
 
 /** For every fetch runtime. The types of the runtimes disagree on whose bytes a body may be. */
-export const toWebResponse: ToResponse = ({ body, onLeft, ...init }) => {
+export const toWebResponse: ToResponse = ({ status, headers, body, onLeft }) => {
   onLeft?.()
+  const init = { status, headers }
   return new Response((body === null || body instanceof Uint8Array ? body : streamOf(body)) as Body, init)
 }
 

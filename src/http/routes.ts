@@ -5,6 +5,8 @@
  * deps            what the app is given, and the configuration made ready for requests
  * routes          the paths below `/v1/`, the list of models, and what is told of other paths
  * admin           the paths below `/admin/`
+ * admin-config    those of them that show and edit the configuration
+ * operate         what an operator does to one upstream: end its rest, pause it, try it
  * paths           OpenAI's paths in any spelling, and paths and queries of URLs
  * relay-route     a relayed request from its body to its answer, and what is passed on as it is
  * heartbeat       signs of life for a client that waits for its stream
@@ -45,6 +47,11 @@ export function v1(context: RequestContext): Promise<Response> | Response {
   // One with backslashes may be below only as the runtime has read it.
   const isBelow = context.path.startsWith('/v1/')
   const route = isBelow ? routeOf(path) : undefined
+  context.trace = context.deps.trace?.({
+    traceparent: context.incoming.headers['traceparent'],
+    method,
+    route: `/v1/${route === undefined ? '*' : route.path || 'models/{model}'}`,
+  })
   if (route?.methods.includes(method) === true) {
     const { endpoint } = route
     if (endpoint !== undefined) return relayRoute(context, { path: route.path, endpoint })

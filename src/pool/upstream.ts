@@ -19,6 +19,8 @@ export interface Upstream {
   readonly query: string
   /** Empty for a server that wants no key. */
   readonly apiKey: string
+  /** Which of its entry's keys that is, from 1 on. */
+  readonly keyPosition: number
   readonly endpoints: ReadonlySet<Endpoint>
   readonly groups: readonly string[]
   readonly weight: number

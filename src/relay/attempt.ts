@@ -24,7 +24,7 @@ import {
 import { type Demand, demandOn } from './demand.ts'
 import type { AttemptOutcome } from './deps.ts'
 import { clientClosedRequest, outOfResources } from './exhausted.ts'
-import { relayedHeaders, urlFor } from './headers.ts'
+import { relayedHeaders, traced, urlFor } from './headers.ts'
 import { learnFromAnswer } from './lessons.ts'
 import { attemptFailureOf } from './secrets.ts'
 import { dropKept, recordAttempt, recordEnd, type RelayAnswer, type RelayState } from './request.ts'
@@ -42,6 +42,7 @@ class Attempt {
   readonly lease: Lease
   readonly upstream: Upstream
   readonly startedAt: number
+  readonly traceparent: string | undefined
   readonly controller = createAbort()
   readonly onClientAbort = (): void => this.controller.abort()
   isLate = false
@@ -66,6 +67,7 @@ class Attempt {
     this.lease = lease
     this.upstream = upstream
     this.startedAt = this.heardAt = this.takenAt = deps.clock.now()
+    this.traceparent = request.trace?.attempt(upstream)
     state.tried.add(upstream.id)
     state.firstSentAt ??= this.startedAt
     state.longestTimeoutMs = Math.max(state.longestTimeoutMs, upstream.timeoutMs)
@@ -218,7 +220,7 @@ function upstreamRequestFor(attempt: Attempt): UpstreamRequest {
   return {
     method: 'POST',
     url: urlFor(upstream, request.path, request.query),
-    headers: relayedHeaders(upstream, request.headers),
+    headers: traced(relayedHeaders(upstream, request.headers), attempt.traceparent),
     body: request.bodyFor(upstream),
     route: upstream.route,
     connectTimeoutMs: request.settings.connectTimeoutMs,

@@ -89,6 +89,7 @@ export type AttemptOutcome = 'ok' | Cause | 'client-error' | 'other-model' | 'un
 /** Why an attempt went to its upstream; the first that fits. */
 export type Why =
   | 'passthrough' // it is the one that other paths go to
+  | 'trial' // the operator tries it, by `POST /admin/test`
   | 'pinned' // it alone has the answer that the request builds on
   | 'waited' // the request waited for a place, and here was one
   | 'last-resort' // it cools down, and nobody else is left
@@ -106,6 +107,16 @@ export interface PassedOver {
     readonly upstream: Pick<Upstream, 'name'>
     readonly reason: UnavailableReason
   }[]
+}
+
+/** The trace that a request belongs to, where requests are traced. */
+export interface RequestTrace {
+  /** In hex; undefined where it is not sent. */
+  readonly id: string | undefined
+  /** An attempt begins, told before the next one does. @returns its `traceparent` (W3C Trace Context) */
+  attempt(upstream: Upstream): string
+  /** The request has ended; the attempts of the event are those told, in order. */
+  end(event: RequestEvent): void
 }
 
 /** One attempt in the record of a request. */
@@ -172,6 +183,7 @@ export interface RequestEvent {
   readonly method?: string | undefined
   /** The same: what was asked for, without the query; 200 characters at most. */
   readonly path?: string | undefined
+  readonly trace?: RequestTrace | undefined
 }
 
 export interface AttemptEvent extends AttemptRecord {

@@ -18,6 +18,8 @@ interface ExhaustedRequest {
   /** Ms on the clock. */
   readonly now: number
   readonly request: { readonly path: string; readonly requestedModel: string }
+  /** Whether it builds on an earlier answer, so that one upstream alone may have it. */
+  readonly isPinned?: boolean
 }
 
 /**
@@ -50,6 +52,7 @@ export function exhausted(all: ExhaustedRequest): GatewayError {
   }
   const lasting = lastingHeaders(unavailable, now)
   if (failures.length > 0) return lastFailureError(all, lasting)
+  if (unavailable.some(isPaused) && !unavailable.some(needsOperator)) return pausedError(pausedWords(all))
   // Nobody was even asked: all rest for a key, a model or an endpoint that does not work.
   const resting = unavailable.filter(needsOperator)
   if (resting.length > 0 && resting.every(({ reason }) => reason.noEndpoint === true))
@@ -68,7 +71,23 @@ function lastingHeaders(unavailable: readonly Unavailable[], now: number): Recor
 /** Whether a limit keeps it, that a wait is the remedy for. */
 export const isWaitedFor = ({ reason }: Unavailable): boolean => remedyOf(reason) === 'wait'
 
+const isPaused = ({ reason }: Unavailable): boolean => remedyOf(reason) === 'resume'
+
 const needsOperator = ({ reason }: Unavailable): boolean => remedyOf(reason) === 'operator'
+
+const pausedWords = ({ request, isPinned }: ExhaustedRequest): string =>
+  isPinned
+    ? 'The upstream that alone has what the request builds on'
+    : `Every upstream of "${nameAsked(request.requestedModel)}" that could take the request`
+
+/** Only the operator ends a pause: for a client it is of no use to ask again soon. */
+export function pausedError(who: string): GatewayError {
+  const message = `${who} is paused by the operator of this gateway, who can resume it.`
+  return new GatewayError('no_upstream', message, { headers: { 'x-should-retry': 'false' } })
+}
+
+const nameAsked = (requestedModel: string): string =>
+  requestedModel === '' ? 'auto' : requestedModel.slice(0, 100)
 
 /** The client left before its answer began; the status is for the log. */
 export function clientClosedRequest(): GatewayError {
@@ -139,7 +158,7 @@ const messageOf = (code: ErrorCode): string => FAILURE_MESSAGES[code] ?? 'The up
 
 /** No upstream of the pool has the endpoint. @param more what else is known, from a blank on */
 function unsupportedEndpoint({ path, requestedModel }: ExhaustedRequest['request'], more = ''): GatewayError {
-  const asked = requestedModel === '' ? 'auto' : requestedModel.slice(0, 100)
+  const asked = nameAsked(requestedModel)
   return new GatewayError('unsupported_endpoint', `No upstream of "${asked}" serves /v1/${path}.${more}`)
 }
 

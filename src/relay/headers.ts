@@ -57,6 +57,10 @@ export function relayedHeaders(
   return headers
 }
 
+/** The same with the `traceparent` of the attempt, where requests are traced. */
+export const traced = (headers: HeaderBag, traceparent: string | undefined): HeaderBag =>
+  traceparent === undefined ? headers : Object.assign(headers, { traceparent })
+
 /** The address of an upstream's endpoint; its configured query comes first, then the client's. */
 export function urlFor(upstream: Pick<Upstream, 'root' | 'query'>, path: string, query: string): string {
   const both = upstream.query !== '' && query !== '' ? `${upstream.query}&${query}` : upstream.query + query

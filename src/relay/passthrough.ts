@@ -9,8 +9,8 @@ import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
 import { answerKey } from './candidates.ts'
 import { discard, readPrefix } from './commit.ts'
 import type { AttemptOutcome, AttemptRecord, RelayDeps, Why } from './deps.ts'
-import { clientClosedRequest, exhausted, outOfResources } from './exhausted.ts'
-import { headersFor, urlFor } from './headers.ts'
+import { clientClosedRequest, exhausted, outOfResources, pausedError } from './exhausted.ts'
+import { headersFor, traced, urlFor } from './headers.ts'
 import {
   recordAttempt,
   recordEnd,
@@ -44,6 +44,8 @@ interface PassthroughChoice extends Pick<RelayRequest, 'settings'> {
 /**
  * The upstream that made a stored answer, else `otherwise`; undefined where there is neither. A remote store that does
  * not know it on this side tells with the acquire, for which all are put in order.
+ *
+ * @throws `no_upstream` where the operator has paused it
  */
 export async function passthroughTarget(
   { storedAnswerId, upstreams, otherwise, settings }: PassthroughChoice,
@@ -67,7 +69,14 @@ export async function passthroughTarget(
   const upstream = targetOf(holder)
   const own = lease?.claim.id === upstream?.id ? lease : undefined
   if (lease !== own && lease !== undefined) endLease(lease, { kind: 'aborted', sent: false }, deps)
+  if (upstream !== undefined && own === undefined) await refuseWherePaused(upstream, deps)
   return upstream && { upstream, lease: own, why: upstream.id === holder ? 'pinned' : 'passthrough' }
+}
+
+/** Whatever else its state: what the operator has paused is asked for nothing. @throws `no_upstream` */
+async function refuseWherePaused({ id }: Upstream, { store }: RelayDeps): Promise<void> {
+  const [state] = await store.snapshot([id])
+  if (state?.pausedSince !== undefined) throw pausedError('The upstream that this path goes to')
 }
 
 /** A request that goes to one upstream as it is. */
@@ -76,7 +85,16 @@ interface PassthroughRequest
     PassthroughTarget,
     Pick<
       RelayRequest,
-      'id' | 'ownId' | 'settings' | 'path' | 'query' | 'headers' | 'client' | 'clientSignal' | 'since'
+      | 'id'
+      | 'ownId'
+      | 'settings'
+      | 'path'
+      | 'query'
+      | 'headers'
+      | 'client'
+      | 'clientSignal'
+      | 'since'
+      | 'trace'
     > {
   readonly method: string
   /** In pieces; empty = none. */
@@ -91,7 +109,7 @@ const IDEMPOTENT = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE'])
 const WHOLE_ANSWER_BYTES = 65_536
 
 /**
- * One attempt, whatever the upstream's state: nothing is rewritten, no other upstream could answer for it.
+ * One attempt, whatever the upstream's state but for a pause: nothing is rewritten, no other upstream could answer for it.
  *
  * The answer's status and body are the upstream's, errors too. Only 401, 402, 429 and a connection that could not be
  * made cool it. The body is empty where HTTP allows none.
@@ -189,7 +207,7 @@ function upstreamRequestOf(request: PassthroughRequest): UpstreamRequest {
   return {
     method,
     url: urlFor(upstream, request.path, request.query),
-    headers: headersFor(upstream, request.headers),
+    headers: traced(headersFor(upstream, request.headers), request.trace?.attempt(upstream)),
     ...(body.length > 0 && { body }),
     route: upstream.route,
     connectTimeoutMs: request.settings.connectTimeoutMs,

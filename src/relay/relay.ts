@@ -17,6 +17,7 @@
  * model-list    what an upstream's own list of models says
  * discovery     models that stand in no configuration: asked for at start and daily
  * passthrough   requests that only one upstream can mean: no loop and no rewriting
+ * trial         one request of the operator's, to one upstream whatever its state
  * headers       what of a request an upstream may see, and of its answer the client
  * secrets       keys that come back in answers: masked before anybody reads them
  * retry-budget  keeps retries from multiplying the load
@@ -114,7 +115,8 @@ function endOrThrow(state: RelayState, { unavailable, why }: Exhausted): RelayAn
   const last = failures.at(-1)
   if (!isLimited && firstWords !== undefined && last?.isForClient === true) return firstWords
   if (why === 'not-admitted' && failures.length === 0 && unavailable.length === 0) throw queueFull()
-  throw exhausted({ failures, unavailable, words: lastWords, now: deps.clock.now(), request })
+  const { isPinned } = state
+  throw exhausted({ failures, unavailable, words: lastWords, now: deps.clock.now(), request, isPinned })
 }
 
 /** Whether a limit alone keeps, or has kept, somebody who is not known to be unable. */

@@ -6,7 +6,7 @@ import type { Pool } from '../pool/pool.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { UpstreamResponse } from '../transport/transport.ts'
 import type { Demands } from './demand.ts'
-import type { AttemptRecord, PassedOver, RelayDeps, RequestEvent, Why } from './deps.ts'
+import type { AttemptRecord, PassedOver, RelayDeps, RequestEvent, RequestTrace, Why } from './deps.ts'
 
 /** A request as the relay takes it: read, checked, its pool found. */
 export interface RelayRequest extends Demands {
@@ -46,6 +46,8 @@ export interface RelayRequest extends Demands {
   readonly clientSignal: AbortSignalLike
   /** Arrival, ms on the clock. */
   readonly since: number
+  /** Absent where nothing is traced: then a `traceparent` goes on as it came. */
+  readonly trace?: RequestTrace | undefined
 }
 
 /** What the relay gives back; its body ends the request. */
@@ -58,7 +60,10 @@ export interface RelayAnswer extends UpstreamResponse {
 
 /** What log and metrics are told of a request when it ends. */
 export interface RequestRecord {
-  readonly request: Pick<RelayRequest, 'id' | 'ownId' | 'requestedModel' | 'client' | 'stream' | 'since'> & {
+  readonly request: Pick<
+    RelayRequest,
+    'id' | 'ownId' | 'requestedModel' | 'client' | 'stream' | 'since' | 'trace'
+  > & {
     endpoint: string
   }
   readonly deps: RelayDeps
@@ -182,5 +187,6 @@ export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: 
     firstByteMs,
     inputTokens: end.inputTokens,
     outputTokens: end.outputTokens,
+    trace: request.trace,
   })
 }

@@ -145,13 +145,24 @@ function acquireRemaining(state: RelayState): MaybeLease {
   return acquireInOrder(state, state.order, at)
 }
 
-/** Has it written down how a lease comes to be chosen, where that is done; before the store is asked. */
-function note(state: RelayState, choice: Pick<ChoiceNote, 'kind' | 'at' | 'left' | 'stickTo'>): void {
+type NotedChoice = Pick<ChoiceNote, 'kind' | 'at' | 'left' | 'stickTo'>
+
+/** Has it written down how a lease comes to be chosen, where that is done; before the store is asked. On the hot path. */
+function note(state: RelayState, { kind, at, left, stickTo }: NotedChoice): void {
   const { recorder } = state.deps
   if (recorder === undefined) return
-  const { request, upstreams: base, refusers, owner } = state
-  const ask = askOf(state, choice.at)
-  recorder.note({ ...choice, request, base, refusers, owner, ask, isWaiting: state.waitUntil !== undefined })
+  recorder.note({
+    request: state.request,
+    kind,
+    at,
+    base: state.upstreams,
+    left,
+    refusers: state.refusers,
+    stickTo,
+    owner: state.owner,
+    ask: askOf(state, at),
+    isWaiting: state.waitUntil !== undefined,
+  })
 }
 
 /** Why an upstream is asked, where what kind of request it is does not say more. */

@@ -21,8 +21,8 @@ export type StateOf = (scope: string) => ScopeState | undefined
 export interface UnavailableReason {
   readonly scope: string
   /** Of a configured limit its name, of what the upstream tells `meter:` and what is counted, of a soft wall `wall:`. */
-  readonly cause: Cause | 'concurrency' | `${'requests' | 'tokens' | 'meter' | 'wall'}:${string}`
-  /** When it may open, ms; Infinity = never for this request, which is larger than a configured limit. */
+  readonly cause: Cause | 'paused' | 'concurrency' | `${'requests' | 'tokens' | 'meter' | 'wall'}:${string}`
+  /** When it may open, ms; Infinity = never for this request, which is larger than a configured limit, or nobody can say. */
   readonly until: number
   /** It may open earlier: when somebody else's request ends. */
   readonly onRelease: boolean
@@ -68,12 +68,14 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
   for (const [at, limitScope] of claim.draws.entries()) {
     const { scope, role, limits } = limitScope
     const state = states[at] ?? UNKNOWN_SCOPE
-    const { breaker, inFlight } = state
+    const { breaker, inFlight, pausedSince } = state
+    if (pausedSince !== undefined) reasons.push({ scope, cause: 'paused', until: Infinity, onRelease: false })
     // That keys of one host share a limit, or models of one account, is a guess, which orders and never refuses.
     if (role === 'origin' || role === 'account') isDoubtful ||= (breaker?.openUntil ?? 0) > now
     else {
       const admission = admit(breaker, { now, lastResort: ask.lastResort })
-      if (admission.state === 'half-open') probing.push(scope)
+      // Whoever tries what rests finds out whether that is over.
+      if (admission.state === 'half-open' || (ask.isTrial && breaker !== undefined)) probing.push(scope)
       if (admission.state === 'open') reasons.push({ scope, ...admission.reason })
     }
     const most = concurrencyOf(state, limits?.concurrency, now)
@@ -90,7 +92,7 @@ export function claimAvailability(claim: Claim, claimSnapshot: ClaimSnapshot, { 
       else reasons.push(reason)
     }
   }
-  return reasons.length === 0
+  return reasons.length === 0 || ask.isTrial === true
     ? { free: true as const, probing, tokens, headroom: isDoubtful ? 0 : headroom, isDoubtful }
     : { free: false as const, reason: reasons.reduce(worseReason) }
 }
@@ -155,11 +157,13 @@ function worseReason(a: UnavailableReason, b: UnavailableReason): UnavailableRea
 
 /**
  * What helps: to `retry` anyway after failures, an `operator` who mends the key or the model name, to `wait` until a
- * limit reopens; `never` for a request that cannot fit. Of several reasons the one with the last of these is told.
+ * limit reopens; `never` for a request that cannot fit; to `resume` what the operator has paused. Of several reasons the
+ * one with the last of these is told.
  */
-const REMEDIES = ['retry', 'operator', 'wait', 'never'] as const
+const REMEDIES = ['retry', 'operator', 'wait', 'never', 'resume'] as const
 
 export function remedyOf({ cause, until }: UnavailableReason): (typeof REMEDIES)[number] {
+  if (cause === 'paused') return 'resume'
   if (until === Infinity) return 'never'
   if (cause === 'failure') return 'retry'
   return cause === 'auth' || cause === 'not-found' ? 'operator' : 'wait'

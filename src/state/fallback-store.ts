@@ -121,6 +121,11 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
       const got = await inTime(remote.closeBreakers(scopes, at), LOOK_MS)
       return typeof got === 'object' ? got.value : here
     },
+    async pause(...how) {
+      const here = local.pause(...how)
+      const got = await inTime(remote.pause(...how), LOOK_MS)
+      return typeof got === 'object' ? got.value : here
+    },
     recall: (key, at) => serving().recall(key, at),
     remember(key, upstream, life) {
       local.remember(key, upstream, life)

@@ -23,7 +23,7 @@ const unlimited = (limits?: Limits) => ({
   share: 1,
   /** When a window forgets something next: until then nothing changes but with the state. Ms on the clock. */
   until: Infinity,
-  /** No breaker is open or probed, and nothing is limited in another way than by windows and a configured number at once. */
+  /** Not paused, no breaker is open or probed, and nothing is limited in another way than by windows and a configured number at once. */
   isPlain: true,
 })
 const UNLIMITED = unlimited()
@@ -151,7 +151,7 @@ export function claimHeadroomOf({ draws }: Claim, claimSnapshot: ClaimSnapshot, 
     if (state === UNKNOWN_SCOPE && limits === undefined) continue
     const headroom = headroomOf(limitScope, state, now)
     const free = limits?.concurrency === undefined ? 1 : 1 - state.inFlight / limits.concurrency
-    const isPlain = state.breaker === undefined
+    const isPlain = state.breaker === undefined && state.pausedSince === undefined
     sum.isPlain &&= free > 0 && isPlain && state.learnedConcurrency === undefined
     sum.requests = Math.min(sum.requests, headroom.requests)
     sum.tokens = Math.min(sum.tokens, headroom.tokens)

@@ -5,7 +5,14 @@ import { createModelLists, type ModelLists } from './model-lists.ts'
 import { claimAvailability } from './availability.ts'
 import { claimSnapshotOf, type ClaimSnapshot } from './headroom.ts'
 import { createCalendar } from './rate-window.ts'
-import { isWorthKeeping, mutableCopyOf, withClosedBreaker, type ScopeState } from './scope.ts'
+import {
+  isWorthKeeping,
+  mutableCopyOf,
+  UNKNOWN_SCOPE,
+  withClosedBreaker,
+  withPause,
+  type ScopeState,
+} from './scope.ts'
 import { isStale, isUntouched, keptScope, restored, type KeptState } from './snapshot.ts'
 import type { Ask, LocalUsage, StateStore } from './store.ts'
 import { confirmLease, grantLease, settleLease, type LeaseRecord, type Transaction } from './transitions.ts'
@@ -167,6 +174,13 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
       }
       changeCount += resting.length
       return resting
+    },
+    pause(scope, isPaused, { now }) {
+      const state = states.get(scope) ?? UNKNOWN_SCOPE
+      if (isPaused === (state.pausedSince !== undefined)) return false
+      states.set(scope, withPause(state, isPaused, now))
+      changeCount += 1
+      return true
     },
     recall: (key, at) => tableOf(key).recall(key, at.now),
     remember: (key, upstream, { ttlMs, at }) => remember(key, upstream, { ttlMs, now: at.now }),

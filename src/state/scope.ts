@@ -24,6 +24,8 @@ const NOTHING_SENT: Sent = { requests: 0, tokens: 0 }
 /** Everything remembered of one scope. Plain data; every field is always there, so that all states have one shape. */
 export interface ScopeState {
   readonly breaker: CircuitBreakerState | undefined
+  /** Since when the operator keeps requests away, ms; only a word of his ends it. */
+  readonly pausedSince: number | undefined
   /** Requests under way, streams included. */
   readonly inFlight: number
   /** Of these, not answered yet: the upstream may count them at any moment. */
@@ -58,6 +60,7 @@ const NONE: Readonly<Record<string, never>> = {}
 /** A copy to be changed; see `mutableWindow`. */
 export const mutableCopyOf = (state: Partial<ScopeState>): Mutable<ScopeState> => ({
   breaker: state.breaker,
+  pausedSince: state.pausedSince,
   inFlight: state.inFlight ?? 0,
   unanswered: state.unanswered ?? 0,
   reserved: state.reserved ?? 0,
@@ -79,6 +82,13 @@ export const withClosedBreaker = (state: ScopeState): ScopeState => ({
   ...mutableCopyOf(state),
   breaker: undefined,
   limitedKeys: undefined,
+})
+
+/** The state with the operator's pause begun or ended; one that is paused already stays so since it was. */
+export const withPause = (state: ScopeState, isPaused: boolean, now: number): ScopeState => ({
+  ...mutableCopyOf(state),
+  pausedSince: isPaused ? (state.pausedSince ?? now) : undefined,
+  touched: now,
 })
 
 /** A scope of which nothing is known: free. */
@@ -190,4 +200,4 @@ export function recordOutput(state: Mutable<ScopeState>, tokens: number): void {
 
 /** Whether a state holds anything that should outlive its process. */
 export const isWorthKeeping = (state: ScopeState | undefined): boolean =>
-  state !== undefined && (state.breaker !== undefined || isCounting(state))
+  state !== undefined && (state.breaker !== undefined || state.pausedSince !== undefined || isCounting(state))

@@ -34,7 +34,8 @@ export function isUntouched(state: ScopeState, now: number): boolean {
 /** Whether a state tells nothing any more: untouched for a day, nothing under way, no deadline to come. */
 export function isStale(state: ScopeState, now: number): boolean {
   if (!isUntouched(state, now)) return false
-  const { breaker, windows, meters, walls } = state
+  const { breaker, pausedSince, windows, meters, walls } = state
+  if (pausedSince !== undefined) return false
   const deadlines = [
     breaker?.openUntil,
     ...valuesOf(windows).map(emptyFrom),
@@ -163,6 +164,7 @@ function schemasAt(now: number, shiftMs: number) {
     )
   const scope = v.object({
     touched: past,
+    pausedSince: v.optional(past),
     cooldown: v.optional(cooldown),
     windows: named(window),
     // None in what versions before 0.2 wrote: their windows held what was learned, too, which is passed over.
@@ -180,7 +182,7 @@ type KeptScope = v.InferOutput<ReturnType<typeof schemasAt>['scope']>[1]
 type KeptWindow = NonNullable<KeptScope['windows'][string]>
 
 function restoredScope(
-  { cooldown, crowd: learnedConcurrency, windows, meters, walls, ...kept }: KeptScope,
+  { cooldown, pausedSince, crowd: learnedConcurrency, windows, meters, walls, ...kept }: KeptScope,
   now: number,
 ): ScopeState {
   return {
@@ -200,6 +202,7 @@ function restoredScope(
       window: restoredWindow(wall.window, now, wall.spanMs),
     })),
     breaker: cooldown && breakerFrom(cooldown),
+    pausedSince,
     learnedConcurrency,
   }
 }
@@ -222,9 +225,19 @@ function restoredWindow(
 
 /** That part of a state. */
 export function keptScope(state: ScopeState): KeptScope {
-  const { touched, breaker, meanOutput, learnedConcurrency: crowd, windows, meters, walls } = state
+  const {
+    touched,
+    pausedSince,
+    breaker,
+    meanOutput,
+    learnedConcurrency: crowd,
+    windows,
+    meters,
+    walls,
+  } = state
   return {
     touched,
+    pausedSince,
     windows: mapped(windows, keptWindow),
     meters: mapped(meters, (meter) => ({ ...meter, log: meter.log && keptWindow(meter.log) })),
     walls: mapped(walls, (wall) => ({ ...wall, window: keptWindow(wall.window) })),

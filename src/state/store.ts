@@ -48,6 +48,8 @@ export interface Ask extends TokenDemand {
   readonly patienceMs?: number
   /** Nothing else is left: a breaker that is open for failures is no obstacle. */
   readonly lastResort: boolean
+  /** The operator tries this upstream: nothing is an obstacle, neither a limit nor his own pause. */
+  readonly isTrial?: boolean
   /** A key whose upstream is not known here: it goes first in its tier of the order. */
   readonly stickTo?: string | undefined
   /** Keys of earlier answers whose upstream is not known here: the first that is known pins the request to its upstream. */
@@ -92,6 +94,11 @@ export interface StateStore {
    * a later failure opens the breaker again. Gives those of them that rested.
    */
   closeBreakers(scopes: readonly string[], at: Instant): MaybePromise<readonly string[]>
+  /**
+   * The operator's pause of an upstream, by its own scope: begun, it takes no new request until it is ended, whoever asks
+   * and whatever else is left; what is under way goes on. Gives whether that is news.
+   */
+  pause(scope: string, isPaused: boolean, at: Instant): MaybePromise<boolean>
   /**
    * The upstream that a key was served by, when that is not forgotten yet; null = not known on this side of the
    * round trip: the next `acquire` takes the key along, and afterwards it is known.

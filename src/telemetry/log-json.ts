@@ -34,6 +34,7 @@ export function createJsonLines(wall: () => number): LogLines {
       line += `,"ms":${whole(event.durationMs)},"stream":${event.stream},"queued_ms":${whole(event.queuedMs)}`
       if (event.inputTokens !== undefined) line += `,"input_tokens":${whole(event.inputTokens)}`
       if (event.outputTokens !== undefined) line += `,"output_tokens":${whole(event.outputTokens)}`
+      if (event.trace?.id !== undefined) line += `,"trace_id":"${event.trace.id}"`
       return `${line}}`
     },
     attempt(event) {

@@ -7,6 +7,8 @@
  * log-json    the lines for machines
  * log-pretty  the lines for people at a terminal
  * metrics     counters and histograms in the text format of Prometheus
+ * traces      spans of requests and attempts, sent to a collector
+ * otlp        the same as OpenTelemetry's protocol writes them
  * recent      the last attempts of every upstream
  * status      what `GET /admin/status` answers
  */

@@ -1,16 +1,30 @@
 import { endpoints } from '../pool/upstream.ts'
 import type { GatewayEvent } from '../relay/deps.ts'
+import type { SpanCounts } from './traces.ts'
 import type { GatewayStatus, UpstreamStatus } from './status.ts'
 
 /** What is true at the moment of asking, and no sum of events: a part of the status. */
-export interface Gauges extends Pick<GatewayStatus, 'version' | 'queue' | 'reloads'> {
-  readonly upstreams: readonly Pick<UpstreamStatus, 'name' | 'in_flight' | 'available' | 'windows'>[]
+export interface Gauges extends Pick<GatewayStatus, 'version' | 'queue' | 'reloads' | 'last_reload'> {
+  readonly upstreams: readonly Pick<
+    UpstreamStatus,
+    'name' | 'in_flight' | 'available' | 'reason' | 'windows'
+  >[]
+  /** Absent where nothing is traced. */
+  readonly spans?: SpanCounts | undefined
+  /** Absent where the runtime tells nothing of its process. */
+  readonly processFigures?: ProcessFigures | undefined
+}
+
+/** What a runtime says of its process; what it can't say has no sample. */
+export interface ProcessFigures extends Partial<Record<keyof typeof PROCESS_HELP, number>> {
+  /** Its name and version, such as `node 20.20.0`. */
+  readonly runtime: string
 }
 
 /**
  * Counts what happened, and prints it for Prometheus.
  *
- * Label values are upstream names of the configuration, endpoints, outcomes and status codes: nothing that a
+ * Label values are upstream names of the configuration, endpoints, outcomes, reasons and status codes: nothing that a
  * client chooses, so the number of series is bounded. Series of an upstream that left the configuration stay
  * until the process ends, as counters should. An event costs well under 2 µs (`bench/log.ts`).
  */
@@ -41,13 +55,18 @@ export function createMetrics() {
      * Everything counted since the start, with the gauges of this moment, in the text format 0.0.4. A metric without
      * samples is left out. Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
      */
-    text({ version, queue, reloads, upstreams }: Gauges): string {
+    text({ version, queue, reloads, last_reload, upstreams, spans, processFigures }: Gauges): string {
       const used = [...requestSeconds].filter(([, { counts }]) => counts.some((count) => count > 0))
       const inFlight = upstreams.map((one) => [label('upstream', one.name), one.in_flight] as const)
-      const reloaded = Object.entries(reloads).map(
-        ([result, count]) => [label('result', result), count] as const,
-      )
       const available = upstreams.map((one) => [label('upstream', one.name), one.available ? 1 : 0] as const)
+      const unavailable = upstreams.flatMap(({ name, reason }) =>
+        reason === null ? [] : [[`${label('upstream', name)},${label('reason', reason)}`, 1] as const],
+      )
+      const reloadedAt = epochSeconds(last_reload?.at)
+      const build = [
+        label('version', version),
+        ...(processFigures ? [label('runtime', processFigures.runtime)] : []),
+      ]
       return [
         countersText('aiload_requests_total', requests, ['endpoint', 'status']),
         countersText('aiload_attempts_total', attempts, ['upstream', 'outcome']),
@@ -56,11 +75,20 @@ export function createMetrics() {
         histogramsText('aiload_request_seconds', labelled('endpoint', used)),
         histogramsText('aiload_queue_seconds', [['', queueSeconds]]),
         gaugesText('aiload_queue_waiting', [['', queue.waiting]]),
+        gaugesText('aiload_queue_size', [['', queue.size]]),
         gaugesText('aiload_in_flight', inFlight),
         gaugesText('aiload_available', available),
+        gaugesText('aiload_unavailable', unavailable),
         ...limitGauges(upstreams),
-        gaugesText('aiload_reloads_total', reloaded, 'counter'),
-        gaugesText('aiload_build_info', [[label('version', version), 1]]),
+        gaugesText('aiload_reloads_total', resultsOf(reloads), 'counter'),
+        gaugesText('aiload_last_reload_successful', [['', last_reload?.ok === false ? 0 : 1]]),
+        gaugesText(
+          'aiload_last_reload_timestamp_seconds',
+          reloadedAt === undefined ? [] : [['', reloadedAt]],
+        ),
+        gaugesText('aiload_trace_spans_total', resultsOf(spans), 'counter'),
+        gaugesText('aiload_build_info', [[build.join(','), 1]]),
+        ...(processFigures ? processGauges(processFigures) : []),
       ].join('')
     },
   }
@@ -76,18 +104,53 @@ const HELP = {
   aiload_request_seconds: 'From arrival to the end of the answer.',
   aiload_queue_seconds: 'Time in the queue, of the requests that had to wait.',
   aiload_queue_waiting: 'Requests that wait for an upstream now.',
+  aiload_queue_size: 'How many requests may wait at once.',
   aiload_in_flight: 'Requests under way, streams included.',
   aiload_available: 'Whether the upstream may take a request now; 0 after a failure until it answers again.',
+  aiload_unavailable: 'Always 1: why an upstream may not take a request now, for each that may not.',
+  aiload_limit: 'Of a limit: how much it is, where the upstream said so.',
   aiload_limit_used: 'Of a limit: what counts against it, as far as is known here.',
   aiload_limit_left: 'Of a limit: what may still be sent.',
   aiload_limit_rate: 'Of a limit: what is sent, a minute.',
   aiload_limit_runs_out_timestamp_seconds:
     'Of a limit: when nothing is left at this rate, where that is before it is whole again.',
   aiload_limit_reopens_timestamp_seconds: 'Of a limit that lets nothing through: when it does again.',
+  aiload_limit_resets_timestamp_seconds: 'Of a limit of which something is used: when it is whole again.',
   aiload_reloads_total: 'Changed configurations that were read, by what came of them: ok or refused.',
-  aiload_build_info: 'Always 1; the version is in the label.',
+  aiload_last_reload_successful:
+    'Whether the last changed configuration was taken; 1 where none was changed.',
+  aiload_last_reload_timestamp_seconds: 'When a changed configuration was read last.',
+  aiload_trace_spans_total:
+    'Spans of traces, by what came of them: sent, dropped (too many waited) or refused by the collector.',
+  aiload_build_info: 'Always 1; the version and the runtime are in the labels.',
 }
-type Name = keyof typeof HELP
+
+/** Names and meanings by https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics and prom-client. */
+const PROCESS_HELP = {
+  process_cpu_user_seconds_total: 'CPU time in user mode.',
+  process_cpu_system_seconds_total: 'CPU time in system mode.',
+  process_cpu_seconds_total: 'CPU time in both modes.',
+  process_start_time_seconds: 'When the process started.',
+  process_resident_memory_bytes: 'Resident memory.',
+  process_open_fds: 'Open file descriptors.',
+  process_max_fds: 'Most file descriptors that may be open.',
+  nodejs_heap_size_total_bytes: 'Memory of the heap of JavaScript.',
+  nodejs_heap_size_used_bytes: 'What of it is in use.',
+  nodejs_external_memory_bytes: 'Memory outside of the heap that objects in it hold, such as bodies.',
+  nodejs_eventloop_lag_seconds: 'How late the event loop was, on average since the last scrape.',
+  nodejs_eventloop_lag_p99_seconds: 'The same, the 99th percentile.',
+  nodejs_eventloop_lag_max_seconds: 'The same, the largest.',
+}
+const MEANINGS = { ...HELP, ...PROCESS_HELP }
+type Name = keyof typeof MEANINGS
+
+function processGauges(figures: ProcessFigures): string[] {
+  return (Object.keys(PROCESS_HELP) as (keyof typeof PROCESS_HELP)[]).map((name) => {
+    const value = figures[name]
+    const type = name.endsWith('_total') ? 'counter' : 'gauge'
+    return gaugesText(name, value === undefined || !Number.isFinite(value) ? [] : [['', value]], type)
+  })
+}
 
 /** One series for each limit of each upstream; a shared one stands with each that draws on it. */
 function limitGauges(upstreams: Gauges['upstreams']): string[] {
@@ -108,11 +171,13 @@ function limitGauges(upstreams: Gauges['upstreams']): string[] {
       }),
     )
   return [
+    gauge('aiload_limit', ({ limit }) => limit ?? undefined),
     gauge('aiload_limit_used', ({ used }) => used),
     gauge('aiload_limit_left', ({ left }) => left),
     gauge('aiload_limit_rate', ({ rate }) => rate),
     gauge('aiload_limit_runs_out_timestamp_seconds', (limit) => epochSeconds(limit.runs_out_at)),
     gauge('aiload_limit_reopens_timestamp_seconds', (limit) => epochSeconds(limit.reopens_at)),
+    gauge('aiload_limit_resets_timestamp_seconds', (limit) => epochSeconds(limit.resets_at)),
   ]
 }
 
@@ -120,6 +185,9 @@ type Limit = UpstreamStatus['windows'][number]
 
 const epochSeconds = (iso: string | null | undefined): number | undefined =>
   iso ? Date.parse(iso) / 1_000 : undefined
+
+const resultsOf = (counts: Readonly<Record<string, number>> = {}) =>
+  Object.entries(counts).map(([result, count]) => [label('result', result), count] as const)
 
 const OTHER = 'other'
 const ENDPOINT_LABELS: readonly string[] = [...endpoints, 'passthrough', OTHER]
@@ -197,7 +265,7 @@ function gaugesText(
 
 function metricText(name: Name, type: 'counter' | 'gauge' | 'histogram', samples: readonly string[]): string {
   if (samples.length === 0) return ''
-  return `# HELP ${name} ${HELP[name]}\n# TYPE ${name} ${type}\n${samples.join('')}`
+  return `# HELP ${name} ${MEANINGS[name]}\n# TYPE ${name} ${type}\n${samples.join('')}`
 }
 
 const sampleText = (name: string, labels: string, value: number): string =>

@@ -1,7 +1,9 @@
 import type { AttemptFailure, AttemptOutcome, AttemptRecord, GatewayEvent } from '../relay/deps.ts'
 
-const LAST_OUTCOMES = 20
+const LAST_OUTCOMES = 40
 const FIRST_BYTES = 200
+/** Of these so many are told one by one. */
+const TOLD_FIRST_BYTES = 40
 /** Outcomes that do not speak against the upstream: the client's faults, and departures. */
 export const BLAMELESS: ReadonlySet<AttemptOutcome> = new Set([
   'ok',
@@ -13,7 +15,7 @@ export const BLAMELESS: ReadonlySet<AttemptOutcome> = new Set([
 
 export type Recent = ReturnType<typeof createRecent>
 
-/** What every upstream did lately, by the wall clock, and how often it was asked. Bounded: about 4 KB each. */
+/** What every upstream did lately, by the wall clock, and how often it was asked. Bounded: about 6 KB each. */
 export function createRecent(wall: () => number) {
   const histories = new Map<string, ReturnType<typeof createHistory>>()
   return {
@@ -38,12 +40,14 @@ export function createRecent(wall: () => number) {
       const { last, attempts, failures, firstBytes, answers, lastError } = history
       const sorted = firstBytes.slice(0, answers).sort()
       return {
-        /** Newest first; at most 20. */
+        /** Newest first; at most 40. */
         last: last.toReversed(),
         attempts,
         failures,
         /** Undefined before the first; the client's faults are none. */
         lastError,
+        /** Of the last answers, ms, oldest first; at most 40. */
+        firstBytes: lastOf(history),
         /** Of the last 200 answers; absent before the first. */
         ...(answers > 0 && { firstByteMs: { p50: percentile(sorted, 50), p95: percentile(sorted, 95) } }),
       }
@@ -71,6 +75,11 @@ const createHistory = () => ({
   /** First bytes ever seen: the next one goes to this place, modulo the length. */
   answers: 0,
 })
+
+function lastOf({ firstBytes, answers }: ReturnType<typeof createHistory>): number[] {
+  const told = Math.min(TOLD_FIRST_BYTES, answers)
+  return Array.from({ length: told }, (_, at) => firstBytes[(answers - told + at) % FIRST_BYTES] ?? 0)
+}
 
 /** Why something failed, in a few words: `connection refused`, `status 503`. */
 export function failureText(status: number | undefined, reason: string | undefined): string {

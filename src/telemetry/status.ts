@@ -1,15 +1,19 @@
 import type { Config } from '../config/config.ts'
 import type { Instant } from '../lib/clock.ts'
-import { SPAN_MS, type Span } from '../pool/outcome.ts'
+import { hash01 } from '../lib/hash.ts'
+import { SPAN_MS, type Cause, type Span } from '../pool/outcome.ts'
 import type { Pools } from '../pool/pool.ts'
-import type { Claim, Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
+import { endpoints, type Claim, type Endpoint, type LimitScope, type Upstream } from '../pool/upstream.ts'
 import { proxyText } from '../pool/route.ts'
 import type { Abilities } from '../state/abilities.ts'
 import { availabilityOf, remedyOf, type StateOf, type UnavailableReason } from '../state/availability.ts'
 import { outlooksOf, type LimitOutlook } from './outlook.ts'
-import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
+import { concurrencyOf, UNKNOWN_SCOPE, type ScopeState } from '../state/scope.ts'
 import type { StateStore } from '../state/store.ts'
+import { needsOf } from './needs.ts'
+import { whyNotReady } from './readiness.ts'
 import { failureText, type Recent } from './recent.ts'
+import type { UsageHistory } from './usage.ts'
 
 /** All that is known of a gateway, at one moment. Wall-clock times are epoch ms. */
 export interface StatusTask {
@@ -24,7 +28,8 @@ export interface StatusTask {
   readonly configState: ConfigState
   readonly stateOf: StateOf
   readonly recent: Pick<Recent, 'of'>
-  readonly abilities: Pick<Abilities, 'of'>
+  readonly usage: Pick<UsageHistory, 'lastHour'>
+  readonly abilities: Pick<Abilities, 'of' | 'hasEmbedded'>
   readonly at: Instant
 }
 type KnownStates = Pick<StatusTask, 'stateOf' | 'at'>
@@ -36,6 +41,8 @@ export interface ConfigState {
   readonly reloads?: { readonly ok: number; readonly refused: number }
   /** Of the configuration in force, a line each. */
   readonly warnings: readonly string[]
+  /** Why the state is not kept across a restart, though it should be; undefined where it is. */
+  readonly stateProblem?: string | undefined
 }
 type Reload = { readonly at: number; readonly ok: boolean; readonly problems: readonly string[] }
 
@@ -49,17 +56,31 @@ export type UpstreamStatus = ReturnType<typeof upstreamStatus>
 export function statusOf(task: StatusTask) {
   const { runtimeConfig, startedAt } = task
   const { lastReload, reloads = { ok: 0, refused: 0 }, warnings } = task.configState
-  const { strategy, affinity } = runtimeConfig.config.settings
+  const { settings } = runtimeConfig.config
+  const { strategy, affinity } = settings
+  const { upstreams } = runtimeConfig.pools
+  const { stateOf, abilities, at } = task
+  const notReady = whyNotReady({ upstreams, settings, abilities, stateOf, now: at.now })
+  const why = task.isDraining ? 'draining' : (notReady ?? null)
   return {
     version: task.version,
     started_at: isoOf(startedAt),
-    uptime_ms: Math.max(0, Math.round(task.at.wall - startedAt)),
+    uptime_ms: Math.max(0, Math.round(at.wall - startedAt)),
+    /** What may be done below `/admin/`: `read` does not change the configuration. */
+    admin: runtimeConfig.config.server.admin,
+    /** Whether a request for `auto` can be answered now, as `/readyz` has it, and if not, why. */
+    can_answer: { now: why === null, why },
+    /** Of the relayed requests. */
+    last_hour: task.usage.lastHour(),
+    /** What does not heal by itself; empty = nothing. */
+    needs_you: needStatuses(task),
     strategy,
     /** As configured: `ip`, `conversation`, `header:x-team`, `off`, … */
     affinity: affinity.kind === 'header' ? `header:${affinity.name}` : affinity.kind,
     /** Names that clients may ask for, as `GET /v1/models` lists them. */
     models: runtimeConfig.pools.listedNames,
-    queue: { waiting: task.waiting },
+    /** `size`: how many may wait. */
+    queue: { waiting: task.waiting, size: runtimeConfig.config.settings.queueSize },
     /** True from the first signal to end. */
     draining: task.isDraining,
     last_reload: lastReload === undefined ? null : { ...lastReload, at: isoOf(lastReload.at) },
@@ -68,12 +89,48 @@ export function statusOf(task: StatusTask) {
     /** What of the configuration in force is allowed and probably not meant, a line each, as `aiload check` prints it. */
     config_warnings: warnings,
     /** In the order of the configuration, disabled ones too. */
-    upstreams: runtimeConfig.pools.upstreams.map((upstream) => upstreamStatus(upstream, task)),
+    upstreams: upstreams.map(withShownIds()).map(([id, upstream]) => upstreamStatus(upstream, id, task)),
   }
 }
 
-/** One upstream as `/admin/status` shows it. Holds no part of its key. */
-function upstreamStatus(upstream: Upstream, task: StatusTask) {
+function needStatuses({ runtimeConfig, ...task }: StatusTask) {
+  const enabled = runtimeConfig.pools.upstreams.filter((upstream) => upstream.enabled)
+  const judged = enabled.map((upstream) => ({
+    name: upstream.name,
+    claim: upstream.claims[mainEndpoint(upstream)],
+  }))
+  return needsOf({ ...task, judged }).map((need) => ({
+    ...need,
+    since: need.since === null ? null : isoOf(need.since),
+  }))
+}
+
+/**
+ * With what tells upstreams apart where names change. Nothing of a key is in it, so that it tells nobody whether he has
+ * guessed one: the keys of an entry are told apart by their places, and entries alike by their order.
+ */
+function withShownIds() {
+  const seen = new Map<string, number>()
+  return (upstream: Upstream): [id: string, upstream: Upstream] => {
+    const { root, model, keyPosition } = upstream
+    const alike = `${root}\n${model}\n${keyPosition}`
+    const nth = (seen.get(alike) ?? 0) + 1
+    seen.set(alike, nth)
+    return [hash01(`${alike}\n${nth}`).toString(36).slice(2, 12), upstream]
+  }
+}
+
+/** Of a key so much is shown, and of a shorter one than this nothing. */
+const SHOWN_OF_KEY = 4
+const SHORTEST_SHOWN_KEY = 16
+
+const keyStatus = ({ apiKey, keyPosition }: Upstream) => ({
+  position: apiKey === '' ? null : keyPosition,
+  last4: apiKey.length < SHORTEST_SHOWN_KEY ? null : `…${apiKey.slice(-SHOWN_OF_KEY)}`,
+})
+
+/** One upstream as `/admin/status` shows it. Holds no more of its key than the last four characters. */
+function upstreamStatus(upstream: Upstream, id: string, task: StatusTask) {
   const { stateOf, recent, at } = task
   const { enabled } = upstream
   const main = mainEndpoint(upstream)
@@ -84,11 +141,15 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
   const blocking = claim.draws.find(({ scope }) => scope === reason?.scope)
   const waitMs = (reason?.until ?? at.now) - at.now
   const firstByte = past?.firstByteMs
+  const pausedSince = stateOf(upstream.id)?.pausedSince
   return {
+    /** Opaque, and the same for as long as the upstream stands in the configuration, whatever its name. */
+    id,
     name: upstream.name,
     model: upstream.model,
     /** Of its root URL, with the port if any. */
     host: new URL(upstream.root).host,
+    key: keyStatus(upstream),
     /** That its requests go through, without its login; null where they go straight. */
     proxy: upstream.route?.proxy === undefined ? null : proxyText(upstream.route.proxy),
     priority: upstream.priority,
@@ -96,6 +157,9 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
     groups: upstream.groups,
     endpoints: [...upstream.endpoints],
     enabled,
+    /** By the operator, until he resumes it; since when. */
+    paused: pausedSince !== undefined,
+    paused_since: pausedSince === undefined ? null : isoOf(at.wall + (pausedSince - at.now)),
     /**
      * Whether it may take a request now, judged for `chat`, or for the first endpoint of one that serves no chat. Not after
      * a failure that no success has followed, though a request may try it.
@@ -103,6 +167,8 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
     available: why === undefined,
     /** Why it is not available, in words; null when it is. Those that begin with "needs attention" wait for the operator. */
     why: why ?? null,
+    /** The same in one of few words, for metrics and scripts; null when it is available. */
+    reason: enabled ? (reason ? reasonWord(reason) : null) : 'disabled',
     /** Whose state is in the way: `upstream`, `key`, `endpoint`, `origin`, `proxy`, or `quota` and its name. */
     blocked_by: blocking === undefined ? null : ownerOf(blocking),
     /** When it may open; null when it is open, or when nobody can say. */
@@ -116,13 +182,15 @@ function upstreamStatus(upstream: Upstream, task: StatusTask) {
     windows: claim.draws.flatMap((limitScope) => windowStatuses(limitScope, task)),
     /** What it can do by its configuration, its list of models, what it refused and what worked; with the source. */
     abilities: abilityStatuses(upstream, task),
-    /** Newest first; at most 20. `status` is null when it never answered. */
+    /** Newest first; at most 40. `status` is null when it never answered. */
     last_outcomes: (past?.last ?? []).map(({ at, outcome, status, durationMs }) => ({
       at: isoOf(at),
       outcome,
       status: status ?? null,
       ms: Math.round(durationMs),
     })),
+    /** Of the last answers, oldest first; at most 40. */
+    first_bytes: (past?.firstBytes ?? []).map(Math.round),
     last_error: past?.lastError === undefined ? null : lastErrorStatus(past.lastError),
     /** Of the last 200 answers; null before the first. */
     first_byte_ms: firstByte ? { p50: Math.round(firstByte.p50), p95: Math.round(firstByte.p95) } : null,
@@ -282,11 +350,22 @@ function unprovenReason({ draws }: Claim, { stateOf, at }: KnownStates): Unprove
     if (breaker === undefined || breaker.openUntil > at.now) continue
     const { cause, unpaid } = breaker
     if (unpaid || remedyOf({ scope, cause, until: at.now, onRelease: false }) !== 'wait')
-      return { scope, cause, until: undefined, onRelease: false }
+      return { scope, cause, until: undefined, onRelease: false, ...(unpaid && { unpaid }) }
   }
   return undefined
 }
 type UnprovenReason = Omit<UnavailableReason, 'until'> & { readonly until: undefined }
+
+/** Why an upstream may not take a request, where a sentence is too much. */
+type ReasonWord = Cause | 'concurrency' | 'limit' | 'unpaid' | 'proxy' | 'untried' | 'paused'
+
+/** `untried`: it failed, its rest is over, and nobody has tried it since. */
+function reasonWord({ scope, cause, until, unpaid }: UnavailableReason | UnprovenReason): ReasonWord {
+  if (cause.includes(':')) return 'limit'
+  if (unpaid === true) return 'unpaid'
+  if (cause !== 'failure') return cause as ReasonWord
+  return until === undefined ? 'untried' : scope.startsWith('proxy ') ? 'proxy' : cause
+}
 
 /** Causes that are told in other words than their own. */
 const WORDS: Readonly<Record<string, string>> = {
@@ -328,10 +407,14 @@ export function whyText(
 
 /** Everything known of the upstreams on all their endpoints, with one question to the store. */
 export async function knownStates(upstreams: readonly Upstream[], snapshot: StateStore['snapshot']) {
-  const draws = upstreams.flatMap(({ claims }) => Object.values(claims).flatMap(({ draws }) => draws))
-  const scopes = [...new Set(draws.map(({ scope }) => scope))]
+  // In loops: somebody who watches has this done each second, and there are dozens of scopes to an upstream.
+  const known = new Map<string, ScopeState | undefined>()
+  for (const { claims } of upstreams)
+    for (const endpoint of endpoints)
+      for (const { scope } of claims[endpoint].draws) known.set(scope, undefined)
+  const scopes = [...known.keys()]
   const states = await snapshot(scopes)
-  const known = new Map(scopes.map((scope, at) => [scope, states[at]]))
+  for (let at = 0; at < scopes.length; at++) known.set(scopes[at] ?? '', states[at])
   return (scope: string) => known.get(scope)
 }
 

@@ -7,7 +7,9 @@ import { expect, onTestFinished, test } from 'vitest'
 import { statusText } from '../../src/cli/status.ts'
 import { durationText, tableLines } from '../../src/cli/terminal-text.ts'
 import type { GatewayStatus, UpstreamStatus } from '../../src/telemetry/status.ts'
+import type { UsageHistory } from '../../src/telemetry/usage.ts'
 import { completion, errorBody } from '../support/believable.ts'
+import { freePort } from '../support/free-port.ts'
 import {
   runAiload,
   spawnAiload,
@@ -40,15 +42,6 @@ async function bed(more: object = {}, args: string[] = []) {
   return { ...vendor, gateway, directory, port, aiload }
 }
 
-const freePort = async (): Promise<number> => {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
 test('status shows how each upstream is and what it said, forget ends its rest, and the next request goes there', async () => {
   const { gateway, aiload, mend } = await bed()
   await gateway.chat()
@@ -78,6 +71,33 @@ test('status shows how each upstream is and what it said, forget ends its rest, 
   expect((await gateway.chat()).status).toBe(200)
   expect(await aiload('forget', 'groq')).toMatchObject({ code: 0, stdout: 'groq did not rest\n' })
 })
+
+test('a pause holds across a restart until it is resumed, and so do the sums of usage', async () => {
+  const { gateway, aiload, mend, directory, url } = await bed()
+  mend()
+  expect((await gateway.chat()).status).toBe(200)
+  expect(await aiload('pause', 'groq')).toMatchObject({
+    code: 0,
+    stdout: 'groq is paused until you resume it\n',
+  })
+  expect((await gateway.chat()).status).toBe(503)
+  expect(await gateway.stop()).toMatchObject({ code: 0 })
+
+  const models = [{ name: 'renamed', base_url: url, api_key: 'sk-the-key', model: 'm', limits: { rpm: 30 } }]
+  const next = await startGateway({ models }, { directory })
+  const again = (...words: string[]) => runAiload([...words, '--port', String(next.port)], { directory })
+  expect((await again('status')).stdout).toMatch(/^renamed +paused +0/m)
+  expect((await next.chat()).status).toBe(503)
+  expect(await again('resume', 'renamed')).toMatchObject({
+    code: 0,
+    stdout: 'renamed is not paused any more\n',
+  })
+  expect((await next.chat()).status).toBe(200)
+  const usage = (await (await next.fetch('/admin/usage')).json()) as ReturnType<UsageHistory['show']>
+  expect(usage.days?.points.at(-1)).toMatchObject({ answered: 2, failed: 2 })
+  await next.stop()
+  expect(readFileSync(join(directory, 'data', 'state.json'), 'utf8')).not.toContain('sk-the-key')
+}, 60_000)
 
 test('status --json is what the gateway answers, and nothing else', async () => {
   const { gateway, aiload } = await bed()
@@ -215,6 +235,10 @@ test('states are sentences: what, whose, how long, and until when where that is 
     draining: true,
     last_reload: { ok: false, at: 'then', problems: ['my.json:1:1: models: is missing'] },
     config_warnings: ['odd'],
+    needs_you: [
+      { kind: 'config_warning', text: 'odd' },
+      { kind: 'key_refused', text: 'the key of b was refused; do this' },
+    ],
     upstreams: [
       upstream({}),
       upstream({ name: 'b', enabled: false }),
@@ -240,6 +264,9 @@ UPSTREAM  STATE                                                  IN FLIGHT  LIMI
 b         disabled                                               2
 c         available; audio rests: not there                      2
 d[2J      failure (all at its host)                              2
+
+needs you:
+  the key of b was refused; do this
 `)
 })
 

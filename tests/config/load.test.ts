@@ -29,6 +29,7 @@ test('the five-key file of the first users works unchanged, with one warning abo
       cors: '*',
       metricsPublic: false,
       logClient: true,
+      admin: 'read',
     },
     settings: {
       timeoutMs: 120_000,
@@ -43,6 +44,7 @@ test('the five-key file of the first users works unchanged, with one warning abo
       unknownModel: 'reject',
       state: 'memory',
       drainTimeoutMs: 8000,
+      events: { bytes: 67_108_864, days: 2 },
     },
   })
   expect(warningsOf(fiveKeys)).toEqual([
@@ -151,6 +153,7 @@ test('everything that is written is taken over', () => {
       cors: ['https://app.example', 'tauri://localhost'],
       metricsPublic: true,
       logClient: true,
+      admin: 'read',
     },
     settings: {
       timeoutMs: 500,
@@ -167,6 +170,7 @@ test('everything that is written is taken over', () => {
       state: 'memory',
       maxAttempts: 3,
       drainTimeoutMs: 0,
+      events: { bytes: 67_108_864, days: 2 },
     },
   })
 })

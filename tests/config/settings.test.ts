@@ -81,8 +81,8 @@ describe('config.full.json', () => {
 
   test('every key of it has its default or says that it has none', () => {
     const { settings, server } = configOf(text)
-    const { passthrough: _, maxAttempts: __, proxy: ____, ...defaulted } = settings
-    const { maxConnections: ___, ...limited } = server
+    const { passthrough: _, maxAttempts: __, proxy: ____, traces: _____, ...defaulted } = settings
+    const { maxConnections: ___, logFile: ______, ...limited } = server
     const plain = configOf('{ "models": [{ "base_url": "https://a.example", "model": "m" }] }')
     expect({ settings: defaulted, server: limited }).toEqual({
       settings: plain.settings,
@@ -107,6 +107,8 @@ const toldWith = (key: string): string | undefined => {
   if (key.startsWith('models[].can.')) return 'models[].can'
   if (key.startsWith('models[].params.')) return 'models[].params'
   if (key.startsWith('models[].tls.')) return 'models[].tls'
+  if (key.startsWith('settings.traces.')) return 'settings.traces'
+  if (key.startsWith('server.log_file.')) return 'server.log_file'
   if (key === 'models[].limits.windows') return undefined
   if (key.includes('.windows[].')) return 'models[].limits.windows'
   return /^(?:models\[\]\.limits|quotas\[\])\./.test(key) ? 'models[].limits' : undefined
@@ -130,6 +132,7 @@ describe.each([
       'models[].timeout': '`settings.timeout`',
       'models[].proxy': 'from the environment',
       'settings.proxy': 'from the environment',
+      'settings.traces': 'from the environment',
       'server.max_connections': 'from the descriptor limit',
     } as Readonly<Record<string, string>>,
   },
@@ -147,6 +150,7 @@ describe.each([
       'models[].timeout': '`settings.timeout`',
       'models[].proxy': '取自环境变量',
       'settings.proxy': '取自环境变量',
+      'settings.traces': '取自环境变量',
       'server.max_connections': '取自描述符上限',
     } as Readonly<Record<string, string>>,
   },

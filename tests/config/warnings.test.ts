@@ -317,3 +317,13 @@ test.each([
 ])('the known name nearest to %s is %s', (name, near) => {
   expect(nearestName(name, ['api_key', 'timeout', 'connect_timeout'])).toBe(near)
 })
+
+test('the right to edit is told of while every client has the token for it', () => {
+  const warned = warningsOf(textOf({ server: { admin: 'write' } }))
+  expect(warned).toEqual([
+    expect.stringContaining(
+      ': server.admin: lets every client with auth_token edit this configuration; give',
+    ),
+  ])
+  for (const admin of ['read', 'off']) expect(warningsOf(textOf({ server: { admin } }))).toEqual([])
+})

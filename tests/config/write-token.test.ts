@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { withToken } from '../../src/config/source.ts'
+import { withToken } from '../../src/config/rewrite.ts'
 import { configOf, fiveKeys, model, textOf } from './texts.ts'
 
 test('an empty token is replaced and every other byte stays', () => {

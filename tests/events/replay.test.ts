@@ -1,6 +1,8 @@
 import { expect, test } from 'vitest'
+import { explainIn } from '../../src/events/explain.ts'
 import { replay, type ReplayedChoice } from '../../src/events/replay.ts'
 import { strategyNames } from '../../src/pool/strategy.ts'
+import { TOKEN } from '../support/test-app.ts'
 import { createRecordedDay, SECRET } from './recorded-day.ts'
 
 /** Entries of several kinds: limits of their own, a shared quota, a preset, tiers, several keys. */
@@ -67,3 +69,43 @@ test.each(
   },
   120_000,
 )
+
+test('choices beside pauses and trials fall again as they had, and an explanation names the pause', async () => {
+  const day = createRecordedDay(poolOf('headroom', 'off'), 11, 60)
+  const operate = (what: string, upstream: string): Promise<Response> | Response =>
+    day.gateway.app.fetch(
+      new Request(`http://gateway.test/admin/${what}`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${TOKEN}` },
+        body: JSON.stringify({ upstream }),
+      }),
+      { peer: '10.0.0.1' },
+    )
+  const names = ['told-1.test', 'own.test', 'few.test', 'told-2.test']
+  for (let nth = 0; nth < 400; nth++) {
+    day.askIn(nth * 120, '10.0.0.1')
+    const what = ['pause', 'resume', 'test', 'forget'][Math.floor(day.dice() * 12)]
+    const name = names[Math.floor(day.dice() * names.length)] ?? ''
+    if (what !== undefined) day.clock.after(nth * 120, () => void operate(what, name))
+  }
+  await day.run()
+  const choices: ReplayedChoice[] = []
+  const segments = day.segments()
+  for (const segment of segments)
+    replay(segment, SECRET, { wants: () => true, onChoice: (_, choice) => void choices.push(choice) })
+  expect(choices.length).toBeGreaterThan(400)
+  expect(choices.filter(({ isSame }) => !isSame)).toEqual([])
+  const kept = choices
+    .flatMap(({ evaluation }) => evaluation.unavailable)
+    .filter(({ reason }) => reason.cause === 'paused')
+  expect(kept.length).toBeGreaterThan(50)
+  const explained = explainIn(segments, SECRET, () => true)
+  const lines = explained.flatMap(({ decisions }) => decisions.flatMap(({ unavailable }) => unavailable))
+  expect(lines).toContainEqual({
+    upstream: expect.stringMatching(/test$/),
+    why: 'paused',
+    until: null,
+    source: 'paused',
+    scope: 'upstream',
+  })
+})

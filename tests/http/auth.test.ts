@@ -67,6 +67,11 @@ test.each([
   '/admin',
   '/admin/status',
   '/admin/forget',
+  '/admin/pause',
+  '/admin/resume',
+  '/admin/test',
+  '/admin/usage',
+  '/admin/events',
   '/admin/x',
   '/metrics',
 ])('%s needs the token whatever the method, and says nothing without it', async (path) => {

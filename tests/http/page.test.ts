@@ -64,6 +64,11 @@ test('HEAD says the same without the page', async () => {
   expect(response.headers.get('content-security-policy')).toContain("default-src 'none'")
 })
 
+test('with server.admin "off" there is no page', async () => {
+  const response = await askBare(create('one', { server: { admin: 'off' } }), '/')
+  expect(await response.text()).toContain('AILoad is running')
+})
+
 test('where there is no page, or none yet, it is a short text', async () => {
   const bare = createTestApp(configOf(['a.test']), ({ host }) => answer(host))
   const later = { ...bare, app: createApp({ ...bare.deps, page: () => undefined }) }

@@ -13,6 +13,7 @@ export function upstreamOf(id: string, more: Partial<Upstream> = {}): Upstream {
     root: `https://${id}.test/v1`,
     query: '',
     apiKey: '',
+    keyPosition: 1,
     endpoints: new Set(endpoints),
     groups: [],
     weight: 1,

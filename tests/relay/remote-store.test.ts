@@ -21,6 +21,7 @@ const remote = (store: MemoryStore): StateStore => {
     reclaim: (at) => void later(() => store.reclaim(at)),
     confirm: (lease, answer, at) => later(() => store.confirm(lease, answer, at)),
     settle: (lease, outcome, at) => later(() => store.settle(lease, outcome, at)),
+    pause: (...how) => later(() => store.pause(...how)),
     closeBreakers: (scopes, at) => later(() => store.closeBreakers(scopes, at)),
     recall: (key, at) => later(() => store.recall(key, at)),
     remember: (key, upstream, life) => later(() => store.remember(key, upstream, life)),

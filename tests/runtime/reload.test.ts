@@ -1,4 +1,4 @@
-import { rmSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { until } from '../support/until.ts'
@@ -36,6 +36,30 @@ test.each([bun, deno])(
       expect(last_reload.ok).toBe(false)
       process.kill(running.pid, 'SIGHUP')
       expect(await modelsOf(running)).toEqual(['auto', 'after'])
+    } finally {
+      await running.stop()
+      rmSync(directory, { recursive: true, force: true })
+    }
+  },
+)
+
+test.each([bun, deno])(
+  '$name takes an edit of its file over HTTP, and serves it at once',
+  async (runtime) => {
+    const directory = temporaryDirectory()
+    const config = { ...modelNamed('before'), server: { admin: 'write' } }
+    const running = await runtime.start(config, { directory })
+    try {
+      const { etag } = await told<{ etag: string }>(running, '/admin/config')
+      const entry = { base_url: 'https://upstream.invalid/v1', api_key: 'k2', model: 'added' }
+      const answer = await fetch(`${running.url}/admin/config/upstreams`, {
+        method: 'POST',
+        headers: { authorization: `Bearer ${TOKEN}` },
+        body: JSON.stringify({ etag, entry }),
+      })
+      expect(answer.status).toBe(200)
+      expect(await modelsOf(running)).toEqual(['auto', 'before', 'added'])
+      expect(readFileSync(join(directory, 'config.json'), 'utf8')).toContain('"added"')
     } finally {
       await running.stop()
       rmSync(directory, { recursive: true, force: true })

@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { freePort } from '../support/free-port.ts'
 import { edgeBundle, workerBundle } from './bundles.ts'
 import { root, tools, tsx, versions, workerd, workerdVersion } from './tools.ts'
 
@@ -49,7 +49,7 @@ const ABLE: Limits = { tellsEarlyAbort: true, breaksConnection: true, decodes: t
 export const configured = (config: object, port: number): object => ({
   auth_token: TOKEN,
   ...config,
-  server: { host: '127.0.0.1', port },
+  server: { ...('server' in config ? (config.server as object) : {}), host: '127.0.0.1', port },
 })
 
 export function node(version: '20' | '24'): Runtime {
@@ -275,14 +275,6 @@ async function answers(url: string): Promise<boolean> {
 }
 
 export const temporaryDirectory = (): string => mkdtempSync(join(tmpdir(), 'aiload-runtime-'))
-
-export async function freePort(): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await new Promise((resolve) => server.once('listening', resolve))
-  const { port } = server.address() as net.AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-}
 
 /** Clock ticks of user and system time, in ms, of a process with all its threads (Linux, 100 Hz). */
 export function cpuMsOf(pid: number): number {

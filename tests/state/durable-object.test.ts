@@ -145,6 +145,20 @@ describe('a store over a Durable Object', () => {
     expect(await left.closeBreakers(['a'], at())).toEqual([])
   })
 
+  test('an upstream that one isolate pauses is paused for all, in the next life of the object too', async () => {
+    const [left, right] = [isolate(), isolate()]
+    expect(await left.acquire([A], ASK, at())).toBeDefined()
+    expect(await right.pause('a', true, at())).toBe(true)
+    expect(await left.acquire([A], { ...ASK, lastResort: true }, at())).toBeUndefined()
+    await clock.advance(2_000)
+    object = begin('two')
+    const third = isolate()
+    expect(await third.acquire([A], ASK, at())).toBeUndefined()
+    expect(third.snapshot(['a'])).toMatchObject([{ pausedSince: expect.any(Number) }])
+    expect(await third.pause('a', false, at())).toBe(true)
+    expect(await left.acquire([A], ASK, at())).toBeDefined()
+  })
+
   test('a rest that is ended while the object is away ends there as soon as it is back', async () => {
     const store = isolate()
     const rested: Outcome = { ...OVERLOADED, cause: 'auth', code: 'upstream_error' }

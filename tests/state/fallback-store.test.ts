@@ -50,6 +50,7 @@ function guarded(): RemoteStore {
     ...far,
     look: (scopes) => later(() => far.snapshot(scopes)),
     acquire: (order, ask, now) => later(() => far.acquire(order, ask, now)),
+    pause: (...how) => later(() => far.pause(...how)),
     closeBreakers: (scopes, now) => later(() => far.closeBreakers(scopes, now)),
     recall: () => null,
     reportUsage: (usage) => void reported.push(usage),
@@ -96,6 +97,18 @@ describe('a guarded store', () => {
     expect(await ended).toEqual(['a'])
     const isOpen = (store: MemoryStore) => store.snapshot(['a'])[0]?.breaker === undefined
     expect([isOpen(local), isOpen(far)]).toEqual([true, remote.far === 'answers'])
+  })
+
+  test.each([
+    { far: 'answers', isDown: false, isFar: true },
+    { far: 'is out of reach', isDown: true, isFar: false },
+  ])('pauses an upstream here, and there where that $far', async (remote) => {
+    ;({ isDown } = remote)
+    const paused = Promise.resolve(guarded().pause('a', true, at()))
+    await clock.advance(1_000)
+    expect(await paused).toBe(true)
+    const isPaused = (store: MemoryStore) => store.snapshot(['a'])[0]?.pausedSince !== undefined
+    expect([isPaused(local), isPaused(far)]).toEqual([true, remote.isFar])
   })
 
   test('asks the remote one, and keeps the local one informed', async () => {

@@ -153,6 +153,19 @@ test('of an upstream that has left the configuration nothing outlives the day, h
   expect(store.snapshot(['gone', 'resting'])).toEqual([undefined, expect.anything()])
 })
 
+test('a pause outlives any number of processes and days, and says since when it is', () => {
+  const store = fresh()
+  store.pause('a', true, at(0))
+  const second = restarted(store, 100, 9 * day).store
+  const since = second.snapshot(['a'])[0]?.pausedSince
+  expect(since).toBe(12_345 - 9 * day)
+  const third = fresh()
+  third.restore(JSON.parse(JSON.stringify(second.keep(later(9 * day)))), later(10 * day, 77))
+  expect(third.snapshot(['a'])[0]?.pausedSince).toBe(77 - 10 * day)
+  third.pause('a', false, later(10 * day, 77))
+  expect(third.keep(later(10 * day, 77)).scopes).toEqual([])
+})
+
 test('an upstream that comes back within the day finds its count', () => {
   const store = fresh()
   const claim = claimOf('a', { limits: { rpd: 1, dayResets: 'rolling' } })

@@ -354,6 +354,69 @@ export function storeContract(
     })
   })
 
+  describe(`${name}: the operator's pause`, () => {
+    test('keeps every new request away, as a last resort and by a pin too, until it is ended', async () => {
+      const { store, isOpen, fail } = await bed()
+      const [a, b] = [claimOf('a', { key: 'one' }), claimOf('b', { key: 'one' })]
+      await fail(a, 0)
+      await store.remember('answer 1', 'a', { ttlMs: hour, at: at(0) })
+      expect(await store.pause('a', true, at(1))).toBe(true)
+      for (const ask of [ASK, LAST_RESORT, { ...LAST_RESORT, pinKeys: ['answer 1'] }])
+        expect(await isOpen(a, 48 * hour, ask)).toBe(false)
+      expect(await isOpen(b, 2)).toBe(true)
+      expect(await store.pause('a', false, at(3))).toBe(true)
+      expect(await isOpen(a, 10_000)).toBe(true)
+    })
+
+    test('is news once, and of an upstream that nobody has asked yet too', async () => {
+      const { store, isOpen } = await bed()
+      expect([await store.pause('a', false, at(0)), await store.pause('a', true, at(0))]).toEqual([
+        false,
+        true,
+      ])
+      expect(await store.pause('a', true, at(5))).toBe(false)
+      expect((await store.snapshot(['a']))[0]?.pausedSince).toBe(at(0).now)
+      expect(await isOpen(claimOf('a'), 6)).toBe(false)
+    })
+
+    test('lets what is under way end, and neither its success nor the end of a rest resumes it', async () => {
+      const { store, take, confirm, settle, isOpen, inFlight } = await bed()
+      const a = claimOf('a')
+      const lease = await take(a, 0)
+      await store.pause('a', true, at(1))
+      expect(await inFlight(a)).toBe(1)
+      await confirm(lease, 2)
+      await settle(lease, OK, 3)
+      await store.closeBreakers(['a'], at(4))
+      expect([await inFlight(a), await isOpen(a, 5)]).toEqual([0, false])
+    })
+  })
+
+  describe(`${name}: a trial of the operator's`, () => {
+    const TRIAL: Ask = { ...ASK, lastResort: true, isTrial: true }
+
+    test('is sent whatever is in the way, and counted', async () => {
+      const { store, acquire, isOpen } = await bed()
+      const a = claimOf('a', { limits: { rpm: 1, concurrency: 2 } })
+      await store.pause('a', true, at(0))
+      for (let nth = 0; nth < 3; nth++) expect(await acquire(a, 0, TRIAL)).toBeDefined()
+      await store.pause('a', false, at(1))
+      const [state] = await store.snapshot(['a'])
+      expect([state?.inFlight, state?.windows['requests:minute']?.pending]).toEqual([3, 3])
+      expect(await isOpen(a, 2)).toBe(false)
+    })
+
+    test('ends a rest by its success, whose cause never lets a request through', async () => {
+      const { store, take, confirm, fail, isOpen } = await bed()
+      const a = claimOf('a', { key: 'one' })
+      await fail(a, 0, limited({ scope: 'key', hintMs: hour }))
+      expect(await isOpen(a, 1, LAST_RESORT)).toBe(false)
+      await confirm(await take(a, 1, TRIAL), 2)
+      expect((await store.snapshot(['key one']))[0]?.breaker).toBeUndefined()
+      expect(await isOpen(a, 3)).toBe(true)
+    })
+  })
+
   describe(`${name}: the last resort`, () => {
     test('a failing upstream is tried all the same, cooling or probed', async () => {
       const { acquire, fail } = await bed()

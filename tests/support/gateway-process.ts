@@ -250,7 +250,7 @@ function extended<Extra extends object>(child: AiloadProcess, extra: Extra): Ail
 /** Under npm a gateway ends with its parent: so it does when somebody kills the test run. */
 function inheritedEnvironment(): NodeJS.ProcessEnv {
   const isOurs = (name: string): boolean =>
-    /^(?:AILOAD_|NODE_OPTIONS$|VITEST)/.test(name) ||
+    /^(?:AILOAD_|OTEL_|NODE_OPTIONS$|VITEST)/.test(name) ||
     vendorPresets.some(([, preset]) => preset.key_variables.includes(name))
   const own = Object.entries(process.env).filter(([name]) => !isOurs(name))
   // What it prints is looked for in English, whatever the language of who runs the tests.

@@ -11,6 +11,11 @@ import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../src/transport/transport.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
 import type { StateStore } from '../../src/state/store.ts'
+import { instantOf } from '../../src/lib/clock.ts'
+import { createLive, type Live } from '../../src/telemetry/live.ts'
+import { createRecent } from '../../src/telemetry/recent.ts'
+import { knownStates, statusOf, type GatewayStatus } from '../../src/telemetry/status.ts'
+import { createUsage } from '../../src/telemetry/usage.ts'
 import { createDice } from './dice.ts'
 import { createFakeClock, type FakeClock } from './fake-clock.ts'
 
@@ -58,6 +63,8 @@ export interface TestApp {
   /** Every request that reached an upstream, in order. */
   readonly calls: SeenRequest[]
   readonly events: GatewayEvent[]
+  /** Who watches. */
+  readonly live: Live
   /** Counts the bodies that are held. */
   readonly memory: BufferedBytes
   apply(config: object): void
@@ -132,7 +139,13 @@ export function createTestApp(
   const store = counted(createMemoryStore({ random }), leases)
   const calls: SeenRequest[] = []
   const events: GatewayEvent[] = []
-  const report = (event: GatewayEvent): void => void events.push(event)
+  const recent = createRecent(clock.wall)
+  const usage = createUsage(clock.wall)
+  const live = createLive({ status, usage, clock })
+  function report(event: GatewayEvent): void {
+    events.push(event)
+    for (const one of [recent, usage, live]) one.report(event)
+  }
   let runtimeConfig = createRuntimeConfig(checked(config))
   let isDraining = false
   let ids = 0
@@ -177,7 +190,16 @@ export function createTestApp(
     newId: () => `id-${++ids}`,
     isDraining: () => isDraining,
     metricsText: () => 'metrics',
-    status: () => ({}),
+    status,
+    usage,
+    live,
+  }
+  async function status(): Promise<GatewayStatus> {
+    const stateOf = await knownStates(runtimeConfig.pools.upstreams, deps.store.snapshot)
+    const { queue } = deps.traffic
+    const now = { at: instantOf(clock), startedAt: 0, waiting: queue.size, isDraining }
+    const told = { recent, usage, abilities: store.abilities, configState: { warnings: [] } }
+    return statusOf({ runtimeConfig, version: '0.0.0', stateOf, ...told, ...now })
   }
   const app = createApp(deps)
   return {
@@ -188,11 +210,13 @@ export function createTestApp(
     calls,
     events,
     memory,
+    live,
     apply(next) {
       runtimeConfig = createRuntimeConfig(checked(next))
     },
     drain() {
       isDraining = true
+      live.end()
     },
     get openLeases() {
       return leases.size

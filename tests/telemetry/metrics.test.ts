@@ -7,8 +7,9 @@ import { parseExposition, type Sample } from './parse-exposition.ts'
 
 const quiet: Gauges = {
   version: '0.1.0',
-  queue: { waiting: 0 },
+  queue: { waiting: 0, size: 256 },
   reloads: { ok: 0, refused: 0 },
+  last_reload: null,
   upstreams: [],
 }
 
@@ -30,10 +31,10 @@ function valueOf(
 test('before the first request the text is valid and says what there is', () => {
   const families = parseExposition(
     createMetrics().text({
-      version: '0.1.0',
-      queue: { waiting: 2 },
+      ...quiet,
+      queue: { waiting: 2, size: 256 },
       reloads: { ok: 3, refused: 1 },
-      upstreams: [{ name: 'a', in_flight: 3, available: false, windows: [] }],
+      upstreams: [{ name: 'a', in_flight: 3, available: false, reason: 'auth', windows: [] }],
     }),
   )
   const samples = [...families.values()].flatMap((family) => family.samples)
@@ -41,6 +42,7 @@ test('before the first request the text is valid and says what there is', () => 
   expect(valueOf(samples, 'aiload_queue_waiting')).toBe(2)
   expect(valueOf(samples, 'aiload_in_flight', { upstream: 'a' })).toBe(3)
   expect(valueOf(samples, 'aiload_available', { upstream: 'a' })).toBe(0)
+  expect(valueOf(samples, 'aiload_unavailable', { upstream: 'a', reason: 'auth' })).toBe(1)
   expect(families.get('aiload_queue_seconds')?.type).toBe('histogram')
   expect(families.get('aiload_reloads_total')?.type).toBe('counter')
   expect(valueOf(samples, 'aiload_reloads_total', { result: 'ok' })).toBe(3)
@@ -49,18 +51,20 @@ test('before the first request the text is valid and says what there is', () => 
 
 test('each limit has its own series, with what is left and when it changes', () => {
   const limit = { counts: 'requests', scope: 'upstream', limit: 10, used: 10, left: 0, rate: 3, age: null }
-  const ends = { runs_out_at: null, reopens_at: '2026-11-22T12:00:30.500Z', resets_at: null }
+  const ends = {
+    runs_out_at: null,
+    reopens_at: '2026-11-22T12:00:30.500Z',
+    resets_at: '2026-11-22T12:01:00.000Z',
+  }
   const windows = [
     { ...limit, ...ends, window: 'minute', source: 'configured' },
     { ...limit, ...ends, window: 'minute', source: 'refused', reopens_at: null },
-    { ...limit, ...ends, window: 'day', source: 'learned', meter: 'x-ratelimit-*', left: 4 },
+    { ...limit, ...ends, window: 'day', source: 'learned', meter: 'x-ratelimit-*', limit: null, left: 4 },
   ]
   const families = parseExposition(
     createMetrics().text({
-      version: '0.1.0',
-      queue: { waiting: 0 },
-      reloads: { ok: 0, refused: 0 },
-      upstreams: [{ name: 'a', in_flight: 0, available: false, windows }],
+      ...quiet,
+      upstreams: [{ name: 'a', in_flight: 0, available: false, reason: 'limit', windows }],
     }),
   )
   const samples = [...families.values()].flatMap((family) => family.samples)
@@ -71,6 +75,34 @@ test('each limit has its own series, with what is left and when it changes', () 
   expect(of('aiload_limit_used', 'requests:minute:refused')).toBe(10)
   expect(of('aiload_limit_reopens_timestamp_seconds', 'requests:minute')).toBe(1_795_348_830.5)
   expect(of('aiload_limit_rate', 'x-ratelimit-*')).toBe(3)
+  expect(of('aiload_limit', 'requests:minute')).toBe(10)
+  expect(of('aiload_limit', 'x-ratelimit-*')).toBeUndefined()
+  expect(of('aiload_limit_resets_timestamp_seconds', 'requests:minute')).toBe(1_795_348_860)
+})
+
+test('a refused reload shows until one is taken, with its time', () => {
+  const at = '2026-11-22T12:00:00.000Z'
+  const before = samplesAfter([])
+  const refused = samplesAfter([], { ...quiet, last_reload: { at, ok: false, problems: ['x'] } })
+  const taken = samplesAfter([], { ...quiet, last_reload: { at, ok: true, problems: [] } })
+  const isGood = (samples: Sample[]) => valueOf(samples, 'aiload_last_reload_successful')
+  expect([before, refused, taken].map(isGood)).toEqual([1, 0, 1])
+  expect(valueOf(before, 'aiload_last_reload_timestamp_seconds')).toBeUndefined()
+  expect(valueOf(refused, 'aiload_last_reload_timestamp_seconds')).toBe(1_795_348_800)
+})
+
+test('what a runtime says of its process is shown, and what it does not say is not', () => {
+  const figures = { process_cpu_seconds_total: 1.5, process_open_fds: Number.NaN }
+  const families = parseExposition(
+    createMetrics().text({ ...quiet, processFigures: { runtime: 'node 20.20.0', ...figures } }),
+  )
+  const names = [...families.keys()].filter((name) => !name.startsWith('aiload_'))
+  expect(names).toEqual(['process_cpu_seconds_total'])
+  expect(families.get('process_cpu_seconds_total')?.type).toBe('counter')
+  const labels = { version: '0.1.0', runtime: 'node 20.20.0' }
+  expect(families.get('aiload_build_info')?.samples).toEqual([
+    { name: 'aiload_build_info', labels, value: 1 },
+  ])
 })
 
 test('requests are counted by endpoint and status, attempts by upstream and outcome', () => {
@@ -130,7 +162,7 @@ test('any name that an upstream may have comes back as it was', () => {
       (upstream) => {
         const samples = samplesAfter([attemptEvent({ upstream })], {
           ...quiet,
-          upstreams: [{ name: upstream, in_flight: 0, available: true, windows: [] }],
+          upstreams: [{ name: upstream, in_flight: 0, available: true, reason: null, windows: [] }],
         })
         expect(valueOf(samples, 'aiload_attempts_total', { upstream, outcome: 'ok' })).toBe(1)
         expect(valueOf(samples, 'aiload_available', { upstream })).toBe(1)

@@ -6,13 +6,13 @@ test('an upstream that was never asked has no past', () => {
   expect(createRecent(() => 0).of('id-a')).toBeUndefined()
 })
 
-test('the last twenty outcomes are kept, newest first, and all are counted', () => {
+test('the last forty outcomes are kept, newest first, and all are counted', () => {
   let wall = 0
   const recent = createRecent(() => wall)
   for (wall = 1; wall <= 50; wall++) recent.report(attemptEvent({ durationMs: wall }))
   recent.report(requestEvent())
   const past = recent.of('id-a')
-  expect(past?.last.map(({ at }) => at)).toEqual(Array.from({ length: 20 }, (_, at) => 50 - at))
+  expect(past?.last.map(({ at }) => at)).toEqual(Array.from({ length: 40 }, (_, at) => 50 - at))
   expect(past?.last[0]).toEqual({ at: 50, outcome: 'ok', status: 200, durationMs: 50 })
   expect(past?.attempts).toBe(50)
 })

@@ -9,6 +9,7 @@ import { createMemoryStore } from '../../src/state/memory.ts'
 import type { AnswerStart, Lease } from '../../src/state/store.ts'
 import { statusOf, type GatewayStatus, type UpstreamStatus } from '../../src/telemetry/status.ts'
 import { createRecent } from '../../src/telemetry/recent.ts'
+import { createUsage } from '../../src/telemetry/usage.ts'
 
 /** The monotonic clock of these tests is an hour behind the wall clock, so that a mix-up shows. */
 export const NOW = Date.UTC(2026, 10, 22, 11)
@@ -25,6 +26,7 @@ export function createBed(models: readonly object[], more: object = {}) {
   const store = createMemoryStore({ random: () => 0.5 })
   let at: Instant = { now: NOW, wall: WALL }
   const recent = createRecent(() => at.wall)
+  const usage = createUsage(() => at.wall)
   const upstream = (place: number): Upstream => upstreams[place]!
 
   /** Leases one request; undefined when the upstream has no room. */
@@ -37,6 +39,7 @@ export function createBed(models: readonly object[], more: object = {}) {
     upstreams,
     store,
     recent,
+    usage,
     lease,
     pass(ms: number) {
       at = { now: at.now + ms, wall: at.wall + ms }
@@ -58,7 +61,7 @@ export function createBed(models: readonly object[], more: object = {}) {
         configState: { warnings: [] },
         abilities: store.abilities,
       }
-      return statusOf({ runtimeConfig: { config, pools }, recent, at, ...gateway, ...more })
+      return statusOf({ runtimeConfig: { config, pools }, recent, usage, at, ...gateway, ...more })
     },
     of(place: number): UpstreamStatus {
       return this.status().upstreams[place]!

@@ -1,4 +1,4 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { attemptEvent } from './events.ts'
 import { createBed, failure, model, NOW } from './status-bed.ts'
 
@@ -11,10 +11,14 @@ test('a gateway that was just started says what it is configured to do', () => {
     version: '0.1.0',
     started_at: '2026-11-22T11:59:55.000Z',
     uptime_ms: 5_000,
+    admin: 'read',
+    can_answer: { now: true, why: null },
+    last_hour: { requests: 0, answered_share: null, first_byte_ms: null },
+    needs_you: [],
     strategy: 'headroom',
     affinity: 'header:x-team',
     models: ['auto', 'fast', 'model-a', 'model-b'],
-    queue: { waiting: 0 },
+    queue: { waiting: 0, size: 256 },
     draining: false,
     last_reload: null,
     reloads: { ok: 0, refused: 0 },
@@ -28,17 +32,22 @@ test('an upstream without a past is available and has nothing to tell', () => {
     model('a', { weight: 2, priority: 1, endpoints: ['chat', 'embeddings'], groups: ['fast'] }),
   ])
   expect(bed.of(0)).toEqual({
+    id: expect.stringMatching(/^[0-9a-z]{5,10}$/),
     name: 'a',
     model: 'model-a',
     host: 'a.test:8443',
+    key: { position: 1, last4: '…et-a' },
     proxy: null,
     priority: 1,
     weight: 2,
     groups: ['fast'],
     endpoints: ['chat', 'embeddings'],
     enabled: true,
+    paused: false,
+    paused_since: null,
     available: true,
     why: null,
+    reason: null,
     blocked_by: null,
     until: null,
     for_ms: null,
@@ -47,6 +56,7 @@ test('an upstream without a past is available and has nothing to tell', () => {
     windows: [],
     abilities: { can: {}, most: {} },
     last_outcomes: [],
+    first_bytes: [],
     last_error: null,
     first_byte_ms: null,
     attempts: 0,
@@ -63,7 +73,7 @@ test('the queue, a shutdown, reloads and the warnings of the configuration are s
   const warnings = ['config.json:3:5: models[0].api_key: is still a placeholder; put the key here']
   const configState = { lastReload, reloads: { ok: 2, refused: 1 }, warnings }
   expect(createBed([model('a')]).status({ waiting: 7, isDraining: true, configState })).toMatchObject({
-    queue: { waiting: 7 },
+    queue: { waiting: 7, size: 256 },
     draining: true,
     reloads: { ok: 2, refused: 1 },
     config_warnings: warnings,
@@ -119,6 +129,32 @@ test('while one request finds out whether a failure is over, the others read tha
   expect(bed.of(0)).toMatchObject({ available: false, why: 'failure, being tried again', in_flight: 1 })
   if (probe) bed.store.settle(probe, { kind: 'ok' }, { now: NOW + 2_000, wall: NOW + 2_000 })
   expect(bed.of(0).in_flight).toBe(0)
+})
+
+test.each([
+  { outcome: { cause: 'rate-limited', hintMs: 30_000 }, reason: 'rate-limited', later: null },
+  { outcome: { cause: 'quota', hintMs: 7_200_000 }, reason: 'quota', later: null },
+  { outcome: { cause: 'quota', code: 'insufficient_quota' }, reason: 'unpaid', later: 'unpaid' },
+  { outcome: { cause: 'auth', scope: 'key' }, reason: 'auth', later: 'auth' },
+  { outcome: { cause: 'not-found' }, reason: 'not-found', later: 'not-found' },
+  { outcome: { cause: 'failure' }, reason: 'failure', later: 'untried' },
+  { outcome: { cause: 'overloaded' }, reason: 'overloaded', later: null },
+] as const)(
+  'after $outcome the reason is the word "$reason", and $later once the rest is over',
+  ({ outcome, reason, later }) => {
+    const bed = createBed([model('a')])
+    bed.ask(0, { outcome: failure(outcome) })
+    expect(bed.of(0)).toMatchObject({ available: false, reason })
+    bed.pass(31 * 86_400_000)
+    expect(bed.of(0)).toMatchObject({ available: later === null, reason: later })
+  },
+)
+
+test('a limit of any kind is the reason "limit", and an upstream that is switched off "disabled"', () => {
+  const bed = createBed([model('a', { limits: { rpm: 1 } }), model('b', { enabled: false })])
+  bed.ask(0, { outcome: { kind: 'ok' } })
+  expect(bed.of(0)).toMatchObject({ available: false, reason: 'limit' })
+  expect(bed.of(1)).toMatchObject({ available: false, reason: 'disabled' })
 })
 
 test('a disabled upstream is shown, and says that it is', () => {
@@ -232,3 +268,99 @@ test.each([
     expect(bed.of(0)).toMatchObject({ why, last_error: { status, reason: null, message: 'try later' } })
   },
 )
+
+describe('what needs somebody', () => {
+  test('is told once for all whom it concerns, with what would be right and since when', () => {
+    const key = { api_key: 'sk-shared-by-three', base_url: 'https://a.test/v1' }
+    const bed = createBed([
+      model('a', key),
+      model('b', key),
+      model('c'),
+      model('d'),
+      model('e', { enabled: false }),
+    ])
+    bed.ask(0, { outcome: failure({ cause: 'auth', scope: 'key' }) })
+    bed.pass(1_000)
+    bed.ask(2, { outcome: failure({ cause: 'not-found' }) })
+    bed.ask(3, { outcome: failure({ cause: 'quota', code: 'insufficient_quota' }) })
+    expect(bed.status().needs_you).toEqual([
+      {
+        kind: 'key_refused',
+        upstream: null,
+        text: 'the key of a, b was refused; write another one into the configuration, or have it enabled at the vendor',
+        since: '2026-11-22T12:00:00.000Z',
+      },
+      {
+        kind: 'not_found',
+        upstream: 'c',
+        text: 'the model or the endpoint of c was not found; correct model or base_url in the configuration',
+        since: '2026-11-22T12:00:01.000Z',
+      },
+      {
+        kind: 'no_credits',
+        upstream: 'd',
+        text: 'the account of d has no credit left; pay, then end the rest by hand',
+        since: '2026-11-22T12:00:01.000Z',
+      },
+    ])
+  })
+
+  test('is what the configuration and the state want too, and nothing that heals', () => {
+    const bed = createBed([model('a')])
+    bed.ask(0, { outcome: failure({ cause: 'rate-limited', hintMs: 60_000 }) })
+    expect(bed.status().needs_you).toEqual([])
+    const lastReload = {
+      at: Date.UTC(2026, 10, 22, 11),
+      ok: false,
+      problems: ['c.json:1:1: x', 'c.json:2:1: y'],
+    }
+    const configState = { lastReload, warnings: ['w'], stateProblem: "state.json can't be written" }
+    const told = bed.status({ configState }).needs_you
+    expect(told.map(({ kind, text }) => [kind, text])).toEqual([
+      ['state_not_kept', "state.json can't be written"],
+      ['reload_refused', 'the changed configuration is refused: c.json:1:1: x; c.json:2:1: y'],
+      ['config_warning', 'w'],
+    ])
+  })
+
+  test('of a long list names the first', () => {
+    const key = { api_key: 'sk-shared-by-many', base_url: 'https://a.test/v1' }
+    const bed = createBed(['a', 'b', 'c', 'd', 'e', 'f', 'g'].map((name) => model(name, key)))
+    bed.ask(0, { outcome: failure({ cause: 'auth', scope: 'key' }) })
+    expect(bed.status().needs_you[0]?.text).toContain('of a, b, c, d, e and 2 more was')
+  })
+})
+
+test('a key is shown by its place and its last four characters, and a short one not at all', () => {
+  const keys = ['sk-0123456789-abcd', 'short-secret-15', 'sk-0123456789-wxyz']
+  const bed = createBed([model('a', { api_key: keys }), model('b', { api_key: '' })])
+  expect(bed.status().upstreams.map(({ key }) => key)).toEqual([
+    { position: 1, last4: '…abcd' },
+    { position: 2, last4: null },
+    { position: 3, last4: '…wxyz' },
+    { position: null, last4: null },
+  ])
+})
+
+test('an upstream has the same id under another name, and no two have one', () => {
+  const idsOf = (models: readonly object[]) =>
+    createBed(models)
+      .status()
+      .upstreams.map(({ id }) => id)
+  const keys = { api_key: ['sk-1', 'sk-2'] }
+  const ids = idsOf([model('a', keys), model('b'), model('b', { api_key: 'sk-3' })])
+  expect(new Set(ids).size).toBe(4)
+  const renamed = idsOf([
+    model('b', { name: 'x' }),
+    model('b', { api_key: 'sk-3' }),
+    model('a', { ...keys, weight: 7 }),
+  ])
+  expect([...renamed].toSorted()).toEqual([...ids].toSorted())
+})
+
+test('of the last forty answers the first bytes are listed, oldest first', () => {
+  const bed = createBed([model('a')])
+  const upstreamId = bed.upstreams[0]!.id
+  for (let nth = 0; nth < 250; nth++) bed.recent.report(attemptEvent({ upstreamId, firstByteMs: nth + 0.4 }))
+  expect(bed.of(0).first_bytes).toEqual(Array.from({ length: 40 }, (_, at) => 210 + at))
+})

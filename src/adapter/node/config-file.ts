@@ -17,6 +17,7 @@ import { systemCodeOf } from '../../errors.ts'
 import type { Report } from '../../relay/deps.ts'
 import type { ConfigState } from '../../telemetry/status.ts'
 import { withAuthorities } from './authority-file.ts'
+import { createConfigEditor } from './config-editor.ts'
 
 /** Where to look for a configuration. */
 export interface ConfigSearch {
@@ -121,25 +122,35 @@ export function watchConfig({ file, text, config, warnings, apply, report, ...re
     for (const problem of problems) notice('error', problem)
   }
 
+  /** What may be served in the place of the running one. */
+  function loadNext(next: string): LoadedConfig {
+    const loaded = loadFile(next, file, reading)
+    if (!loaded.ok) return loaded
+    const served = withGivenToken(loaded.config, reading.env)
+    const problem = reloadProblem(served, next, file)
+    return problem === undefined ? { ...loaded, config: served } : { ...loaded, ...refused(problem) }
+  }
+
+  function serve(next: string, loaded: Extract<LoadedConfig, { ok: true }>, message: string): void {
+    servedText = next
+    servedWarnings = loaded.warnings.map(problemLine)
+    for (const warning of servedWarnings) notice('warning', warning)
+    const late = needsRestart(config, loaded.config)
+    if (late.length > 0)
+      notice('warning', `${late.join(', ')} changed: that needs a restart, the rest is applied`)
+    apply(loaded.config)
+    lastReload = { at: Date.now(), ok: true, problems: [] }
+    reloads.ok += 1
+    notice('info', message)
+  }
+
   /** Reads the file now, whether it changed or not. */
   function reload(): void {
     const next = readConfigFile(file)
     if (typeof next !== 'string') return rejectReload(next)
-    const loaded = loadFile(next, file, reading)
+    const loaded = loadNext(next)
     if (!loaded.ok) return rejectReload(...loaded.problems)
-    const served = withGivenToken(loaded.config, reading.env)
-    const problem = reloadProblem(served, next, file)
-    if (problem !== undefined) return rejectReload(problem)
-    servedText = next
-    servedWarnings = loaded.warnings.map(problemLine)
-    for (const warning of servedWarnings) notice('warning', warning)
-    const late = needsRestart(config, served)
-    if (late.length > 0)
-      notice('warning', `${late.join(', ')} changed: that needs a restart, the rest is applied`)
-    apply(served)
-    lastReload = { at: Date.now(), ok: true, problems: [] }
-    reloads.ok += 1
-    notice('info', 'the configuration was reloaded')
+    serve(next, loaded, 'the configuration was reloaded')
   }
 
   // Runtimes take the first look of a watched file when they get to it: a change before that would never be told.
@@ -155,6 +166,7 @@ export function watchConfig({ file, text, config, warnings, apply, report, ...re
   timer.unref()
   return {
     reload,
+    editor: createConfigEditor({ file, read: () => readConfigFile(file), load: loadNext, serve }),
     /** For the status page and the metrics. */
     state: (): ConfigState => ({ lastReload, reloads, warnings: servedWarnings }),
     stop: () => clearInterval(timer),

@@ -14,29 +14,36 @@
  * web-gateway     the gateway on Bun and Deno, which have fetch and files
  * open-config     what a start serves: a file, or the keys in the environment
  * config-file     the configuration file: found, read, watched
+ * config-editor   its edits while it is served
  * without-file    a configuration of the keys in the environment, and its token
  * authority-file  certificates that the configuration names
  * state-file      state across restarts
+ * process-figures what the process uses, for the metrics
+ * log-file        the log in a file, put aside by its size
+ * kept-usage      sums of usage, as they stand in the state file
  * event-file      what happened, across restarts
  * page-file       the page at `/`, as it was built
  * replace-file    replaces a file so that no reader sees half of it
  * signals         the signals of the process
  */
 import { isUtf8 } from 'node:buffer'
-import { readFileSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
 import type { Config } from '../../config/config.ts'
 import { instantOf, type Clock } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
-import { createClock, createGateway, type GatewayPlatform } from '../gateway.ts'
+import { createTraces } from '../../telemetry/traces.ts'
+import { createUsage } from '../../telemetry/usage.ts'
+import { createClock, createGateway, VERSION, type GatewayPlatform } from '../gateway.ts'
 import { eventFileOf, keepEvents } from './event-file.ts'
 import { createNodeReceive, toNodeResponse } from './messages.ts'
+import { createProcessFigures, descriptorLimit } from './process-figures.ts'
 import { listen } from './server.ts'
 import { keepState } from './state-file.ts'
 import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
-interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState' | 'page'> {
+interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState' | 'configEditor' | 'page'> {
   /** Where state is kept across restarts; absent = nowhere. */
   readonly stateFile?: string
 }
@@ -48,6 +55,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     const timer = timers.set(ms, task)
     return () => timers.clear(timer)
   })
+  const usage = createUsage(clock.wall)
   let { events: eventLimits } = config.settings
   const events = keepEvents({
     file: stateFile && eventFileOf(stateFile),
@@ -57,8 +65,11 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
   })
   const memory = createMemoryStore({ random: events.recorder.random })
   const store = events.recorder.recordedStore(memory, () => instantOf(clock))
-  const kept = stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log })
+  const kept =
+    stateFile === undefined ? undefined : keepState(stateFile, store, { clock, report: told.log, usage })
+  const configState = () => ({ warnings: [], ...told.configState?.(), stateProblem: kept?.problem() })
   const send = createNodeTransport({ timers })
+  const tracing = { env: process.env, randomBytes, version: VERSION }
   const gateway = createGateway(config, {
     clock,
     store,
@@ -69,9 +80,13 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     expect: store.expect,
     abilities: store.abilities,
     modelLists: store.modelLists,
+    processFigures: createProcessFigures(),
+    createTraces: (deps) => createTraces({ ...deps, ...tracing }),
+    usage,
     recorder: events.recorder,
     requests: events.requests,
     ...told,
+    configState,
   })
   await gateway.ready
   const server = await listen(gateway.app, config.server, { onRefused: createRefusalNotice(clock, told.log) })
@@ -93,6 +108,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     async close(): Promise<{ readonly cut: number }> {
       gateway.drain()
       const drained = await server.drain(drainTimeoutMs)
+      await gateway.endTraces()
       await kept?.close()
       await events.close()
       await send.close()
@@ -119,20 +135,8 @@ function createRefusalNotice({ now }: Clock, report: Report): (mostConnections: 
 
 /** What the process needs for files, pipes and clients that are told to come back. */
 const OWN_DESCRIPTORS = 48
-/** Where the system does not tell: macOS by default; Windows knows no limit. */
-const USUAL_DESCRIPTORS = 10_240
 
 /** As many clients as may all have a connection to an upstream of their own. */
 function mostClients(): number {
   return Math.max(1, Math.floor((descriptorLimit() - OWN_DESCRIPTORS) / 2))
-}
-
-/** Node raises the soft limit to the hard one when it starts. */
-function descriptorLimit(): number {
-  try {
-    const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? []
-    return Number(soft ?? USUAL_DESCRIPTORS)
-  } catch {
-    return USUAL_DESCRIPTORS
-  }
 }

@@ -174,7 +174,7 @@ function decodedBody(incoming: IncomingMessage, to: BodySink<unknown>, rules: Bo
 const TEXT_LIMIT_BYTES = 16 * 1024
 
 /** Answers on Node straight to the client's connection. */
-export const toNodeResponse: ToResponse = ({ status, headers, body, onLeft }, env) => {
+export const toNodeResponse: ToResponse = ({ status, headers, body, onLeft, cut }, env) => {
   const { incoming, outgoing } = env as ServerMessages
   if (onLeft !== undefined) {
     if (outgoing.destroyed || outgoing.headersSent) onLeft()
@@ -182,6 +182,7 @@ export const toNodeResponse: ToResponse = ({ status, headers, body, onLeft }, en
   }
   if (outgoing.headersSent) return RESPONSE_ALREADY_SENT
   outgoing.shouldKeepAlive &&= isWhole(incoming)
+  cut?.addEventListener('abort', () => outgoing.destroy())
   const isBytes = body instanceof Uint8Array
   outgoing.writeHead(status, isBytes ? Object.assign(headers, { 'content-length': body.length }) : headers)
   if (isBytes && body.length > TEXT_LIMIT_BYTES) outgoing.end(body)

@@ -4,7 +4,7 @@ import type { Config } from '../../config/config.ts'
 import { TOKEN_VARIABLE, type VendorKeys } from '../../config/environment.ts'
 import { loadAccess, type LoadedConfig } from '../../config/load.ts'
 import { fileProblem, type ConfigProblem, type Environment } from '../../config/problem.ts'
-import { withToken } from '../../config/source.ts'
+import { withToken } from '../../config/rewrite.ts'
 import {
   checkConfigFile,
   findConfigFile,

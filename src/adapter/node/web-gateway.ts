@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { fileURLToPath } from 'node:url'
 import type { Config } from '../../config/config.ts'
 import { upstreamsOf } from '../../config/upstreams.ts'
@@ -8,12 +9,16 @@ import { routeLines } from '../../pool/route.ts'
 import { instantOf } from '../../lib/clock.ts'
 import type { Report } from '../../relay/deps.ts'
 import { createMemoryStore } from '../../state/memory.ts'
+import { createTraces } from '../../telemetry/traces.ts'
+import { createUsage } from '../../telemetry/usage.ts'
 import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
-import { consoleLog, createClock, createEdgeGateway, type EdgePlatform } from '../gateway.ts'
+import { consoleLog, createClock, createEdgeGateway, VERSION, type EdgePlatform } from '../gateway.ts'
 import { eventFileOf, keepEvents } from './event-file.ts'
 import { findConfigFile, watchConfig, type Reloader } from './config-file.ts'
 import { createPageFile } from './page-file.ts'
+import { createLogFile, logFileOf } from './log-file.ts'
 import { openConfig } from './open-config.ts'
+import { createProcessFigures } from './process-figures.ts'
 import { takeSignals } from './signals.ts'
 import { keepState, stateFileOf } from './state-file.ts'
 
@@ -45,14 +50,24 @@ export function openFileGateway(
     for (const problem of opened.problems) process.stderr.write(`${problemLine(problem)}\n`)
     process.exit(1)
   }
-  const { config, warnings, hasNewToken, tokenPlace } = opened
+  const { config, warnings, hasNewToken, tokenPlace, file: configFile } = opened
   const { level, problem } = logLevelIn(process.env)
   if (problem !== undefined) {
     process.stderr.write(`${problem}\n`)
     process.exit(1)
   }
-  let write = consoleLog(level ?? levelOfMode(config.server.mode))
-  const log: Report = (event) => write(event)
+  let write: Report
+  const logFile = createLogFile((how, message) => say(message, how))
+  const log: Report = (event) => {
+    write(event)
+    logFile.report(event)
+  }
+  function configureLog(next: Config): void {
+    const nextLevel = level ?? levelOfMode(next.server.mode)
+    write = consoleLog(nextLevel)
+    logFile.configure(configFile === undefined ? undefined : logFileOf(next, configFile), nextLevel)
+  }
+  configureLog(config)
   const say = (message: string, level: 'info' | 'warning' = 'info') => log({ kind: 'notice', level, message })
   if (hasNewToken) say(`a new token for your clients was made; it is ${tokenPlace}`)
   for (const line of routeLines(upstreamsOf(config))) say(line)
@@ -66,15 +81,27 @@ export function openFileGateway(
   const { recorder, requests } = events
   const memory = createMemoryStore({ random: recorder.random })
   const store = recorder.recordedStore(memory, () => instantOf(clock))
-  const state = keepState(stateFile, store, { clock, report: log })
+  const usage = createUsage(clock.wall)
+  const state = keepState(stateFile, store, { clock, report: log, usage })
   let reloader: Reloader | undefined
-  const configState = () => reloader?.state() ?? { warnings: warningLines }
+  const configState = () => ({
+    ...(reloader?.state() ?? { warnings: warningLines }),
+    stateProblem: state.problem(),
+  })
   const { expect, abilities, modelLists } = store
+  const configEditor = () => reloader?.editor
+  const kept = { expect, abilities, modelLists, usage, recorder, requests }
   const page = createPageFile(packageFile('dist/page.html'))
-  const own = { clock, store, log, configState, expect, abilities, modelLists, recorder, requests, page }
-  const gateway = createEdgeGateway(config, { ...own, ...platform })
+  const processFigures = createProcessFigures()
+  const own = { clock, store, log, configState, configEditor, processFigures, page, ...kept }
+  const tracing = { env, randomBytes, version: VERSION }
+  const gateway = createEdgeGateway(config, {
+    ...own,
+    createTraces: (deps) => createTraces({ ...deps, ...tracing }),
+    ...platform,
+  })
   function apply(next: Config): void {
-    write = consoleLog(level ?? levelOfMode(next.server.mode))
+    configureLog(next)
     eventLimits = next.settings.events
     void gateway.apply(next)
   }
@@ -83,7 +110,10 @@ export function openFileGateway(
     config,
     fetch: gateway.fetch,
     /** Reads the configuration again, whether its file changed or not. */
-    reload: () => reloader?.reload(),
+    reload(): void {
+      logFile.reopen()
+      reloader?.reload()
+    },
     /** Writes a line of the log. */
     say,
     /** Refuses new requests, waits for the open answers within `settings.drain_timeout`, and writes the state. */
@@ -93,6 +123,7 @@ export function openFileGateway(
       while (gateway.isBusy(store) && performance.now() < deadline) await pause()
       // The last bytes are still on their way to the client.
       await pause()
+      await gateway.endTraces()
       await state.close()
       await events.close()
     },

@@ -55,6 +55,7 @@ export function createStateObject({ rows, at, random, after, life }: StateObject
       return store.remember(event.key, event.upstream, { ttlMs: event.ttlMs, at })
     if (event.kind === 'spent') return recordUsage(event.id, event.spent, at)
     if (event.kind === 'close') return void store.closeBreakers(event.scopes, at)
+    if (event.kind === 'pause') return void store.pause(event.scope, event.isPaused, at)
     const lease = inward(event.lease)
     if (lease === undefined) return
     if (event.kind === 'confirm') store.confirm(lease, event.answer, at)

@@ -8,7 +8,7 @@ import type { AnswerStart, Ask, Lease, LocalUsage } from '../store.ts'
  * What isolates and objects must agree on while a version is rolled out. Where they don't, the object answers with an error,
  * and an answer of another version is none: then each isolate counts by itself, which is what an object out of reach means.
  */
-export const WIRE_VERSION = 3
+export const WIRE_VERSION = 4
 
 /** One round trip to the object: what has happened, and what is asked. Plain JSON, no secret in it. */
 export interface StateCall {
@@ -30,6 +30,7 @@ export type StateEvent = { /** Ms on the isolate's clock. */ readonly at: number
   | { readonly kind: 'settle'; readonly lease: Lease; readonly outcome: Outcome }
   | { readonly kind: 'remember'; readonly key: string; readonly upstream: string; readonly ttlMs: number }
   | { readonly kind: 'close'; readonly scopes: readonly string[] }
+  | { readonly kind: 'pause'; readonly scope: string; readonly isPaused: boolean }
   /** Sent without a lease of the object, while that was slow or away; `id` is its own among all isolates. */
   | { readonly kind: 'spent'; readonly id: string; readonly spent: LocalUsage }
 )

@@ -61,6 +61,14 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
     }
   }
 
+  /** Tells of what an operator did, until it has arrived, as everything that happened is; gives how it was before. */
+  async function toldWith(event: StateEvent, scopes: readonly string[]): Promise<StateReply | undefined> {
+    const before = await ask({ scopes }).catch(() => undefined)
+    outbox.put(event)
+    await ask({ scopes })
+    return before
+  }
+
   return {
     snapshot: cache.states,
     claimSnapshots: (claims) =>
@@ -89,11 +97,12 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
     reportUsage: (usage) =>
       outbox.put({ kind: 'spent', at: usage.endedAt, id: `${isolate}.${reported++}`, spent: usage }),
     async closeBreakers(scopes, at) {
-      const before = await ask({ scopes }).catch(() => undefined)
-      // Told until it has arrived, as everything that happened is.
-      outbox.put({ kind: 'close', at: at.now, scopes })
-      await ask({ scopes })
+      const before = await toldWith({ kind: 'close', at: at.now, scopes }, scopes)
       return scopes.filter((_, index) => before?.states[index]?.cooldown !== undefined)
+    },
+    async pause(scope, isPaused, at) {
+      const before = await toldWith({ kind: 'pause', at: at.now, scope, isPaused }, [scope])
+      return isPaused !== (before?.states[0]?.pausedSince !== undefined)
     },
     recall: cache.upstream,
     remember(key, upstream, { ttlMs, at }) {
@@ -138,6 +147,7 @@ function createStateCache({ now, ownInFlight }: Pick<ObjectStoreOptions, 'now' |
       inFlight: ownInFlight(scope),
       learnedConcurrency: undefined,
       breaker: rests ? value.breaker : undefined,
+      pausedSince: age <= BELIEVED_MS ? value.pausedSince : undefined,
     }
   }
 

@@ -1,0 +1,100 @@
+import { createHmac, randomBytes } from 'node:crypto'
+import { accessSync, constants } from 'node:fs'
+import { basename } from 'node:path'
+import { editConfig, type EditKind, type EditProblem } from '../../config/edit.ts'
+import type { LoadedConfig } from '../../config/load.ts'
+import { problemLine, recordOf, type ConfigProblem } from '../../config/problem.ts'
+import { shownConfig } from '../../config/shown.ts'
+import { readSource } from '../../config/source.ts'
+import { errorBody, GatewayError } from '../../errors.ts'
+import type { ConfigEditor } from '../../http/deps.ts'
+import { refusalOf, replaceFile } from './replace-file.ts'
+
+/** The file that is served. */
+interface EditedFile {
+  readonly file: string
+  readonly read: () => string | ConfigProblem
+  /** Checks a text as a reload does. */
+  readonly load: (text: string) => LoadedConfig
+  /** Serves what was written. */
+  readonly serve: (text: string, loaded: Extract<LoadedConfig, { ok: true }>, message: string) => void
+}
+
+/**
+ * Edits a configuration file in place. Nothing else of this process comes between reading and writing, so edits are made one
+ * after the other.
+ */
+export function createConfigEditor({ file, read, load, serve }: EditedFile): ConfigEditor {
+  // A plain digest would let its reader try out short secrets of the file.
+  const secret = randomBytes(32)
+  const etagOf = (text: string): string => createHmac('sha256', secret).update(text).digest('base64url')
+
+  function show() {
+    const text = read()
+    const name = basename(file)
+    if (typeof text !== 'string')
+      return {
+        etag: null,
+        file: name,
+        ...shownConfig({}),
+        problems: [problemOf(text)],
+        problem: problemLine(text),
+      }
+    const loaded = load(text)
+    const refusal = refusalOf(() => accessSync(file, constants.W_OK))
+    return {
+      etag: etagOf(text),
+      file: name,
+      ...shownConfig(readSource(text).value),
+      /** What is wrong with the file, where it was refused and an earlier one is served. */
+      problems: loaded.ok ? [] : loaded.problems.map(problemOf),
+      problem: refusal === undefined ? null : notWritten(refusal).message,
+    }
+  }
+
+  function edit(kind: EditKind, sent: unknown, by: string) {
+    const body = recordOf(sent)
+    const { etag } = body
+    if (typeof etag !== 'string') throw new GatewayError('bad_request', FORM, { param: 'etag' })
+    const text = read()
+    if (typeof text !== 'string') throw new GatewayError('config_not_writable', `${problemLine(text)}.`)
+    if (etagOf(text) !== etag) throw new GatewayError('config_changed', CHANGED)
+    const edited = editConfig({ text, kind, body, load })
+    if (!edited.ok) throw invalid(edited.problems)
+    const { text: next, loaded, warnings, what } = edited
+    if (read() !== text) throw new GatewayError('config_changed', CHANGED)
+    const refusal = refusalOf(() => replaceFile(file, next))
+    if (refusal !== undefined) throw notWritten(refusal)
+    serve(next, loaded, `${what} by ${by}`)
+    return { etag: etagOf(next), problems: [], warnings }
+  }
+  return { show, edit }
+}
+
+const FORM = 'The body is a JSON object with the "etag" that GET /admin/config tells.'
+const CHANGED = 'The configuration file has changed since; read GET /admin/config again and repeat the edit.'
+
+const problemOf = ({ path, message, hint }: ConfigProblem): EditProblem => ({
+  path,
+  entry_path: null,
+  message,
+  hint,
+})
+
+function notWritten(refusal: string): GatewayError {
+  const isRight = /^(?:EACCES|EPERM|EROFS)$/.test(refusal)
+  const hint = isRight ? ' Let the user that runs the gateway write it and its directory.' : ''
+  const message = `The configuration file can't be written (${refusal}), so nothing was changed.${hint}`
+  return new GatewayError('config_not_writable', message)
+}
+
+function invalid(problems: readonly EditProblem[]): GatewayError {
+  const [first = { path: '', message: 'is wrong', hint: 'see problems' }] = problems
+  const { path, message: wrong, hint } = first
+  const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : ''
+  const message = `${path === '' ? '' : `${path} `}${wrong}; ${hint}${more}. Nothing was changed.`
+  return new GatewayError('config_invalid', message, {
+    param: path,
+    body: { ...errorBody('config_invalid', message, path), problems },
+  })
+}

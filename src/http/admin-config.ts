@@ -1,0 +1,77 @@
+import type { EditKind } from '../config/edit.ts'
+import { vendorPresets } from '../config/presets.ts'
+import { GatewayError } from '../errors.ts'
+import { adminBodyOf, type RequestContext, type RouteHandler } from './context.ts'
+import { jsonResponse } from './response.ts'
+import { found } from './routes.ts'
+
+/** What is done at one path below `/admin/`, by method; HEAD goes where GET does. */
+export type AdminRoute = Readonly<Record<string, RouteHandler>>
+
+/** The configuration, shown without its secrets, and edited where `server.admin` allows it. */
+export const CONFIG_ROUTES: Readonly<Record<string, AdminRoute>> = {
+  '/admin/config': { GET: showConfig },
+  '/admin/presets': { GET: showPresets },
+  '/admin/config/upstreams': { POST: editing('add'), PUT: editing('change'), DELETE: editing('remove') },
+  '/admin/config/order': { POST: editing('order') },
+  '/admin/config/settings': { POST: editing('settings') },
+}
+
+const READ_ONLY =
+  'The configuration is not edited here: server.admin is "read". Write "server": { "admin": "write" } into its file to allow it.'
+const NO_FILE =
+  'There is no configuration file here to edit: the configuration comes from the environment. Write a file (aiload import makes one) and start again; where there are no files, change the variable that holds the configuration.'
+
+/** Why nobody may edit, whatever the file says; null where it is allowed. */
+function refusalOf({ deps, runtimeConfig }: RequestContext): GatewayError | null {
+  if (deps.configEditor?.() === undefined) return new GatewayError('config_not_writable', NO_FILE)
+  const isAllowed = runtimeConfig.config.server.admin === 'write'
+  return isAllowed ? null : new GatewayError('admin_read_only', READ_ONLY)
+}
+
+/** `GET /admin/config`: `etag` names the text that is shown; edits bring it along. */
+function showConfig(context: RequestContext): Response {
+  const { deps, ownHeaders, runtimeConfig } = context
+  const { settings, quotas } = runtimeConfig.config
+  const { problem, ...shown } = deps.configEditor?.()?.show() ?? {
+    problem: null,
+    etag: null,
+    file: null,
+    entries: [],
+    problems: [],
+    settings: { strategy: settings.strategy, affinity: null },
+    quotas: Object.keys(quotas),
+  }
+  const why = refusalOf(context)?.message ?? problem
+  return jsonResponse({ ...shown, writable: why === null, why }, 200, ownHeaders)
+}
+
+/** `GET /admin/presets`: what an entry may leave out that names its vendor. */
+function showPresets({ ownHeaders }: RequestContext): Response {
+  const presets = vendorPresets.map(([vendor, preset]) => ({
+    vendor,
+    title: preset.title,
+    base_url: preset.base_url,
+    /** Empty where the vendor is asked for its list. */
+    models: (preset.models ?? []).map(({ model }) => model),
+    /** The variable that usually holds its key; null where it has none. */
+    key_variable: preset.key_variables[0] ?? null,
+    key_optional: preset.key_optional === true,
+  }))
+  return jsonResponse(presets, 200, ownHeaders)
+}
+
+/** One entry with long texts of certificates. */
+const MOST_EDIT_BYTES = 64 * 1024
+
+/** An edit of one kind, with a body of JSON that brings the `etag` along. */
+function editing(kind: EditKind): RouteHandler {
+  return async (context) => {
+    const refusal = refusalOf(context)
+    if (refusal !== null) throw refusal
+    const body = await adminBodyOf(context, MOST_EDIT_BYTES)
+    const { deps, request, path, ownId } = context
+    const edited = deps.configEditor?.()?.edit(kind, body, `${request.method} ${path} (request ${ownId})`)
+    return found(context, edited ?? {})
+  }
+}
