@@ -22,6 +22,24 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   $schema: 'For editors.',
   auth_token:
     'The token that clients send, or a list: all of them are accepted, the first is shown. Empty: one is made at start and written here.',
+  tokens:
+    "Tokens of single clients, beside auth_token, which then is the admin's. A change counts within a second; what is under way ends as usual.",
+  'tokens[].name':
+    'Shown in the log, in metrics and by "aiload token list"; limits, use and ids of answers are kept by it.',
+  'tokens[].token':
+    'The token, of 32 characters or more, or "sha256:" and the 64 hex digits of its SHA-256, as "aiload token add NAME" writes it.',
+  'tokens[].models':
+    'Names of models, groups and upstreams that it may use; "auto", lists and groups have these alone. Default: all.',
+  'tokens[].limits':
+    'Limits of this token, refused with 429. day_resets is also the calendar of its use by day, week and month. Default: none.',
+  ...limits('tokens[].limits'),
+  'tokens[].allow_ips':
+    'Addresses, ranges or "private" that may use it, by the other end of the connection; what a proxy says counts where server.trusted_proxies is written in the file. Default: all.',
+  'tokens[].expires':
+    'When it ends: a day such as "2027-01-31" (to its end in UTC), or a moment such as "2027-01-31T18:00:00Z". Default: never.',
+  'tokens[].admin': 'May see and do what operators do: /admin and /metrics.',
+  'tokens[].passthrough':
+    'May use paths that are passed on to one account, with all that is there of others.',
   models: 'The upstreams; at least one.',
   'models[].vendor':
     'A vendor that is known here, such as "groq": gives address, models, limits and abilities, as far as the entry does not say them itself.',
@@ -73,7 +91,8 @@ export const keyMeanings: Readonly<Record<string, string>> = {
   'server.host': 'Address to listen on.',
   'server.mode': 'Log level: release (also test) or debug; LOG_LEVEL goes before it. Default: "release".',
   'server.model': 'The older name of mode.',
-  'server.trusted_proxies': 'Peers whose X-Forwarded-For or X-Real-IP is believed; [] = nobody.',
+  'server.trusted_proxies':
+    'Peers whose X-Forwarded-For or X-Real-IP is believed; [] = nobody. Default: ["private"].',
   'server.max_body': 'Bytes; larger requests get 413.',
   'server.max_buffered': 'Bytes of all buffered bodies together; above it 503.',
   'server.max_connections':

@@ -4,7 +4,7 @@
  */
 import { Hono } from 'hono/tiny'
 import { admin, adminOpen, withoutCors } from './http/admin.ts'
-import { shownToken } from './http/auth.ts'
+import { requireAdmin, requireToken } from './http/auth.ts'
 import {
   preflight,
   respondToError,
@@ -44,7 +44,7 @@ export function createApp(deps: AppDeps): App {
   get('/metrics', publicRoute, metrics)
   app.all(
     '/admin/*',
-    publicRoute((context) => admin(requireToken(adminOpen(withoutCors(context))))),
+    publicRoute((context) => admin(requireAdmin(requireToken(adminOpen(withoutCors(context)))))),
   )
   app.notFound(publicRoute(nothing))
   app.onError((error) => respondToError(deps, error))
@@ -52,17 +52,9 @@ export function createApp(deps: AppDeps): App {
 }
 
 async function metrics(context: RequestContext): Promise<Response> {
-  if (!context.runtimeConfig.config.server.metricsPublic) requireToken(context)
+  if (!context.runtimeConfig.config.server.metricsPublic) requireAdmin(requireToken(context))
   const headers = { 'content-type': 'text/plain; version=0.0.4; charset=utf-8', ...context.ownHeaders }
   return new Response(await context.deps.metricsText(), { headers })
-}
-
-/** The same context, when the request brings a token. */
-function requireToken(context: RequestContext): RequestContext {
-  const token = shownToken(context.incoming.headers, context.runtimeConfig.tokenOf)
-  if (typeof token !== 'string') throw token
-  context.token = token
-  return context
 }
 
 function throwError(error: Error): never {

@@ -75,7 +75,7 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/config/traces.ts': 'where traces go by the environment, apart from how they are made and sent',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/admin-config.ts': 'the configuration as operators see and edit it',
-  'src/http/admin.ts': 'what operators ask',
+  'src/http/admin.ts': 'the table of what operators ask and do',
   'src/http/health.ts': 'what probes and browsers ask',
   'src/http/operate.ts': 'what operators do to one upstream',
   'src/lib/json/number.ts': 'the grammar of numbers, as a table',

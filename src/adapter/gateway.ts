@@ -18,12 +18,12 @@ import { createRuntimeConfig, type AppDeps } from '../http/deps.ts'
 import { createBufferedBytes, createWebReceive } from '../http/incoming.ts'
 import { toWebResponse, type ToResponse } from '../http/response.ts'
 import { instantOf, type Clock } from '../lib/clock.ts'
-import type { Upstream } from '../pool/upstream.ts'
 import type { Report } from '../relay/deps.ts'
 import { createQueue } from '../relay/queue.ts'
 import { createRetryBudget } from '../relay/retry-budget.ts'
 import { createAbilities, type Abilities } from '../state/abilities.ts'
 import { createModelLists, type ModelLists } from '../state/model-lists.ts'
+import { createTokenUsage, type TokenUsage } from '../state/token-usage.ts'
 import type { MemoryStore } from '../state/memory.ts'
 import type { MaybePromise, StateStore } from '../state/store.ts'
 import { createJsonLines } from '../telemetry/log-json.ts'
@@ -33,6 +33,7 @@ import { createMetrics, type ProcessFigures } from '../telemetry/metrics.ts'
 import { createNotices } from '../telemetry/notices.ts'
 import { createRecent } from '../telemetry/recent.ts'
 import { knownStates, statusOf, type ConfigState, type GatewayStatus } from '../telemetry/status.ts'
+import { tokenStatusesOf, usageWithTokens } from '../telemetry/token-status.ts'
 import type { Traces, TracesDeps } from '../telemetry/traces.ts'
 import { createUsage, isOfClient, type UsageHistory } from '../telemetry/usage.ts'
 import { createFetchTransport, type Fetch } from '../transport/fetch.ts'
@@ -54,6 +55,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly abilities?: Abilities
   /** Which models they have listed; the same. */
   readonly modelLists?: ModelLists
+  /** What client tokens have used; the same. */
+  readonly tokenUsage?: TokenUsage
   /** Sums of usage, where they are kept; the same. */
   readonly usage?: UsageHistory
   /** Whether capacity is released that nobody here tells of. */
@@ -62,8 +65,8 @@ export interface GatewayPlatform extends CommonDeps {
   readonly recorder?: Recorder
   /** The requests that it remembers. */
   readonly requests?: RequestLog
-  /** Told the upstreams of each configuration. */
-  readonly expect?: (upstreams: readonly Upstream[]) => void
+  /** Told of whom each configuration is: its upstreams and client tokens. */
+  readonly expect?: MemoryStore['expect']
   /** Ids of requests; random ones unless given. */
   readonly newId?: () => string
   /** `VERSION` unless given. */
@@ -80,11 +83,13 @@ export interface GatewayPlatform extends CommonDeps {
 export function createGateway(config: Config, platform: GatewayPlatform) {
   const { clock, store, look = store.snapshot, version = VERSION, isStoreShared } = platform
   const { abilities = createAbilities(), modelLists = createModelLists(), recorder } = platform
+  const { tokenUsage = createTokenUsage() } = platform
   const { usage = createUsage(clock.wall) } = platform
   const metrics = createMetrics()
   const recent = createRecent(clock.wall)
   const notices = createNotices(platform.log, clock)
-  const live = createLive({ status, usage, clock })
+  const shownUsage = usageWithTokens(usage, tokenStatuses)
+  const live = createLive({ status, usage: shownUsage, clock })
   const record: Report = (event) => {
     if (event.kind === 'request' && isOfClient(event)) recorder?.ended(event)
   }
@@ -112,8 +117,9 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   function serve(next: Config): void {
     runtimeConfig = createRuntimeConfig(next, discovery.listedBy)
     const { upstreams } = runtimeConfig.pools
+    const { tokens } = runtimeConfig
     for (const upstream of upstreams) abilities.presume(upstream, clock.now())
-    platform.expect?.(upstreams)
+    platform.expect?.([...upstreams, ...tokens.map(({ claim }) => ({ claims: { chat: claim } }))])
     traces?.configure(next.settings)
     recorder?.configured({ settings: next.settings, pools: runtimeConfig.pools, credits })
     const ids = upstreams.map(({ id }) => id)
@@ -141,6 +147,10 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   function announce(next: Config): void {
     serve(next)
     const { passthroughUpstream } = runtimeConfig
+    for (const { name, expiresAt = Infinity } of next.tokens) {
+      if (expiresAt > clock.wall()) continue
+      report({ kind: 'notice', level: 'warning', message: `the client token "${name}" has expired` })
+    }
     if (passthroughUpstream === undefined || next.settings.passthroughPaths !== 'all') return
     const message = `with settings.passthrough_paths "all" clients reach every path of the account of "${passthroughUpstream.name}" with its key`
     report({ kind: 'notice', level: 'warning', message })
@@ -155,9 +165,19 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     return statusOf({ runtimeConfig, version, startedAt, configState, stateOf, ...told, ...moment })
   }
 
+  async function tokenStatuses() {
+    const { tokens } = runtimeConfig
+    const states = await look(tokens.map(({ claim }) => claim.id))
+    const known = new Map(tokens.map(({ claim }, index) => [claim.id, states[index]]))
+    const stateOf = (scope: string) => known.get(scope)
+    return tokenStatusesOf({ tokens, stateOf, usage: tokenUsage, at: instantOf(clock) })
+  }
+
   const app = createApp({
     ...platform,
     abilities,
+    tokenUsage,
+    tokenStatuses,
     recorder: recorder?.choices,
     random: Math.random,
     report,
@@ -167,11 +187,12 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     newId: platform.newId ?? (() => crypto.randomUUID()),
     trace: traces?.begin,
     isDraining: () => isDraining,
-    usage,
+    usage: shownUsage,
     live,
     metricsText: async () =>
       metrics.text({
         ...(await status()),
+        ...(await tokenStatuses()),
         processFigures: await platform.processFigures?.(),
         spans: traces?.counts(),
       }),

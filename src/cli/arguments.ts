@@ -51,6 +51,12 @@ const options = {
   show: { type: 'boolean', meaning: 'print it' },
   live: { type: 'boolean', meaning: 'ask the upstreams what they could serve; free' },
   spend: { type: 'boolean', meaning: 'with --live: ask each for two tokens too, which may cost something' },
+  models: {
+    type: 'string',
+    value: 'NAMES',
+    example: 'gpt-4o,fast',
+    meaning: 'of add: models, groups or upstreams that it may use, as a,b; default: all',
+  },
   json: { type: 'boolean', meaning: 'print JSON, for programs' },
   out: {
     type: 'string',
@@ -100,6 +106,8 @@ export interface Command<Name extends string = string> extends GivenOptions {
   readonly name: Name
   /** The argument without a dash, where the command takes one. */
   readonly word?: string
+  /** The one behind it: a name. */
+  readonly subject?: string
   /** What stands behind `--`, for a command that hands it on. */
   readonly rest?: readonly string[]
 }
@@ -117,6 +125,8 @@ export interface CommandEntry {
     /** All that it may be, where that is known beforehand. */
     readonly oneOf?: readonly string[] | 'commands'
     readonly isOptional?: true
+    /** Behind these a name follows. */
+    readonly named?: readonly string[]
   }
   /** What the arguments behind `--` are called in the help, where it takes any. */
   readonly rest?: string
@@ -179,6 +189,7 @@ export function parseArguments(argv: readonly string[], commands: Commands): Com
     ...others,
     ...server,
     ...(word !== undefined && given[0] !== undefined && { word: given[0] }),
+    ...(given[1] !== undefined && { subject: given[1] }),
     ...(restCalled !== undefined && { rest }),
   } as Command
 }
@@ -197,9 +208,11 @@ function optionMisuse({ name, rawName, value }: OptionToken): Misuse | undefined
 }
 
 /** What is wrong with the arguments without a dash. */
-function wordMisuse([first, second]: readonly string[], name: string, commands: Commands) {
+function wordMisuse(given: readonly string[], name: string, commands: Commands) {
+  const [first, second] = given
   const { word, rest } = commands[name] ?? {}
-  const extra = word === undefined ? first : second
+  const isNamed = word?.named?.includes(first ?? '') === true
+  const extra = given[word === undefined ? 0 : isNamed ? 2 : 1]
   if (extra !== undefined && rest !== undefined)
     return { misuse: `${name} hands on what stands behind --, as in: aiload ${name} ${first} -- ${extra}` }
   if (extra !== undefined)
@@ -211,6 +224,8 @@ function wordMisuse([first, second]: readonly string[], name: string, commands: 
       : { misuse: `${name} needs a ${word.called}, such as: aiload ${name} ${word.example}` }
   const oneOf = word.oneOf === 'commands' ? Object.keys(commands) : word.oneOf
   if (oneOf?.includes(first) === false) return unknown(word.called.toLowerCase(), first, oneOf)
+  if (isNamed && second === undefined)
+    return { misuse: `${name} ${first} needs a NAME, such as: aiload ${name} ${first} alice` }
   return undefined
 }
 

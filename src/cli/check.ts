@@ -1,4 +1,4 @@
-import { checkConfig, readAccess } from '../adapter/node/open-config.ts'
+import { checkConfig } from '../adapter/node/open-config.ts'
 import { problemLine } from '../config/problem.ts'
 import { discoveriesOf, upstreamsOf } from '../config/upstreams.ts'
 import type { Upstream } from '../pool/upstream.ts'
@@ -44,22 +44,6 @@ export async function checkFile({ config, live, spend, json }: Command): Promise
 function summaryOf(upstreams: readonly Upstream[], file = 'the environment'): string {
   const groups = new Set(upstreams.flatMap((upstream) => upstream.groups))
   return `OK: ${countText(upstreams.length, 'upstream')}, ${countText(groups.size, 'group')} in ${file}`
-}
-
-/**
- * Says in which file the client token stands, and prints it alone on stdout when asked to, so that
- * `$(aiload token --show)` works; of several the first. 1 when there is none yet, or the file can't be
- * read; whether it could be served does not matter.
- */
-export function tellToken({ config, show }: Command): number {
-  const { loaded, tokenPlace } = readAccess(searchOf(config))
-  if (!loaded.ok) return printFailure(...loaded.problems.map(problemLine))
-  const [token] = loaded.config.authTokens
-  if (token === undefined)
-    return printFailure(`there is no token yet; the first start makes one, which is then ${tokenPlace}`)
-  if (show === true) printExactly(token)
-  else say(`the token is ${tokenPlace}; --show prints it`)
-  return 0
 }
 
 const printExactly = (line: string): void => void process.stdout.write(`${line}\n`)

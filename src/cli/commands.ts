@@ -33,10 +33,23 @@ serve: its list has the model, or with --spend it answered. Else with 1.`,
     run: async (command) => (await import('./demo/demo.ts')).runDemo(command),
   },
   token: {
-    summary: "say where your clients' token stands, or print it",
-    options: ['config', 'show'],
-    details: 'With --show nothing else is printed, so that $(aiload token --show) works.',
-    run: async (command) => (await import('./check.ts')).tellToken(command),
+    summary: "say where your clients' token stands, or print it; manage those of single clients",
+    options: ['config', 'show', 'models', 'json', 'port', 'host'],
+    word: {
+      called: 'ACTION',
+      example: 'list',
+      oneOf: ['list', 'add', 'revoke'],
+      isOptional: true,
+      named: ['add', 'revoke'],
+    },
+    details: `With --show nothing else is printed, so that $(aiload token --show) works.
+
+  aiload token list          the tokens of clients, what they used and what is left of their limits
+  aiload token add NAME      makes one and prints it, this once; the file gets its SHA-256
+  aiload token revoke NAME   takes it out of the file
+
+A running gateway follows within a second. Limits, addresses and an end are written into the file.`,
+    run: async (command) => (await import('./token.ts')).manageTokens(command),
   },
   status: {
     summary: 'show how the upstreams of the running gateway are',

@@ -39,7 +39,8 @@ function commandHelp(name: string, entry: CommandEntry): string[] {
 /** What a command takes without a dash, with a blank in front. */
 function wordOf({ word }: CommandEntry): string {
   if (word === undefined) return ''
-  return word.isOptional ? ` [${word.called}]` : ` ${word.called}`
+  const called = word.named === undefined ? word.called : `${word.called} [NAME]`
+  return word.isOptional ? ` [${called}]` : ` ${called}`
 }
 
 const restOf = ({ rest }: CommandEntry): string => (rest === undefined ? '' : ` -- ${rest}`)

@@ -8,7 +8,8 @@
  * arguments      the command line, and what follows from it: where to listen, where to look
  * help           `aiload help`
  * start          `aiload start`
- * check          `aiload check` and `aiload token`
+ * check          `aiload check`
+ * token          `aiload token`
  * listed-models  what lists of models add to a configuration that is checked
  * live-check     `aiload check --live`
  * probe          what one upstream shows of itself

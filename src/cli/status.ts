@@ -9,7 +9,7 @@ import {
   withGateway,
   type RunningGateway,
 } from './running-gateway.ts'
-import { countText, durationText, tableLines } from './terminal-text.ts'
+import { countText, durationText, limitText, tableLines } from './terminal-text.ts'
 
 /** Prints what the running gateway knows of its upstreams, as a table or as it answers; 1 when it can't be asked. */
 export const printStatus = (command: Command): Promise<number> =>
@@ -112,11 +112,6 @@ function stateText({
   const time = forMs === null ? '' : `, for ${durationText(forMs)}`
   const date = forMs !== null && forMs >= LONG_MS ? `, until ${until}` : ''
   return `${why}${whose}${time}${date}`
-}
-
-function limitText({ counts, window, used, left, limit }: UpstreamStatus['windows'][number]): string {
-  const what = window === 'at_once' ? `${counts} at once` : `${counts} per ${window}`
-  return limit === null ? `${what}: ${left} left` : `${what}: ${used} used, ${left} left`
 }
 
 /** What upstreams said that do not serve: a limit says it all in its state. */

@@ -1,3 +1,5 @@
+import type { UpstreamStatus } from '../telemetry/status.ts'
+
 /** What takes two places in a terminal: Han, kana, Hangul and full-width forms. */
 const WIDE =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303f\uff00-\uff60]/gu
@@ -55,3 +57,9 @@ export const shellQuoted = (text: string): string => `'${text.replaceAll("'", St
 
 /** The same, without quotes where it needs none. */
 export const shellWord = (text: string): string => (/^[\w./:+=@%,-]*$/.test(text) ? text : shellQuoted(text))
+
+/** One limit, as a part of a line. */
+export function limitText({ counts, window, used, left, limit }: UpstreamStatus['windows'][number]): string {
+  const what = window === 'at_once' ? `${counts} at once` : `${counts} per ${window}`
+  return limit === null ? `${what}: ${left} left` : `${what}: ${used} used, ${left} left`
+}

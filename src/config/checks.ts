@@ -1,4 +1,5 @@
 import type { GenericSchema } from 'valibot'
+import { sha256Hex } from '../lib/hash.ts'
 import type { Config, ConfigFile } from './config.ts'
 import { finding, pathText, quoted, recordOf, type Finding, type Path } from './problem.ts'
 import { keysOf, modelNameHint } from './model-schema.ts'
@@ -80,6 +81,15 @@ export function unknownPassthrough(config: Config): Finding[] {
   return [finding(['settings', 'passthrough'], 'names no upstream', hint)]
 }
 
+/** Finds that a client's token is one of `auth_token` as well: everything would be open to that client. */
+export function sharedTokens({ authTokens, tokens }: Config): Finding[] {
+  const digests = tokens.length === 0 ? [] : authTokens.map(sha256Hex)
+  const hint = 'make a token for the client, for example by: aiload token add NAME'
+  return tokens.flatMap(({ digest }, at) =>
+    digests.includes(digest) ? [finding(['tokens', at, 'token'], 'stands in auth_token too', hint)] : [],
+  )
+}
+
 const field = (value: unknown, key: string): unknown => recordOf(value)[key]
 
 /** What is allowed and yet probably not meant: a warning each, never an error. `emptied` is that of `substitute`. */
@@ -105,10 +115,28 @@ export function* warningsFor(file: ConfigFile, config: Config, emptied: Set<stri
   if (settings.affinity !== undefined && settings.ip_hash !== undefined)
     yield finding(['settings', 'ip_hash'], 'settings.affinity is there too and wins', 'take ip_hash out')
   yield* tokenWarnings(file.auth_token ?? '')
-  const { tokens } = recordOf(file)
-  if (server.admin === 'write' && !(Array.isArray(tokens) && tokens.length > 0)) {
+  if (server.admin === 'write' && config.tokens.length === 0) {
     const hint = 'give clients tokens of their own (tokens), or write "read"'
     yield finding(['server', 'admin'], 'lets every client with auth_token edit this configuration', hint)
+  }
+  yield* clientWarnings(config)
+}
+
+function* clientWarnings(config: Config): Generator<Finding> {
+  // Which names lists of models bring is not known yet.
+  const upstreams = discoveriesOf(config).length > 0 ? undefined : upstreamsOf(config)
+  const known = upstreams?.flatMap(({ name, model, groups }) => [name, model, ...groups])
+  for (const [at, { models = [], passthrough }] of config.tokens.entries()) {
+    for (const [position, name] of models.entries()) {
+      if (known === undefined || isAuto(name) || known.includes(name)) continue
+      const near = nearestName(name, known)
+      const hint =
+        near === undefined ? 'write the name of a model, a group or an upstream' : `did you mean ${near}?`
+      yield finding(['tokens', at, 'models', position], 'names no model, group or upstream', hint)
+    }
+    if (!passthrough || models.length === 0) continue
+    const message = 'reaches the whole account that paths are passed on to, whatever models says'
+    yield finding(['tokens', at, 'passthrough'], message, 'take one of the two out')
   }
 }
 

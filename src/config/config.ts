@@ -10,6 +10,7 @@
  * problem       what is wrong, where, and how it is told; references to environment variables
  * schema        each key of the file: its rule, what becomes of its value, its default
  * model-schema  the same of an entry of `models`, and of limits
+ * token-schema  the same of an entry of `tokens`, and of addresses
  * proxy         proxies of the configuration and of the environment, and who is exempt
  * route-limits  what of proxies and certificates a runtime can't do
  * rules         what the schema is made of: rules of single values, objects whose keys are renamed

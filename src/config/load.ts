@@ -3,6 +3,7 @@ import {
   convertTexts,
   crossCheck,
   shapeProblemsIn,
+  sharedTokens,
   unknownKeysIn,
   unknownPassthrough,
   warningsFor,
@@ -65,7 +66,7 @@ export function loadSource(source: Source, env: Environment, fileName: string): 
     ...shapeProblemsIn(document),
     ...unfit,
     ...crossCheck(document),
-    ...(config ? unknownPassthrough(config) : []),
+    ...(config ? [...unknownPassthrough(config), ...sharedTokens(config)] : []),
     ...unroutable,
   ])
   const located = locatorIn(source, fileName)
@@ -105,10 +106,16 @@ const ANY_MODEL = { base_url: 'http://localhost/v1', model: 'any' }
  */
 export function loadAccess(text: string, env: Environment, fileName: string): LoadedConfig {
   const source = readSource(text)
-  const written = Object(source.value) as Partial<Record<'auth_token' | 'server', unknown>>
-  const { auth_token = '', server = {} } = written
+  const { auth_token = '', server = {} } = recordOf(source.value)
   const value = { auth_token, server, models: [ANY_MODEL] }
   return loadSource({ ...source, value, syntaxErrors: [] }, env, fileName)
+}
+
+/** The tokens of a configuration, whatever is wrong with its models: their variables may be those of another terminal. */
+export function loadTokens(text: string, env: Environment, fileName: string): LoadedConfig {
+  const source = readSource(text)
+  const { auth_token = '', tokens = [] } = recordOf(source.value)
+  return loadSource({ ...source, value: { auth_token, tokens, models: [ANY_MODEL] } }, env, fileName)
 }
 
 /** The proxies of the environment for those who are given none, and who goes through one that can't be used. */

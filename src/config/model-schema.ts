@@ -101,20 +101,25 @@ const windowsSchema = v.pipe(
   ),
 )
 
+const limitEntries = {
+  rpm: count,
+  rpd: count,
+  tpm: count,
+  tpd: count,
+  concurrency: count,
+  windows: optional(windowsSchema, []),
+  day_resets: optional(dayReset, 'UTC'),
+}
+const limitsMessage = objectMessage('write for example { "rpm": 10, "rpd": 1000 }')
+
 /** The limits of one upstream, or of a quota that several share. */
-export const limitsSchema = section(
-  {
-    rpm: count,
-    rpd: count,
-    tpm: count,
-    tpd: count,
-    concurrency: count,
-    windows: optional(windowsSchema, []),
-    day_resets: optional(dayReset, 'UTC'),
-  },
-  objectMessage('write for example { "rpm": 10, "rpd": 1000 }'),
-  (limits) => limitsFrom(limits),
-)
+export const limitsSchema = section(limitEntries, limitsMessage, (limits) => limitsFrom(limits))
+
+/** Those of a client token, and the zone whose calendar its days are of. */
+export const tokenLimitsSchema = section(limitEntries, limitsMessage, (limits) => ({
+  limits: limitsFrom(limits),
+  zone: limits.dayResets === 'rolling' ? 'UTC' : limits.dayResets,
+}))
 
 /** Limits as a file writes them. */
 export interface WrittenLimits {

@@ -1,9 +1,9 @@
 import * as v from 'valibot'
-import { parseRange } from '../lib/ip.ts'
 import { strategyNames } from '../pool/strategy.ts'
 import type { AffinityRule } from '../pool/upstream.ts'
 import { headersSchema, limitsSchema, modelSchema, trimmedName } from './model-schema.ts'
 import { proxySchema } from './proxy.ts'
+import { addressesSchema, tokensSchema } from './token-schema.ts'
 import {
   booleanFlag,
   check,
@@ -40,9 +40,10 @@ import {
 const bytes = wholeNumber('write a number of bytes such as 33554432', 1)
 const modes = ['release', 'test', 'debug'] as const
 
-const proxiesHint = 'write "private", an address such as 10.0.0.1, or a range such as 10.0.0.0/8'
-const isProxy = (written: string): boolean => written === 'private' || parseRange(written) !== undefined
-const proxy = v.pipe(text(proxiesHint), check(isProxy, 'is neither an address nor a range', proxiesHint))
+const addresses = addressesSchema(
+  'write "private", an address such as 10.0.0.1, or a range such as 10.0.0.0/8',
+)
+const USUAL_PROXIES: readonly string[] = ['private']
 
 const corsHint = 'write "*", a list such as ["https://app.example.com"], or false'
 const isOrigin = (written: string): boolean => parseOrigin(written) !== undefined
@@ -87,8 +88,8 @@ const serverSchema = section(
     // Absent = what its older name `model` says.
     mode: optional(oneOf(modes)),
     model: optional(oneOf(modes), 'release'),
-    // Addresses, CIDR ranges, or `private`. Empty = nobody is believed.
-    trusted_proxies: optional(v.pipe(listOf(proxy, proxiesHint), v.transform(unique)), ['private']),
+    // Addresses, CIDR ranges, or `private`. Empty = nobody is believed. Absent = `private`.
+    trusted_proxies: renamed('namedProxies', optional(addresses)),
     max_body: renamed('maxBodyBytes', optional(bytes, 32 * 2 ** 20)),
     max_buffered: renamed('maxBufferedBytes', optional(bytes, 256 * 2 ** 20)),
     // Absent = what the descriptor limit allows.
@@ -105,8 +106,11 @@ const serverSchema = section(
     log_file: optional(logFile),
   },
   objectMessage('write for example { "port": 2081 }'),
-  ({ model, mode = model, ...server }) => ({
+  ({ model, mode = model, namedProxies, ...server }) => ({
     ...server,
+    trustedProxies: namedProxies ?? USUAL_PROXIES,
+    // Those that the file itself names: what keeps others out believes nobody else.
+    namedProxies: namedProxies ?? [],
     mode: mode === 'debug' ? mode : ('release' as const),
   }),
 )
@@ -295,6 +299,8 @@ export const configSchema = section(
     // All of them open the door; the first is the one that is shown. Empty = none yet: one is made at start, and a reload
     // is refused.
     auth_token: renamed('authTokens', optional(authTokens, '')),
+    // Of single clients, beside auth_token.
+    tokens: optional(tokensSchema, []),
     // In the order of the file, disabled ones too; `path` is where one stands in it, such as `models[0]`, for messages.
     models: v.pipe(
       listOf(modelSchema, modelsHint),

@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import { shownToken } from './auth.ts'
+import { requireAdmin, requireToken } from './auth.ts'
 import { EVENT_STREAM } from './heartbeat.ts'
 import { COME_BACK } from './incoming.ts'
 import { forgetRest, pauseUpstream, resumeUpstream, testUpstream } from './operate.ts'
@@ -15,6 +15,7 @@ const ADMIN_ROUTES: Readonly<Record<string, AdminRoute>> = {
   '/admin/usage': { GET: showUsage },
   '/admin/events': { GET: showEvents },
   '/admin/forget': { POST: forgetRest },
+  '/admin/tokens': { GET: showTokens },
   '/admin/pause': { POST: pauseUpstream },
   '/admin/resume': { POST: resumeUpstream },
   '/admin/test': { POST: testUpstream },
@@ -60,8 +61,12 @@ async function showStatus({ deps, ownHeaders }: RequestContext): Promise<Respons
   return jsonResponse(await deps.status(), 200, ownHeaders)
 }
 
-function showUsage({ deps, ownHeaders }: RequestContext): Response {
-  return jsonResponse(deps.usage.show(), 200, ownHeaders)
+async function showTokens({ deps, ownHeaders }: RequestContext): Promise<Response> {
+  return jsonResponse(await deps.tokenStatuses(), 200, ownHeaders)
+}
+
+async function showUsage({ deps, ownHeaders }: RequestContext): Promise<Response> {
+  return jsonResponse(await deps.usage.show(), 200, ownHeaders)
 }
 const MOST_LISTED = 1_000
 const USUALLY_LISTED = 100
@@ -110,12 +115,19 @@ function requestsOf({ deps }: RequestContext): RequestLog {
  *
  * @throws `too_many_viewers`, `draining`
  */
-function showEvents({ deps, env, request, incoming, ownHeaders }: RequestContext): Response {
+function showEvents(context: RequestContext): Response {
+  const { deps, env, request, ownHeaders } = context
   if (deps.isDraining()) throw new GatewayError('draining', 'This gateway is shutting down.', COME_BACK)
   const headers = { ...ownHeaders, ...EVENT_STREAM, 'cache-control': 'no-store' }
   if (request.method === 'HEAD') return deps.toResponse({ status: 200, headers, body: null }, env)
-  const isAllowed = (): boolean =>
-    typeof shownToken(incoming.headers, deps.runtimeConfig().tokenOf) === 'string'
+  function isAllowed(): boolean {
+    try {
+      requireAdmin(requireToken({ ...context, runtimeConfig: deps.runtimeConfig() }))
+      return true
+    } catch {
+      return false
+    }
+  }
   const view = deps.live.watch(isAllowed)
   if (view === undefined) throw new GatewayError('too_many_viewers', TOO_MANY)
   return deps.toResponse({ status: 200, headers, ...view }, env)

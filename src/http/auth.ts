@@ -1,5 +1,47 @@
 import { GatewayError } from '../errors.ts'
 import type { HeaderBag } from '../lib/headers.ts'
+import type { Pools } from '../pool/pool.ts'
+import type { ClientToken } from './clients.ts'
+import { peerOf, type RequestContext } from './context.ts'
+
+/**
+ * The same context, when the request brings a token that may be used at this time and from where it comes.
+ *
+ * @throws `invalid_api_key` where it brings none, or one that has expired; `ip_not_allowed`
+ */
+export function requireToken(context: RequestContext): RequestContext {
+  const { incoming, runtimeConfig, deps } = context
+  const client = shownToken(incoming.headers, runtimeConfig.clientOf)
+  if (client instanceof GatewayError) throw client
+  context.client = client
+  const { token } = client
+  if (token === undefined) return context
+  if (token.expiresAt !== undefined && deps.clock.wall() >= token.expiresAt) throw expired(token)
+  if (token.allowIps !== undefined) {
+    const address = peerOf(context)
+    if (!token.allows(address)) throw notAllowed(address)
+  }
+  return context
+}
+
+/** The same context, when its token may see and do what operators do. @throws `admin_only` */
+export function requireAdmin(context: RequestContext): RequestContext {
+  const { token } = context.client ?? {}
+  if (token === undefined || token.admin) return context
+  throw new GatewayError('admin_only', 'This token is for requests to models: only an admin may do this.')
+}
+
+/** The upstreams that the client of a request may use. */
+export const poolsOf = ({ client, runtimeConfig }: RequestContext): Pools =>
+  client?.token?.pools() ?? runtimeConfig.pools
+
+function expired({ expiresAt = 0 }: ClientToken): GatewayError {
+  const message = `This token has expired on ${new Date(expiresAt).toISOString()}; ask the operator for another.`
+  return new GatewayError('invalid_api_key', message, { headers: { 'www-authenticate': 'Bearer' } })
+}
+
+const notAllowed = (address: string): GatewayError =>
+  new GatewayError('ip_not_allowed', `This token may not be used from the address ${address}.`)
 
 /** RFC 9110 §11.1: the scheme has no case; whatever follows its blanks is the token. */
 const BEARER = /^bearer +/i
@@ -10,13 +52,13 @@ const IS_ASCII = /^[\u0000-\u007f]*$/
 const TOKEN_HEADERS = ['authorization', 'x-api-key', 'api-key']
 
 /**
- * The token that a request shows, as `tokenOf` finds it; `invalid_api_key` for one that shows none. The message never
- * quotes what was given.
+ * Whose token a request shows, as `ownerOf` finds it; `invalid_api_key` for one that shows none. The message never quotes
+ * what was given.
  */
-export function shownToken(
+export function shownToken<Owner extends object | string>(
   headers: HeaderBag,
-  tokenOf: (given: string) => string | undefined,
-): string | GatewayError {
+  ownerOf: (given: string) => Owner | undefined,
+): Owner | GatewayError {
   let what: string | undefined
   for (const name of TOKEN_HEADERS) {
     const value = headers[name]
@@ -28,8 +70,8 @@ export function shownToken(
     }
     const given = isBearer ? value.replace(BEARER, '').trim() : value
     // Runtimes read header bytes as Latin-1, and clients such as curl write them as UTF-8: either counts.
-    const token = tokenOf(given) ?? (IS_ASCII.test(given) ? undefined : tokenOf(readAsUtf8(given)))
-    if (token !== undefined) return token
+    const owner = ownerOf(given) ?? (IS_ASCII.test(given) ? undefined : ownerOf(readAsUtf8(given)))
+    if (owner !== undefined) return owner
     what ??= wrongIn(given)
   }
   const message = `${what ?? 'No token was sent.'} Send the gateway's auth_token as "Authorization: Bearer …".`

@@ -5,6 +5,7 @@ import { concatBytes } from '../lib/bytes.ts'
 import { parsedJson } from '../lib/json/parse.ts'
 import type { RequestTrace } from '../relay/deps.ts'
 import { SHORTEST_SECRET } from '../relay/secrets.ts'
+import type { Client } from './clients.ts'
 import type { AppDeps } from './deps.ts'
 import { hasDotSegment, pathOf, queryOf, routeOf } from './paths.ts'
 import { asGatewayError, errorResponse } from './response.ts'
@@ -43,8 +44,10 @@ function requestContextOf(deps: AppDeps, request: Request, env: unknown) {
     since,
     /** Headers of every answer: the request id and CORS. */
     ownHeaders,
-    /** The one of the configured tokens that it showed; empty where none was asked for. */
-    token: '',
+    /** Whose token it showed; undefined where none was asked for. */
+    client: undefined as Client | undefined,
+    /** Whether the limits that it is told of are those of its token: then an upstream's are none of its concern. */
+    hasOwnLimits: false,
     /** The model that the client named, as soon as it is known; for the log. */
     requestedModel: '',
     /** Where requests are traced, and it is one that may use models. */
@@ -109,9 +112,22 @@ export const addressOf = ({ incoming, runtimeConfig }: RequestContext): string =
     realIp: incoming.headers['x-real-ip'],
   })
 
-/** The same for the log, where that may have it. */
+/** Where a request comes from as far as that is sure: a header counts where the configuration itself names the proxy. */
+export const peerOf = ({ incoming, runtimeConfig }: RequestContext): string =>
+  runtimeConfig.peerOf({
+    peer: incoming.peer,
+    forwardedFor: incoming.headers['x-forwarded-for'],
+    realIp: incoming.headers['x-real-ip'],
+  })
+
+/** The address that a request counts as for the log, where that may have it. */
 export const loggedAddressOf = (context: RequestContext): string | undefined =>
   context.runtimeConfig.config.server.logClient ? addressOf(context) : undefined
+
+/** A part of a path that is long enough for one of `tokens`, of which only digests are known; and one as we make them. */
+const LIKE_A_TOKEN = /[^/?&=]{32,}/g
+const MADE_TOKEN = /sk-[\w-]{43}/g
+const LONGEST_TOKEN = 256
 
 /** Of a path that is refused, so much is logged. */
 const LOGGED_PATH_LENGTH = 200
@@ -125,7 +141,12 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     (shown, token) => (token.length < SHORTEST_SECRET ? shown : shown.replaceAll(token, '***')),
     path,
   )
-  const loggedPath = withoutTokens.slice(0, LOGGED_PATH_LENGTH)
+  const masked = (part: string): string => (runtimeConfig.clientOf(part) === undefined ? part : '***')
+  const loggedPath = withoutTokens
+    .slice(0, LOGGED_PATH_LENGTH + LONGEST_TOKEN)
+    .replaceAll(LIKE_A_TOKEN, masked)
+    .replaceAll(MADE_TOKEN, masked)
+    .slice(0, LOGGED_PATH_LENGTH)
   const route = path.startsWith('/v1/') ? routeOf(path.slice('/v1/'.length)) : undefined
   deps.report({
     kind: 'request',
@@ -134,6 +155,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     endpoint: route === undefined ? 'other' : (route.endpoint ?? 'models'),
     requestedModel: context.requestedModel,
     client: loggedAddressOf(context),
+    token: context.client?.token?.name,
     attempts: [],
     durationMs: deps.clock.now() - context.since,
     stream: false,

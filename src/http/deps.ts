@@ -2,7 +2,6 @@ import type { IsUtf8 } from '../lib/json/utf8.ts'
 import type { Config } from '../config/config.ts'
 import type { EditKind } from '../config/edit.ts'
 import { upstreamsOf, type ListedBy } from '../config/upstreams.ts'
-import { secretMatcher } from '../lib/hash.ts'
 import { createClientAddress, parseTrusted } from '../lib/ip.ts'
 import { fieldsFor } from '../openai/request.ts'
 import { createPools } from '../pool/pool.ts'
@@ -10,8 +9,10 @@ import type { RequestLog } from '../events/requests.ts'
 import type { RelayDeps } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
 import type { Traces } from '../telemetry/traces.ts'
+import type { TokenUsage } from '../state/token-usage.ts'
+import { clientTokensOf, createClients } from './clients.ts'
 import type { Live } from '../telemetry/live.ts'
-import type { UsageHistory } from '../telemetry/usage.ts'
+import type { tokenStatusesOf, usageWithTokens } from '../telemetry/token-status.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
 
@@ -36,8 +37,11 @@ export interface AppDeps extends RelayDeps {
   readonly status: () => MaybePromise<unknown>
   /** What `/` shows; undefined where this runtime has no page, which is a short text then. */
   readonly page?: (() => MaybePromise<Page | undefined>) | undefined
+  /** What `/admin/tokens` shows. */
+  readonly tokenStatuses: () => MaybePromise<ReturnType<typeof tokenStatusesOf>>
+  readonly tokenUsage: TokenUsage
   /** What `/admin/usage` shows. */
-  readonly usage: Pick<UsageHistory, 'show'>
+  readonly usage: ReturnType<typeof usageWithTokens>
   /** What `/admin/events` shows. */
   readonly live: Pick<Live, 'watch'>
   /** The file of the configuration; undefined where there is none. */
@@ -77,15 +81,21 @@ export function createRuntimeConfig(config: Config, listedBy?: ListedBy) {
   const named = upstreams.find(({ name }) => name === passthrough)
   const sole = upstreams.length === 1 ? upstreams[0] : undefined
   const edits = upstreams.flatMap((upstream) => Object.values(upstream.edits ?? {}))
+  const pools = createPools(upstreams, unknownModel)
+  const tokens = clientTokensOf(config, pools)
   return {
     config,
-    pools: createPools(upstreams, unknownModel),
+    pools,
     /** The fields that JSON bodies are searched for. */
     bodyFields: fieldsFor(edits),
-    /** Which of the tokens a text is; how long it takes tells nothing of them. */
-    tokenOf: secretMatcher(config.authTokens),
+    /** In the order of the file. */
+    tokens,
+    /** Whose token a text is. */
+    clientOf: createClients(config, tokens),
     /** The address that a request counts as. */
     addressOf: createClientAddress(parseTrusted(config.server.trustedProxies)),
+    /** The address that it surely comes from. */
+    peerOf: createClientAddress(parseTrusted(config.server.namedProxies)),
     /** Where paths go that no pool serves; undefined = nowhere. */
     passthroughUpstream: passthrough === undefined ? sole : named,
   }

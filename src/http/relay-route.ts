@@ -9,9 +9,13 @@ import { bodyOn, demandOf, demandsOf } from '../relay/demand.ts'
 import { answerHeaders, forwardedHeaders } from '../relay/headers.ts'
 import { isBodiless } from '../lib/headers.ts'
 import { passthrough, passthroughTarget } from '../relay/passthrough.ts'
+import { mayUseAnswer } from '../relay/candidates.ts'
+import { unknownAnswer } from '../relay/exhausted.ts'
 import { relay } from '../relay/relay.ts'
-import type { RelayAnswer, RelayRequest } from '../relay/request.ts'
+import type { Account, RelayAnswer, RelayRequest } from '../relay/request.ts'
 import { maskedBytes } from '../relay/secrets.ts'
+import { UNCOUNTED, withAccount } from './account.ts'
+import { poolsOf } from './auth.ts'
 import { addressOf, loggedAddressOf, type RequestContext } from './context.ts'
 import { codingsOf } from './content-coding.ts'
 import { beforeFirstBeat, heartbeatMsOf, heartbeatResponse } from './heartbeat.ts'
@@ -34,10 +38,12 @@ export async function relayRoute(
   const answering = holding(context, heldBytes, () => {
     context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
     const clientSignal = client?.signal ?? incoming.clientSignal
-    const pool = poolOf(runtimeConfig.pools, body.model, endpoint)
+    const pool = poolOf(poolsOf(context), body.model, endpoint)
     const request = relayRequestOf(context, { path, endpoint, pool, clientSignal }, { ...body, size })
-    context.logged = true
-    return relay(request, deps)
+    return withAccount(context, request.demand, (account) => {
+      context.logged = true
+      return relay(account === undefined ? request : { ...request, account }, deps)
+    })
   })
   if (client === undefined) return respond(context, await answering)
   const heartbeat = { everyMs, endpoint, client }
@@ -82,9 +88,10 @@ async function holding(
 }
 
 /** The upstream's answer with allow-listed headers, and ours. */
-function respond({ deps, env, request, ownHeaders }: RequestContext, answer: RelayAnswer): Response {
+function respond(context: RequestContext, answer: RelayAnswer): Response {
+  const { deps, env, request, ownHeaders, hasOwnLimits } = context
   const { status } = answer
-  const headers = Object.assign(answerHeaders(answer), ownHeaders)
+  const headers = Object.assign(answerHeaders(answer, !hasOwnLimits), ownHeaders)
   // Runtimes refuse even an empty body where HTTP allows none.
   const body = isBodiless(request.method, status) ? null : bodyFor(answer)
   if (!(body instanceof Uint8Array) || body.length <= TAKEN_AT_ONCE_BYTES)
@@ -111,7 +118,8 @@ export function relayRequestOf(
   { path, endpoint, pool, clientSignal }: RelayedPath & Pick<RelayRequest, 'pool' | 'clientSignal'>,
   body: ParsedBody & { readonly size: number },
 ): RelayRequest {
-  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel, token, trace } = context
+  const { incoming, runtimeConfig, id, ownId, query, since, requestedModel, trace } = context
+  const { fingerprint: token = '', token: named } = context.client ?? {}
   const { headers } = incoming
   const { settings } = runtimeConfig.config
   const rule = settings.affinity
@@ -127,6 +135,7 @@ export function relayRequestOf(
     settings,
     requestedModel,
     client,
+    token: named?.name,
     headers: forwardedHeaders(headers),
     bodyFor: (upstream) => bodyOn(upstream, body),
     demand: demandOf(body, endpoint),
@@ -211,12 +220,14 @@ export async function passthroughRoute(
   { path, storedAnswerId, refusal }: PassedPath,
 ) {
   const { deps, incoming, runtimeConfig, request, query, id, ownId, since, trace } = context
-  const { pools, passthroughUpstream, config } = runtimeConfig
+  const { passthroughUpstream, config } = runtimeConfig
   const { settings } = config
   // As it came, its coding too.
   const { pieces, heldBytes } = await incoming.readBody({ ...bodyLimitsOf(context), codings: [] })
-  const answer = await holding(context, heldBytes, async () => {
-    const upstreams = pools.upstreams.filter((upstream) => upstream.enabled)
+  const passOn = async (account?: Account): Promise<RelayAnswer> => {
+    if (account !== undefined && storedAnswerId !== undefined)
+      if (!(await mayUseAnswer(storedAnswerId, account, deps))) throw unknownAnswer()
+    const upstreams = poolsOf(context).upstreams.filter((upstream) => upstream.enabled)
     const otherwise = refusal === undefined ? passthroughUpstream : undefined
     const target = await passthroughTarget({ storedAnswerId, upstreams, otherwise, settings }, deps)
     if (target === undefined) throw refusal ?? new GatewayError('no_upstream', DISABLED)
@@ -239,12 +250,15 @@ export async function passthroughRoute(
         headers,
         body: pieces,
         client,
+        token: account?.token.name,
+        account,
         clientSignal,
         since,
         trace,
       },
       deps,
     )
-  })
+  }
+  const answer = await holding(context, heldBytes, () => withAccount(context, UNCOUNTED, passOn))
   return respond(context, answer)
 }

@@ -13,11 +13,14 @@
  * incoming        what a runtime knows of a request; its body within limits
  * content-coding  bodies that come compressed
  * response        answers of our own, and errors in the envelope of OpenAI
- * auth            the token
+ * auth            the token that a request shows, and what it may do with it
+ * clients         whose token that is, and what each may use
+ * account         what a request is counted in for its token
  * health          `GET /readyz`
  * page            the page at `/`
  */
 import { GatewayError } from '../errors.ts'
+import { poolsOf } from './auth.ts'
 import { logRequest, type RequestContext } from './context.ts'
 import type { RuntimeConfig } from './deps.ts'
 import { COME_BACK } from './incoming.ts'
@@ -60,7 +63,7 @@ export function v1(context: RequestContext): Promise<Response> | Response {
   if (NEVER_FORWARDED.has(method.toUpperCase()))
     throw wrongMethod(method, ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'])
   if (!isBelow || !isSafePath(path)) throw new GatewayError('bad_request', UNSAFE_PATH)
-  const refusal = passthroughRefusal(context, path, route)
+  const refusal = passthroughRefusal(context, path, route) ?? tokenRefusal(context)
   const storedAnswerId = route === undefined ? storedAnswerIdOf(path) : undefined
   if (refusal !== undefined && storedAnswerId === undefined) throw refusal
   return passthroughRoute(context, { path, storedAnswerId, refusal })
@@ -68,6 +71,13 @@ export function v1(context: RequestContext): Promise<Response> | Response {
 
 const UNSAFE_PATH =
   'The path has a part that is not passed on: a parameter (;), a backslash, an escaped control, % or backslash, a dot segment, or an escape that is no UTF-8.'
+
+/** What is passed on reaches the account of an upstream, with all that others have there. */
+function tokenRefusal({ client }: RequestContext): GatewayError | undefined {
+  if (client?.token?.passthrough !== false) return undefined
+  const message = 'This token may not use paths that are passed on to one account (tokens[].passthrough).'
+  return new GatewayError('passthrough_not_allowed', message)
+}
 
 /** Why a request does not go to the account that clients may use; undefined where it does. */
 function passthroughRefusal(context: RequestContext, path: string, route: Route | undefined) {
@@ -109,13 +119,13 @@ const modelObject = (id: string) => ({ id, object: 'model', created: 0, owned_by
 
 /** `auto`, the groups and the models, in OpenAI's list form. Asks no upstream. */
 function listModels(context: RequestContext): Response {
-  const data = context.runtimeConfig.pools.listedNames.map(modelObject)
+  const data = poolsOf(context).listedNames.map(modelObject)
   return found(context, { object: 'list', data })
 }
 
 /** One model; upstream names are found too, although the list leaves them out. @throws `model_not_found` */
 function retrieveModel(context: RequestContext, path: string): Response {
-  const { pools } = context.runtimeConfig
+  const pools = poolsOf(context)
   const id = decodedPath(path)
     .replace(/^\/*models\/+/i, '')
     .replace(/\/+$/, '')

@@ -37,6 +37,9 @@ export function fingerprint(text: string): string {
   return bytesToHex(sha256(utf8Bytes(text)).subarray(0, 16))
 }
 
+/** The SHA-256 of the text's UTF-8, as 64 hex digits in lower case. */
+export const sha256Hex = (text: string): string => bytesToHex(sha256(utf8Bytes(text)))
+
 /**
  * Finds which of the expected secrets a text is; undefined = none of them. Its time tells how long the given text was and
  * how many are expected, and nothing of them. An empty one matches nothing, so that a forgotten one never opens a door.

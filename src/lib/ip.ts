@@ -131,6 +131,12 @@ export function parseTrusted(list: readonly string[]): TrustedProxies {
   })
 }
 
+/** Whether a text is an address in one of the ranges. */
+export function isAmong(address: string, ranges: readonly AddressRange[]): boolean {
+  const ip = parseIp(address)
+  return ip !== undefined && ranges.some((range) => isInRange(ip, range))
+}
+
 /** Clients who are known again, and how long their headers may be for that. */
 const MOST_KNOWN = 500
 const LONGEST_KNOWN = 256

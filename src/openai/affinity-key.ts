@@ -1,6 +1,6 @@
 import { GatewayError } from '../errors.ts'
 import { bytesBetween, createByteSearch, utf8Bytes } from '../lib/bytes.ts'
-import { digestOf, fingerprint, hash01 } from '../lib/hash.ts'
+import { digestOf, hash01 } from '../lib/hash.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { stringField, type JsonScan } from '../lib/json/scan.ts'
 import {
@@ -65,7 +65,7 @@ interface AffinitySource {
   readonly poolId: string
   /** The client's; asked by the rule `ip` alone. */
   readonly address: string
-  /** The one of the configured tokens that the client showed. */
+  /** What stands for the token that the client showed; see `fingerprint`. */
   readonly token: string
   readonly headers: HeaderBag
   /** Undefined for bodies that are not JSON. */
@@ -90,7 +90,7 @@ export function affinityKeyOf(source: AffinitySource): string {
 function affinityValue({ rule, address, token, headers, scan }: AffinitySource): string | undefined {
   if (rule.kind === 'off') return undefined
   if (rule.kind === 'ip') return `ip ${address}`
-  if (rule.kind === 'token') return `token ${fingerprint(token)}`
+  if (rule.kind === 'token') return `token ${token}`
   if (rule.kind === 'user') return prefixed('user', scan && stringField(scan, 'user'))
   const header = rule.kind === 'header' ? headers[rule.name] : undefined
   if (rule.kind === 'header' && (header?.length ?? 0) > MOST_NAME_BYTES) throw nameTooLong(rule.name)

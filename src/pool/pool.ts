@@ -23,8 +23,11 @@ export interface Pool {
 
 export type Pools = ReturnType<typeof createPools>
 
-/** Builds the look-up once for a configuration; asking it costs one map access. */
-export function createPools(upstreams: readonly Upstream[], unknownModel: 'reject' | 'auto') {
+/**
+ * Builds the look-up once for a configuration; asking it costs one map access.
+ * @param part tells the pools of some upstreams from those of others; empty = those of all
+ */
+export function createPools(upstreams: readonly Upstream[], unknownModel: 'reject' | 'auto', part = '') {
   const members = new Map<string, readonly Upstream[]>([['auto', upstreams]])
   function addNames(namesOf: (upstream: Upstream) => readonly string[]): void {
     const named = new Map<string, Upstream[]>()
@@ -46,6 +49,8 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
     upstreams,
     /** `auto`, the groups and the model names, each once, in the order of the configuration. */
     listedNames: listedNames as readonly string[],
+    /** Those that a name stands for, whatever they serve; undefined when nobody has it. */
+    named: (name: string): readonly Upstream[] | undefined => members.get(isAuto(name) ? 'auto' : name),
     /**
      * The pool of a requested name: for `auto` in any case and the empty name all upstreams that serve the endpoint; then come
      * groups, model names and upstream names, in this order. Undefined when nobody has that name; without upstreams
@@ -56,7 +61,7 @@ export function createPools(upstreams: readonly Upstream[], unknownModel: 'rejec
       const known = members.has(requested)
       if (!known && requested !== '' && unknownModel === 'reject') return undefined
       const name = known ? requested : 'auto'
-      const id = `${endpoint} ${name}`
+      const id = `${endpoint} ${name}${part}`
       const cached = made.get(id)
       if (cached !== undefined) return cached
       const all = serving(members.get(name) ?? [], endpoint)

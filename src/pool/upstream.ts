@@ -61,8 +61,11 @@ export interface PresumedOfUpstream {
 export interface LimitScope {
   /** Key of the scope's state in the store; never contains a secret. */
   readonly scope: string
-  /** `quota` is one of the configuration, `account` what a preset has its models share: a guess, which never refuses. */
-  readonly role: 'upstream' | 'key' | 'endpoint' | 'origin' | 'proxy' | 'quota' | 'account'
+  /**
+   * `quota` is one of the configuration, `account` what a preset has its models share: a guess, which never refuses. `token`
+   * is a client's, and of no upstream.
+   */
+  readonly role: 'upstream' | 'key' | 'endpoint' | 'origin' | 'proxy' | 'quota' | 'account' | 'token'
   /** Configured limits; learned ones are kept with the state. */
   readonly limits?: Limits
 }

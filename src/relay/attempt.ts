@@ -10,7 +10,7 @@ import type { Lease } from '../state/store.ts'
 import { TransportError, type UpstreamRequest, type UpstreamResponse } from '../transport/transport.ts'
 import { classifyStatus, classifyTransport } from '../vendors/classify.ts'
 import { meterReadings } from '../vendors/rate-limit-headers.ts'
-import { answerKey } from './candidates.ts'
+import { answerKey, ownAnswerKey } from './candidates.ts'
 import {
   answerIdOf,
   commitAnswer,
@@ -304,6 +304,7 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
   dropKept(state)
   const readings = meterReadings(headers, { wallNow: at.wall, latencyMs: firstByteMs })
   wakeAfter(deps.store.confirm(lease, { firstByteMs, readings }, at), deps)
+  request.account?.began()
   rememberUpstream(attempt, commit)
   // Its record is written when its body has ended, which a whole one has at once.
   const attempts = state.attempts.length + 1
@@ -312,14 +313,17 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
 
 function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
   const { request, deps } = state
-  const { settings, affinityKey, isStored, answerIds, ownerKey } = request
+  const { settings, affinityKey, isStored, answerIds, ownerKey, account } = request
   const remember = (key: string, ttlMs: number): void =>
     void deps.store.remember(key, upstream.id, { ttlMs, at: instantOf(deps.clock) })
   if (affinityKey !== '') remember(affinityKey, settings.affinityTtlMs)
   if (ownerKey !== '') remember(ownerKey, ANSWER_TTL_MS)
   if (!isStored) return
   const own = answerIdOf(commit)
-  for (const id of own === undefined ? answerIds : [own, ...answerIds]) remember(answerKey(id), ANSWER_TTL_MS)
+  for (const id of own === undefined ? answerIds : [own, ...answerIds]) {
+    remember(answerKey(id), ANSWER_TTL_MS)
+    if (account !== undefined) remember(ownAnswerKey(account.token.name, id), ANSWER_TTL_MS)
+  }
 }
 
 /** What only this account can read again: see `ownerKeyOf`. */
@@ -359,10 +363,15 @@ interface PassedBody {
 /** Ends an attempt and its request with the body of the answer. */
 function complete(attempt: Attempt, end: BodyEnd, { status, usage, bytes }: PassedBody): void {
   const { state, upstream } = attempt
-  endAttempt(attempt, { ...spentOn(demandOn(state.request, upstream), usage, bytes), ...end }, status)
+  const demand = demandOn(state.request, upstream)
+  const spent = spentOn(demand, usage, bytes)
+  const perAnswer = usage?.output && usage.output / demand.choices
+  const told = demand.inputTokens === undefined ? {} : { tokens: spent.tokens, outputTokens: perAnswer }
+  endAttempt(attempt, { ...told, ...end }, status)
   recordEnd(state, {
     status: end.kind === 'aborted' ? 499 : status,
     upstream,
+    cost: spent,
     code: end.kind === 'broken' ? end.code : undefined,
     inputTokens: usage?.input,
     outputTokens: usage?.output,
@@ -370,13 +379,21 @@ function complete(attempt: Attempt, end: BodyEnd, { status, usage, bytes }: Pass
 }
 
 /** By `usage` where the answer has it, else by its bytes; nothing where the endpoint counts no tokens. */
-function spentOn(demand: Demand, usage: Usage | undefined, bytes: number) {
-  const { inputTokens, outputTokens, choices } = demand
-  if (inputTokens === undefined) return {}
+function spentOn({ inputTokens, outputTokens }: Demand, usage: Usage | undefined, bytes: number) {
+  if (inputTokens === undefined) return NO_TOKENS
+  const input = usage?.input ?? inputTokens
   // What writes no text (embeddings) has no output tokens, however long its answer is.
   const output = usage?.output ?? (outputTokens === 0 ? 0 : Math.ceil(bytes / BYTES_PER_TOKEN))
-  const tokens = usage?.total ?? (usage?.input ?? inputTokens) + output
-  return { tokens, outputTokens: usage?.output && usage.output / choices }
+  return { tokens: usage?.total ?? input + output, inputTokens: input, outputTokens: output }
+}
+const NO_TOKENS = { tokens: 0, inputTokens: 0, outputTokens: 0 }
+
+/** What an attempt without a whole answer has cost, at most. */
+function costOf(outcome: Outcome): RelayState['cost'] {
+  if (outcome.kind === 'aborted') return outcome.sent ? 'reserved' : 'nothing'
+  if (outcome.kind !== 'failed' || outcome.class === 'ambiguous' || outcome.class === 'unfit')
+    return 'reserved'
+  return outcome.class === 'not-sent' || outcome.class === 'refused' ? 'nothing' : 'request'
 }
 
 function endAttempt(attempt: Attempt, outcome: Outcome, status?: number): void {
@@ -384,6 +401,8 @@ function endAttempt(attempt: Attempt, outcome: Outcome, status?: number): void {
   const { request, deps } = state
   request.clientSignal.removeEventListener('abort', attempt.onClientAbort)
   const durationMs = deps.clock.now() - startedAt
+  const cost = costOf(outcome)
+  if (cost === 'reserved' || state.cost === 'nothing') state.cost = cost
   endLease(lease, outcome, deps)
   const failure = attemptFailureOf(outcome, upstream, request.path)
   recordAttempt(state, upstream, { outcome: labelOf(outcome), status, firstByteMs, durationMs, failure })

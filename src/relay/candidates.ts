@@ -7,7 +7,8 @@ import type { Abilities } from '../state/abilities.ts'
 import { latencyOf } from '../state/scope.ts'
 import type { Ask, MaybePromise, StateStore } from '../state/store.ts'
 import { demandOn, type Demands } from './demand.ts'
-import type { RelayState } from './request.ts'
+import type { RelayDeps } from './deps.ts'
+import type { Account, RelayState } from './request.ts'
 
 /** An upstream that may not take the request now, and why. */
 export interface Unavailable {
@@ -68,6 +69,25 @@ export function evaluate(
 
 /** The key under which the upstream of an answer is remembered. */
 export const answerKey = (id: string): string => `answer ${id}`
+
+/** The key under which it is remembered that an answer was made for a client token. Names of tokens have no blanks. */
+export const ownAnswerKey = (token: string, id: string): string => `own ${token} ${id}`
+
+/**
+ * Whether a request may use an answer by its id: what was made for another client is as unknown as what nobody made. Who may
+ * have other paths passed on sees the account, so that what is unknown here may be there.
+ */
+export async function mayUseAnswer(
+  id: string,
+  account: Account,
+  { store, clock }: RelayDeps,
+): Promise<boolean> {
+  const { name, admin, passthrough } = account.token
+  if (admin) return true
+  const at = instantOf(clock)
+  if ((await store.locate(ownAnswerKey(name, id), at)) !== undefined) return true
+  return passthrough && (await store.locate(answerKey(id), at)) === undefined
+}
 
 /** An answer exists on one account: a request that builds on it goes there alone. */
 export async function resolvePins(state: RelayState): Promise<void> {

@@ -175,6 +175,8 @@ export interface RequestEvent {
   readonly outputTokens?: number | undefined
   /** The client's address; absent where it is not to be told. */
   readonly client?: string | undefined
+  /** The name of the client token that it came with; absent where that was an `auth_token`, or none. */
+  readonly token?: string | undefined
   /** Why the attempt that was answered went where it went. */
   readonly why?: Why | undefined
   /** Where nobody was asked. */

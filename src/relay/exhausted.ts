@@ -94,6 +94,10 @@ export function clientClosedRequest(): GatewayError {
   return new GatewayError('client_closed_request', 'The client left before the answer began.')
 }
 
+/** A client token knows the answers that were made for it, and those of no other. */
+export const unknownAnswer = (): GatewayError =>
+  new GatewayError('not_found', 'There is no answer or conversation of this token with that id.')
+
 /** This process can't open a connection to anybody: the client's next request, in a second, may find it otherwise. */
 export function outOfResources(): GatewayError {
   const message =
@@ -133,10 +137,10 @@ function shortestHintMs(failures: readonly Failure[]): number | undefined {
   return hints.length > 0 ? Math.min(...hints) : undefined
 }
 
-const wholeSeconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000))
+export const wholeSeconds = (ms: number): number => Math.max(1, Math.ceil(ms / 1000))
 
 /** Whole seconds for everyone, ms for those who read them, and a word to SDKs that would ignore a long hint. */
-function retryHeaders(ms: number): Record<string, string> {
+export function retryHeaders(ms: number): Record<string, string> {
   return {
     'retry-after': String(wholeSeconds(ms)),
     'retry-after-ms': String(Math.max(1, Math.ceil(ms))),

@@ -81,16 +81,23 @@ const IS_RATE_LIMIT =
 const IS_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 
 function isAnswerHeader(name: string, value: string): boolean {
-  const isListed = ANSWER_HEADERS.has(name) || name.startsWith('retry-after') || IS_RATE_LIMIT.test(name)
-  return isListed && IS_VALUE.test(value)
+  return isOwnOfAnswer(name, value) || (IS_RATE_LIMIT.test(name) && IS_VALUE.test(value))
+}
+
+/** Without the limits of its upstream. */
+function isOwnOfAnswer(name: string, value: string): boolean {
+  return (ANSWER_HEADERS.has(name) || name.startsWith('retry-after')) && IS_VALUE.test(value)
 }
 
 const IS_EVENT_STREAM = /^\s*text\/event-stream/i
 
-/** The client's headers of an upstream's answer. */
-export function answerHeaders(answer: Omit<RelayAnswer, 'status' | 'body'>): Record<string, string> {
+/** The client's headers of an upstream's answer. @param hasLimits with what it says of limits */
+export function answerHeaders(
+  answer: Omit<RelayAnswer, 'status' | 'body'>,
+  hasLimits = true,
+): Record<string, string> {
   const { upstream } = answer
-  const headers = copy(answer.headers, {}, isAnswerHeader)
+  const headers = copy(answer.headers, {}, hasLimits ? isAnswerHeader : isOwnOfAnswer)
   for (const name in headers) headers[name] = maskedText(headers[name] ?? '', upstream)
   headers['x-model'] = encodedWhereNeeded(upstream.model)
   headers['x-aiload-upstream'] = encodedWhereNeeded(upstream.name)

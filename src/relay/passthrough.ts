@@ -14,6 +14,7 @@ import { headersFor, traced, urlFor } from './headers.ts'
 import {
   recordAttempt,
   recordEnd,
+  type Cost,
   type RelayAnswer,
   type RelayRequest,
   type RequestRecord,
@@ -92,6 +93,8 @@ interface PassthroughRequest
       | 'query'
       | 'headers'
       | 'client'
+      | 'token'
+      | 'account'
       | 'clientSignal'
       | 'since'
       | 'trace'
@@ -125,6 +128,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     attempts: [],
     queuedMs: 0,
     firstByteMs: undefined,
+    cost: 'nothing',
     why: request.why,
   }
   let head: Pick<AttemptRecord, 'status' | 'firstByteMs'> | undefined
@@ -135,7 +139,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     if (lease !== undefined) endLease(lease, outcome, deps)
     const failure = attemptFailureOf(told.failure ?? outcome, upstream, request.path)
     recordAttempt(record, upstream, { ...head, outcome: told.label, durationMs, failure })
-    recordEnd(record, { status, upstream, code: told.code })
+    recordEnd(record, { status, upstream, code: told.code, cost: costOfPassing(outcome) })
   }
 
   try {
@@ -144,6 +148,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     const { body, failure } = await judged(response, deps)
     head = { status, firstByteMs: deps.clock.now() - startedAt }
     record.firstByteMs = deps.clock.now() - request.since
+    request.account?.began()
     const onEnd = (how: BodyEnd): void => {
       // An answer shows an upstream at work, unless it says that it is not.
       const outcome = failure ?? (how.kind === 'ok' && status < 500 ? how : NEUTRAL_OUTCOME)
@@ -194,6 +199,12 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
     end(NEUTRAL_OUTCOME, status, { label: 'failure', code })
     throw error
   }
+}
+
+/** What is passed on counts as a request, whatever it asks for: of tokens nothing is known. */
+function costOfPassing(outcome: Outcome): Cost {
+  const isRefused = outcome.kind === 'failed' && (outcome.class === 'refused' || outcome.class === 'not-sent')
+  return isRefused || (outcome.kind === 'aborted' && !outcome.sent) ? 'nothing' : 'request'
 }
 
 /** Everything but the endpoint: what is asked here says nothing of those that are relayed. */

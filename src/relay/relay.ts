@@ -26,14 +26,28 @@ import { GatewayError } from '../errors.ts'
 import type { Failure, FailureClass } from '../pool/outcome.ts'
 import type { Lease } from '../state/store.ts'
 import { runAttempt, type FailedAttempt } from './attempt.ts'
-import { resolveOwner, resolvePins, type Unavailable } from './candidates.ts'
+import { mayUseAnswer, resolveOwner, resolvePins, type Unavailable } from './candidates.ts'
 import { discard } from './commit.ts'
 import { demandOn } from './demand.ts'
 import type { RelayDeps } from './deps.ts'
-import { clientClosedRequest, exhausted, isLimit, isWaitedFor, queueFull } from './exhausted.ts'
+import {
+  clientClosedRequest,
+  exhausted,
+  isLimit,
+  isWaitedFor,
+  queueFull,
+  unknownAnswer,
+} from './exhausted.ts'
 import type { UpstreamResponse } from '../transport/transport.ts'
 import { learnFromFailure } from './lessons.ts'
-import { dropKept, recordEnd, type RelayAnswer, type RelayRequest, RelayState } from './request.ts'
+import {
+  type Account,
+  dropKept,
+  recordEnd,
+  type RelayAnswer,
+  type RelayRequest,
+  RelayState,
+} from './request.ts'
 import { maskedBytes } from './secrets.ts'
 import { evaluateFor, select, suitableUpstreams, withoutStrangers, type Selection } from './select.ts'
 
@@ -66,7 +80,10 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
   const state = new RelayState(request, deps)
   deps.traffic.budget.recordRequest(deps.clock.now())
   try {
-    if (request.answerIds.length > 0) await resolvePins(state)
+    if (request.answerIds.length > 0) {
+      if (request.account !== undefined) await requireOwn(request.answerIds, request.account, deps)
+      await resolvePins(state)
+    }
     if (request.ownerKey !== '') await resolveOwner(state)
     if (request.endpoint === 'embeddings') await withoutStrangers(state)
     for (;;) {
@@ -85,6 +102,11 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
     recordEnd(state, { status: isOurs ? error.status : 500, code: isOurs ? error.code : 'internal_error' })
     throw error
   }
+}
+
+/** @throws `not_found` where one of the answers is not the client's */
+async function requireOwn(ids: readonly string[], account: Account, deps: RelayDeps): Promise<void> {
+  for (const id of ids) if (!(await mayUseAnswer(id, account, deps))) throw unknownAnswer()
 }
 
 /** Ends the request with an upstream's own answer, handed on as it came, but for its key where it quotes that. */

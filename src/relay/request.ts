@@ -1,4 +1,5 @@
 import type { Settings } from '../config/config.ts'
+import type { TokenConfig } from '../config/token-schema.ts'
 import type { AbortSignalLike } from '../lib/abort.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import type { Failure, Lesson } from '../pool/outcome.ts'
@@ -7,6 +8,22 @@ import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { UpstreamResponse } from '../transport/transport.ts'
 import type { Demands } from './demand.ts'
 import type { AttemptRecord, PassedOver, RelayDeps, RequestEvent, RequestTrace, Why } from './deps.ts'
+
+/** What a request has cost its client. */
+export type Cost =
+  | 'nothing' // no upstream has worked for it
+  | 'request' // it was refused for its own sake
+  | 'reserved' // an upstream may have worked, and nobody knows how much
+  | { readonly tokens: number; readonly inputTokens: number; readonly outputTokens: number }
+
+/** Whom a request is counted for: the client token that it came with. */
+export interface Account {
+  readonly token: Pick<TokenConfig, 'name' | 'admin' | 'passthrough'>
+  /** Its answer has begun. */
+  began(): void
+  /** Ends the request; what is told after the first time is of no account. */
+  end(cost: Cost): void
+}
 
 /** A request as the relay takes it: read, checked, its pool found. */
 export interface RelayRequest extends Demands {
@@ -25,6 +42,10 @@ export interface RelayRequest extends Demands {
   readonly requestedModel: string
   /** The client's address; absent where it is not to be told. */
   readonly client: string | undefined
+  /** The name of the client token that it came with; undefined where that was an `auth_token`. */
+  readonly token?: string | undefined
+  /** Of that token; who holds an `auth_token` is counted nowhere. */
+  readonly account?: Account | undefined
   /** Allow-listed already; without the upstream's own key. */
   readonly headers: HeaderBag
   /** The body for one upstream: the client's bytes, with its model name in place of the client's, and its edits. */
@@ -62,7 +83,7 @@ export interface RelayAnswer extends UpstreamResponse {
 export interface RequestRecord {
   readonly request: Pick<
     RelayRequest,
-    'id' | 'ownId' | 'requestedModel' | 'client' | 'stream' | 'since' | 'trace'
+    'id' | 'ownId' | 'requestedModel' | 'client' | 'token' | 'account' | 'stream' | 'since' | 'trace'
   > & {
     endpoint: string
   }
@@ -72,6 +93,8 @@ export interface RequestRecord {
   queuedMs: number
   /** From arrival to the commit point. */
   firstByteMs: number | undefined
+  /** Of all attempts; those of a whole answer are told with its end. */
+  readonly cost: Cost
   /** Of the present attempt. */
   readonly why: Why | undefined
   readonly passedOver?: PassedOver | undefined
@@ -90,6 +113,7 @@ export class RelayState implements RequestRecord {
   isPinned = false
   why: Why | undefined
   passedOver: PassedOver | undefined
+  cost: Exclude<Cost, object> = 'nothing'
   /** Keys of earlier answers whose upstream only the next `acquire` finds out; see `Ask.pinKeys`. */
   unresolvedPins: readonly string[] = []
   /** The rest of the present order. */
@@ -161,12 +185,15 @@ export function recordAttempt(record: RequestRecord, upstream: Upstream, end: At
   })
 }
 
-type RequestEnd = Pick<RequestEvent, 'status' | 'code' | 'inputTokens' | 'outputTokens'>
+type RequestEnd = Pick<RequestEvent, 'status' | 'code' | 'inputTokens' | 'outputTokens'> & {
+  readonly cost?: Cost
+}
 
 /** Tells of the end of a request. Called once. */
 export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: Upstream }): void {
   const { request, deps, attempts, queuedMs, firstByteMs } = record
   const { upstream } = end
+  request.account?.end(end.cost ?? record.cost)
   deps.report({
     kind: 'request',
     id: request.id,
@@ -174,6 +201,7 @@ export function recordEnd(record: RequestRecord, end: RequestEnd & { upstream?: 
     endpoint: request.endpoint,
     requestedModel: request.requestedModel,
     client: request.client,
+    token: request.token,
     attempts,
     durationMs: deps.clock.now() - request.since,
     stream: request.stream,

@@ -127,6 +127,10 @@ export function createFallbackStore(options: FallbackStoreOptions): RemoteStore 
       return typeof got === 'object' ? got.value : here
     },
     recall: (key, at) => serving().recall(key, at),
+    async locate(key, at) {
+      const got = serving() === local ? 'failed' : await inTime(remote.locate(key, at), ACQUIRE_MS)
+      return typeof got === 'object' ? got.value : local.locate(key, at)
+    },
     remember(key, upstream, life) {
       local.remember(key, upstream, life)
       void remote.remember(key, upstream, life)

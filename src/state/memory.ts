@@ -2,6 +2,7 @@ import type { Instant } from '../lib/clock.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import { createAbilities, type Abilities } from './abilities.ts'
 import { createModelLists, type ModelLists } from './model-lists.ts'
+import { createTokenUsage, type TokenUsage } from './token-usage.ts'
 import { claimAvailability } from './availability.ts'
 import { claimSnapshotOf, type ClaimSnapshot } from './headroom.ts'
 import { createCalendar } from './rate-window.ts'
@@ -45,6 +46,8 @@ export interface MemoryStore extends Immediate<StateStore> {
   readonly abilities: Abilities
   /** Which models they have listed; kept too. */
   readonly modelLists: ModelLists
+  /** What client tokens have used; kept too. */
+  readonly tokenUsage: TokenUsage
 }
 
 /** A store as it was at one moment, but for the upstreams of affinity keys. */
@@ -73,6 +76,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   const endsAt = createCalendar()
   const abilities = createAbilities()
   const modelLists = createModelLists()
+  const tokenUsage = createTokenUsage()
   let nextLease = 0
   let changeCount = 0
   let sweptAt = -Infinity
@@ -84,7 +88,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
     table.remember(key, upstream, { ttlMs, now })
   }
 
-  const tableOf = (key: string) => (key.startsWith('answer ') ? answers : served)
+  const tableOf = (key: string) => (key.startsWith('answer ') || key.startsWith('own ') ? answers : served)
 
   function step(record: LeaseRecord, at: Instant, move: (transaction: Transaction) => void): void {
     const transaction: Transaction = { record, at, stateOf: states.get, changes: [], random, endsAt }
@@ -126,8 +130,9 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   return {
     abilities,
     modelLists,
+    tokenUsage,
     get changes() {
-      return changeCount + abilities.changes + modelLists.changes
+      return changeCount + abilities.changes + modelLists.changes + tokenUsage.changes
     },
     snapshot: (scopes) => scopes.map(states.get),
     claimSnapshots: (claims) => claims.map(states.claimSnapshot),
@@ -183,6 +188,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
       return true
     },
     recall: (key, at) => tableOf(key).recall(key, at.now),
+    locate: (key, at) => tableOf(key).recall(key, at.now),
     remember: (key, upstream, { ttlMs, at }) => remember(key, upstream, { ttlMs, now: at.now }),
     keep: (at) => ({
       version: 1,
@@ -195,6 +201,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
       affinity: [...answers.newest(KEPT_KEYS, at.now), ...served.newest(KEPT_KEYS, at.now)],
       abilities: abilities.keep(),
       models: modelLists.keep(),
+      tokens: tokenUsage.keep(at.wall),
     }),
     capture: () => ({
       scopes: states.all(),
@@ -219,8 +226,9 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
       expected = new Set(claims.flatMap(({ draws }) => draws.map(({ scope }) => scope)))
     },
     restore(kept, at) {
-      const { scopes, affinity, abilities: told, models, shiftMs } = restored(kept, at)
+      const { scopes, affinity, abilities: told, models, tokens, shiftMs } = restored(kept, at)
       modelLists.restore(models)
+      tokenUsage.restore(tokens)
       abilities.restore(told, shiftMs)
       for (const [scope, state] of scopes) if (states.get(scope) === undefined) states.set(scope, state)
       for (const [key, upstream, until] of affinity)
@@ -229,8 +237,8 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   }
 }
 
-/** Whether what a key names exists on one account alone: an answer, or an encrypted item of one. */
-const isOfAnswer = (key: string): boolean => /^(answer|item) /.test(key)
+/** Whether what a key names exists on one account alone: an answer, whose it is, or an encrypted item of one. */
+const isOfAnswer = (key: string): boolean => /^(answer|own|item) /.test(key)
 
 /** Who served a key, as `createAffinityTable` makes it. */
 export type AffinityTable = ReturnType<typeof createAffinityTable>

@@ -117,7 +117,7 @@ export function countReserved(
   const { reserved, actual, until, now } = amounts
   const next = mutableWindow(window)
   next.pending = Math.max(0, window.pending - reserved)
-  if (actual > 0) addBucket(next, { amount: actual, until }, now)
+  if (actual > 0 && until > now) addBucket(next, { amount: actual, until }, now)
   return next
 }
 

@@ -4,6 +4,7 @@ import { SPAN_MS } from '../pool/outcome.ts'
 import { spanMsOf } from '../pool/upstream.ts'
 import type { KeptAbilities } from './abilities.ts'
 import type { KeptModelLists } from './model-lists.ts'
+import type { KeptTokenUsage } from './token-usage.ts'
 import { causes, type CircuitBreakerState } from './circuit-breaker.ts'
 import { emptyFrom, type WindowState } from './rate-window.ts'
 import { mapped, UNKNOWN_SCOPE, type ScopeState } from './scope.ts'
@@ -21,6 +22,8 @@ export interface KeptState {
   readonly abilities?: KeptAbilities
   /** Which models upstreams have listed; absent in what older versions wrote. */
   readonly models?: KeptModelLists
+  /** What client tokens have used; absent in what older versions wrote. */
+  readonly tokens?: KeptTokenUsage
 }
 
 /** No deadline of ours is further away. */
@@ -58,7 +61,8 @@ const valuesOf = <T>(named: Readonly<Partial<Record<string, T>>>): T[] =>
  */
 export function restored(kept: unknown, { now, wall }: Instant) {
   const [frame] = readable(frameSchema, [kept])
-  if (frame === undefined) return { scopes: [], affinity: [], abilities: [], models: [], shiftMs: 0 }
+  if (frame === undefined)
+    return { scopes: [], affinity: [], abilities: [], models: [], tokens: [], shiftMs: 0 }
   const shiftMs = now - frame.now - Math.max(0, wall - frame.savedAt)
   const { scope, affinity } = schemasAt(now, shiftMs)
   const scopes = readable(scope, frame.scopes).map(
@@ -69,6 +73,7 @@ export function restored(kept: unknown, { now, wall }: Instant) {
     affinity: readable(affinity, frame.affinity).filter(([, , until]) => until > now),
     abilities: frame.abilities,
     models: frame.models,
+    tokens: frame.tokens,
     shiftMs,
   }
 }
@@ -94,6 +99,7 @@ const frameSchema = v.object({
   affinity: v.array(v.unknown()),
   abilities: v.optional(v.unknown()),
   models: v.optional(v.unknown()),
+  tokens: v.optional(v.unknown()),
 })
 
 /**

@@ -6,6 +6,7 @@
  * scope            everything that is remembered of one scope
  * abilities        what upstreams can do, as far as it is known
  * model-lists      which models upstreams have listed
+ * token-usage      what client tokens have used by day, week and month
  * circuit-breaker  cooldowns after a 429, a refused key or a failure: back-off, and the probe that ends one (half-open)
  * rate-window      windows of configured limits: what was counted, when they open again; when days end
  * rate-limit       limits that upstreams tell of in their headers: meters
@@ -104,6 +105,8 @@ export interface StateStore {
    * round trip: the next `acquire` takes the key along, and afterwards it is known.
    */
   recall(key: string, at: Instant): MaybePromise<string | null | undefined>
+  /** The same for those who must know, and wait for it where the state is elsewhere. */
+  locate(key: string, at: Instant): MaybePromise<string | undefined>
   /** Remembers who served a key, for `ttlMs` from now. */
   remember(key: string, upstream: string, life: { ttlMs: number; at: Instant }): MaybePromise<void>
 }

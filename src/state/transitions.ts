@@ -179,7 +179,8 @@ export function settleLease(transaction: Transaction, outcome: Outcome): void {
     moveLimits(limitScope, { requests, tokens, isRefused, isAnswered: confirmed }, transaction)
     if (!confirmed && (provesLife(outcome) || isProxyPassed(limitScope, outcome)))
       recordSuccessIn(state, limitScope, record)
-    if (limitScope.role === 'upstream' && outcome.kind === 'ok' && outcome.outputTokens !== undefined)
+    const isWhole = limitScope.role === 'upstream' || limitScope.role === 'token'
+    if (isWhole && outcome.kind === 'ok' && outcome.outputTokens !== undefined)
       recordOutput(state, outcome.outputTokens)
     state.breaker = endProbe(state.breaker, lease.id)
   }
@@ -210,7 +211,7 @@ interface Settlements extends Record<MeterReading['counts'], number | 'given bac
 
 /** Moves what a lease holds in everything that is counted in a scope. */
 function moveLimits(limitScope: LimitScope, settlements: Settlements, transaction: Transaction): void {
-  const { scope, limits } = limitScope
+  const { scope, role, limits } = limitScope
   const { isRefused = false, isAnswered } = settlements
   const { at, endsAt, record } = transaction
   const { now } = at
@@ -227,7 +228,9 @@ function moveLimits(limitScope: LimitScope, settlements: Settlements, transactio
       if (window === undefined || settlement === 'held') continue
       const reserved = takenFrom(record, scope, counts)
       const actual = settlement === 'given back' ? 0 : settlement
-      const next = countReserved(window, { reserved, actual, until: forgottenAt(limit, at, endsAt), now })
+      // A client counts its requests from when it sent them; how many tokens they cost shows at the end.
+      const from = role === 'token' && counts === 'requests' ? sentAtOf(record, at) : at
+      const next = countReserved(window, { reserved, actual, until: forgottenAt(limit, from, endsAt), now })
       windows[name] = isPresumed && isAnswered ? provenWindow(next, limit.limit, now) : next
     }
     state.windows = windows
@@ -253,6 +256,12 @@ function moveLimits(limitScope: LimitScope, settlements: Settlements, transactio
     })
   })
 }
+
+/** When the request of a lease was sent, on both clocks. */
+const sentAtOf = ({ lease: { since } }: LeaseRecord, { now, wall }: Instant): Instant => ({
+  now: since,
+  wall: wall - (now - since),
+})
 
 /** What a lease holds in a limit until it is counted. */
 const takenFrom = ({ lease, counted }: LeaseRecord, scope: string, counts: MeterReading['counts']): number =>

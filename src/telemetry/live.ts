@@ -20,7 +20,7 @@ export function requestSummaryOf(event: RequestEvent, endedAt: number) {
     at: new Date(endedAt - durationMs).toISOString(),
     endpoint: event.endpoint,
     model: event.requestedModel,
-    token: null as string | null,
+    token: event.token ?? null,
     status: event.status,
     code: event.code ?? null,
     upstream: event.upstream ?? null,
@@ -62,7 +62,7 @@ export interface View {
 
 interface LiveOptions {
   readonly status: () => MaybePromise<GatewayStatus>
-  readonly usage: Pick<UsageHistory, 'show'>
+  readonly usage: { readonly show: () => MaybePromise<ReturnType<UsageHistory['show']>> }
   readonly clock: Clock
 }
 
@@ -149,7 +149,7 @@ export function createLive({ status, usage, clock }: LiveOptions) {
           before = now
           told = ended
           const last = requestsAfter(0, LAST_REQUESTS)
-          return eventText('snapshot', { status: now.status, requests: last, usage: usage.show() })
+          return eventText('snapshot', { status: now.status, requests: last, usage: await usage.show() })
         }
         const changed = before === now ? undefined : changesOf(before, now)
         before = now

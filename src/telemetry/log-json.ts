@@ -19,6 +19,7 @@ export function createJsonLines(wall: () => number): LogLines {
     request(event, level) {
       let line = `${head('request', level)},"id":${name(event.id)},"endpoint":${name(event.endpoint)},"asked":${name(event.requestedModel)}`
       if (event.client !== undefined) line += `,"client":${name(event.client)}`
+      if (event.token !== undefined) line += `,"token":${name(event.token)}`
       if (event.method !== undefined) line += `,"method":${name(event.method)}`
       if (event.path !== undefined) line += `,"path":${name(event.path)}`
       if (event.upstream !== undefined) line += `,"upstream":${name(event.upstream)}`

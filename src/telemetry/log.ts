@@ -11,6 +11,7 @@
  * otlp        the same as OpenTelemetry's protocol writes them
  * recent      the last attempts of every upstream
  * status      what `GET /admin/status` answers
+ * token-status  what `GET /admin/tokens` answers
  */
 import type { ServerConfig } from '../config/config.ts'
 import { quoted, type Environment } from '../config/problem.ts'

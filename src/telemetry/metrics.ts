@@ -2,6 +2,7 @@ import { endpoints } from '../pool/upstream.ts'
 import type { GatewayEvent } from '../relay/deps.ts'
 import type { SpanCounts } from './traces.ts'
 import type { GatewayStatus, UpstreamStatus } from './status.ts'
+import type { TokenStatus } from './token-status.ts'
 
 /** What is true at the moment of asking, and no sum of events: a part of the status. */
 export interface Gauges extends Pick<GatewayStatus, 'version' | 'queue' | 'reloads' | 'last_reload'> {
@@ -9,6 +10,8 @@ export interface Gauges extends Pick<GatewayStatus, 'version' | 'queue' | 'reloa
     UpstreamStatus,
     'name' | 'in_flight' | 'available' | 'reason' | 'windows'
   >[]
+  /** None unless given. */
+  readonly tokens?: readonly Pick<TokenStatus, 'name' | 'limits' | 'usage'>[]
   /** Absent where nothing is traced. */
   readonly spans?: SpanCounts | undefined
   /** Absent where the runtime tells nothing of its process. */
@@ -24,7 +27,7 @@ export interface ProcessFigures extends Partial<Record<keyof typeof PROCESS_HELP
 /**
  * Counts what happened, and prints it for Prometheus.
  *
- * Label values are upstream names of the configuration, endpoints, outcomes, reasons and status codes: nothing that a
+ * Label values are names of upstreams and client tokens of the configuration, endpoints, outcomes, reasons and status codes: nothing that a
  * client chooses, so the number of series is bounded. Series of an upstream that left the configuration stay
  * until the process ends, as counters should. An event costs well under 2 µs (`bench/log.ts`).
  */
@@ -55,7 +58,8 @@ export function createMetrics() {
      * Everything counted since the start, with the gauges of this moment, in the text format 0.0.4. A metric without
      * samples is left out. Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
      */
-    text({ version, queue, reloads, last_reload, upstreams, spans, processFigures }: Gauges): string {
+    text(gauges: Gauges): string {
+      const { version, queue, reloads, last_reload, upstreams, spans, processFigures } = gauges
       const used = [...requestSeconds].filter(([, { counts }]) => counts.some((count) => count > 0))
       const inFlight = upstreams.map((one) => [label('upstream', one.name), one.in_flight] as const)
       const available = upstreams.map((one) => [label('upstream', one.name), one.available ? 1 : 0] as const)
@@ -80,6 +84,7 @@ export function createMetrics() {
         gaugesText('aiload_available', available),
         gaugesText('aiload_unavailable', unavailable),
         ...limitGauges(upstreams),
+        ...tokenTexts(gauges.tokens ?? []),
         gaugesText('aiload_reloads_total', resultsOf(reloads), 'counter'),
         gaugesText('aiload_last_reload_successful', [['', last_reload?.ok === false ? 0 : 1]]),
         gaugesText(
@@ -115,6 +120,10 @@ const HELP = {
   aiload_limit_runs_out_timestamp_seconds:
     'Of a limit: when nothing is left at this rate, where that is before it is whole again.',
   aiload_limit_reopens_timestamp_seconds: 'Of a limit that lets nothing through: when it does again.',
+  aiload_token_requests_total: 'Requests of a client token that upstreams have worked for.',
+  aiload_token_tokens_total:
+    'Tokens that requests of a client token have used; estimated where an answer does not say.',
+  aiload_token_limit_left: 'Of a limit of a client token: what may still be sent.',
   aiload_limit_resets_timestamp_seconds: 'Of a limit of which something is used: when it is whole again.',
   aiload_reloads_total: 'Changed configurations that were read, by what came of them: ok or refused.',
   aiload_last_reload_successful:
@@ -178,6 +187,27 @@ function limitGauges(upstreams: Gauges['upstreams']): string[] {
     gauge('aiload_limit_runs_out_timestamp_seconds', (limit) => epochSeconds(limit.runs_out_at)),
     gauge('aiload_limit_reopens_timestamp_seconds', (limit) => epochSeconds(limit.reopens_at)),
     gauge('aiload_limit_resets_timestamp_seconds', (limit) => epochSeconds(limit.resets_at)),
+  ]
+}
+
+/** Of the tokens in the configuration. */
+function tokenTexts(tokens: NonNullable<Gauges['tokens']>): string[] {
+  const sums = tokens.map(({ name, usage }) => [label('token', name), usage.since_start] as const)
+  const left = tokens.flatMap(({ name, limits }) =>
+    limits.map(
+      (limit) =>
+        [`${label('token', name)},${label('limit', `${limit.counts}:${limit.window}`)}`, limit.left] as const,
+    ),
+  )
+  const requests = sums.map(([token, { requests: sum }]) => [token, sum] as const)
+  const used = sums.flatMap(([token, { input_tokens: input, output_tokens: output }]) => [
+    [`${token},${label('direction', 'input')}`, input] as const,
+    [`${token},${label('direction', 'output')}`, output] as const,
+  ])
+  return [
+    gaugesText('aiload_token_requests_total', requests, 'counter'),
+    gaugesText('aiload_token_tokens_total', used, 'counter'),
+    gaugesText('aiload_token_limit_left', left),
   ]
 }
 

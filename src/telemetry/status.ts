@@ -32,7 +32,7 @@ export interface StatusTask {
   readonly abilities: Pick<Abilities, 'of' | 'hasEmbedded'>
   readonly at: Instant
 }
-type KnownStates = Pick<StatusTask, 'stateOf' | 'at'>
+export type KnownStates = Pick<StatusTask, 'stateOf' | 'at'>
 
 /** What became of the configuration since the start. */
 export interface ConfigState {
@@ -278,7 +278,7 @@ interface LimitStatus {
 }
 
 /** The limits of one scope: the configured ones, those that only the upstream spoke of, and the requests at once. */
-function windowStatuses(limitScope: LimitScope, { stateOf, at }: KnownStates): LimitStatus[] {
+export function windowStatuses(limitScope: LimitScope, { stateOf, at }: KnownStates): LimitStatus[] {
   const { limits } = limitScope
   const state = stateOf(limitScope.scope) ?? UNKNOWN_SCOPE
   const scope = ownerOf(limitScope)

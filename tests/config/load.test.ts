@@ -4,6 +4,7 @@ import { configOf, fiveKeys, model, problemsOf, textOf, warningsOf, window } fro
 test('the five-key file of the first users works unchanged, with one warning about the placeholder key', () => {
   expect(configOf(fiveKeys)).toEqual({
     authTokens: [],
+    tokens: [],
     models: [
       {
         apiKeys: ['sk-xxx'],
@@ -24,6 +25,7 @@ test('the five-key file of the first users works unchanged, with one warning abo
       host: '0.0.0.0',
       mode: 'release',
       trustedProxies: ['private'],
+      namedProxies: [],
       maxBodyBytes: 33_554_432,
       maxBufferedBytes: 268_435_456,
       cors: '*',
@@ -121,6 +123,7 @@ test('everything that is written is taken over', () => {
   }
   expect(configOf(text)).toEqual({
     authTokens: ['My API Key'],
+    tokens: [],
     models: [
       {
         apiKeys: ['a', 'b'],
@@ -148,6 +151,7 @@ test('everything that is written is taken over', () => {
       host: '::1',
       mode: 'debug',
       trustedProxies: ['private', '10.0.0.0/8', '::1'],
+      namedProxies: ['private', '10.0.0.0/8', '::1'],
       maxBodyBytes: 1,
       maxBufferedBytes: 2,
       cors: ['https://app.example', 'tauri://localhost'],

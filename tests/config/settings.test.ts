@@ -37,8 +37,9 @@ function eachKey({ properties = {}, items, additionalProperties: named }: Descri
   return found
 }
 
-/** Keys whose default is given by an older name of theirs. */
+/** Keys whose default is given by an older name of theirs, or known to the program apart from what is written. */
 const byOlderName: Readonly<Record<string, () => unknown>> = {
+  'server.trusted_proxies': () => ['private'],
   'server.mode': () => described.get('server.model')?.default,
   'settings.affinity': () => (described.get('settings.ip_hash')?.default === true ? 'ip' : 'off'),
 }
@@ -82,14 +83,20 @@ describe('config.full.json', () => {
   test('every key of it has its default or says that it has none', () => {
     const { settings, server } = configOf(text)
     const { passthrough: _, maxAttempts: __, proxy: ____, traces: _____, ...defaulted } = settings
-    const { maxConnections: ___, logFile: ______, ...limited } = server
+    const { maxConnections: ___, logFile: ______, namedProxies: _______, ...limited } = server
     const plain = configOf('{ "models": [{ "base_url": "https://a.example", "model": "m" }] }')
     expect({ settings: defaulted, server: limited }).toEqual({
       settings: plain.settings,
-      server: plain.server,
+      server: withoutNamed(plain.server),
     })
   })
 })
+
+/** That the file names proxies itself makes a difference of its own. */
+function withoutNamed(server: ReturnType<typeof configOf>['server']) {
+  const { namedProxies: _, ...others } = server
+  return others
+}
 
 /** All paths of a document, written as `knownPaths` writes them. */
 function pathsIn(value: unknown, at = ''): string[] {
@@ -111,7 +118,7 @@ const toldWith = (key: string): string | undefined => {
   if (key.startsWith('server.log_file.')) return 'server.log_file'
   if (key === 'models[].limits.windows') return undefined
   if (key.includes('.windows[].')) return 'models[].limits.windows'
-  return /^(?:models\[\]\.limits|quotas\[\])\./.test(key) ? 'models[].limits' : undefined
+  return /^(?:(?:models|tokens)\[\]\.limits|quotas\[\])\./.test(key) ? 'models[].limits' : undefined
 }
 
 /** The objects that rows stand for part by part, and what the text above the table explains. */
@@ -127,6 +134,8 @@ describe.each([
       auth_token: 'made at first start',
       'models[].base_url': '',
       'models[].model': '',
+      'tokens[].name': '',
+      'tokens[].token': '',
       'models[].name': '`model@host`',
       'models[].endpoints': 'all',
       'models[].timeout': '`settings.timeout`',
@@ -145,6 +154,8 @@ describe.each([
       auth_token: '首次启动时生成',
       'models[].base_url': '',
       'models[].model': '',
+      'tokens[].name': '',
+      'tokens[].token': '',
       'models[].name': '`model@host`',
       'models[].endpoints': '全部',
       'models[].timeout': '`settings.timeout`',

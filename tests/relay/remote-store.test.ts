@@ -24,6 +24,7 @@ const remote = (store: MemoryStore): StateStore => {
     pause: (...how) => later(() => store.pause(...how)),
     closeBreakers: (scopes, at) => later(() => store.closeBreakers(scopes, at)),
     recall: (key, at) => later(() => store.recall(key, at)),
+    locate: (key, at) => later(() => store.locate(key, at)),
     remember: (key, upstream, life) => later(() => store.remember(key, upstream, life)),
   }
 }

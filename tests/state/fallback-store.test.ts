@@ -53,6 +53,7 @@ function guarded(): RemoteStore {
     pause: (...how) => later(() => far.pause(...how)),
     closeBreakers: (scopes, now) => later(() => far.closeBreakers(scopes, now)),
     recall: () => null,
+    locate: (key, now) => later(() => far.locate(key, now)),
     reportUsage: (usage) => void reported.push(usage),
   }
   return createFallbackStore({
@@ -134,6 +135,19 @@ describe('a guarded store', () => {
       expect(lost).toEqual([why])
     },
   )
+
+  test.each([
+    { how: 'answers', set: () => {}, found: 'there' },
+    { how: 'never answers', set: () => (latencyMs = Infinity), found: 'here' },
+    { how: 'is out of reach', set: () => (isDown = true), found: 'here' },
+  ])('what somebody must know is looked up there, or here where that $how', async ({ set, found }) => {
+    set()
+    far.remember('own a x', 'there', { ttlMs: 60_000, at: at() })
+    local.remember('own a x', 'here', { ttlMs: 60_000, at: at() })
+    const got = await timed(guarded().locate('own a x', at()))
+    expect(got.value).toBe(found)
+    expect(got.ms).toBeLessThanOrEqual(50)
+  })
 
   test('while it rests nobody asks it, and a second later one does', async () => {
     isDown = true

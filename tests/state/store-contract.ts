@@ -1,6 +1,7 @@
 import { availabilityOf } from '../../src/state/availability.ts'
 import { describe, expect, test } from 'vitest'
 import type { Outcome, MeterReading } from '../../src/pool/outcome.ts'
+import { limitsFrom } from '../../src/config/model-schema.ts'
 import type { Claim } from '../../src/pool/upstream.ts'
 import type { Ask, Lease, StateStore } from '../../src/state/store.ts'
 import { ASK, at, claimOf, failed, LAST_RESORT, LEFT, limited, NOT_SENT, OK, told, tokens } from './claims.ts'
@@ -734,6 +735,38 @@ export function storeContract(
     })
   })
 
+  describe(`${name}: a client token`, () => {
+    const claim: Claim = {
+      id: 'token alice',
+      priority: 0,
+      draws: [{ scope: 'token alice', role: 'token', limits: limitsFrom({ rpm: 2, tpm: 1_000 }) }],
+    }
+
+    test('counts its requests from when they came, and its tokens from when they are known', async () => {
+      const { take, isOpen, confirm, settle } = await bed()
+      const first = await take(claim, 0, tokens(100))
+      const second = await take(claim, 20_000, tokens(100))
+      await confirm(first, 30_000)
+      expect(await isOpen(claim, 59_000, tokens(1))).toBe(false)
+      expect(await isOpen(claim, 60_250, tokens(1))).toBe(true)
+      // It has not begun to be answered: it may be given back yet, and counts until then.
+      expect(await isOpen(claim, 60_250, tokens(801))).toBe(false)
+      await settle(first, { kind: 'ok', tokens: 700 }, 70_000)
+      await settle(second, NOT_SENT, 70_000)
+      expect(await isOpen(claim, 129_000, tokens(301))).toBe(false)
+      expect(await isOpen(claim, 130_250, tokens(301))).toBe(true)
+    })
+
+    test('reserves what its answers usually are', async () => {
+      const { take, settle } = await bed()
+      const open = { ...ASK, inputTokens: 10 }
+      const first = await take(claim, 0, open)
+      expect(first.tokens).toBe(522)
+      await settle(first, { kind: 'ok', tokens: 50, outputTokens: 40 }, 10)
+      expect((await take(claim, 20, open)).tokens).toBe(50)
+    })
+  })
+
   describe(`${name}: affinity`, () => {
     test('a key is remembered for its time, counted from the last word', async () => {
       const { store } = await bed()
@@ -749,6 +782,14 @@ export function storeContract(
       await store.remember('answer x', 'a', { ttlMs: 1_000, at: at(0) })
       expect(await store.recall('x', at(0))).toBeUndefined()
       expect(await store.recall('answer x', at(0))).toBe('a')
+    })
+
+    test('who must know is told at once, of what nobody remembers too', async () => {
+      const { store } = await bed()
+      await store.remember('own alice x', 'a', { ttlMs: 1_000, at: at(0) })
+      expect(await store.locate('own alice x', at(1))).toBe('a')
+      expect(await store.locate('own bob x', at(1))).toBeUndefined()
+      expect(await store.locate('own alice x', at(1_000))).toBeUndefined()
     })
 
     test('100,000 keys are remembered, the oldest go first', async () => {

@@ -11,6 +11,7 @@ import { createRetryBudget } from '../../src/relay/retry-budget.ts'
 import type { UpstreamRequest, UpstreamResponse } from '../../src/transport/transport.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
 import type { StateStore } from '../../src/state/store.ts'
+import { tokenStatusesOf, usageWithTokens } from '../../src/telemetry/token-status.ts'
 import { instantOf } from '../../src/lib/clock.ts'
 import { createLive, type Live } from '../../src/telemetry/live.ts'
 import { createRecent } from '../../src/telemetry/recent.ts'
@@ -86,7 +87,7 @@ export const TOKEN = 'sk-test-token'
 /** A configuration with a token, a model for each host, and no affinity: tests say what they are about. */
 export function configOf(
   hosts: readonly string[],
-  more: { settings?: object; server?: object; models?: object; quotas?: object } = {},
+  more: { settings?: object; server?: object; models?: object; quotas?: object; tokens?: object[] } = {},
 ): object {
   return {
     auth_token: TOKEN,
@@ -100,6 +101,7 @@ export function configOf(
     settings: { affinity: 'off', ...more.settings },
     ...(more.server && { server: more.server }),
     ...(more.quotas && { quotas: more.quotas }),
+    ...(more.tokens && { tokens: more.tokens }),
   }
 }
 
@@ -141,7 +143,8 @@ export function createTestApp(
   const events: GatewayEvent[] = []
   const recent = createRecent(clock.wall)
   const usage = createUsage(clock.wall)
-  const live = createLive({ status, usage, clock })
+  const shownUsage = usageWithTokens(usage, () => deps.tokenStatuses())
+  const live = createLive({ status, usage: shownUsage, clock })
   function report(event: GatewayEvent): void {
     events.push(event)
     for (const one of [recent, usage, live]) one.report(event)
@@ -190,8 +193,16 @@ export function createTestApp(
     newId: () => `id-${++ids}`,
     isDraining: () => isDraining,
     metricsText: () => 'metrics',
+    tokenUsage: store.tokenUsage,
+    tokenStatuses: () =>
+      tokenStatusesOf({
+        tokens: runtimeConfig.tokens,
+        stateOf: (scope) => store.snapshot([scope])[0],
+        usage: store.tokenUsage,
+        at: { now: clock.now(), wall: clock.wall() },
+      }),
     status,
-    usage,
+    usage: shownUsage,
     live,
   }
   async function status(): Promise<GatewayStatus> {

@@ -171,6 +171,29 @@ test('any name that an upstream may have comes back as it was', () => {
   )
 })
 
+test('each token of the configuration has what it used, and what is left of its limits', () => {
+  const sum = { requests: 3, input_tokens: 40, output_tokens: 5 }
+  const usage = { day: sum, week: sum, month: sum, since_start: sum }
+  const limit = {
+    counts: 'requests',
+    window: 'day',
+    scope: 'token',
+    used: 3,
+    limit: 10,
+    left: 7,
+    source: 'configured',
+    runs_out_at: null,
+    reopens_at: null,
+    resets_at: null,
+    age: null,
+  }
+  const samples = samplesAfter([], { ...quiet, tokens: [{ name: '张三', usage, limits: [limit] }] })
+  expect(valueOf(samples, 'aiload_token_requests_total', { token: '张三' })).toBe(3)
+  expect(valueOf(samples, 'aiload_token_tokens_total', { token: '张三', direction: 'input' })).toBe(40)
+  expect(valueOf(samples, 'aiload_token_tokens_total', { token: '张三', direction: 'output' })).toBe(5)
+  expect(valueOf(samples, 'aiload_token_limit_left', { token: '张三', limit: 'requests:day' })).toBe(7)
+})
+
 test('nothing that a client chooses makes a series, and odd statuses share one', () => {
   const events = Array.from({ length: 500 }, (_, at) =>
     requestEvent({ requestedModel: `model-${at}`, id: `id-${at}`, endpoint: `e${at}`, status: 600 + at }),

@@ -80,6 +80,7 @@ export async function startNodeGateway(config: Config, { stateFile, ...told }: N
     expect: store.expect,
     abilities: store.abilities,
     modelLists: store.modelLists,
+    tokenUsage: store.tokenUsage,
     processFigures: createProcessFigures(),
     createTraces: (deps) => createTraces({ ...deps, ...tracing }),
     usage,

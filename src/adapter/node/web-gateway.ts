@@ -88,9 +88,9 @@ export function openFileGateway(
     ...(reloader?.state() ?? { warnings: warningLines }),
     stateProblem: state.problem(),
   })
-  const { expect, abilities, modelLists } = store
+  const { expect, abilities, modelLists, tokenUsage } = store
   const configEditor = () => reloader?.editor
-  const kept = { expect, abilities, modelLists, usage, recorder, requests }
+  const kept = { expect, abilities, modelLists, tokenUsage, usage, recorder, requests }
   const page = createPageFile(packageFile('dist/page.html'))
   const processFigures = createProcessFigures()
   const own = { clock, store, log, configState, configEditor, processFigures, page, ...kept }

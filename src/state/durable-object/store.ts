@@ -105,6 +105,13 @@ export function createObjectStore(options: ObjectStoreOptions): RemoteStore {
       return isPaused !== (before?.states[0]?.pausedSince !== undefined)
     },
     recall: cache.upstream,
+    async locate(key) {
+      const known = cache.upstream(key)
+      if (known !== null) return known
+      const { upstreams } = await ask({ keys: [key] })
+      cache.keepUpstream(key, upstreams[0] ?? undefined)
+      return upstreams[0] ?? undefined
+    },
     remember(key, upstream, { ttlMs, at }) {
       cache.keepUpstream(key, upstream)
       outbox.put({ kind: 'remember', at: at.now, key, upstream, ttlMs })

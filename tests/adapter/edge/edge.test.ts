@@ -40,6 +40,20 @@ describe('a Worker', () => {
     ).toBe(401)
   })
 
+  test('knows the tokens of clients, and keeps what is the operator’s from them', async () => {
+    const alice = `sk-${'a'.repeat(40)}`
+    const tokens = [{ name: 'alice', token: '${ALICE}', models: ['m'], limits: { rpm: 5 } }]
+    const AILOAD_CONFIG = JSON.stringify({ models: [UPSTREAM], tokens })
+    const handle = createWorker({ AILOAD_CONFIG, AUTH_TOKEN: TOKEN, ...{ ALICE: alice } }, () => {})
+    expect((await handle(asked(alice))).status).toBe(200)
+    expect((await handle(asked(`${alice}x`))).status).toBe(401)
+    const of = (token: string) => new Request('https://gateway.test/admin/tokens', asked(token))
+    expect((await handle(of(alice))).status).toBe(403)
+    expect(await (await handle(of(TOKEN))).json()).toMatchObject({
+      tokens: [{ name: 'alice', models: ['m'], limits: [{ limit: 5, left: 5 }] }],
+    })
+  })
+
   test('reads variables and secrets that the configuration refers to', async () => {
     const env = {
       AILOAD_CONFIG: JSON.stringify({ models: [{ ...UPSTREAM, api_key: '${KEY}' }] }),
