@@ -96,7 +96,7 @@ export const LEAST_REQUESTS = 20
 const MOST_REQUESTS = 100_000
 /** Each run has other dice; together they have so many requests. */
 const REQUESTS_OF_RUNS = 100_000
-const MOST_RUNS = 5
+const MOST_RUNS = 3
 
 /** How many requests are too few, and when the newest of all came; epoch ms. */
 export interface TooFew {
