@@ -96,8 +96,8 @@ said that was asked. Where the gateway does not run, its events.log is read.`,
     details: `Here --config is the new configuration, and --of the one of the gateway that has recorded the
 requests. They are sent once more, in a simulation: at their times, through the real relay, to
 upstreams that fail, refuse and take as long as they were seen to. No upstream is asked and nothing
-is written. RECORDED is what happened, PRESENT the simulation of the configuration as it is: how near
-those two are tells how far NEW is to be trusted.`,
+is written. RECORDED is what happened, PRESENT the simulation of the configuration as it is: how
+near those two are tells how far NEW is to be trusted.`,
     run: async (command) => (await import('./what-if.ts')).printWhatIf(command),
   },
   healthcheck: {

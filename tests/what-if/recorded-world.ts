@@ -87,7 +87,7 @@ export async function runWorld(world: World, config: object, start = NOON) {
       headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json' },
       body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'hi' }] }),
     })
-    const response = await gateway.app.fetch(request, { peer: `10.0.0.${nth % 40}` } as object)
+    const response = await gateway.app.fetch(request, { peer: `10.0.0.${nth % 40}` })
     await response.text()
     if (response.status !== 200) return
     const name = response.headers.get('x-aiload-upstream') ?? ''

@@ -124,6 +124,8 @@ export async function predict({
   const isCounted = new Set(counted)
   const runs = wished ?? Math.max(1, Math.min(MOST_RUNS, Math.floor(REQUESTS_OF_RUNS / counted.length)))
 
+  const from = begins
+
   async function figuresUnder(config: Config) {
     const runtimeConfig = createRuntimeConfig(config, listedIn(log))
     const { upstreams } = runtimeConfig.pools
@@ -135,7 +137,7 @@ export async function predict({
         runtimeConfig,
         behaviours,
         arrivals,
-        begins: begins!,
+        begins: from,
         log,
         secret,
         seed,
