@@ -489,6 +489,29 @@ describe('ids of answers', () => {
     expect(gateway.openLeases).toBe(0)
   })
 
+  test('are those of others in whatever spelling an upstream may read', async () => {
+    const gateway = create({ settings: { passthrough: 'a.test' } })
+    const id = await make(gateway, bearer('alice'))
+    const status = async (path: string) => (await as(gateway, 'pat', `/v1/${path}`)).status
+    // Who may have other paths passed on reaches what nobody made here.
+    expect(await status('responses/resp_nobody')).toBe(200)
+    const calls = gateway.calls.length
+    for (const path of [
+      `responses/${id}%2F`,
+      `responses%2F${id}`,
+      `%72esponses/${id}`,
+      `respon%C5%BFes/${id}`,
+      `responses./${id}`,
+      `responses/${id}%20`,
+      `responses/${id}.`,
+      `responses/${id}%2Finput_items`,
+      `chat%2Fcompletions/${id}`,
+      `%2Fresponses/${id}`,
+    ])
+      expect([path, await status(path)]).toEqual([path, 404])
+    expect(gateway.calls).toHaveLength(calls)
+  })
+
   test.each([
     (id: string) => ({ previous_response_id: id }),
     (id: string) => ({ conversation: id }),
