@@ -98,7 +98,12 @@ export function respondToError(deps: AppDeps, thrown: unknown, context?: Request
 
 /** The body of a request below `/admin/` as JSON, undefined where it is none. @throws where it is too large, or breaks off */
 export async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: number): Promise<unknown> {
-  const { pieces, heldBytes } = await incoming.readBody({ maxBytes, codings: [], memory: deps.memory })
+  const { pieces, heldBytes } = await incoming.readBody({
+    maxBytes,
+    isFixed: true,
+    codings: [],
+    memory: deps.memory,
+  })
   const body = concatBytes(pieces)
   deps.memory.release(heldBytes)
   return parsedJson(new TextDecoder().decode(body))
