@@ -13,7 +13,8 @@ import {
   type RouteHandler,
 } from './http/context.ts'
 import type { AppDeps } from './http/deps.ts'
-import { readiness, welcome } from './http/health.ts'
+import { readiness } from './http/health.ts'
+import { welcome } from './http/page.ts'
 import { routedPathOf } from './http/paths.ts'
 import { jsonResponse } from './http/response.ts'
 import { notFound, v1, wrongMethod } from './http/routes.ts'

@@ -19,12 +19,13 @@ const ROOMS = [
   'app.ts',
   'adapter',
   'cli',
+  'page',
 ]
 const FILES = filesBelow('src')
 
 function filesBelow(folder: string): { path: string; text: string }[] {
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((name) =>
-    name.endsWith('.ts'),
+    /\.tsx?$/.test(name),
   )
   return names.map((name) => ({ path: join(folder, name), text: readFileSync(join(folder, name), 'utf8') }))
 }
@@ -84,6 +85,8 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/telemetry/log-pretty.ts': 'the log for people',
   'src/vendors/lesson.ts': 'what refusals teach of those who refuse',
   'src/vendors/rate-limit-text.ts': 'the words of vendors about limits, beside their headers',
+  'src/page/overview.tsx': 'a view of its own',
+  'src/page/tokens.tsx': 'a view of its own',
   'src/telemetry/outlook.ts': 'how limits go on, apart from how `/admin/status` says it',
   'src/telemetry/needs.ts': 'what waits for the operator, apart from how everything is',
   'src/telemetry/notices.ts': 'what changes are worth a word to the operator',
@@ -133,7 +136,7 @@ test('only the command line and the adapters that run on Node know it', () => {
 })
 
 test('clock, dice and timers come in as arguments, but for the adapters that make them', () => {
-  const core = FILES.filter(({ path }) => !/^src\/(?:adapter|cli)\//.test(path))
+  const core = FILES.filter(({ path }) => !/^src\/(?:adapter|cli|page)\//.test(path))
   const impure = /\b(?:setTimeout|setInterval|Date\.now|performance\.now|Math\.random|new Date\(\)|crypto\.)/
   expect(core.filter(({ text }) => impure.test(withoutComments(text))).map(({ path }) => path)).toEqual([])
 })

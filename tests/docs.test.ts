@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
@@ -54,6 +54,15 @@ describe.each(files)('%s', (file) => {
     expect(told.filter((script) => scripts[script] === undefined)).toEqual([])
     expect(text).not.toMatch(/npm start -- (?!-)/)
   })
+})
+
+test.each(['README.md', 'README.zh.md'])('the pictures of %s are there, small, and told in words', (file) => {
+  const text = textOf(file)
+  const pictures = [...text.matchAll(/(?:src|srcset)="([^"]+)"/g)].map(([, path = '']) => path)
+  const large = pictures.filter((path) => statSync(join(root, path)).size > 200 * 1024)
+  expect([pictures.length, large]).toEqual([4, []])
+  const told = [...text.matchAll(/<img [^>]*alt="([^"]+)"/g)].map(([, words = '']) => words)
+  expect(told.filter((words) => words.length > 30)).toHaveLength(2)
 })
 
 /** Bars that separate, and not those that are escaped. */

@@ -82,6 +82,21 @@ const onFetchRuntime = (proxy: Pick<Proxy, 'id' | 'name' | 'missing' | 'command'
   env: (ports) => ({ AILOAD_CONFIG: configFile(ports) }),
 })
 
+/** Reads the stream of events as an open page does. */
+function watch(port: number): () => void {
+  const page = new AbortController()
+  const headers = { authorization: 'Bearer sk-bench' }
+  async function read(): Promise<void> {
+    const { body } = await fetch(`http://127.0.0.1:${port}/admin/events`, { headers, signal: page.signal })
+    if (body === null) throw new Error('there is no stream of events')
+    for await (const _ of body) if (page.signal.aborted) return
+  }
+  void read().catch((error: unknown) => {
+    if (!page.signal.aborted) throw error
+  })
+  return () => page.abort()
+}
+
 /** The gateway in all its forms. */
 export const ailoadProxies: readonly Proxy[] = [
   onNode('aiload'),
@@ -108,6 +123,7 @@ export const ailoadProxies: readonly Proxy[] = [
       join(root, 'src/adapter/deno.ts'),
     ],
   }),
+  { ...onNode('aiload'), id: 'aiload-watched', name: 'AILoad with its page open', started: watch },
   { ...onNode('aiload', { upstreams: 100 }), id: 'aiload-100', name: 'AILoad with 100 upstreams' },
   {
     ...onNode('aiload', { scheme: 'https' }),

@@ -19,6 +19,8 @@ export interface Proxy {
   readonly path?: string
   /** The name by which it knows its model, unless that is `auto`. */
   readonly model?: string
+  /** Done once it listens; what it gives is done before it ends. */
+  readonly started?: (port: number) => () => void
 }
 
 /** Where a proxy listens, and where its upstream does. */
@@ -52,11 +54,13 @@ export async function startProxy(proxy: Proxy, ports: Ports, core: number): Prom
   })
   children.add(child)
   const port = await opened(() => (proxy.portFile === undefined ? ports.port : portIn(proxy.portFile)), child)
+  const beforeEnd = proxy.started?.(port)
   return {
     pid: child.pid ?? 0,
     port,
     stop: () =>
       new Promise((resolve) => {
+        beforeEnd?.()
         child.once('exit', () => resolve())
         child.kill('SIGTERM')
         setTimeout(() => child.kill('SIGKILL'), 2_000).unref()

@@ -7,6 +7,9 @@ const packageFile = (path: string): string => fileURLToPath(new URL(`../../${pat
 /** The configuration that a first start copies. */
 export const templateFile = (): string => packageFile('config/config.json')
 
+/** The page at `/`, which `npm run build` and a start from the sources make. */
+export const pageFile = (): string => packageFile('dist/page.html')
+
 /** The version in package.json. */
 export const packageVersion = (): string =>
   (JSON.parse(readFileSync(packageFile('package.json'), 'utf8')) as { version: string }).version

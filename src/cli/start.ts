@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { findConfigFile, watchConfig, type Reloader } from '../adapter/node/config-file.ts'
+import { createPageFile } from '../adapter/node/page-file.ts'
 import { logFileOf } from '../adapter/node/log-file.ts'
 import { openConfig, type OpenedConfig } from '../adapter/node/open-config.ts'
 import { takeSignals } from '../adapter/node/signals.ts'
@@ -12,7 +13,7 @@ import type { AffinityRule, Upstream } from '../pool/upstream.ts'
 import { listenFailure, searchOf, type Command } from './arguments.ts'
 import { levelOfMode, logLevelIn } from '../telemetry/log.ts'
 import { createLogOutput, usualFormat } from './log-output.ts'
-import { packageVersion } from './package-files.ts'
+import { packageVersion, pageFile } from './package-files.ts'
 import { dropRoot, installCrashHandlers, printFailure } from './process.ts'
 import { isEveryAddress, originOf } from './running-gateway.ts'
 import { countText, firstOf } from './terminal-text.ts'
@@ -58,6 +59,7 @@ export async function runStart({ config: given, port, host, log: format }: Comma
     stateFile,
     configState,
     configEditor,
+    page: createPageFile(pageFile()),
   }).catch((error: unknown) => listenFailure(error, config.server))
   if (typeof gateway === 'string') return printFailure(gateway)
   const { port: taken, upstreams, apply: serve } = gateway
@@ -159,12 +161,13 @@ function takenLines(taken: readonly VendorKeys[]): string[] {
   ]
 }
 
-/** A request to copy; a log is no place for the token. */
+/** The page, and a request to copy; a log is no place for the token. */
 function tryLines({ config, port, isTerminal, command }: StartSummary): string[] {
   const token = isTerminal ? config.authTokens[0] : `$(${command} token --show)`
   const host = isEveryAddress(config.server.host) ? 'localhost' : config.server.host
   const body = '{"model":"auto","messages":[{"role":"user","content":"Hello"}]}'
   return [
+    `watch it in a browser: ${originOf({ host, port })}/`,
     'try it:',
     `  curl ${originOf({ host, port })}/v1/chat/completions -H "Authorization: Bearer ${token}" -H "Content-Type: application/json" -d '${body}'`,
   ]

@@ -285,13 +285,15 @@ export class FrameReader {
 }
 
 /** JSON has no word for them. No text of ours begins like this. */
-const INFINITIES: Readonly<Record<string, number>> = { '#+': Infinity, '#-': -Infinity }
+const INFINITIES: ReadonlyMap<unknown, number> = new Map([
+  ['#+', Infinity],
+  ['#-', -Infinity],
+])
 
 const writeInfinity = (_: string, value: unknown): unknown =>
   value === Infinity ? '#+' : value === -Infinity ? '#-' : value
 
-const readInfinity = (_: string, value: unknown): unknown =>
-  typeof value === 'string' ? (INFINITIES[value] ?? value) : value
+const readInfinity = (_: string, value: unknown): unknown => INFINITIES.get(value) ?? value
 
 const UUID_LENGTH = 36
 const DASH = 45

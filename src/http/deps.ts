@@ -35,6 +35,8 @@ export interface AppDeps extends RelayDeps {
   readonly requests?: RequestLog | undefined
   /** What `/admin/status` shows. */
   readonly status: () => MaybePromise<unknown>
+  /** What `/` shows; undefined where this runtime has no page, which is a short text then. */
+  readonly page?: (() => MaybePromise<Page | undefined>) | undefined
   /** What `/admin/tokens` shows. */
   readonly tokenStatuses: () => MaybePromise<ReturnType<typeof tokenStatusesOf>>
   readonly tokenUsage: TokenUsage
@@ -44,6 +46,17 @@ export interface AppDeps extends RelayDeps {
   readonly live: Pick<Live, 'watch'>
   /** The file of the configuration; undefined where there is none. */
   readonly configEditor?: (() => ConfigEditor | undefined) | undefined
+}
+
+/** A document that needs nothing beside it. */
+export interface Page {
+  readonly html: string
+  /** The same, packed. */
+  readonly gzip?: Uint8Array<ArrayBuffer>
+  /** The content security policy that it is sent with. */
+  readonly policy: string
+  /** As the header has it, with its quotes. */
+  readonly etag: string
 }
 
 /** A configuration file that can be edited while it is served. */

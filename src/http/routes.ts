@@ -16,7 +16,8 @@
  * auth            the token that a request shows, and what it may do with it
  * clients         whose token that is, and what each may use
  * account         what a request is counted in for its token
- * health          `GET /readyz` and the page at `/`
+ * health          `GET /readyz`
+ * page            the page at `/`
  */
 import { GatewayError } from '../errors.ts'
 import { poolsOf } from './auth.ts'

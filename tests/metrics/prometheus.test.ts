@@ -25,6 +25,8 @@ const promtool = (args: readonly string[], input?: string): { status: number | n
   return { status, output: stdout + stderr }
 }
 
+const TOKEN_OF_PHONE = 'sk-the-token-of-the-phone-0123456789'
+
 const directory = mkdtempSync(join(tmpdir(), 'aiload-metrics-'))
 const upstreams: ScriptedUpstream[] = []
 let gateway: GatewayProcess
@@ -53,6 +55,7 @@ beforeAll(async () => {
   gateway = await startGateway(
     {
       models,
+      tokens: [{ name: 'phone', token: TOKEN_OF_PHONE, limits: { rpm: 100 } }],
       settings: {
         strategy: 'in_order',
         affinity: 'off',
@@ -64,6 +67,8 @@ beforeAll(async () => {
   )
   const statuses = await Promise.all(Array.from({ length: 40 }, async () => (await gateway.chat()).status))
   expect(statuses.filter((status) => status === 200).length).toBeGreaterThan(20)
+  const authorization = { authorization: `Bearer ${TOKEN_OF_PHONE}` }
+  expect((await gateway.chat({}, { headers: authorization })).status).toBe(200)
   await gateway.fetch('/v1/nothing')
   await gateway.fetch('/v1/models')
   gateway.writeConfig('{ "models": [ ]')

@@ -135,6 +135,8 @@ export interface WorkersOptions {
   readonly texts?: Readonly<Record<string, string>>
   /** The body of the object's `fetch(request)`, around or instead of its own; `none` = no object is bound. */
   readonly object?: string
+  /** The page among the assets; none unless given. */
+  readonly page?: string
 }
 
 /** Isolates in one workerd over one Durable Object on disk. */
@@ -148,7 +150,12 @@ export class AiloadState extends Own { async fetch(request) { ${body} } }
 export default {}`
   writeFileSync(join(directory, 'object.js'), around)
   const texts = options.texts ?? { AILOAD_CONFIG: JSON.stringify(config), AUTH_TOKEN: TOKEN }
-  writeFileSync(join(directory, 'workerd.capnp'), workerdConfig(ports, texts, object !== 'none'))
+  if (options.page !== undefined) writeFileSync(join(directory, 'page.html'), options.page)
+  const hasPage = options.page !== undefined
+  writeFileSync(
+    join(directory, 'workerd.capnp'),
+    workerdConfig(ports, texts, { hasObject: object !== 'none', hasPage }),
+  )
   const command = [
     workerd(),
     'serve',
@@ -166,12 +173,14 @@ const STATE =
 function workerdConfig(
   ports: readonly number[],
   texts: Readonly<Record<string, string>>,
-  hasObject: boolean,
+  { hasObject, hasPage }: { readonly hasObject: boolean; readonly hasPage: boolean },
 ): string {
   const bindings = Object.entries(texts).map(
     ([name, text]) => `(name = "${name}", text = ${JSON.stringify(text)})`,
   )
   if (hasObject) bindings.push(STATE)
+  // A disk of workerd answers as the assets of the platform do.
+  if (hasPage) bindings.push('(name = "PAGE", service = "disk")')
   const isolate = (modules: string, own = ''): string => `(
     modules = [${modules}],
     compatibilityDate = "2026-04-01",

@@ -3,6 +3,8 @@ import type { StateReply } from '../../state/durable-object/protocol.ts'
 import { createObjectStore } from '../../state/durable-object/store.ts'
 import { createFallbackStore } from '../../state/fallback-store.ts'
 import { createMemoryStore } from '../../state/memory.ts'
+import type { AppDeps, Page } from '../../http/deps.ts'
+import { pageOf } from '../../http/page.ts'
 import { serveConfigText } from '../edge/config-text.ts'
 import type { EdgePlatform } from '../gateway.ts'
 
@@ -13,6 +15,7 @@ export function createWorker(env: WorkerEnv, defer: (work: Promise<unknown>) => 
   const given = { text: env.AILOAD_CONFIG, token: env.AUTH_TOKEN, env: textsOf(env), names: NAMES }
   return serveConfigText(given, (common) => ({
     ...storeOf(env.AILOAD_STATE, { ...common, defer }),
+    page: pageIn(env.PAGE),
     peerOf: (request) => request.headers.get('cf-connecting-ip') ?? '',
   }))
 }
@@ -20,6 +23,18 @@ export function createWorker(env: WorkerEnv, defer: (work: Promise<unknown>) => 
 /** Variables and secrets, which `${NAME}` in the configuration may refer to. Bindings are no texts. */
 function textsOf(env: WorkerEnv): Environment {
   return Object.fromEntries(Object.entries(env).filter(([, value]) => typeof value === 'string'))
+}
+
+/** The page at `/`, read from the assets of the Worker once for each isolate; its code holds none of it. */
+function pageIn(assets: Assets | undefined): AppDeps['page'] {
+  if (assets === undefined) return undefined
+  let page: Page | undefined
+  return async () => {
+    if (page !== undefined) return page
+    const asset = await assets.fetch('https://assets/page.html')
+    if (asset.ok) page = pageOf(await asset.text())
+    return page
+  }
 }
 
 function storeOf(
@@ -59,6 +74,12 @@ export interface WorkerEnv {
   readonly AUTH_TOKEN?: string
   /** Where state is kept for all isolates; without it each has its own. */
   readonly AILOAD_STATE?: ObjectNamespace
+  /** Files that were uploaded beside the code; without them `/` is a short text. */
+  readonly PAGE?: Assets
+}
+
+interface Assets {
+  fetch(url: string): Promise<Response>
 }
 
 /** Durable Objects of one class. */

@@ -22,6 +22,7 @@
  * log-file        the log in a file, put aside by its size
  * kept-usage      sums of usage, as they stand in the state file
  * event-file      what happened, across restarts
+ * page-file       the page at `/`, as it was built
  * replace-file    replaces a file so that no reader sees half of it
  * signals         the signals of the process
  */
@@ -42,7 +43,7 @@ import { keepState } from './state-file.ts'
 import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
-interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState' | 'configEditor'> {
+interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState' | 'configEditor' | 'page'> {
   /** Where state is kept across restarts; absent = nowhere. */
   readonly stateFile?: string
 }

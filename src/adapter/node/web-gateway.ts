@@ -15,11 +15,15 @@ import { levelOfMode, logLevelIn } from '../../telemetry/log.ts'
 import { consoleLog, createClock, createEdgeGateway, VERSION, type EdgePlatform } from '../gateway.ts'
 import { eventFileOf, keepEvents } from './event-file.ts'
 import { findConfigFile, watchConfig, type Reloader } from './config-file.ts'
+import { createPageFile } from './page-file.ts'
 import { createLogFile, logFileOf } from './log-file.ts'
 import { openConfig } from './open-config.ts'
 import { createProcessFigures } from './process-figures.ts'
 import { takeSignals } from './signals.ts'
 import { keepState, stateFileOf } from './state-file.ts'
+
+/** These two runtimes have it from its sources. */
+const packageFile = (path: string): string => fileURLToPath(new URL(`../../../${path}`, import.meta.url))
 
 /** How often to look whether all answers have ended. */
 const POLL_EVERY_MS = 50
@@ -39,7 +43,7 @@ export function openFileGateway(
   for (const name of PROXY_VARIABLES) delete process.env[name]
   const directory = process.cwd()
   const given = process.env['AILOAD_CONFIG']
-  const template = fileURLToPath(new URL('../../../config/config.json', import.meta.url))
+  const template = packageFile('config/config.json')
   const search = { directory, env, limits, template, given }
   const opened = openConfig(search)
   if (!opened.ok) {
@@ -87,8 +91,9 @@ export function openFileGateway(
   const { expect, abilities, modelLists, tokenUsage } = store
   const configEditor = () => reloader?.editor
   const kept = { expect, abilities, modelLists, tokenUsage, usage, recorder, requests }
+  const page = createPageFile(packageFile('dist/page.html'))
   const processFigures = createProcessFigures()
-  const own = { clock, store, log, configState, configEditor, processFigures, ...kept }
+  const own = { clock, store, log, configState, configEditor, processFigures, page, ...kept }
   const tracing = { env, randomBytes, version: VERSION }
   const gateway = createEdgeGateway(config, {
     ...own,

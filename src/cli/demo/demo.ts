@@ -6,6 +6,7 @@
  * upstream  a pretended upstream: what it answers, how quick it is, what it limits
  */
 import { startNodeGateway } from '../../adapter/node/gateway.ts'
+import { createPageFile } from '../../adapter/node/page-file.ts'
 import { takeSignals } from '../../adapter/node/signals.ts'
 import type { Config } from '../../config/config.ts'
 import { loadConfig } from '../../config/load.ts'
@@ -14,6 +15,7 @@ import { systemCodeOf } from '../../errors.ts'
 import type { Report } from '../../relay/deps.ts'
 import { listenFailure, type Command } from '../arguments.ts'
 import { createLogOutput } from '../log-output.ts'
+import { pageFile } from '../package-files.ts'
 import { installCrashHandlers, printFailure } from '../process.ts'
 import { profiles, startPretendUpstream, type PretendUpstream } from './upstream.ts'
 
@@ -49,7 +51,7 @@ async function startOnFreePort(wanted: number, upstreams: readonly PretendUpstre
   for (let port = wanted; ; port += 1) {
     const config = demoConfig(upstreams, port)
     try {
-      return await startNodeGateway(config, { log })
+      return await startNodeGateway(config, { log, page: createPageFile(pageFile()) })
     } catch (error) {
       if (systemCodeOf(error) !== 'EADDRINUSE' || port === last) return listenFailure(error, config.server)
     }
@@ -71,6 +73,9 @@ function demoText(upstreams: readonly PretendUpstream[], port: number, wanted: n
 In front of three pretend upstreams, chosen by round_robin without affinity:
 ${list}
 No key is needed and nothing is written. The token is ${demoToken}. Ctrl-C ends it.
+
+Watch it in a browser, and sign in with the token:
+  http://localhost:${port}/
 
 Ask, in another terminal:
   curl ${ask(`{${question}}`)}

@@ -1,0 +1,45 @@
+import { createContext } from 'preact'
+import { useContext, useEffect, useState } from 'preact/hooks'
+import type { Api } from './api.ts'
+import type { LiveState } from './live.ts'
+import type { Lang, Translate } from './words.ts'
+
+/** What every part of the page needs once somebody is signed in. */
+export interface PageContext {
+  readonly api: Api
+  readonly lang: Lang
+  readonly t: Translate
+  /** Resolved: never what the system says. */
+  readonly theme: 'light' | 'dark'
+  readonly live: LiveState
+  /** Asks for the status now; for after a change of one's own. */
+  readonly refresh: () => Promise<void>
+  /** Said to those who can't see what changed, and shown for a while. */
+  readonly announce: (text: string) => void
+}
+
+const Context = createContext<PageContext | undefined>(undefined)
+export const ProvidePage = Context.Provider
+
+export function usePage(): PageContext {
+  const page = useContext(Context)
+  if (page === undefined) throw new Error('outside of the page')
+  return page
+}
+
+/** Epoch ms, anew at every interval. */
+export function useNow(everyMs = 1_000): number {
+  const [now, setNow] = useState(Date.now)
+  useEffect(() => {
+    const timer = setInterval(() => setNow(Date.now()), everyMs)
+    return () => clearInterval(timer)
+  }, [everyMs])
+  return now
+}
+
+/** An error as a sentence. */
+export function errorText(error: unknown, t: Translate): string {
+  const { status, message } = error as { status?: number; message?: string }
+  if (status === undefined || status === 0) return t('unreachable')
+  return message === undefined || message === '' ? t('failed', { status, message: '' }) : message
+}

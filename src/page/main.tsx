@@ -1,0 +1,363 @@
+/*
+ * page: the page at `/`, a program of its own that runs in a browser and asks the gateway for everything. `config/page.ts`
+ * builds it into one document.
+ *
+ * main           signing in, what stands on every view, and which view is shown
+ * api            what is asked, and the forms of what comes back
+ * follow         the stream of events, and what is done without it
+ * live           what is known, and what an event makes of it
+ * context        what every part needs
+ * words          all sentences, in English and Chinese
+ * format         numbers, times and spans
+ * overview       whether requests can be answered, what needs somebody, the upstreams
+ * upstream       one upstream: its state, its limits, what may be done with it
+ * charts         the traffic of the hour and the day
+ * requests       the last requests
+ * explanation    what happened to one of them
+ * playground     a request of one's own
+ * configuration  the configuration: what is wrong with it, and its upstreams
+ * entry          one of them as it is typed, and as the file has it
+ * entry-form     where it is typed
+ * tokens         who may ask, and who did
+ */
+import { render, type ComponentType } from 'preact'
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { ApiError, createApi, type Api, type ShownStatus } from './api.ts'
+import { errorText, ProvidePage, useNow } from './context.ts'
+import { spanText } from './format.ts'
+import { follow } from './follow.ts'
+import type { Connection, LiveState } from './live.ts'
+import { Overview } from './overview.tsx'
+import { Playground } from './playground.tsx'
+import { Requests } from './requests.tsx'
+import { Configuration } from './configuration.tsx'
+import { Tokens } from './tokens.tsx'
+import { langOf, translator, type Lang, type Translate, type WordKey } from './words.ts'
+
+/** Where the gateway is: the page's own address, behind whatever prefix, with or without its end slash. */
+const ROOT = `${location.pathname.replace(/\/+$/, '')}/`
+
+/** The token stays in the tab; only the language and the theme are remembered longer. */
+const TOKEN_PLACE = 'aiload.token'
+const LANG_PLACE = 'aiload.language'
+const THEME_PLACE = 'aiload.theme'
+
+const VIEWS = {
+  overview: Overview,
+  requests: Requests,
+  playground: Playground,
+  configuration: Configuration,
+  tokens: Tokens,
+} as const satisfies Record<string, ComponentType>
+type ViewName = keyof typeof VIEWS
+
+/** `#requests/ID` is the view of requests. */
+const viewIn = (hash: string): ViewName => {
+  const [name = ''] = hash.replace(/^#/, '').split('/')
+  return Object.hasOwn(VIEWS, name) ? (name as ViewName) : 'overview'
+}
+
+const THEMES = ['auto', 'light', 'dark'] as const
+type Theme = (typeof THEMES)[number]
+const darkSystem = matchMedia('(prefers-color-scheme: dark)')
+
+/** Storage may be forbidden; then nothing is remembered. */
+function stored(storage: 'localStorage' | 'sessionStorage', place: string): string | null {
+  try {
+    return window[storage].getItem(place)
+  } catch {
+    return null
+  }
+}
+function store(storage: 'localStorage' | 'sessionStorage', place: string, value: string | undefined): void {
+  try {
+    if (value === undefined) window[storage].removeItem(place)
+    else window[storage].setItem(place, value)
+  } catch {}
+}
+
+function App() {
+  const [token, setToken] = useState(() => stored('sessionStorage', TOKEN_PLACE) ?? '')
+  const [wasRefused, setWasRefused] = useState(false)
+  const [lang, setLang] = useState<Lang>(() => {
+    const kept = stored('localStorage', LANG_PLACE)
+    return kept === 'en' || kept === 'zh-CN' ? kept : langOf(navigator.languages)
+  })
+  const [theme, setTheme] = useState<Theme>(
+    () => THEMES.find((one) => one === stored('localStorage', THEME_PLACE)) ?? 'auto',
+  )
+  const [isDarkSystem, setIsDarkSystem] = useState(darkSystem.matches)
+  useEffect(() => {
+    const onChange = (): void => setIsDarkSystem(darkSystem.matches)
+    darkSystem.addEventListener('change', onChange)
+    return () => darkSystem.removeEventListener('change', onChange)
+  }, [])
+  const shown = theme === 'auto' ? (isDarkSystem ? 'dark' : 'light') : theme
+  document.documentElement.dataset['theme'] = shown
+  document.documentElement.lang = lang
+  const t = useMemo(() => translator(lang), [lang])
+
+  function enter(next: string): void {
+    store('sessionStorage', TOKEN_PLACE, next)
+    setWasRefused(false)
+    setToken(next)
+  }
+  function leave(refused: boolean): void {
+    store('sessionStorage', TOKEN_PLACE, undefined)
+    setWasRefused(refused)
+    setToken('')
+  }
+  const api = useMemo(() => (token === '' ? undefined : createApi(token, ROOT, () => leave(true))), [token])
+  const switches = (
+    <Switches
+      t={t}
+      theme={theme}
+      onLang={() => {
+        const next = lang === 'en' ? 'zh-CN' : 'en'
+        store('localStorage', LANG_PLACE, next)
+        setLang(next)
+      }}
+      onTheme={() => {
+        const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? 'auto'
+        store('localStorage', THEME_PLACE, next)
+        setTheme(next)
+      }}
+    />
+  )
+  if (api === undefined)
+    return (
+      <SignIn t={t} wasRefused={wasRefused} onToken={enter}>
+        {switches}
+      </SignIn>
+    )
+  return (
+    <SignedIn api={api} lang={lang} t={t} theme={shown} onLeave={() => leave(false)}>
+      {switches}
+    </SignedIn>
+  )
+}
+
+const THEME_WORDS = { auto: 'themeAuto', light: 'themeLight', dark: 'themeDark' } as const
+
+function Switches(given: { t: Translate; theme: Theme; onLang: () => void; onTheme: () => void }) {
+  const { t, theme, onLang, onTheme } = given
+  return (
+    <>
+      <button
+        type="button"
+        class="plain"
+        onClick={onLang}
+        lang={t('language') === '中文' ? 'zh-CN' : 'en'}
+        title={t('languageLabel')}
+      >
+        {t('language')}
+      </button>
+      <button
+        type="button"
+        class="plain icon"
+        onClick={onTheme}
+        aria-label={t(THEME_WORDS[theme])}
+        title={t(THEME_WORDS[theme])}
+      >
+        <svg viewBox="0 0 16 16" aria-hidden="true">
+          <circle cx="8" cy="8" r="6.25" class="ring" />
+          {theme === 'auto' && <path d="M8 1.75a6.25 6.25 0 0 1 0 12.5z" />}
+          {theme === 'dark' && <circle cx="8" cy="8" r="6.25" />}
+        </svg>
+      </button>
+    </>
+  )
+}
+
+interface SignInProps {
+  readonly t: Translate
+  readonly wasRefused: boolean
+  readonly onToken: (token: string) => void
+  readonly children: preact.ComponentChildren
+}
+
+function SignIn({ t, wasRefused, onToken, children }: SignInProps) {
+  const [problem, setProblem] = useState(wasRefused ? t('tokenWrong') : '')
+  const [isAsking, setIsAsking] = useState(false)
+  const field = useRef<HTMLInputElement>(null)
+  useEffect(() => field.current?.focus(), [])
+
+  async function submit(event: SubmitEvent): Promise<void> {
+    event.preventDefault()
+    const token = field.current?.value.trim() ?? ''
+    if (token === '') return field.current?.focus()
+    setIsAsking(true)
+    setProblem('')
+    try {
+      await createApi(token, ROOT, () => {}).json<ShownStatus>('admin/status')
+      return onToken(token)
+    } catch (error) {
+      const { status } = error as Partial<ApiError>
+      setProblem(status === 401 ? t('tokenWrong') : status === 403 ? t('tokenNoAdmin') : errorText(error, t))
+    }
+    setIsAsking(false)
+    field.current?.select()
+  }
+
+  return (
+    <div class="sign-in">
+      <header>
+        <Mark />
+        <span class="grow" />
+        {children}
+      </header>
+      <main>
+        <h1>AILoad</h1>
+        <form onSubmit={(event) => void submit(event)}>
+          <label for="token">{t('token')}</label>
+          <div class="line">
+            <input
+              id="token"
+              name="token"
+              type="password"
+              autocomplete="off"
+              spellcheck={false}
+              aria-describedby="token-hint token-problem"
+              aria-invalid={problem !== ''}
+              ref={field}
+            />
+            <button type="submit" class="strong" disabled={isAsking}>
+              {isAsking ? t('signingIn') : t('signIn')}
+            </button>
+          </div>
+          <p id="token-problem" class="bad" role="alert">
+            {problem}
+          </p>
+          <p id="token-hint" class="muted">
+            {t('signInHint')}
+          </p>
+        </form>
+      </main>
+    </div>
+  )
+}
+
+const Mark = () => (
+  <svg class="mark" viewBox="0 0 32 32" aria-hidden="true">
+    <circle cx="16" cy="16" r="12" />
+    <path d="M16 4a12 12 0 0 1 10.4 18" />
+  </svg>
+)
+
+interface SignedInProps {
+  readonly api: Api
+  readonly lang: Lang
+  readonly t: Translate
+  readonly theme: 'light' | 'dark'
+  readonly onLeave: () => void
+  readonly children: preact.ComponentChildren
+}
+
+const CONNECTION_WORDS: Readonly<Record<Connection, WordKey>> = {
+  connecting: 'connecting',
+  live: 'live',
+  polling: 'polling',
+  offline: 'offline',
+  paused: 'paused',
+}
+/** How long what was announced can be read. */
+const ANNOUNCED_MS = 6_000
+
+function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
+  const [live, setLive] = useState<LiveState>()
+  const [refresh, setRefresh] = useState(() => async () => {})
+  const [announced, setAnnounced] = useState('')
+  const [view, setView] = useState(() => viewIn(location.hash))
+  useEffect(() => {
+    const following = follow(api, setLive)
+    setRefresh(() => following.refresh)
+    return following.close
+  }, [api])
+  useEffect(() => {
+    const onHash = (): void => setView(viewIn(location.hash))
+    addEventListener('hashchange', onHash)
+    return () => removeEventListener('hashchange', onHash)
+  }, [])
+  useEffect(() => {
+    if (announced === '') return undefined
+    const timer = setTimeout(() => setAnnounced(''), ANNOUNCED_MS)
+    return () => clearTimeout(timer)
+  }, [announced])
+
+  const [hasTokens, setHasTokens] = useState(false)
+  useEffect(() => {
+    api.json<{ tokens: readonly unknown[] }>('admin/tokens').then(
+      ({ tokens }) => setHasTokens(tokens.length > 0),
+      () => {},
+    )
+  }, [api, view])
+
+  const { status, requests, connection = 'connecting' } = live ?? {}
+  const hasView: Readonly<Partial<Record<ViewName, boolean>>> = {
+    requests: requests !== undefined,
+    tokens: hasTokens,
+  }
+  const names = (Object.keys(VIEWS) as ViewName[]).filter((name) => hasView[name] !== false)
+  const View = VIEWS[view]
+  return (
+    <>
+      <a
+        class="skip"
+        href="#main"
+        onClick={(event) => {
+          // The hash is the view.
+          event.preventDefault()
+          document.querySelector('main')?.focus()
+        }}
+      >
+        {t('skip')}
+      </a>
+      <header>
+        <Mark />
+        <span class="wordmark">AILoad</span>
+        <nav aria-label={t('views')}>
+          {names.map((name) => (
+            <a key={name} href={`#${name}`} aria-current={name === view ? 'page' : undefined}>
+              {t(name)}
+            </a>
+          ))}
+        </nav>
+        <span class="grow" />
+        <span class="connection muted" data-state={connection}>
+          <i aria-hidden="true" />
+          <span>{t(CONNECTION_WORDS[connection])}</span>
+        </span>
+        {children}
+        <button type="button" class="plain" onClick={onLeave}>
+          {t('signOut')}
+        </button>
+      </header>
+      <main id="main" tabIndex={-1}>
+        {live === undefined || status === undefined ? (
+          <p class="muted">{connection === 'offline' ? t('unreachable') : t('loading')}</p>
+        ) : (
+          <ProvidePage value={{ api, lang, t, theme, live, refresh, announce: setAnnounced }}>
+            <View />
+          </ProvidePage>
+        )}
+      </main>
+      <footer class="muted">{status && <Footer status={status} t={t} lang={lang} />}</footer>
+      <div class="announced" role="status" aria-live="polite" data-shown={announced !== ''}>
+        {announced}
+      </div>
+    </>
+  )
+}
+
+function Footer({ status, t, lang }: { status: ShownStatus; t: Translate; lang: Lang }) {
+  const upMs = useNow(60_000) - Date.parse(status.started_at ?? '')
+  return (
+    <>
+      AILoad {status.version}
+      {upMs >= 0 && ` · ${t('up', { span: spanText(upMs, lang) })}`}
+    </>
+  )
+}
+
+const place = document.querySelector('#page')
+if (place !== null) render(<App />, place)

@@ -1,0 +1,229 @@
+import { afterAll, expect, test } from 'vitest'
+import { startGateway } from '../../support/gateway-process.ts'
+import { answer, createGate } from '../../support/scripted-scenes.ts'
+import { startScriptedUpstream, type Scene, type ScriptedUpstream } from '../../support/scripted-upstream.ts'
+import { closeBrowser, openPage } from '../browser.ts'
+
+/** The page with a real gateway behind it, as a process of its own, and upstreams that are scripted. */
+
+afterAll(closeBrowser)
+
+const completion = (content: string): string =>
+  JSON.stringify({
+    id: 'c1',
+    object: 'chat.completion',
+    model: 'm',
+    choices: [{ index: 0, message: { role: 'assistant', content }, finish_reason: 'stop' }],
+    usage: { prompt_tokens: 7, completion_tokens: 3, total_tokens: 10 },
+  })
+
+const event = (content: string): string =>
+  `data: ${JSON.stringify({ id: 'c1', object: 'chat.completion.chunk', choices: [{ index: 0, delta: { content } }] })}\n\n`
+
+const good: Scene = answer({ body: completion('Hello from the scripted upstream.') })
+const refused: Scene = answer({
+  status: 429,
+  headers: { 'retry-after': '600' },
+  body: '{"error":{"message":"slow down","code":"rate_limit_exceeded"}}',
+})
+
+const entryOf = (upstream: ScriptedUpstream, name: string, more: object = {}): object => ({
+  base_url: `${upstream.url}/v1`,
+  api_key: `sk-of-the-upstream-${name}`,
+  model: `model-${name}`,
+  name,
+  ...more,
+})
+const inOrder = { strategy: 'in_order', affinity: 'off' }
+
+async function bed(scenes: Readonly<Record<string, Scene>>, more: { server?: object; models?: object } = {}) {
+  const upstreams = await Promise.all(
+    Object.entries(scenes).map(async ([name, scene]) => [name, await startScriptedUpstream(scene)] as const),
+  )
+  const models = upstreams.map(([name, upstream]) => entryOf(upstream, name, more.models))
+  const gateway = await startGateway({ models, settings: inOrder, server: more.server ?? {} })
+  return { gateway, upstreams: new Map(upstreams) }
+}
+
+test('the page comes packed, with its policy, and once for each version', async () => {
+  const { gateway } = await bed({ alpha: good })
+  const first = await fetch(gateway.url, { headers: { 'accept-encoding': 'gzip' } })
+  expect(first.headers.get('content-encoding')).toBe('gzip')
+  expect(first.headers.get('content-security-policy')).toMatch(
+    /^default-src 'none'; script-src 'sha256-.*frame-ancestors 'none'$/,
+  )
+  const etag = first.headers.get('etag') ?? ''
+  const again = await fetch(gateway.url, { headers: { 'if-none-match': etag } })
+  expect([again.status, await again.text()]).toEqual([304, ''])
+})
+
+test('a wrong token is told, the right one shows the upstreams', async () => {
+  const { gateway } = await bed({ alpha: good })
+  const { page, signIn } = await openPage(gateway.url, { statuses: [401] })
+  await page.locator('#token').fill('sk-wrong')
+  await page.keyboard.press('Enter')
+  await page.getByRole('alert').getByText('This token is wrong.').waitFor()
+  await signIn(gateway.token)
+  const row = page.getByRole('listitem', { name: 'alpha' })
+  expect(await row.innerText()).toContain('model-alpha')
+  expect(await page.locator('body').innerText()).not.toContain('sk-of-the-upstream')
+})
+
+test('numbers move while requests are sent', async () => {
+  const { gateway } = await bed({ alpha: good }, { models: { limits: { rpm: 100 } } })
+  const { page, signIn } = await openPage(gateway.url)
+  await signIn(gateway.token)
+  const row = page.getByRole('listitem', { name: 'alpha' })
+  await row.getByText('not asked yet').first().waitFor()
+  for (let sent = 0; sent < 7; sent += 1) expect((await gateway.chat()).status).toBe(200)
+  await row.getByText('works').first().waitFor()
+  await row.getByText('7 used, 93 of 100 left').waitFor()
+  await page.locator('.figures dd').first().getByText('7', { exact: true }).waitFor()
+  expect(await row.locator('.ticks').getAttribute('aria-label')).toContain('7 answered, 0 failed')
+  await gateway.chat()
+  await row.getByText('8 used, 92 of 100 left').waitFor()
+})
+
+test('an upstream that rests says why and until when, and its rest is ended by a button', async () => {
+  let isRefusing = true
+  const { gateway } = await bed({ alpha: (exchange) => (isRefusing ? refused : good)(exchange), beta: good })
+  expect((await gateway.chat()).status).toBe(200)
+  const { page, signIn } = await openPage(gateway.url)
+  await signIn(gateway.token)
+  const row = page.getByRole('listitem', { name: 'alpha' })
+  await row
+    .getByText(/^rate-limited.*until \d\d:\d\d/)
+    .first()
+    .waitFor()
+  isRefusing = false
+  await row.getByRole('button', { name: 'Forget cooldown' }).click()
+  await row.getByRole('button', { name: 'Forget cooldown' }).waitFor({ state: 'detached' })
+  expect((await gateway.chat()).headers.get('x-aiload-upstream')).toBe('alpha')
+})
+
+test('a paused upstream gets no request until it is resumed', async () => {
+  const { gateway } = await bed({ alpha: good, beta: good })
+  const { page, signIn } = await openPage(gateway.url)
+  await signIn(gateway.token)
+  const row = page.getByRole('listitem', { name: 'alpha' })
+  await row.getByRole('button', { name: 'Pause' }).click()
+  await row.getByRole('button', { name: 'Resume' }).waitFor()
+  expect(await row.locator('.sentence').innerText()).toMatch(/^paused/)
+  expect((await gateway.chat()).headers.get('x-aiload-upstream')).toBe('beta')
+  await row.getByRole('button', { name: 'Resume' }).click()
+  await row.getByRole('button', { name: 'Pause' }).waitFor()
+  expect((await gateway.chat()).headers.get('x-aiload-upstream')).toBe('alpha')
+})
+
+test('a test asks that upstream alone', async () => {
+  const { gateway, upstreams } = await bed({
+    alpha: good,
+    beta: answer({ status: 500, body: '{"error":{"message":"broken"}}' }),
+  })
+  const { page, signIn } = await openPage(gateway.url)
+  await signIn(gateway.token)
+  await page.getByRole('listitem', { name: 'beta' }).getByRole('button', { name: 'Test' }).click()
+  await page
+    .getByRole('listitem', { name: 'beta' })
+    .getByText(/^Test failed: status 500/)
+    .waitFor()
+  await page.getByRole('listitem', { name: 'alpha' }).getByRole('button', { name: 'Test' }).click()
+  await page
+    .getByRole('listitem', { name: 'alpha' })
+    .getByText(/^Test answered 200 after/)
+    .waitFor()
+  expect([...upstreams.values()].map(({ requests }) => requests.length)).toEqual([1, 1])
+})
+
+test('the playground streams, says who answered, and is stopped', async () => {
+  const gate = createGate()
+  const headers = { 'content-type': 'text/event-stream' }
+  const streaming = answer({
+    headers,
+    body: [event('Hel'), event('lo '), gate.opened, event('again'), 'data: [DONE]\n\n'],
+  })
+  const endless = answer({ headers, body: [event('First words'), new Promise(() => {})] })
+  let asked = 0
+  const { gateway, upstreams } = await bed({
+    alpha: refused,
+    beta: (exchange) => (asked++ === 0 ? streaming : endless)(exchange),
+  })
+  const { page, signIn, show } = await openPage(gateway.url)
+  await signIn(gateway.token)
+  await show('playground')
+  expect(await page.getByLabel('Model').inputValue()).toBe('auto')
+  await page.getByLabel('Prompt').fill('Say hello')
+  await page.getByRole('button', { name: 'Send' }).click()
+  await page.locator('.answer').getByText('Hello', { exact: false }).waitFor()
+  expect(await page.locator('.answer').innerText()).not.toContain('again')
+  gate.open()
+  await page.locator('.answer').getByText('Hello again').waitFor()
+  const facts = page.locator('.facts')
+  await facts.getByText('Total').waitFor()
+  expect(await facts.innerText()).toMatch(/Answered by\s+beta\s+Attempts\s+2\s+Status\s+200/)
+
+  await page.getByRole('button', { name: 'Send' }).click()
+  await page.locator('.answer').getByText('First words').waitFor()
+  await page.getByRole('button', { name: 'Stop' }).click()
+  await page.locator('.answer').getByText('Stopped.').waitFor()
+  const second = await upstreams.get('beta')?.request(2)
+  await expect.poll(() => second?.aborted, { timeout: 10_000 }).toBe(true)
+})
+
+test('the playground tells an error of the gateway in its words', async () => {
+  const { gateway } = await bed({ alpha: refused })
+  const { page, signIn, show } = await openPage(gateway.url, { statuses: [429] })
+  await signIn(gateway.token)
+  await show('playground')
+  await page.getByLabel('Stream').uncheck()
+  await page.getByRole('button', { name: 'Send' }).click()
+  await page.locator('.answer .bad').waitFor()
+  expect(await page.locator('.facts').innerText()).toMatch(/Status\s+429/)
+})
+
+test('an upstream is added by its preset, and one is changed with a mistake that is told at its field', async () => {
+  const { gateway } = await bed({ alpha: good }, { server: { admin: 'write' } })
+  const { page, signIn, show } = await openPage(gateway.url, { statuses: [422] })
+  await signIn(gateway.token)
+  await show('configuration')
+  await page.getByRole('button', { name: 'Add a vendor' }).click()
+  const form = page.getByRole('form', { name: 'New upstream' })
+  await form.getByLabel('Vendor').selectOption('Groq')
+  await form.getByLabel('Keys').fill('gsk_0123456789abcdefghij')
+  await form.getByLabel('Name').fill('my groq')
+  await form.getByRole('button', { name: 'Save' }).click()
+  await page.locator('.entries').getByText('my groq').waitFor()
+  const { upstreams } = (await (await gateway.fetch('/admin/status')).json()) as {
+    upstreams: { host: string }[]
+  }
+  expect(upstreams.map(({ host }) => host)).toContain('api.groq.com')
+  expect(await page.locator('body').innerText()).not.toContain('0123456789')
+
+  await page.getByRole('group', { name: 'alpha' }).getByRole('button', { name: 'Change' }).click()
+  await page.getByLabel('Weight').fill('-1')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await page.locator('#entry-weight-hint.bad').waitFor()
+  await page.getByLabel('Weight').fill('3')
+  await page.getByRole('button', { name: 'Save' }).click()
+  await page
+    .locator('.entries')
+    .getByText(/weight 3/)
+    .waitFor()
+  expect((await gateway.chat()).headers.get('x-aiload-upstream')).toBe('alpha')
+})
+
+test('a request is explained: who was taken, who was not and why', async () => {
+  const { gateway } = await bed({ alpha: refused, beta: good })
+  const { page, signIn, show } = await openPage(gateway.url)
+  await signIn(gateway.token)
+  expect((await gateway.chat()).status).toBe(200)
+  await show('requests')
+  await page.locator('.row', { hasText: 'auto' }).first().click()
+  const article = page.getByRole('article')
+  await article.waitFor()
+  const text = await article.innerText()
+  expect(text).toMatch(/alpha was chosen/)
+  expect(text).toMatch(/Attempt at alpha.*rate-limited 429/)
+  expect(text).toMatch(/Attempt at beta.*ok 200/)
+  expect(text).toContain('The client got 200')
+})
