@@ -130,7 +130,7 @@ export const loggedAddressOf = (context: RequestContext): string | undefined =>
   context.runtimeConfig.config.server.logClient ? addressOf(context) : undefined
 
 /** A part of a path that is long enough for one of `tokens`, of which only digests are known; and one as we make them. */
-const LIKE_A_TOKEN = /[^/?&=]{32,}/g
+const LIKE_A_TOKEN = /%20|(?:(?!%20)[^/?&=]){32,}/g
 const MADE_TOKEN = /sk-[\w-]{43}/g
 const LONGEST_TOKEN = 256
 

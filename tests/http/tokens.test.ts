@@ -93,6 +93,12 @@ describe('the token of a client', () => {
     expect(path).not.toContain(made.slice(0, 12))
   })
 
+  test('is masked in such a path behind its scheme too, where it was not made here', async () => {
+    const gateway = gatewayWith([tokenOf('alice')])
+    await as(gateway, 'alice', `/nowhere/Bearer%20${secretOf('alice')}%20/models`)
+    expect(gateway.requests()[0]?.path).toBe('/nowhere/Bearer%20***%20/models')
+  })
+
   test('stands in the record of its requests by its name, and nowhere else', async () => {
     const gateway = gatewayWith([tokenOf('alice', { limits: { rpm: 2 } })])
     await chatAs(gateway, 'alice')
