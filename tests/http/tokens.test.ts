@@ -99,6 +99,20 @@ describe('the token of a client', () => {
     expect(gateway.requests()[0]?.path).toBe('/nowhere/Bearer%20***%20/models')
   })
 
+  test.each(['alice', 'operator'])(
+    'of %s is masked where it stands in the place of the model',
+    async (name) => {
+      const token = secretOf(name)
+      const config = configOf(['a.test'], { tokens: [tokenOf('alice')] })
+      const gateway = createTestApp({ ...config, auth_token: secretOf('operator') }, answering)
+      const refused = await chatAs(gateway, 'alice', { model: token })
+      expect(refused.status).toBe(404)
+      expect(gateway.requests().map(({ requestedModel }) => requestedModel)).toEqual(['***'])
+      await chatAs(gateway, 'alice', { model: 'a-model-that-nobody-has-here' })
+      expect(gateway.requests()[1]?.requestedModel).toBe('a-model-that-nobody-has-here')
+    },
+  )
+
   test('stands in the record of its requests by its name, and nowhere else', async () => {
     const gateway = gatewayWith([tokenOf('alice', { limits: { rpm: 2 } })])
     await chatAs(gateway, 'alice')
