@@ -100,7 +100,7 @@ const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
 }
 
 /** Reads a frame that nobody asks for: moments and texts of the next ones build on it. */
-const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)
+export const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)
 
 /** Explains all requests that `isMeant` holds for; the newest first. */
 export function explainIn(

@@ -8,7 +8,7 @@ import type { GatewayEvent } from '../../src/relay/deps.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
 import { TransportError, type Send } from '../../src/transport/transport.ts'
 import { createDice } from '../support/dice.ts'
-import { createSimClock } from '../../bench/sim/clock.ts'
+import { createSimClock } from '../../src/cli/what-if/clock.ts'
 import { checked, TOKEN } from '../support/test-app.ts'
 
 export const SECRET = Uint32Array.of(1, 2, 3, 4)

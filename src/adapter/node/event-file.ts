@@ -176,17 +176,25 @@ async function generationOf(file: string): Promise<number | undefined> {
 
 const SECRET_WORDS = 4
 
+const secretPlaceOf = (file: string): string => join(dirname(file), 'events.key')
+
+/** What masks the affinity keys in a file of events; undefined = none is there. */
+export function secretIn(file: string): Uint32Array | undefined {
+  try {
+    const words = Uint32Array.from(readFileSync(secretPlaceOf(file), 'utf8').trim().split(' '), Number)
+    return words.length === SECRET_WORDS ? words : undefined
+  } catch {
+    return undefined
+  }
+}
+
 /** Beside the file, so that what it masks can be read after a restart; made where there is none, and kept where that can be. */
 export function secretFor(file: string | undefined): Uint32Array {
   const fresh = crypto.getRandomValues(new Uint32Array(SECRET_WORDS))
   if (file === undefined) return fresh
-  const place = join(dirname(file), 'events.key')
-  try {
-    const words = Uint32Array.from(readFileSync(place, 'utf8').trim().split(' '), Number)
-    if (words.length === SECRET_WORDS) return words
-  } catch {
-    // There is none yet.
-  }
+  const known = secretIn(file)
+  if (known !== undefined) return known
+  const place = secretPlaceOf(file)
   try {
     mkdirSync(dirname(place), { recursive: true })
     writeFileSync(place, `${fresh.join(' ')}\n`, { mode: 0o600 })
