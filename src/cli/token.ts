@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { findConfigFile, readConfigFile, refused } from '../adapter/node/config-file.ts'
 import { readAccess } from '../adapter/node/open-config.ts'
-import { refusalOf, replaceFile } from '../adapter/node/replace-file.ts'
+import { CHANGED, refusalOf, replaceFile } from '../adapter/node/replace-file.ts'
 import { newToken } from '../adapter/node/without-file.ts'
 import { loadConfig, loadTokens } from '../config/load.ts'
 import { problemLine, recordOf } from '../config/problem.ts'
@@ -64,10 +64,12 @@ type OpenTokens = NonNullable<ReturnType<typeof openTokens>>
  * Writes what was made of the text, and tells whether a running gateway will take it; undefined, with the reason printed, for
  * what can't be served or written.
  */
-function writeTokens({ file, env, tokens }: OpenTokens, next: string): boolean | undefined {
+function writeTokens({ file, text, env, tokens }: OpenTokens, next: string): boolean | undefined {
   const checked = loadTokens(next, env, file)
-  const refusal = checked.ok ? refusalOf(() => replaceFile(file, next)) : undefined
+  const refusal = checked.ok ? refusalOf(() => replaceFile(file, next, { before: text })) : undefined
   if (!checked.ok) printFailure(...checked.problems.map(problemLine))
+  else if (refusal === CHANGED)
+    printFailure(`${file} has changed meanwhile, so nothing is written; try again`)
   else if (refusal !== undefined) printFailure(`${file} cannot be written (${refusal})`)
   if (!checked.ok || refusal !== undefined) return undefined
   const whole = loadConfig(next, env, file)

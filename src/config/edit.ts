@@ -60,9 +60,11 @@ const MOST_CHARACTERS = 2 ** 20
  */
 export function editConfig({ text, kind, body, load }: EditTask): EditResult {
   const source = readSource(text)
-  if (source.syntaxErrors.length > 0) return checked(load(text), { text, what: '' })
+  if (source.syntaxErrors.length > 0 || !isEditable(source.value))
+    return checked(load(text), { text, what: '' })
   const document = recordOf(source.value)
-  const models: readonly unknown[] = Array.isArray(document['models']) ? document['models'] : []
+  const { models: written = [] } = document
+  const models = written as readonly unknown[]
   const { value, refused = [], findings = [], at, what } = EDITS[kind]({ document, models, body })
   if (refused.length > 0) return { ok: false, problems: refused.map(problemIn(at)) }
   const next = rewritten(text, source.value, value)
@@ -78,6 +80,12 @@ export function editConfig({ text, kind, body, load }: EditTask): EditResult {
     ? []
     : result.problems.filter(({ path }) => problems.every((own) => own.path !== path))
   return { ok: false, problems: [...problems, ...others] }
+}
+
+/** What stands where a list or an object should is told of: written over, all that is in it would be lost. */
+function isEditable(document: unknown): boolean {
+  const { models = [], settings = {} } = recordOf(document)
+  return isObject(document) && Array.isArray(models) && isObject(settings)
 }
 
 /** Those of the entry, and what else was not told of the text before. */

@@ -111,7 +111,7 @@ function requestsOf({ deps }: RequestContext): RequestLog {
 
 /**
  * `GET /admin/events`: the status, the last requests and the sums of usage, and then what changes of them, as a stream of
- * events. It ends when its token is no longer one of the configuration, and when the gateway is to end.
+ * events. It ends when its token, or `server.admin`, no longer allows it, and when the gateway is to end.
  *
  * @throws `too_many_viewers`, `draining`
  */
@@ -122,7 +122,7 @@ function showEvents(context: RequestContext): Response {
   if (request.method === 'HEAD') return deps.toResponse({ status: 200, headers, body: null }, env)
   function isAllowed(): boolean {
     try {
-      requireAdmin(requireToken({ ...context, runtimeConfig: deps.runtimeConfig() }))
+      requireAdmin(requireToken(adminOpen({ ...context, runtimeConfig: deps.runtimeConfig() })))
       return true
     } catch {
       return false

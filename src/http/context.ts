@@ -98,7 +98,12 @@ export function respondToError(deps: AppDeps, thrown: unknown, context?: Request
 
 /** The body of a request below `/admin/` as JSON, undefined where it is none. @throws where it is too large, or breaks off */
 export async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: number): Promise<unknown> {
-  const { pieces, heldBytes } = await incoming.readBody({ maxBytes, codings: [], memory: deps.memory })
+  const { pieces, heldBytes } = await incoming.readBody({
+    maxBytes,
+    isFixed: true,
+    codings: [],
+    memory: deps.memory,
+  })
   const body = concatBytes(pieces)
   deps.memory.release(heldBytes)
   return parsedJson(new TextDecoder().decode(body))
@@ -125,7 +130,7 @@ export const loggedAddressOf = (context: RequestContext): string | undefined =>
   context.runtimeConfig.config.server.logClient ? addressOf(context) : undefined
 
 /** A part of a path that is long enough for one of `tokens`, of which only digests are known; and one as we make them. */
-const LIKE_A_TOKEN = /[^/?&=]{32,}/g
+const LIKE_A_TOKEN = /%20|(?:(?!%20)[^/?&=]){32,}/g
 const MADE_TOKEN = /sk-[\w-]{43}/g
 const LONGEST_TOKEN = 256
 

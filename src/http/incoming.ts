@@ -28,6 +28,8 @@ export interface IncomingRequest {
 export interface BodyRules {
   /** Of the decoded body, and of what it is decoded from on the way. */
   readonly maxBytes: number
+  /** Whether nobody can change that; else `server.max_body` does. */
+  readonly isFixed?: true
   /** Counts the memory of all bodies that are held. */
   readonly memory: BufferedBytes
   /** What to undo, the outermost first; see `codingsOf`. */
@@ -75,8 +77,8 @@ export type Receive = (request: Request, env: unknown) => IncomingRequest
 export const BODY_IDLE_TIMEOUT_MS = 30_000
 
 /** RFC 9110 §15.5.14. The rest of the body is not read, so the connection can't be used again. */
-export function tooLarge(maxBytes: number): GatewayError {
-  const message = `The body is larger than ${maxBytes} bytes (server.max_body).`
+export function tooLarge({ maxBytes, isFixed }: Pick<BodyRules, 'maxBytes' | 'isFixed'>): GatewayError {
+  const message = `The body is larger than ${maxBytes} bytes${isFixed ? '' : ' (server.max_body)'}.`
   return new GatewayError('request_too_large', message, CLOSING)
 }
 
@@ -92,13 +94,13 @@ export function createBodyCollector(rules: BodyRules, declared?: string) {
   const { maxBytes, memory } = rules
   const chunks = new Chunks()
   let heldBytes = 0
-  if (Number(declared ?? 0) > mostSent(rules)) throw tooLarge(maxBytes)
+  if (Number(declared ?? 0) > mostSent(rules)) throw tooLarge(rules)
 
   return {
     /** @throws GatewayError when a limit is passed */
     add(chunk: Uint8Array): void {
       if (chunk.length === 0) return
-      if (chunks.bytes + chunk.length > maxBytes) throw tooLarge(maxBytes)
+      if (chunks.bytes + chunk.length > maxBytes) throw tooLarge(rules)
       chunks.push(chunk)
       const grown = chunks.heldBytes - heldBytes
       if (grown > 0 && !memory.reserve(grown)) throw new GatewayError('overloaded', OVERLOADED, COME_BACK)
@@ -202,7 +204,7 @@ function decodedBody(source: ByteReader, rules: BodyRules, decoders: ReadonlyMap
         try {
           const chunk = await reader.read()
           passed += chunk.value?.length ?? 0
-          if (passed > most) throw tooLarge(rules.maxBytes)
+          if (passed > most) throw tooLarge(rules)
           return chunk
         } catch (error) {
           // On its way through a decoder an error may become another one.

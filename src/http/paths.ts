@@ -55,15 +55,17 @@ const IS_PLAIN = /^[a-z_]+(?:\/[a-z_]+)*$/
 /** Without case, escapes, parameters (`;x=1`), blanks and dots at the ends of segments, and empty segments. */
 function plainPath(path: string): string {
   if (IS_PLAIN.test(path)) return path
-  // Up first: `ſ` has another letter's upper case, and no lower case of its own.
-  return decodedPath(path)
-    .toUpperCase()
-    .toLowerCase()
+  return segmentsOf(folded(decodedPath(path))).join('/')
+}
+
+/** Up first: `ſ` has another letter's upper case, and no lower case of its own. */
+const folded = (text: string): string => text.toUpperCase().toLowerCase()
+
+const segmentsOf = (path: string): string[] =>
+  path
     .split(/[/\\]/)
     .map((segment) => segment.replace(/;.*/s, '').replace(AT_ENDS, ''))
     .filter((segment) => segment !== '')
-    .join('/')
-}
 
 /** Whether a path below `/v1/` is one of `paths` or below it, in any spelling. */
 export function isAtOrBelow(paths: readonly string[], path: string): boolean {
@@ -73,12 +75,17 @@ export function isAtOrBelow(paths: readonly string[], path: string): boolean {
 
 /**
  * The id of a stored answer that a path below `/v1/` is about (`responses/{id}`, `chat/completions/{id}`, and what is
- * below them), escapes resolved; undefined for other paths. Ids of upstreams have 256 characters at most.
+ * below them), in any spelling that an upstream may take for it; undefined for other paths. Ids of upstreams have 256
+ * characters at most.
  */
 export function storedAnswerIdOf(path: string): string | undefined {
-  const [, id] = /^\/*(?:responses|chat\/+completions)\/+([^/]{1,768})(?:\/|$)/i.exec(path) ?? []
-  return id === undefined ? undefined : decodedPath(id)
+  const [first = '', second = '', third = ''] = segmentsOf(decodedPath(path))
+  const root = folded(first)
+  const id = root === 'responses' ? second : root === 'chat' && folded(second) === 'completions' ? third : ''
+  return id === '' || id.length > LONGEST_ID ? undefined : id
 }
+
+const LONGEST_ID = 256
 
 /** A parameter, a backslash, and of escapes those of controls (C0, DEL, C1), of `%` and of a backslash. */
 const UNSAFE = /[;\\]|%(?:[01][\da-f]|7f|25|5c|c2%[89][\da-f])/i

@@ -36,7 +36,7 @@ export async function relayRoute(
   const everyMs = heartbeatMsOf(body.stream, endpoint, runtimeConfig.config.settings.heartbeatMs)
   const client = everyMs > 0 ? createAbort(incoming.clientSignal) : undefined
   const answering = holding(context, heldBytes, () => {
-    context.requestedModel = body.model.slice(0, MAX_LOGGED_MODEL_LENGTH)
+    context.requestedModel = loggedModel(context, body.model)
     const clientSignal = client?.signal ?? incoming.clientSignal
     const pool = poolOf(poolsOf(context), body.model, endpoint)
     const request = relayRequestOf(context, { path, endpoint, pool, clientSignal }, { ...body, size })
@@ -111,6 +111,15 @@ function bodyFor({ status, body, upstream }: RelayAnswer): RelayAnswer['body'] {
 
 /** Longer than any model's name; what a client sends instead is not kept for the log. */
 const MAX_LOGGED_MODEL_LENGTH = 256
+/** Shorter ones are words. */
+const SHORTEST_TOKEN = 20
+
+/** A model as the log may have it: that variables are mixed up, and the token stands there, is a slip that happens. */
+function loggedModel({ runtimeConfig }: RequestContext, model: string): string {
+  const { pools, clientOf } = runtimeConfig
+  const isToken = model.length >= SHORTEST_TOKEN && pools.named(model) === undefined && clientOf(model.trim())
+  return isToken ? '***' : model.slice(0, MAX_LOGGED_MODEL_LENGTH)
+}
 
 /** The request as the relay takes it, for the upstreams of a pool. */
 export function relayRequestOf(

@@ -67,6 +67,19 @@ describe('token add', () => {
     expect(read()).toBe(before)
   })
 
+  // Between the last look at the file and its replacement some microseconds are left, in which a busy machine may stop.
+  test('of several at once each is in the file, or says that it is not', { retry: 2 }, async () => {
+    const { run, read } = written(`{ "auth_token": "sk-own", "models": [${whole}] }`)
+    const names = ['a', 'b', 'c', 'd']
+    const ended = await Promise.all(names.map((name) => run('add', name)))
+    const text = read()
+    for (const { code, stdout, stderr } of ended) {
+      if (code === 0) expect(text).toContain(digestOf(stdout.trim()))
+      else expect([stdout, stderr]).toEqual(['', expect.stringContaining('has changed meanwhile')])
+    }
+    expect(ended.map(({ code }) => code)).toContain(0)
+  })
+
   test('needs a file that is there and can be written', async () => {
     const directory = temporaryDirectory()
     const none = await runAiload(['token', 'add', 'alice'], { directory })

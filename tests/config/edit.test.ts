@@ -348,6 +348,27 @@ test('a mistake elsewhere in the file is told with its place there', () => {
   expect(refusedAt(broken)[0]).toBe(null)
 })
 
+test.each([
+  { text: '[]', because: 'a list holds no models' },
+  { text: '"models"', because: 'a text holds none either' },
+  { text: JSON.stringify({ auth_token: 't', models: own }), because: 'braces forgotten are not to be lost' },
+  {
+    text: JSON.stringify({ auth_token: 't', models: [own], settings: ['headroom'] }),
+    because: 'settings too',
+  },
+])('a file of another form than a configuration is told of, and never overwritten: $because', ({ text }) => {
+  for (const [kind, body] of [
+    ['add', { entry: { vendor: 'groq', api_key: 'gsk_new' } }],
+    ['settings', { settings: { strategy: 'headroom' } }],
+  ] as const) {
+    const result = edit(kind, body, text)
+    const problems = load(text)
+    expect(result.ok || result.problems.map(({ message }) => message)).toEqual(
+      problems.ok || problems.problems.map(({ message }) => message),
+    )
+  }
+})
+
 test('an edit mends the entry for which the file was refused', () => {
   const text = TEXT.replace('"weight": 2', '"weight": 0')
   expect(edit('change', { index: GROQ, entry: { vendor: 'groq', weight: 1 } }, text).ok).toBe(true)

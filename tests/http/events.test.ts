@@ -182,6 +182,14 @@ test('the stream ends within a second of its token', async () => {
   expect([viewer.isOver(), gateway.live.viewers]).toEqual([true, 0])
 })
 
+test('the stream ends within a second of the word that nothing is served below /admin/', async () => {
+  const gateway = bed()
+  const viewer = await watch(gateway)
+  gateway.apply({ ...configOf(['a.test', 'b.test']), server: { admin: 'off' } })
+  await gateway.clock.advance(1_000)
+  expect([viewer.isOver(), gateway.live.viewers]).toEqual([true, 0])
+})
+
 test('a new configuration is told: which upstreams there are now, and those that are new', async () => {
   const gateway = bed()
   const viewer = await watch(gateway)

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { ask, askBare } from '../support/ask.ts'
+import { ask, askBare, errorOf } from '../support/ask.ts'
 import { answer, configOf, createTestApp, errorAnswer } from '../support/test-app.ts'
 
 const settings = { strategy: 'in_order', queue_timeout: 0 }
@@ -85,7 +85,10 @@ test.each(['', 'null', '[]', '"groq"', '{"upstream": 3}', '{"upstream"'])(
 
 test('a body that is larger than any name is refused', async () => {
   const { gateway } = bed()
-  expect((await forget(gateway, { upstream: 'x'.repeat(70_000) })).status).toBe(413)
+  const refused = await forget(gateway, { upstream: 'x'.repeat(70_000) })
+  expect(refused.status).toBe(413)
+  // Not the key of the configuration for other bodies, which would change nothing.
+  expect((await errorOf(refused)).message).toBe('The body is larger than 65536 bytes.')
   expect(gateway.memory.held).toBe(0)
 })
 

@@ -93,6 +93,26 @@ describe('the token of a client', () => {
     expect(path).not.toContain(made.slice(0, 12))
   })
 
+  test('is masked in such a path behind its scheme too, where it was not made here', async () => {
+    const gateway = gatewayWith([tokenOf('alice')])
+    await as(gateway, 'alice', `/nowhere/Bearer%20${secretOf('alice')}%20/models`)
+    expect(gateway.requests()[0]?.path).toBe('/nowhere/Bearer%20***%20/models')
+  })
+
+  test.each(['alice', 'operator'])(
+    'of %s is masked where it stands in the place of the model',
+    async (name) => {
+      const token = secretOf(name)
+      const config = configOf(['a.test'], { tokens: [tokenOf('alice')] })
+      const gateway = createTestApp({ ...config, auth_token: secretOf('operator') }, answering)
+      const refused = await chatAs(gateway, 'alice', { model: token })
+      expect(refused.status).toBe(404)
+      expect(gateway.requests().map(({ requestedModel }) => requestedModel)).toEqual(['***'])
+      await chatAs(gateway, 'alice', { model: 'a-model-that-nobody-has-here' })
+      expect(gateway.requests()[1]?.requestedModel).toBe('a-model-that-nobody-has-here')
+    },
+  )
+
   test('stands in the record of its requests by its name, and nowhere else', async () => {
     const gateway = gatewayWith([tokenOf('alice', { limits: { rpm: 2 } })])
     await chatAs(gateway, 'alice')
@@ -487,6 +507,29 @@ describe('ids of answers', () => {
     ])
       expect((await as(gateway, 'bob', `/v1/${path}`)).status).toBe(404)
     expect(gateway.openLeases).toBe(0)
+  })
+
+  test('are those of others in whatever spelling an upstream may read', async () => {
+    const gateway = create({ settings: { passthrough: 'a.test' } })
+    const id = await make(gateway, bearer('alice'))
+    const status = async (path: string) => (await as(gateway, 'pat', `/v1/${path}`)).status
+    // Who may have other paths passed on reaches what nobody made here.
+    expect(await status('responses/resp_nobody')).toBe(200)
+    const calls = gateway.calls.length
+    for (const path of [
+      `responses/${id}%2F`,
+      `responses%2F${id}`,
+      `%72esponses/${id}`,
+      `respon%C5%BFes/${id}`,
+      `responses./${id}`,
+      `responses/${id}%20`,
+      `responses/${id}.`,
+      `responses/${id}%2Finput_items`,
+      `chat%2Fcompletions/${id}`,
+      `%2Fresponses/${id}`,
+    ])
+      expect([path, await status(path)]).toEqual([path, 404])
+    expect(gateway.calls).toHaveLength(calls)
   })
 
   test.each([

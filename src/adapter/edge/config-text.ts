@@ -1,3 +1,4 @@
+import { sharedTokens } from '../../config/checks.ts'
 import { loadSource, type LoadedConfig } from '../../config/load.ts'
 import { readPlainSource } from '../../config/plain-source.ts'
 import { byPosition, problemAt, problemLine, substitute, type Environment } from '../../config/problem.ts'
@@ -54,7 +55,7 @@ function openConfigText({ text = '', token = '', env, names }: EdgeConfigText) {
     return notConfigured(() => `This gateway is not configured: ${missing} must be set (${names.how}).`)
   }
   const source = readPlainSource(text)
-  const loaded = loadStraight(source, env, names.text)
+  const loaded = loadStraight(source, env, { name: names.text, ownToken })
   if (!loaded.ok) {
     const tokenOf = secretMatcher(ownToken === '' ? tokensIn(source, env) : [ownToken])
     const toAll = `The configuration of this gateway is invalid. Send its token (${names.token}) to read the details.`
@@ -73,12 +74,19 @@ function openConfigText({ text = '', token = '', env, names }: EdgeConfigText) {
 }
 
 /** Reads a configuration whose upstreams are all reached straight: nothing else can be asked of this fetch. */
-function loadStraight(source: Source, env: Environment, name: string): LoadedConfig {
+function loadStraight(
+  source: Source,
+  env: Environment,
+  { name, ownToken }: { readonly name: string; readonly ownToken: string },
+): LoadedConfig {
   // Of proxies such a runtime knows nothing, and what the variables say is meant for programs of another kind.
   const own = Object.fromEntries(Object.entries(env).filter(([key]) => !PROXY_VARIABLES.includes(key)))
   const loaded = loadSource(source, own, name)
   const findings = loaded.ok
-    ? [...routesBeyond(loaded.config, { runtime: 'this runtime', lacks: NO_ROUTES })]
+    ? [
+        ...routesBeyond(loaded.config, { runtime: 'this runtime', lacks: NO_ROUTES }),
+        ...(ownToken === '' ? [] : sharedTokens({ ...loaded.config, authTokens: [ownToken] })),
+      ]
     : []
   if (findings.length === 0) return loaded
   const problems = findings.map((what) => problemAt(name, source.positionOf(what.path), what))

@@ -8,7 +8,7 @@ import { shownConfig } from '../../config/shown.ts'
 import { readSource } from '../../config/source.ts'
 import { errorBody, GatewayError } from '../../errors.ts'
 import type { ConfigEditor } from '../../http/deps.ts'
-import { refusalOf, replaceFile } from './replace-file.ts'
+import { CHANGED, refusalOf, replaceFile } from './replace-file.ts'
 
 /** The file that is served. */
 interface EditedFile {
@@ -58,12 +58,12 @@ export function createConfigEditor({ file, read, load, serve }: EditedFile): Con
     if (typeof etag !== 'string') throw new GatewayError('bad_request', FORM, { param: 'etag' })
     const text = read()
     if (typeof text !== 'string') throw new GatewayError('config_not_writable', `${problemLine(text)}.`)
-    if (etagOf(text) !== etag) throw new GatewayError('config_changed', CHANGED)
+    if (etagOf(text) !== etag) throw new GatewayError('config_changed', READ_AGAIN)
     const edited = editConfig({ text, kind, body, load })
     if (!edited.ok) throw invalid(edited.problems)
     const { text: next, loaded, warnings, what } = edited
-    if (read() !== text) throw new GatewayError('config_changed', CHANGED)
-    const refusal = refusalOf(() => replaceFile(file, next))
+    const refusal = refusalOf(() => replaceFile(file, next, { before: text }))
+    if (refusal === CHANGED) throw new GatewayError('config_changed', READ_AGAIN)
     if (refusal !== undefined) throw notWritten(refusal)
     serve(next, loaded, `${what} by ${by}`)
     return { etag: etagOf(next), problems: [], warnings }
@@ -72,7 +72,8 @@ export function createConfigEditor({ file, read, load, serve }: EditedFile): Con
 }
 
 const FORM = 'The body is a JSON object with the "etag" that GET /admin/config tells.'
-const CHANGED = 'The configuration file has changed since; read GET /admin/config again and repeat the edit.'
+const READ_AGAIN =
+  'The configuration file has changed since; read GET /admin/config again and repeat the edit.'
 
 const problemOf = ({ path, message, hint }: ConfigProblem): EditProblem => ({
   path,

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setInterval } from 'node:timers'
+import { sharedTokens } from '../../config/checks.ts'
 import { needsRestart, reloadProblem, type Config } from '../../config/config.ts'
 import { TOKEN_VARIABLE } from '../../config/environment.ts'
 import { loadSource, type LoadedConfig } from '../../config/load.ts'
@@ -69,7 +70,8 @@ export function loadFile(text: string, file: string, { env, limits }: Reading): 
   const loaded = loadSource(source, env, file)
   if (!loaded.ok) return loaded
   const { config, findings: unread } = withAuthorities(loaded.config, file)
-  const findings = [...unread, ...(limits ? routesBeyond(loaded.config, limits) : [])]
+  const shared = sharedTokens(withGivenToken(config, env))
+  const findings = [...unread, ...(limits ? routesBeyond(loaded.config, limits) : []), ...shared]
   if (findings.length === 0) return { ...loaded, config }
   const problems = findings.map((what) => problemAt(file, source.positionOf(what.path), what))
   return { ok: false, problems, warnings: loaded.warnings }

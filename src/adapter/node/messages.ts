@@ -152,7 +152,7 @@ function decodedBody(incoming: IncomingMessage, to: BodySink<unknown>, rules: Bo
       ...sink,
       data(chunk) {
         passed += chunk.length
-        if (passed > most) sink.fail(tooLarge(rules.maxBytes))
+        if (passed > most) sink.fail(tooLarge(rules))
         else sink.data(chunk)
       },
     }

@@ -54,6 +54,13 @@ describe('a Worker', () => {
     })
   })
 
+  test('serves nobody where the token of a client is the secret too: all would be open to that client', async () => {
+    const token = `sk-${'a'.repeat(40)}`
+    const AILOAD_CONFIG = JSON.stringify({ models: [UPSTREAM], tokens: [{ name: 'alice', token }] })
+    const refused = await createWorker({ AILOAD_CONFIG, AUTH_TOKEN: token }, () => {})(asked(token))
+    expect([refused.status, await refused.text()]).toEqual([503, expect.stringContaining('tokens[0].token')])
+  })
+
   test('reads variables and secrets that the configuration refers to', async () => {
     const env = {
       AILOAD_CONFIG: JSON.stringify({ models: [{ ...UPSTREAM, api_key: '${KEY}' }] }),

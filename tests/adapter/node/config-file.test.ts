@@ -84,6 +84,18 @@ test('a token from the environment is never written over', () => {
   expect(readFileSync(usual(), 'utf8')).toBe(text)
 })
 
+test('the token of the environment is none of a client: all would be open to that client', () => {
+  const token = `sk-alice-${'x'.repeat(32)}`
+  const file = join(directory, 'own.json')
+  const models = [{ base_url: 'https://a.example/v1', model: 'm' }]
+  write(file, JSON.stringify({ models, tokens: [{ name: 'alice', token }] }))
+  expect(open({ AILOAD_TOKEN: token }, file)).toMatchObject({
+    ok: false,
+    problems: [{ path: 'tokens[0].token' }],
+  })
+  expect(open({ AILOAD_TOKEN: `${token}y` }, file).ok).toBe(true)
+})
+
 test('a broken file gets no token', () => {
   const text = '{ "auth_token": "", "models": [] }'
   write(usual(), text)

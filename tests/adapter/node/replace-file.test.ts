@@ -33,7 +33,7 @@ test('the new text comes as a new file of mode 0600, with nothing left beside it
 
 test('the text is on the disk before it takes the place of the old one', () => {
   const order: string[] = []
-  replaceFile(file, 'new', {
+  const calls: FileCalls = {
     ...fs,
     fsyncSync: (descriptor) => {
       order.push('fsync')
@@ -43,7 +43,8 @@ test('the text is on the disk before it takes the place of the old one', () => {
       order.push('rename')
       fs.renameSync(from, to)
     },
-  })
+  }
+  replaceFile(file, 'new', { calls })
   expect(order).toEqual(['fsync', 'rename'])
 })
 
@@ -54,7 +55,7 @@ test.each([
 ])('where %s is refused with %s the file is written in place, shorter text included', (call, code) => {
   const before = inode()
   for (const text of ['a text that is longer than the old one', 'short']) {
-    replaceFile(file, text, refusing(call as keyof FileCalls, code))
+    replaceFile(file, text, { calls: refusing(call as keyof FileCalls, code) })
     expect(fs.readFileSync(file, 'utf8')).toBe(text)
   }
   expect([inode(), mode()]).toEqual([before, 0o600])
@@ -71,13 +72,13 @@ test.each(['EACCES', 'EROFS'])(
         return fs.openSync(path, flags, mode)
       },
     }
-    replaceFile(file, 'new', calls)
+    replaceFile(file, 'new', { calls })
     expect(fs.readFileSync(file, 'utf8')).toBe('new')
   },
 )
 
 test('a full disk leaves the old file alone', () => {
-  expect(() => replaceFile(file, 'new', refusing('fsyncSync', 'ENOSPC'))).toThrow('ENOSPC')
+  expect(() => replaceFile(file, 'new', { calls: refusing('fsyncSync', 'ENOSPC') })).toThrow('ENOSPC')
   expect(fs.readFileSync(file, 'utf8')).toBe('the old text')
   expect(fs.readdirSync(directory)).toEqual(['config.json'])
 })
@@ -89,11 +90,25 @@ test('a disk that fills while the file is written in place gives the old text ba
     syncs += 1
     if (syncs === 2) throw Object.assign(new Error('ENOSPC'), { code: 'ENOSPC' })
   }
-  expect(() => replaceFile(file, 'a text that is longer than the old one', calls)).toThrow('ENOSPC')
+  expect(() => replaceFile(file, 'a text that is longer than the old one', { calls })).toThrow('ENOSPC')
   expect(fs.readFileSync(file, 'utf8')).toBe('the old text')
 })
 
 test('a file system without owners is no obstacle', () => {
-  replaceFile(file, 'new', refusing('fchownSync', 'EPERM'))
+  replaceFile(file, 'new', { calls: refusing('fchownSync', 'EPERM') })
   expect(fs.readFileSync(file, 'utf8')).toBe('new')
+})
+
+test.each(['wx', 'r+'])('what somebody saves while the disk takes its time is kept (%s)', (way) => {
+  const calls: FileCalls = {
+    ...fs,
+    openSync: (path, flags, mode) => {
+      if (flags === 'wx') fs.writeFileSync(file, 'what somebody saved')
+      if (flags === 'wx' && way !== 'wx') throw Object.assign(new Error('EACCES'), { code: 'EACCES' })
+      return fs.openSync(path, flags, mode)
+    },
+  }
+  expect(() => replaceFile(file, 'new', { before: 'the old text', calls })).toThrow('somebody else')
+  expect(fs.readFileSync(file, 'utf8')).toBe('what somebody saved')
+  expect(fs.readdirSync(directory)).toEqual(['config.json'])
 })
