@@ -44,7 +44,8 @@ describe('a Worker', () => {
     const alice = `sk-${'a'.repeat(40)}`
     const tokens = [{ name: 'alice', token: '${ALICE}', models: ['m'], limits: { rpm: 5 } }]
     const AILOAD_CONFIG = JSON.stringify({ models: [UPSTREAM], tokens })
-    const handle = createWorker({ AILOAD_CONFIG, AUTH_TOKEN: TOKEN, ...{ ALICE: alice } }, () => {})
+    const env = { AILOAD_CONFIG, AUTH_TOKEN: TOKEN, ALICE: alice }
+    const handle = createWorker(env, () => {})
     expect((await handle(asked(alice))).status).toBe(200)
     expect((await handle(asked(`${alice}x`))).status).toBe(401)
     const of = (token: string) => new Request('https://gateway.test/admin/tokens', asked(token))
