@@ -1,8 +1,9 @@
 import { createByteSearch, concatBytes } from '../lib/bytes.ts'
 import { digestOf } from '../lib/hash.ts'
+import type { RecordedConfig } from './configs.ts'
 import { FrameReader, FrameWriter } from './frames.ts'
 import { FRAMES } from './record.ts'
-import type { RecordedConfig, Segment } from './recorder.ts'
+import type { Segment } from './recorder.ts'
 
 /** What each segment begins with in a file; found again behind whatever a crash has left of the one before. */
 const MARK = Uint8Array.of(

@@ -2,6 +2,7 @@
  * events: what happened, kept so that each choice can be made again. A log is a row of segments, each of which begins with
  * the configuration and a snapshot of the state and is read by itself; a segment is a row of frames.
  *
+ * configs   configurations as choices know them, written down and read again
  * frames    the bytes of a frame: numbers, moments, texts
  * record    what is written down of a request, frame by frame, and how it is read again
  * recorder  writes down what happens: the choices, what is done to the store, how requests end
@@ -131,7 +132,7 @@ export class FrameWriter {
     else this.raw(bytes)
   }
 
-  /** Anything that JSON can say, and the infinities. */
+  /** Anything that JSON can say, and the numbers that it has no word for. */
   json(value: unknown): void {
     this.chunk(encoder.encode(JSON.stringify(value, writeInfinity)))
   }
@@ -212,7 +213,8 @@ export class FrameReader {
     for (;;) {
       const byte = this.byte()
       value += (byte & 127) * scale
-      if (byte < 128) return value
+      // A damaged file may go on like this for ever.
+      if (byte < 128 || scale > 2 ** 49) return value
       scale *= 128
     }
   }
@@ -284,14 +286,21 @@ export class FrameReader {
   }
 }
 
-/** JSON has no word for them. No text of ours begins like this. */
-const INFINITIES: Readonly<Record<string, number>> = { '#+': Infinity, '#-': -Infinity }
+/** JSON has no word for them. A text that begins like these gets one more sign. */
+const NO_JSON = new Map([
+  ['#+', Infinity],
+  ['#-', -Infinity],
+  ['#?', NaN],
+])
 
-const writeInfinity = (_: string, value: unknown): unknown =>
-  value === Infinity ? '#+' : value === -Infinity ? '#-' : value
+function writeInfinity(_: string, value: unknown): unknown {
+  if (typeof value === 'string') return value.startsWith('#') ? `#${value}` : value
+  if (typeof value !== 'number' || Number.isFinite(value)) return value
+  return Number.isNaN(value) ? '#?' : value > 0 ? '#+' : '#-'
+}
 
 const readInfinity = (_: string, value: unknown): unknown =>
-  typeof value === 'string' ? (INFINITIES[value] ?? value) : value
+  typeof value === 'string' && value.startsWith('#') ? (NO_JSON.get(value) ?? value.slice(1)) : value
 
 const UUID_LENGTH = 36
 const DASH = 45

@@ -1,6 +1,5 @@
 import { abilities } from '../pool/outcome.ts'
 import type { Ability, Failure, MeterReading, Outcome, ToldLimit } from '../pool/outcome.ts'
-import { endpoints } from '../pool/upstream.ts'
 import type { Demand } from '../relay/demand.ts'
 import type { AttemptRecord, ChoiceNote } from '../relay/deps.ts'
 import type { Instant } from '../lib/clock.ts'
@@ -24,12 +23,15 @@ export const FRAMES = {
   end: 12,
   pause: 13,
   resume: 14,
+  earlier: 15,
 } as const
 
 /** A request, once in each segment in which something is written of it. Upstreams go by their place in the configuration. */
 export interface BeginFrame {
   /** Unique in the process. */
   readonly request: number
+  /** That it goes by: 0 is that of the segment, the others those of `earlier` frames, counted from 1. */
+  readonly config: number
   readonly ownId: string
   /** The client's own id; undefined = it sent none. */
   readonly clientId: string | undefined
@@ -78,8 +80,10 @@ export interface ChoiceFrame extends AskFrame {
   readonly granted: number | undefined
 }
 
-/** A lease that was asked for without a choice. `claims`: see `ClaimRefs`. */
+/** A lease that was asked for without a choice. `claims`: see `claimAt`. */
 export interface LeaseFrame extends AskFrame {
+  /** As in `BeginFrame`. */
+  readonly config: number
   readonly at: Instant
   readonly claims: readonly number[]
   readonly demand: Pick<Demand, 'inputTokens' | 'outputTokens'>
@@ -140,6 +144,7 @@ export function writeBegin(writer: FrameWriter, frame: BeginFrame): void {
   const { clientId = '', token = '', demands } = frame
   writer.begin(FRAMES.begin)
   writer.count(frame.request)
+  writer.count(frame.config)
   writer.id(frame.ownId)
   writer.words(clientId)
   writer.text(token)
@@ -160,6 +165,7 @@ export function writeBegin(writer: FrameWriter, frame: BeginFrame): void {
 export function readBegin(reader: FrameReader): BeginFrame {
   return {
     request: reader.count(),
+    config: reader.count(),
     ownId: reader.id(),
     clientId: reader.words() || undefined,
     token: reader.text() || undefined,
@@ -240,6 +246,7 @@ export function readChoice(reader: FrameReader): ChoiceFrame {
 
 export function writeLease(writer: FrameWriter, frame: LeaseFrame): void {
   writer.begin(FRAMES.lease)
+  writer.count(frame.config)
   writer.moment(frame.at)
   writer.byte((frame.lastResort ? 1 : 0) + (frame.isTrial ? 2 : 0))
   writer.number(frame.patienceMs)
@@ -252,8 +259,9 @@ export function writeLease(writer: FrameWriter, frame: LeaseFrame): void {
 }
 
 export function readLease(reader: FrameReader): LeaseFrame {
-  const [at, bits] = [reader.moment(), reader.byte()]
+  const [config, at, bits] = [reader.count(), reader.moment(), reader.byte()]
   return {
+    config,
     at,
     lastResort: (bits & 1) !== 0,
     isTrial: (bits & 2) !== 0,
@@ -481,6 +489,3 @@ function readPlaces(reader: FrameReader): number[] | undefined {
 function many<Item>(reader: FrameReader, read: () => Item): Item[] {
   return Array.from({ length: reader.length() }, read)
 }
-
-/** A claim as a number: the place of its upstream and the endpoint; behind the last endpoint what is passed on. */
-export const CLAIM_KINDS = endpoints.length + 1
