@@ -253,13 +253,18 @@ export class FrameReader {
   }
 
   words(): string {
-    return decoder.decode(this.chunk())
+    const bytes = this.chunk()
+    return bytes.length === 0 ? '' : decoder.decode(bytes)
   }
 
   id(): string {
     if (this.byte() === 0) return this.words()
-    const hex = Array.from(this.raw(16), (byte) => byte.toString(16).padStart(2, '0')).join('')
-    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+    let text = ''
+    for (let nth = 0; nth < 16; nth++) {
+      if (nth === 4 || nth === 6 || nth === 8 || nth === 10) text += '-'
+      text += HEX_BYTES[this.byte()] ?? ''
+    }
+    return text
   }
 
   json(): unknown {
@@ -302,6 +307,7 @@ function writeInfinity(_: string, value: unknown): unknown {
 const readInfinity = (_: string, value: unknown): unknown =>
   typeof value === 'string' && value.startsWith('#') ? (NO_JSON.get(value) ?? value.slice(1)) : value
 
+const HEX_BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 const UUID_LENGTH = 36
 const DASH = 45
 

@@ -24,6 +24,7 @@ export const FRAMES = {
   pause: 13,
   resume: 14,
   earlier: 15,
+  more: 16,
 } as const
 
 /** A request, once in each segment in which something is written of it. Upstreams go by their place in the configuration. */
@@ -190,10 +191,12 @@ function writeDemand(writer: FrameWriter, demand: Demand): void {
   writer.number(needs.body)
 }
 
+const NO_ABILITIES: readonly Ability[] = []
+
 function readDemand(reader: FrameReader): Demand {
   const [inputTokens, outputTokens, choices = 1] = [reader.number(), reader.number(), reader.number()]
   const bits = reader.byte()
-  const needed = abilities.filter((_: Ability, at) => (bits & (1 << at)) !== 0)
+  const needed = bits === 0 ? NO_ABILITIES : abilities.filter((_, at) => (bits & (1 << at)) !== 0)
   const [context = 0, output = 0, body = 0] = [reader.number(), reader.number(), reader.number()]
   return { inputTokens, outputTokens, choices, needs: { abilities: needed, context, output, body } }
 }
@@ -377,7 +380,8 @@ function writeReadings(writer: FrameWriter, readings: readonly MeterReading[]): 
 const readReadings = (reader: FrameReader): MeterReading[] =>
   many(reader, () => {
     const [is = '', counts, scope, ...meter] = reader.text().split(' ')
-    const [limit, remaining = 0, resetMs, spanMs] = Array.from({ length: 4 }, () => reader.number())
+    const [limit, remaining = 0] = [reader.number(), reader.number()]
+    const [resetMs, spanMs] = [reader.number(), reader.number()]
     return {
       meter: meter.join(' '),
       counts: counts as MeterReading['counts'],
@@ -419,31 +423,32 @@ export function writeEnd(writer: FrameWriter, frame: WrittenEnd): void {
 }
 
 export function readEnd(reader: FrameReader): EndFrame {
-  const [request, at, status = 0] = [reader.count(), reader.moment(), reader.number()]
-  const [code, upstream] = [reader.text() || undefined, reader.text() || undefined]
-  const [queuedMs = 0, firstByteMs, durationMs = 0] = Array.from({ length: 3 }, () =>
-    fromTenths(reader.number()),
-  )
-  const [inputTokens, outputTokens] = [reader.number(), reader.number()]
-  const ended = { request, at, status, code, upstream, queuedMs, firstByteMs, durationMs }
-  return {
-    ...ended,
-    inputTokens,
-    outputTokens,
-    attempts: many(reader, () => {
-      const [to = '', model = '', outcome = '', why, reason] = Array.from({ length: 5 }, () => reader.text())
-      return {
-        upstream: to,
-        model,
-        outcome,
-        why: why || undefined,
-        reason: reason || undefined,
-        status: reader.number(),
-        firstByteMs: fromTenths(reader.number()),
-        durationMs: fromTenths(reader.number()) ?? 0,
-      }
-    }),
-  }
+  // One after the other, since all of a log is read so: lists of values take several times as long.
+  const request = reader.count()
+  const at = reader.moment()
+  const status = reader.number() ?? 0
+  const code = reader.text() || undefined
+  const upstream = reader.text() || undefined
+  const queuedMs = fromTenths(reader.number()) ?? 0
+  const firstByteMs = fromTenths(reader.number())
+  const durationMs = fromTenths(reader.number()) ?? 0
+  const inputTokens = reader.number()
+  const outputTokens = reader.number()
+  const attempts = many(reader, readAttempt)
+  const times = { queuedMs, firstByteMs, durationMs }
+  return { request, at, status, code, upstream, ...times, inputTokens, outputTokens, attempts }
+}
+
+function readAttempt(reader: FrameReader): AttemptFrame {
+  const upstream = reader.text()
+  const model = reader.text()
+  const outcome = reader.text()
+  const why = reader.text() || undefined
+  const reason = reader.text() || undefined
+  const status = reader.number()
+  const firstByteMs = fromTenths(reader.number())
+  const durationMs = fromTenths(reader.number()) ?? 0
+  return { upstream, model, outcome, why, reason, status, firstByteMs, durationMs }
 }
 
 /** What an operator did to scopes: ended their rest, paused or resumed them. */
@@ -483,9 +488,14 @@ function writePlaces(writer: FrameWriter, places: readonly number[] | undefined)
 
 function readPlaces(reader: FrameReader): number[] | undefined {
   const length = reader.length()
-  return length === 0 ? undefined : Array.from({ length: length - 1 }, () => reader.count())
+  if (length === 0) return undefined
+  const places: number[] = []
+  for (let left = length - 1; left > 0; left--) places.push(reader.count())
+  return places
 }
 
-function many<Item>(reader: FrameReader, read: () => Item): Item[] {
-  return Array.from({ length: reader.length() }, read)
+function many<Item>(reader: FrameReader, read: (reader: FrameReader) => Item): Item[] {
+  const items: Item[] = []
+  for (let left = reader.length(); left > 0; left--) items.push(read(reader))
+  return items
 }

@@ -337,6 +337,8 @@ export function createRecorder(options: RecorderOptions) {
       })
       if (++ended >= segmentRequests) begin()
     },
+    /** Ends the present segment, unless nothing has been recorded yet. */
+    cut: (): void => begin(),
     /** The present segment and the one before it, as far as they are there; the oldest first. */
     segments: (): Segment[] => (segment === 0 ? [] : [...(previous ? [previous] : []), presentSegment()]),
     /** Requests that have begun and not ended. */

@@ -50,13 +50,18 @@ export interface ReplayWatch {
   readonly onEnd?: (request: BeginFrame, end: EndFrame, config: RecordedConfig) => void
 }
 
-/** Goes through a segment once more: the same state, the same choices. */
-export function replay(segment: Segment, secret: Uint32Array, watch: ReplayWatch): void {
+/** Goes through a segment once more: the same state, the same choices. @throws for one that is damaged */
+export function replay(...how: Parameters<typeof replaySteps>): void {
+  for (const _ of replaySteps(...how));
+}
+
+/** The same, frame by frame. */
+export function* replaySteps(segment: Segment, secret: Uint32Array, watch: ReplayWatch): Generator<void> {
   const { config, bytes } = segment
   const reader = new FrameReader(bytes)
   if (reader.frame() !== FRAMES.state) return
   reader.moment()
-  new Replay(config, secret, watch).run(reader, reader.json() as RecordedState)
+  yield* new Replay(config, secret, watch).run(reader, reader.json() as RecordedState)
 }
 
 class Replay {
@@ -78,9 +83,10 @@ class Replay {
     this.store.expect(own.pools.upstreams)
   }
 
-  run(reader: FrameReader, state: RecordedState): void {
+  *run(reader: FrameReader, state: RecordedState): Generator<void> {
     this.reinstate(state)
     for (;;) {
+      yield
       const type = reader.frame()
       if (type === undefined) return
       if (type === FRAMES.begin) this.begin(readBegin(reader))
