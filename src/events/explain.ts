@@ -127,12 +127,18 @@ export interface Found {
 /** Why a request went where it went: its choices are made once more. `pause`: lets others have a turn. */
 export async function explanationOf(found: Found, secret: Uint32Array, pause?: Pause): Promise<Explanation> {
   const { begin, end, segments, isAlive } = found
-  const choices: ReplayedChoice[] = []
-  let isWhole = true
+  const decisions: Decision[] = []
+  /** When attempts began, ms on the clock. */
+  const sent: number[] = []
+  let isExact = true
   for (const segment of segments) {
     const steps = replaySteps(segment, secret, {
       wants: ({ ownId }) => ownId === begin.ownId,
-      onChoice: (_, choice) => void choices.push(choice),
+      onChoice(_, choice) {
+        decisions.push(decisionOf(choice, begin))
+        if (choice.chosen !== undefined) sent.push(choice.frame.at.now)
+        isExact &&= choice.isSame
+      },
     })
     try {
       for (const _ of steps) {
@@ -141,14 +147,13 @@ export async function explanationOf(found: Found, secret: Uint32Array, pause?: P
       }
     } catch {
       // A segment that is damaged tells what it can.
-      isWhole = false
+      isExact = false
     }
   }
-  const sent = choices.filter(({ chosen }) => chosen !== undefined).map(({ frame }) => frame.at.now)
   return {
     request: requestLine(begin, end),
-    exact: isWhole && choices.every(({ isSame }) => isSame),
-    decisions: choices.map((choice) => decisionOf(choice, begin)),
+    exact: isExact,
+    decisions,
     attempts: (end?.attempts ?? []).map((attempt, at) =>
       attemptLine(attempt, Math.max(0, (sent[at] ?? begin.at.now) - begin.at.now)),
     ),
