@@ -22,7 +22,8 @@ async function logOfDay(): Promise<Uint8Array> {
     settings: { strategy: 'round_robin' },
   }
   const day = createRecordedDay(config, 5, 20)
-  for (let nth = 0; nth < 90; nth++) day.askIn(nth * 150, '10.0.0.1', {}, { 'x-request-id': `client-${nth % 4}` })
+  for (let nth = 0; nth < 90; nth++)
+    day.askIn(nth * 150, '10.0.0.1', {}, { 'x-request-id': `client-${nth % 4}` })
   await day.run()
   const writer = { process: crypto.randomUUID(), generation: 1, known: new Set<string>() }
   return concatBytes(
@@ -104,7 +105,11 @@ test('an id that a client gives to all its requests lists them, and no choice is
   const [newest, older] = told.requests
   expect((newest?.at ?? '') > (older?.at ?? '')).toBe(true)
   const one = await explained(newest?.id ?? '', seen, { secret: SECRET })
-  expect(one).toMatchObject({ exact: true, request: { id: newest?.id }, decisions: [{ chosen: 'told-1.test' }] })
+  expect(one).toMatchObject({
+    exact: true,
+    request: { id: newest?.id },
+    decisions: [{ chosen: 'told-1.test' }],
+  })
   expect(await explained('nobody', seen, { secret: SECRET })).toBeUndefined()
 })
 
