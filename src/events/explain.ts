@@ -141,10 +141,7 @@ export async function explanationOf(found: Found, secret: Uint32Array, pause?: P
       },
     })
     try {
-      for (const _ of steps) {
-        const pausing = pause?.()
-        if (pausing !== undefined) await pausing
-      }
+      await inTurns(steps, pause)
     } catch {
       // A segment that is damaged tells what it can.
       isExact = false
@@ -163,6 +160,13 @@ export async function explanationOf(found: Found, secret: Uint32Array, pause?: P
           ? null
           : LOST
         : { status: end.status, code: end.code ?? null, text: endText(end) },
+  }
+}
+
+async function inTurns(steps: Iterable<void>, pause: Pause = () => undefined): Promise<void> {
+  for (const _ of steps) {
+    const pausing = pause()
+    if (pausing !== undefined) await pausing
   }
 }
 

@@ -165,13 +165,19 @@ test('an address that this machine does not have is one clear line and exit 1', 
 test('state is kept in data/ for the usual place, and beside a file that was named', async () => {
   const usual = await startGateway({ models: [model] })
   await usual.stop()
-  expect(existsSync(join(usual.directory, 'data', 'state.json'))).toBe(true)
+  for (const name of ['state.json', 'events.log'])
+    expect(existsSync(join(usual.directory, 'data', name))).toBe(true)
 
   const { directory, file } = written(JSON.stringify({ auth_token: 't', models: [model] }))
   const named = spawnAiload(['start', ...listenOnLoopback], { directory, env: { AILOAD_CONFIG: file } })
   await portOf(named)
   await named.stop()
-  expect(readdirSync(directory).toSorted()).toEqual(['my.json', 'state-my.json'])
+  expect(readdirSync(directory).toSorted()).toEqual([
+    'events-my.log',
+    'events.key',
+    'my.json',
+    'state-my.json',
+  ])
   expect(readFileSync(join(directory, 'state-my.json'), 'utf8')).not.toContain(model.api_key)
 })
 

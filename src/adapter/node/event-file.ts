@@ -147,8 +147,6 @@ export function keepEvents(given: {
 
   const timer = setInterval(() => void flush(), FLUSH_EVERY_MS)
   timer.unref()
-  const kept = (): string =>
-    `${file} and ${file}.1 keep ${textOfBytes(limits().bytes)} and ${limits().days} days`
   return {
     recorder,
     requests: createRequestLog({
