@@ -64,9 +64,14 @@ function explanationLines({ request, decisions, attempts, end, exact }: Explanat
   return [
     `request ${id} at ${at}: ${endpoint}, model ${model || 'auto'}${token === null ? '' : `, token ${token}`}`,
     ...steps.flatMap(({ ms, lines }) => [`after ${ms} ms`, ...lines]),
-    end === null ? 'it is under way' : `after ${request.duration_ms} ms: ${end.text} (${end.status})`,
+    endLine(request, end),
     ...(exact ? [] : ['a choice did not fall again as it had: the explanation is not exact']),
   ]
+}
+
+function endLine({ duration_ms: ms }: Explanation['request'], end: Explanation['end']): string {
+  if (end === null) return 'it is under way'
+  return end.status === 0 ? end.text : `after ${ms} ms: ${end.text} (${end.status})`
 }
 
 function decisionLines({

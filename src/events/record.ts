@@ -346,8 +346,7 @@ function writeFailure(writer: FrameWriter, failure: Failure): void {
 
 function readFailure(reader: FrameReader): Failure {
   const [kind, scope, cause, code] = reader.text().split(' ')
-  const bits = reader.byte()
-  const [hintMs, status] = [reader.number(), reader.number()]
+  const [bits, hintMs, status] = [reader.byte(), reader.number(), reader.number()]
   return {
     kind: 'failed',
     class: kind as Failure['class'],
