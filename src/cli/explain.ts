@@ -1,7 +1,7 @@
 import { eventFileOf, readFiles, readSecret } from '../adapter/node/event-file.ts'
 import { stateFileOf } from '../adapter/node/state-file.ts'
 import type { Decision, Explanation } from '../events/explain.ts'
-import { explained, type Explained } from '../events/requests.ts'
+import { explained, type ExplainedId } from '../events/requests.ts'
 import { searchOf, type Command } from './arguments.ts'
 import { say } from './language.ts'
 import {
@@ -22,10 +22,10 @@ export const explainRequest = (command: Command): Promise<number> =>
     return 0
   })
 
-async function toldOf(gateway: RunningGateway, { word: id = '', config }: Command): Promise<Explained> {
+async function toldOf(gateway: RunningGateway, { word: id = '', config }: Command): Promise<ExplainedId> {
   try {
     const answer = await askGateway(gateway, { path: `/admin/requests/${encodeURIComponent(id)}` })
-    return jsonIn<Explanation>(acceptedBy(gateway, answer)) as Explained
+    return jsonIn<Explanation>(acceptedBy(gateway, answer)) as ExplainedId
   } catch (error) {
     if (!(error instanceof GatewayFailure) || error.isRefusal) throw error
     const file = eventFileOf(stateFileOf(gateway.file, searchOf(config).directory))

@@ -92,7 +92,14 @@ interface Gathered {
 }
 
 /** The segments of a file in the order in which they were begun. What is damaged is passed over. */
-export function segmentsIn(bytes: Uint8Array): ArchivedSegment[] {
+export function segmentsIn(bytes: Uint8Array): readonly ArchivedSegment[] {
+  const segments: ArchivedSegment[] = []
+  for (const segment of segmentSteps(bytes)) if (segment !== undefined) segments.push(segment)
+  return segments
+}
+
+/** The same, with a step for each part that is looked at: a file may be large. */
+export function* segmentSteps(bytes: Uint8Array): Generator<ArchivedSegment | undefined> {
   const find = createByteSearch(MARK)
   const configs = new Map<string, RecordedConfig>()
   const found = new Map<string, Gathered>()
@@ -100,12 +107,13 @@ export function segmentsIn(bytes: Uint8Array): ArchivedSegment[] {
     const next = find(bytes, at + MARK.length)
     gather(bytes.subarray(at + MARK.length, next < 0 ? bytes.length : next), { configs, found })
     at = next
+    yield undefined
   }
-  return [...found.values()].map(({ segment, parts }) => {
+  for (const { segment, parts } of found.values()) {
     const [first] = parts
     const whole = parts.length === 1 ? first?.bytes : concatBytes(parts.map((part) => part.bytes))
-    return { ...segment, bytes: whole ?? new Uint8Array(0) }
-  })
+    yield { ...segment, bytes: whole ?? new Uint8Array(0) }
+  }
 }
 
 function gather(

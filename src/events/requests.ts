@@ -53,7 +53,7 @@ export interface RequestList {
 export type RequestLog = ReturnType<typeof createRequestLog>
 
 /** What an id stands for: a request, or several that bear it as their client's, the newest first. */
-export type Explained = Explanation | { readonly requests: readonly RecordedRequest[] }
+export type ExplainedId = Explanation | { readonly requests: readonly RecordedRequest[] }
 
 /** Of requests that bear the same id so many are listed. */
 const MOST_NAMESAKES = 1_000
@@ -68,7 +68,7 @@ export async function explained(
   id: string,
   segments: AsyncIterable<SeenSegment> | Iterable<SeenSegment>,
   { secret, pause }: { readonly secret: Uint32Array; readonly pause?: Pause },
-): Promise<Explained | undefined> {
+): Promise<ExplainedId | undefined> {
   const [own, theirs] = [createByteSearch(idBytes(id)), createByteSearch(utf8Bytes(id))]
   const found = new Map<string, Found>()
   for await (const { segment, isAlive } of segments) {
@@ -158,7 +158,7 @@ export function createRequestLog(given: {
       return { requests, oldest_kept: at, dropped: droppedText(at, isWhole) }
     },
     /** See `explained`. */
-    explain: (id: string): Promise<Explained | undefined> =>
+    explain: (id: string): Promise<ExplainedId | undefined> =>
       explained(id, seen(), { secret, ...(pause && { pause }) }),
     /** How far back it goes, for whoever asks for one that is not there. */
     async reach(): Promise<string> {

@@ -3,7 +3,13 @@ import { appendFile, mkdir, open, readFile, rename, rm, stat } from 'node:fs/pro
 import { dirname, join } from 'node:path'
 import { setImmediate } from 'node:timers/promises'
 import { systemCodeOf } from '../../errors.ts'
-import { firstGenerationIn, segmentHead, segmentsIn, type ArchivedSegment } from '../../events/archive.ts'
+import {
+  firstGenerationIn,
+  segmentHead,
+  segmentsIn,
+  segmentSteps,
+  type ArchivedSegment,
+} from '../../events/archive.ts'
 import { createRecorder, type Recorder, type Segment } from '../../events/recorder.ts'
 import type { Pause } from '../../events/explain.ts'
 import { createRequestLog } from '../../events/requests.ts'
@@ -39,6 +45,7 @@ export function keepEvents(given: {
   readonly random: () => number
 }) {
   const { file, limits, report, random } = given
+  const pause = createPause()
   const process = crypto.randomUUID()
   const secret = secretFor(file)
   /** Segments that are whole and not written whole. */
@@ -152,7 +159,7 @@ export function keepEvents(given: {
     requests: createRequestLog({
       recorder,
       secret,
-      pause: createPause(),
+      pause,
       archive:
         file === undefined
           ? undefined
@@ -164,7 +171,7 @@ export function keepEvents(given: {
               async *read() {
                 if (!isKept()) return
                 await flush()
-                yield* readFiles(file)
+                yield* readFiles(file, pause)
               },
               readOldest: async () => (isKept() ? readOldest(file) : []),
             },
@@ -181,10 +188,17 @@ const textOfBytes = (bytes: number): string =>
   bytes >= 1_048_576 ? `${Math.round(bytes / 1_048_576)} MiB` : `${bytes} bytes`
 
 /** The segments of a file, and then those of the one before it. A file that can't be read has none. */
-export async function* readFiles(file: string): AsyncGenerator<readonly ArchivedSegment[]> {
+export async function* readFiles(
+  file: string,
+  pause: Pause = createPause(),
+): AsyncGenerator<readonly ArchivedSegment[]> {
   const seen = new Set<string>()
   for (const path of [file, `${file}.1`]) {
-    const segments = segmentsIn(await readFile(path).catch(() => new Uint8Array(0)))
+    const segments: ArchivedSegment[] = []
+    for (const segment of segmentSteps(await readFile(path).catch(() => new Uint8Array(0)))) {
+      if (segment !== undefined) segments.push(segment)
+      await pause()
+    }
     // Where another process put the file aside, what was written of a segment before is written once more.
     yield segments.filter(({ process, number }) => !seen.has(`${process} ${number}`))
     for (const { process, number } of segments) seen.add(`${process} ${number}`)
