@@ -158,18 +158,20 @@ test('bytes of another version behind the mark are passed over', async () => {
 
 test('two processes may write to one file, and each request is there once and whole', async () => {
   const directory = temporaryDirectory()
-  const [one, other] = [bed(directory), bed(directory)]
-  const ids: string[] = []
-  for (let round = 0; round < 6; round++)
-    for (const log of [one, other]) {
-      ids.push(...(await log.end(2)))
-      await log.written()
-    }
-  await one.close()
-  await other.close()
+  const logs = [bed(directory), bed(directory)] as const
+  const models = new Map<string, string>()
+  let [first, second] = [0, 0]
+  for (let round = 0; round < 6; round++) {
+    for (const id of await logs[0].end(2)) models.set(id, `m${first++ % 7}`)
+    await logs[0].written()
+    // They have texts at other places.
+    for (const id of await logs[1].end(round === 0 ? 5 : 3)) models.set(id, `m${second++ % 7}`)
+    await logs[1].written()
+  }
+  for (const log of logs) await log.close()
   const { requests } = await bed(directory).list()
-  expect(requests.map(({ id }) => id).toSorted()).toEqual(ids.toSorted())
-  expect(new Set(requests.map(({ model }) => model)).size).toBe(7)
+  expect(requests).toHaveLength(models.size)
+  expect(new Map(requests.map(({ id, model }) => [id, model]))).toEqual(models)
 })
 
 test('of two processes one puts the file aside, and what the other writes can be read all the same', async () => {
