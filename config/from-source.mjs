@@ -9,7 +9,7 @@ const sentence = oldNodeSentence(process.versions.node)
 if (sentence === undefined) {
   void import('tsx/esm/api').then(async ({ register }) => {
     register()
-    if (['start', 'demo'].includes(process.argv[2])) await withPage()
+    if (/^(?:start|demo)$/.test(String(process.argv[2]))) await withPage()
     return import('../src/cli/main.ts')
   })
 } else {
