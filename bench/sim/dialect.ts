@@ -4,7 +4,7 @@
  */
 import type { HeaderBag } from '../../src/lib/headers.ts'
 import { SPAN_MS } from '../../src/pool/outcome.ts'
-import type { LimitSpec } from './enforce.ts'
+import type { LimitSpec } from '../../src/cli/what-if/enforce.ts'
 
 /** One of a vendor's limits at the moment when it took or refused a request. */
 export interface Gauge extends Pick<LimitSpec, 'counts' | 'spanMs'> {

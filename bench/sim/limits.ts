@@ -6,7 +6,7 @@
 import { SPAN_MS } from '../../src/pool/outcome.ts'
 import { poisson, type Arrivals } from './arrivals.ts'
 import type { DialectName } from './dialect.ts'
-import type { Forgetting, LimitSpec } from './enforce.ts'
+import type { Forgetting, LimitSpec } from '../../src/cli/what-if/enforce.ts'
 import type { Scenario } from './scenario.ts'
 import { overloaded, requests, tenAMinute } from './scenarios.ts'
 

@@ -1,6 +1,6 @@
 import { midnightAfter } from '../../src/lib/time.ts'
 import { SPAN_MS } from '../../src/pool/outcome.ts'
-import { createLedger, type LimitSpec } from './enforce.ts'
+import { createLedger, type LimitSpec } from '../../src/cli/what-if/enforce.ts'
 import { patienceOf, type Scenario } from './scenario.ts'
 import { costOf, ownTime, type VendorSpec } from './vendor.ts'
 

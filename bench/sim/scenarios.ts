@@ -1,7 +1,7 @@
 import { SPAN_MS } from '../../src/pool/outcome.ts'
 import { bursts, dayCurve, poisson, steady, type Arrivals } from './arrivals.ts'
 import { logNormal, uniform } from './dice.ts'
-import type { Forgetting, LimitSpec } from './enforce.ts'
+import type { Forgetting, LimitSpec } from '../../src/cli/what-if/enforce.ts'
 import { boundOfDay } from './perfect.ts'
 import type { Scenario } from './scenario.ts'
 import type { VendorSpec } from './vendor.ts'

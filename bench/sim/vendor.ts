@@ -4,7 +4,7 @@ import { TransportError, type Send, type UpstreamResponse } from '../../src/tran
 import type { Arrivals } from './arrivals.ts'
 import { dialects, type DialectName, type Gauge } from './dialect.ts'
 import type { Distribution } from './dice.ts'
-import { createLedger, type Cost, type LimitSpec } from './enforce.ts'
+import { createLedger, type LimitCost, type LimitSpec } from '../../src/cli/what-if/enforce.ts'
 
 /** An upstream as a vendor runs it: what it enforces, how long it takes, what it tells. */
 export interface VendorSpec {
@@ -46,7 +46,7 @@ const REFUSAL_MS = 20
 const CROWDED_MS = 1000
 
 /** What requests and tokens a number of requests cost. */
-export const costOf = ({ input, output }: VendorBed['tokens'], requests = 1): Cost => ({
+export const costOf = ({ input, output }: VendorBed['tokens'], requests = 1): LimitCost => ({
   requests,
   tokens: requests * (input + output),
 })

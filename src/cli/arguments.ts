@@ -73,6 +73,18 @@ const options = {
     oneOf: ['litellm', 'one-api', 'new-api', 'gpt-load', 'uni-api', 'env'],
     meaning: 'litellm, one-api, new-api, gpt-load, uni-api or env; default: by content',
   },
+  of: {
+    type: 'string',
+    value: 'FILE',
+    example: 'data/config/config.json',
+    meaning: 'the present configuration; default: AILOAD_CONFIG, else data/config/config.json',
+  },
+  since: {
+    type: 'string',
+    value: 'TIME',
+    example: '24h',
+    meaning: 'how far back: 24h (the default), 90m, 2d',
+  },
   help: { type: 'boolean', short: 'h', meaning: 'help; after a command, what that one takes' },
   version: { type: 'boolean', short: 'v', meaning: 'the version' },
 } as const satisfies Readonly<Record<string, Option>>

@@ -90,6 +90,16 @@ from what was written down: who could take it and who could not, why and until w
 said that was asked. Where the gateway does not run, its events.log is read.`,
     run: async (command) => (await import('./explain.ts')).explainRequest(command),
   },
+  'what-if': {
+    summary: 'tell what another configuration would have made of the last requests',
+    options: ['config', 'of', 'since', 'json'],
+    details: `Here --config is the new configuration, and --of the one of the gateway that has recorded the
+requests. They are sent once more, in a simulation: at their times, through the real relay, to
+upstreams that fail, refuse and take as long as they were seen to. No upstream is asked and nothing
+is written. RECORDED is what happened, PRESENT the simulation of the configuration as it is: how
+near those two are tells how far NEW is to be trusted.`,
+    run: async (command) => (await import('./what-if.ts')).printWhatIf(command),
+  },
   healthcheck: {
     summary: 'ask the running gateway whether it is well, for containers and supervisors',
     options: ['config', 'port', 'host'],

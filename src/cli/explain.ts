@@ -1,4 +1,4 @@
-import { eventFileOf, readFiles, readSecret } from '../adapter/node/event-file.ts'
+import { eventFileOf, readFiles, secretIn } from '../adapter/node/event-file.ts'
 import { stateFileOf } from '../adapter/node/state-file.ts'
 import type { Decision, Explanation } from '../events/explain.ts'
 import { explained, type ExplainedId } from '../events/requests.ts'
@@ -29,7 +29,7 @@ async function toldOf(gateway: RunningGateway, { word: id = '', config }: Comman
   } catch (error) {
     if (!(error instanceof GatewayFailure) || error.isRefusal) throw error
     const file = eventFileOf(stateFileOf(gateway.file, searchOf(config).directory))
-    const secret = readSecret(file) ?? new Uint32Array(1)
+    const secret = secretIn(file) ?? new Uint32Array(1)
     const found = await explained(id, segmentsOf(file), { secret })
     if (found === undefined) throw error
     return found

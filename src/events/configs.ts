@@ -12,7 +12,7 @@ export interface RecordedConfig {
 }
 
 /** An upstream as choices know it. */
-interface RecordedUpstream extends Omit<
+export interface RecordedUpstream extends Omit<
   Upstream,
   | 'rendezvousHash'
   | 'root'
@@ -50,7 +50,7 @@ export const knownConfigOf = (config: RecordedConfig, pools: Pools): KnownConfig
 })
 
 /** The places of a claim in a configuration: of its upstream, then of its endpoint; behind the last what is passed on. */
-const CLAIM_KINDS = endpoints.length + 1
+export const CLAIM_KINDS = endpoints.length + 1
 
 /** A claim of a configuration as a number; see `claimAt`. */
 type ClaimRef = number

@@ -101,7 +101,7 @@ const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
 }
 
 /** Reads a frame that nobody asks for: moments and texts of the next ones build on it. */
-const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)
+export const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)
 
 /** Which requests of a segment begin or go on in it; with their ends, where those are in it. */
 export function requestsIn({ bytes }: Segment, isMeant: (request: BeginFrame) => boolean) {

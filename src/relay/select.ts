@@ -197,7 +197,7 @@ function notePassedOver(state: RelayState, { unavailable }: Evaluation, at?: Ins
 /** The first candidate of `upstreams` with room, in an order made now. */
 async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): Promise<Lease | undefined> {
   const { deps, unresolvedPins } = state
-  const { settings, affinityKey, endpoint } = state.request
+  const { settings, affinityKey, endpoint, keyHash = keyHashOf(affinityKey) } = state.request
   for (let left = upstreams; left.length > 0;) {
     // One moment for all of a choice, so that it can be made again.
     const at = instantOf(deps.clock)
@@ -220,7 +220,7 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
     const random = deps.recorder?.dice() ?? deps.random
     const order = orderOf(candidates, {
       strategy: strategies[settings.strategy],
-      context: { random, keyHash: keyHashOf(affinityKey), most: storeMayReorder ? Infinity : MOST_IN_ORDER },
+      context: { random, keyHash, most: storeMayReorder ? Infinity : MOST_IN_ORDER },
       stickTo,
       owner: state.owner,
     })

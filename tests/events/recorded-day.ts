@@ -9,7 +9,7 @@ import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
 import { END, type ByteChunk } from '../../src/lib/bytes.ts'
 import { TransportError, type Send } from '../../src/transport/transport.ts'
 import { createDice } from '../support/dice.ts'
-import { createSimClock, type SimClock } from '../../bench/sim/clock.ts'
+import { createSimClock, type SimClock } from '../../src/cli/what-if/clock.ts'
 import { checked, TOKEN } from '../support/test-app.ts'
 
 export const SECRET = Uint32Array.of(1, 2, 3, 4)

@@ -213,6 +213,13 @@ async function readOldest(file: string): Promise<readonly ArchivedSegment[]> {
   return []
 }
 
+/** All of them, the oldest first. */
+export async function readEvents(file: string): Promise<ArchivedSegment[]> {
+  const all: ArchivedSegment[] = []
+  for await (const segments of readFiles(file)) all.unshift(...segments)
+  return all
+}
+
 /** More than a configuration and a state of hundreds of upstreams. */
 const BEGINNING_BYTES = 1_048_576
 /** A head is shorter, and the configuration behind it is of no matter. */
@@ -235,12 +242,12 @@ const generationOf = (file: string): Promise<number | undefined> =>
     .catch(() => undefined)
 
 const SECRET_WORDS = 4
-const secretFileOf = (file: string): string => join(dirname(file), 'events.key')
+const secretPlaceOf = (file: string): string => join(dirname(file), 'events.key')
 
-/** What masks the hashes in a file of events; none where it can't be read. */
-export function readSecret(file: string): Uint32Array | undefined {
+/** What masks the affinity keys in a file of events; undefined = none is there. */
+export function secretIn(file: string): Uint32Array | undefined {
   try {
-    const words = readFileSync(secretFileOf(file), 'utf8').trim().split(' ')
+    const words = readFileSync(secretPlaceOf(file), 'utf8').trim().split(' ')
     const isWhole = words.length === SECRET_WORDS && words.every((word) => /^\d{1,10}$/.test(word))
     return isWhole ? Uint32Array.from(words, Number) : undefined
   } catch {
@@ -252,9 +259,9 @@ export function readSecret(file: string): Uint32Array | undefined {
 function secretFor(file: string | undefined): Uint32Array {
   const fresh = crypto.getRandomValues(new Uint32Array(SECRET_WORDS))
   if (file === undefined) return fresh
-  const known = readSecret(file)
+  const known = secretIn(file)
   if (known !== undefined) return known
-  const place = secretFileOf(file)
+  const place = secretPlaceOf(file)
   try {
     mkdirSync(dirname(place), { recursive: true })
     writeFileSync(place, `${fresh.join(' ')}\n`, { mode: 0o600 })

@@ -2,8 +2,7 @@
  * How upstreams count. A `Counter` is one limit, a `Ledger` all of an upstream's limits with what happens to them from
  * outside. Both enforce exactly what they say: the relay is held against them, and so is the yardstick.
  */
-import { midnightAfter } from '../../src/lib/time.ts'
-import type { Arrivals } from './arrivals.ts'
+import { midnightAfter } from '../../lib/time.ts'
 
 /** How an upstream forgets what it has counted. */
 export type Forgetting =
@@ -53,14 +52,15 @@ export function createCounter(limit: number, rule: { forgets: Forgetting; spanMs
 function createRolling(atFirst: number, spanMs: number): Counter {
   let limit = atFirst
   let counted: { at: number; amount: number }[] = []
+  /** The place of the oldest that still counts. */
+  let first = 0
   let used = 0
 
   function forget(now: number): void {
-    const kept = counted.findIndex(({ at }) => at + spanMs > now)
-    if (kept === 0) return
-    const gone = kept < 0 ? counted : counted.slice(0, kept)
-    counted = kept < 0 ? [] : counted.slice(kept)
-    for (const { amount } of gone) used -= amount
+    for (let one; (one = counted[first]) !== undefined && one.at + spanMs <= now; first++) used -= one.amount
+    if (first < 1_000 || first * 2 < counted.length) return
+    counted = counted.slice(first)
+    first = 0
   }
 
   const endsIn = (one: { at: number } | undefined, now: number): number =>
@@ -86,19 +86,19 @@ function createRolling(atFirst: number, spanMs: number): Counter {
       forget(now)
       let missing = used + amount - limit
       if (missing <= 0) return 0
-      for (const one of counted) {
-        missing -= one.amount
-        if (missing <= 0) return endsIn(one, now)
+      for (let at = first; at < counted.length; at++) {
+        missing -= counted[at]?.amount ?? 0
+        if (missing <= 0) return endsIn(counted[at], now)
       }
       return Infinity
     },
     resetsIn(now) {
       forget(now)
-      return endsIn(counted.at(-1), now)
+      return first < counted.length ? endsIn(counted.at(-1), now) : 0
     },
     freesIn(now) {
       forget(now)
-      return endsIn(counted[0], now)
+      return endsIn(counted[first], now)
     },
     setLimit: (next) => void (limit = next),
   }
@@ -201,20 +201,20 @@ export interface LimitSpec {
 }
 
 /** What requests cost. */
-export type Cost = Readonly<Record<LimitSpec['counts'], number>>
+export type LimitCost = Readonly<Record<LimitSpec['counts'], number>>
 
 /** All limits of an upstream. Times are those of its own clock. */
 export interface Ledger {
   readonly entries: readonly { readonly spec: LimitSpec; readonly counter: Counter }[]
   /** Ms until all limits let it through; 0 = now. */
-  opensIn(cost: Cost, now: number): number
-  count(cost: Cost, now: number): void
+  opensIn(cost: LimitCost, now: number): number
+  count(cost: LimitCost, now: number): void
   /** What happens from outside, ms after the start of the run, in order. */
   readonly happenings: readonly { readonly at: number; readonly run: (now: number) => void }[]
 }
 
 /** @param all.others when somebody else spends a request of the same limits, where one is left */
-export function createLedger(all: { limits: readonly LimitSpec[]; others?: Arrivals }): Ledger {
+export function createLedger(all: { limits: readonly LimitSpec[]; others?: readonly number[] }): Ledger {
   const { limits, others = [] } = all
   const entries = limits.map((spec) => ({ spec, counter: createCounter(spec.limit, spec) }))
 
@@ -235,4 +235,4 @@ export function createLedger(all: { limits: readonly LimitSpec[]; others?: Arriv
   const happenings = [...changes, ...others.map((at) => ({ at, run: spendOne }))]
   return { entries, opensIn, count, happenings: happenings.sort((a, b) => a.at - b.at) }
 }
-const ONE_REQUEST: Cost = { requests: 1, tokens: 0 }
+const ONE_REQUEST: LimitCost = { requests: 1, tokens: 0 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../../src/lib/clock.ts'
+import type { Clock } from '../../lib/clock.ts'
 
 /** A clock for simulated days: it jumps from one timer to the next. */
 export interface SimClock extends Clock {
@@ -59,22 +59,23 @@ interface Heap {
 function createHeap(): Heap {
   const timers: Timer[] = []
 
-  function isBefore(a: Timer, b: Timer): boolean {
-    return a.at < b.at || (a.at === b.at && a.order < b.order)
+  function isBefore(a: number, b: number): boolean {
+    const [one, other] = [timers[a], timers[b]]
+    if (one === undefined || other === undefined) return false
+    return one.at < other.at || (one.at === other.at && one.order < other.order)
   }
 
   function smallestOf(parent: number): number {
-    let best = parent
-    for (const child of [2 * parent + 1, 2 * parent + 2]) {
-      if (child < timers.length && isBefore(timers[child]!, timers[best]!)) best = child
-    }
-    return best
+    const [left, right] = [2 * parent + 1, 2 * parent + 2]
+    const best = isBefore(left, parent) ? left : parent
+    return isBefore(right, best) ? right : best
   }
 
   function swap(a: number, b: number): void {
-    const kept = timers[a]!
-    timers[a] = timers[b]!
-    timers[b] = kept
+    const [one, other] = [timers[a], timers[b]]
+    if (one === undefined || other === undefined) return
+    timers[a] = other
+    timers[b] = one
   }
 
   return {
@@ -82,7 +83,7 @@ function createHeap(): Heap {
       let at = timers.push(timer) - 1
       while (at > 0) {
         const parent = (at - 1) >> 1
-        if (!isBefore(timer, timers[parent]!)) return
+        if (!isBefore(at, parent)) return
         swap(at, parent)
         at = parent
       }
