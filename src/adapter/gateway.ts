@@ -121,12 +121,13 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
     for (const upstream of upstreams) abilities.presume(upstream, clock.now())
     platform.expect?.([...upstreams, ...tokens.map(({ claim }) => ({ claims: { chat: claim } }))])
     traces?.configure(next.settings)
-    recorder?.configured({ settings: next.settings, pools: runtimeConfig.pools, credits })
     const ids = upstreams.map(({ id }) => id)
     for (const id of ids) known.add(id)
     if (discovery.isComplete()) abilities.prune(ids)
     recent.prune(ids)
     notices.prune(ids)
+    // Behind all that changes what is known: the state is taken down with it.
+    recorder?.configured({ settings: next.settings, pools: runtimeConfig.pools, credits })
   }
 
   /**

@@ -1,6 +1,7 @@
-import { eventFileOf, readEvents, secretFor } from '../adapter/node/event-file.ts'
+import { eventFileOf, readFiles, secretIn } from '../adapter/node/event-file.ts'
 import { stateFileOf } from '../adapter/node/state-file.ts'
-import { explainIn, type Decision, type Explanation } from '../events/explain.ts'
+import type { Decision, Explanation } from '../events/explain.ts'
+import { explained, type ExplainedId } from '../events/requests.ts'
 import { searchOf, type Command } from './arguments.ts'
 import { say } from './language.ts'
 import {
@@ -12,9 +13,6 @@ import {
   type RunningGateway,
 } from './running-gateway.ts'
 
-/** What the gateway or its file says: one explanation, or several requests that bear an id. */
-type Told = Explanation | { readonly requests: readonly Explanation['request'][] }
-
 /** Tells why a request went where it went; of a gateway that does not run, from its file. 1 when it is not known. */
 export const explainRequest = (command: Command): Promise<number> =>
   withGateway(command, async (gateway) => {
@@ -24,20 +22,24 @@ export const explainRequest = (command: Command): Promise<number> =>
     return 0
   })
 
-async function toldOf(gateway: RunningGateway, { word: id = '', config }: Command): Promise<Told> {
+async function toldOf(gateway: RunningGateway, { word: id = '', config }: Command): Promise<ExplainedId> {
   try {
     const answer = await askGateway(gateway, { path: `/admin/requests/${encodeURIComponent(id)}` })
-    return jsonIn<Explanation>(acceptedBy(gateway, answer)) as Told
+    return jsonIn<Explanation>(acceptedBy(gateway, answer)) as ExplainedId
   } catch (error) {
     if (!(error instanceof GatewayFailure) || error.isRefusal) throw error
     const file = eventFileOf(stateFileOf(gateway.file, searchOf(config).directory))
-    const isMeant = (one: { ownId: string; clientId?: string | undefined }): boolean =>
-      one.ownId === id || one.clientId === id
-    const found = explainIn(await readEvents(file), secretFor(file), isMeant)
-    const [only] = found
-    if (only === undefined) throw error
-    return found.length === 1 ? only : { requests: found.map(({ request }) => request) }
+    const secret = secretIn(file) ?? new Uint32Array(1)
+    const found = await explained(id, segmentsOf(file), { secret })
+    if (found === undefined) throw error
+    return found
   }
+}
+
+/** Of a gateway that does not run; the newest first. */
+async function* segmentsOf(file: string) {
+  for await (const segments of readFiles(file))
+    for (const segment of segments.toReversed()) yield { segment, isAlive: false }
 }
 
 function listLines(requests: readonly Explanation['request'][]): string[] {
@@ -62,9 +64,14 @@ function explanationLines({ request, decisions, attempts, end, exact }: Explanat
   return [
     `request ${id} at ${at}: ${endpoint}, model ${model || 'auto'}${token === null ? '' : `, token ${token}`}`,
     ...steps.flatMap(({ ms, lines }) => [`after ${ms} ms`, ...lines]),
-    end === null ? 'it is under way' : `after ${request.duration_ms} ms: ${end.text} (${end.status})`,
+    endLine(request, end),
     ...(exact ? [] : ['a choice did not fall again as it had: the explanation is not exact']),
   ]
+}
+
+function endLine({ duration_ms: ms }: Explanation['request'], end: Explanation['end']): string {
+  if (end === null) return 'it is under way'
+  return end.status === 0 ? end.text : `after ${ms} ms: ${end.text} (${end.status})`
 }
 
 function decisionLines({

@@ -1,8 +1,9 @@
 import { createByteSearch, concatBytes } from '../lib/bytes.ts'
 import { digestOf } from '../lib/hash.ts'
+import type { RecordedConfig } from './configs.ts'
 import { FrameReader, FrameWriter } from './frames.ts'
 import { FRAMES } from './record.ts'
-import type { RecordedConfig, Segment } from './recorder.ts'
+import type { Segment } from './recorder.ts'
 
 /** What each segment begins with in a file; found again behind whatever a crash has left of the one before. */
 const MARK = Uint8Array.of(
@@ -43,16 +44,35 @@ export interface ArchivedSegment extends Segment {
   readonly generation: number
 }
 
-/** The bytes in front of a segment. `known`: digests of configurations that the file has; this one is added. */
+/** What writes a segment, and where. */
+export interface SegmentWriter {
+  readonly process: string
+  readonly generation: number
+  /** Digests of configurations that the file has; another one is added. */
+  readonly known: Set<string>
+}
+
+/**
+ * The bytes in front of a part of a segment, which begins `from` bytes behind the segment's own beginning. Each part has its
+ * own: another process may write to the same file in between, and a part may be there twice, whole and not whole.
+ */
 export function segmentHead(
   { config, number }: Segment,
-  { process, generation, known }: { process: string; generation: number; known: Set<string> },
+  from: number,
+  { process, generation, known }: SegmentWriter,
 ): Uint8Array {
-  const text = JSON.stringify(config)
-  const digest = digestOf(new TextEncoder().encode(text))
   const writer = new FrameWriter(1_024)
-  const head: SegmentHead = { format: FORMAT, process, number, generation, config: digest }
   writer.raw(MARK)
+  if (from > 0) {
+    writer.begin(FRAMES.more)
+    writer.id(process)
+    writer.count(number)
+    writer.count(from)
+    writer.end()
+    return writer.bytes.slice(0, writer.length)
+  }
+  const digest = digestOf(new TextEncoder().encode(JSON.stringify(config)))
+  const head: SegmentHead = { format: FORMAT, process, number, generation, config: digest }
   writer.begin(FRAMES.head)
   writer.json(head)
   writer.end()
@@ -65,38 +85,72 @@ export function segmentHead(
   return writer.bytes.slice(0, writer.length)
 }
 
-/** The segments of files, which are given in the order in which they were written. What is damaged is passed over. */
-export function segmentsIn(files: readonly Uint8Array[]): ArchivedSegment[] {
-  const bytes = files.length === 1 ? (files[0] ?? new Uint8Array(0)) : concatBytes(files)
-  const find = createByteSearch(MARK)
-  const configs = new Map<string, RecordedConfig>()
+/** A segment whose parts are gathered: each from where it begins, in the order in which they stand in the segment. */
+interface Gathered {
+  readonly segment: Omit<ArchivedSegment, 'bytes'>
+  readonly parts: { readonly from: number; readonly bytes: Uint8Array }[]
+}
+
+/** The segments of a file in the order in which they were begun. What is damaged is passed over. */
+export function segmentsIn(bytes: Uint8Array): readonly ArchivedSegment[] {
   const segments: ArchivedSegment[] = []
-  for (let at = find(bytes, 0); at >= 0;) {
-    const next = find(bytes, at + MARK.length)
-    const segment = segmentAt(bytes.subarray(at + MARK.length, next < 0 ? bytes.length : next), configs)
-    if (segment !== undefined) segments.push(segment)
-    at = next
-  }
+  for (const segment of segmentSteps(bytes)) if (segment !== undefined) segments.push(segment)
   return segments
 }
 
-function segmentAt(bytes: Uint8Array, configs: Map<string, RecordedConfig>): ArchivedSegment | undefined {
+/** The same, with a step for each part that is looked at: a file may be large. */
+export function* segmentSteps(bytes: Uint8Array): Generator<ArchivedSegment | undefined> {
+  const find = createByteSearch(MARK)
+  const configs = new Map<string, RecordedConfig>()
+  const found = new Map<string, Gathered>()
+  for (let at = find(bytes, 0); at >= 0;) {
+    const next = find(bytes, at + MARK.length)
+    gather(bytes.subarray(at + MARK.length, next < 0 ? bytes.length : next), { configs, found })
+    at = next
+    yield undefined
+  }
+  for (const { segment, parts } of found.values()) {
+    const [first] = parts
+    const whole = parts.length === 1 ? first?.bytes : concatBytes(parts.map((part) => part.bytes))
+    yield { ...segment, bytes: whole ?? new Uint8Array(0) }
+  }
+}
+
+function gather(
+  bytes: Uint8Array,
+  { configs, found }: { configs: Map<string, RecordedConfig>; found: Map<string, Gathered> },
+): void {
   const reader = new FrameReader(bytes)
   try {
-    if (reader.frame() !== FRAMES.head) return undefined
-    const { format, config: digest, ...head } = reader.json() as SegmentHead
-    if (format !== FORMAT) return undefined
-    let start = reader.end
-    if (reader.frame() === FRAMES.config) {
-      configs.set(digest, reader.json() as RecordedConfig)
-      start = reader.end
+    const type = reader.frame()
+    if (type === FRAMES.more) {
+      const parts = found.get(`${reader.id()} ${reader.count()}`)?.parts
+      if (parts !== undefined) addPart(parts, { from: reader.count(), bytes: bytes.subarray(reader.end) })
+    } else if (type === FRAMES.head) {
+      const { format, config: digest, ...head } = reader.json() as SegmentHead
+      if (format !== FORMAT) return
+      let start = reader.end
+      if (reader.frame() === FRAMES.config) {
+        configs.set(digest, reader.json() as RecordedConfig)
+        start = reader.end
+      }
+      const config = configs.get(digest)
+      const part = { from: 0, bytes: bytes.subarray(start) }
+      if (config !== undefined)
+        found.set(`${head.process} ${head.number}`, { segment: { ...head, config }, parts: [part] })
     }
-    const config = configs.get(digest)
-    return config && { ...head, config, bytes: bytes.subarray(start) }
   } catch {
     // A file that was cut, or that something else has written to.
-    return undefined
   }
+}
+
+/** What was written once more takes the place of what could not be written whole; behind a gap nothing can be read. */
+function addPart(parts: Gathered['parts'], part: Gathered['parts'][number]): void {
+  for (let last = parts.at(-1); last !== undefined && last.from >= part.from; last = parts.at(-1)) parts.pop()
+  const last = parts.at(-1)
+  if (last === undefined || last.from + last.bytes.length < part.from) return
+  parts[parts.length - 1] = { ...last, bytes: last.bytes.subarray(0, part.from - last.from) }
+  parts.push(part)
 }
 
 /** Of the file that begins with these bytes, which may be cut behind its first head. */

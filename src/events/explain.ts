@@ -3,6 +3,7 @@ import { standings, type Candidate } from '../pool/strategy.ts'
 import type { Endpoint, LimitScope } from '../pool/upstream.ts'
 import type { Unavailable } from '../relay/candidates.ts'
 import type { UnavailableReason } from '../state/availability.ts'
+import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
 import { isoOf, laterIso, ownerOf, whyText } from '../telemetry/status.ts'
 import { FrameReader } from './frames.ts'
 import {
@@ -18,7 +19,7 @@ import {
   type EndFrame,
 } from './record.ts'
 import type { Segment } from './recorder.ts'
-import { replay, type ReplayedChoice } from './replay.ts'
+import { replaySteps, type ReplayedChoice } from './replay.ts'
 
 /** A request in a line. */
 export type RecordedRequest = ReturnType<typeof requestLine>
@@ -102,61 +103,77 @@ const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
 /** Reads a frame that nobody asks for: moments and texts of the next ones build on it. */
 export const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)
 
-/** Explains all requests that `isMeant` holds for; the newest first. */
-export function explainIn(
-  segments: readonly Segment[],
-  secret: Uint32Array,
-  isMeant: (request: BeginFrame) => boolean,
-): Explanation[] {
-  const found = new Map<string, { begin: BeginFrame; choices: ReplayedChoice[]; end: EndFrame | undefined }>()
+/** Which requests of a segment begin or go on in it; with their ends, where those are in it. */
+export function requestsIn({ bytes }: Segment, isMeant: (request: BeginFrame) => boolean) {
+  const found = new Map<number, { readonly begin: BeginFrame; end: EndFrame | undefined }>()
+  for (const frame of requestFrames(bytes))
+    if (!('ownId' in frame)) {
+      const one = found.get(frame.request)
+      if (one !== undefined) one.end = frame
+    } else if (isMeant(frame)) found.set(frame.request, { begin: frame, end: undefined })
+  return [...found.values()]
+}
+
+/** What is known of a request, over all segments that tell of it. */
+export interface Found {
+  readonly begin: BeginFrame
+  readonly end: EndFrame | undefined
+  /** The oldest first. */
+  readonly segments: readonly Segment[]
+  /** Whether the process that had it may still have it. */
+  readonly isAlive: boolean
+}
+
+/** Why a request went where it went: its choices are made once more. `pause`: lets others have a turn. */
+export async function explanationOf(found: Found, secret: Uint32Array, pause?: Pause): Promise<Explanation> {
+  const { begin, end, segments, isAlive } = found
+  const decisions: Decision[] = []
+  /** When attempts began, ms on the clock. */
+  const sent: number[] = []
+  let isExact = true
   for (const segment of segments) {
-    if (!mentions(segment, isMeant)) continue
-    replaySafely(segment, secret, {
-      wants: isMeant,
-      onBegin(begin) {
-        if (isMeant(begin) && !found.has(begin.ownId))
-          found.set(begin.ownId, { begin, choices: [], end: undefined })
-      },
-      onChoice: ({ ownId }, choice) => void found.get(ownId)?.choices.push(choice),
-      onEnd({ ownId }, end) {
-        const one = found.get(ownId)
-        if (one !== undefined) one.end = end
+    const steps = replaySteps(segment, secret, {
+      wants: ({ ownId }) => ownId === begin.ownId,
+      onChoice(_, choice) {
+        decisions.push(decisionOf(choice, begin))
+        if (choice.chosen !== undefined) sent.push(choice.frame.at.now)
+        isExact &&= choice.isSame
       },
     })
+    try {
+      await inTurns(steps, pause)
+    } catch {
+      // A segment that is damaged tells what it can.
+      isExact = false
+    }
   }
-  return [...found.values()].toReversed().map(({ begin, choices, end }) => explanationOf(begin, choices, end))
-}
-
-/** A segment that is damaged tells what it can. */
-function replaySafely(...how: Parameters<typeof replay>): void {
-  try {
-    replay(...how)
-  } catch {
-    // What was found before stays.
-  }
-}
-
-function mentions({ bytes }: Segment, isMeant: (request: BeginFrame) => boolean): boolean {
-  for (const frame of requestFrames(bytes)) if ('ownId' in frame && isMeant(frame)) return true
-  return false
-}
-
-function explanationOf(
-  begin: BeginFrame,
-  choices: readonly ReplayedChoice[],
-  end: EndFrame | undefined,
-): Explanation {
-  const sent = choices.filter(({ chosen }) => chosen !== undefined).map(({ frame }) => frame.at.now)
   return {
     request: requestLine(begin, end),
-    exact: choices.every(({ isSame }) => isSame),
-    decisions: choices.map((choice) => decisionOf(choice, begin)),
+    exact: isExact,
+    decisions,
     attempts: (end?.attempts ?? []).map((attempt, at) =>
       attemptLine(attempt, Math.max(0, (sent[at] ?? begin.at.now) - begin.at.now)),
     ),
-    end: end === undefined ? null : { status: end.status, code: end.code ?? null, text: endText(end) },
+    end:
+      end === undefined
+        ? isAlive
+          ? null
+          : LOST
+        : { status: end.status, code: end.code ?? null, text: endText(end) },
   }
 }
+
+async function inTurns(steps: Iterable<void>, pause: Pause = () => undefined): Promise<void> {
+  for (const _ of steps) {
+    const pausing = pause()
+    if (pausing !== undefined) await pausing
+  }
+}
+
+/** Lets others have a turn, where it is time for that. */
+export type Pause = () => Promise<void> | undefined
+
+const LOST = { status: 0, code: null, text: 'its process ended before it, or its end was not written down' }
 
 /** @param startedMs since the request's arrival */
 function attemptLine(attempt: AttemptFrame, startedMs: number) {
@@ -263,17 +280,25 @@ function unavailableLine({ upstream, reason }: Unavailable, { endpoint, at, stat
     why: whyText(reason, { stateOf }),
     /** When it may open; null where nobody can say, or it is a matter of somebody else's end. */
     until: laterIso(Number.isFinite(reason.until) ? reason.until : undefined, at),
-    source: sourceOf(reason, scope),
+    source: sourceOf(reason, scope, { stateOf, at }),
     /** Whose state is in the way. */
     scope: scope === undefined ? null : ownerOf(scope),
   }
 }
 
 /** Who says so: the configuration, a preset, the upstream's headers or refusals, the operator, or our own rest after a failure. */
-function sourceOf({ cause }: UnavailableReason, scope: LimitScope | undefined): string {
+function sourceOf(
+  { cause }: UnavailableReason,
+  scope: LimitScope | undefined,
+  { stateOf, at }: Pick<Moment, 'stateOf' | 'at'>,
+): string {
   if (cause.startsWith('meter:')) return 'learned'
   if (cause.startsWith('wall:')) return 'refused'
-  if (cause === 'concurrency') return scope?.limits?.concurrency === undefined ? 'learned' : 'configured'
+  if (cause === 'concurrency') {
+    const configured = scope?.limits?.concurrency ?? Infinity
+    const state = (scope && stateOf(scope.scope)) ?? UNKNOWN_SCOPE
+    return concurrencyOf(state, configured, at.now) < configured ? 'learned' : 'configured'
+  }
   if (cause === 'paused') return 'paused'
   if (!cause.includes(':')) return 'cooldown'
   const window = scope?.limits?.windows.find(({ name }) => name === cause)

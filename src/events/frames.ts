@@ -2,6 +2,7 @@
  * events: what happened, kept so that each choice can be made again. A log is a row of segments, each of which begins with
  * the configuration and a snapshot of the state and is read by itself; a segment is a row of frames.
  *
+ * configs   configurations as choices know them, written down and read again
  * frames    the bytes of a frame: numbers, moments, texts
  * record    what is written down of a request, frame by frame, and how it is read again
  * recorder  writes down what happens: the choices, what is done to the store, how requests end
@@ -72,12 +73,15 @@ export class FrameWriter {
   /** A whole number from 0 to 2^53. */
   count(value: number): void {
     this.reserve(8)
+    const { bytes } = this
+    let at = this.length
     let rest = value
-    while (rest >= 128) {
-      this.bytes[this.length++] = (rest % 128) + 128
-      rest = Math.floor(rest / 128)
-    }
-    this.bytes[this.length++] = rest
+    for (; rest >= 2 ** 31; rest = Math.floor(rest / 128)) bytes[at++] = (rest % 128) + 128
+    // Nearly all are small, and whole numbers of 32 bits take a fraction of the time.
+    let low = rest | 0
+    for (; low >= 128; low >>= 7) bytes[at++] = (low & 127) | 128
+    bytes[at++] = low
+    this.length = at
   }
 
   /** Any number, exactly, or none. */
@@ -131,7 +135,7 @@ export class FrameWriter {
     else this.raw(bytes)
   }
 
-  /** Anything that JSON can say, and the infinities. */
+  /** Anything that JSON can say, and the numbers that it has no word for. */
   json(value: unknown): void {
     this.chunk(encoder.encode(JSON.stringify(value, writeInfinity)))
   }
@@ -212,7 +216,8 @@ export class FrameReader {
     for (;;) {
       const byte = this.byte()
       value += (byte & 127) * scale
-      if (byte < 128) return value
+      // A damaged file may go on like this for ever.
+      if (byte < 128 || scale > 2 ** 49) return value
       scale *= 128
     }
   }
@@ -251,13 +256,18 @@ export class FrameReader {
   }
 
   words(): string {
-    return decoder.decode(this.chunk())
+    const bytes = this.chunk()
+    return bytes.length === 0 ? '' : decoder.decode(bytes)
   }
 
   id(): string {
     if (this.byte() === 0) return this.words()
-    const hex = Array.from(this.raw(16), (byte) => byte.toString(16).padStart(2, '0')).join('')
-    return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+    let text = ''
+    for (let nth = 0; nth < 16; nth++) {
+      if (nth === 4 || nth === 6 || nth === 8 || nth === 10) text += '-'
+      text += HEX_BYTES[this.byte()] ?? ''
+    }
+    return text
   }
 
   json(): unknown {
@@ -284,17 +294,23 @@ export class FrameReader {
   }
 }
 
-/** JSON has no word for them. No text of ours begins like this. */
-const INFINITIES: ReadonlyMap<unknown, number> = new Map([
+/** JSON has no word for them. A text that begins like these gets one more sign. */
+const NO_JSON = new Map([
   ['#+', Infinity],
   ['#-', -Infinity],
+  ['#?', NaN],
 ])
 
-const writeInfinity = (_: string, value: unknown): unknown =>
-  value === Infinity ? '#+' : value === -Infinity ? '#-' : value
+function writeInfinity(_: string, value: unknown): unknown {
+  if (typeof value === 'string') return value.startsWith('#') ? `#${value}` : value
+  if (typeof value !== 'number' || Number.isFinite(value)) return value
+  return Number.isNaN(value) ? '#?' : value > 0 ? '#+' : '#-'
+}
 
-const readInfinity = (_: string, value: unknown): unknown => INFINITIES.get(value) ?? value
+const readInfinity = (_: string, value: unknown): unknown =>
+  typeof value === 'string' && value.startsWith('#') ? (NO_JSON.get(value) ?? value.slice(1)) : value
 
+const HEX_BYTES = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 const UUID_LENGTH = 36
 const DASH = 45
 

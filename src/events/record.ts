@@ -1,6 +1,5 @@
 import { abilities } from '../pool/outcome.ts'
 import type { Ability, Failure, MeterReading, Outcome, ToldLimit } from '../pool/outcome.ts'
-import { endpoints } from '../pool/upstream.ts'
 import type { Demand } from '../relay/demand.ts'
 import type { AttemptRecord, ChoiceNote } from '../relay/deps.ts'
 import type { Instant } from '../lib/clock.ts'
@@ -24,12 +23,16 @@ export const FRAMES = {
   end: 12,
   pause: 13,
   resume: 14,
+  earlier: 15,
+  more: 16,
 } as const
 
 /** A request, once in each segment in which something is written of it. Upstreams go by their place in the configuration. */
 export interface BeginFrame {
   /** Unique in the process. */
   readonly request: number
+  /** That it goes by: 0 is that of the segment, the others those of `earlier` frames, counted from 1. */
+  readonly config: number
   readonly ownId: string
   /** The client's own id; undefined = it sent none. */
   readonly clientId: string | undefined
@@ -78,8 +81,10 @@ export interface ChoiceFrame extends AskFrame {
   readonly granted: number | undefined
 }
 
-/** A lease that was asked for without a choice. `claims`: see `ClaimRefs`. */
+/** A lease that was asked for without a choice. `claims`: see `claimAt`. */
 export interface LeaseFrame extends AskFrame {
+  /** As in `BeginFrame`. */
+  readonly config: number
   readonly at: Instant
   readonly claims: readonly number[]
   readonly demand: Pick<Demand, 'inputTokens' | 'outputTokens'>
@@ -140,6 +145,7 @@ export function writeBegin(writer: FrameWriter, frame: BeginFrame): void {
   const { clientId = '', token = '', demands } = frame
   writer.begin(FRAMES.begin)
   writer.count(frame.request)
+  writer.count(frame.config)
   writer.id(frame.ownId)
   writer.words(clientId)
   writer.text(token)
@@ -160,6 +166,7 @@ export function writeBegin(writer: FrameWriter, frame: BeginFrame): void {
 export function readBegin(reader: FrameReader): BeginFrame {
   return {
     request: reader.count(),
+    config: reader.count(),
     ownId: reader.id(),
     clientId: reader.words() || undefined,
     token: reader.text() || undefined,
@@ -184,10 +191,12 @@ function writeDemand(writer: FrameWriter, demand: Demand): void {
   writer.number(needs.body)
 }
 
+const NO_ABILITIES: readonly Ability[] = []
+
 function readDemand(reader: FrameReader): Demand {
   const [inputTokens, outputTokens, choices = 1] = [reader.number(), reader.number(), reader.number()]
   const bits = reader.byte()
-  const needed = abilities.filter((_: Ability, at) => (bits & (1 << at)) !== 0)
+  const needed = bits === 0 ? NO_ABILITIES : abilities.filter((_, at) => (bits & (1 << at)) !== 0)
   const [context = 0, output = 0, body = 0] = [reader.number(), reader.number(), reader.number()]
   return { inputTokens, outputTokens, choices, needs: { abilities: needed, context, output, body } }
 }
@@ -240,6 +249,7 @@ export function readChoice(reader: FrameReader): ChoiceFrame {
 
 export function writeLease(writer: FrameWriter, frame: LeaseFrame): void {
   writer.begin(FRAMES.lease)
+  writer.count(frame.config)
   writer.moment(frame.at)
   writer.byte((frame.lastResort ? 1 : 0) + (frame.isTrial ? 2 : 0))
   writer.number(frame.patienceMs)
@@ -252,8 +262,9 @@ export function writeLease(writer: FrameWriter, frame: LeaseFrame): void {
 }
 
 export function readLease(reader: FrameReader): LeaseFrame {
-  const [at, bits] = [reader.moment(), reader.byte()]
+  const [config, at, bits] = [reader.count(), reader.moment(), reader.byte()]
   return {
+    config,
     at,
     lastResort: (bits & 1) !== 0,
     isTrial: (bits & 2) !== 0,
@@ -335,8 +346,7 @@ function writeFailure(writer: FrameWriter, failure: Failure): void {
 
 function readFailure(reader: FrameReader): Failure {
   const [kind, scope, cause, code] = reader.text().split(' ')
-  const bits = reader.byte()
-  const [hintMs, status] = [reader.number(), reader.number()]
+  const [bits, hintMs, status] = [reader.byte(), reader.number(), reader.number()]
   return {
     kind: 'failed',
     class: kind as Failure['class'],
@@ -369,7 +379,8 @@ function writeReadings(writer: FrameWriter, readings: readonly MeterReading[]): 
 const readReadings = (reader: FrameReader): MeterReading[] =>
   many(reader, () => {
     const [is = '', counts, scope, ...meter] = reader.text().split(' ')
-    const [limit, remaining = 0, resetMs, spanMs] = Array.from({ length: 4 }, () => reader.number())
+    const [limit, remaining = 0] = [reader.number(), reader.number()]
+    const [resetMs, spanMs] = [reader.number(), reader.number()]
     return {
       meter: meter.join(' '),
       counts: counts as MeterReading['counts'],
@@ -411,31 +422,32 @@ export function writeEnd(writer: FrameWriter, frame: WrittenEnd): void {
 }
 
 export function readEnd(reader: FrameReader): EndFrame {
-  const [request, at, status = 0] = [reader.count(), reader.moment(), reader.number()]
-  const [code, upstream] = [reader.text() || undefined, reader.text() || undefined]
-  const [queuedMs = 0, firstByteMs, durationMs = 0] = Array.from({ length: 3 }, () =>
-    fromTenths(reader.number()),
-  )
-  const [inputTokens, outputTokens] = [reader.number(), reader.number()]
-  const ended = { request, at, status, code, upstream, queuedMs, firstByteMs, durationMs }
-  return {
-    ...ended,
-    inputTokens,
-    outputTokens,
-    attempts: many(reader, () => {
-      const [to = '', model = '', outcome = '', why, reason] = Array.from({ length: 5 }, () => reader.text())
-      return {
-        upstream: to,
-        model,
-        outcome,
-        why: why || undefined,
-        reason: reason || undefined,
-        status: reader.number(),
-        firstByteMs: fromTenths(reader.number()),
-        durationMs: fromTenths(reader.number()) ?? 0,
-      }
-    }),
-  }
+  // One after the other, since all of a log is read so: lists of values take several times as long.
+  const request = reader.count()
+  const at = reader.moment()
+  const status = reader.number() ?? 0
+  const code = reader.text() || undefined
+  const upstream = reader.text() || undefined
+  const queuedMs = fromTenths(reader.number()) ?? 0
+  const firstByteMs = fromTenths(reader.number())
+  const durationMs = fromTenths(reader.number()) ?? 0
+  const inputTokens = reader.number()
+  const outputTokens = reader.number()
+  const attempts = many(reader, readAttempt)
+  const times = { queuedMs, firstByteMs, durationMs }
+  return { request, at, status, code, upstream, ...times, inputTokens, outputTokens, attempts }
+}
+
+function readAttempt(reader: FrameReader): AttemptFrame {
+  const upstream = reader.text()
+  const model = reader.text()
+  const outcome = reader.text()
+  const why = reader.text() || undefined
+  const reason = reader.text() || undefined
+  const status = reader.number()
+  const firstByteMs = fromTenths(reader.number())
+  const durationMs = fromTenths(reader.number()) ?? 0
+  return { upstream, model, outcome, why, reason, status, firstByteMs, durationMs }
 }
 
 /** What an operator did to scopes: ended their rest, paused or resumed them. */
@@ -475,12 +487,14 @@ function writePlaces(writer: FrameWriter, places: readonly number[] | undefined)
 
 function readPlaces(reader: FrameReader): number[] | undefined {
   const length = reader.length()
-  return length === 0 ? undefined : Array.from({ length: length - 1 }, () => reader.count())
+  if (length === 0) return undefined
+  const places: number[] = []
+  for (let left = length - 1; left > 0; left--) places.push(reader.count())
+  return places
 }
 
-function many<Item>(reader: FrameReader, read: () => Item): Item[] {
-  return Array.from({ length: reader.length() }, read)
+function many<Item>(reader: FrameReader, read: (reader: FrameReader) => Item): Item[] {
+  const items: Item[] = []
+  for (let left = reader.length(); left > 0; left--) items.push(read(reader))
+  return items
 }
-
-/** A claim as a number: the place of its upstream and the endpoint; behind the last endpoint what is passed on. */
-export const CLAIM_KINDS = endpoints.length + 1

@@ -1,17 +1,16 @@
 import type { Instant } from '../lib/clock.ts'
-import type { Pools } from '../pool/pool.ts'
-import { endpoints, type Claim, type Endpoint, type LimitScope, type Upstream } from '../pool/upstream.ts'
+import { createPools, type Pools } from '../pool/pool.ts'
+import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { Settings } from '../config/config.ts'
-import { originOfRoot } from '../relay/candidates.ts'
 import type { ChoiceNote, ChoiceRecorder, NotedRequest, RequestEvent } from '../relay/deps.ts'
 import { keyHashOf } from '../relay/select.ts'
 import type { Demand } from '../relay/demand.ts'
 import type { Abilities } from '../state/abilities.ts'
 import type { CapturedState, MemoryStore } from '../state/memory.ts'
 import type { Ask, Lease } from '../state/store.ts'
+import { createKnownConfigs, knownConfigOf, type KnownConfig, type RecordedConfig } from './configs.ts'
 import { FrameWriter } from './frames.ts'
 import {
-  CLAIM_KINDS,
   FRAMES,
   writeAbility,
   writeAnswer,
@@ -23,43 +22,13 @@ import {
   writeSettle,
 } from './record.ts'
 
-/** The configuration as choices know it: nothing in it is secret. */
-export interface RecordedConfig {
-  readonly settings: Pick<Settings, 'strategy' | 'unknownModel'>
-  readonly upstreams: readonly RecordedUpstream[]
-}
-
-/** An upstream as choices know it. */
-export interface RecordedUpstream extends Omit<
-  Upstream,
-  | 'rendezvousHash'
-  | 'root'
-  | 'query'
-  | 'apiKey'
-  | 'keyPosition'
-  | 'headers'
-  | 'endpoints'
-  | 'presumed'
-  | 'route'
-  | 'edits'
-  | 'claims'
-> {
-  /** Scheme, host and port of its root. */
-  readonly origin: string
-  readonly endpoints: readonly Endpoint[]
-  readonly presumedEndpoints: readonly Endpoint[] | undefined
-  readonly hasEdits: boolean
-  /** What a request draws on, whatever its endpoint. */
-  readonly draws: readonly LimitScope[]
-}
-
 /** What a segment begins with, behind its configuration. */
 export interface RecordedState extends Omit<CapturedState, 'leases'> {
   readonly credits: readonly (readonly [upstreamId: string, credit: number])[]
   readonly leases: readonly RecordedLease[]
 }
 
-/** Its claim as in `LeaseFrame.claims`, or as it is where no upstream has it. */
+/** Its claim as in `LeaseFrame.claims`, or as it is where no upstream of the configuration has the same. */
 type RecordedLease = Omit<CapturedState['leases'][number], 'lease'> & {
   readonly lease: Omit<Lease, 'claim'> & { readonly claim: number | Claim }
 }
@@ -96,11 +65,17 @@ export type Recorder = ReturnType<typeof createRecorder>
 
 const SEGMENT_REQUESTS = 1_000
 const NO_DEMANDS: readonly [number, Demand][] = []
+const NO_CONFIG = knownConfigOf(
+  { settings: { strategy: 'random', unknownModel: 'reject' }, upstreams: [] },
+  createPools([], 'reject'),
+)
 
 /** A request that is under way. */
 interface OpenRequest {
   readonly number: number
   readonly noted: NotedRequest
+  /** That it began with. */
+  readonly known: KnownConfig
   /** The segment that knows of it. */
   segment: number
 }
@@ -112,14 +87,14 @@ interface OpenRequest {
 export function createRecorder(options: RecorderOptions) {
   const { secret, segmentRequests = SEGMENT_REQUESTS, onSealed } = options
   let writer = new FrameWriter(0)
-  let config: RecordedConfig | undefined
-  /** The configuration of the present segment. */
-  let sealed: RecordedConfig = { settings: { strategy: 'random', unknownModel: 'reject' }, upstreams: [] }
+  const configs = createKnownConfigs()
+  /** In force. */
+  let present: KnownConfig = NO_CONFIG
+  /** Of the present segment, and those before it of which it tells too, by their numbers in it. */
+  let own = present
+  let earlier = new Map<KnownConfig, number>()
   let previous: Segment | undefined
-  let pools: Pools | undefined
   let recorded: Recorded | undefined
-  let places: ReadonlyMap<string, number> = new Map()
-  let claimRefs: ReadonlyMap<Claim, number> = new Map()
   let segment = 0
   let ended = 0
   let requestCount = 0
@@ -135,11 +110,12 @@ export function createRecorder(options: RecorderOptions) {
   }
 
   function begin(): void {
-    if (recorded === undefined || config === undefined) return
+    if (recorded === undefined || present === NO_CONFIG) return
     if (segment > 0) onSealed?.((previous = presentSegment()))
     segment += 1
     ended = 0
-    sealed = config
+    own = present
+    earlier = new Map()
     writer = new FrameWriter(Math.max(65_536, writer.length))
     writer.begin(FRAMES.state)
     writer.moment(recorded.at())
@@ -149,7 +125,7 @@ export function createRecorder(options: RecorderOptions) {
 
   const presentSegment = (): Segment => ({
     number: segment,
-    config: sealed,
+    config: own.config,
     bytes: writer.bytes.subarray(0, writer.length),
   })
 
@@ -160,29 +136,30 @@ export function createRecorder(options: RecorderOptions) {
       credits: [...credits],
       leases: leases.map(({ lease, ...record }) => ({
         ...record,
-        lease: { ...lease, claim: refOf(lease.claim) ?? lease.claim },
+        lease: { ...lease, claim: configs.refIn(lease.claim, own) ?? lease.claim },
       })),
     }
   }
 
-  /** Undefined for a claim that no upstream has. */
-  function refOf(claim: Claim): number | undefined {
-    const known = claimRefs.get(claim)
-    if (known !== undefined) return known
-    const place = places.get(claim.id)
-    // What is passed on has a claim of its own each time.
-    return place === undefined ? undefined : place * CLAIM_KINDS + CLAIM_KINDS - 1
+  /** The number of a configuration in the present segment, which tells of it from now on. */
+  function numberOf(known: KnownConfig): number {
+    if (known === own) return 0
+    const before = earlier.get(known)
+    if (before !== undefined) return before
+    earlier.set(known, earlier.size + 1)
+    writer.begin(FRAMES.earlier)
+    writer.json(known.config)
+    writer.end()
+    return earlier.size
   }
 
-  const placeOf = (id: string | undefined): number | undefined =>
-    id === undefined ? undefined : places.get(id)
-  const placesOf = (upstreams: readonly Upstream[]): number[] =>
-    upstreams.flatMap(({ id }) => placeOf(id) ?? [])
+  const placesOf = (upstreams: readonly Upstream[], { places }: KnownConfig): number[] =>
+    upstreams.flatMap(({ id }) => places.get(id) ?? [])
 
-  function openRequest(noted: NotedRequest): number {
+  function openRequest(noted: NotedRequest, known: KnownConfig): number {
     let request = open.get(noted.ownId)
     if (request === undefined) {
-      request = { number: requestCount++, noted, segment: 0 }
+      request = { number: requestCount++, noted, known, segment: 0 }
       open.set(noted.ownId, request)
     }
     if (request.segment === segment) return request.number
@@ -192,6 +169,7 @@ export function createRecorder(options: RecorderOptions) {
     // Field by field: a copy of the whole request would cost more than all the rest.
     writeBegin(writer, {
       request: request.number,
+      config: numberOf(known),
       ownId: noted.ownId,
       clientId: noted.id === noted.ownId ? undefined : noted.id,
       token: noted.token,
@@ -201,14 +179,17 @@ export function createRecorder(options: RecorderOptions) {
       at: { now: since, wall: Math.round(wall - (now - since)) },
       maskedKey: masked(keyHashOf(noted.affinityKey), secret),
       demand: noted.demand,
-      demands: demands === undefined ? NO_DEMANDS : placedDemands(demands),
+      demands: demands === undefined ? NO_DEMANDS : placedDemands(demands, known),
     })
     return request.number
   }
 
-  function placedDemands(demands: NonNullable<NotedRequest['demands']>): [number, Demand][] {
+  function placedDemands(
+    demands: NonNullable<NotedRequest['demands']>,
+    { places }: KnownConfig,
+  ): [number, Demand][] {
     return Object.entries(demands).flatMap(([id, demand]): [number, Demand][] => {
-      const place = placeOf(id)
+      const place = places.get(id)
       return place === undefined ? [] : [[place, demand]]
     })
   }
@@ -219,18 +200,21 @@ export function createRecorder(options: RecorderOptions) {
     const { note, seed } = pending
     pending = undefined
     const { request, kind, at, base, left, ask } = note
-    const all = pools?.poolFor(request.requestedModel, request.endpoint)?.upstreams
+    const known = (base[0] && configs.ownerOfClaim(base[0].claims.chat)) ?? present
+    const all = known.pools.poolFor(request.requestedModel, request.endpoint)?.upstreams
+    const placeOf = (id: string | undefined): number | undefined =>
+      id === undefined ? undefined : known.places.get(id)
     writeChoice(writer, {
-      request: openRequest(request),
+      request: openRequest(request, known),
       at,
       kind,
       isWaiting: note.isWaiting,
       lastResort: kind.endsWith('last-resort'),
       patienceMs: ask.patienceMs ?? 0,
       probeMs: ask.probeMs,
-      base: base === all ? undefined : placesOf(base),
-      left: kind === 'remaining' || left.length === base.length ? undefined : placesOf(left),
-      refusers: placesOf(note.refusers),
+      base: base === all ? undefined : placesOf(base, known),
+      left: kind === 'remaining' || left.length === base.length ? undefined : placesOf(left, known),
+      refusers: placesOf(note.refusers, known),
       stickTo: placeOf(note.stickTo),
       owner: placeOf(note.owner),
       seed,
@@ -256,24 +240,29 @@ export function createRecorder(options: RecorderOptions) {
     order: readonly Claim[],
     { ask, at, lease }: { ask: Ask; at: Instant; lease: Lease | undefined },
   ) {
-    const claims = order.map(refOf)
-    if (claims.includes(undefined)) {
+    const [first] = order
+    const known = first && configs.ownerOfClaim(first)
+    if (known === undefined) {
       writer.begin(FRAMES.foreignLease)
       writer.byte(lease === undefined ? 0 : 1)
       writer.end()
       return
     }
     writeLease(writer, {
+      config: numberOf(known),
       at,
       lastResort: ask.lastResort,
       isTrial: ask.isTrial === true,
       patienceMs: ask.patienceMs ?? 0,
       probeMs: ask.probeMs,
-      claims: claims.filter((ref) => ref !== undefined),
+      claims: order.map((claim) => configs.refOf(claim, known)),
       demand: { inputTokens: ask.inputTokens, outputTokens: ask.outputTokens },
-      granted: lease && refOf(lease.claim),
+      granted: lease && configs.refOf(lease.claim, known),
     })
   }
+
+  /** Whether a replay knows of a lease: not of those within the limits of a client token. */
+  const isKept = ({ claim }: Lease): boolean => configs.ownerOfClaim(claim) !== undefined
 
   return {
     random,
@@ -299,14 +288,12 @@ export function createRecorder(options: RecorderOptions) {
         },
         confirm(lease, answer, moment) {
           store.confirm(lease, answer, moment)
-          if (refOf(lease.claim) !== undefined)
-            writeAnswer(writer, { lease: Number(lease.id), at: moment, answer })
+          if (isKept(lease)) writeAnswer(writer, { lease: Number(lease.id), at: moment, answer })
         },
         settle(lease, outcome, moment) {
           dice = []
           store.settle(lease, outcome, moment)
-          if (refOf(lease.claim) !== undefined)
-            writeSettle(writer, { lease: Number(lease.id), at: moment, outcome, dice })
+          if (isKept(lease)) writeSettle(writer, { lease: Number(lease.id), at: moment, outcome, dice })
         },
         closeBreakers(scopes, moment) {
           const resting = store.closeBreakers(scopes, moment)
@@ -325,21 +312,15 @@ export function createRecorder(options: RecorderOptions) {
     /** Another configuration is in force: a new segment begins. */
     configured(next: { settings: Settings; pools: Pools; credits: ReadonlyMap<string, number> }): void {
       if (recorded === undefined) return
-      const { upstreams } = next.pools
-      pools = next.pools
-      config = recordedConfigOf(next.settings, upstreams)
-      places = new Map(upstreams.map(({ id }, at) => [id, at]))
-      const refs = new Map<Claim, number>()
-      for (const [place, { claims }] of upstreams.entries())
-        for (const [at, endpoint] of endpoints.entries()) refs.set(claims[endpoint], place * CLAIM_KINDS + at)
-      claimRefs = refs
+      present = configs.add(next.settings, next.pools)
       recorded = { ...recorded, credits: next.credits }
       begin()
     },
     /** A request has ended. */
     ended(event: RequestEvent): void {
       if (recorded === undefined || segment === 0) return
-      const number = openRequest(open.get(event.ownId)?.noted ?? notedOf(event, recorded.at().now))
+      const { noted = notedOf(event, recorded.at().now), known = present } = open.get(event.ownId) ?? {}
+      const number = openRequest(noted, known)
       open.delete(event.ownId)
       writeEnd(writer, {
         request: number,
@@ -356,6 +337,8 @@ export function createRecorder(options: RecorderOptions) {
       })
       if (++ended >= segmentRequests) begin()
     },
+    /** Ends the present segment, unless nothing has been recorded yet. */
+    cut: (): void => begin(),
     /** The present segment and the one before it, as far as they are there; the oldest first. */
     segments: (): Segment[] => (segment === 0 ? [] : [...(previous ? [previous] : []), presentSegment()]),
     /** Requests that have begun and not ended. */
@@ -401,33 +384,6 @@ const NO_DEMAND = {
   outputTokens: undefined,
   choices: 1,
   needs: { abilities: [], context: 0, output: 0, body: 0 },
-}
-
-function recordedConfigOf(
-  { strategy, unknownModel }: Settings,
-  upstreams: readonly Upstream[],
-): RecordedConfig {
-  return {
-    settings: { strategy, unknownModel },
-    upstreams: upstreams.map((upstream) => ({
-      id: upstream.id,
-      name: upstream.name,
-      model: upstream.model,
-      origin: originOfRoot(upstream.root),
-      endpoints: [...upstream.endpoints],
-      groups: upstream.groups,
-      weight: upstream.weight,
-      priority: upstream.priority,
-      timeoutMs: upstream.timeoutMs,
-      connectTimeoutMs: upstream.connectTimeoutMs,
-      can: upstream.can,
-      contextTokens: upstream.contextTokens,
-      presumedEndpoints: upstream.presumed?.endpoints && [...upstream.presumed.endpoints],
-      hasEdits: upstream.edits !== undefined,
-      enabled: upstream.enabled,
-      draws: upstream.claims.chat.draws.filter(({ role }) => role !== 'endpoint'),
-    })),
-  }
 }
 
 /** Dice that fall the same way again for the same seed (mulberry32, Tommy Ettinger, public domain). */

@@ -1,16 +1,13 @@
-import { hash01 } from '../lib/hash.ts'
 import type { Instant } from '../lib/clock.ts'
-import { createPools, type Pools } from '../pool/pool.ts'
 import { orderOf, strategies, type StrategyName } from '../pool/strategy.ts'
-import { endpoints, type Claim, type Endpoint, type LimitScope, type Upstream } from '../pool/upstream.ts'
+import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import { evaluate, standingFor, type Evaluation } from '../relay/candidates.ts'
-import { passthroughClaim } from '../relay/passthrough.ts'
 import { chargeTopTier, lastResorts, MOST_IN_ORDER } from '../relay/select.ts'
 import { createMemoryStore, type CapturedState, type MemoryStore } from '../state/memory.ts'
 import type { Ask, Lease, TokenDemand } from '../state/store.ts'
+import { claimAt, restoredConfig, type KnownConfig, type RecordedConfig } from './configs.ts'
 import { FrameReader } from './frames.ts'
 import {
-  CLAIM_KINDS,
   FRAMES,
   readAbility,
   readAnswer,
@@ -25,14 +22,7 @@ import {
   type ChoiceFrame,
   type EndFrame,
 } from './record.ts'
-import {
-  seededDice,
-  unmasked,
-  type RecordedConfig,
-  type RecordedState,
-  type RecordedUpstream,
-  type Segment,
-} from './recorder.ts'
+import { seededDice, unmasked, type RecordedState, type Segment } from './recorder.ts'
 
 /** A choice that was made again. */
 export interface ReplayedChoice {
@@ -60,20 +50,23 @@ export interface ReplayWatch {
   readonly onEnd?: (request: BeginFrame, end: EndFrame, config: RecordedConfig) => void
 }
 
-/** Goes through a segment once more: the same state, the same choices. */
-export function replay(segment: Segment, secret: Uint32Array, watch: ReplayWatch): void {
+/** Goes through a segment once more: the same state, the same choices. @throws for one that is damaged */
+export function replay(...how: Parameters<typeof replaySteps>): void {
+  for (const _ of replaySteps(...how));
+}
+
+/** The same, frame by frame. */
+export function* replaySteps(segment: Segment, secret: Uint32Array, watch: ReplayWatch): Generator<void> {
   const { config, bytes } = segment
   const reader = new FrameReader(bytes)
   if (reader.frame() !== FRAMES.state) return
   reader.moment()
-  new Replay(config, secret, watch).run(reader, reader.json() as RecordedState)
+  yield* new Replay(config, secret, watch).run(reader, reader.json() as RecordedState)
 }
 
 class Replay {
-  private readonly upstreams: readonly Upstream[]
-  private readonly pools: Pools
-  private readonly strategy: StrategyName
-  private readonly config: RecordedConfig
+  /** The segment's own, then those that requests had begun with before. */
+  private readonly configs: KnownConfig[]
   private readonly secret: Uint32Array
   private readonly watch: ReplayWatch
   private readonly dice: number[] = []
@@ -83,25 +76,25 @@ class Replay {
   private readonly leases = new Map<number, Lease>()
 
   constructor(config: RecordedConfig, secret: Uint32Array, watch: ReplayWatch) {
-    this.config = config
+    const own = restoredConfig(config)
+    this.configs = [own]
     this.secret = secret
     this.watch = watch
-    this.upstreams = config.upstreams.map(upstreamFrom)
-    this.pools = createPools(this.upstreams, config.settings.unknownModel)
-    this.strategy = config.settings.strategy
-    this.store.expect(this.upstreams)
+    this.store.expect(own.pools.upstreams)
   }
 
-  run(reader: FrameReader, state: RecordedState): void {
+  *run(reader: FrameReader, state: RecordedState): Generator<void> {
     this.reinstate(state)
     for (;;) {
+      yield
       const type = reader.frame()
       if (type === undefined) return
       if (type === FRAMES.begin) this.begin(readBegin(reader))
+      else if (type === FRAMES.earlier) this.configs.push(restoredConfig(reader.json() as RecordedConfig))
       else if (type === FRAMES.choice) this.choice(readChoice(reader))
       else if (type === FRAMES.lease) {
         const frame = readLease(reader)
-        const order = frame.granted === undefined ? [] : [this.claimOf(frame.granted)]
+        const order = frame.granted === undefined ? [] : [claimAt(this.configOf(frame), frame.granted)]
         this.take(order, askFrom(frame.demand, frame), frame.at)
       } else if (type === FRAMES.foreignLease) {
         if (reader.byte() === 1) this.store.skipLease()
@@ -128,19 +121,17 @@ class Replay {
         const end = readEnd(reader)
         const request = this.requests.get(end.request)
         this.requests.delete(end.request)
-        if (request !== undefined) this.watch.onEnd?.(request, end, this.config)
+        if (request !== undefined) this.watch.onEnd?.(request, end, this.configOf(request).config)
       }
     }
   }
 
   private reinstate({ credits, leases, ...state }: RecordedState): void {
-    const held = leases.map(({ lease, ...record }) => {
-      const { claim } = lease
-      return {
-        ...record,
-        lease: { ...lease, claim: typeof claim === 'number' ? this.claimOf(claim) : claim },
-      }
-    })
+    const own = this.configOf(OWN)
+    const held = leases.map(({ lease: { claim, ...lease }, ...record }) => ({
+      ...record,
+      lease: { ...lease, claim: typeof claim === 'number' ? claimAt(own, claim) : claim },
+    }))
     this.store.reinstate({ ...state, leases: held } satisfies CapturedState)
     for (const { lease } of held) this.leases.set(Number(lease.id), lease)
     for (const [id, credit] of credits) this.credits.set(id, credit)
@@ -155,10 +146,14 @@ class Replay {
     const request = this.requests.get(frame.request)
     if (request === undefined) return
     const endpoint = request.endpoint as Endpoint
-    const granted = frame.granted === undefined ? undefined : this.upstreams[frame.granted]
+    const { config, pools } = this.configOf(request)
+    const { strategy } = config.settings
+    const at = (place: number | undefined): Upstream | undefined =>
+      place === undefined ? undefined : pools.upstreams[place]
+    const granted = at(frame.granted)
     const ask = this.askOf(request, frame)
     const isWanted = this.watch.wants(request)
-    const isCharged = this.strategy === 'round_robin' && frame.kind === 'next'
+    const isCharged = strategy === 'round_robin' && frame.kind === 'next'
     if (!isWanted && !isCharged) {
       if (frame.isAsked) this.take(granted ? [granted.claims[endpoint]] : [], ask, frame.at)
       else this.store.reclaim(frame.at)
@@ -167,34 +162,34 @@ class Replay {
     const evaluation = this.evaluationOf(request, frame, ask)
     const order = this.orderIn(request, frame, evaluation)
     const claims = order.map(({ claims: all }) => all[endpoint])
-    const seen = { snapshot: frozen(this.store) }
+    const seen = isWanted ? frozen(this.store) : undefined
     const lease = frame.isAsked ? this.take(claims, ask, frame.at) : undefined
     if (!frame.isAsked) this.store.reclaim(frame.at)
     if (isCharged && lease !== undefined) chargeTopTier(this.credits, evaluation.candidates, lease)
-    if (!isWanted) return
+    if (seen === undefined) return
     const chosen = order.find(({ id }) => id === lease?.claim.id)
     this.watch.onChoice?.(request, {
       frame,
-      strategy: this.strategy,
+      strategy,
       evaluation,
       order,
-      remembered: frame.stickTo === undefined ? undefined : this.upstreams[frame.stickTo],
-      owner: frame.owner === undefined ? undefined : this.upstreams[frame.owner],
+      remembered: at(frame.stickTo),
+      owner: at(frame.owner),
       chosen,
       isSame: chosen === granted && (frame.isAsked || evaluation.candidates.length === 0),
-      store: seen,
+      store: { snapshot: seen },
     })
   }
 
   private evaluationOf(request: BeginFrame, frame: ChoiceFrame, ask: Ask): Evaluation {
     const base = this.baseOf(request, frame)
-    const left = frame.left === undefined ? base : this.placed(frame.left)
+    const left = frame.left === undefined ? base : this.placed(frame.left, request)
     const { now } = frame.at
     const standingOf = standingFor({
       demands: this.demandsOf(request),
       abilities: this.store.abilities,
       upstreams: base,
-      refusers: this.placed(frame.refusers),
+      refusers: this.placed(frame.refusers, request),
       now,
     })
     const endpoint = request.endpoint as Endpoint
@@ -207,18 +202,18 @@ class Replay {
   private orderIn(request: BeginFrame, frame: ChoiceFrame, evaluation: Evaluation): readonly Upstream[] {
     const { kind } = frame
     if (!frame.isAsked) return []
-    if (kind === 'remaining') return this.placed(frame.order)
+    if (kind === 'remaining') return this.placed(frame.order, request)
     if (kind !== 'next')
       return lastResorts(evaluation.unavailable, kind === 'last-resort' ? 'always' : 'sometimes')
     const order = orderOf(evaluation.candidates, {
-      strategy: strategies[this.strategy],
+      strategy: strategies[this.configOf(request).config.settings.strategy],
       context: {
         random: seededDice(frame.seed ?? 0),
         keyHash: unmasked(request.maskedKey, this.secret),
         most: MOST_IN_ORDER,
       },
-      stickTo: this.idOf(frame.stickTo),
-      owner: this.idOf(frame.owner),
+      stickTo: this.idOf(frame.stickTo, request),
+      owner: this.idOf(frame.owner, request),
     })
     return order.map(({ upstream }) => upstream)
   }
@@ -233,31 +228,36 @@ class Replay {
     return { ...askFrom(request.demand, frame), demands: this.demandsOf(request).demands }
   }
 
-  private demandsOf({ demand, demands }: BeginFrame) {
-    const own = demands.map(([place, each]) => [this.idOf(place) ?? '', each] as const)
+  private demandsOf(request: BeginFrame) {
+    const { demand, demands } = request
+    const own = demands.map(([place, each]) => [this.idOf(place, request) ?? '', each] as const)
     return { demand, demands: own.length === 0 ? undefined : Object.fromEntries(own) }
   }
 
-  private baseOf({ model, endpoint }: BeginFrame, { base }: ChoiceFrame): readonly Upstream[] {
-    if (base !== undefined) return this.placed(base)
-    return this.pools.poolFor(model, endpoint as Endpoint)?.upstreams ?? []
+  private baseOf(request: BeginFrame, { base }: ChoiceFrame): readonly Upstream[] {
+    if (base !== undefined) return this.placed(base, request)
+    const { model, endpoint } = request
+    return this.configOf(request).pools.poolFor(model, endpoint as Endpoint)?.upstreams ?? []
   }
 
-  private placed(places: readonly number[]): Upstream[] {
-    return places.flatMap((place) => this.upstreams[place] ?? [])
+  private placed(places: readonly number[], request: OfConfig): Upstream[] {
+    const { upstreams } = this.configOf(request).pools
+    return places.flatMap((place) => upstreams[place] ?? [])
   }
 
-  private idOf(place: number | undefined): string | undefined {
-    return place === undefined ? undefined : this.upstreams[place]?.id
+  private idOf(place: number | undefined, request: OfConfig): string | undefined {
+    return place === undefined ? undefined : this.configOf(request).pools.upstreams[place]?.id
   }
 
-  private claimOf(ref: number): Claim {
-    const upstream = this.upstreams[Math.floor(ref / CLAIM_KINDS)]
-    if (upstream === undefined) return { id: '', priority: 0, draws: [] }
-    const endpoint = endpoints[ref % CLAIM_KINDS]
-    return endpoint === undefined ? passthroughClaim(upstream) : upstream.claims[endpoint]
+  private configOf({ config }: OfConfig): KnownConfig {
+    const known = this.configs[config]
+    if (known === undefined) throw new RangeError('a configuration is missing')
+    return known
   }
 }
+
+type OfConfig = Pick<BeginFrame, 'config'>
+const OWN: OfConfig = { config: 0 }
 
 /** What was asked, for a body that demands so much. */
 const askFrom = (
@@ -277,27 +277,4 @@ const askFrom = (
 function frozen(store: MemoryStore): MemoryStore['snapshot'] {
   const known = new Map(store.capture().scopes)
   return (scopes) => scopes.map((scope) => known.get(scope))
-}
-
-/** An upstream as choices need it, which can't be asked. */
-function upstreamFrom(recorded: RecordedUpstream): Upstream {
-  const { origin, presumedEndpoints, hasEdits, draws, ...upstream } = recorded
-  const { id, priority } = upstream
-  const claimFor = (endpoint: Endpoint): Claim => {
-    const own: LimitScope = { scope: `endpoint ${id} ${endpoint}`, role: 'endpoint' }
-    return { id, priority, draws: [...draws, own] }
-  }
-  return {
-    ...upstream,
-    rendezvousHash: hash01(id),
-    root: origin,
-    query: '',
-    apiKey: '',
-    keyPosition: 0,
-    headers: {},
-    endpoints: new Set(recorded.endpoints),
-    presumed: { endpoints: presumedEndpoints && new Set(presumedEndpoints) },
-    edits: hasEdits ? { streamed: new Map(), whole: new Map() } : undefined,
-    claims: Object.fromEntries(endpoints.map((each) => [each, claimFor(each)])) as Upstream['claims'],
-  }
 }

@@ -1,13 +1,26 @@
 import { createByteSearch, utf8Bytes } from '../lib/bytes.ts'
 import type { ArchivedSegment } from './archive.ts'
-import { endedRequests, explainIn, requestLine, type Explanation, type RecordedRequest } from './explain.ts'
+import {
+  endedRequests,
+  explanationOf,
+  requestLine,
+  requestsIn,
+  type Explanation,
+  type Found,
+  type Pause,
+  type RecordedRequest,
+} from './explain.ts'
+import { isoOf } from '../telemetry/status.ts'
 import { idBytes } from './frames.ts'
+import type { BeginFrame, EndFrame } from './record.ts'
 import type { Recorder, Segment } from './recorder.ts'
 
 /** Segments that are no longer in memory. */
 export interface EventArchive {
-  /** All that are kept, the oldest first, those of this process too. */
-  read(): Promise<readonly ArchivedSegment[]>
+  /** Of each file that is kept, the newest first, its segments, the oldest first; those of this process too. */
+  read(): AsyncIterable<readonly ArchivedSegment[]>
+  /** The beginning of the oldest file. */
+  readOldest(): Promise<readonly ArchivedSegment[]>
   /** Of this process, as `ArchivedSegment.process`. */
   readonly process: string
   /** How much is kept, in words. */
@@ -39,86 +52,139 @@ export interface RequestList {
 
 export type RequestLog = ReturnType<typeof createRequestLog>
 
+/** What an id stands for: a request, or several that bear it as their client's, the newest first. */
+export type ExplainedId = Explanation | { readonly requests: readonly RecordedRequest[] }
+
+/** Of requests that bear the same id so many are listed. */
+const MOST_NAMESAKES = 1_000
+
+/**
+ * The request with this id of ours, or all that bear it as their client's; undefined where there is none. A client may give
+ * all its requests the same, so choices are made again of a single one alone.
+ *
+ * @param segments the newest first; `isAlive`: of the process that asks
+ */
+export async function explained(
+  id: string,
+  segments: AsyncIterable<SeenSegment> | Iterable<SeenSegment>,
+  { secret, pause }: { readonly secret: Uint32Array; readonly pause?: Pause },
+): Promise<ExplainedId | undefined> {
+  const [own, theirs] = [createByteSearch(idBytes(id)), createByteSearch(utf8Bytes(id))]
+  const found = new Map<string, Found>()
+  for await (const { segment, isAlive } of segments) {
+    await pause?.()
+    const { bytes } = segment
+    if (own(bytes, 0) < 0 && (found.size > MOST_NAMESAKES || theirs(bytes, 0) < 0)) continue
+    const requests = requestsIn(segment, ({ ownId, clientId }) => ownId === id || clientId === id)
+    for (const { begin, end } of requests.toReversed()) {
+      const later = found.get(begin.ownId)
+      if (later === undefined && found.size > MOST_NAMESAKES && begin.ownId !== id) continue
+      const all = [segment, ...(later?.segments ?? [])]
+      found.set(begin.ownId, {
+        begin,
+        end: later?.end ?? end,
+        segments: all,
+        isAlive: later?.isAlive ?? isAlive,
+      })
+    }
+  }
+  const [first] = found.values()
+  const one = found.get(id) ?? (found.size === 1 ? first : undefined)
+  if (one !== undefined) return explanationOf(one, secret, pause)
+  if (first === undefined) return undefined
+  const lines = [...found.values()].map(({ begin, end }) => requestLine(begin, end))
+  return { requests: lines.slice(0, MOST_NAMESAKES) }
+}
+
+interface SeenSegment {
+  readonly segment: Segment
+  readonly isAlive: boolean
+}
+
 /** The requests that are remembered, and why they went where they went. */
 export function createRequestLog(given: {
   readonly recorder: Recorder
   readonly secret: Uint32Array
   readonly archive?: EventArchive | undefined
+  /** Lets others have a turn, where it is time: a log may have hundreds of thousands of requests. */
+  readonly pause?: Pause
 }) {
-  const { recorder, secret, archive } = given
+  const { recorder, secret, archive, pause } = given
 
-  /** What is in memory, and in front of it what the archive has besides. */
-  async function allSegments(): Promise<{ segments: readonly Segment[]; isWhole: boolean }> {
+  /** What is in memory, and behind it what the archive has besides; the newest first. */
+  async function* seen(): AsyncGenerator<SeenSegment> {
+    const own = recorder.segments().toReversed()
+    const first = own.at(-1)?.number ?? Infinity
+    for (const segment of own) yield { segment, isAlive: true }
+    if (archive === undefined) return
+    for await (const file of archive.read())
+      for (const segment of file.toReversed()) {
+        const isAlive = segment.process === archive.process
+        if (!isAlive || segment.number < first) yield { segment, isAlive }
+      }
+  }
+
+  /** When the first request came that is kept, and whether none was dropped. */
+  async function oldest(): Promise<{ at: string | null; isWhole: boolean }> {
     const own = recorder.segments()
-    const first = own[0]?.number ?? Infinity
-    const archived = (await archive?.read()) ?? []
-    const older = archived.filter(({ process, number }) => process !== archive?.process || number < first)
-    const segments = [...older, ...own]
+    const archived = (await archive?.readOldest()) ?? []
     const isWhole = (archived[0]?.generation ?? 1) === 1 && (archived.length > 0 || own[0]?.number === 1)
-    return { segments, isWhole }
+    for (const segment of [...archived, ...own])
+      for (const [begin, end] of endedRequests(segment)) return { at: requestLine(begin, end).at, isWhole }
+    return { at: null, isWhole }
   }
 
-  /** When the first request of the segments came. */
-  function oldestIn(segments: readonly Segment[]): string | null {
-    for (const segment of segments)
-      for (const [begin, end] of endedRequests(segment)) return requestLine(begin, end).at
-    return null
-  }
-
-  function droppedText(oldest: string | null, isWhole: boolean): string | null {
+  function droppedText(at: string | null, isWhole: boolean): string | null {
     if (isWhole) return null
     const what = archive === undefined ? 'the last 1,000 to 2,000 requests are kept in memory' : archive.kept
-    return oldest === null ? what : `requests before ${oldest} were dropped: ${what}`
+    return at === null ? what : `requests before ${at} were dropped: ${what}`
   }
 
   return {
     /** Requests that have ended. */
     async list(filter: RequestFilter): Promise<RequestList> {
-      const { segments, isWhole } = await allSegments()
       const requests: RecordedRequest[] = []
       let isBehind = filter.before === undefined
-      for (const segment of segments.toReversed()) {
-        if (requests.length >= filter.limit) break
+      const { at, isWhole } = await oldest()
+      for await (const { segment } of seen()) {
+        await pause?.()
         for (const [begin, end] of [...endedRequests(segment)].toReversed()) {
           if (requests.length >= filter.limit) break
-          const line = requestLine(begin, end)
-          if (
-            isBehind &&
-            isWanted(
-              line,
-              end.attempts.map(({ upstream }) => upstream),
-              filter,
-            )
-          )
-            requests.push(line)
-          if (line.id === filter.before) isBehind = true
+          if (isBehind && isWanted(begin, end, filter)) requests.push(requestLine(begin, end))
+          if (begin.ownId === filter.before) isBehind = true
         }
+        if (requests.length >= filter.limit) break
       }
-      const oldest = oldestIn(segments)
-      return { requests, oldest_kept: oldest, dropped: droppedText(oldest, isWhole) }
+      return { requests, oldest_kept: at, dropped: droppedText(at, isWhole) }
     },
-    /** Explanations of the request with this id of ours, or of all that bear it as their client's; the newest first. */
-    async explain(id: string): Promise<Explanation[]> {
-      const { segments } = await allSegments()
-      const [own, theirs] = [createByteSearch(idBytes(id)), createByteSearch(utf8Bytes(id))]
-      const near = segments.filter(({ bytes }) => own(bytes, 0) >= 0 || theirs(bytes, 0) >= 0)
-      return explainIn(near, secret, ({ ownId, clientId }) => ownId === id || clientId === id)
-    },
+    /** See `explained`. */
+    explain: (id: string): Promise<ExplainedId | undefined> =>
+      explained(id, seen(), { secret, ...(pause && { pause }) }),
     /** How far back it goes, for whoever asks for one that is not there. */
     async reach(): Promise<string> {
-      const oldest = oldestIn((await allSegments()).segments)
-      return oldest === null ? 'No request is remembered yet.' : `What is remembered goes back to ${oldest}.`
+      const { at } = await oldest()
+      return at === null ? 'No request is remembered yet.' : `What is remembered goes back to ${at}.`
     },
   }
 }
 
-function isWanted(line: RecordedRequest, asked: readonly string[], filter: RequestFilter): boolean {
+function isWanted(begin: BeginFrame, end: EndFrame, filter: RequestFilter): boolean {
   const { upstream, status, model, token, q } = filter
-  if (upstream !== undefined && !asked.includes(upstream) && line.upstream !== upstream) return false
-  if (status !== undefined && !fitsStatus(String(line.status), status)) return false
-  if (model !== undefined && line.model !== model) return false
-  if (token !== undefined && line.token !== token) return false
-  return q === undefined || JSON.stringify(line).toLowerCase().includes(q.toLowerCase())
+  const isAsked = (name: string): boolean => end.attempts.some((attempt) => attempt.upstream === name)
+  if (upstream !== undefined && end.upstream !== upstream && !isAsked(upstream)) return false
+  if (status !== undefined && !fitsStatus(String(end.status), status)) return false
+  if (model !== undefined && begin.model !== model) return false
+  if (token !== undefined && begin.token !== token) return false
+  return q === undefined || textsOf(begin, end).includes(q.toLowerCase())
+}
+
+/** All that may be looked for in a line. */
+function textsOf(begin: BeginFrame, end: EndFrame): string {
+  const { ownId, clientId, endpoint, model, token, at } = begin
+  const { status, code, upstream } = end
+  return [ownId, clientId, endpoint, model, token, isoOf(at.wall), status, code, upstream]
+    .join('\n')
+    .toLowerCase()
 }
 
 /** `4xx` stands for all that begin with a 4. */

@@ -93,13 +93,11 @@ async function explainRequest(context: RequestContext): Promise<Response> {
   const id = /[^/]+(?=\/*$)/.exec(context.path)?.[0] ?? ''
   const log = requestsOf(context)
   if (!/^[\w.-]{1,128}$/.test(id)) throw new GatewayError('not_found', 'No request has such an id.')
-  const found = await log.explain(id)
-  const [only] = found
-  if (only === undefined) {
+  const body = await log.explain(id)
+  if (body === undefined) {
     const message = `There is no request ${JSON.stringify(id)}. ${await log.reach()}`
     throw new GatewayError('not_found', message)
   }
-  const body = found.length === 1 ? only : { requests: found.map(({ request }) => request) }
   return jsonResponse(body, 200, context.ownHeaders)
 }
 

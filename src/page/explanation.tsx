@@ -100,7 +100,7 @@ function TimeLine({ explanation }: { explanation: ShownExplanation }) {
               </b>
               {end.code !== null && <code> {end.code}</code>}
             </p>
-            {lang === 'en' && end.status >= 400 && <p class="muted">{end.text}</p>}
+            {lang === 'en' && (end.status >= 400 || end.status === 0) && <p class="muted">{end.text}</p>}
           </li>
         )}
       </ol>

@@ -161,7 +161,7 @@ function note(state: RelayState, { kind, at, left, stickTo }: NotedChoice): void
     stickTo,
     owner: state.owner,
     ask: askOf(state, at),
-    isWaiting: state.waitUntil !== undefined,
+    isWaiting: (state.waitUntil ?? NOWHERE) > NOWHERE,
   })
 }
 
@@ -321,9 +321,12 @@ async function waitInQueue(state: RelayState): Promise<Selection> {
   return { unavailable, why: waited === 'gone' ? 'gone' : 'not-admitted' }
 }
 
+/** `waitUntil` of a request that found the queue full. */
+const NOWHERE = -Infinity
+
 /** Where nobody may wait a guess, which only delays, keeps from nothing. */
 async function acquireWithoutWait(state: RelayState): Promise<Lease | undefined> {
-  state.waitUntil = state.deps.clock.now()
+  state.waitUntil = NOWHERE
   const lease = await acquireNext(state, untriedUpstreams(state))
   state.waitUntil = undefined
   return lease

@@ -1,4 +1,15 @@
-import { appendFileSync, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import { keepEvents, type EventLimits } from '../../src/adapter/node/event-file.ts'
@@ -34,7 +45,15 @@ function bed(directory: string, limits: EventLimits = { bytes: 1_000_000, days: 
     return ended
   }
   onTestFinished(() => events.close())
-  return { ...events, file, told, end, list: (limit = 1_000) => requests.list({ limit }) }
+  return {
+    ...events,
+    file,
+    told,
+    end,
+    list: (limit = 1_000) => requests.list({ limit }),
+    /** All is in the file by then: whom nobody knows is looked for there too. */
+    written: () => requests.explain('nobody'),
+  }
 }
 
 const idsOf = async (log: ReturnType<typeof bed>, limit?: number): Promise<string[]> =>
@@ -135,4 +154,95 @@ test('bytes of another version behind the mark are passed over', async () => {
   appendFileSync(first.file, other)
   const second = bed(directory)
   expect(await idsOf(second)).toEqual(ids.toReversed())
+})
+
+test('two processes may write to one file, and each request is there once and whole', async () => {
+  const directory = temporaryDirectory()
+  const logs = [bed(directory), bed(directory)] as const
+  const models = new Map<string, string>()
+  let [first, second] = [0, 0]
+  for (let round = 0; round < 6; round++) {
+    for (const id of await logs[0].end(2)) models.set(id, `m${first++ % 7}`)
+    await logs[0].written()
+    // They have texts at other places.
+    for (const id of await logs[1].end(round === 0 ? 5 : 3)) models.set(id, `m${second++ % 7}`)
+    await logs[1].written()
+  }
+  for (const log of logs) await log.close()
+  const { requests } = await bed(directory).list()
+  expect(requests).toHaveLength(models.size)
+  expect(new Map(requests.map(({ id, model }) => [id, model]))).toEqual(models)
+})
+
+test('of two processes one puts the file aside, and what the other writes can be read all the same', async () => {
+  const directory = temporaryDirectory()
+  const one = bed(directory, { bytes: 60_000, days: 2 })
+  const other = bed(directory)
+  const ids = await other.end(3)
+  await other.written()
+  await one.end(1_500)
+  await one.written()
+  expect(existsSync(`${one.file}.1`)).toBe(true)
+  ids.push(...(await other.end(3)))
+  await other.close()
+  await one.close()
+  const { requests } = await bed(directory).list()
+  const found = requests.map(({ id }) => id).filter((id) => ids.includes(id))
+  expect(found).toEqual(ids.toReversed())
+}, 60_000)
+
+test('a file that is removed while it is written to begins anew, and can be read', async () => {
+  const directory = temporaryDirectory()
+  const log = bed(directory)
+  const ids = await log.end(3)
+  await log.written()
+  rmSync(log.file)
+  ids.push(...(await log.end(2)))
+  await log.close()
+  expect(await idsOf(bed(directory))).toEqual(ids.toReversed())
+})
+
+test('a place that can be written to again is written to, with all that is in memory', async () => {
+  const directory = temporaryDirectory()
+  const log = bed(directory)
+  mkdirSync(log.file)
+  const ids = await log.end(3)
+  await log.written()
+  expect(log.told).toHaveLength(1)
+  rmdirSync(log.file)
+  ids.push(...(await log.end(2)))
+  await log.close()
+  expect(await idsOf(bed(directory))).toEqual(ids.toReversed())
+})
+
+test('what could only be written in part is written once more, and is there once', async () => {
+  const directory = temporaryDirectory()
+  const log = bed(directory)
+  const ids = await log.end(30)
+  await log.close()
+  const whole = readFileSync(log.file)
+  // As when the disk is full: a part of it, and later all of it.
+  for (const cut of [20, 500, whole.length - 40]) {
+    writeFileSync(log.file, Buffer.concat([whole.subarray(0, cut), whole]))
+    expect([cut, await idsOf(bed(directory))]).toEqual([cut, ids.toReversed()])
+  }
+})
+
+test('a gateway that is hardly asked keeps nothing for longer than days either', async () => {
+  const directory = temporaryDirectory()
+  const limits = { bytes: 1_000_000, days: 2 }
+  const first = bed(directory, limits)
+  await first.end(3)
+  await first.close()
+  const long = new Date(Date.now() - 3 * 86_400_000)
+  utimesSync(first.file, long, long)
+  const now = Date.now
+  onTestFinished(() => void (Date.now = now))
+  Date.now = () => now() + 86_400_000
+  const second = bed(directory, limits)
+  const ids = await second.end(2)
+  await second.written()
+  await second.close()
+  expect(readdirSync(directory).toSorted()).toEqual(['events.key', 'events.log'])
+  expect(await idsOf(bed(directory, limits))).toEqual(ids.toReversed())
 })

@@ -6,12 +6,19 @@ import { toWebResponse } from '../../src/http/response.ts'
 import { instantOf } from '../../src/lib/clock.ts'
 import type { GatewayEvent } from '../../src/relay/deps.ts'
 import { createMemoryStore, type MemoryStore } from '../../src/state/memory.ts'
+import { END, type ByteChunk } from '../../src/lib/bytes.ts'
 import { TransportError, type Send } from '../../src/transport/transport.ts'
 import { createDice } from '../support/dice.ts'
-import { createSimClock } from '../../src/cli/what-if/clock.ts'
+import { createSimClock, type SimClock } from '../../src/cli/what-if/clock.ts'
 import { checked, TOKEN } from '../support/test-app.ts'
 
 export const SECRET = Uint32Array.of(1, 2, 3, 4)
+
+interface AskedHow {
+  readonly path?: string
+  readonly leavesMs?: number
+  readonly [header: string]: string | number | undefined
+}
 
 /** An order that the store was asked for in the running gateway, and who of it was taken. */
 export interface LiveOrder {
@@ -24,7 +31,9 @@ export interface LiveOrder {
  * which records what it does. `restart` ends its process and begins another with the state that was kept.
  */
 export function createRecordedDay(config: object, seed: number, segmentRequests = 1_000) {
-  const clock = createSimClock(Date.UTC(2026, 10, 22, 12))
+  const sim = createSimClock(Date.UTC(2026, 10, 22, 12))
+  let wallShiftMs = 0
+  const clock: SimClock = { ...sim, wall: () => sim.now() + wallShiftMs }
   const dice = createDice(seed)
   const sealed: Segment[] = []
   const live: LiveOrder[] = []
@@ -53,10 +62,28 @@ export function createRecordedDay(config: object, seed: number, segmentRequests 
       'x-ratelimit-remaining-tokens': String(Math.floor(dice() * 60_000)),
       'x-ratelimit-reset-tokens': '250ms',
     }
+    if (request.headers.accept === 'text/event-stream' && chance(0.3)) return longStream(limits)
     const usage = { prompt_tokens: 10, completion_tokens: Math.floor(dice() * 300), total_tokens: 300 }
     const choices = [{ index: 0, message: { role: 'assistant', content: host }, finish_reason: 'stop' }]
     return reply(200, { id: 'x', choices, usage }, host.startsWith('told') ? limits : {})
   }
+
+  /** A stream of up to a quarter of an hour, which now and then breaks off. */
+  function longStream(headers: Record<string, string>) {
+    let left = 2 + Math.floor(dice() * 6)
+    const read = async (): Promise<ByteChunk> => {
+      await new Promise<void>((resolve) => void clock.after(dice() * 150_000, resolve))
+      if (left-- === 0) return END
+      if (chance(0.02)) throw new TransportError('broken', 'the connection broke')
+      const choices = [{ index: 0, delta: { content: 'x' }, finish_reason: left === 0 ? 'stop' : null }]
+      const value = new TextEncoder().encode(`data: ${JSON.stringify({ id: 'x', choices })}\n\n`)
+      return { done: false, value }
+    }
+    const body = { read, cancel: async () => {} }
+    return { status: 200, headers: { 'content-type': 'text/event-stream', ...headers }, body }
+  }
+
+  let present = config
 
   function start(kept?: { state: unknown }) {
     const recorder: Recorder = createRecorder({
@@ -68,7 +95,7 @@ export function createRecordedDay(config: object, seed: number, segmentRequests 
     const store = createMemoryStore({ random: recorder.random })
     if (kept !== undefined) store.restore(kept.state, instantOf(clock))
     const recorded = recorder.recordedStore(watched(store), () => instantOf(clock))
-    const gateway = createGateway(checked(config), {
+    const gateway = createGateway(checked(present), {
       clock,
       store: recorded,
       send,
@@ -100,20 +127,26 @@ export function createRecordedDay(config: object, seed: number, segmentRequests 
 
   let process = start()
 
-  /** Sends a chat. */
+  /** Sends a chat, or what else a path asks for; the client leaves after `leavesMs`. */
   async function ask(
     peer: string,
     body: object = {},
-    headers: Record<string, string> = {},
-  ): Promise<Response> {
-    const request = new Request('http://gateway.test/v1/chat/completions', {
+    { path = 'chat/completions', leavesMs, ...headers }: AskedHow = {},
+  ): Promise<void> {
+    const left = new AbortController()
+    if (leavesMs !== undefined) clock.after(leavesMs, () => left.abort())
+    const request = new Request(`http://gateway.test/v1/${path}`, {
       method: 'POST',
-      headers: { authorization: `Bearer ${TOKEN}`, 'content-type': 'application/json', ...headers },
+      headers: {
+        authorization: `Bearer ${TOKEN}`,
+        'content-type': 'application/json',
+        ...(headers as Record<string, string>),
+      },
       body: JSON.stringify({ model: 'auto', messages: [{ role: 'user', content: 'hi' }], ...body }),
+      signal: left.signal,
     })
     const response = await process.gateway.app.fetch(request, { peer })
-    await response.text()
-    return response
+    await response.text().catch(() => '')
   }
 
   return {
@@ -132,11 +165,17 @@ export function createRecordedDay(config: object, seed: number, segmentRequests 
     /** Lets time pass until nothing is under way and nothing is to come. */
     run: clock.run,
     /** A chat that comes in a while. */
-    askIn(
-      ms: number,
-      ...how: readonly [peer: string, body?: object, headers?: Record<string, string>]
-    ): void {
+    askIn(ms: number, ...how: readonly [peer: string, body?: object, how?: AskedHow]): void {
       clock.after(ms, () => void ask(...how))
+    },
+    /** Has another configuration served from now on. */
+    reload(next: object): void {
+      present = next
+      void process.gateway.apply(checked(next))
+    },
+    /** Somebody sets the clock on the wall. */
+    setWall(byMs: number): void {
+      wallShiftMs += byMs
     },
     async restart(): Promise<void> {
       const state: unknown = JSON.parse(JSON.stringify(process.store.keep(instantOf(clock))))

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { explainIn } from '../../src/events/explain.ts'
+import { explanationOf, requestsIn } from '../../src/events/explain.ts'
 import { replay, type ReplayedChoice } from '../../src/events/replay.ts'
 import { strategyNames } from '../../src/pool/strategy.ts'
 import { TOKEN } from '../support/test-app.ts'
@@ -99,7 +99,13 @@ test('choices beside pauses and trials fall again as they had, and an explanatio
     .flatMap(({ evaluation }) => evaluation.unavailable)
     .filter(({ reason }) => reason.cause === 'paused')
   expect(kept.length).toBeGreaterThan(50)
-  const explained = explainIn(segments, SECRET, () => true)
+  const explained = await Promise.all(
+    segments.flatMap((segment) =>
+      requestsIn(segment, () => true).map((one) =>
+        explanationOf({ ...one, segments: [segment], isAlive: false }, SECRET),
+      ),
+    ),
+  )
   const lines = explained.flatMap(({ decisions }) => decisions.flatMap(({ unavailable }) => unavailable))
   expect(lines).toContainEqual({
     upstream: expect.stringMatching(/test$/),

@@ -28,7 +28,7 @@ function folder({
   const directory = temporaryDirectory()
   const known = new Set<string>()
   const parts = segments.flatMap((segment) => [
-    segmentHead(segment, { process: 'p', generation: 1, known }),
+    segmentHead(segment, 0, { process: 'p', generation: 1, known }),
     segment.bytes,
   ])
   if (hasLog) {

@@ -1,9 +1,17 @@
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { appendFile, open, readFile, rename, stat } from 'node:fs/promises'
+import { chmodSync, mkdirSync, readFileSync, writeFileSync, type Stats } from 'node:fs'
+import { appendFile, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import { systemCodeOf } from '../../errors.ts'
-import { firstGenerationIn, segmentHead, segmentsIn, type ArchivedSegment } from '../../events/archive.ts'
+import {
+  firstGenerationIn,
+  segmentHead,
+  segmentsIn,
+  segmentSteps,
+  type ArchivedSegment,
+} from '../../events/archive.ts'
 import { createRecorder, type Recorder, type Segment } from '../../events/recorder.ts'
+import type { Pause } from '../../events/explain.ts'
 import { createRequestLog } from '../../events/requests.ts'
 import type { Report } from '../../relay/deps.ts'
 
@@ -37,16 +45,19 @@ export function keepEvents(given: {
   readonly random: () => number
 }) {
   const { file, limits, report, random } = given
+  const pause = createPause()
   const process = crypto.randomUUID()
   const secret = secretFor(file)
   /** Segments that are whole and not written whole. */
-  const sealed: Segment[] = []
+  let sealed: Segment[] = []
   let known = new Set<string>()
   let generation = 1
   /** Of the present segment and those that are sealed: what is written already, by number. */
   const written = new Map<number, number>()
-  let size = 0
-  let begunAt: number | undefined
+  /** The file as it was when it was last looked at or written to; undefined = there was none. */
+  let last: Pick<Stats, 'ino' | 'birthtimeMs' | 'mtimeMs' | 'size'> | undefined
+  /** Epoch ms. */
+  let begunAt = 0
   let hasWarned = false
   let writing: Promise<void> = Promise.resolve()
 
@@ -68,14 +79,25 @@ export function keepEvents(given: {
 
   async function write(): Promise<void> {
     if (file === undefined) return
+    let left: Segment[] = []
     try {
-      begunAt ??= await begin(file)
-      const whole = sealed.splice(0)
+      await look(file)
+      // Else a segment that takes weeks to be full would be kept for as long.
+      if (isOld()) recorder.cut()
+      left = sealed
+      sealed = []
+      for (; left[0] !== undefined; left.shift()) {
+        await append(file, left[0])
+        written.delete(left[0].number)
+      }
       const present = recorder.segments().at(-1)
-      for (const segment of present === undefined ? whole : [...whole, present]) await append(file, segment)
-      for (const { number } of whole) written.delete(number)
+      if (present !== undefined) await append(file, present)
       hasWarned = false
     } catch (error) {
+      // The newest of them: for all of them there may never be room.
+      sealed = [...left.slice(-1), ...sealed]
+      // Nobody knows how much was written.
+      last = undefined
       const code = systemCodeOf(error) ?? 'unknown error'
       const message = `events are not kept across a restart: ${file} can't be written (${code})`
       if (!hasWarned) report({ kind: 'notice', level: 'warning', message })
@@ -85,59 +107,73 @@ export function keepEvents(given: {
 
   async function append(to: string, segment: Segment): Promise<void> {
     const { number, bytes } = segment
-    const from = written.get(number)
-    if (from === bytes.length) return
-    if (from === undefined) await rotateWhereFull(to)
-    const head = from === undefined ? segmentHead(segment, { process, generation, known }) : new Uint8Array(0)
-    const more = bytes.slice(from ?? 0)
+    if (written.get(number) === bytes.length) return
+    if (!written.has(number)) await rotateWhereFull(to)
+    const from = written.get(number) ?? 0
+    const head = segmentHead(segment, from, { process, generation, known })
+    const more = bytes.slice(from)
     await appendFile(to, Buffer.concat([head, more]), { mode: 0o600 })
-    size += head.length + more.length
+    last = await stat(to)
     written.set(number, bytes.length)
   }
 
-  /** Finds out what is there already. @returns when the file was begun, epoch ms */
-  async function begin(at: string): Promise<number> {
-    mkdirSync(dirname(at), { recursive: true })
-    const before = await stat(at).catch(() => undefined)
+  /** Whether the file is still the one that was written to: somebody may have removed it, another process put it aside. */
+  async function look(at: string): Promise<void> {
+    const there = await stat(at).catch(() => undefined)
+    const isSame =
+      there !== undefined &&
+      there.ino === last?.ino &&
+      there.birthtimeMs === last.birthtimeMs &&
+      there.size >= last.size
+    last = there
+    if (isSame) return
+    // It knows no configuration and no beginning of a segment that were written to another.
+    known = new Set()
+    written.clear()
+    begunAt = there?.birthtimeMs || Date.now()
     generation = (await generationOf(at)) ?? generation
-    size = before?.size ?? 0
-    return before === undefined || before.birthtimeMs === 0 ? Date.now() : before.birthtimeMs
+    if (there === undefined) await mkdir(dirname(at), { recursive: true })
   }
+
+  /** Whether half of the time that is kept has passed since the file was begun. */
+  const isOld = (): boolean => last !== undefined && Date.now() - begunAt >= (limits().days * DAY_MS) / 2
 
   /** Between two segments, so that none is in two files. */
   async function rotateWhereFull(at: string): Promise<void> {
-    const { bytes, days } = limits()
-    const isFull = size >= bytes / 2 || Date.now() - (begunAt ?? 0) >= (days * DAY_MS) / 2
-    if (size === 0 || !isFull) return
-    await rename(at, `${at}.1`)
-    size = 0
+    if (last === undefined || last.size === 0) return
+    if (last.size < limits().bytes / 2 && !isOld()) return
+    // Nothing may have been written for a long time.
+    const isOver = Date.now() - last.mtimeMs >= limits().days * DAY_MS
+    await (isOver ? Promise.all([rm(at), rm(`${at}.1`, { force: true })]) : rename(at, `${at}.1`))
+    last = undefined
     begunAt = Date.now()
     generation += 1
     known = new Set()
+    written.clear()
   }
 
   const timer = setInterval(() => void flush(), FLUSH_EVERY_MS)
   timer.unref()
-  const kept = (): string =>
-    `${file} and ${file}.1 keep ${textOfBytes(limits().bytes)} and ${limits().days} days`
   return {
     recorder,
     requests: createRequestLog({
       recorder,
       secret,
+      pause,
       archive:
         file === undefined
           ? undefined
           : {
               process,
               get kept() {
-                return kept()
+                return `${file} and ${file}.1 keep ${textOfBytes(limits().bytes)} and ${limits().days} days`
               },
-              async read() {
-                if (!isKept()) return []
+              async *read() {
+                if (!isKept()) return
                 await flush()
-                return readEvents(file)
+                yield* readFiles(file, pause)
               },
+              readOldest: async () => (isKept() ? readOldest(file) : []),
             },
     }),
     /** Writes what is not written yet. */
@@ -151,45 +187,76 @@ export function keepEvents(given: {
 const textOfBytes = (bytes: number): string =>
   bytes >= 1_048_576 ? `${Math.round(bytes / 1_048_576)} MiB` : `${bytes} bytes`
 
-/** All segments that are kept in a file and in the one before it, the oldest first. */
-export async function readEvents(file: string): Promise<ArchivedSegment[]> {
-  const read = (path: string) => readFile(path).catch(() => new Uint8Array(0))
-  return segmentsIn(await Promise.all([read(`${file}.1`), read(file)]))
+/** The segments of a file, and then those of the one before it. A file that can't be read has none. */
+export async function* readFiles(
+  file: string,
+  pause: Pause = createPause(),
+): AsyncGenerator<readonly ArchivedSegment[]> {
+  const seen = new Set<string>()
+  for (const path of [file, `${file}.1`]) {
+    const segments: ArchivedSegment[] = []
+    for (const segment of segmentSteps(await readFile(path).catch(() => new Uint8Array(0)))) {
+      if (segment !== undefined) segments.push(segment)
+      await pause()
+    }
+    // Where another process put the file aside, what was written of a segment before is written once more.
+    yield segments.filter(({ process, number }) => !seen.has(`${process} ${number}`))
+    for (const { process, number } of segments) seen.add(`${process} ${number}`)
+  }
 }
 
+async function readOldest(file: string): Promise<readonly ArchivedSegment[]> {
+  for (const path of [`${file}.1`, file]) {
+    const [first] = segmentsIn(await beginningOf(path, BEGINNING_BYTES).catch(() => new Uint8Array(0)))
+    if (first !== undefined) return [first]
+  }
+  return []
+}
+
+/** All of them, the oldest first. */
+export async function readEvents(file: string): Promise<ArchivedSegment[]> {
+  const all: ArchivedSegment[] = []
+  for await (const segments of readFiles(file)) all.unshift(...segments)
+  return all
+}
+
+/** More than a configuration and a state of hundreds of upstreams. */
+const BEGINNING_BYTES = 1_048_576
 /** A head is shorter, and the configuration behind it is of no matter. */
 const HEAD_BYTES = 1_024
 
-async function generationOf(file: string): Promise<number | undefined> {
-  const handle = await open(file).catch(() => undefined)
-  if (handle === undefined) return undefined
+async function beginningOf(file: string, size: number): Promise<Uint8Array> {
+  const handle = await open(file)
   try {
-    const { buffer, bytesRead } = await handle.read(new Uint8Array(HEAD_BYTES), 0, HEAD_BYTES, 0)
-    return firstGenerationIn(buffer.subarray(0, bytesRead))
-  } catch {
-    // It is damaged at its beginning.
-    return undefined
+    const { buffer, bytesRead } = await handle.read(new Uint8Array(size), 0, size, 0)
+    return buffer.subarray(0, bytesRead)
   } finally {
     await handle.close()
   }
 }
 
-const SECRET_WORDS = 4
+/** Undefined where there is no file, or one that is damaged at its beginning. */
+const generationOf = (file: string): Promise<number | undefined> =>
+  beginningOf(file, HEAD_BYTES)
+    .then(firstGenerationIn)
+    .catch(() => undefined)
 
+const SECRET_WORDS = 4
 const secretPlaceOf = (file: string): string => join(dirname(file), 'events.key')
 
 /** What masks the affinity keys in a file of events; undefined = none is there. */
 export function secretIn(file: string): Uint32Array | undefined {
   try {
-    const words = Uint32Array.from(readFileSync(secretPlaceOf(file), 'utf8').trim().split(' '), Number)
-    return words.length === SECRET_WORDS ? words : undefined
+    const words = readFileSync(secretPlaceOf(file), 'utf8').trim().split(' ')
+    const isWhole = words.length === SECRET_WORDS && words.every((word) => /^\d{1,10}$/.test(word))
+    return isWhole ? Uint32Array.from(words, Number) : undefined
   } catch {
     return undefined
   }
 }
 
 /** Beside the file, so that what it masks can be read after a restart; made where there is none, and kept where that can be. */
-export function secretFor(file: string | undefined): Uint32Array {
+function secretFor(file: string | undefined): Uint32Array {
   const fresh = crypto.getRandomValues(new Uint32Array(SECRET_WORDS))
   if (file === undefined) return fresh
   const known = secretIn(file)
@@ -203,4 +270,15 @@ export function secretFor(file: string | undefined): Uint32Array {
     // What was masked is then told apart by this process alone.
   }
   return fresh
+}
+
+/** So long nobody else has a turn. */
+const TURN_MS = 10
+
+function createPause(): Pause {
+  let since = 0
+  return () => {
+    if (performance.now() - since < TURN_MS) return undefined
+    return setImmediate().then(() => void (since = performance.now()))
+  }
 }

@@ -2,7 +2,6 @@ import type { ArchivedSegment } from '../../events/archive.ts'
 import { passFrame } from '../../events/explain.ts'
 import { FrameReader } from '../../events/frames.ts'
 import {
-  CLAIM_KINDS,
   FRAMES,
   readAnswer,
   readBegin,
@@ -15,7 +14,8 @@ import {
   type ChoiceFrame,
   type EndFrame,
 } from '../../events/record.ts'
-import type { RecordedConfig, RecordedState, RecordedUpstream } from '../../events/recorder.ts'
+import { CLAIM_KINDS, type RecordedConfig, type RecordedUpstream } from '../../events/configs.ts'
+import type { RecordedState } from '../../events/recorder.ts'
 import type { Instant } from '../../lib/clock.ts'
 import type { MeterReading, Outcome } from '../../pool/outcome.ts'
 import { endpoints, type Endpoint } from '../../pool/upstream.ts'
@@ -124,12 +124,13 @@ function readSegment({ config, bytes }: ArchivedSegment, { open, leases }: Proce
   const state = reader.json() as RecordedState
   log.states.push({ at, state })
   if (log.configs.at(-1)?.config !== config) log.configs.push({ config, from: at.wall })
+  /** The segment's own, then those that requests had begun with before. */
+  const configs = [config]
   let { nextLease } = state
 
   /** A lease was given; none of what is passed on has an upstream whose requests are modelled. */
-  function granted(place: number | undefined, sentAt: Instant, one?: Open): void {
+  function granted(upstream: RecordedUpstream | undefined, sentAt: Instant, one?: Open): void {
     const lease = nextLease++
-    const upstream = place === undefined ? undefined : config.upstreams[place]
     if (upstream === undefined) return
     const sending: Sending = {
       upstream,
@@ -147,15 +148,20 @@ function readSegment({ config, bytes }: ArchivedSegment, { open, leases }: Proce
   for (let type = reader.frame(); type !== undefined; type = reader.frame()) {
     if (type === FRAMES.begin) {
       const begin = readBegin(reader)
-      if (!open.has(begin.request)) open.set(begin.request, { begin, config, first: undefined, sent: [] })
+      const own = configs[begin.config] ?? config
+      if (!open.has(begin.request))
+        open.set(begin.request, { begin, config: own, first: undefined, sent: [] })
+    } else if (type === FRAMES.earlier) {
+      configs.push(reader.json() as RecordedConfig)
     } else if (type === FRAMES.choice) {
       const choice = readChoice(reader)
       const one = open.get(choice.request)
       if (one !== undefined) one.first ??= choice
-      if (choice.granted !== undefined) granted(choice.granted, choice.at, one)
+      if (choice.granted !== undefined) granted(one?.config.upstreams[choice.granted], choice.at, one)
     } else if (type === FRAMES.lease) {
       const lease = readLease(reader)
-      if (lease.granted !== undefined) granted(Math.floor(lease.granted / CLAIM_KINDS), lease.at)
+      const own = configs[lease.config]?.upstreams ?? []
+      if (lease.granted !== undefined) granted(own[Math.floor(lease.granted / CLAIM_KINDS)], lease.at)
     } else if (type === FRAMES.foreignLease) {
       if (reader.byte() === 1) nextLease += 1
     } else if (type === FRAMES.answer) {
