@@ -110,6 +110,7 @@ test('two files are kept, the older one is dropped, and the list says so', async
   expect(requests.map(({ id }) => id)).toEqual(ids.slice(-1_000).toReversed())
   expect(dropped).toMatch(/^requests before 20\S+ were dropped: .*events\.log and .*events\.log\.1 keep /)
   expect(Date.parse(oldest ?? '')).toBeGreaterThan(0)
+  await log.close()
   const sizes = [log.file, `${log.file}.1`].map((file) => statSync(file).size)
   expect(sizes[0]! + sizes[1]!).toBeLessThan(limits.bytes * 1.6)
 }, 60_000)
