@@ -83,14 +83,15 @@ function withoutAwaited({ attempts, deps }: RelayState, upstreams: readonly Upst
 export function evaluateFor(
   state: RelayState,
   upstreams: readonly Upstream[],
-  { now }: Pick<Instant, 'now'> = { now: state.deps.clock.now() },
+  how: Pick<Instant, 'now'> & Pick<AskOptions, 'ask'> = { now: state.deps.clock.now() },
 ): MaybePromise<Evaluation> {
+  const { now, ask = askOf(state, { now }) } = how
   const { request, refusers } = state
   const { store, traffic, abilities } = state.deps
   const { endpoint } = request
   const { credits } = traffic
   const standingOf = standingFor({ demands: request, abilities, upstreams: state.upstreams, refusers, now })
-  return evaluate(upstreams, askOf(state, { now }), { endpoint, now, credits, store, standingOf })
+  return evaluate(upstreams, ask, { endpoint, now, credits, store, standingOf })
 }
 
 /** Whether somebody who was not asked yet may take the request now. */
@@ -145,10 +146,10 @@ function acquireRemaining(state: RelayState): MaybeLease {
   return acquireInOrder(state, state.order, at)
 }
 
-type NotedChoice = Pick<ChoiceNote, 'kind' | 'at' | 'left' | 'stickTo'>
+type NotedChoice = Pick<ChoiceNote, 'kind' | 'at' | 'left' | 'stickTo'> & Partial<Pick<ChoiceNote, 'ask'>>
 
 /** Has it written down how a lease comes to be chosen, where that is done; before the store is asked. On the hot path. */
-function note(state: RelayState, { kind, at, left, stickTo }: NotedChoice): void {
+function note(state: RelayState, { kind, at, left, stickTo, ask }: NotedChoice): void {
   const { recorder } = state.deps
   if (recorder === undefined) return
   recorder.note({
@@ -160,7 +161,7 @@ function note(state: RelayState, { kind, at, left, stickTo }: NotedChoice): void
     refusers: state.refusers,
     stickTo,
     owner: state.owner,
-    ask: askOf(state, at),
+    ask: ask ?? askOf(state, at),
     isWaiting: (state.waitUntil ?? NOWHERE) > NOWHERE,
   })
 }
@@ -201,12 +202,13 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
   for (let left = upstreams; left.length > 0;) {
     // One moment for all of a choice, so that it can be made again.
     const at = instantOf(deps.clock)
-    const evaluating = evaluateFor(state, left, at)
+    const ask = askOf(state, at)
+    const evaluating = evaluateFor(state, left, { now: at.now, ask })
     const evaluation = evaluating instanceof Promise ? await evaluating : evaluating
     const { candidates } = evaluation
     notePassedOver(state, evaluation, at)
     if (candidates.length === 0) {
-      note(state, { kind: 'next', at, left })
+      note(state, { kind: 'next', at, left, ask })
       // Perhaps those who hold the room are gone.
       deps.store.reclaim(at)
       return undefined
@@ -216,7 +218,7 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
     // A remote store may know who goes first, and that may be anybody.
     const storeMayReorder = remembered === null || unresolvedPins.length > 0
     const stickTo = remembered ?? undefined
-    note(state, { kind: 'next', at, left, stickTo })
+    note(state, { kind: 'next', at, left, stickTo, ask })
     const random = deps.recorder?.dice() ?? deps.random
     const order = orderOf(candidates, {
       strategy: strategies[settings.strategy],
@@ -225,7 +227,7 @@ async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): P
       owner: state.owner,
     })
     const claims = order.map(({ upstream }) => upstream.claims[endpoint])
-    const how = { ...at, stickTo: remembered === null ? affinityKey : undefined }
+    const how = remembered === null ? { ...at, stickTo: affinityKey } : { ...at, ask }
     const acquiring = acquireInOrder(state, claims, how)
     const lease = acquiring instanceof Promise ? await acquiring : acquiring
     if (lease !== undefined) {
@@ -354,10 +356,10 @@ async function selectAfterWait(state: RelayState, taken: ReadonlySet<string>, si
 
 type MaybeLease = MaybePromise<Lease | undefined>
 /** When it is asked, and what for besides the request's own needs. */
-type AskOptions = Instant & Partial<Pick<Ask, 'lastResort' | 'stickTo'>>
+type AskOptions = Instant & Partial<Pick<Ask, 'lastResort' | 'stickTo'>> & { readonly ask?: Ask }
 
 function acquire(state: RelayState, order: readonly Claim[], how: AskOptions): MaybeLease {
-  const lease = state.deps.store.acquire(order, askOf(state, how), how)
+  const lease = state.deps.store.acquire(order, how.ask ?? askOf(state, how), how)
   return state.unresolvedPins.length === 0 ? lease : pinsResolved(state, lease)
 }
 
