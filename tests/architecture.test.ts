@@ -73,7 +73,6 @@ const BY_THEMSELVES: Readonly<Record<string, string>> = {
   'src/adapter/node/gateway.ts': 'Node, which a start loads only when its configuration is good',
   'src/cli/import/document.ts': 'what a file may be, apart from what it means',
   'src/config/traces.ts': 'where traces go by the environment, apart from how they are made and sent',
-  'src/cli/what-if/clock.ts': 'the clock of simulations, `bench/sim` too',
   'src/cli/what-if/troubles.ts': 'what fails for other reasons than a limit',
   'src/config/plain-source.ts': 'a small parser, for runtimes that load the program anew in each isolate',
   'src/http/admin-config.ts': 'the configuration as operators see and edit it',

@@ -2,6 +2,7 @@ import type { AbortSignalLike } from '../../src/lib/abort.ts'
 import type { Clock } from '../../src/lib/clock.ts'
 import { TransportError, type Send, type UpstreamResponse } from '../../src/transport/transport.ts'
 import type { Arrivals } from './arrivals.ts'
+import { passTime } from '../../src/cli/what-if/clock.ts'
 import { dialects, type DialectName, type Gauge } from './dialect.ts'
 import type { Distribution } from './dice.ts'
 import { createLedger, type LimitCost, type LimitSpec } from '../../src/cli/what-if/enforce.ts'
@@ -83,19 +84,7 @@ export function createVendor(spec: VendorSpec, { clock, draw, tokens, countedWit
     roomFrom = wait > 0 ? clock.wall() + wait : Math.min(roomFrom, clock.wall())
   }
 
-  function after(ms: number, signal: AbortSignalLike): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        cancel()
-        reject(new TransportError('aborted', 'aborted'))
-      }
-      const cancel = clock.after(ms, () => {
-        signal.removeEventListener('abort', onAbort)
-        resolve()
-      })
-      signal.addEventListener('abort', onAbort)
-    })
-  }
+  const after = (ms: number, signal: AbortSignalLike): Promise<void> => passTime(clock, ms, signal)
 
   function gaugesNow(): Gauge[] {
     return ledger.entries.map(({ spec: { counts, spanMs }, counter }) => ({

@@ -4,6 +4,7 @@ import type { Endpoint, LimitScope } from '../pool/upstream.ts'
 import type { Unavailable } from '../relay/candidates.ts'
 import type { UnavailableReason } from '../state/availability.ts'
 import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
+import { requestSummaryOf, type RequestSummary } from '../telemetry/live.ts'
 import { isoOf, laterIso, ownerOf, whyText } from '../telemetry/status.ts'
 import { FrameReader } from './frames.ts'
 import {
@@ -21,12 +22,9 @@ import {
 import type { Segment } from './recorder.ts'
 import { replaySteps, type ReplayedChoice } from './replay.ts'
 
-/** A request in a line. */
-export type RecordedRequest = ReturnType<typeof requestLine>
-
 /** Why a request went where it went, as `GET /admin/requests/{id}` answers. Moments are ISO 8601. Holds no secret. */
 export interface Explanation {
-  readonly request: RecordedRequest
+  readonly request: RequestSummary
   /** Whether every choice, made again, fell as it had. */
   readonly exact: boolean
   readonly decisions: readonly Decision[]
@@ -38,31 +36,13 @@ export interface Explanation {
 export type Decision = ReturnType<typeof decisionOf>
 type AttemptLine = ReturnType<typeof attemptLine>
 
-/** @param end undefined while it is under way */
-export function requestLine(begin: BeginFrame, end: EndFrame | undefined) {
-  return {
-    id: begin.ownId,
-    /** That the client gave it, in `x-request-id`. */
-    client_request_id: begin.clientId ?? null,
-    /** Its arrival. */
-    at: isoOf(begin.at.wall) ?? '',
-    endpoint: begin.endpoint,
-    model: begin.model,
-    /** The name of the client's token. */
-    token: begin.token ?? null,
-    /** 0 while it is under way. */
-    status: end?.status ?? 0,
-    code: end?.code ?? null,
-    upstream: end?.upstream ?? null,
-    stream: begin.stream,
-    attempts: end?.attempts.length ?? 0,
-    queued_ms: Math.round(end?.queuedMs ?? 0),
-    first_byte_ms: rounded(end?.firstByteMs),
-    duration_ms: Math.round(end?.durationMs ?? 0),
-    input_tokens: end?.inputTokens ?? null,
-    output_tokens: end?.outputTokens ?? null,
-  }
+/** A request in a line. @param end undefined while it is under way */
+export function requestLine(begin: BeginFrame, end: EndFrame | undefined): RequestSummary {
+  const { ownId, clientId = ownId, model, at } = begin
+  return requestSummaryOf({ ...NO_END, ...end, ...begin, id: clientId, requestedModel: model }, at.wall)
 }
+
+const NO_END = { status: 0, attempts: [], queuedMs: 0, durationMs: 0 }
 
 const rounded = (ms: number | undefined): number | null => (ms === undefined ? null : Math.round(ms))
 

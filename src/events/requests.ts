@@ -8,11 +8,11 @@ import {
   type Explanation,
   type Found,
   type Pause,
-  type RecordedRequest,
 } from './explain.ts'
 import { isoOf } from '../telemetry/status.ts'
 import { idBytes } from './frames.ts'
 import type { BeginFrame, EndFrame } from './record.ts'
+import type { RequestSummary } from '../telemetry/live.ts'
 import type { Recorder, Segment } from './recorder.ts'
 
 /** Segments that are no longer in memory. */
@@ -43,7 +43,7 @@ export interface RequestFilter {
 
 export interface RequestList {
   /** The newest first. */
-  readonly requests: readonly RecordedRequest[]
+  readonly requests: readonly RequestSummary[]
   /** When the oldest came that is kept; null where there is none. */
   readonly oldest_kept: string | null
   /** What is not there any more, in words; null where nothing was dropped. */
@@ -53,7 +53,7 @@ export interface RequestList {
 export type RequestLog = ReturnType<typeof createRequestLog>
 
 /** What an id stands for: a request, or several that bear it as their client's, the newest first. */
-export type ExplainedId = Explanation | { readonly requests: readonly RecordedRequest[] }
+export type ExplainedId = Explanation | { readonly requests: readonly RequestSummary[] }
 
 /** Of requests that bear the same id so many are listed. */
 const MOST_NAMESAKES = 1_000
@@ -143,7 +143,7 @@ export function createRequestLog(given: {
   return {
     /** Requests that have ended. */
     async list(filter: RequestFilter): Promise<RequestList> {
-      const requests: RecordedRequest[] = []
+      const requests: RequestSummary[] = []
       let isBehind = filter.before === undefined
       const { at, isWhole } = await oldest()
       for await (const { segment } of seen()) {

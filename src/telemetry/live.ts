@@ -3,34 +3,55 @@ import { createAbort, type AbortSignalLike } from '../lib/abort.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { GatewayEvent, RequestEvent } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
-import type { GatewayStatus, UpstreamStatus } from './status.ts'
+import { isoOf, type GatewayStatus, type UpstreamStatus } from './status.ts'
 import { isOfClient, type UsageHistory } from './usage.ts'
 
 /** A request that has ended, in a line. */
 export type RequestSummary = ReturnType<typeof requestSummaryOf>
 
-/** @param endedAt epoch ms. Holds no prompt and no answer. */
-export function requestSummaryOf(event: RequestEvent, endedAt: number) {
-  const { durationMs, queuedMs, firstByteMs } = event
+/** What a line tells of a request, whether its end was just heard of or is read in the log of events. */
+type Summarized = Pick<
+  RequestEvent,
+  | 'id'
+  | 'ownId'
+  | 'endpoint'
+  | 'requestedModel'
+  | 'token'
+  | 'status'
+  | 'code'
+  | 'upstream'
+  | 'stream'
+  | 'queuedMs'
+  | 'firstByteMs'
+  | 'durationMs'
+  | 'inputTokens'
+  | 'outputTokens'
+> & { readonly attempts: readonly unknown[] }
+
+/** @param arrivedAt epoch ms. Holds no prompt and no answer. */
+export function requestSummaryOf(request: Summarized, arrivedAt: number) {
+  const { firstByteMs } = request
   return {
-    id: event.ownId,
+    id: request.ownId,
     /** That the client gave it, in `x-request-id`. */
-    client_request_id: event.id === event.ownId ? null : event.id,
+    client_request_id: request.id === request.ownId ? null : request.id,
     /** Its arrival. */
-    at: new Date(endedAt - durationMs).toISOString(),
-    endpoint: event.endpoint,
-    model: event.requestedModel,
-    token: event.token ?? null,
-    status: event.status,
-    code: event.code ?? null,
-    upstream: event.upstream ?? null,
-    stream: event.stream,
-    attempts: event.attempts.length,
-    queued_ms: Math.round(queuedMs),
+    at: isoOf(arrivedAt) ?? '',
+    endpoint: request.endpoint,
+    model: request.requestedModel,
+    /** The name of the client's token. */
+    token: request.token ?? null,
+    /** 0 while it is under way. */
+    status: request.status,
+    code: request.code ?? null,
+    upstream: request.upstream ?? null,
+    stream: request.stream,
+    attempts: request.attempts.length,
+    queued_ms: Math.round(request.queuedMs),
     first_byte_ms: firstByteMs === undefined ? null : Math.round(firstByteMs),
-    duration_ms: Math.round(durationMs),
-    input_tokens: event.inputTokens ?? null,
-    output_tokens: event.outputTokens ?? null,
+    duration_ms: Math.round(request.durationMs),
+    input_tokens: request.inputTokens ?? null,
+    output_tokens: request.outputTokens ?? null,
   }
 }
 
@@ -96,7 +117,7 @@ export function createLive({ status, usage, clock }: LiveOptions) {
     for (let nth = ended - 1; nth >= after && summaries.length < most; nth--) {
       const one = requests[nth % LAST_REQUESTS]
       if (one === undefined) break
-      summaries.push(requestSummaryOf(one.event, one.endedAt))
+      summaries.push(requestSummaryOf(one.event, one.endedAt - one.event.durationMs))
     }
     return summaries
   }

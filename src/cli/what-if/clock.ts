@@ -1,4 +1,6 @@
+import type { AbortSignalLike } from '../../lib/abort.ts'
 import type { Clock } from '../../lib/clock.ts'
+import { TransportError } from '../../transport/transport.ts'
 
 /** A clock for simulated days: it jumps from one timer to the next. */
 export interface SimClock extends Clock {
@@ -45,6 +47,21 @@ export function createSimClock(start: number): SimClock {
       }
     },
   }
+}
+
+/** Lets `ms` pass. @throws TransportError `aborted` when the signal ends it before */
+export function passTime(clock: Clock, ms: number, signal: AbortSignalLike): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => {
+      cancel()
+      reject(new TransportError('aborted', 'aborted'))
+    }
+    const cancel = clock.after(ms, () => {
+      signal.removeEventListener('abort', onAbort)
+      resolve()
+    })
+    signal.addEventListener('abort', onAbort)
+  })
 }
 
 /** One turn of the real loop runs all promise callbacks, and those that they make ready. */

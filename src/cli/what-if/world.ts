@@ -6,6 +6,7 @@ import type { Endpoint, Upstream } from '../../pool/upstream.ts'
 import { originOfRoot } from '../../relay/candidates.ts'
 import { TransportError, type TransportFailure, type UpstreamResponse } from '../../transport/transport.ts'
 import { bareFailure, classifyStatus, classifyTransport } from '../../vendors/classify.ts'
+import { passTime } from './clock.ts'
 import { createLedger, type Ledger } from './enforce.ts'
 import { fitLimits, isLimitRefusal, isTaken, tokensOf, type FittedLimit, type FittedLimits } from './fit.ts'
 import type { Arrival, EventLog, Sending } from './log.ts'
@@ -157,19 +158,7 @@ export function createSimulatedUpstream(
   let minute = { of: 0, taken: 0 }
   let busiest = 0
 
-  function after(ms: number, signal: AbortSignalLike): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => {
-        cancel()
-        reject(new TransportError('aborted', 'aborted'))
-      }
-      const cancel = clock.after(ms, () => {
-        signal.removeEventListener('abort', onAbort)
-        resolve()
-      })
-      signal.addEventListener('abort', onAbort)
-    })
-  }
+  const after = (ms: number, signal: AbortSignalLike): Promise<void> => passTime(clock, ms, signal)
 
   const readingsNow = (): MeterReading[] =>
     ledger.entries.flatMap(({ spec, counter }) => {
