@@ -81,14 +81,12 @@ test('without a descriptor for an upstream it is 503 at once, nobody cools, and 
   for (const state of (await statusOf(gateway)).upstreams)
     expect(state).toMatchObject({ available: true, why: null })
   // The connection that the status came over may be closed by now, which no client of `fetch` repeats a POST for.
-  const [again] = await connectMany(gateway, 1)
-  again!.send(ask(gateway))
-  await until(
-    () => again!.text,
-    (text) => / 200 OK/.test(text),
-  )
+  // Those of the closed clients are still going: how many are open says nothing here.
+  const again = await connectRaw(gateway.port)
+  again.send(ask(gateway))
+  await again.received(/ 200 OK/)
   expect(gateway.stdout + gateway.stderr).not.toMatch(/internal error/)
-  closeAll([...clients, again!])
+  closeAll([...clients, again])
   await gateway.stop()
 })
 
