@@ -25,8 +25,17 @@ export const writtenKeys = ({ api_key: written }: Entry): string[] =>
 /** From this length on four characters of a key tell nobody the rest. */
 const SHORTEST_SHOWN = 16
 
-/** What tells the keys of an entry from each other. */
-const shownKeys = (entry: Entry) =>
+/** What tells a key from the others of its entry. */
+export interface ShownKey {
+  /** From 1. */
+  readonly position: number
+  /** Null for a short one. */
+  readonly last4: string | null
+  /** The variable that holds it, such as `${GROQ_KEY}`. */
+  readonly is_variable: string | null
+}
+
+const shownKeys = (entry: Entry): ShownKey[] =>
   writtenKeys(entry).map((key, at) => {
     const [variable = null] = /\$\{\w+\}/.exec(key) ?? []
     const isLong = key.trim().length >= SHORTEST_SHOWN && !key.includes('${')
@@ -53,7 +62,13 @@ export function shownTls(tls: unknown): unknown {
 export const shownHeaders = (headers: unknown): string[] => Object.keys(recordOf(headers))
 
 /** An entry of `models` as it is written, without its secrets; null for what it does not say. */
-function shownEntry(written: unknown, index: number) {
+export interface ShownEntry extends Entry {
+  /** Its place in the list, from 0. */
+  readonly index: number
+  readonly keys: readonly ShownKey[]
+}
+
+function shownEntry(written: unknown, index: number): ShownEntry {
   const entry = recordOf(written)
   const said = Object.fromEntries(
     ENTRY_KEYS.filter((key) => key !== 'api_key').map((key) => [key, entry[key] ?? null]),

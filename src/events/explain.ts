@@ -34,7 +34,7 @@ export interface Explanation {
 }
 
 export type Decision = ReturnType<typeof decisionOf>
-type AttemptLine = ReturnType<typeof attemptLine>
+export type AttemptLine = ReturnType<typeof attemptLine>
 
 /** A request in a line. @param end undefined while it is under way */
 export function requestLine(begin: BeginFrame, end: EndFrame | undefined): RequestSummary {

@@ -1,5 +1,6 @@
 import type { EditKind } from '../config/edit.ts'
 import { vendorPresets } from '../config/presets.ts'
+import { shownConfig } from '../config/shown.ts'
 import { GatewayError } from '../errors.ts'
 import { adminBodyOf, type RequestContext, type RouteHandler } from './context.ts'
 import { jsonResponse } from './response.ts'
@@ -31,35 +32,44 @@ function refusalOf({ deps, runtimeConfig }: RequestContext): GatewayError | null
 
 /** `GET /admin/config`: `etag` names the text that is shown; edits bring it along. */
 function showConfig(context: RequestContext): Response {
-  const { deps, ownHeaders, runtimeConfig } = context
-  const { settings, quotas } = runtimeConfig.config
-  const { problem, ...shown } = deps.configEditor?.()?.show() ?? {
+  return jsonResponse(shownIn(context), 200, context.ownHeaders)
+}
+
+export type EditableConfig = ReturnType<typeof shownIn>
+
+function shownIn(context: RequestContext) {
+  const { settings, quotas } = context.runtimeConfig.config
+  const { problem, ...shown } = context.deps.configEditor?.()?.show() ?? {
+    ...shownConfig({}),
     problem: null,
     etag: null,
     file: null,
-    entries: [],
     problems: [],
     settings: { strategy: settings.strategy, affinity: null },
     quotas: Object.keys(quotas),
   }
+  /** Why it can't be edited; null where it can. */
   const why = refusalOf(context)?.message ?? problem
-  return jsonResponse({ ...shown, writable: why === null, why }, 200, ownHeaders)
+  return { ...shown, writable: why === null, why }
 }
 
 /** `GET /admin/presets`: what an entry may leave out that names its vendor. */
 function showPresets({ ownHeaders }: RequestContext): Response {
-  const presets = vendorPresets.map(([vendor, preset]) => ({
-    vendor,
-    title: preset.title,
-    base_url: preset.base_url,
-    /** Empty where the vendor is asked for its list. */
-    models: (preset.models ?? []).map(({ model }) => model),
-    /** The variable that usually holds its key; null where it has none. */
-    key_variable: preset.key_variables[0] ?? null,
-    key_optional: preset.key_optional === true,
-  }))
-  return jsonResponse(presets, 200, ownHeaders)
+  return jsonResponse(vendorPresets.map(presetLine), 200, ownHeaders)
 }
+
+export type PresetLine = ReturnType<typeof presetLine>
+
+const presetLine = ([vendor, preset]: (typeof vendorPresets)[number]) => ({
+  vendor,
+  title: preset.title,
+  base_url: preset.base_url,
+  /** Empty where the vendor is asked for its list. */
+  models: (preset.models ?? []).map(({ model }) => model),
+  /** The variable that usually holds its key; null where it has none. */
+  key_variable: preset.key_variables[0] ?? null,
+  key_optional: preset.key_optional === true,
+})
 
 /** One entry with long texts of certificates. */
 const MOST_EDIT_BYTES = 64 * 1024

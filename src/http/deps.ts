@@ -1,6 +1,7 @@
 import type { IsUtf8 } from '../lib/json/utf8.ts'
 import type { Config } from '../config/config.ts'
-import type { EditKind } from '../config/edit.ts'
+import type { EditKind, EditProblem } from '../config/edit.ts'
+import type { shownConfig } from '../config/shown.ts'
 import { upstreamsOf, type ListedBy } from '../config/upstreams.ts'
 import { createClientAddress, parseTrusted } from '../lib/ip.ts'
 import { fieldsFor } from '../openai/request.ts'
@@ -59,16 +60,32 @@ export interface Page {
   readonly etag: string
 }
 
+/** What stands in a configuration file, without its secrets. */
+export interface ShownFile extends ReturnType<typeof shownConfig> {
+  /** Names the text that is shown; null where it can't be read, or there is no file. */
+  readonly etag: string | null
+  readonly file: string | null
+  /** What is wrong with the file, where it was refused and an earlier one is served. */
+  readonly problems: readonly EditProblem[]
+}
+
+/** What an edit has come to. */
+export interface EditAnswer {
+  readonly etag: string
+  readonly problems: readonly EditProblem[]
+  readonly warnings: readonly EditProblem[]
+}
+
 /** A configuration file that can be edited while it is served. */
 export interface ConfigEditor {
-  /** What stands in it, without its secrets; `problem`: why it can't be edited, whatever the rights. */
-  readonly show: () => { readonly problem: string | null } & object
+  /** `problem`: why it can't be edited, whatever the rights. */
+  readonly show: () => ShownFile & { readonly problem: string | null }
   /**
    * Makes one edit in the file, and serves it at once.
    * @param by who and how, for the log
    * @throws GatewayError `bad_request`, `config_changed`, `config_invalid`, `config_not_writable`
    */
-  readonly edit: (kind: EditKind, body: unknown, by: string) => object
+  readonly edit: (kind: EditKind, body: unknown, by: string) => EditAnswer
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */

@@ -79,9 +79,22 @@ function tell({ deps }: RequestContext, upstream: string, message: string): void
 
 const UNTRIABLE = 'serves pictures or sound alone, which no small request tries (models[].endpoints)'
 
+/** What came of it. */
+export interface TestResult {
+  readonly upstream: string
+  readonly ok: boolean
+  /** Null where it never answered. */
+  readonly status: number | null
+  readonly first_byte_ms: number | null
+  readonly total_ms: number
+  readonly error: string | null
+  /** Whether a client's request would not have gone there. */
+  readonly was_unavailable: boolean
+}
+
 /**
  * `POST /admin/test`: sends the smallest request that an upstream can answer to it alone, whatever its state; see
- * `tryUpstream`. `was_unavailable` says that a client's request would not have gone there.
+ * `tryUpstream`.
  */
 export async function testUpstream(context: RequestContext): Promise<Response> {
   const { deps, runtimeConfig, incoming, ownHeaders } = context
@@ -108,7 +121,7 @@ export async function testUpstream(context: RequestContext): Promise<Response> {
   if (trial === undefined) throw new GatewayError('bad_request', `Upstream ${shownName(name)} ${UNTRIABLE}.`)
   const { outcome, status, firstByteMs, durationMs, failure } = trial.attempt
   const why = failure && [failureText(status, failure.reason), failure.words].filter(Boolean).join(': ')
-  const told = {
+  const told: TestResult = {
     upstream: name,
     ok: outcome === 'ok',
     status: status ?? null,

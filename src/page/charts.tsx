@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import uPlot from 'uplot'
-import type { ShownUsage, ShownPoint } from './api.ts'
+import type { UsagePointStatus, UsageStatus } from '../telemetry/usage.ts'
 import { usePage } from './context.ts'
 import { amountText, msText } from './format.ts'
 import type { Lang, WordKey } from './words.ts'
@@ -12,7 +12,7 @@ interface Line {
   readonly word: WordKey
   /** A custom property of the style. */
   readonly color: string
-  readonly of: (point: ShownPoint) => number | null
+  readonly of: (point: UsagePointStatus) => number | null
   readonly dash?: boolean
 }
 
@@ -62,7 +62,7 @@ const CHARTS: readonly ChartKind[] = [
 ]
 
 /** The traffic of the last hour, day or days. */
-export function Charts({ usage }: { usage: ShownUsage }) {
+export function Charts({ usage }: { usage: UsageStatus }) {
   const { t } = usePage()
   const [range, setRange] = useState<Range>('hour')
   const points = usage[range]?.points ?? []
@@ -75,7 +75,7 @@ export function Charts({ usage }: { usage: ShownUsage }) {
       <div class="title-line">
         <h2 id="charts">{t('charts')}</h2>
         <div role="group" aria-label={t('range')} class="choice">
-          {RANGES.filter((one) => usage[one] !== undefined).map((one) => (
+          {RANGES.map((one) => (
             <button key={one} type="button" aria-pressed={one === range} onClick={() => setRange(one)}>
               {t(one)}
             </button>
@@ -93,7 +93,15 @@ export function Charts({ usage }: { usage: ShownUsage }) {
 
 const HEIGHT = 150
 
-function Chart({ kind, points, range }: { kind: ChartKind; points: readonly ShownPoint[]; range: Range }) {
+function Chart({
+  kind,
+  points,
+  range,
+}: {
+  kind: ChartKind
+  points: readonly UsagePointStatus[]
+  range: Range
+}) {
   const { t, lang, theme } = usePage()
   const place = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot>(undefined)
@@ -148,7 +156,7 @@ function Chart({ kind, points, range }: { kind: ChartKind; points: readonly Show
 }
 
 /** Stacked lines are drawn from the highest sum down, so that each covers the part below it. */
-function dataOf({ lines, isStacked }: ChartKind, points: readonly ShownPoint[]): uPlot.AlignedData {
+function dataOf({ lines, isStacked }: ChartKind, points: readonly UsagePointStatus[]): uPlot.AlignedData {
   const times = points.map(({ at }) => Date.parse(at) / 1000)
   if (!isStacked) return [times, ...lines.map(({ of }) => points.map(of))]
   let sums = points.map(() => 0)

@@ -1,35 +1,32 @@
 import { useCallback, useEffect, useRef, useState } from 'preact/hooks'
-import { ApiError, type ShownEntry, type ShownConfig, type ShownPreset } from './api.ts'
+import type { ShownEntry } from '../config/shown.ts'
+import type { EditableConfig, PresetLine } from '../http/admin-config.ts'
+import type { EditAnswer } from '../http/deps.ts'
+import { ApiError } from './api.ts'
 import { errorText, usePage } from './context.ts'
-import { EntryForm } from './entry-form.tsx'
 import { entryTitle, keysText, plainText } from './entry.ts'
-import { clockText } from './format.ts'
+import { clockText, joined } from './format.ts'
+import { EntryForm, SettingsForm } from './forms.tsx'
+import type { WordKey } from './words.ts'
 
-/** What is being changed: an entry of the file by its place, or a new one of a vendor or by hand. */
-type Edited = { readonly kind: 'entry'; readonly entry: ShownEntry } | { readonly kind: 'preset' | 'hand' }
-
-/** What the gateway answers to a change. */
-interface Saved {
-  readonly etag: string
-  readonly warnings?: readonly unknown[]
-}
+/** What is being changed: how it chooses, a new entry of a vendor or by hand, or one of the file. */
+type Edited = 'settings' | 'preset' | 'hand' | ShownEntry
 
 export function Configuration() {
   const { live, t, lang } = usePage()
-  const { status } = live
-  if (status === undefined) return null
-  const { last_reload: reload, config_warnings: warnings, strategy, affinity, models } = status
+  const { last_reload: reload, config_warnings: warnings, strategy, affinity, models } = live.status
+  const facts = [
+    ['strategy', strategy],
+    ['affinity', affinity],
+    ['modelNames', models.join(', ')],
+  ] as const
   return (
     <>
       <section aria-labelledby="configuration">
         <h1 id="configuration">{t('configuration')}</h1>
         {reload?.ok === false && (
           <div class="needs" role="alert">
-            <h2>
-              {t('refusedReload', {
-                time: reload.at === null ? '–' : clockText(reload.at, lang, Date.now()),
-              })}
-            </h2>
+            <h2>{t('refusedReload', { time: reload.at === null ? '–' : clockText(reload.at, lang) })}</h2>
             <ul class="lines">
               {reload.problems.map((line) => (
                 <li key={line}>{line}</li>
@@ -51,66 +48,59 @@ export function Configuration() {
           <p class="muted">{t('noWarnings')}</p>
         )}
         <dl class="facts">
-          <div>
-            <dt>{t('strategy')}</dt>
-            <dd>{strategy}</dd>
-          </div>
-          <div>
-            <dt>{t('affinity')}</dt>
-            <dd>{affinity}</dd>
-          </div>
-          <div>
-            <dt>{t('modelNames')}</dt>
-            <dd>{models.join(', ')}</dd>
-          </div>
+          {facts.map(([word, value]) => (
+            <div key={word}>
+              <dt>{t(word)}</dt>
+              <dd>{value}</dd>
+            </div>
+          ))}
         </dl>
       </section>
-      <Entries />
+      <ConfigFile />
     </>
   )
 }
 
-/** The upstreams of the file, in its order. */
-function Entries() {
+/** The upstreams of the file in its order, and what may be changed in it. */
+function ConfigFile() {
   const { api, t, lang, announce, refresh } = usePage()
-  const [config, setConfig] = useState<ShownConfig>()
-  const [presets, setPresets] = useState<readonly ShownPreset[]>([])
+  const [config, setConfig] = useState<EditableConfig>()
+  const [presets, setPresets] = useState<readonly PresetLine[]>([])
   const [edited, setEdited] = useState<Edited>()
-  const [problem, setProblem] = useState<{ text: string; isChanged: boolean }>()
+  const [problem, setProblem] = useState<{ text: string; isChanged?: boolean }>()
   const [said, setSaid] = useState('')
-  const [isMissing, setIsMissing] = useState(false)
   const [removing, setRemoving] = useState<number>()
   /** Has the focus when what had it is gone. */
   const heading = useRef<HTMLHeadingElement>(null)
 
   const load = useCallback(async (): Promise<void> => {
     try {
-      setConfig(await api.json<ShownConfig>('admin/config'))
+      setConfig(await api.json<EditableConfig>('admin/config'))
       setProblem(undefined)
     } catch (error) {
-      if (error instanceof ApiError && error.status === 404) setIsMissing(true)
-      else setProblem({ text: errorText(error, t), isChanged: false })
+      setProblem({ text: errorText(error, t) })
     }
   }, [api, t])
   useEffect(() => void load(), [load])
   const isWritable = config?.writable === true
   useEffect(() => {
     if (!isWritable) return
-    const take = (answer: readonly ShownPreset[] | { presets: readonly ShownPreset[] }): void =>
-      setPresets('presets' in answer ? answer.presets : answer)
-    api.json<readonly ShownPreset[]>('admin/presets').then(take, () => {})
+    api.json<readonly PresetLine[]>('admin/presets').then(setPresets, () => {})
   }, [api, isWritable])
 
+  function close(): void {
+    setEdited(undefined)
+    setRemoving(undefined)
+    heading.current?.focus()
+  }
   /** @throws ApiError with the problems of the schema */
   async function change(method: string, path: string, body: object): Promise<void> {
     setSaid('')
     try {
-      const saved = await api.json<Saved>(path, { method, body: { etag: config?.etag, ...body } })
-      const warnings = (saved.warnings ?? []).map(warningText)
-      const text = warnings.length === 0 ? t('saved') : t('savedWarnings', { text: warnings.join('; ') })
-      setEdited(undefined)
-      setRemoving(undefined)
-      heading.current?.focus()
+      const { warnings } = await api.json<EditAnswer>(path, { method, body: { etag: config?.etag, ...body } })
+      const warned = warnings.map(({ message }) => message).join('; ')
+      const text = warned === '' ? t('saved') : t('savedWarnings', { text: warned })
+      close()
       setSaid(text)
       announce(text)
       await load()
@@ -123,14 +113,8 @@ function Entries() {
   }
   const changeSimply = (method: string, path: string, body: object): void => {
     change(method, path, body).catch((error: unknown) => {
-      if (!(error instanceof ApiError && error.status === 409))
-        setProblem({ text: errorText(error, t), isChanged: false })
+      if (!(error instanceof ApiError && error.status === 409)) setProblem({ text: errorText(error, t) })
     })
-  }
-  function save(entry: object): Promise<void> {
-    if (edited?.kind === 'entry')
-      return change('PUT', 'admin/config/upstreams', { index: edited.entry.index, entry })
-    return change('POST', 'admin/config/upstreams', { entry })
   }
   function move(from: number, to: number): void {
     const order = (config?.entries ?? []).map(({ index }) => index)
@@ -140,19 +124,35 @@ function Entries() {
     changeSimply('POST', 'admin/config/order', { order })
   }
 
-  if (isMissing || config === undefined) return null
+  if (config === undefined) return null
   const { entries } = config
-  const form = edited && (
-    <EntryForm
-      key={edited.kind === 'entry' ? edited.entry.index : edited.kind}
-      entry={edited.kind === 'entry' ? edited.entry : undefined}
-      presets={edited.kind === 'hand' ? [] : presets}
-      onSave={save}
-      onCancel={() => {
-        setEdited(undefined)
-        heading.current?.focus()
-      }}
-    />
+  const own = typeof edited === 'object' ? edited : undefined
+  const form =
+    edited === 'settings' ? (
+      <SettingsForm
+        config={config}
+        onSave={(settings) => change('POST', 'admin/config/settings', { settings })}
+        onCancel={close}
+      />
+    ) : (
+      edited && (
+        <EntryForm
+          key={own?.index ?? edited}
+          entry={own}
+          presets={edited === 'hand' ? [] : presets}
+          onSave={(entry) =>
+            own
+              ? change('PUT', 'admin/config/upstreams', { index: own.index, entry })
+              : change('POST', 'admin/config/upstreams', { entry })
+          }
+          onCancel={close}
+        />
+      )
+    )
+  const opening = (kind: 'settings' | 'preset' | 'hand', word: WordKey) => (
+    <button type="button" aria-expanded={edited === kind} onClick={() => setEdited(kind)}>
+      {t(word)}
+    </button>
   )
   return (
     <section aria-labelledby="entries">
@@ -162,14 +162,9 @@ function Entries() {
         </h2>
         {isWritable && (
           <div class="line">
-            {presets.length > 0 && (
-              <button type="button" onClick={() => setEdited({ kind: 'preset' })}>
-                {t('addPreset')}
-              </button>
-            )}
-            <button type="button" onClick={() => setEdited({ kind: 'hand' })}>
-              {t('addByHand')}
-            </button>
+            {opening('settings', 'changeSettings')}
+            {presets.length > 0 && opening('preset', 'addPreset')}
+            {opening('hand', 'addByHand')}
           </div>
         )}
       </div>
@@ -187,41 +182,34 @@ function Entries() {
           </p>
         )}
       </div>
-      {edited !== undefined && edited.kind !== 'entry' && form}
+      {own === undefined && form}
       <ol class="entries">
         {entries.map((entry, at) => (
           <li key={entry.index}>
             <div class="entry">
               <div>
                 <b>{entryTitle(entry)}</b>
-                <p class="muted">{entryFacts(entry, keysText(entry.keys))}</p>
+                <p class="muted">{entryFacts(entry)}</p>
               </div>
               {isWritable && (
                 <div class="actions" role="group" aria-label={entryTitle(entry)}>
+                  {MOVES.map(({ sign, word, by }) => (
+                    <button
+                      key={by}
+                      type="button"
+                      class="icon"
+                      aria-disabled={entries[at + by] === undefined}
+                      aria-label={t(word)}
+                      title={t(word)}
+                      onClick={() => entries[at + by] && move(at, at + by)}
+                    >
+                      {sign}
+                    </button>
+                  ))}
                   <button
                     type="button"
-                    class="icon"
-                    aria-disabled={at === 0}
-                    aria-label={t('moveUp')}
-                    title={t('moveUp')}
-                    onClick={() => at > 0 && move(at, at - 1)}
-                  >
-                    ↑
-                  </button>
-                  <button
-                    type="button"
-                    class="icon"
-                    aria-disabled={at === entries.length - 1}
-                    aria-label={t('moveDown')}
-                    title={t('moveDown')}
-                    onClick={() => at < entries.length - 1 && move(at, at + 1)}
-                  >
-                    ↓
-                  </button>
-                  <button
-                    type="button"
-                    aria-expanded={edited?.kind === 'entry' && edited.entry.index === entry.index}
-                    onClick={() => setEdited({ kind: 'entry', entry })}
+                    aria-expanded={own?.index === entry.index}
+                    onClick={() => setEdited(entry)}
                   >
                     {t('edit')}
                   </button>
@@ -244,7 +232,7 @@ function Entries() {
                 </div>
               )}
             </div>
-            {edited?.kind === 'entry' && edited.entry.index === entry.index && form}
+            {own?.index === entry.index && form}
           </li>
         ))}
       </ol>
@@ -252,15 +240,17 @@ function Entries() {
   )
 }
 
-const warningText = (warning: unknown): string =>
-  typeof warning === 'string' ? warning : plainText((warning as { message?: unknown }).message)
+const MOVES = [
+  { sign: '↑', word: 'moveUp', by: -1 },
+  { sign: '↓', word: 'moveDown', by: 1 },
+] as const
 
 /** What of an entry is worth a line. */
-function entryFacts(entry: ShownEntry, keys: string): string {
+function entryFacts(entry: ShownEntry): string {
   const models = [entry['model'] ?? entry['models'] ?? []].flat() as readonly unknown[]
   const names = models.map((model) => plainText((model as { model?: unknown } | null)?.model ?? model))
-  const facts = [plainText(entry['base_url']), names.filter(Boolean).join(', '), keys]
-  for (const name of ['priority', 'weight'])
-    if (entry[name] != null) facts.push(`${name} ${plainText(entry[name])}`)
-  return facts.filter(Boolean).join(' · ')
+  const numbers = ['priority', 'weight'].map(
+    (name) => entry[name] != null && `${name} ${plainText(entry[name])}`,
+  )
+  return joined([plainText(entry['base_url']), joined(names, ', '), keysText(entry.keys), ...numbers])
 }

@@ -1,17 +1,17 @@
 import { createContext } from 'preact'
 import { useContext, useEffect, useState } from 'preact/hooks'
 import type { Api } from './api.ts'
-import type { LiveState } from './live.ts'
+import type { KnownState } from './live.ts'
 import type { Lang, Translate } from './words.ts'
 
-/** What every part of the page needs once somebody is signed in. */
+/** What every view needs: somebody is signed in, and the gateway has told of itself. */
 export interface PageContext {
   readonly api: Api
   readonly lang: Lang
   readonly t: Translate
   /** Resolved: never what the system says. */
   readonly theme: 'light' | 'dark'
-  readonly live: LiveState
+  readonly live: KnownState
   /** Asks for the status now; for after a change of one's own. */
   readonly refresh: () => Promise<void>
   /** Said to those who can't see what changed, and shown for a while. */
@@ -28,7 +28,7 @@ export function usePage(): PageContext {
 }
 
 /** Epoch ms, anew at every interval. */
-export function useNow(everyMs = 1_000): number {
+export function useNow(everyMs: number): number {
   const [now, setNow] = useState(Date.now)
   useEffect(() => {
     const timer = setInterval(() => setNow(Date.now()), everyMs)
@@ -37,9 +37,20 @@ export function useNow(everyMs = 1_000): number {
   return now
 }
 
+/** The parts of `#requests/ID`; the first is the view. */
+export function useHash(): readonly string[] {
+  const [hash, setHash] = useState(location.hash)
+  useEffect(() => {
+    const onHash = (): void => setHash(location.hash)
+    addEventListener('hashchange', onHash)
+    return () => removeEventListener('hashchange', onHash)
+  }, [])
+  return hash.slice(1).split('/')
+}
+
 /** An error as a sentence. */
 export function errorText(error: unknown, t: Translate): string {
   const { status, message } = error as { status?: number; message?: string }
-  if (status === undefined || status === 0) return t('unreachable')
-  return message === undefined || message === '' ? t('failed', { status, message: '' }) : message
+  if (!status) return t('unreachable')
+  return message || t('failed', { status })
 }

@@ -1,4 +1,7 @@
-import type { ShownEntry, ShownKey, ShownPreset, ShownProblem } from './api.ts'
+import type { ShownEntry, ShownKey } from '../config/shown.ts'
+import type { PresetLine } from '../http/admin-config.ts'
+import type { FieldProblem } from './api.ts'
+import { joined } from './format.ts'
 import type { WordKey } from './words.ts'
 
 /* An upstream of the configuration as it is typed, and as the file has it. Pure. */
@@ -14,10 +17,10 @@ const OWN_FIELDS = [
   'priority',
   'enabled',
 ] as const
-type OwnField = (typeof OWN_FIELDS)[number]
-export type EntryValues = Readonly<Record<OwnField | 'further', string>>
-/** What the gateway adds to an entry, and the file does not have. */
-const NOT_OF_THE_FILE: ReadonlySet<string> = new Set(['index', 'keys', 'query'])
+export type EntryField = (typeof OWN_FIELDS)[number] | 'further'
+type EntryValues = Readonly<Record<EntryField, string>>
+/** Those, and what the gateway adds to an entry and the file does not have. */
+const NOT_FURTHER: ReadonlySet<string> = new Set([...OWN_FIELDS, 'index', 'keys', 'query'])
 
 /** What an entry is called in a list. */
 export const entryTitle = (entry: ShownEntry): string =>
@@ -26,21 +29,16 @@ export const entryTitle = (entry: ShownEntry): string =>
 
 /** A value of the file in an input: lists with commas; nothing of what is no plain value. */
 export function plainText(value: unknown): string {
-  if (Array.isArray(value)) return value.map(plainText).filter(Boolean).join(', ')
+  if (Array.isArray(value)) return joined(value.map(plainText), ', ')
   return typeof value === 'string' || typeof value === 'number' ? String(value) : ''
 }
 
 /** Its keys, without telling them. */
-export const keysText = (keys: readonly ShownKey[] = []): string =>
-  keys
-    .map(
-      ({ last4, is_variable: variable }) =>
-        variable ?? (last4 === null ? '•••' : `…${last4.replace(/^…/, '')}`),
-    )
-    .join(', ')
+export const keysText = (keys: readonly ShownKey[]): string =>
+  keys.map(({ last4, is_variable: variable }) => variable ?? last4 ?? '•••').join(', ')
 
 /** The field that a problem is about; undefined where it is about none of the entry. */
-export function fieldOf({ path, entry_path: inside = path }: ShownProblem): keyof EntryValues | undefined {
+export function fieldOf({ path, entry_path: inside = path }: FieldProblem): EntryField | undefined {
   const [first = ''] = (inside ?? '').split(/[.[]/)
   if (first === '') return undefined
   if (first === 'models') return 'model'
@@ -48,15 +46,13 @@ export function fieldOf({ path, entry_path: inside = path }: ShownProblem): keyo
 }
 
 /** What is in the fields to begin with. */
-export function valuesOf(entry: ShownEntry | undefined, presets: readonly ShownPreset[]): EntryValues {
+export function valuesOf(entry: ShownEntry | undefined, presets: readonly PresetLine[]): EntryValues {
   const text = (name: string): string => plainText(entry?.[name])
-  const own = new Set<string>(OWN_FIELDS)
   const others = Object.entries(entry ?? {}).filter(
     ([name, value]) =>
-      !own.has(name) &&
-      !NOT_OF_THE_FILE.has(name) &&
+      !NOT_FURTHER.has(name) &&
       value != null &&
-      !isEmptyList(value) &&
+      !(Array.isArray(value) && value.length === 0) &&
       !(name === 'models' && isNames(value)),
   )
   return {
@@ -74,46 +70,39 @@ export function valuesOf(entry: ShownEntry | undefined, presets: readonly ShownP
 
 const isNames = (value: unknown): boolean =>
   Array.isArray(value) && value.every((model) => typeof model === 'string')
-const isEmptyList = (value: unknown): boolean => Array.isArray(value) && value.length === 0
-
-type Given =
-  | { readonly entry: object }
-  | { readonly problems: readonly { readonly path: keyof EntryValues; readonly word: WordKey }[] }
 
 /** The entry that was typed, as the file would have it. An empty field is none; keys that are not given stay. */
-export function typedEntryOf(values: EntryValues, before: ShownEntry | undefined): Given {
-  const problems: { path: keyof EntryValues; word: WordKey }[] = []
+export function typedEntryOf(values: EntryValues, before: ShownEntry | undefined) {
+  const problems: { readonly path: EntryField; readonly word: WordKey }[] = []
   const listed = (text: string, separator: RegExp): string[] =>
     text
       .split(separator)
       .map((part) => part.trim())
       .filter(Boolean)
-  const single = (list: readonly string[]): string | readonly string[] | undefined =>
-    list.length > 1 ? list : list[0]
   const numberIn = (name: 'weight' | 'priority'): number | undefined => {
     if (values[name].trim() === '') return undefined
     const number = Number(values[name])
     if (Number.isNaN(number)) problems.push({ path: name, word: 'numberBad' })
     return number
   }
-  const isVendor = values.vendor !== ''
   const further = furtherOf(values.further)
   if (further === undefined) problems.push({ path: 'further', word: 'furtherBad' })
   const models = listed(values.model, /,/)
+  const keys = listed(values.api_key, /\s+/)
   const isList = models.length > 1 || (models.length > 0 && isNames(before?.['models']))
   const entry = {
     ...further,
-    vendor: isVendor ? values.vendor : undefined,
+    vendor: values.vendor || undefined,
     // That of a vendor with an address of one's own is not typed here, and stays.
     base_url: values.base_url.trim() || undefined,
     name: values.name.trim() || undefined,
     ...(models.length > 0 && (isList ? { models } : { model: models[0] })),
-    api_key: single(listed(values.api_key, /\s+/)),
+    api_key: keys.length > 1 ? keys : keys[0],
     weight: numberIn('weight'),
     priority: numberIn('priority'),
     enabled: values.enabled === 'true' ? undefined : false,
   }
-  return problems.length > 0 ? { problems } : { entry }
+  return { entry, problems }
 }
 
 function furtherOf(text: string): object | undefined {

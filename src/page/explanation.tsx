@@ -1,26 +1,22 @@
 import { useEffect, useState } from 'preact/hooks'
-import {
-  ApiError,
-  type ShownAttempt,
-  type ShownDecision,
-  type ShownExplanation,
-  type ShownRequest,
-} from './api.ts'
+import type { AttemptLine, Decision, Explanation } from '../events/explain.ts'
+import type { ExplainedId } from '../events/requests.ts'
+import { ApiError } from './api.ts'
 import { errorText, usePage } from './context.ts'
-import { clockText, msText, outcomeTone, shareText, statusTone } from './format.ts'
-import { reasonText, wordKeyOf, wordOf } from './words.ts'
+import { clockText, joined, msText, outcomeTone, shareText, statusTone } from './format.ts'
+import { reasonText, wordKeyOf, wordOf, type WordKey } from './words.ts'
 
 /** What happened to a request, as the gateway computes it again. */
 export function Explained({ id }: { id: string }) {
   const { api, t, lang } = usePage()
-  const [found, setFound] = useState<ShownExplanation | { requests: readonly ShownRequest[] }>()
+  const [found, setFound] = useState<ExplainedId>()
   const [problem, setProblem] = useState('')
   useEffect(() => {
     const abort = new AbortController()
     setFound(undefined)
     setProblem('')
     api
-      .json<ShownExplanation>(`admin/requests/${encodeURIComponent(id)}`, { signal: abort.signal })
+      .json<ExplainedId>(`admin/requests/${encodeURIComponent(id)}`, { signal: abort.signal })
       .then(setFound)
       .catch((error: unknown) => {
         if (abort.signal.aborted) return
@@ -44,8 +40,8 @@ export function Explained({ id }: { id: string }) {
         <ul>
           {found.requests.map((request) => (
             <li key={request.id}>
-              <a href={`#requests/${encodeURIComponent(request.id)}`}>
-                {clockText(request.at, lang, Date.now())} {request.id}
+              <a href={`#requests/${request.id}`}>
+                {clockText(request.at, lang)} {request.id}
               </a>
             </li>
           ))}
@@ -55,17 +51,17 @@ export function Explained({ id }: { id: string }) {
   return <TimeLine explanation={found} />
 }
 
-type Moment =
-  | { readonly kind: 'decision'; readonly at: number; readonly of: ShownDecision }
-  | { readonly kind: 'attempt'; readonly at: number; readonly of: ShownAttempt }
-
 /** From arrival to end: each choice with those who could and could not be taken, each attempt with what became of it. */
-function TimeLine({ explanation }: { explanation: ShownExplanation }) {
+function TimeLine({ explanation }: { explanation: Explanation }) {
   const { t, lang } = usePage()
   const { request, decisions, attempts, end, exact } = explanation
-  const moments: Moment[] = [
-    ...decisions.map((of) => ({ kind: 'decision', at: of.after_ms, of }) as const),
-    ...attempts.map((of) => ({ kind: 'attempt', at: of.started_ms, of }) as const),
+  const totalMs = request.duration_ms
+  const moments = [
+    ...decisions.map((decision) => ({ at: decision.after_ms, shown: <Choice decision={decision} /> })),
+    ...attempts.map((attempt) => ({
+      at: attempt.started_ms,
+      shown: <Tried attempt={attempt} totalMs={totalMs} />,
+    })),
   ].toSorted((a, b) => a.at - b.at)
   return (
     <article aria-label={t('explanation', { id: request.id })}>
@@ -79,32 +75,26 @@ function TimeLine({ explanation }: { explanation: ShownExplanation }) {
             })}
           </p>
         </li>
-        {moments.map((moment, at) => (
-          <li key={`${moment.kind} ${at}`}>
-            <span class="after">{msText(moment.at)}</span>
-            {moment.kind === 'decision' ? (
-              <Choice decision={moment.of} />
-            ) : (
-              <Tried attempt={moment.of} totalMs={request.duration_ms} />
-            )}
+        {moments.map(({ at, shown }, nth) => (
+          <li key={nth}>
+            <span class="after">{msText(at)}</span>
+            {shown}
           </li>
         ))}
         {end === null ? (
           <li>{t('underWay')}</li>
         ) : (
           <li>
-            <span class="after">{msText(request.duration_ms)}</span>
+            <span class="after">{msText(totalMs)}</span>
             <p>
-              <b class={statusTone(end.status)}>
-                {t('ended', { status: end.status, ms: msText(request.duration_ms) })}
-              </b>
+              <b class={statusTone(end.status)}>{t('ended', { status: end.status, ms: msText(totalMs) })}</b>
               {end.code !== null && <code> {end.code}</code>}
             </p>
             {lang === 'en' && (end.status >= 400 || end.status === 0) && <p class="muted">{end.text}</p>}
           </li>
         )}
       </ol>
-      {exact !== undefined && <p class="muted">{t(exact ? 'exact' : 'notExact')}</p>}
+      <p class="muted">{t(exact ? 'exact' : 'notExact')}</p>
       <p class="muted">
         <code>{request.id}</code>
       </p>
@@ -112,25 +102,31 @@ function TimeLine({ explanation }: { explanation: ShownExplanation }) {
   )
 }
 
-function Choice({ decision }: { decision: ShownDecision }) {
+const CANDIDATE_COLUMNS: readonly WordKey[] = [
+  'rank',
+  'headroom',
+  'inFlight',
+  'latency',
+  'weight',
+  'priority',
+]
+
+function Choice({ decision }: { decision: Decision }) {
   const { t, lang } = usePage()
   const { kind, strategy, candidates, unavailable, chosen, remembered, owner } = decision
-  const word = wordKeyOf(`decision_${kind}`)
   return (
     <>
       <p>
-        {t(word ?? 'decision')}
+        {t(wordKeyOf(`decision_${kind}`) ?? 'decision')}
         {': '}
         <b>{chosen === null ? t('choseNobody') : t('choseUpstream', { name: chosen })}</b>
         <span class="muted">
           {' '}
-          {[
+          {joined([
             strategy,
-            remembered == null ? '' : t('remembered', { name: remembered }),
-            owner == null ? '' : t('madeBy', { name: owner }),
-          ]
-            .filter(Boolean)
-            .join(' · ')}
+            remembered && t('remembered', { name: remembered }),
+            owner && t('madeBy', { name: owner }),
+          ])}
         </span>
       </p>
       {candidates.length > 0 && (
@@ -139,24 +135,11 @@ function Choice({ decision }: { decision: ShownDecision }) {
             <thead>
               <tr>
                 <th scope="col">{t('candidates')}</th>
-                <th scope="col" class="number">
-                  {t('rank')}
-                </th>
-                <th scope="col" class="number">
-                  {t('headroom')}
-                </th>
-                <th scope="col" class="number">
-                  {t('inFlight')}
-                </th>
-                <th scope="col" class="number">
-                  {t('latency')}
-                </th>
-                <th scope="col" class="number">
-                  {t('weight')}
-                </th>
-                <th scope="col" class="number">
-                  {t('priority')}
-                </th>
+                {CANDIDATE_COLUMNS.map((word) => (
+                  <th key={word} scope="col" class="number">
+                    {t(word)}
+                  </th>
+                ))}
               </tr>
             </thead>
             <tbody>
@@ -166,12 +149,18 @@ function Choice({ decision }: { decision: ShownDecision }) {
                     {one.upstream}
                     {one.standing !== null && <small class="muted"> {one.standing}</small>}
                   </th>
-                  <td class="number">{one.rank ?? '–'}</td>
-                  <td class="number">{shareText(one.headroom)}</td>
-                  <td class="number">{one.in_flight}</td>
-                  <td class="number">{one.latency_ms === null ? '–' : msText(one.latency_ms)}</td>
-                  <td class="number">{one.weight}</td>
-                  <td class="number">{one.priority}</td>
+                  {[
+                    one.rank ?? '–',
+                    shareText(one.headroom),
+                    one.in_flight,
+                    one.latency_ms === null ? '–' : msText(one.latency_ms),
+                    one.weight,
+                    one.priority,
+                  ].map((value, nth) => (
+                    <td key={nth} class="number">
+                      {value}
+                    </td>
+                  ))}
                 </tr>
               ))}
             </tbody>
@@ -180,36 +169,27 @@ function Choice({ decision }: { decision: ShownDecision }) {
       )}
       {unavailable.length > 0 && (
         <ul class="unavailable">
-          {unavailable.map(({ upstream, why: reason, until, source }) => {
-            return (
-              <li key={upstream}>
-                <b>{upstream}</b> <span class="wait">{reasonText(reason, lang)}</span>
-                <span class="muted">
-                  {until !== null && ` ${t('until', { time: clockText(until, lang, Date.parse(until)) })}`}
-                  {` · ${wordOf('source', source, t)}`}
-                </span>
-              </li>
-            )
-          })}
+          {unavailable.map(({ upstream, why: reason, until, source }) => (
+            <li key={upstream}>
+              <b>{upstream}</b> <span class="wait">{reasonText(reason, lang)}</span>
+              <span class="muted">
+                {until !== null && ` ${t('until', { time: clockText(until, lang, Date.parse(until)) })}`}
+                {` · ${wordOf('source', source, t)}`}
+              </span>
+            </li>
+          ))}
         </ul>
       )}
     </>
   )
 }
 
-function Tried({ attempt, totalMs }: { attempt: ShownAttempt; totalMs: number }) {
+function Tried({ attempt, totalMs }: { attempt: AttemptLine; totalMs: number }) {
   const { t } = usePage()
-  const {
-    upstream,
-    model,
-    outcome,
-    status,
-    started_ms: from,
-    first_byte_ms: first,
-    duration_ms: ms,
-  } = attempt
+  const { upstream, model, outcome, status, reason } = attempt
+  const { started_ms: from, first_byte_ms: first, duration_ms: ms } = attempt
   const share = (part: number): string => `${Math.min(100, (100 * part) / Math.max(1, totalMs)).toFixed(2)}%`
-  const times = { outcome: [wordOf('outcome', outcome, t), status ?? ''].join(' ').trim(), total: msText(ms) }
+  const times = { outcome: joined([wordOf('outcome', outcome, t), status], ' '), total: msText(ms) }
   return (
     <>
       <p>
@@ -218,7 +198,7 @@ function Tried({ attempt, totalMs }: { attempt: ShownAttempt; totalMs: number })
         <b class={outcomeTone(outcome)}>
           {first === null ? t('attemptTime', times) : t('attemptTimes', { ...times, first: msText(first) })}
         </b>
-        {attempt.reason !== null && <span class="muted"> {attempt.reason}</span>}
+        {reason !== null && <span class="muted"> {reason}</span>}
       </p>
       <div class="gantt" aria-hidden="true" data-tone={outcomeTone(outcome)}>
         <i style={{ left: share(from), width: share(ms) }} />

@@ -1,6 +1,9 @@
 import { createEventScanner } from '../lib/sse.ts'
-import { ApiError, type Api, type ShownRequest, type ShownStatus, type ShownUsage } from './api.ts'
-import { withEvent, withRequests, type Connection, type LiveState } from './live.ts'
+import type { RequestList } from '../events/requests.ts'
+import type { GatewayStatus } from '../telemetry/status.ts'
+import type { UsageStatus } from '../telemetry/usage.ts'
+import { ApiError, type Api } from './api.ts'
+import { withEvent, withRequests, type LiveState } from './live.ts'
 
 const POLL_MS = 2_000
 const USAGE_EVERY_MS = 20_000
@@ -14,92 +17,71 @@ const SILENCE_MS = 40_000
 /** A snapshot of many upstreams with their last requests is no small event. */
 const MOST_EVENT_CHARS = 16 * 1024 * 1024
 
-const NOTHING: LiveState = {
-  connection: 'connecting',
-  status: undefined,
-  requests: undefined,
-  usage: undefined,
-}
-
 /** Follows the gateway until it is closed; `onChange` gets all that is known, at each change. */
 export function follow(api: Api, onChange: (state: LiveState) => void) {
-  let state = NOTHING
+  let state: LiveState = { connection: 'connecting' }
   let abort = new AbortController()
   let isClosed = false
   let hiddenTimer: ReturnType<typeof setTimeout> | undefined
-  let wake: (() => void) | undefined
+  let wake = (): void => {}
 
-  const set = (next: LiveState): void => {
-    if (isClosed) return
-    state = next
-    onChange(state)
+  const set = (more: Partial<LiveState>): void => {
+    if (!isClosed) onChange((state = { ...state, ...more }))
   }
-  const connection = (next: Connection): void => {
-    if (state.connection !== next) set({ ...state, connection: next })
-  }
-  const connectionNow = (): Connection => state.connection
+  const connectionNow = (): LiveState['connection'] => state.connection
   const sleep = (ms: number): Promise<void> =>
     new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms)
-      wake = () => {
-        clearTimeout(timer)
-        resolve()
-      }
+      wake = resolve
+      setTimeout(resolve, ms)
     })
 
-  /** What the gateway does not have; not asked for again until the next connection. */
+  /** What the gateway does not have is not asked for again. */
   const missing = new Set<string>()
   async function optional<T>(path: string): Promise<T | undefined> {
     if (missing.has(path)) return undefined
     try {
       return await api.json<T>(path, { signal: abort.signal })
     } catch (error) {
-      if (error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 401) {
-        missing.add(path)
-        return undefined
-      }
-      throw error
+      if (!(error instanceof ApiError && error.status >= 400 && error.status < 500 && error.status !== 401))
+        throw error
+      missing.add(path)
+      return undefined
     }
   }
 
-  async function askUsage(): Promise<void> {
-    const usage = await optional<ShownUsage>('admin/usage')
-    set({ ...state, usage })
-  }
+  const askUsage = async (): Promise<void> => set({ usage: await optional<UsageStatus>('admin/usage') })
 
   /** Until the stream ends; false where there is none. */
   async function stream(): Promise<boolean> {
-    const { signal } = abort
-    const answer = await api.raw('admin/events', { signal })
-    if (answer.status === 404 || answer.status === 405 || answer.status === 429) return false
-    if (!answer.ok || answer.body === null) throw new ApiError(answer.status, '')
+    const answer = await api.raw('admin/events', { signal: abort.signal })
+    if ([404, 405, 429].includes(answer.status)) return false
+    if (!answer.ok || answer.body === null) throw new ApiError(answer.status)
     const scanner = createEventScanner(MOST_EVENT_CHARS)
     const reader = answer.body.getReader()
-    let silence = setTimeout(() => void reader.cancel(), SILENCE_MS)
+    let silence: ReturnType<typeof setTimeout> | undefined
     // The sums of usage change slowly, and are not in the stream.
     const usageTimer = setInterval(() => void askUsage().catch(() => {}), USAGE_EVERY_MS)
     try {
-      for (let read = await reader.read(); !read.done; read = await reader.read()) {
-        clearTimeout(silence)
+      for (;;) {
         silence = setTimeout(() => void reader.cancel(), SILENCE_MS)
+        const { done, value } = await reader.read()
+        clearTimeout(silence)
+        if (done) return true
         let next = state
-        for (const { event, data } of scanner.push(read.value))
-          next = withEvent(next, event, JSON.parse(data))
+        for (const { event, data } of scanner.push(value)) next = withEvent(next, event, JSON.parse(data))
         if (next !== state) set({ ...next, connection: 'live' })
       }
     } finally {
       clearTimeout(silence)
       clearInterval(usageTimer)
     }
-    return true
   }
 
   let usageAt = -Infinity
   async function poll(): Promise<void> {
-    const status = await api.json<ShownStatus>('admin/status', { signal: abort.signal })
-    const list = await optional<{ requests: readonly ShownRequest[] }>('admin/requests?limit=100')
-    const requests = list === undefined ? undefined : withRequests(state.requests, list.requests)
-    set({ ...state, connection: 'polling', status, requests })
+    const status = await api.json<GatewayStatus>('admin/status', { signal: abort.signal })
+    const list = await optional<RequestList>('admin/requests?limit=100')
+    set({ connection: 'polling', status, requests: list && withRequests(state.requests, list.requests) })
     if (performance.now() - usageAt < USAGE_EVERY_MS) return
     usageAt = performance.now()
     await askUsage()
@@ -123,11 +105,11 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
         if (++polls % 30 === 0) hasStream = true
         await sleep(POLL_MS)
       } catch (error) {
-        if (isClosed || (error instanceof ApiError && error.status === 401)) return
+        if (error instanceof ApiError && error.status === 401) return
         const was = connectionNow()
         if (was === 'paused') continue
         if (was === 'live') retryMs = RETRY_MS
-        connection('offline')
+        set({ connection: 'offline' })
         await sleep(retryMs * (0.8 + Math.random() * 0.4))
         retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS)
       }
@@ -138,13 +120,13 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
     clearTimeout(hiddenTimer)
     if (document.visibilityState === 'hidden') {
       hiddenTimer = setTimeout(() => {
-        connection('paused')
+        set({ connection: 'paused' })
         abort.abort()
       }, HIDDEN_MS)
     } else if (state.connection === 'paused' || state.connection === 'offline') {
       abort = new AbortController()
-      connection('connecting')
-      wake?.()
+      set({ connection: 'connecting' })
+      wake()
     }
   }
   document.addEventListener('visibilitychange', onVisibility)
@@ -153,14 +135,14 @@ export function follow(api: Api, onChange: (state: LiveState) => void) {
   return {
     /** Asks for the status now; for after a change of one's own. */
     async refresh(): Promise<void> {
-      const status = await api.json<ShownStatus>('admin/status').catch(() => undefined)
-      if (status !== undefined) set({ ...state, status })
+      const status = await api.json<GatewayStatus>('admin/status').catch(() => state.status)
+      set({ status })
     },
     close(): void {
       isClosed = true
       abort.abort()
       clearTimeout(hiddenTimer)
-      wake?.()
+      wake()
       document.removeEventListener('visibilitychange', onVisibility)
     },
   }

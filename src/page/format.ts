@@ -42,16 +42,31 @@ export function spanText(ms: number, lang = 'en'): string {
   return shown.map(([count, unit]) => `${count} ${unit}`).join(' ')
 }
 
+/** What there is of some texts, in a line. */
+export const joined = (
+  parts: readonly (string | number | false | null | undefined)[],
+  between = ' · ',
+): string => parts.filter((part) => part !== '' && part !== false && part != null).join(between)
+
 /** The local time of a moment: 14:05, with seconds where it is within two minutes of `now`, with its date on another day. */
-export function clockText(iso: string, lang: string, now: number): string {
+export function clockText(iso: string, lang: string, now = Date.now()): string {
   const moment = new Date(iso)
   if (Number.isNaN(moment.getTime())) return iso
-  const isNear = Math.abs(moment.getTime() - now) < 120_000
+  return datedText(moment, { lang, now, hasSeconds: Math.abs(moment.getTime() - now) < 120_000 })
+}
+
+/** The same, always with seconds. */
+export const secondsText = (iso: string, lang: string): string =>
+  datedText(new Date(iso), { lang, now: Date.now(), hasSeconds: true })
+
+function datedText(moment: Date, of: { lang: string; now: number; hasSeconds: boolean }): string {
+  const { lang, now, hasSeconds } = of
+  const second = hasSeconds ? '2-digit' : undefined
   const time = moment.toLocaleTimeString(lang, {
     hour: '2-digit',
     minute: '2-digit',
+    second,
     hourCycle: 'h23',
-    ...(isNear && { second: '2-digit' }),
   })
   if (moment.toDateString() === new Date(now).toDateString()) return time
   return `${moment.toLocaleDateString(lang, { month: 'short', day: 'numeric' })} ${time}`

@@ -3,7 +3,7 @@
  * builds it into one document.
  *
  * main           signing in, what stands on every view, and which view is shown
- * api            what is asked, and the forms of what comes back
+ * api            what is asked, and what is refused
  * follow         the stream of events, and what is done without it
  * live           what is known, and what an event makes of it
  * context        what every part needs
@@ -15,32 +15,28 @@
  * requests       the last requests
  * explanation    what happened to one of them
  * playground     a request of one's own
- * configuration  the configuration: what is wrong with it, and its upstreams
+ * configuration  the configuration: what is wrong with it, its upstreams, and its edits
  * entry          one of them as it is typed, and as the file has it
- * entry-form     where it is typed
+ * forms          where something is typed
  * tokens         who may ask, and who did
  */
 import { render, type ComponentType } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { ApiError, createApi, type Api, type ShownStatus } from './api.ts'
-import { errorText, ProvidePage, useNow } from './context.ts'
+import type { GatewayStatus } from '../telemetry/status.ts'
+import { ApiError, createApi, type Api } from './api.ts'
+import { errorText, ProvidePage, useHash, useNow } from './context.ts'
 import { spanText } from './format.ts'
 import { follow } from './follow.ts'
-import type { Connection, LiveState } from './live.ts'
+import type { LiveState } from './live.ts'
 import { Overview } from './overview.tsx'
 import { Playground } from './playground.tsx'
 import { Requests } from './requests.tsx'
 import { Configuration } from './configuration.tsx'
 import { Tokens } from './tokens.tsx'
-import { langOf, translator, type Lang, type Translate, type WordKey } from './words.ts'
+import { langOf, translator, type Lang, type Translate } from './words.ts'
 
 /** Where the gateway is: the page's own address, behind whatever prefix, with or without its end slash. */
 const ROOT = `${location.pathname.replace(/\/+$/, '')}/`
-
-/** The token stays in the tab; only the language and the theme are remembered longer. */
-const TOKEN_PLACE = 'aiload.token'
-const LANG_PLACE = 'aiload.language'
-const THEME_PLACE = 'aiload.theme'
 
 const VIEWS = {
   overview: Overview,
@@ -51,42 +47,39 @@ const VIEWS = {
 } as const satisfies Record<string, ComponentType>
 type ViewName = keyof typeof VIEWS
 
-/** `#requests/ID` is the view of requests. */
-const viewIn = (hash: string): ViewName => {
-  const [name = ''] = hash.replace(/^#/, '').split('/')
-  return Object.hasOwn(VIEWS, name) ? (name as ViewName) : 'overview'
-}
-
+const LANGS = ['en', 'zh-CN'] as const
 const THEMES = ['auto', 'light', 'dark'] as const
 type Theme = (typeof THEMES)[number]
 const darkSystem = matchMedia('(prefers-color-scheme: dark)')
 
-/** Storage may be forbidden; then nothing is remembered. */
-function stored(storage: 'localStorage' | 'sessionStorage', place: string): string | null {
-  try {
-    return window[storage].getItem(place)
-  } catch {
-    return null
+/** A state that is remembered; empty = not. Storage may be forbidden: then nothing is. */
+function useKept(storage: 'localStorage' | 'sessionStorage', place: string) {
+  const [value, setValue] = useState(() => {
+    try {
+      return window[storage].getItem(place) ?? ''
+    } catch {
+      return ''
+    }
+  })
+  function keep(next: string): void {
+    setValue(next)
+    try {
+      if (next === '') window[storage].removeItem(place)
+      else window[storage].setItem(place, next)
+    } catch {}
   }
-}
-function store(storage: 'localStorage' | 'sessionStorage', place: string, value: string | undefined): void {
-  try {
-    if (value === undefined) window[storage].removeItem(place)
-    else window[storage].setItem(place, value)
-  } catch {}
+  return [value, keep] as const
 }
 
 function App() {
-  const [token, setToken] = useState(() => stored('sessionStorage', TOKEN_PLACE) ?? '')
+  // The token stays in the tab; only the language and the theme are remembered longer.
+  const [token, setToken] = useKept('sessionStorage', 'aiload.token')
+  const [keptLang, setLang] = useKept('localStorage', 'aiload.language')
+  const [keptTheme, setTheme] = useKept('localStorage', 'aiload.theme')
   const [wasRefused, setWasRefused] = useState(false)
-  const [lang, setLang] = useState<Lang>(() => {
-    const kept = stored('localStorage', LANG_PLACE)
-    return kept === 'en' || kept === 'zh-CN' ? kept : langOf(navigator.languages)
-  })
-  const [theme, setTheme] = useState<Theme>(
-    () => THEMES.find((one) => one === stored('localStorage', THEME_PLACE)) ?? 'auto',
-  )
   const [isDarkSystem, setIsDarkSystem] = useState(darkSystem.matches)
+  const lang: Lang = LANGS.find((one) => one === keptLang) ?? langOf(navigator.languages)
+  const theme = THEMES.find((one) => one === keptTheme) ?? 'auto'
   useEffect(() => {
     const onChange = (): void => setIsDarkSystem(darkSystem.matches)
     darkSystem.addEventListener('change', onChange)
@@ -97,41 +90,30 @@ function App() {
   document.documentElement.lang = lang
   const t = useMemo(() => translator(lang), [lang])
 
-  function enter(next: string): void {
-    store('sessionStorage', TOKEN_PLACE, next)
-    setWasRefused(false)
+  function signIn(next: string, refused = false): void {
+    setWasRefused(refused)
     setToken(next)
   }
-  function leave(refused: boolean): void {
-    store('sessionStorage', TOKEN_PLACE, undefined)
-    setWasRefused(refused)
-    setToken('')
-  }
-  const api = useMemo(() => (token === '' ? undefined : createApi(token, ROOT, () => leave(true))), [token])
+  const api = useMemo(
+    () => createApi({ token, lang, root: ROOT, onRefused: () => signIn('', true) }),
+    [token, lang],
+  )
   const switches = (
     <Switches
       t={t}
       theme={theme}
-      onLang={() => {
-        const next = lang === 'en' ? 'zh-CN' : 'en'
-        store('localStorage', LANG_PLACE, next)
-        setLang(next)
-      }}
-      onTheme={() => {
-        const next = THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? 'auto'
-        store('localStorage', THEME_PLACE, next)
-        setTheme(next)
-      }}
+      onLang={() => setLang(lang === 'en' ? 'zh-CN' : 'en')}
+      onTheme={() => setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? '')}
     />
   )
-  if (api === undefined)
+  if (token === '')
     return (
-      <SignIn t={t} wasRefused={wasRefused} onToken={enter}>
+      <SignIn t={t} lang={lang} wasRefused={wasRefused} onToken={signIn}>
         {switches}
       </SignIn>
     )
   return (
-    <SignedIn api={api} lang={lang} t={t} theme={shown} onLeave={() => leave(false)}>
+    <SignedIn api={api} lang={lang} t={t} theme={shown} onLeave={() => signIn('')}>
       {switches}
     </SignedIn>
   )
@@ -171,12 +153,13 @@ function Switches(given: { t: Translate; theme: Theme; onLang: () => void; onThe
 
 interface SignInProps {
   readonly t: Translate
+  readonly lang: Lang
   readonly wasRefused: boolean
   readonly onToken: (token: string) => void
   readonly children: preact.ComponentChildren
 }
 
-function SignIn({ t, wasRefused, onToken, children }: SignInProps) {
+function SignIn({ t, lang, wasRefused, onToken, children }: SignInProps) {
   const [problem, setProblem] = useState(wasRefused ? t('tokenWrong') : '')
   const [isAsking, setIsAsking] = useState(false)
   const field = useRef<HTMLInputElement>(null)
@@ -189,7 +172,7 @@ function SignIn({ t, wasRefused, onToken, children }: SignInProps) {
     setIsAsking(true)
     setProblem('')
     try {
-      await createApi(token, ROOT, () => {}).json<ShownStatus>('admin/status')
+      await createApi({ token, lang, root: ROOT, onRefused: () => {} }).json('admin/status')
       return onToken(token)
     } catch (error) {
       const { status } = error as Partial<ApiError>
@@ -253,31 +236,20 @@ interface SignedInProps {
   readonly children: preact.ComponentChildren
 }
 
-const CONNECTION_WORDS: Readonly<Record<Connection, WordKey>> = {
-  connecting: 'connecting',
-  live: 'live',
-  polling: 'polling',
-  offline: 'offline',
-  paused: 'paused',
-}
 /** How long what was announced can be read. */
 const ANNOUNCED_MS = 6_000
 
 function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
-  const [live, setLive] = useState<LiveState>()
+  const [live, setLive] = useState<LiveState>({ connection: 'connecting' })
   const [refresh, setRefresh] = useState(() => async () => {})
   const [announced, setAnnounced] = useState('')
-  const [view, setView] = useState(() => viewIn(location.hash))
+  const [name = ''] = useHash()
+  const view = Object.hasOwn(VIEWS, name) ? (name as ViewName) : 'overview'
   useEffect(() => {
     const following = follow(api, setLive)
     setRefresh(() => following.refresh)
     return following.close
   }, [api])
-  useEffect(() => {
-    const onHash = (): void => setView(viewIn(location.hash))
-    addEventListener('hashchange', onHash)
-    return () => removeEventListener('hashchange', onHash)
-  }, [])
   useEffect(() => {
     if (announced === '') return undefined
     const timer = setTimeout(() => setAnnounced(''), ANNOUNCED_MS)
@@ -292,7 +264,7 @@ function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
     )
   }, [api, view])
 
-  const { status, requests, connection = 'connecting' } = live ?? {}
+  const { status, requests, connection } = live
   const hasView: Readonly<Partial<Record<ViewName, boolean>>> = {
     requests: requests !== undefined,
     tokens: hasTokens,
@@ -325,7 +297,7 @@ function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
         <span class="grow" />
         <span class="connection muted" data-state={connection}>
           <i aria-hidden="true" />
-          <span>{t(CONNECTION_WORDS[connection])}</span>
+          <span>{t(connection)}</span>
         </span>
         {children}
         <button type="button" class="plain" onClick={onLeave}>
@@ -333,10 +305,12 @@ function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
         </button>
       </header>
       <main id="main" tabIndex={-1}>
-        {live === undefined || status === undefined ? (
+        {status === undefined ? (
           <p class="muted">{connection === 'offline' ? t('unreachable') : t('loading')}</p>
         ) : (
-          <ProvidePage value={{ api, lang, t, theme, live, refresh, announce: setAnnounced }}>
+          <ProvidePage
+            value={{ api, lang, t, theme, live: { ...live, status }, refresh, announce: setAnnounced }}
+          >
             <View />
           </ProvidePage>
         )}
@@ -349,7 +323,7 @@ function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
   )
 }
 
-function Footer({ status, t, lang }: { status: ShownStatus; t: Translate; lang: Lang }) {
+function Footer({ status, t, lang }: { status: GatewayStatus; t: Translate; lang: Lang }) {
   const upMs = useNow(60_000) - Date.parse(status.started_at ?? '')
   return (
     <>

@@ -33,7 +33,7 @@ export function Playground() {
   const running = useRef<AbortController>(undefined)
   const [isRunning, setIsRunning] = useState(false)
   useEffect(() => () => running.current?.abort(), [])
-  const models = ['auto', ...(live.status?.models ?? []).filter((name) => name !== 'auto')]
+  const models = ['auto', ...live.status.models.filter((name) => name !== 'auto')]
 
   async function send(event: SubmitEvent): Promise<void> {
     event.preventDefault()
@@ -145,7 +145,7 @@ export function Playground() {
       )}
       {result?.id != null && !isRunning && live.requests !== undefined && (
         <p>
-          <a href={`#requests/${encodeURIComponent(result.id)}`}>{t('explain')}</a>
+          <a href={`#requests/${result.id}`}>{t('explain')}</a>
         </p>
       )}
     </section>

@@ -1,8 +1,10 @@
-import { useEffect, useRef, useState } from 'preact/hooks'
-import type { ShownRequest } from './api.ts'
-import { errorText, usePage } from './context.ts'
+import { useRef, useState } from 'preact/hooks'
+import type { RequestList } from '../events/requests.ts'
+import type { RequestSummary } from '../telemetry/live.ts'
+import { errorText, useHash, usePage } from './context.ts'
 import { Explained } from './explanation.tsx'
-import { amountText, msText, statusTone } from './format.ts'
+import { amountText, joined, msText, secondsText, statusTone } from './format.ts'
+import { withRequests } from './live.ts'
 import type { WordKey } from './words.ts'
 
 /** Kinds of statuses; `4xx` are those that the client is to blame for, where one chooses here. */
@@ -14,62 +16,37 @@ const STATUSES: readonly (readonly [value: string, word: WordKey, fits: (status:
   ['499', 'status_left', (status) => status === 499],
 ]
 
-interface Filter {
-  readonly upstream: string
-  readonly status: string
-  readonly model: string
-  readonly token: string
-  readonly text: string
-}
-const NO_FILTER: Filter = { upstream: '', status: '', model: '', token: '', text: '' }
+const NO_FILTER = { upstream: '', status: '', model: '', token: '', q: '' }
+type Filter = typeof NO_FILTER
 
 /** Whether a request is among those that are asked for. */
-function fits(request: ShownRequest, { upstream, status, model, token, text }: Filter): boolean {
-  if (upstream !== '' && request.upstream !== upstream) return false
-  if (model !== '' && request.model !== model) return false
-  if (token !== '' && request.token !== token) return false
-  if (STATUSES.find(([value]) => value === status)?.[2](request.status) === false) return false
-  const words = [
-    request.id,
-    request.code,
-    request.model,
-    request.upstream,
-    request.endpoint,
-    request.token,
-    request.status,
-  ]
-  return text === '' || words.join(' ').toLowerCase().includes(text.trim().toLowerCase())
-}
-
-/** `#requests/ID` opens that one. */
-const openedIn = (hash: string): string | undefined => {
-  const [, id] = /^#requests\/(.+)$/.exec(hash) ?? []
-  return id === undefined ? undefined : decodeURIComponent(id)
+function fits(request: RequestSummary, { status: wanted, q, ...named }: Filter): boolean {
+  const { id, code, model, upstream, endpoint, token, status } = request
+  for (const name of ['upstream', 'model', 'token'] as const)
+    if (named[name] !== '' && request[name] !== named[name]) return false
+  if (STATUSES.find(([value]) => value === wanted)?.[2](status) === false) return false
+  const text = joined([id, code, model, upstream, endpoint, token, status], ' ')
+  return text.toLowerCase().includes(q.trim().toLowerCase())
 }
 
 export function Requests() {
   const { api, live, t } = usePage()
   const [filter, setFilter] = useState(NO_FILTER)
-  const [older, setOlder] = useState<readonly ShownRequest[]>([])
+  const [older, setOlder] = useState<readonly RequestSummary[]>([])
   /** The last one that was asked for beyond those that are shown, with this filter. */
   const [cursor, setCursor] = useState('')
   const [isEnd, setIsEnd] = useState(false)
   const [problem, setProblem] = useState('')
-  const [opened, setOpened] = useState(() => openedIn(location.hash))
-  useEffect(() => {
-    const onHash = (): void => setOpened(openedIn(location.hash))
-    addEventListener('hashchange', onHash)
-    return () => removeEventListener('hashchange', onHash)
-  }, [])
+  const [, opened] = useHash()
 
-  const recent = live.requests ?? []
-  const known = new Map([...older, ...recent].map((request) => [request.id, request]))
-  const all = [...known.values()].toSorted((a, b) => Date.parse(b.at) - Date.parse(a.at))
+  const all = withRequests(older, live.requests ?? [], Infinity)
   const shown = all.filter((request) => fits(request, filter))
-  const valuesOf = (of: (request: ShownRequest) => string | null): string[] =>
-    [...new Set(all.map((request) => of(request) ?? ''))]
+  /** Those that there are, as options. */
+  const valuesOf = (name: 'upstream' | 'model' | 'token') =>
+    [...new Set(all.map((request) => request[name] ?? ''))]
       .filter(Boolean)
       .toSorted((a, b) => a.localeCompare(b))
+      .map((value) => [value, value] as const)
 
   function change(part: Partial<Filter>): void {
     setFilter({ ...filter, ...part })
@@ -78,17 +55,11 @@ export function Requests() {
   }
   async function loadOlder(): Promise<void> {
     setProblem('')
-    const { text, ...named } = filter
-    const query = new URLSearchParams({ limit: '100' })
-    for (const [name, value] of Object.entries({
-      ...named,
-      q: text.trim(),
-      before: cursor || (shown.at(-1)?.id ?? ''),
-    }))
-      if (value !== '') query.set(name, value)
+    const before = cursor || (shown.at(-1)?.id ?? '')
+    const q = filter.q.trim()
+    const asked = Object.entries({ limit: '100', ...filter, q, before }).filter(([, value]) => value !== '')
     try {
-      const path = `admin/requests?${query}`
-      const { requests } = await api.json<{ requests: readonly ShownRequest[] }>(path)
+      const { requests } = await api.json<RequestList>(`admin/requests?${new URLSearchParams(asked)}`)
       setOlder([...older, ...requests])
       setCursor(requests.at(-1)?.id ?? '')
       setIsEnd(requests.length === 0)
@@ -110,28 +81,27 @@ export function Requests() {
       </select>
     </label>
   )
-  const same = (values: readonly string[]) => values.map((value) => [value, value] as const)
-  const tokens = valuesOf(({ token }) => token)
+  const tokens = valuesOf('token')
   const isListed = opened === undefined || shown.some(({ id }) => id === opened)
   return (
     <section aria-labelledby="requests">
       <h1 id="requests">{t('lastRequests')}</h1>
       <form class="filters" role="search" onSubmit={(event) => event.preventDefault()}>
-        {select('upstream', 'filterUpstream', same(valuesOf(({ upstream }) => upstream)))}
+        {select('upstream', 'filterUpstream', valuesOf('upstream'))}
         {select(
           'status',
           'filterStatus',
           STATUSES.map(([value, word]) => [value, t(word)] as const),
         )}
-        {select('model', 'filterModel', same(valuesOf(({ model }) => model)))}
-        {tokens.length > 0 && select('token', 'filterToken', same(tokens))}
+        {select('model', 'filterModel', valuesOf('model'))}
+        {tokens.length > 0 && select('token', 'filterToken', tokens)}
         <label>
           <span>{t('filterText')}</span>
           <input
             type="search"
-            value={filter.text}
+            value={filter.q}
             placeholder={t('filterTextHint')}
-            onInput={({ currentTarget }) => change({ text: currentTarget.value })}
+            onInput={({ currentTarget }) => change({ q: currentTarget.value })}
           />
         </label>
       </form>
@@ -180,7 +150,7 @@ const COLUMNS: readonly (readonly [WordKey, string])[] = [
 ]
 
 /** One request; its time opens its explanation below it. */
-function Row({ request, isOpen }: { request: ShownRequest; isOpen: boolean }) {
+function Row({ request, isOpen }: { request: RequestSummary; isOpen: boolean }) {
   const { t, lang } = usePage()
   const link = useRef<HTMLAnchorElement>(null)
   const { id, at, model, upstream, status, code, attempts } = request
@@ -189,11 +159,11 @@ function Row({ request, isOpen }: { request: ShownRequest; isOpen: boolean }) {
     <a
       key="link"
       ref={link}
-      href={isOpen ? '#requests' : `#requests/${encodeURIComponent(id)}`}
+      href={isOpen ? '#requests' : `#requests/${id}`}
       aria-expanded={isOpen}
-      aria-label={`${timeText(at, lang)} ${t('showRequest', { id })}`}
+      aria-label={`${secondsText(at, lang)} ${t('showRequest', { id })}`}
     >
-      <time dateTime={at}>{timeText(at, lang)}</time>
+      <time dateTime={at}>{secondsText(at, lang)}</time>
     </a>,
     <span key="status" class={statusTone(status)}>
       {status} {code !== null && <small>{code}</small>}
@@ -228,12 +198,4 @@ function Row({ request, isOpen }: { request: ShownRequest; isOpen: boolean }) {
       )}
     </div>
   )
-}
-
-/** To the second, with its date on another day. */
-function timeText(iso: string, lang: string): string {
-  const moment = new Date(iso)
-  const time = moment.toLocaleTimeString(lang, { hourCycle: 'h23' })
-  if (moment.toDateString() === new Date().toDateString()) return time
-  return `${moment.toLocaleDateString(lang, { month: 'short', day: 'numeric' })} ${time}`
 }

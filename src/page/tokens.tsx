@@ -1,8 +1,8 @@
 import { useEffect, useState } from 'preact/hooks'
-import type { ShownLimit, ShownToken, ShownSums } from './api.ts'
+import type { TokenStatus } from '../telemetry/token-status.ts'
 import { usePage } from './context.ts'
-import { clockText, amountText } from './format.ts'
-import { limitName } from './words.ts'
+import { amountText, clockText, joined } from './format.ts'
+import { limitAmount, limitName } from './words.ts'
 
 const SPANS = [
   ['day', 'today'],
@@ -14,40 +14,19 @@ const ASK_EVERY_MS = 15_000
 /** Who may ask, and who did. */
 export function Tokens() {
   const { api, t, lang } = usePage()
-  const [listed, setListed] = useState<readonly ShownToken[]>()
+  const [tokens, setTokens] = useState<readonly TokenStatus[]>([])
   useEffect(() => {
-    let timer: ReturnType<typeof setTimeout> | undefined
-    const ask = (): void => {
-      api.json<{ tokens: readonly ShownToken[] }>('admin/tokens').then(
-        ({ tokens }) => {
-          setListed(tokens)
-          timer = setTimeout(ask, ASK_EVERY_MS)
-        },
+    const ask = (): void =>
+      void api.json<{ tokens: readonly TokenStatus[] }>('admin/tokens').then(
+        (answer) => setTokens(answer.tokens),
         () => {},
       )
-    }
     ask()
-    return () => clearTimeout(timer)
+    const timer = setInterval(ask, ASK_EVERY_MS)
+    return () => clearInterval(timer)
   }, [api])
-  const tokens = listed ?? []
-  const usageText = (usage: ShownSums | undefined, span: keyof ShownSums): string => {
-    const sum = usage?.[span]
-    if (sum === undefined) return '–'
-    const all = sum.input_tokens + sum.output_tokens
-    return t('usageText', { requests: amountText(sum.requests), tokens: amountText(all) })
-  }
-  const limitText = ({ used, left, limit }: ShownLimit): string =>
-    limit === null
-      ? t('onlyLeft', { left: amountText(left) })
-      : t('usedOf', { used: amountText(used), left: amountText(left), limit: amountText(limit) })
-  const rightsOf = ({ admin, models, expires }: ShownToken): string =>
-    [
-      admin === true ? t('mayAdmin') : '',
-      models == null ? t('mayAll') : t('mayModels', { models: models.join(', ') }),
-      expires == null ? '' : t('expires', { time: clockText(expires, lang, Date.now()) }),
-    ]
-      .filter(Boolean)
-      .join(' · ')
+  const usageText = ({ requests, input_tokens: input, output_tokens: output }: TokenStatus['usage']['day']) =>
+    t('usageText', { requests: amountText(requests), tokens: amountText(input + output) })
   return (
     <section aria-labelledby="tokens">
       <h1 id="tokens">{t('tokens')}</h1>
@@ -69,22 +48,26 @@ export function Tokens() {
               </tr>
             </thead>
             <tbody>
-              {tokens.map((token) => (
-                <tr key={token.name}>
-                  <th scope="row">{token.name}</th>
-                  <td>{rightsOf(token)}</td>
+              {tokens.map(({ name, admin, models, expires, limits, usage }) => (
+                <tr key={name}>
+                  <th scope="row">{name}</th>
                   <td>
-                    {(token.limits ?? []).map((one) => (
+                    {joined([
+                      admin && t('mayAdmin'),
+                      models === null ? t('mayAll') : t('mayModels', { models: models.join(', ') }),
+                      expires !== null && t('expires', { time: clockText(expires, lang) }),
+                    ])}
+                  </td>
+                  <td>
+                    {limits.map((one) => (
                       <div key={limitName(one, t)} class={one.left <= 0 ? 'bad' : undefined}>
-                        {limitName(one, t)}
-                        {' · '}
-                        {limitText(one)}
+                        {joined([limitName(one, t), limitAmount(one, t)])}
                       </div>
                     ))}
                   </td>
                   {SPANS.map(([span]) => (
                     <td key={span} class="number">
-                      {usageText(token.usage, span)}
+                      {usageText(usage[span])}
                     </td>
                   ))}
                 </tr>

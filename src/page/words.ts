@@ -1,3 +1,6 @@
+import type { LimitStatus } from '../telemetry/status.ts'
+import { amountText } from './format.ts'
+
 /* What the page says, in English and in Chinese. `{name}` is filled in. */
 
 /** As `<html lang>` has it. */
@@ -37,7 +40,7 @@ export const WORDS = {
   connecting: ['connecting', '正在连接'],
   skip: ['To the content', '跳到正文'],
   loading: ['Loading…', '正在加载…'],
-  failed: ['The gateway answers {status}: {message}', '网关返回 {status}：{message}'],
+  failed: ['The gateway answers {status}.', '网关返回 {status}。'],
   unreachable: ['The gateway cannot be reached.', '无法连接网关。'],
   up: ['up {span}', '已运行 {span}'],
 
@@ -252,6 +255,9 @@ export const WORDS = {
     'To change them here, set "server": { "admin": "write" } in the configuration.',
     '要在这里修改，请在配置里设置 "server": { "admin": "write" }。',
   ],
+  changeSettings: ['Change the strategy', '修改策略'],
+  ofHeader: ['a header', '请求头'],
+  header: ['Name of the header', '请求头名称'],
   addPreset: ['Add a vendor', '添加供应商'],
   addByHand: ['Add by hand', '手动添加'],
   edit: ['Change', '修改'],
@@ -321,9 +327,15 @@ export function wordOf(kind: string, name: string, t: Translate): string {
 }
 
 /** What a limit counts, and in which time. */
-export function limitName({ counts, window }: { counts: string; window: string }, t: Translate): string {
+export function limitName({ counts, window }: Pick<LimitStatus, 'counts' | 'window'>, t: Translate): string {
   if (window === 'at_once') return t('atOnce')
   return t('perWindow', { counts: wordOf('limit', counts, t), window: wordOf('window', window, t) })
+}
+
+/** What of it is used and left, as far as that is known. */
+export function limitAmount({ used, left, limit }: LimitStatus, t: Translate): string {
+  if (limit === null) return t('onlyLeft', { left: amountText(left) })
+  return t('usedOf', { used: amountText(used), left: amountText(left), limit: amountText(limit) })
 }
 
 /** Chinese where the browser asks for it first. */

@@ -250,7 +250,7 @@ function restingEndpoints({ endpoints, claims }: Upstream, known: KnownStates) {
 }
 
 /** A limit as `/admin/status` shows it. */
-interface LimitStatus {
+export interface LimitStatus {
   readonly counts: string
   /** As configured, such as `minute`, `day`, `5h`; of what the upstream tells, the span that comes nearest; `at_once`. */
   readonly window: string

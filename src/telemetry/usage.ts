@@ -3,6 +3,9 @@ import type { GatewayEvent, RequestEvent } from '../relay/deps.ts'
 
 /** Sums of what clients asked, by minutes, hours and days; see `createUsage`. */
 export type UsageHistory = ReturnType<typeof createUsage>
+/** What `GET /admin/usage` answers of all requests together. */
+export type UsageStatus = ReturnType<UsageHistory['show']>
+export type UsagePointStatus = ReturnType<typeof shownPoint>
 
 /** Sums of one span of time. Plain data. */
 export interface UsageSums {

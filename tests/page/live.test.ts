@@ -3,12 +3,7 @@ import { withEvent, type LiveState } from '../../src/page/live.ts'
 import { sceneAt } from './scene.ts'
 
 const scene = sceneAt(Date.parse('2026-11-30T12:00:00Z'))
-const empty: LiveState = {
-  connection: 'connecting',
-  status: undefined,
-  requests: undefined,
-  usage: undefined,
-}
+const empty: LiveState = { connection: 'live' }
 const { status, requests, usage } = scene
 const begun = withEvent(empty, 'snapshot', { status, requests, usage })
 const namesIn = (state: LiveState): string[] | undefined => state.status?.upstreams.map(({ name }) => name)

@@ -1,31 +1,25 @@
-import type {
-  ShownConfig,
-  ShownExplanation,
-  ShownLimit,
-  ShownOutcome,
-  ShownPreset,
-  ShownRequest,
-  ShownStatus,
-  ShownToken,
-  ShownUpstream,
-  ShownUsage,
-  ShownPoint,
-} from '../../src/page/api.ts'
+import type { EditableConfig, PresetLine } from '../../src/http/admin-config.ts'
+import type { Explanation } from '../../src/events/explain.ts'
+import type { RequestSummary } from '../../src/telemetry/live.ts'
+import type { GatewayStatus, LimitStatus, UpstreamStatus } from '../../src/telemetry/status.ts'
+import type { TokenStatus } from '../../src/telemetry/token-status.ts'
+import type { UsagePointStatus, UsageStatus } from '../../src/telemetry/usage.ts'
 
 /** A gateway in the middle of a working day, with every kind of state; the same for the same `now`. */
 export interface Scene {
-  readonly status: ShownStatus
-  readonly requests: readonly ShownRequest[]
-  readonly usage: ShownUsage
-  readonly explanations: Readonly<Record<string, ShownExplanation>>
-  readonly config: ShownConfig
-  readonly presets: readonly ShownPreset[]
-  readonly tokens: { readonly tokens: readonly ShownToken[] }
+  readonly status: GatewayStatus
+  readonly requests: readonly RequestSummary[]
+  readonly usage: UsageStatus
+  readonly explanations: Readonly<Record<string, Explanation>>
+  readonly config: EditableConfig
+  readonly presets: readonly PresetLine[]
+  readonly tokens: { readonly tokens: readonly TokenStatus[] }
 }
 
 const SECOND = 1_000
-const MINUTE = 60 * SECOND
-const HOUR = 60 * MINUTE
+const MINUTE = 60_000
+const HOUR = 3_600_000
+const DAY = 86_400_000
 
 /** Numbers in [0, 1) that are always the same (mulberry32, public domain). */
 function diceOf(seed: number): () => number {
@@ -50,14 +44,16 @@ export function sceneAt(now: number): Scene {
   const around = (middle: number, spread: number): number =>
     Math.round(middle * (1 + (dice() - 0.5) * spread))
 
-  function outcomes(count: number, bad: (back: number) => string | undefined, ms: number): ShownOutcome[] {
+  type Outcome = UpstreamStatus['last_outcomes'][number]['outcome']
+  const statuses: Partial<Record<Outcome, number>> = { ok: 200, 'rate-limited': 429, failure: 503, auth: 401 }
+  function outcomes(count: number, bad: (back: number) => Outcome | undefined, ms: number) {
     return Array.from({ length: count }, (_, back) => {
       const outcome = bad(back) ?? 'ok'
-      const status = { ok: 200, 'rate-limited': 429, failure: 503, quota: 429, auth: 401 }[outcome] ?? 400
+      const status = statuses[outcome] ?? 400
       return { at: iso(-back * 41 * SECOND - 2_000), outcome, status, ms: around(ms, 0.6) }
     })
   }
-  const limit = (counts: string, window: string, more: Partial<ShownLimit>): ShownLimit => ({
+  const limit = (counts: string, window: string, more: Partial<LimitStatus>): LimitStatus => ({
     counts,
     window,
     scope: 'upstream',
@@ -68,11 +64,20 @@ export function sceneAt(now: number): Scene {
     runs_out_at: null,
     reopens_at: null,
     resets_at: null,
+    age: null,
     ...more,
   })
-  function upstream(name: string, more: Partial<ShownUpstream>): ShownUpstream {
+  function upstream(name: string, more: Partial<UpstreamStatus>): UpstreamStatus {
     return {
       id: name,
+      groups: [],
+      endpoints: ['chat'],
+      proxy: null,
+      reason: null,
+      for_ms: null,
+      resting_endpoints: [],
+      abilities: { can: {}, most: {} },
+      paused_since: null,
       name,
       model: name,
       host: 'api.example.com',
@@ -96,6 +101,13 @@ export function sceneAt(now: number): Scene {
       ...more,
     }
   }
+  const lastError = (ms: number, message: string): UpstreamStatus['last_error'] => ({
+    at: iso(ms),
+    status: null,
+    reason: null,
+    url: 'https://api.example.com/v1/chat/completions',
+    message,
+  })
   const bytes = (middle: number): number[] => Array.from({ length: 40 }, () => around(middle, 0.8))
 
   const upstreams = [
@@ -156,7 +168,7 @@ export function sceneAt(now: number): Scene {
         }),
       ],
       last_outcomes: outcomes(40, (back) => (back < 2 || back === 9 ? 'rate-limited' : undefined), 620),
-      last_error: { at: iso(-5 * SECOND), message: 'Rate limit reached' },
+      last_error: lastError(-5 * SECOND, 'Rate limit reached'),
       first_byte_ms: { p50: 231, p95: 512 },
       first_bytes: bytes(231),
     }),
@@ -195,7 +207,7 @@ export function sceneAt(now: number): Scene {
       until: iso(4 * MINUTE),
       windows: [limit('requests', 'second', { used: 0, limit: 1, left: 1, source: 'preset' })],
       last_outcomes: outcomes(12, (back) => (back < 3 ? 'auth' : undefined), 700),
-      last_error: { at: iso(-61 * SECOND), message: 'Unauthorized' },
+      last_error: lastError(-61 * SECOND, 'Unauthorized'),
       first_byte_ms: { p50: 388, p95: 702 },
       first_bytes: bytes(388).slice(0, 9),
     }),
@@ -223,13 +235,14 @@ export function sceneAt(now: number): Scene {
     }),
   ]
 
-  const requests = Array.from({ length: 60 }, (_, nth): ShownRequest => {
+  const requests = Array.from({ length: 60 }, (_, nth): RequestSummary => {
     const status = nth === 4 ? 429 : nth === 11 ? 400 : nth === 23 ? 502 : nth === 31 ? 499 : 200
     const by = upstreams[[0, 2, 0, 4, 2, 0, 4, 0][nth % 8] ?? 0]
     const first = around(by?.first_byte_ms?.p50 ?? 200, 0.7)
     const answered = status === 200
     return {
       id: `req-${(0x5f3a91 + nth * 7_919).toString(16)}`,
+      client_request_id: null,
       at: iso(-nth * 23 * SECOND - 1_500),
       endpoint: 'chat',
       model: nth % 5 === 3 ? 'gemini-3-flash' : 'auto',
@@ -248,47 +261,36 @@ export function sceneAt(now: number): Scene {
   })
   const [explained = requests[0]] = requests
   const end = explained?.duration_ms ?? 0
-  const explanations: Record<string, ShownExplanation> = {}
+  type Candidate = Explanation['decisions'][number]['candidates'][number]
+  const candidate = (rank: number, name: string, more: Partial<Candidate>): Candidate => ({
+    upstream: name,
+    rank,
+    headroom: 1,
+    in_flight: 0,
+    latency_ms: null,
+    weight: 1,
+    priority: 0,
+    credit: 0,
+    standing: null,
+    ...more,
+  })
+  const explanations: Record<string, Explanation> = {}
   if (explained !== undefined)
     explanations[explained.id] = {
       request: explained,
       exact: true,
       decisions: [
         {
+          at: explained.at,
+          same: true,
+          owner: null,
           after_ms: 1.2,
           kind: 'choice',
           strategy: 'headroom',
           candidates: [
-            {
-              upstream: 'groq#2',
-              rank: 1,
-              headroom: 0.64,
-              in_flight: 1,
-              latency_ms: 231,
-              weight: 1,
-              priority: 0,
-              standing: null,
-            },
-            {
-              upstream: 'groq',
-              rank: 2,
-              headroom: 0.49,
-              in_flight: 2,
-              latency_ms: 212,
-              weight: 1,
-              priority: 0,
-              standing: null,
-            },
-            {
-              upstream: 'gemini',
-              rank: 3,
-              headroom: 0.12,
-              in_flight: 1,
-              latency_ms: 540,
-              weight: 1,
-              priority: 0,
-              standing: null,
-            },
+            candidate(1, 'groq#2', { headroom: 0.64, in_flight: 1, latency_ms: 231 }),
+            candidate(2, 'groq', { headroom: 0.49, in_flight: 2, latency_ms: 212 }),
+            candidate(3, 'gemini', { headroom: 0.12, in_flight: 1, latency_ms: 540 }),
           ],
           unavailable: [
             {
@@ -296,20 +298,31 @@ export function sceneAt(now: number): Scene {
               why: 'needs attention: key refused',
               until: iso(4 * MINUTE),
               source: 'refused',
+              scope: 'key',
             },
-            { upstream: 'openrouter', why: 'paused', until: null, source: 'paused' },
+            { upstream: 'openrouter', why: 'paused', until: null, source: 'paused', scope: 'key' },
           ],
           order: ['groq#2', 'groq', 'gemini'],
           chosen: 'groq#2',
           remembered: 'groq#2',
         },
         {
+          at: explained.at,
+          same: true,
+          owner: null,
+          remembered: null,
           after_ms: 92,
           kind: 'next in order',
           strategy: 'headroom',
           candidates: [],
           unavailable: [
-            { upstream: 'groq#2', why: 'rate-limited', until: iso(34 * SECOND), source: 'refused' },
+            {
+              upstream: 'groq#2',
+              why: 'rate-limited',
+              until: iso(34 * SECOND),
+              source: 'refused',
+              scope: 'key',
+            },
           ],
           order: ['groq', 'gemini'],
           chosen: 'groq',
@@ -339,10 +352,10 @@ export function sceneAt(now: number): Scene {
           why: 'fallback',
         },
       ],
-      end: { status: 200, code: null, text: null },
+      end: { status: 200, code: null, text: 'groq answered' },
     }
 
-  const points = (count: number, stepMs: number, perStep: number): ShownPoint[] =>
+  const points = (count: number, stepMs: number, perStep: number): UsagePointStatus[] =>
     Array.from({ length: count }, (_, at) => {
       const moment = now - (count - 1 - at) * stepMs
       const wave = 0.55 + 0.45 * Math.sin((at / count) * 5.2 + 0.6)
@@ -359,6 +372,7 @@ export function sceneAt(now: number): Scene {
         input_tokens: around(all * 810, 0.3),
         output_tokens: around(all * 230, 0.3),
         first_byte_ms: { p50: around(240, 0.4), p95: around(760, 0.6) },
+        by_upstream: {},
       }
     })
   const sum = (requestCount: number) => ({
@@ -376,10 +390,13 @@ export function sceneAt(now: number): Scene {
     status: {
       version: '0.1.0',
       started_at: iso(-52 * HOUR),
+      uptime_ms: 52 * HOUR,
+      admin: 'write',
+      reloads: { ok: 3, refused: 1 },
       strategy: 'headroom',
       affinity: 'conversation',
       models: ['auto', 'openai/gpt-oss-120b', 'gemini-3-flash', 'mistral-small-latest', 'qwen3-32b'],
-      queue: { waiting: 0 },
+      queue: { waiting: 0, size: 64 },
       draining: false,
       last_reload: {
         at: iso(-7 * MINUTE),
@@ -413,12 +430,21 @@ export function sceneAt(now: number): Scene {
     usage: {
       hour: { step_ms: MINUTE, points: points(60, MINUTE, 22) },
       day: { step_ms: HOUR, points: points(24, HOUR, 1_100) },
+      days: { step_ms: DAY, points: points(41, DAY, 17_000) },
     },
     explanations,
     config: {
       etag: '"1"',
       writable: true,
+      why: null,
       file: 'config.json',
+      problems: [],
+      quotas: [],
+      settings: { strategy: 'headroom', affinity: 'conversation' },
+      choices: {
+        strategy: ['random', 'round_robin', 'headroom', 'in_order'],
+        affinity: ['ip', 'conversation', 'user', 'token', 'header:<name>', 'off'],
+      },
       entries: [
         {
           index: 0,
@@ -435,9 +461,14 @@ export function sceneAt(now: number): Scene {
           name: 'gemini',
           models: ['gemini-3-flash', 'gemini-3-pro'],
           headers: [],
-          keys: [{ position: 1, last4: '…Rt9c' }],
+          keys: [{ position: 1, last4: '…Rt9c', is_variable: null }],
         },
-        { index: 2, vendor: 'mistral', name: 'mistral', keys: [{ position: 1, last4: '…w0Xa' }] },
+        {
+          index: 2,
+          vendor: 'mistral',
+          name: 'mistral',
+          keys: [{ position: 1, last4: '…w0Xa', is_variable: null }],
+        },
         {
           index: 3,
           name: 'vllm in the cellar',
@@ -454,23 +485,31 @@ export function sceneAt(now: number): Scene {
         vendor: 'cerebras',
         title: 'Cerebras',
         base_url: 'https://api.cerebras.ai/v1',
+        models: [],
         key_variable: 'CEREBRAS_API_KEY',
+        key_optional: false,
       },
       {
         vendor: 'groq',
         title: 'Groq',
         base_url: 'https://api.groq.com/openai/v1',
+        models: [],
         key_variable: 'GROQ_API_KEY',
+        key_optional: false,
       },
     ],
     tokens: {
       tokens: usages.map(({ name, ...usage }, nth) => ({
         name,
         admin: nth === 2,
+        passthrough: false,
+        allow_ips: null,
+        expired: false,
+        in_flight: 0,
         models: nth === 1 ? ['qwen3-32b'] : null,
         limits: nth === 0 ? [limit('requests', 'minute', { used: 12, limit: 60, left: 48 })] : [],
         expires: nth === 1 ? iso(20 * 24 * HOUR) : null,
-        usage,
+        usage: { ...usage, since_start: usage.month },
       })),
     },
   }

@@ -186,23 +186,25 @@ describe('requests', () => {
   test('a new one appears on top without a reload', async () => {
     const { page, show } = await opened()
     await show('requests')
-    gateway.send('request', {
-      id: 'req-new',
-      at: new Date(Date.now() + 1_000).toISOString(),
-      endpoint: 'chat',
-      model: 'brand-new',
-      token: null,
-      status: 200,
-      code: null,
-      upstream: 'groq',
-      stream: false,
-      attempts: 1,
-      queued_ms: 0,
-      first_byte_ms: 5,
-      duration_ms: 9,
-      input_tokens: 1,
-      output_tokens: 1,
-    })
+    gateway.send('requests', [
+      {
+        id: 'req-new',
+        at: new Date(Date.now() + 1_000).toISOString(),
+        endpoint: 'chat',
+        model: 'brand-new',
+        token: null,
+        status: 200,
+        code: null,
+        upstream: 'groq',
+        stream: false,
+        attempts: 1,
+        queued_ms: 0,
+        first_byte_ms: 5,
+        duration_ms: 9,
+        input_tokens: 1,
+        output_tokens: 1,
+      },
+    ])
     await page.locator('.row').first().getByText('brand-new').waitFor()
   })
 })
