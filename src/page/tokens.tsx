@@ -13,7 +13,9 @@ const ASK_EVERY_MS = 15_000
 
 /** Who may ask, and who did. */
 export function Tokens() {
-  const { api, t, lang } = usePage()
+  const { api, t, lang, live } = usePage()
+  /** With each request that ends and each reload it is asked again. */
+  const news = joined([live.requests?.[0]?.id, live.status.last_reload?.at])
   const [tokens, setTokens] = useState<readonly TokenStatus[]>([])
   useEffect(() => {
     const ask = (): void =>
@@ -24,7 +26,7 @@ export function Tokens() {
     ask()
     const timer = setInterval(ask, ASK_EVERY_MS)
     return () => clearInterval(timer)
-  }, [api])
+  }, [api, news])
   const usageText = ({ requests, input_tokens: input, output_tokens: output }: TokenStatus['usage']['day']) =>
     t('usageText', { requests: amountText(requests), tokens: amountText(input + output) })
   return (

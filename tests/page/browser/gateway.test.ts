@@ -1,8 +1,9 @@
+import { readFileSync } from 'node:fs'
 import { afterAll, expect, test } from 'vitest'
-import { startGateway } from '../../support/gateway-process.ts'
+import { startGateway, testToken } from '../../support/gateway-process.ts'
 import { answer, createGate } from '../../support/scripted-scenes.ts'
 import { startScriptedUpstream, type Scene, type ScriptedUpstream } from '../../support/scripted-upstream.ts'
-import { closeBrowser, openPage } from '../browser.ts'
+import { closeBrowser, openPage, overflowOf, violationsOf } from '../browser.ts'
 
 /** The page with a real gateway behind it, as a process of its own, and upstreams that are scripted. */
 
@@ -210,6 +211,97 @@ test('an upstream is added by its preset, and one is changed with a mistake that
     .getByText(/weight 3/)
     .waitFor()
   expect((await gateway.chat()).headers.get('x-aiload-upstream')).toBe('alpha')
+})
+
+/** A file as people write it, for two upstreams. */
+const commented = (models: readonly object[]): string => `{
+  // of the tests
+  "auth_token": "${testToken}",
+  "server": { "host": "127.0.0.1", "port": 0, "admin": "write" },
+  "models": ${JSON.stringify(models)}, // both of them
+  "settings": {
+    "strategy": "in_order", // the first one, while it may
+    "affinity": "off"
+  }
+}
+`
+
+test('the strategy is changed by the keyboard: the file keeps its comments, the next requests follow it, a mistake is told at its field', async () => {
+  const upstreams = [await startScriptedUpstream(good), await startScriptedUpstream(good)]
+  const models = upstreams.map((upstream, nth) => entryOf(upstream, `up-${nth}`))
+  const gateway = await startGateway(commented(models))
+  const askedFour = async (): Promise<Set<string | null>> => {
+    const answers = await Promise.all([1, 2, 3, 4].map(() => gateway.chat()))
+    return new Set(answers.map(({ headers }) => headers.get('x-aiload-upstream')))
+  }
+  expect(await askedFour()).toEqual(new Set(['up-0']))
+  const { page, signIn, show } = await openPage(gateway.url, {
+    statuses: [422],
+    viewport: { width: 360, height: 740 },
+  })
+  await signIn(gateway.token)
+  await show('configuration')
+  const open = page.getByRole('button', { name: 'Change the strategy' })
+  await open.press('Enter')
+  const focused = (): Promise<string> => page.evaluate('document.activeElement.id')
+  expect(await focused()).toBe('settings-strategy')
+  expect([await overflowOf(page), await violationsOf(page)]).toEqual([0, []])
+  await page.keyboard.type('round')
+  await page.keyboard.press('Enter')
+  await page.getByRole('button', { name: 'Save' }).press('Enter')
+  await page.locator('p.good').getByText('Saved').waitFor()
+  expect(await focused()).toBe('entries')
+  const strategyIn = (text: string): string => text.replace('"in_order"', '"round_robin"')
+  expect(readFileSync(gateway.configFile, 'utf8')).toBe(strategyIn(commented(models)))
+  await page.locator('.facts').getByText('round_robin').waitFor()
+  expect(await askedFour()).toEqual(new Set(['up-0', 'up-1']))
+
+  await open.press('Enter')
+  await page.getByLabel('Affinity').selectOption('a header')
+  await page.getByLabel('Name of the header').fill('x team')
+  await page.keyboard.press('Enter')
+  await page.locator('#settings-header-hint.bad').waitFor()
+  await page.waitForFunction("document.activeElement.id === 'settings-header'")
+  expect([await overflowOf(page), await violationsOf(page)]).toEqual([0, []])
+  await page.getByLabel('Name of the header').fill('x-team')
+  await page.keyboard.press('Enter')
+  await page.locator('.facts').getByText('header:x-team').waitFor()
+  const written = readFileSync(gateway.configFile, 'utf8')
+  expect(written).toBe(strategyIn(commented(models)).replace('"off"', '"header:x-team"'))
+  await open.press('Enter')
+  expect(await page.getByLabel('Name of the header').inputValue()).toBe('x-team')
+  await page.getByRole('button', { name: 'Cancel' }).press('Enter')
+  await page.locator('form').waitFor({ state: 'detached' })
+  expect(readFileSync(gateway.configFile, 'utf8')).toBe(written)
+})
+
+test('the tokens of clients are shown with what they use: numbers move, a limit is used up, one that is taken out is gone', async () => {
+  const tokens = ['alice', 'bob'].map((name) => ({ name, token: `sk-${name}-${'x'.repeat(40)}` }))
+  const [alice = { name: '', token: '' }, bob = { name: '', token: '' }] = tokens
+  const limited = { ...alice, limits: { rpm: 3 } }
+  const upstream = await startScriptedUpstream(good)
+  const config = { models: [entryOf(upstream, 'alpha')], settings: inOrder, tokens: [limited, bob] }
+  const gateway = await startGateway(config)
+  const asked = async ({ token }: { token: string }): Promise<number> =>
+    (await gateway.chat({}, { headers: { authorization: `Bearer ${token}` } })).status
+  const { page, signIn, show } = await openPage(gateway.url)
+  await signIn(gateway.token)
+  await show('tokens')
+  const row = (name: string) => page.getByRole('row', { name })
+  await row('alice').getByText('requests / minute · 0 used, 3 of 3 left').waitFor()
+  expect(await row('bob').innerText()).toMatch(/all models\s+0 requests, 0 tokens/)
+  expect([await asked(alice), await asked(bob), await asked(bob)]).toEqual([200, 200, 200])
+  await row('alice').getByText('1 used, 2 of 3 left').waitFor()
+  await row('bob').getByText('2 requests, 20 tokens').first().waitFor()
+  expect([await asked(alice), await asked(alice), await asked(alice)]).toEqual([200, 200, 429])
+  await row('alice').locator('.bad').getByText('3 used, 0 of 3 left').waitFor()
+  await row('alice').getByText('3 requests, 30 tokens').first().waitFor()
+  expect(await page.locator('body').innerText()).not.toMatch(/sk-|xxx/)
+
+  gateway.writeConfig({ ...config, tokens: [limited] })
+  await row('bob').waitFor({ state: 'detached' })
+  await row('alice').waitFor()
+  expect(await asked(bob)).toBe(401)
 })
 
 test('a request is explained: who was taken, who was not and why', async () => {
