@@ -43,7 +43,7 @@ export const VERSION = '0.1.0'
 
 type CommonDeps = Pick<
   AppDeps,
-  'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8' | 'configEditor' | 'page'
+  'clock' | 'store' | 'send' | 'receive' | 'toResponse' | 'isUtf8' | 'configEditor' | 'page' | 'inChinese'
 >
 
 /** What a runtime brings along. */

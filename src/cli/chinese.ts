@@ -49,7 +49,7 @@ function escaped(text: string): string {
 
 /** `config.json:3:5: models[0].name: ` or `environment: NAME: `, in front of what is wrong there. */
 const PLACE =
-  /^(?:\S.*?:\d+:\d+|environment): (?:(?:[\w$]+|\[".*?"\])(?:\.[\w$]+|\[\d+\]|\["(?:[^"\\]|\\.)*"\])*: )?/
+  /^(?:\S(?:(?!: ).)*?:\d+:\d+|environment): (?:(?:[\w$]+|\[".*?"\])(?:\.[\w$]+|\[\d+\]|\["(?:[^"\\]|\\.)*"\])*: )?/
 /** What may stand in front of any line. */
 const PREFIXES: Readonly<Record<string, string>> = {
   '  ': '  ',
@@ -65,9 +65,7 @@ export function inChinese(line: string): string {
   const isKnown = Object.hasOwn(sentences, line)
   for (const [prefix, own] of Object.entries(PREFIXES))
     if (!isKnown && line.startsWith(prefix)) return own + inChinese(line.slice(prefix.length))
-  const [place = ''] = PLACE.exec(line) ?? []
-  const text = line.slice(place.length)
-  return place + (knownText(text, {}) ?? text)
+  return knownText(line, {}) ?? line
 }
 
 /** Whether it stands within another sentence, where only what is surely ours is known. */
@@ -76,6 +74,11 @@ const INSIDE: Where = { isInside: true }
 
 /** Undefined = there is no Chinese for it. */
 function knownText(text: string, where: Where): string | undefined {
+  const [place] = PLACE.exec(text) ?? []
+  if (place !== undefined) {
+    const known = knownText(text.slice(place.length), where)
+    return known && place + known
+  }
   if (text.length > LONGEST) return sentenceText(text, where)
   return joinedText(text, where, { isWhole: true }) ?? sentenceText(text, where) ?? joinedText(text, where)
 }

@@ -60,6 +60,7 @@ export async function runStart({ config: given, port, host, log: format }: Comma
     configState,
     configEditor,
     page: createPageFile(pageFile()),
+    inChinese: async () => (await import('./chinese.ts')).inChinese,
   }).catch((error: unknown) => listenFailure(error, config.server))
   if (typeof gateway === 'string') return printFailure(gateway)
   const { port: taken, upstreams, apply: serve } = gateway

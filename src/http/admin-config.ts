@@ -2,7 +2,7 @@ import type { EditKind } from '../config/edit.ts'
 import { vendorPresets } from '../config/presets.ts'
 import { shownConfig } from '../config/shown.ts'
 import { GatewayError } from '../errors.ts'
-import { adminBodyOf, type RequestContext, type RouteHandler } from './context.ts'
+import { adminBodyOf, languageOf, type RequestContext, type RouteHandler } from './context.ts'
 import { jsonResponse } from './response.ts'
 import { found } from './routes.ts'
 
@@ -81,7 +81,8 @@ function editing(kind: EditKind): RouteHandler {
     if (refusal !== null) throw refusal
     const body = await adminBodyOf(context, MOST_EDIT_BYTES)
     const { deps, request, path, ownId } = context
-    const edited = deps.configEditor?.()?.edit(kind, body, `${request.method} ${path} (request ${ownId})`)
+    const by = `${request.method} ${path} (request ${ownId})`
+    const edited = deps.configEditor?.()?.edit(kind, body, { by, say: await languageOf(context) })
     return found(context, edited ?? {})
   }
 }

@@ -5,7 +5,8 @@ import { COME_BACK } from './incoming.ts'
 import { forgetRest, pauseUpstream, resumeUpstream, testUpstream } from './operate.ts'
 import type { RequestLog } from '../events/requests.ts'
 import { CONFIG_ROUTES, type AdminRoute } from './admin-config.ts'
-import type { RequestContext } from './context.ts'
+import { languageOf, type RequestContext } from './context.ts'
+import { statusIn } from '../telemetry/status.ts'
 import { jsonResponse } from './response.ts'
 import { notFound, wrongMethod } from './routes.ts'
 
@@ -57,8 +58,9 @@ export function withoutCors(context: RequestContext): RequestContext {
   return context
 }
 
-async function showStatus({ deps, ownHeaders }: RequestContext): Promise<Response> {
-  return jsonResponse(await deps.status(), 200, ownHeaders)
+async function showStatus(context: RequestContext): Promise<Response> {
+  const status = statusIn(await context.deps.status(), await languageOf(context))
+  return jsonResponse(status, 200, context.ownHeaders)
 }
 
 async function showTokens({ deps, ownHeaders }: RequestContext): Promise<Response> {
@@ -113,7 +115,7 @@ function requestsOf({ deps }: RequestContext): RequestLog {
  *
  * @throws `too_many_viewers`, `draining`
  */
-function showEvents(context: RequestContext): Response {
+async function showEvents(context: RequestContext): Promise<Response> {
   const { deps, env, request, ownHeaders } = context
   if (deps.isDraining()) throw new GatewayError('draining', 'This gateway is shutting down.', COME_BACK)
   const headers = { ...ownHeaders, ...EVENT_STREAM, 'cache-control': 'no-store' }
@@ -126,7 +128,7 @@ function showEvents(context: RequestContext): Response {
       return false
     }
   }
-  const view = deps.live.watch(isAllowed)
+  const view = deps.live.watch(isAllowed, await languageOf(context))
   if (view === undefined) throw new GatewayError('too_many_viewers', TOO_MANY)
   return deps.toResponse({ status: 200, headers, ...view }, env)
 }

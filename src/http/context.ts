@@ -5,6 +5,8 @@ import { concatBytes } from '../lib/bytes.ts'
 import { parsedJson } from '../lib/json/parse.ts'
 import type { RequestTrace } from '../relay/deps.ts'
 import { SHORTEST_SECRET } from '../relay/secrets.ts'
+import type { MaybePromise } from '../state/store.ts'
+import type { Say } from '../telemetry/status.ts'
 import type { Client } from './clients.ts'
 import type { AppDeps } from './deps.ts'
 import { hasDotSegment, pathOf, queryOf, routeOf } from './paths.ts'
@@ -108,6 +110,13 @@ export async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: 
   deps.memory.release(heldBytes)
   return parsedJson(new TextDecoder().decode(body))
 }
+
+/** For who prefers another language than English, where we have it. */
+export const languageOf = ({ deps, incoming }: RequestContext): MaybePromise<Say | undefined> =>
+  PREFERS_CHINESE.test(incoming.headers['accept-language'] ?? '') ? deps.inChinese?.() : undefined
+
+/** Browsers name what they like best first. */
+const PREFERS_CHINESE = /^\s*zh(?![a-z])/i
 
 /** The address that a request counts as; see `clientAddress`. */
 export const addressOf = ({ incoming, runtimeConfig }: RequestContext): string =>

@@ -13,6 +13,7 @@ import type { Traces } from '../telemetry/traces.ts'
 import type { TokenUsage } from '../state/token-usage.ts'
 import { clientTokensOf, createClients } from './clients.ts'
 import type { Live } from '../telemetry/live.ts'
+import type { GatewayStatus, Say } from '../telemetry/status.ts'
 import type { tokenStatusesOf, usageWithTokens } from '../telemetry/token-status.ts'
 import type { Receive, BufferedBytes } from './incoming.ts'
 import type { ToResponse } from './response.ts'
@@ -35,7 +36,9 @@ export interface AppDeps extends RelayDeps {
   /** The requests that are remembered; absent where the runtime keeps none. */
   readonly requests?: RequestLog | undefined
   /** What `/admin/status` shows. */
-  readonly status: () => MaybePromise<unknown>
+  readonly status: () => MaybePromise<GatewayStatus>
+  /** Our sentences in Chinese, for operators who ask for it; absent where the runtime has English alone. */
+  readonly inChinese?: (() => MaybePromise<Say>) | undefined
   /** What `/` shows; undefined where this runtime has no page, which is a short text then. */
   readonly page?: (() => MaybePromise<Page | undefined>) | undefined
   /** What `/admin/tokens` shows. */
@@ -82,10 +85,10 @@ export interface ConfigEditor {
   readonly show: () => ShownFile & { readonly problem: string | null }
   /**
    * Makes one edit in the file, and serves it at once.
-   * @param by who and how, for the log
+   * @param how.by who and how, for the log; `say`: the language of what is wrong with it
    * @throws GatewayError `bad_request`, `config_changed`, `config_invalid`, `config_not_writable`
    */
-  readonly edit: (kind: EditKind, body: unknown, by: string) => EditAnswer
+  readonly edit: (kind: EditKind, body: unknown, how: { by: string; say?: Say | undefined }) => EditAnswer
 }
 
 /** A configuration made ready for requests. Swapped whole at a reload; a request keeps the one it began with. */

@@ -3,7 +3,7 @@ import { createAbort, type AbortSignalLike } from '../lib/abort.ts'
 import type { Clock } from '../lib/clock.ts'
 import type { GatewayEvent, RequestEvent } from '../relay/deps.ts'
 import type { MaybePromise } from '../state/store.ts'
-import { isoOf, type GatewayStatus, type UpstreamStatus } from './status.ts'
+import { isoOf, statusIn, type GatewayStatus, type Say, type UpstreamStatus } from './status.ts'
 import { isOfClient, type UsageHistory } from './usage.ts'
 
 /** A request that has ended, in a line. */
@@ -128,7 +128,7 @@ export function createLive({ status, usage, clock }: LiveOptions) {
       requests[ended++ % LAST_REQUESTS] = { event, endedAt: clock.wall() }
     },
     /** Undefined where enough are watching. @param isAllowed asked each second whether the viewer may still watch */
-    watch(isAllowed: () => boolean): View | undefined {
+    watch(isAllowed: () => boolean, say?: Say): View | undefined {
       if (views.size >= MOST_VIEWERS) return undefined
       const connection = createAbort()
       let before: Seen | undefined
@@ -170,7 +170,8 @@ export function createLive({ status, usage, clock }: LiveOptions) {
           before = now
           told = ended
           const last = requestsAfter(0, LAST_REQUESTS)
-          return eventText('snapshot', { status: now.status, requests: last, usage: await usage.show() })
+          const shown = statusIn(now.status, say)
+          return eventText('snapshot', { status: shown, requests: last, usage: await usage.show() })
         }
         const changed = before === now ? undefined : changesOf(before, now)
         before = now
@@ -178,7 +179,7 @@ export function createLive({ status, usage, clock }: LiveOptions) {
         const skipped = ended - told - summaries.length
         told = ended
         return [
-          changed === undefined ? '' : eventText('status', changed),
+          changed === undefined ? '' : eventText('status', statusIn(changed, say)),
           skipped === 0 ? '' : eventText('skipped', { skipped }),
           summaries.length === 0 ? '' : eventText('requests', summaries),
         ].join('')

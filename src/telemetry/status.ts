@@ -93,6 +93,21 @@ export function statusOf(task: StatusTask) {
   }
 }
 
+/** Puts a finished sentence of ours into another language. */
+export type Say = (sentence: string) => string
+
+/** The same, or a part of it, with what is for people alone in their language. */
+export function statusIn<Part extends Partial<GatewayStatus>>(part: Part, say: Say | undefined): Part {
+  if (say === undefined) return part
+  const { config_warnings: warnings, needs_you: needs, last_reload: reload } = part
+  return {
+    ...part,
+    ...(warnings && { config_warnings: warnings.map(say) }),
+    ...(needs && { needs_you: needs.map((need) => ({ ...need, text: say(need.text) })) }),
+    ...(reload && { last_reload: { ...reload, problems: reload.problems.map(say) } }),
+  }
+}
+
 function needStatuses({ runtimeConfig, ...task }: StatusTask) {
   const enabled = runtimeConfig.pools.upstreams.filter((upstream) => upstream.enabled)
   const judged = enabled.map((upstream) => ({

@@ -5,7 +5,7 @@ import translations from '../../src/cli/chinese.json' with { type: 'json' }
 import { inChinese } from '../../src/cli/chinese.ts'
 import { wantsChinese } from '../../src/cli/language.ts'
 import { createNotices } from '../../src/telemetry/notices.ts'
-import { runAiload, spawnAiload, temporaryDirectory } from '../support/gateway-process.ts'
+import { runAiload, spawnAiload, startGateway, temporaryDirectory } from '../support/gateway-process.ts'
 import { readSentences, sourceFiles, textsIn } from '../support/sentences.ts'
 
 /** The command line in Chinese: the sentences, how lines are put together of them, and processes that speak it. */
@@ -271,6 +271,27 @@ describe('a process', () => {
     const told = demo.stdout.split('\n').filter((line) => line !== '' && !HAN.test(line))
     expect(told.filter((line) => !/^ {2}(?:curl |\(for |const |await |client|http:)/.test(line))).toEqual([])
     expect(told.length).toBeGreaterThan(5)
+  })
+
+  test('tells an operator who prefers Chinese over HTTP what is wrong with the configuration', async () => {
+    const server = { admin: 'write' }
+    const models = [{ name: 'one', base_url: 'http://127.0.0.1:1234/v1', model: 'm', wieght: 2 }]
+    const gateway = await startGateway({ models, server })
+    const headers = { 'accept-language': 'zh-CN' }
+    const status = async (): Promise<string> => (await gateway.fetch('/admin/status', { headers })).text()
+    expect(await status()).toMatch(/models\[0\]\.wieght: 没有这个键，已忽略；是不是想写 /)
+    expect(await (await gateway.fetch('/admin/status')).text()).not.toMatch(HAN)
+
+    const { etag } = (await (await gateway.fetch('/admin/config')).json()) as { etag: string }
+    const wrong = JSON.stringify({ etag, settings: { strategy: 'best' } })
+    const change = { method: 'POST', body: wrong }
+    const path = '/admin/config/settings'
+    expect(await (await gateway.fetch(path, { ...change, headers })).text()).toContain('不是可用的值')
+    expect(await (await gateway.fetch(path, change)).text()).not.toMatch(HAN)
+
+    gateway.writeConfig({ models, server, settings: { strategy: 'best' } })
+    await gateway.printed(/settings\.strategy: is not a known value/)
+    expect(await status()).toMatch(/改动后的配置没有采用：.*settings\.strategy: 不是可用的值；可选/)
   })
 
   const python = '/usr/bin/python3'

@@ -1,4 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
+import { createApp } from '../../src/app.ts'
 import type { RequestSummary } from '../../src/telemetry/live.ts'
 import type { GatewayStatus } from '../../src/telemetry/status.ts'
 import { settle } from '../support/fake-clock.ts'
@@ -11,8 +12,8 @@ const bed = (models: object = {}) =>
   )
 
 /** Somebody who watches and reads all that comes. */
-async function watch(gateway: TestApp) {
-  const response = await ask(gateway, '/admin/events')
+async function watch(gateway: TestApp, headers: Readonly<Record<string, string>> = {}) {
+  const response = await ask(gateway, '/admin/events', { headers })
   expect(response.status).toBe(200)
   const reader = response.body!.getReader()
   onTestFinished(() => reader.cancel().catch(() => {}))
@@ -226,4 +227,36 @@ test('who takes nothing for half a minute loses his place, and nothing is kept f
   await gateway.clock.advance(2_000)
   expect([gateway.live.viewers, gateway.clock.timers]).toEqual([0, 0])
   expect((await reader.read()).done).toBe(true)
+})
+
+test('who prefers Chinese is told in Chinese what needs him, where the runtime has it', async () => {
+  const gateway = createTestApp(configOf(['a.test']), () => errorAnswer(401, 'no'))
+  await gateway.chat()
+  const english = 'the key of a.test was refused'
+  const inChinese = (sentence: string): string => sentence.replace(english, 'a.test 的密钥被拒绝')
+  const app = createApp({ ...gateway.deps, inChinese: () => Promise.resolve(inChinese) })
+  for (const { language, test = { ...gateway, app }, begins = english } of [
+    { language: 'zh-CN,zh;q=0.9,en;q=0.8', begins: 'a.test 的密钥被拒绝' },
+    { language: 'zh-CN,zh;q=0.9,en;q=0.8', test: gateway },
+    { language: 'en,zh;q=0.5' },
+    { language: 'zha' },
+  ]) {
+    const headers = { 'accept-language': language }
+    const shown = (await (await ask(test, '/admin/status', { headers })).json()) as GatewayStatus
+    expect(shown.needs_you.map(({ text }) => text.startsWith(begins))).toEqual([true])
+    const viewer = await watch(test, headers)
+    expect(viewer.last('snapshot')).toMatchObject({ status: { needs_you: shown.needs_you } })
+  }
+})
+
+test('what changes is told in the same language', async () => {
+  const gateway = createTestApp(configOf(['a.test']), () => errorAnswer(401, 'no'))
+  const app = createApp({
+    ...gateway.deps,
+    inChinese: () => (sentence) => sentence.replace('the key', '密钥'),
+  })
+  const viewer = await watch({ ...gateway, app }, { 'accept-language': 'zh' })
+  await gateway.chat()
+  await gateway.clock.advance(1_000)
+  expect((viewer.last('status') as unknown as GatewayStatus).needs_you[0]?.text).toMatch(/^密钥/)
 })

@@ -3,7 +3,9 @@ import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
 import { gzipSync } from 'node:zlib'
 import { buildPage } from '../../config/page.ts'
+import { inChinese } from '../../src/cli/chinese.ts'
 import { pageOf } from '../../src/http/page.ts'
+import { statusIn } from '../../src/telemetry/status.ts'
 import * as scene from './scene.ts'
 
 export const PRETENDED_TOKEN = 'sk-pretended-token'
@@ -65,13 +67,17 @@ export async function startPretendedGateway(now = Date.now()): Promise<Pretended
       body: text === '' ? undefined : (JSON.parse(text) as unknown),
     }
     asked.push(one)
+    const status = statusIn(
+      data.status,
+      request.headers['accept-language'] === 'zh-CN' ? inChinese : undefined,
+    )
     const other = gateway.instead(one)
     if (other !== undefined) return json(other.status, other.body)
     if (url.pathname === '/admin/events') {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       streams.add(response)
       response.on('close', () => streams.delete(response))
-      const { status, requests, usage } = data
+      const { requests, usage } = data
       return void response.write(eventText('snapshot', { status, requests, usage }))
     }
     const id = /^\/admin\/requests\/(.+)$/.exec(url.pathname)?.[1]
@@ -80,7 +86,7 @@ export async function startPretendedGateway(now = Date.now()): Promise<Pretended
       return found === undefined ? json(404, { error: { message: 'none' } }) : json(200, found)
     }
     const found: Readonly<Record<string, unknown>> = {
-      'GET /admin/status': data.status,
+      'GET /admin/status': status,
       'GET /admin/usage': data.usage,
       'GET /admin/requests': {
         requests: url.searchParams.has('before') ? [] : data.requests,
@@ -104,6 +110,7 @@ export async function startPretendedGateway(now = Date.now()): Promise<Pretended
       'POST /admin/config/upstreams': { etag: '"2"', problems: [], warnings: [] },
       'PUT /admin/config/upstreams': { etag: '"2"', problems: [], warnings: [] },
       'DELETE /admin/config/upstreams': { etag: '"2"', problems: [], warnings: [] },
+      'POST /admin/config/settings': { etag: '"2"', problems: [], warnings: [] },
       'POST /admin/config/order': { etag: '"2"', problems: [], warnings: [] },
     }
     const body = found[`${one.method} ${url.pathname}`]

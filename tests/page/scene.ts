@@ -401,12 +401,10 @@ export function sceneAt(now: number): Scene {
       last_reload: {
         at: iso(-7 * MINUTE),
         ok: false,
-        problems: [
-          'config.json:14:7: models[3].weight: is "heavy" and must be a number; write a number such as 2',
-        ],
+        problems: ['config.json:14:7: models[3].weight: must be a number above 0; write a number such as 1'],
       },
       config_warnings: [
-        'config.json:9:5: models[1].limits: asks for more than the vendor allows (40 of 30 requests a minute)',
+        'config.json:9:5: models[1].limit: unknown key, it is ignored; did you mean "limits"?',
       ],
       upstreams,
       can_answer: { now: true, why: null },
@@ -421,7 +419,7 @@ export function sceneAt(now: number): Scene {
         {
           kind: 'reload_refused',
           upstream: null,
-          text: 'the changed configuration is refused: config.json:14:7: models[3].weight: is "heavy" and must be a number',
+          text: 'the changed configuration is refused: config.json:14:7: models[3].weight: must be a number above 0; write a number such as 1',
           since: iso(-7 * MINUTE),
         },
       ],

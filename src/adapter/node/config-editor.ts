@@ -1,7 +1,7 @@
 import { createHmac, randomBytes } from 'node:crypto'
 import { accessSync, constants } from 'node:fs'
 import { basename } from 'node:path'
-import { editConfig, type EditKind, type EditProblem } from '../../config/edit.ts'
+import { editConfig, type EditProblem } from '../../config/edit.ts'
 import type { LoadedConfig } from '../../config/load.ts'
 import { problemLine, recordOf, type ConfigProblem } from '../../config/problem.ts'
 import { shownConfig } from '../../config/shown.ts'
@@ -52,7 +52,12 @@ export function createConfigEditor({ file, read, load, serve }: EditedFile): Con
     }
   }
 
-  function edit(kind: EditKind, sent: unknown, by: string) {
+  const edit: ConfigEditor['edit'] = (kind, sent, { by, say = (text) => text }) => {
+    const said = (problem: EditProblem): EditProblem => ({
+      ...problem,
+      message: say(problem.message),
+      hint: say(problem.hint),
+    })
     const body = recordOf(sent)
     const { etag } = body
     if (typeof etag !== 'string') throw new GatewayError('bad_request', FORM, { param: 'etag' })
@@ -60,13 +65,13 @@ export function createConfigEditor({ file, read, load, serve }: EditedFile): Con
     if (typeof text !== 'string') throw new GatewayError('config_not_writable', `${problemLine(text)}.`)
     if (etagOf(text) !== etag) throw new GatewayError('config_changed', READ_AGAIN)
     const edited = editConfig({ text, kind, body, load })
-    if (!edited.ok) throw invalid(edited.problems)
+    if (!edited.ok) throw invalid(edited.problems.map(said))
     const { text: next, loaded, warnings, what } = edited
     const refusal = refusalOf(() => replaceFile(file, next, { before: text }))
     if (refusal === CHANGED) throw new GatewayError('config_changed', READ_AGAIN)
     if (refusal !== undefined) throw notWritten(refusal)
     serve(next, loaded, `${what} by ${by}`)
-    return { etag: etagOf(next), problems: [], warnings }
+    return { etag: etagOf(next), problems: [], warnings: warnings.map(said) }
   }
   return { show, edit }
 }

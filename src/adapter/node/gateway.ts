@@ -43,7 +43,10 @@ import { keepState } from './state-file.ts'
 import { createTimerWheel } from './timers.ts'
 import { createNodeTransport } from './transport.ts'
 
-interface NodeGatewayOptions extends Pick<GatewayPlatform, 'log' | 'configState' | 'configEditor' | 'page'> {
+interface NodeGatewayOptions extends Pick<
+  GatewayPlatform,
+  'log' | 'configState' | 'configEditor' | 'page' | 'inChinese'
+> {
   /** Where state is kept across restarts; absent = nowhere. */
   readonly stateFile?: string
 }

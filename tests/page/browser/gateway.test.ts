@@ -319,3 +319,21 @@ test('a request is explained: who was taken, who was not and why', async () => {
   expect(text).toMatch(/Attempt at beta.*ok 200/)
   expect(text).toContain('The client got 200')
 })
+
+test('on a Chinese page warnings and mistakes are told in Chinese', async () => {
+  const upstream = await startScriptedUpstream(good)
+  const models = [entryOf(upstream, 'alpha', { wieght: 2 })]
+  const gateway = await startGateway({ models, settings: inOrder, server: { admin: 'write' } })
+  const { page, signIn, show } = await openPage(gateway.url, { locale: 'zh-CN', statuses: [422] })
+  await signIn(gateway.token)
+  await page.locator('.needs').getByText('没有这个键，已忽略').waitFor()
+  await show('configuration')
+  await page.locator('.lines').getByText('models[0].wieght: 没有这个键，已忽略').waitFor()
+  await page.getByRole('group', { name: 'alpha' }).getByRole('button', { name: '修改' }).click()
+  await page.getByLabel('权重').fill('-1')
+  await page.keyboard.press('Enter')
+  await page.locator('#entry-weight-hint.bad').getByText('应该是大于 0 的数字').waitFor()
+  await page.getByRole('button', { name: '取消' }).click()
+  await page.getByRole('button', { name: 'English' }).click()
+  await page.locator('.lines').getByText('unknown key, it is ignored').waitFor()
+})

@@ -214,8 +214,8 @@ describe('the configuration', () => {
     const { page, show } = await opened()
     await show('configuration')
     const text = await page.locator('main').innerText()
-    expect(text).toContain('models[3].weight: is "heavy"')
-    expect(text).toContain('asks for more than the vendor allows')
+    expect(text).toContain('models[3].weight: must be a number above 0')
+    expect(text).toContain('models[1].limit: unknown key, it is ignored')
   })
 
   test('a vendor is added by its preset', async () => {
