@@ -11,6 +11,8 @@ import type { AppDeps } from '../../src/http/deps.ts'
 import { completion } from '../support/believable.ts'
 import { startGateway, testToken, type GatewayProcess } from '../support/gateway-process.ts'
 import { answer } from '../support/scripted-scenes.ts'
+import { isConnected } from '../support/process-facts.ts'
+import { connectRaw, headOf } from '../support/raw-client.ts'
 import { startScriptedUpstream } from '../support/scripted-upstream.ts'
 import { answer as fakeAnswer, configOf, createTestApp, TOKEN } from '../support/test-app.ts'
 import { until } from '../support/until.ts'
@@ -93,6 +95,52 @@ test('a stop waits for no page, read or unread', async () => {
   expect(await gateway.stop()).toEqual({ code: 0, signal: null })
   expect(page.end()).toBe('whole')
 })
+
+test('a page that reads nothing is cut off after half a minute of many changes, and another one goes on seeing them', async () => {
+  const UPSTREAMS = 20
+  const upstream = await startScriptedUpstream(answer({ body: completion() }))
+  onTestFinished(() => upstream.close())
+  // Some seconds of changes are more than the systems of both sides keep: all upstreams change, 100 KB each.
+  const groups = Array.from({ length: 1_000 }, (_, nth) => `${nth}-${'g'.repeat(95)}`)
+  const models = Array.from({ length: UPSTREAMS }, (_, nth) => ({
+    base_url: `${upstream.url}/v1`,
+    model: `m${nth}`,
+    name: `up-${nth}`,
+    groups,
+  }))
+  const settings = { strategy: 'round_robin', affinity: 'off' }
+  const gateway = await startGateway({ models, settings })
+  const head = headOf('GET /admin/events HTTP/1.1', { authorization: `Bearer ${testToken}` })
+  const since = performance.now()
+  const unread = await connectRaw(gateway.port)
+  unread.socket.pause()
+  unread.send(head)
+  const { localPort = 0 } = unread.socket
+  const isHeld = (): boolean => isConnected(gateway.port, localPort)
+  const reader = await connectRaw(gateway.port)
+  reader.socket.removeAllListeners('data')
+  let changes = 0
+  let tail = ''
+  reader.socket.on('data', (chunk: Buffer) => {
+    const text = tail + chunk.toString('latin1')
+    changes += text.split('event: status').length - 1
+    tail = text.slice(-12)
+  })
+  reader.send(head)
+  const round = async (): Promise<void> => {
+    const before = changes
+    await Promise.all(Array.from({ length: UPSTREAMS }, () => gateway.chat()))
+    await untilTrue(() => changes > before)
+  }
+  let rounds = 0
+  for (; isHeld(); rounds++) await round()
+  expect(rounds).toBeGreaterThan(2)
+  expect(performance.now() - since).toBeGreaterThan(30_000)
+  await round()
+  unread.socket.resume()
+  await unread.ended()
+  expect(reader.ending).toBe(undefined)
+}, 180_000)
 
 test('the connection of a page that takes nothing is cut, and until then nothing is gathered for it', async () => {
   // What is told first is more than the systems of both sides keep.
