@@ -118,7 +118,7 @@ function Choice({ decision }: { decision: Decision }) {
     <>
       <p>
         {t(wordKeyOf(`decision_${kind}`) ?? 'decision')}
-        {': '}
+        {t('colon')}
         <b>{chosen === null ? t('choseNobody') : t('choseUpstream', { name: chosen })}</b>
         <span class="muted">
           {' '}
@@ -194,7 +194,7 @@ function Tried({ attempt, totalMs }: { attempt: AttemptLine; totalMs: number }) 
     <>
       <p>
         {t('attempt', { name: upstream })} <span class="muted">{model}</span>
-        {': '}
+        {t('colon')}
         <b class={outcomeTone(outcome)}>
           {first === null ? t('attemptTime', times) : t('attemptTimes', { ...times, first: msText(first) })}
         </b>

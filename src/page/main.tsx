@@ -20,11 +20,11 @@
  * forms          where something is typed
  * tokens         who may ask, and who did
  */
-import { render, type ComponentType } from 'preact'
+import { render, type ComponentType, type VNode } from 'preact'
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { GatewayStatus } from '../telemetry/status.ts'
-import { ApiError, createApi, type Api } from './api.ts'
-import { errorText, ProvidePage, useHash, useNow } from './context.ts'
+import { ApiError, createApi } from './api.ts'
+import { errorText, ProvidePage, useHash, useNow, type PageContext } from './context.ts'
 import { spanText } from './format.ts'
 import { follow } from './follow.ts'
 import type { LiveState } from './live.ts'
@@ -49,7 +49,7 @@ type ViewName = keyof typeof VIEWS
 
 const LANGS = ['en', 'zh-CN'] as const
 const THEMES = ['auto', 'light', 'dark'] as const
-type Theme = (typeof THEMES)[number]
+const THEME_WORDS = { auto: 'themeAuto', light: 'themeLight', dark: 'themeDark' } as const
 const darkSystem = matchMedia('(prefers-color-scheme: dark)')
 
 /** A state that is remembered; empty = not. Storage may be forbidden: then nothing is. */
@@ -98,38 +98,15 @@ function App() {
     () => createApi({ token, lang, root: ROOT, onRefused: () => signIn('', true) }),
     [token, lang],
   )
+  const otherLang = lang === 'en' ? 'zh-CN' : 'en'
+  const themeText = t(THEME_WORDS[theme])
   const switches = (
-    <Switches
-      t={t}
-      theme={theme}
-      onLang={() => setLang(lang === 'en' ? 'zh-CN' : 'en')}
-      onTheme={() => setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? '')}
-    />
-  )
-  if (token === '')
-    return (
-      <SignIn t={t} lang={lang} wasRefused={wasRefused} onToken={signIn}>
-        {switches}
-      </SignIn>
-    )
-  return (
-    <SignedIn api={api} lang={lang} t={t} theme={shown} onLeave={() => signIn('')}>
-      {switches}
-    </SignedIn>
-  )
-}
-
-const THEME_WORDS = { auto: 'themeAuto', light: 'themeLight', dark: 'themeDark' } as const
-
-function Switches(given: { t: Translate; theme: Theme; onLang: () => void; onTheme: () => void }) {
-  const { t, theme, onLang, onTheme } = given
-  return (
     <>
       <button
         type="button"
         class="plain"
-        onClick={onLang}
-        lang={t('language') === '中文' ? 'zh-CN' : 'en'}
+        onClick={() => setLang(otherLang)}
+        lang={otherLang}
         title={t('languageLabel')}
       >
         {t('language')}
@@ -137,9 +114,9 @@ function Switches(given: { t: Translate; theme: Theme; onLang: () => void; onThe
       <button
         type="button"
         class="plain icon"
-        onClick={onTheme}
-        aria-label={t(THEME_WORDS[theme])}
-        title={t(THEME_WORDS[theme])}
+        onClick={() => setTheme(THEMES[(THEMES.indexOf(theme) + 1) % THEMES.length] ?? '')}
+        aria-label={themeText}
+        title={themeText}
       >
         <svg viewBox="0 0 16 16" aria-hidden="true">
           <circle cx="8" cy="8" r="6.25" class="ring" />
@@ -149,17 +126,22 @@ function Switches(given: { t: Translate; theme: Theme; onLang: () => void; onThe
       </button>
     </>
   )
+  return token === '' ? (
+    <SignIn t={t} lang={lang} wasRefused={wasRefused} onToken={signIn} switches={switches} />
+  ) : (
+    <SignedIn api={api} lang={lang} t={t} theme={shown} onLeave={() => signIn('')} switches={switches} />
+  )
 }
 
 interface SignInProps {
   readonly t: Translate
   readonly lang: Lang
+  readonly switches: VNode
   readonly wasRefused: boolean
   readonly onToken: (token: string) => void
-  readonly children: preact.ComponentChildren
 }
 
-function SignIn({ t, lang, wasRefused, onToken, children }: SignInProps) {
+function SignIn({ t, lang, switches, wasRefused, onToken }: SignInProps) {
   const [problem, setProblem] = useState(wasRefused ? t('tokenWrong') : '')
   const [isAsking, setIsAsking] = useState(false)
   const field = useRef<HTMLInputElement>(null)
@@ -187,7 +169,7 @@ function SignIn({ t, lang, wasRefused, onToken, children }: SignInProps) {
       <header>
         <Mark />
         <span class="grow" />
-        {children}
+        {switches}
       </header>
       <main>
         <h1>AILoad</h1>
@@ -227,19 +209,15 @@ const Mark = () => (
   </svg>
 )
 
-interface SignedInProps {
-  readonly api: Api
-  readonly lang: Lang
-  readonly t: Translate
-  readonly theme: 'light' | 'dark'
+interface SignedInProps extends Pick<PageContext, 'api' | 'lang' | 't' | 'theme'> {
+  readonly switches: VNode
   readonly onLeave: () => void
-  readonly children: preact.ComponentChildren
 }
 
 /** How long what was announced can be read. */
 const ANNOUNCED_MS = 6_000
 
-function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
+function SignedIn({ api, lang, t, theme, switches, onLeave }: SignedInProps) {
   const [live, setLive] = useState<LiveState>({ connection: 'connecting' })
   const [refresh, setRefresh] = useState(() => async () => {})
   const [announced, setAnnounced] = useState('')
@@ -299,7 +277,7 @@ function SignedIn({ api, lang, t, theme, onLeave, children }: SignedInProps) {
           <i aria-hidden="true" />
           <span>{t(connection)}</span>
         </span>
-        {children}
+        {switches}
         <button type="button" class="plain" onClick={onLeave}>
           {t('signOut')}
         </button>

@@ -92,6 +92,6 @@ function needText(
   t: Translate,
 ): string {
   const names = upstream ?? /\bof (.+?) (?:was|has|is)\b/.exec(text)?.[1] ?? ''
-  const said = lang === 'en' || /\p{Script=Han}/u.test(text) ? text : t(`need_${kind}`, { names, text })
-  return said.replace(/^[a-z]/, (letter) => letter.toUpperCase())
+  if (lang === 'en') return text.replace(/^[a-z]/, (letter) => letter.toUpperCase())
+  return /\p{Script=Han}/u.test(text) ? text : t(`need_${kind}`, { names, text })
 }

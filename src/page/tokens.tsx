@@ -61,6 +61,7 @@ export function Tokens() {
                     ])}
                   </td>
                   <td>
+                    {limits.length === 0 && '–'}
                     {limits.map((one) => (
                       <div key={limitName(one, t)} class={one.left <= 0 ? 'bad' : undefined}>
                         {joined([limitName(one, t), limitAmount(one, t)])}

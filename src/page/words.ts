@@ -183,6 +183,7 @@ export const WORDS = {
   noExplanation: ['There is no record of this request any more.', '这个请求的记录已经不在了。'],
   several: ['{count} requests bear this id.', '有 {count} 个请求用了这个 id。'],
   arrived: ['arrived at {time}, asked for {model}', '{time} 到达，请求模型 {model}'],
+  colon: [': ', '：'],
   decision: ['Choice', '选择'],
   'decision_next in order': ['The next in order', '按顺序取下一个'],
   'decision_last resort': ['Last resort', '最后的办法'],

@@ -23,7 +23,7 @@ test('what is Chinese has Chinese letters, but for what is the same everywhere',
   const same = entries.filter(
     ([, [english, chinese]]) => !/\p{Script=Han}/u.test(chinese) && chinese !== english,
   )
-  expect(same.map(([key]) => key)).toEqual(['language', 'limit_tokens', 'chartText'])
+  expect(same.map(([key]) => key)).toEqual(['language', 'limit_tokens', 'chartText', 'colon'])
 })
 
 test('no sentence is there that nobody says', () => {

@@ -289,7 +289,7 @@ test('the tokens of clients are shown with what they use: numbers move, a limit 
   await show('tokens')
   const row = (name: string) => page.getByRole('row', { name })
   await row('alice').getByText('requests / minute · 0 used, 3 of 3 left').waitFor()
-  expect(await row('bob').innerText()).toMatch(/all models\s+0 requests, 0 tokens/)
+  expect(await row('bob').innerText()).toMatch(/all models\s+–\s+0 requests, 0 tokens/)
   expect([await asked(alice), await asked(bob), await asked(bob)]).toEqual([200, 200, 200])
   await row('alice').getByText('1 used, 2 of 3 left').waitFor()
   await row('bob').getByText('2 requests, 20 tokens').first().waitFor()

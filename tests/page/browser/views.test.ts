@@ -353,6 +353,20 @@ describe('a gateway that can less', () => {
     expect(await page.locator('.charts').count()).toBe(0)
   })
 
+  test('of one that speaks English alone a Chinese page says in its own words what needs somebody', async () => {
+    const { status } = sceneAt(Date.now())
+    gateway.instead = ({ path }) =>
+      path === '/admin/status'
+        ? { status: 200, body: status }
+        : path === '/admin/events'
+          ? { status: 404, body: {} }
+          : undefined
+    const { page } = await opened({ locale: 'zh-CN', statuses: [404] })
+    const needs = await page.locator('.needs').innerText()
+    expect(needs).toContain('mistral 的密钥被拒绝：请在配置里换一个有效的密钥')
+    expect(needs).toContain('改动后的配置被拒绝，仍在使用上一份有效的配置')
+  })
+
   test('a lost connection is said, and found again', async () => {
     const { page } = await opened({ statuses: [503] })
     gateway.instead = ({ path }) => (path === '/admin/events' ? { status: 503, body: {} } : undefined)
