@@ -63,7 +63,7 @@ export function Configuration() {
 
 /** The upstreams of the file in its order, and what may be changed in it. */
 function ConfigFile() {
-  const { api, t, lang, announce, refresh } = usePage()
+  const { api, t, lang, live, announce, refresh } = usePage()
   const [config, setConfig] = useState<EditableConfig>()
   const [presets, setPresets] = useState<readonly PresetLine[]>([])
   const [edited, setEdited] = useState<Edited>()
@@ -125,7 +125,8 @@ function ConfigFile() {
   }
 
   if (config === undefined) return null
-  const { entries } = config
+  const { entries, file, why } = config
+  const reason = file === null ? 'noFile' : live.status.admin === 'read' && 'readOnly'
   const own = typeof edited === 'object' ? edited : undefined
   const form =
     edited === 'settings' ? (
@@ -168,7 +169,7 @@ function ConfigFile() {
           </div>
         )}
       </div>
-      {!isWritable && <p class="muted">{lang === 'en' ? (config.why ?? t('readOnly')) : t('readOnly')}</p>}
+      {why !== null && <p class="muted">{lang !== 'en' && reason ? t(reason) : why}</p>}
       {said !== '' && <p class="good">{said}</p>}
       <div role="alert">
         {problem && (

@@ -62,7 +62,8 @@ function Form<Name extends string>({ id, label, start, onSave, onCancel, ...of }
   const found = problems.map((problem) => {
     const field = of.fieldOf(problem, values)
     const { path, message, hint } = problem
-    return { path, field: fields.find(({ name }) => name === field), text: joined([message, hint], '; ') }
+    const own = fields.find(({ name, kind }) => name === field && kind !== 'check')
+    return { path, field: own, text: joined([message, hint], '; ') }
   })
   const inputOf = ({ name, kind, options }: Field<Name>, isWrong: boolean) => {
     const shared = {

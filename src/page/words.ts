@@ -252,6 +252,10 @@ export const WORDS = {
   affinity: ['Affinity', '亲和'],
   modelNames: ['Model names', '模型名'],
   entries: ['Upstreams in the file', '配置文件中的上游'],
+  noFile: [
+    'There is no configuration file to edit: the configuration comes from the environment.',
+    '没有可以修改的配置文件：配置来自环境变量。',
+  ],
   readOnly: [
     'To change them here, set "server": { "admin": "write" } in the configuration.',
     '要在这里修改，请在配置里设置 "server": { "admin": "write" }。',

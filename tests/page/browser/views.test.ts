@@ -319,8 +319,30 @@ describe('the configuration', () => {
       path === '/admin/config' ? { status: 200, body: { ...config, writable: false, why } } : undefined
     const { page, show } = await opened()
     await show('configuration')
-    await page.getByText('"admin": "write"').waitFor()
+    await page.getByText(why).waitFor()
     expect(await page.getByRole('button', { name: /^Change/ }).count()).toBe(0)
+  })
+
+  test('a Chinese page says why nothing can be changed: the rights, no file, or what else the gateway says', async () => {
+    const { config, status } = sceneAt(Date.now())
+    for (const { file, admin, says } of [
+      { file: 'config.json', admin: 'read', says: '请在配置里设置 "server": { "admin": "write" }' },
+      { file: null, admin: 'read', says: '没有可以修改的配置文件' },
+      { file: 'config.json', admin: 'write', says: 'EROFS' },
+    ]) {
+      const shown = { ...config, file, writable: false, why: "can't be written (EROFS)" }
+      gateway.instead = ({ path }) =>
+        path === '/admin/config'
+          ? { status: 200, body: shown }
+          : path === '/admin/status'
+            ? { status: 200, body: { ...status, admin } }
+            : path === '/admin/events'
+              ? { status: 404, body: {} }
+              : undefined
+      const { page, show } = await opened({ locale: 'zh-CN', statuses: [404] })
+      await show('configuration')
+      await page.locator('section p.muted').getByText(says).waitFor()
+    }
   })
 })
 
