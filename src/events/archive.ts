@@ -127,11 +127,11 @@ function gather(
       const parts = found.get(`${reader.id()} ${reader.count()}`)?.parts
       if (parts !== undefined) addPart(parts, { from: reader.count(), bytes: bytes.subarray(reader.end) })
     } else if (type === FRAMES.head) {
-      const { format, config: digest, ...head } = reader.json() as SegmentHead
+      const { format, config: digest, ...head } = reader.json()() as SegmentHead
       if (format !== FORMAT) return
       let start = reader.end
       if (reader.frame() === FRAMES.config) {
-        configs.set(digest, reader.json() as RecordedConfig)
+        configs.set(digest, reader.json()() as RecordedConfig)
         start = reader.end
       }
       const config = configs.get(digest)
@@ -158,5 +158,5 @@ export function firstGenerationIn(bytes: Uint8Array): number | undefined {
   const at = createByteSearch(MARK)(bytes, 0)
   if (at < 0) return undefined
   const reader = new FrameReader(bytes.subarray(at + MARK.length))
-  return reader.frame() === FRAMES.head ? (reader.json() as SegmentHead).generation : undefined
+  return reader.frame() === FRAMES.head ? (reader.json()() as SegmentHead).generation : undefined
 }

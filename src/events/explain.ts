@@ -6,19 +6,7 @@ import type { UnavailableReason } from '../state/availability.ts'
 import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
 import { requestSummaryOf, type RequestSummary } from '../telemetry/live.ts'
 import { isoOf, laterIso, ownerOf, whyText } from '../telemetry/status.ts'
-import { FrameReader } from './frames.ts'
-import {
-  FRAMES,
-  readAnswer,
-  readChoice,
-  readLease,
-  readSettle,
-  readBegin,
-  readEnd,
-  type AttemptFrame,
-  type BeginFrame,
-  type EndFrame,
-} from './record.ts'
+import type { AttemptFrame, BeginFrame, EndFrame } from './record.ts'
 import type { Segment } from './recorder.ts'
 import { replaySteps, type ReplayedChoice } from './replay.ts'
 
@@ -45,54 +33,6 @@ export function requestLine(begin: BeginFrame, end: EndFrame | undefined): Reque
 const NO_END = { status: 0, attempts: [], queuedMs: 0, durationMs: 0 }
 
 const rounded = (ms: number | undefined): number | null => (ms === undefined ? null : Math.round(ms))
-
-/** The requests of a segment in the order in which they ended, without a replay. Those under way are not among them. */
-export function* endedRequests({ bytes }: Segment): Generator<readonly [BeginFrame, EndFrame]> {
-  const begun = new Map<number, BeginFrame>()
-  for (const frame of requestFrames(bytes))
-    if ('ownId' in frame) begun.set(frame.request, frame)
-    else {
-      const begin = begun.get(frame.request)
-      begun.delete(frame.request)
-      if (begin !== undefined) yield [begin, frame]
-    }
-}
-
-/** What begins and ends in a segment; the moments of what is in between are read along, since each builds on the last. */
-function* requestFrames(bytes: Uint8Array): Generator<BeginFrame | EndFrame> {
-  const reader = new FrameReader(bytes)
-  for (let type = reader.frame(); type !== undefined; type = reader.frame()) {
-    if (type === FRAMES.begin) yield readBegin(reader)
-    else if (type === FRAMES.end) yield readEnd(reader)
-    else passFrame(reader, type)
-  }
-}
-
-const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
-  [FRAMES.choice]: readChoice,
-  [FRAMES.lease]: readLease,
-  [FRAMES.answer]: readAnswer,
-  [FRAMES.settle]: readSettle,
-  [FRAMES.breakers]: (reader) => reader.moment(),
-  [FRAMES.pause]: (reader) => reader.moment(),
-  [FRAMES.resume]: (reader) => reader.moment(),
-  [FRAMES.ability]: (reader) => reader.text(),
-  [FRAMES.state]: (reader) => reader.moment(),
-}
-
-/** Reads a frame that nobody asks for: moments and texts of the next ones build on it. */
-export const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)
-
-/** Which requests of a segment begin or go on in it; with their ends, where those are in it. */
-export function requestsIn({ bytes }: Segment, isMeant: (request: BeginFrame) => boolean) {
-  const found = new Map<number, { readonly begin: BeginFrame; end: EndFrame | undefined }>()
-  for (const frame of requestFrames(bytes))
-    if (!('ownId' in frame)) {
-      const one = found.get(frame.request)
-      if (one !== undefined) one.end = frame
-    } else if (isMeant(frame)) found.set(frame.request, { begin: frame, end: undefined })
-  return [...found.values()]
-}
 
 /** What is known of a request, over all segments that tell of it. */
 export interface Found {

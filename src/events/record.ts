@@ -464,7 +464,7 @@ export function writeScopes(
 
 export const readScopes = (reader: FrameReader) => ({
   at: reader.moment(),
-  scopes: reader.json() as readonly string[],
+  scopes: reader.json() as () => readonly string[],
 })
 
 export function writeAbility(writer: FrameWriter, upstreamId: string, knowledge: Knowledge): void {
@@ -476,7 +476,7 @@ export function writeAbility(writer: FrameWriter, upstreamId: string, knowledge:
 
 export const readAbility = (reader: FrameReader) => ({
   upstreamId: reader.text(),
-  knowledge: reader.json() as Knowledge,
+  knowledge: reader.json() as () => Knowledge,
 })
 
 /** A list of places in the configuration, or none. */

@@ -1,19 +1,12 @@
 import { createByteSearch, utf8Bytes } from '../lib/bytes.ts'
 import type { ArchivedSegment } from './archive.ts'
-import {
-  endedRequests,
-  explanationOf,
-  requestLine,
-  requestsIn,
-  type Explanation,
-  type Found,
-  type Pause,
-} from './explain.ts'
+import { explanationOf, requestLine, type Explanation, type Found, type Pause } from './explain.ts'
 import { isoOf } from '../telemetry/status.ts'
 import { idBytes } from './frames.ts'
 import type { BeginFrame, EndFrame } from './record.ts'
 import type { RequestSummary } from '../telemetry/live.ts'
 import type { Recorder, Segment } from './recorder.ts'
+import { endedRequests, requestsIn } from './segment.ts'
 
 /** Segments that are no longer in memory. */
 export interface EventArchive {

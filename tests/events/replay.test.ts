@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
-import { explanationOf, requestsIn } from '../../src/events/explain.ts'
+import { explanationOf } from '../../src/events/explain.ts'
 import { replay, type ReplayedChoice } from '../../src/events/replay.ts'
+import { requestsIn } from '../../src/events/segment.ts'
 import { strategyNames } from '../../src/pool/strategy.ts'
 import { TOKEN } from '../support/test-app.ts'
 import { createRecordedDay, SECRET } from './recorded-day.ts'
