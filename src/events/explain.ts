@@ -1,6 +1,6 @@
 import type { Instant } from '../lib/clock.ts'
 import { standings, type Candidate } from '../pool/strategy.ts'
-import type { Endpoint, LimitScope } from '../pool/upstream.ts'
+import type { Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
 import type { Unavailable } from '../relay/candidates.ts'
 import type { UnavailableReason } from '../state/availability.ts'
 import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
@@ -50,13 +50,18 @@ export async function explanationOf(found: Found, secret: Uint32Array, pause?: P
   const decisions: Decision[] = []
   /** When attempts began, ms on the clock. */
   const sent: number[] = []
+  /** Ids. */
+  const tried = new Set<string>()
   let isExact = true
   for (const segment of segments) {
     const steps = replaySteps(segment, secret, {
       wants: ({ ownId }) => ownId === begin.ownId,
       onChoice(_, choice) {
-        decisions.push(decisionOf(choice, begin))
-        if (choice.chosen !== undefined) sent.push(choice.frame.at.now)
+        decisions.push(decisionOf(choice, { begin, end, tried }))
+        if (choice.chosen !== undefined) {
+          sent.push(choice.frame.at.now)
+          tried.add(choice.chosen.id)
+        }
         isExact &&= choice.isSame
       },
     })
@@ -126,11 +131,22 @@ const KIND_WORDS = {
   'rare-last-resort': 'last resort',
 } as const
 
-function decisionOf({ frame, strategy, evaluation, order, ...choice }: ReplayedChoice, begin: BeginFrame) {
+/** A request up to one of its choices. */
+type Past = Pick<Found, 'begin' | 'end'> & { readonly tried: ReadonlySet<string> }
+
+function decisionOf(choice: ReplayedChoice, past: Past) {
+  const { frame, strategy, pools, evaluation, order } = choice
   const { at, kind, isWaiting } = frame
+  const { begin, tried } = past
   const endpoint = begin.endpoint as Endpoint
   const stateOf = (scope: string) => choice.store.snapshot([scope])[0]
   const ranks = new Map(order.map(({ id }, rank) => [id, rank + 1]))
+  // Who remains of an order is the choice; the others that were looked at again for its sake were asked before.
+  const isMeant = ({ upstream }: { upstream: Upstream }): boolean =>
+    kind !== 'remaining' || !tried.has(upstream.id)
+  const candidates = evaluation.candidates.filter(isMeant)
+  const unavailable = evaluation.unavailable.filter(isMeant)
+  const looked = new Set([...candidates, ...unavailable].map(({ upstream }) => upstream))
   return {
     at: isoOf(at.wall) ?? '',
     /** Since the request's arrival. */
@@ -142,11 +158,17 @@ function decisionOf({ frame, strategy, evaluation, order, ...choice }: ReplayedC
     /** Who made what the request brings along. */
     owner: choice.owner?.name ?? null,
     /** Those who might take it. `rank`: their place in the order; null behind the first eight. */
-    candidates: evaluation.candidates.map((candidate) => ({
+    candidates: candidates.map((candidate) => ({
       ...candidateLine(candidate),
       rank: ranks.get(candidate.upstream.id) ?? null,
     })),
-    unavailable: evaluation.unavailable.map((one) => unavailableLine(one, { endpoint, at, stateOf })),
+    /** All others of the configuration: those whose state is in the way, then those whom nobody looked at. */
+    unavailable: [
+      ...unavailable.map((one) => unavailableLine(one, { endpoint, at, stateOf })),
+      ...pools.upstreams
+        .filter((upstream) => !looked.has(upstream))
+        .map((upstream) => leftOutLine(upstream, choice, past)),
+    ],
     order: order.map(({ name }) => name),
     /** Null where nobody could be asked. */
     chosen: choice.chosen?.name ?? null,
@@ -204,6 +226,39 @@ function unavailableLine({ upstream, reason }: Unavailable, { endpoint, at, stat
     /** Whose state is in the way. */
     scope: scope === undefined ? null : ownerOf(scope),
   }
+}
+
+/** An upstream that was not looked at, by the first rule that keeps it from the choice. */
+function leftOutLine(upstream: Upstream, { base, pools }: ReplayedChoice, { begin, end, tried }: Past) {
+  const { model, token } = begin
+  const endpoint = begin.endpoint as Endpoint
+  const line = (why: string, source: string) => ({
+    upstream: upstream.name,
+    why,
+    until: null,
+    source,
+    scope: null,
+  })
+  if (!upstream.enabled) return line('disabled', 'configured')
+  if (!upstream.endpoints.has(endpoint)) return line(`does not serve ${endpoint}`, 'configured')
+  if (tried.has(upstream.id)) return line('asked already for this request', 'request')
+  if (base.includes(upstream)) return line('others wait for it already', 'queue')
+  const pool = pools.poolFor(model, endpoint)?.upstreams ?? []
+  // A name that no upstream of a token bears may stand for all that it has.
+  if (!pool.includes(upstream) && base.every((one) => pool.includes(one)))
+    return pools.named(model)?.includes(upstream) === false
+      ? line('not of the model that was asked for', 'request')
+      : line('presumed to be for other endpoints', 'presumed')
+  const [first] = base
+  if (endpoint === 'embeddings' && first !== undefined && first.model !== upstream.model)
+    return line("its vectors do not mix with another model's", 'configured')
+  const isPinned = end?.attempts.some(({ why }) => why === 'pinned') === true
+  if (isPinned || token === undefined)
+    return line('another one has the answer that the request builds on', 'pinned')
+  // Of one that nobody was asked for it is not written down which of both it was.
+  return endpoint === 'responses' && base.length === 1 && (end?.attempts ?? []).length === 0
+    ? line("left out by the client's token, or by the answer that the request builds on", 'token')
+    : line("not for the client's token", 'token')
 }
 
 /** Who says so: the configuration, a preset, the upstream's headers or refusals, the operator, or our own rest after a failure. */

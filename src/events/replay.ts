@@ -1,4 +1,5 @@
 import type { Instant } from '../lib/clock.ts'
+import type { Pools } from '../pool/pool.ts'
 import { orderOf, strategies, type StrategyName } from '../pool/strategy.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import { evaluate, standingFor, type Evaluation } from '../relay/candidates.ts'
@@ -14,6 +15,11 @@ import { framesIn, type Frame } from './segment.ts'
 export interface ReplayedChoice {
   readonly frame: ChoiceFrame
   readonly strategy: StrategyName
+  /** That it was made by. */
+  readonly pools: Pools
+  /** All that the request might go to. */
+  readonly base: readonly Upstream[]
+  /** Of those of `base` among whom the choice was. */
   readonly evaluation: Evaluation
   /** Those whom the store was asked for, in that order. */
   readonly order: readonly Upstream[]
@@ -144,6 +150,8 @@ class Replay {
     this.watch.onChoice?.(request, {
       frame,
       strategy,
+      pools,
+      base: this.baseOf(request, frame),
       evaluation,
       order,
       remembered: at(frame.stickTo),
