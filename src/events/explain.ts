@@ -6,9 +6,10 @@ import type { UnavailableReason } from '../state/availability.ts'
 import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
 import { requestSummaryOf, type RequestSummary } from '../telemetry/live.ts'
 import { isoOf, laterIso, ownerOf, whyText } from '../telemetry/status.ts'
-import type { AttemptFrame, BeginFrame, EndFrame } from './record.ts'
+import type { AttemptFrame, EndFrame } from './record.ts'
 import type { Segment } from './recorder.ts'
 import { replaySteps, type ReplayedChoice } from './replay.ts'
+import { inTurns, type Pause, type SeenRequest } from './segment.ts'
 
 /** Why a request went where it went, as `GET /admin/requests/{id}` answers. Moments are ISO 8601. Holds no secret. */
 export interface Explanation {
@@ -24,8 +25,8 @@ export interface Explanation {
 export type Decision = ReturnType<typeof decisionOf>
 type AttemptLine = ReturnType<typeof attemptLine>
 
-/** A request in a line. @param end undefined while it is under way */
-export function requestLine(begin: BeginFrame, end: EndFrame | undefined): RequestSummary {
+/** A request in a line. */
+export function requestLine({ begin, end }: SeenRequest): RequestSummary {
   const { ownId, clientId = ownId, model, at } = begin
   return requestSummaryOf({ ...NO_END, ...end, ...begin, id: clientId, requestedModel: model }, at.wall)
 }
@@ -35,9 +36,7 @@ const NO_END = { status: 0, attempts: [], queuedMs: 0, durationMs: 0 }
 const rounded = (ms: number | undefined): number | null => (ms === undefined ? null : Math.round(ms))
 
 /** What is known of a request, over all segments that tell of it. */
-export interface Found {
-  readonly begin: BeginFrame
-  readonly end: EndFrame | undefined
+export interface Found extends SeenRequest {
   /** The oldest first. */
   readonly segments: readonly Segment[]
   /** Whether the process that had it may still have it. */
@@ -73,7 +72,7 @@ export async function explanationOf(found: Found, secret: Uint32Array, pause?: P
     }
   }
   return {
-    request: requestLine(begin, end),
+    request: requestLine(found),
     exact: isExact,
     decisions,
     attempts: (end?.attempts ?? []).map((attempt, at) =>
@@ -87,16 +86,6 @@ export async function explanationOf(found: Found, secret: Uint32Array, pause?: P
         : { status: end.status, code: end.code ?? null, text: endText(end) },
   }
 }
-
-async function inTurns(steps: Iterable<void>, pause: Pause = () => undefined): Promise<void> {
-  for (const _ of steps) {
-    const pausing = pause()
-    if (pausing !== undefined) await pausing
-  }
-}
-
-/** Lets others have a turn, where it is time for that. */
-export type Pause = () => Promise<void> | undefined
 
 const LOST = { status: 0, code: null, text: 'its process ended before it, or its end was not written down' }
 
@@ -132,7 +121,7 @@ const KIND_WORDS = {
 } as const
 
 /** A request up to one of its choices. */
-type Past = Pick<Found, 'begin' | 'end'> & { readonly tried: ReadonlySet<string> }
+type Past = SeenRequest & { readonly tried: ReadonlySet<string> }
 
 function decisionOf(choice: ReplayedChoice, past: Past) {
   const { frame, strategy, pools, evaluation, order } = choice

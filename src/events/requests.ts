@@ -1,12 +1,12 @@
 import { createByteSearch, utf8Bytes } from '../lib/bytes.ts'
 import type { ArchivedSegment } from './archive.ts'
-import { explanationOf, requestLine, type Explanation, type Found, type Pause } from './explain.ts'
+import { explanationOf, requestLine, type Explanation, type Found } from './explain.ts'
 import { isoOf } from '../telemetry/status.ts'
 import { idBytes } from './frames.ts'
 import type { BeginFrame, EndFrame } from './record.ts'
 import type { RequestSummary } from '../telemetry/live.ts'
 import type { Recorder, Segment } from './recorder.ts'
-import { endedRequests, requestsIn } from './segment.ts'
+import { inTurns, requestsIn, type Pause, type SeenRequest } from './segment.ts'
 
 /** Segments that are no longer in memory. */
 export interface EventArchive {
@@ -68,8 +68,11 @@ export async function explained(
     await pause?.()
     const { bytes } = segment
     if (own(bytes, 0) < 0 && (found.size > MOST_NAMESAKES || theirs(bytes, 0) < 0)) continue
-    const requests = requestsIn(segment, ({ ownId, clientId }) => ownId === id || clientId === id)
-    for (const { begin, end } of requests.toReversed()) {
+    const requests: SeenRequest[] = []
+    await inTurns(requestsIn(segment), pause, (one) => {
+      if (one !== undefined && (one.begin.ownId === id || one.begin.clientId === id)) requests.push(one)
+    })
+    for (const { begin, end } of requests.toSorted((a, b) => b.begin.request - a.begin.request)) {
       const later = found.get(begin.ownId)
       if (later === undefined && found.size > MOST_NAMESAKES && begin.ownId !== id) continue
       const all = [segment, ...(later?.segments ?? [])]
@@ -85,7 +88,7 @@ export async function explained(
   const one = found.get(id) ?? (found.size === 1 ? first : undefined)
   if (one !== undefined) return explanationOf(one, secret, pause)
   if (first === undefined) return undefined
-  const lines = [...found.values()].map(({ begin, end }) => requestLine(begin, end))
+  const lines = [...found.values()].map(requestLine)
   return { requests: lines.slice(0, MOST_NAMESAKES) }
 }
 
@@ -123,7 +126,8 @@ export function createRequestLog(given: {
     const archived = (await archive?.readOldest()) ?? []
     const isWhole = (archived[0]?.generation ?? 1) === 1 && (archived.length > 0 || own[0]?.number === 1)
     for (const segment of [...archived, ...own])
-      for (const [begin, end] of endedRequests(segment)) return { at: requestLine(begin, end).at, isWhole }
+      for (const one of requestsIn(segment))
+        if (one?.end !== undefined) return { at: requestLine(one).at, isWhole }
     return { at: null, isWhole }
   }
 
@@ -140,12 +144,13 @@ export function createRequestLog(given: {
       let isBehind = filter.before === undefined
       const { at, isWhole } = await oldest()
       for await (const { segment } of seen()) {
-        await pause?.()
-        for (const [begin, end] of [...endedRequests(segment)].toReversed()) {
-          if (requests.length >= filter.limit) break
-          if (isBehind && isWanted(begin, end, filter)) requests.push(requestLine(begin, end))
-          if (begin.ownId === filter.before) isBehind = true
-        }
+        const seenIn: SeenRequest[] = []
+        await inTurns(requestsIn(segment), pause, (one) => void (one && seenIn.push(one)))
+        await inTurns(seenIn.toReversed(), pause, (one) => {
+          const isRoom = requests.length < filter.limit
+          if (isBehind && isRoom && isWanted(one, filter)) requests.push(requestLine(one))
+          if (one.begin.ownId === filter.before) isBehind = true
+        })
         if (requests.length >= filter.limit) break
       }
       return { requests, oldest_kept: at, dropped: droppedText(at, isWhole) }
@@ -161,8 +166,9 @@ export function createRequestLog(given: {
   }
 }
 
-function isWanted(begin: BeginFrame, end: EndFrame, filter: RequestFilter): boolean {
+function isWanted({ begin, end }: SeenRequest, filter: RequestFilter): boolean {
   const { upstream, status, model, token, q } = filter
+  if (end === undefined) return false
   const isAsked = (name: string): boolean => end.attempts.some((attempt) => attempt.upstream === name)
   if (upstream !== undefined && end.upstream !== upstream && !isAsked(upstream)) return false
   if (status !== undefined && !fitsStatus(String(end.status), status)) return false

@@ -53,25 +53,43 @@ export function* framesIn({ bytes }: Pick<Segment, 'bytes'>): Generator<Frame> {
   }
 }
 
-/** The requests of a segment in the order in which they ended, without a replay. Those under way are not among them. */
-export function* endedRequests(segment: Pick<Segment, 'bytes'>): Generator<readonly [BeginFrame, EndFrame]> {
-  const begun = new Map<number, BeginFrame>()
-  for (const { kind, of } of framesIn(segment))
-    if (kind === 'begin') begun.set(of.request, of)
-    else if (kind === 'end') {
-      const begin = begun.get(of.request)
-      begun.delete(of.request)
-      if (begin !== undefined) yield [begin, of]
-    }
+/** A request as far as a segment tells of it. */
+export interface SeenRequest {
+  readonly begin: BeginFrame
+  /** Undefined where it goes on in the next one, or nobody knows. */
+  readonly end: EndFrame | undefined
 }
 
-/** Which requests of a segment begin or go on in it; with their ends, where those are in it. */
-export function requestsIn(segment: Pick<Segment, 'bytes'>, isMeant: (request: BeginFrame) => boolean) {
-  const found = new Map<number, { readonly begin: BeginFrame; end: EndFrame | undefined }>()
-  for (const { kind, of } of framesIn(segment))
-    if (kind === 'end') {
-      const one = found.get(of.request)
-      if (one !== undefined) one.end = of
-    } else if (kind === 'begin' && isMeant(of)) found.set(of.request, { begin: of, end: undefined })
-  return [...found.values()]
+/** The requests of a segment in the order in which they ended, and then those that did not; a step for each frame. */
+export function* requestsIn(segment: Pick<Segment, 'bytes'>): Generator<SeenRequest | undefined> {
+  const begun = new Map<number, BeginFrame>()
+  for (const { kind, of } of framesIn(segment)) {
+    if (kind === 'begin') begun.set(of.request, of)
+    const begin = kind === 'end' ? begun.get(of.request) : undefined
+    if (begin !== undefined) begun.delete(begin.request)
+    yield begin && { begin, end: kind === 'end' ? of : undefined }
+  }
+  for (const begin of begun.values()) yield { begin, end: undefined }
+}
+
+/** Lets others have a turn, where it is time for that. */
+export type Pause = () => Promise<void> | undefined
+
+/** So many steps take less than a ms, but for choices among hundreds of upstreams. */
+const STEPS = 32
+
+/** Takes steps, and asks now and then whether it is time for others: a log may have hundreds of thousands of requests. */
+export async function inTurns<Step>(
+  steps: Iterable<Step>,
+  pause: Pause | undefined,
+  each?: (step: Step) => void,
+): Promise<void> {
+  let left = STEPS
+  for (const step of steps) {
+    each?.(step)
+    if (--left > 0) continue
+    left = STEPS
+    const pausing = pause?.()
+    if (pausing !== undefined) await pausing
+  }
 }

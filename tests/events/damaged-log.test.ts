@@ -2,10 +2,9 @@ import { expect, test } from 'vitest'
 import { segmentHead, segmentsIn, type ArchivedSegment } from '../../src/events/archive.ts'
 import { explanationOf, requestLine } from '../../src/events/explain.ts'
 import { explained } from '../../src/events/requests.ts'
-import { endedRequests, requestsIn } from '../../src/events/segment.ts'
 import { concatBytes } from '../../src/lib/bytes.ts'
 import { createDice } from '../support/dice.ts'
-import { createRecordedDay, SECRET } from './recorded-day.ts'
+import { createRecordedDay, SECRET, seenIn } from './recorded-day.ts'
 
 const entry = (host: string, more: object = {}) => ({
   base_url: `https://${host}/v1`,
@@ -42,11 +41,10 @@ async function readAll(bytes: Uint8Array) {
   let ended = 0
   let inexact = 0
   for (const segment of segments) {
-    for (const [begin, end] of endedRequests(segment)) {
-      JSON.stringify(requestLine(begin, end))
-      ended += 1
-    }
-    const [first] = requestsIn(segment, () => true)
+    const requests = seenIn(segment)
+    JSON.stringify(requests.map(requestLine))
+    ended += requests.filter(({ end }) => end !== undefined).length
+    const [first] = requests
     if (first === undefined) continue
     const told = await explanationOf({ ...first, segments: [segment], isAlive: false }, SECRET)
     if (!told.exact) inexact += 1
@@ -82,7 +80,7 @@ test('an explanation out of a damaged segment does not claim to be exact, and on
   await day.run()
   const [segment] = day.segments()
   if (segment === undefined) throw new Error('nothing was recorded')
-  const [one] = requestsIn(segment, () => true)
+  const [one] = seenIn(segment)
   if (one === undefined) throw new Error('no request was recorded')
   const state = segment.bytes.slice()
   // The state is JSON, at the front.

@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
 import { explanationOf, type Decision, type Explanation } from '../../src/events/explain.ts'
-import { requestsIn } from '../../src/events/segment.ts'
-import { createRecordedDay, SECRET } from './recorded-day.ts'
+import { createRecordedDay, SECRET, seenIn } from './recorded-day.ts'
 
 const TOKEN_OF_A = 'token-of-the-client-a-0123456789abcdef'
 
@@ -33,7 +32,7 @@ const configOf = (models: readonly object[], settings: object = {}): object => (
 async function explanationsOf(day: ReturnType<typeof createRecordedDay>): Promise<Explanation[]> {
   const [segment, ...others] = day.segments()
   if (segment === undefined || others.length > 0) throw new Error('one segment was meant')
-  const requests = requestsIn(segment, () => true)
+  const requests = seenIn(segment)
   return Promise.all(
     requests.map((one) => explanationOf({ ...one, segments: [segment], isAlive: false }, SECRET)),
   )
@@ -88,7 +87,7 @@ test('what is presumed to be for other endpoints is named as such', async () => 
   await day.run()
   const [segment] = day.segments()
   if (segment === undefined) throw new Error('nothing was recorded')
-  const [one] = requestsIn(segment, () => true)
+  const [one] = seenIn(segment)
   // As if the list of its vendor had said so.
   const upstreams = segment.config.upstreams.map((upstream) =>
     upstream.name === 'same' ? { ...upstream, presumedEndpoints: ['embeddings' as const] } : upstream,

@@ -1,6 +1,7 @@
 import { createGateway } from '../../src/adapter/gateway.ts'
 import type { Segment } from '../../src/events/recorder.ts'
 import { createRecorder, type Recorder } from '../../src/events/recorder.ts'
+import { requestsIn, type SeenRequest } from '../../src/events/segment.ts'
 import { createWebReceive } from '../../src/http/incoming.ts'
 import { toWebResponse } from '../../src/http/response.ts'
 import { instantOf } from '../../src/lib/clock.ts'
@@ -13,6 +14,10 @@ import { createSimClock, type SimClock } from '../../src/cli/what-if/clock.ts'
 import { checked, TOKEN } from '../support/test-app.ts'
 
 export const SECRET = Uint32Array.of(1, 2, 3, 4)
+
+/** The requests of a segment. */
+export const seenIn = (segment: Segment): SeenRequest[] =>
+  [...requestsIn(segment)].filter((one) => one !== undefined)
 
 interface AskedHow {
   readonly path?: string

@@ -1,10 +1,9 @@
 import { expect, test } from 'vitest'
 import { explanationOf } from '../../src/events/explain.ts'
 import { replay, type ReplayedChoice } from '../../src/events/replay.ts'
-import { requestsIn } from '../../src/events/segment.ts'
 import { strategyNames } from '../../src/pool/strategy.ts'
 import { TOKEN } from '../support/test-app.ts'
-import { createRecordedDay, SECRET } from './recorded-day.ts'
+import { createRecordedDay, SECRET, seenIn } from './recorded-day.ts'
 
 /** Entries of several kinds: limits of their own, a shared quota, a preset, tiers, several keys. */
 function poolOf(strategy: string, affinity: string): object {
@@ -102,9 +101,7 @@ test('choices beside pauses and trials fall again as they had, and an explanatio
   expect(kept.length).toBeGreaterThan(50)
   const explained = await Promise.all(
     segments.flatMap((segment) =>
-      requestsIn(segment, () => true).map((one) =>
-        explanationOf({ ...one, segments: [segment], isAlive: false }, SECRET),
-      ),
+      seenIn(segment).map((one) => explanationOf({ ...one, segments: [segment], isAlive: false }, SECRET)),
     ),
   )
   const lines = explained.flatMap(({ decisions }) => decisions.flatMap(({ unavailable }) => unavailable))

@@ -11,8 +11,8 @@ import {
   type ArchivedSegment,
 } from '../../events/archive.ts'
 import { createRecorder, type Recorder, type Segment } from '../../events/recorder.ts'
-import type { Pause } from '../../events/explain.ts'
 import { createRequestLog } from '../../events/requests.ts'
+import type { Pause } from '../../events/segment.ts'
 import type { Report } from '../../relay/deps.ts'
 
 /** How much is kept; `settings.events`. */
@@ -273,7 +273,7 @@ function secretFor(file: string | undefined): Uint32Array {
 }
 
 /** So long nobody else has a turn. */
-const TURN_MS = 10
+const TURN_MS = 5
 
 function createPause(): Pause {
   let since = 0
