@@ -3,7 +3,6 @@ import { createPools, type Pools } from '../pool/pool.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { Settings } from '../config/config.ts'
 import type { ChoiceNote, ChoiceRecorder, NotedRequest, RequestEvent } from '../relay/deps.ts'
-import { keyHashOf } from '../relay/select.ts'
 import type { Demand } from '../relay/demand.ts'
 import type { Abilities } from '../state/abilities.ts'
 import type { CapturedState, MemoryStore } from '../state/memory.ts'
@@ -177,7 +176,7 @@ export function createRecorder(options: RecorderOptions) {
       model: noted.requestedModel,
       stream: noted.stream,
       at: { now: since, wall: Math.round(wall - (now - since)) },
-      maskedKey: masked(keyHashOf(noted.affinityKey), secret),
+      maskedKey: masked(noted.keyHash, secret),
       demand: noted.demand,
       demands: demands === undefined ? NO_DEMANDS : placedDemands(demands, known),
     })
@@ -374,7 +373,7 @@ const notedOf = (event: RequestEvent, now: number): NotedRequest => ({
   ...event,
   endpoint: event.endpoint as Endpoint,
   since: now - event.durationMs,
-  affinityKey: '',
+  keyHash: 0,
   demand: NO_DEMAND,
   demands: undefined,
 })
