@@ -67,19 +67,20 @@ export function createRecordedDay(config: object, seed: number, segmentRequests 
       'x-ratelimit-remaining-tokens': String(Math.floor(dice() * 60_000)),
       'x-ratelimit-reset-tokens': '250ms',
     }
-    if (request.headers.accept === 'text/event-stream' && chance(0.3)) return longStream(limits)
+    if (request.headers.accept === 'text/event-stream' && chance(0.3))
+      return longStream(limits, host.startsWith('endless'))
     const usage = { prompt_tokens: 10, completion_tokens: Math.floor(dice() * 300), total_tokens: 300 }
     const choices = [{ index: 0, message: { role: 'assistant', content: host }, finish_reason: 'stop' }]
     return reply(200, { id: 'x', choices, usage }, host.startsWith('told') ? limits : {})
   }
 
-  /** A stream of up to a quarter of an hour, which now and then breaks off. */
-  function longStream(headers: Record<string, string>) {
-    let left = 2 + Math.floor(dice() * 6)
+  /** A stream of up to a quarter of an hour, or of some hours, which now and then breaks off. */
+  function longStream(headers: Record<string, string>, isEndless: boolean) {
+    let left = (isEndless ? 60 : 2) + Math.floor(dice() * 6)
     const read = async (): Promise<ByteChunk> => {
       await new Promise<void>((resolve) => void clock.after(dice() * 150_000, resolve))
       if (left-- === 0) return END
-      if (chance(0.02)) throw new TransportError('broken', 'the connection broke')
+      if (chance(isEndless ? 0.001 : 0.02)) throw new TransportError('broken', 'the connection broke')
       const choices = [{ index: 0, delta: { content: 'x' }, finish_reason: left === 0 ? 'stop' : null }]
       const value = new TextEncoder().encode(`data: ${JSON.stringify({ id: 'x', choices })}\n\n`)
       return { done: false, value }
