@@ -38,7 +38,7 @@ async function toldOf(gateway: RunningGateway, { word: id = '', config }: Comman
 
 /** Of a gateway that does not run; the newest first. */
 async function* segmentsOf(file: string) {
-  for await (const segments of readFiles(file))
+  for await (const { segments } of readFiles(file))
     for (const segment of segments.toReversed()) yield { segment, isAlive: false }
 }
 

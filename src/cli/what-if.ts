@@ -36,9 +36,10 @@ export async function printWhatIf({ config, of, since = SINCE, json }: Command):
   if (!next.loaded.ok || !present.loaded.ok) return 1
 
   const file = eventFileOf(stateFileOf(present.file ?? findConfigFile(search), search.directory))
-  const segments = await readEvents(file)
+  const { segments, lost } = await readEvents(file)
   if (segments.length === 0)
     return printFailure(
+      ...lost,
       `there are no recorded requests in ${file}; a gateway writes them there while it serves, unless settings.events.bytes is 0. The configuration of the gateway that is meant is named with --of`,
     )
   const configs = { present: present.loaded.config, next: next.loaded.config }
@@ -55,7 +56,7 @@ export async function printWhatIf({ config, of, since = SINCE, json }: Command):
       `${file} has ${countText(count, 'request')} of the last ${durationText(sinceMs)}, and ${LEAST_REQUESTS} are needed${last}: give a longer time with --since, or wait`,
     )
   }
-  const warnings = warningsOf(prediction, configs)
+  const warnings = [...lost, ...warningsOf(prediction, configs)]
   if (json) process.stdout.write(`${JSON.stringify({ ...prediction, warnings }, undefined, 2)}\n`)
   else printPrediction(prediction, warnings)
   return 0

@@ -1,5 +1,5 @@
 import { createByteSearch, utf8Bytes } from '../lib/bytes.ts'
-import type { ArchivedSegment } from './archive.ts'
+import type { ArchivedFile, ArchivedSegment } from './archive.ts'
 import { explanationOf, requestLine, type Explanation, type Found } from './explain.ts'
 import { isoOf } from '../telemetry/status.ts'
 import { idBytes } from './frames.ts'
@@ -10,8 +10,8 @@ import { inTurns, requestsIn, type Pause, type SeenRequest } from './segment.ts'
 
 /** Segments that are no longer in memory. */
 export interface EventArchive {
-  /** Of each file that is kept, the newest first, its segments, the oldest first; those of this process too. */
-  read(): AsyncIterable<readonly ArchivedSegment[]>
+  /** The files that are kept, the newest first, with the segments of this process too. */
+  read(): AsyncIterable<ArchivedFile>
   /** The beginning of the oldest file. */
   readOldest(): Promise<readonly ArchivedSegment[]>
   /** Of this process, as `ArchivedSegment.process`. */
@@ -39,7 +39,7 @@ export interface RequestList {
   readonly requests: readonly RequestSummary[]
   /** When the oldest came that is kept; null where there is none. */
   readonly oldest_kept: string | null
-  /** What is not there any more, in words; null where nothing was dropped. */
+  /** What is not there any more, or could not be read on the way, in words; null where that is nothing. */
   readonly dropped: string | null
 }
 
@@ -107,17 +107,23 @@ export function createRequestLog(given: {
 }) {
   const { recorder, secret, archive, pause } = given
 
-  /** What is in memory, and behind it what the archive has besides; the newest first. */
-  async function* seen(): AsyncGenerator<SeenSegment> {
+  /** What is in memory, and behind it what the archive has besides; the newest first. `lost`: see `ArchivedFile`. */
+  async function* seen(lost: string[] = []): AsyncGenerator<SeenSegment> {
     const own = recorder.segments().toReversed()
-    const first = own.at(-1)?.number ?? Infinity
     for (const segment of own) yield { segment, isAlive: true }
     if (archive === undefined) return
-    for await (const file of archive.read())
-      for (const segment of file.toReversed()) {
-        const isAlive = segment.process === archive.process
-        if (!isAlive || segment.number < first) yield { segment, isAlive }
+    /** The number of the last one that was seen of each process. */
+    const numbers = new Map([[archive.process, own.at(-1)?.number ?? Infinity]])
+    for await (const file of archive.read()) {
+      if (file.lost !== undefined) lost.push(file.lost)
+      for (const segment of file.segments.toReversed()) {
+        const last = numbers.get(segment.process) ?? segment.number + 1
+        if (segment.number >= last) continue
+        if (segment.number < last - 1 && last < Infinity) lost.push(gapText(last - 1 - segment.number))
+        numbers.set(segment.process, segment.number)
+        yield { segment, isAlive: segment.process === archive.process }
       }
+    }
   }
 
   /** When the first request came that is kept, and whether none was dropped. */
@@ -131,10 +137,10 @@ export function createRequestLog(given: {
     return { at: null, isWhole }
   }
 
-  function droppedText(at: string | null, isWhole: boolean): string | null {
-    if (isWhole) return null
-    const what = archive === undefined ? 'the last 1,000 to 2,000 requests are kept in memory' : archive.kept
-    return at === null ? what : `requests before ${at} were dropped: ${what}`
+  function droppedText({ at, isWhole }: Awaited<ReturnType<typeof oldest>>, lost: readonly string[]) {
+    const kept = archive === undefined ? 'the last 1,000 to 2,000 requests are kept in memory' : archive.kept
+    const before = at === null ? kept : `requests before ${at} were dropped: ${kept}`
+    return [...(isWhole ? [] : [before]), ...lost].join('; ') || null
   }
 
   return {
@@ -142,8 +148,9 @@ export function createRequestLog(given: {
     async list(filter: RequestFilter): Promise<RequestList> {
       const requests: RequestSummary[] = []
       let isBehind = filter.before === undefined
-      const { at, isWhole } = await oldest()
-      for await (const { segment } of seen()) {
+      const first = await oldest()
+      const lost: string[] = []
+      for await (const { segment } of seen(lost)) {
         const seenIn: SeenRequest[] = []
         await inTurns(requestsIn(segment), pause, (one) => void (one && seenIn.push(one)))
         await inTurns(seenIn.toReversed(), pause, (one) => {
@@ -153,7 +160,7 @@ export function createRequestLog(given: {
         })
         if (requests.length >= filter.limit) break
       }
-      return { requests, oldest_kept: at, dropped: droppedText(at, isWhole) }
+      return { requests, oldest_kept: first.at, dropped: droppedText(first, lost) }
     },
     /** See `explained`. */
     explain: (id: string): Promise<ExplainedId | undefined> =>
@@ -165,6 +172,9 @@ export function createRequestLog(given: {
     },
   }
 }
+
+const gapText = (count: number): string =>
+  `up to ${count},000 requests are missing: they could not be written`
 
 function isWanted({ begin, end }: SeenRequest, filter: RequestFilter): boolean {
   const { upstream, status, model, token, q } = filter
