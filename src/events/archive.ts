@@ -116,7 +116,7 @@ export function* segmentSteps(bytes: Uint8Array): Generator<ArchivedSegment | nu
   while (at >= 0) {
     const next = find(bytes, at + MARK.length)
     const part = bytes.subarray(at + MARK.length, next < 0 ? bytes.length : next)
-    yield isGathered(part, { configs, found }) ? 0 : part.length
+    yield isGathered(part, { configs, found }) ? 0 : MARK.length + part.length
     at = next
   }
   for (const { segment, parts } of found.values()) {

@@ -172,6 +172,8 @@ export class FrameWriter {
   }
 }
 
+/** The last ms that a `Date` can say. */
+const LAST_WALL = 8.64e15
 /** Above all that passes between two moments. */
 const ODD = 2 ** 51
 
@@ -201,6 +203,11 @@ export class FrameReader {
     this.next = this.at + size
     if (this.next > this.bytes.length || size === 0) return undefined
     return this.byte()
+  }
+
+  /** Whether nothing behind the present frame was read for it, and its moment is one that a date can say. */
+  get isWhole(): boolean {
+    return this.at <= this.next && Number.isFinite(this.lastNow) && Math.abs(this.lastWall) <= LAST_WALL
   }
 
   /** Where the present frame ends. */

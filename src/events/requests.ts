@@ -152,7 +152,8 @@ export function createRequestLog(given: {
       const lost: string[] = []
       for await (const { segment } of seen(lost)) {
         const seenIn: SeenRequest[] = []
-        await inTurns(requestsIn(segment), pause, (one) => void (one && seenIn.push(one)))
+        const steps = requestsIn(segment, () => void lost.push(DAMAGE))
+        await inTurns(steps, pause, (one) => void (one && seenIn.push(one)))
         await inTurns(seenIn.toReversed(), pause, (one) => {
           const isRoom = requests.length < filter.limit
           if (isBehind && isRoom && isWanted(one, filter)) requests.push(requestLine(one))
@@ -172,6 +173,8 @@ export function createRequestLog(given: {
     },
   }
 }
+
+const DAMAGE = 'some of up to 1,000 requests cannot be read: a part of the log is damaged'
 
 const gapText = (count: number): string =>
   `up to ${count},000 requests are missing: they could not be written`

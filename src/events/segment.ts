@@ -16,7 +16,7 @@ import {
 import type { RecordedState, Segment } from './recorder.ts'
 
 const READERS = {
-  state: (reader: FrameReader) => ({ at: reader.moment(), state: reader.json() as () => RecordedState }),
+  state: (reader: FrameReader) => ({ at: reader.moment(), state: stateIn(reader.json()) }),
   earlier: (reader: FrameReader) => reader.json() as () => RecordedConfig,
   begin: readBegin,
   choice: readChoice,
@@ -34,6 +34,13 @@ const READERS = {
 
 type Kind = keyof typeof READERS
 
+const stateIn = (json: () => unknown) => (): RecordedState => {
+  const state = json() as RecordedState
+  for (const list of [state.scopes, state.leases, state.abilities, state.credits])
+    if (!Array.isArray(list)) throw new RangeError('the state is damaged')
+  return state
+}
+
 /** A frame of a segment, by its kind. */
 export type Frame = {
   readonly [Each in Kind]: { readonly kind: Each; readonly of: ReturnType<(typeof READERS)[Each]> }
@@ -43,13 +50,16 @@ const KINDS = new Map<number, Kind>(Object.keys(READERS).map((kind) => [FRAMES[k
 
 /**
  * The frames of a segment, one after the other: moments and texts of each build on those before it, so all are read,
- * whoever is wanted. JSON is read when it is asked for. Never throws, whatever the bytes are.
+ * whoever is wanted. JSON is read when it is asked for. @throws for a frame that is damaged
  */
 export function* framesIn({ bytes }: Pick<Segment, 'bytes'>): Generator<Frame> {
   const reader = new FrameReader(bytes)
   for (let type = reader.frame(); type !== undefined; type = reader.frame()) {
     const kind = KINDS.get(type)
-    if (kind !== undefined) yield { kind, of: READERS[kind](reader) } as Frame
+    if (kind === undefined) continue
+    const frame = { kind, of: READERS[kind](reader) } as Frame
+    if (!reader.isWhole) throw new RangeError('a frame is damaged')
+    yield frame
   }
 }
 
@@ -60,14 +70,25 @@ export interface SeenRequest {
   readonly end: EndFrame | undefined
 }
 
-/** The requests of a segment in the order in which they ended, and then those that did not; a step for each frame. */
-export function* requestsIn(segment: Pick<Segment, 'bytes'>): Generator<SeenRequest | undefined> {
+/**
+ * The requests of a segment in the order in which they ended, and then those that did not; a step for each frame.
+ *
+ * @param onDamage told where a damaged frame ends it
+ */
+export function* requestsIn(
+  segment: Pick<Segment, 'bytes'>,
+  onDamage?: () => void,
+): Generator<SeenRequest | undefined> {
   const begun = new Map<number, BeginFrame>()
-  for (const { kind, of } of framesIn(segment)) {
-    if (kind === 'begin') begun.set(of.request, of)
-    const begin = kind === 'end' ? begun.get(of.request) : undefined
-    if (begin !== undefined) begun.delete(begin.request)
-    yield begin && { begin, end: kind === 'end' ? of : undefined }
+  try {
+    for (const { kind, of } of framesIn(segment)) {
+      if (kind === 'begin') begun.set(of.request, of)
+      const begin = kind === 'end' ? begun.get(of.request) : undefined
+      if (begin !== undefined) begun.delete(begin.request)
+      yield begin && { begin, end: kind === 'end' ? of : undefined }
+    }
+  } catch {
+    onDamage?.()
   }
   for (const begin of begun.values()) yield { begin, end: undefined }
 }

@@ -218,7 +218,9 @@ function lostText(
   { code, lost }: { code: string | undefined; lost: number },
 ): string | undefined {
   if (code !== undefined) return code === 'ENOENT' ? undefined : `${path} can't be read (${code})`
-  return lost === 0 ? undefined : `${lost} bytes of ${path} are damaged and were passed over`
+  return lost === 0
+    ? undefined
+    : `${lost} bytes of ${path} are damaged or of another version, and were passed over`
 }
 
 async function readOldest(file: string): Promise<readonly ArchivedSegment[]> {
