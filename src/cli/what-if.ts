@@ -37,11 +37,7 @@ export async function printWhatIf({ config, of, since = SINCE, json }: Command):
 
   const file = eventFileOf(stateFileOf(present.file ?? findConfigFile(search), search.directory))
   const { segments, lost } = await readEvents(file)
-  if (segments.length === 0)
-    return printFailure(
-      ...lost,
-      `there are no recorded requests in ${file}; a gateway writes them there while it serves, unless settings.events.bytes is 0. The configuration of the gateway that is meant is named with --of`,
-    )
+  if (segments.length === 0) return printFailure(...(lost.length > 0 ? lost : [nothingText(file)]))
   const configs = { present: present.loaded.config, next: next.loaded.config }
   const prediction = await predict({
     ...configs,
@@ -61,6 +57,9 @@ export async function printWhatIf({ config, of, since = SINCE, json }: Command):
   else printPrediction(prediction, warnings)
   return 0
 }
+
+const nothingText = (file: string): string =>
+  `there are no recorded requests in ${file}; a gateway writes them there while it serves, unless settings.events.bytes is 0. The configuration of the gateway that is meant is named with --of`
 
 function misused(line: string): number {
   printFailure(`aiload: ${line}`)

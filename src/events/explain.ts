@@ -8,7 +8,7 @@ import { requestSummaryOf, type RequestSummary } from '../telemetry/live.ts'
 import { isoOf, laterIso, ownerOf, whyText } from '../telemetry/status.ts'
 import type { AttemptFrame, EndFrame } from './record.ts'
 import type { Segment } from './recorder.ts'
-import { replaySteps, type ReplayedChoice } from './replay.ts'
+import { replay, type ReplayedChoice } from './replay.ts'
 import { inTurns, type Pause, type SeenRequest } from './segment.ts'
 
 /** Why a request went where it went, as `GET /admin/requests/{id}` answers. Moments are ISO 8601. Holds no secret. */
@@ -53,7 +53,7 @@ export async function explanationOf(found: Found, secret: Uint32Array, pause?: P
   const tried = new Set<string>()
   let isExact = true
   for (const segment of segments) {
-    const steps = replaySteps(segment, secret, {
+    const steps = replay(segment, secret, {
       wants: ({ ownId }) => ownId === begin.ownId,
       onChoice(_, choice) {
         decisions.push(decisionOf(choice, { begin, end, tried }))

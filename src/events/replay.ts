@@ -42,13 +42,8 @@ export interface ReplayWatch {
   readonly onEnd?: (request: BeginFrame, end: EndFrame, config: RecordedConfig) => void
 }
 
-/** Goes through a segment once more: the same state, the same choices. @throws for one that is damaged */
-export function replay(...how: Parameters<typeof replaySteps>): void {
-  for (const _ of replaySteps(...how));
-}
-
-/** The same, frame by frame. */
-export function* replaySteps(segment: Segment, secret: Uint32Array, watch: ReplayWatch): Generator<void> {
+/** Goes through a segment once more, a frame a step: the same state, the same choices. @throws for one that is damaged */
+export function* replay(segment: Segment, secret: Uint32Array, watch: ReplayWatch): Generator<void> {
   const made = new Replay(segment.config, secret, watch)
   for (const frame of framesIn(segment)) {
     made.step(frame)
@@ -79,8 +74,10 @@ class Replay {
   step({ kind, of }: Frame): void {
     if (kind === 'state') return this.reinstate(of.state())
     if (!this.isReinstated) throw new RangeError('the state is missing')
-    if (kind === 'begin') this.begin(of)
-    else if (kind === 'earlier') this.configs.push(restoredConfig(of()))
+    if (kind === 'begin') {
+      this.requests.set(of.request, of)
+      this.watch.onBegin?.(of)
+    } else if (kind === 'earlier') this.configs.push(restoredConfig(of()))
     else if (kind === 'choice') this.choice(of)
     else if (kind === 'lease') {
       const order = of.granted === undefined ? [] : [claimAt(this.configOf(of), of.granted)]
@@ -114,11 +111,6 @@ class Replay {
     this.store.reinstate({ ...state, leases: held } satisfies CapturedState)
     for (const { lease } of held) this.leases.set(Number(lease.id), lease)
     for (const [id, credit] of credits) this.credits.set(id, credit)
-  }
-
-  private begin(request: BeginFrame): void {
-    this.requests.set(request.request, request)
-    this.watch.onBegin?.(request)
   }
 
   private choice(frame: ChoiceFrame): void {

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { explanationOf } from '../../src/events/explain.ts'
-import { replay, type ReplayedChoice } from '../../src/events/replay.ts'
-import { createRecordedDay, SECRET, seenIn } from './recorded-day.ts'
+import type { ReplayedChoice } from '../../src/events/replay.ts'
+import { createRecordedDay, replayed, SECRET, seenIn } from './recorded-day.ts'
 
 const entry = (host: string, more: object = {}) => ({
   base_url: `https://${host}/v1`,
@@ -17,10 +17,8 @@ const configOf = (models: readonly object[], settings: object): object => ({
   settings: { strategy: 'in_order', affinity: 'off', queue_timeout: 0, ...settings },
 })
 
-function replayed(day: ReturnType<typeof createRecordedDay>): ReplayedChoice[] {
-  const choices: ReplayedChoice[] = []
-  for (const segment of day.segments())
-    replay(segment, SECRET, { wants: () => true, onChoice: (_, choice) => void choices.push(choice) })
+function choicesOf(day: ReturnType<typeof createRecordedDay>): ReplayedChoice[] {
+  const { choices } = replayed(day.segments())
   const asked = choices.filter(({ frame }) => frame.isAsked)
   expect(
     asked.map(({ order, chosen }) => ({ order: order.map(({ id }) => id), granted: chosen?.id })),
@@ -47,7 +45,7 @@ test('a limit of the day is explained up to the midnight where it resets, and no
       },
     )
   await day.run()
-  replayed(day)
+  choicesOf(day)
   const untils = new Map<string, number>()
   for (const segment of day.segments())
     for (const one of seenIn(segment)) {
@@ -76,7 +74,7 @@ test.each([3, 15])(
     for (let nth = 0; nth < 120; nth++)
       day.askIn(nth * 3 * MINUTE_MS, '10.0.0.1', { stream: true }, { accept: 'text/event-stream' })
     await day.run()
-    const choices = replayed(day)
+    const choices = choicesOf(day)
     const taken = choices.filter(({ chosen }) => chosen?.name === 'endless.test')
     const ats = taken.map(({ frame }) => frame.at.now)
     // Both places were taken for an hour, and then the first was free although its answer went on.

@@ -1,6 +1,8 @@
 import { createGateway } from '../../src/adapter/gateway.ts'
 import type { Segment } from '../../src/events/recorder.ts'
+import type { BeginFrame, EndFrame } from '../../src/events/record.ts'
 import { createRecorder, type Recorder } from '../../src/events/recorder.ts'
+import { replay, type ReplayedChoice } from '../../src/events/replay.ts'
 import { requestsIn, type SeenRequest } from '../../src/events/segment.ts'
 import { createWebReceive } from '../../src/http/incoming.ts'
 import { toWebResponse } from '../../src/http/response.ts'
@@ -18,6 +20,21 @@ export const SECRET = Uint32Array.of(1, 2, 3, 4)
 /** The requests of a segment. */
 export const seenIn = (segment: Segment): SeenRequest[] =>
   [...requestsIn(segment)].filter((one) => one !== undefined)
+
+/** All choices of segments, made again, with what began and ended. */
+export function replayed(segments: readonly Segment[]) {
+  const [choices, begun, ended]: [ReplayedChoice[], BeginFrame[], EndFrame[]] = [[], [], []]
+  for (const segment of segments) {
+    const steps = replay(segment, SECRET, {
+      wants: () => true,
+      onBegin: (begin) => void begun.push(begin),
+      onChoice: (_, choice) => void choices.push(choice),
+      onEnd: (_, end) => void ended.push(end),
+    })
+    for (const _ of steps);
+  }
+  return { choices, begun, ended }
+}
 
 interface AskedHow {
   readonly path?: string
