@@ -132,7 +132,7 @@ function decisionOf(choice: ReplayedChoice, past: Past) {
   const ranks = new Map(order.map(({ id }, rank) => [id, rank + 1]))
   // Who remains of an order is the choice; the others that were looked at again for its sake were asked before.
   const isMeant = ({ upstream }: { upstream: Upstream }): boolean =>
-    kind !== 'remaining' || !tried.has(upstream.id)
+    kind !== 'remaining' || ranks.has(upstream.id) || !tried.has(upstream.id)
   const candidates = evaluation.candidates.filter(isMeant)
   const unavailable = evaluation.unavailable.filter(isMeant)
   const looked = new Set([...candidates, ...unavailable].map(({ upstream }) => upstream))

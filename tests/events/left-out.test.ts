@@ -122,6 +122,32 @@ test('a request that builds on an answer names the others as bound to it', async
   })
 })
 
+test('who was asked before a wait may be asked again behind it, and is a candidate then', async () => {
+  const names = ['sick-1', 'sick-2', 'sick-3']
+  const day = createRecordedDay(
+    configOf(
+      names.map((name) => entry(name)),
+      { queue_timeout: 60 },
+    ),
+    3,
+    10_000,
+  )
+  for (let nth = 0; nth < 40; nth++) day.askIn(nth * 3_000, '10.0.0.1')
+  await day.run()
+  let again = 0
+  for (const { decisions } of await explanationsOf(day)) {
+    const before = new Set<string | null>()
+    for (const { kind, chosen, candidates, unavailable } of decisions) {
+      if (kind === 'next in order' && before.has(chosen)) again += 1
+      const looked = candidates.map(({ upstream }) => upstream)
+      if (chosen !== null && kind === 'next in order') expect(looked).toContain(chosen)
+      expect([...looked, ...unavailable.map(({ upstream }) => upstream)].toSorted()).toEqual(names)
+      before.add(chosen)
+    }
+  }
+  expect(again).toBeGreaterThan(0)
+})
+
 test('every upstream of the configuration stands in every choice once, with a reason that fits what happened', async () => {
   const day = createRecordedDay(configOf(MODELS), 31, 10_000)
   let at = 0

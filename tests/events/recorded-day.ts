@@ -67,6 +67,10 @@ export function createRecordedDay(config: object, seed: number, segmentRequests 
   const send: Send = async (request) => {
     const host = new URL(request.url).hostname
     await new Promise<void>((resolve) => void clock.after(20 + dice() * 400, resolve))
+    if (host.startsWith('sick') && chance(0.8)) {
+      if (chance(0.4)) throw new TransportError('not-sent', 'connection refused')
+      return reply(429, { error: { message: 'slow down' } }, { 'retry-after': '1' })
+    }
     if (chance(0.03)) throw new TransportError('not-sent', 'connection refused')
     if (chance(0.05)) return reply(500, { error: { message: 'broken' } })
     if (chance(0.06)) {
