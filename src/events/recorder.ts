@@ -63,6 +63,7 @@ interface Recorded {
 export type Recorder = ReturnType<typeof createRecorder>
 
 const SEGMENT_REQUESTS = 1_000
+const NOBODY: readonly number[] = []
 const NO_DEMANDS: readonly [number, Demand][] = []
 const NO_CONFIG = knownConfigOf(
   { settings: { strategy: 'random', unknownModel: 'reject' }, upstreams: [] },
@@ -152,8 +153,9 @@ export function createRecorder(options: RecorderOptions) {
     return earlier.size
   }
 
-  const placesOf = (upstreams: readonly Upstream[], { places }: KnownConfig): number[] =>
-    upstreams.flatMap(({ id }) => places.get(id) ?? [])
+  function placesOf(upstreams: readonly Upstream[], { places }: KnownConfig): readonly number[] {
+    return upstreams.length === 0 ? NOBODY : upstreams.flatMap(({ id }) => places.get(id) ?? [])
+  }
 
   function openRequest(noted: NotedRequest, known: KnownConfig): number {
     let request = open.get(noted.ownId)
@@ -217,7 +219,7 @@ export function createRecorder(options: RecorderOptions) {
       stickTo: placeOf(note.stickTo),
       owner: placeOf(note.owner),
       seed,
-      order: kind === 'remaining' ? (asked?.order ?? []).flatMap(({ id }) => placeOf(id) ?? []) : [],
+      order: kind === 'remaining' ? (asked?.order ?? []).flatMap(({ id }) => placeOf(id) ?? []) : NOBODY,
       isAsked: asked !== undefined,
       granted: placeOf(asked?.lease?.claim.id),
     })
