@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import type { ShownEntry } from '../config/shown.ts'
 import type { EditableConfig, PresetLine } from '../http/admin-config.ts'
 import { ApiError, type FieldProblem } from './api.ts'
@@ -41,7 +41,7 @@ function Form<Name extends string>({ id, label, start, onSave, onCancel, ...of }
   const [isSaving, setIsSaving] = useState(false)
   const form = useRef<HTMLFormElement>(null)
   const focus = (what: string): void => form.current?.querySelector<HTMLElement>(what)?.focus()
-  useEffect(() => focus('select, input, textarea'), [])
+  useLayoutEffect(() => focus('select, input, textarea'), [])
 
   async function submit(event: SubmitEvent): Promise<void> {
     event.preventDefault()

@@ -21,7 +21,7 @@
  * tokens         who may ask, and who did
  */
 import { render, type ComponentType, type VNode } from 'preact'
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
 import type { GatewayStatus } from '../telemetry/status.ts'
 import { ApiError, createApi } from './api.ts'
 import { errorText, ProvidePage, useHash, useNow, type PageContext } from './context.ts'
@@ -145,7 +145,8 @@ function SignIn({ t, lang, switches, wasRefused, onToken }: SignInProps) {
   const [problem, setProblem] = useState(wasRefused ? t('tokenWrong') : '')
   const [isAsking, setIsAsking] = useState(false)
   const field = useRef<HTMLInputElement>(null)
-  useEffect(() => field.current?.focus(), [])
+  // Before anybody can see it: whoever types at once loses no letter.
+  useLayoutEffect(() => field.current?.focus(), [])
 
   async function submit(event: SubmitEvent): Promise<void> {
     event.preventDefault()
