@@ -18,7 +18,7 @@ import { createRuntimeConfig } from '../../http/deps.ts'
 import { SPAN_MS } from '../../pool/outcome.ts'
 import type { Upstream } from '../../pool/upstream.ts'
 import { originOfRoot } from '../../relay/candidates.ts'
-import { isTaken } from './fit.ts'
+import { burstOf, isTaken } from './fit.ts'
 import { eventLogIn, type Arrival, type EventLog } from './log.ts'
 import { simulate, type Ended } from './simulate.ts'
 import { behavioursOf, type Behaviour } from './world.ts'
@@ -52,6 +52,8 @@ export interface KnownUpstream {
     readonly counts: 'requests' | 'tokens'
     readonly limit: number
     readonly span_ms: number
+    /** Of a bucket how much it holds, where that is not the limit: so much is let through at once. */
+    readonly burst: number | null
     readonly source: 'headers' | 'words' | 'refusals'
   }[]
   readonly at_once: number | null
@@ -208,10 +210,11 @@ function knownOf(
     name,
     known_by: knownBy,
     like: like ?? null,
-    limits: (fitted?.limits ?? []).map(({ counts, limit, spanMs, source }) => ({
+    limits: (fitted?.limits ?? []).map(({ counts, limit, spanMs, forgets, source }) => ({
       counts,
       limit,
       span_ms: spanMs,
+      burst: burstOf(forgets) ?? null,
       source,
     })),
     at_once: fitted?.concurrency ?? null,
