@@ -64,6 +64,8 @@ interface Step {
   readonly isRefused: boolean
   readonly requests: number
   readonly tokens: number
+  /** Of a refusal: after how many ms more will be let through. */
+  readonly hintMs: number | undefined
   /** With how many at once it was taken at least, or refused at most. */
   readonly atOnce: number
 }
@@ -158,11 +160,12 @@ function stepsOf(sendings: readonly Sending[]): Step[] {
   let working: number[] = []
   return decided
     .map((sending): Omit<Step, 'atOnce'> => {
-      const { at, endedAt, firstByteMs = endedAt - at } = sending
+      const { at, endedAt, outcome, firstByteMs = endedAt - at } = sending
       const isRefused = !isTaken(sending)
       const tokens = isRefused ? Math.max(tokensOf(sending), usual) : tokensOf(sending)
       const to = isRefused ? endedAt : at + Math.min(usualMs, firstByteMs)
-      return { sending, from: at, to, isRefused, requests: 1, tokens }
+      const hintMs = outcome.kind === 'failed' ? outcome.hintMs : undefined
+      return { sending, from: at, to, isRefused, requests: 1, tokens, hintMs }
     })
     .toSorted((a, b) => decidedAt(a) - decidedAt(b))
     .map((step) => {
@@ -301,14 +304,14 @@ function roundest(low: number, high: number): number {
 
 /** How often the upstream said of another time that it opens then, half a mistake each; nobody knows when one of a crowd is done. */
 function hintScore(steps: readonly Step[], limit?: Omit<Tried, 'score'>): number {
+  if (steps.every(({ hintMs }) => hintMs === undefined)) return 0
   const counter = limit && createCounter(limit.limit, limit)
   let score = 0
-  for (const { sending, from, to, isRefused, ...amounts } of steps) {
-    const { outcome } = sending
-    const amount = amounts[limit?.counts ?? 'requests']
+  for (const step of steps) {
+    const { from, to, isRefused, hintMs } = step
+    const amount = step[limit?.counts ?? 'requests']
     if (!isRefused) counter?.count(amount, from)
-    else if (outcome.kind === 'failed' && outcome.hintMs !== undefined) {
-      const { hintMs } = outcome
+    else if (hintMs !== undefined) {
       const opensIn = counter?.opensIn(amount, to) ?? 1
       if (Math.abs(hintMs - opensIn) > Math.max(1_500, hintMs / 5)) score += 0.5
     }

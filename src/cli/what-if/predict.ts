@@ -14,7 +14,7 @@
 import type { Config } from '../../config/config.ts'
 import { upstreamIdOf, type ListedBy } from '../../config/upstreams.ts'
 import type { ArchivedSegment } from '../../events/archive.ts'
-import { createRuntimeConfig } from '../../http/deps.ts'
+import { createRuntimeConfig, type RuntimeConfig } from '../../http/deps.ts'
 import { SPAN_MS } from '../../pool/outcome.ts'
 import type { Upstream } from '../../pool/upstream.ts'
 import { originOfRoot } from '../../relay/candidates.ts'
@@ -128,10 +128,13 @@ export async function predict({
 
   const from = begins
 
-  async function figuresUnder(config: Config) {
-    const runtimeConfig = createRuntimeConfig(config, listedIn(log))
-    const { upstreams } = runtimeConfig.pools
-    const behaviours = behavioursOf(log, upstreams)
+  const [runtimePresent, runtimeNext] = [present, next].map((config) =>
+    createRuntimeConfig(config, listedIn(log)),
+  ) as [RuntimeConfig, RuntimeConfig]
+  const { upstreams } = runtimeNext.pools
+  const behaviours = behavioursOf(log, [...runtimePresent.pools.upstreams, ...upstreams])
+
+  async function figuresUnder(runtimeConfig: RuntimeConfig) {
     const all: Figures[] = []
     let busiest: ReadonlyMap<string, number> = new Map()
     for (let seed = 1; seed <= runs; seed++) {
@@ -147,11 +150,11 @@ export async function predict({
       all.push(figuresOf([...ran.ended].filter(([arrival]) => isCounted.has(arrival))))
       ;({ busiest } = ran)
     }
-    return { figures: meanOf(all), upstreams, behaviours, busiest }
+    return { figures: meanOf(all), busiest }
   }
 
-  const control = await figuresUnder(present)
-  const changed = await figuresUnder(next)
+  const control = await figuresUnder(runtimePresent)
+  const changed = await figuresUnder(runtimeNext)
   return {
     from: isoOf(first.at),
     to: isoOf(last.at),
@@ -160,10 +163,10 @@ export async function predict({
     recorded: figuresOf(counted.map((arrival) => [arrival, arrival.end])),
     present: control.figures,
     new: changed.figures,
-    upstreams: changed.upstreams
+    upstreams: upstreams
       .filter(({ enabled }) => enabled)
       .map((upstream) =>
-        knownOf(upstream, { log, behaviour: changed.behaviours.get(upstream.id), busiest: changed.busiest }),
+        knownOf(upstream, { log, behaviour: behaviours.get(upstream.id), busiest: changed.busiest }),
       ),
     config_changes: log.configs.filter(({ from }) => from > first.at && from <= last.at).length,
     had_affinity: counted.some(({ maskedKey }) => maskedKey !== 0),
