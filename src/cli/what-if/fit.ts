@@ -224,7 +224,10 @@ function fitMeter(steps: readonly Step[], said: Said): FittedLimit {
     const resets = (['whole', 'next', { behindMs }] as const).map((reset) => ({ reset, score: 0 }))
     for (const step of steps) {
       const now = decidedAt(step)
-      if (!step.isRefused) counter.count(step[counts], now)
+      if (!step.isRefused) {
+        if (counter.used(step.to + spanMs / 50) + step[counts] > counter.limit) left += 1
+        counter.count(step[counts], now)
+      }
       const reading = saidOf.get(step)
       if (reading === undefined) continue
       left += (2 * Math.abs(counter.left(now) - reading.remaining)) / limit
@@ -232,7 +235,7 @@ function fitMeter(steps: readonly Step[], said: Said): FittedLimit {
       if (resetMs === undefined) continue
       for (const one of resets) {
         const ms = resetIn(counter, { ...one, spanMs }, now)
-        one.score += Math.min(1, Math.abs(ms - resetMs) / spanMs)
+        one.score += Math.min(1, Math.abs(ms - resetMs) / Math.max(1_000, resetMs))
       }
     }
     const { reset, score } = best(resets)
@@ -241,6 +244,14 @@ function fitMeter(steps: readonly Step[], said: Said): FittedLimit {
   const rules: Rule[] = (named === undefined ? SPANS : [named]).flatMap((spanMs) =>
     [...windowsOf(spanMs), 'bucket' as const].map((forgets) => ({ counts, spanMs, forgets })),
   )
+  // What is missing of a bucket, rounded up, and when it is whole again tell how quickly it is refilled.
+  const refills = said
+    .flatMap(({ reading: { remaining, resetMs = 0 } }) =>
+      remaining < limit && resetMs > 0 ? (resetMs * limit) / (limit - remaining) : [],
+    )
+    .toSorted((one, other) => one - other)
+  const spanMs = refills[Math.floor(0.95 * refills.length)]
+  if (named === undefined && spanMs !== undefined) rules.push({ counts, spanMs, forgets: 'bucket' })
   // What is left at once may never come near the limit: GCRA.
   const burst = Math.max(
     ...said.map(({ step, reading }) => reading.remaining + (step.isRefused ? 0 : step[counts])),
