@@ -133,6 +133,7 @@ function requestOf(one: {
     },
     demands: undefined,
     affinityKey: '',
+    keyHash: 0,
     answerIds: [],
     ownerKey: '',
     isStored: false,

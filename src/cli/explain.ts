@@ -12,13 +12,14 @@ import {
   withGateway,
   type RunningGateway,
 } from './running-gateway.ts'
+import { plainLine } from './terminal-text.ts'
 
 /** Tells why a request went where it went; of a gateway that does not run, from its file. 1 when it is not known. */
 export const explainRequest = (command: Command): Promise<number> =>
   withGateway(command, async (gateway) => {
     const told = await toldOf(gateway, command)
     if (command.json) process.stdout.write(`${JSON.stringify(told, undefined, 2)}\n`)
-    else say(...('requests' in told ? listLines(told.requests) : explanationLines(told)))
+    else say(...('requests' in told ? listLines(told.requests) : explanationLines(told)).map(plainLine))
     return 0
   })
 
@@ -30,21 +31,26 @@ async function toldOf(gateway: RunningGateway, { word: id = '', config }: Comman
     if (!(error instanceof GatewayFailure) || error.isRefusal) throw error
     const file = eventFileOf(stateFileOf(gateway.file, searchOf(config).directory))
     const secret = secretIn(file) ?? new Uint32Array(1)
-    const found = await explained(id, segmentsOf(file), { secret })
-    if (found === undefined) throw error
-    return found
+    const lost: string[] = []
+    const found = await explained(id, segmentsOf(file, lost), { secret })
+    if (found !== undefined) return found
+    throw new GatewayFailure(
+      [error.message, `${file} has no request ${JSON.stringify(id)}`, ...lost].join('; '),
+    )
   }
 }
 
-/** Of a gateway that does not run; the newest first. */
-async function* segmentsOf(file: string) {
-  for await (const segments of readFiles(file))
+/** Of a gateway that does not run; the newest first. `lost`: see `ArchivedFile`. */
+async function* segmentsOf(file: string, lost: string[]) {
+  for await (const { segments, lost: words } of readFiles(file)) {
+    if (words !== undefined) lost.push(words)
     for (const segment of segments.toReversed()) yield { segment, isAlive: false }
+  }
 }
 
 function listLines(requests: readonly Explanation['request'][]): string[] {
   return [
-    `${requests.length} requests bear this id; ask for one of them:`,
+    `the newest ${requests.length} requests that bear this id; ask for one of them:`,
     ...requests.map(({ id, at, status, upstream }) => ['', id, at, status, upstream ?? '-'].join('  ')),
   ]
 }

@@ -5,6 +5,9 @@ const WIDE =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\u3000-\u303f\uff00-\uff60]/gu
 const UNSEEN = /[\p{Cc}\p{Cf}\p{M}]/gu
 
+/** A line with nothing in it that moves the cursor, colours what follows or turns its direction: names are anybody's. */
+export const plainLine = (line: string): string => line.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd')
+
 const CHARACTER = /[^]/gu
 
 const countIn = (text: string, pattern: RegExp): number => text.match(pattern)?.length ?? 0

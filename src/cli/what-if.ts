@@ -36,11 +36,8 @@ export async function printWhatIf({ config, of, since = SINCE, json }: Command):
   if (!next.loaded.ok || !present.loaded.ok) return 1
 
   const file = eventFileOf(stateFileOf(present.file ?? findConfigFile(search), search.directory))
-  const segments = await readEvents(file)
-  if (segments.length === 0)
-    return printFailure(
-      `there are no recorded requests in ${file}; a gateway writes them there while it serves, unless settings.events.bytes is 0. The configuration of the gateway that is meant is named with --of`,
-    )
+  const { segments, lost } = await readEvents(file)
+  if (segments.length === 0) return printFailure(...(lost.length > 0 ? lost : [nothingText(file)]))
   const configs = { present: present.loaded.config, next: next.loaded.config }
   const prediction = await predict({
     ...configs,
@@ -55,11 +52,14 @@ export async function printWhatIf({ config, of, since = SINCE, json }: Command):
       `${file} has ${countText(count, 'request')} of the last ${durationText(sinceMs)}, and ${LEAST_REQUESTS} are needed${last}: give a longer time with --since, or wait`,
     )
   }
-  const warnings = warningsOf(prediction, configs)
+  const warnings = [...lost, ...warningsOf(prediction, configs)]
   if (json) process.stdout.write(`${JSON.stringify({ ...prediction, warnings }, undefined, 2)}\n`)
   else printPrediction(prediction, warnings)
   return 0
 }
+
+const nothingText = (file: string): string =>
+  `there are no recorded requests in ${file}; a gateway writes them there while it serves, unless settings.events.bytes is 0. The configuration of the gateway that is meant is named with --of`
 
 function misused(line: string): number {
   printFailure(`aiload: ${line}`)

@@ -44,6 +44,14 @@ export interface ArchivedSegment extends Segment {
   readonly generation: number
 }
 
+/** A file of segments, as far as it could be read. */
+export interface ArchivedFile {
+  /** The oldest first. */
+  readonly segments: readonly ArchivedSegment[]
+  /** What of it is in none of them, in words; undefined = nothing. */
+  readonly lost: string | undefined
+}
+
 /** What writes a segment, and where. */
 export interface SegmentWriter {
   readonly process: string
@@ -92,65 +100,83 @@ interface Gathered {
 }
 
 /** The segments of a file in the order in which they were begun. What is damaged is passed over. */
-export function segmentsIn(bytes: Uint8Array): readonly ArchivedSegment[] {
-  const segments: ArchivedSegment[] = []
-  for (const segment of segmentSteps(bytes)) if (segment !== undefined) segments.push(segment)
-  return segments
-}
+export const segmentsIn = (bytes: Uint8Array): readonly ArchivedSegment[] =>
+  [...segmentSteps(bytes)].filter((step) => typeof step !== 'number')
 
-/** The same, with a step for each part that is looked at: a file may be large. */
-export function* segmentSteps(bytes: Uint8Array): Generator<ArchivedSegment | undefined> {
+/**
+ * The same in steps, since a file may be large: in front of the segments there are those in which parts are looked at, and
+ * behind each stands how many bytes were passed over.
+ */
+export function* segmentSteps(bytes: Uint8Array): Generator<ArchivedSegment | number> {
   const find = createByteSearch(MARK)
   const configs = new Map<string, RecordedConfig>()
   const found = new Map<string, Gathered>()
-  for (let at = find(bytes, 0); at >= 0;) {
+  let at = find(bytes, 0)
+  yield at < 0 ? bytes.length : at
+  while (at >= 0) {
     const next = find(bytes, at + MARK.length)
-    gather(bytes.subarray(at + MARK.length, next < 0 ? bytes.length : next), { configs, found })
+    const part = bytes.subarray(at + MARK.length, next < 0 ? bytes.length : next)
+    yield isGathered(part, { configs, found }) ? 0 : MARK.length + part.length
     at = next
-    yield undefined
   }
   for (const { segment, parts } of found.values()) {
     const [first] = parts
-    const whole = parts.length === 1 ? first?.bytes : concatBytes(parts.map((part) => part.bytes))
-    yield { ...segment, bytes: whole ?? new Uint8Array(0) }
+    const all = parts.length === 1 ? first?.bytes : concatBytes(parts.map((part) => part.bytes))
+    const whole = wholeFramesIn(all ?? new Uint8Array(0))
+    yield (all?.length ?? 0) - whole.length
+    yield { ...segment, bytes: whole }
   }
 }
 
-function gather(
+/** Without what is left of a frame that a crash, or a full disk, has cut. */
+function wholeFramesIn(bytes: Uint8Array): Uint8Array {
+  const reader = new FrameReader(bytes)
+  let end = 0
+  while (reader.frame() !== undefined) end = reader.end
+  return bytes.subarray(0, end)
+}
+
+/** Whether a part could be put to its segment. */
+function isGathered(
   bytes: Uint8Array,
   { configs, found }: { configs: Map<string, RecordedConfig>; found: Map<string, Gathered> },
-): void {
+): boolean {
   const reader = new FrameReader(bytes)
   try {
     const type = reader.frame()
     if (type === FRAMES.more) {
       const parts = found.get(`${reader.id()} ${reader.count()}`)?.parts
-      if (parts !== undefined) addPart(parts, { from: reader.count(), bytes: bytes.subarray(reader.end) })
-    } else if (type === FRAMES.head) {
-      const { format, config: digest, ...head } = reader.json() as SegmentHead
-      if (format !== FORMAT) return
+      const part = { from: reader.count(), bytes: bytes.subarray(reader.end) }
+      return parts !== undefined && isAdded(parts, part)
+    }
+    if (type === FRAMES.head) {
+      const { format, config: digest, ...head } = reader.json()() as SegmentHead
+      if (format !== FORMAT) return false
       let start = reader.end
       if (reader.frame() === FRAMES.config) {
-        configs.set(digest, reader.json() as RecordedConfig)
+        configs.set(digest, reader.json()() as RecordedConfig)
         start = reader.end
       }
       const config = configs.get(digest)
       const part = { from: 0, bytes: bytes.subarray(start) }
-      if (config !== undefined)
-        found.set(`${head.process} ${head.number}`, { segment: { ...head, config }, parts: [part] })
+      if (config === undefined) return false
+      found.set(`${head.process} ${head.number}`, { segment: { ...head, config }, parts: [part] })
+      return true
     }
   } catch {
     // A file that was cut, or that something else has written to.
   }
+  return false
 }
 
 /** What was written once more takes the place of what could not be written whole; behind a gap nothing can be read. */
-function addPart(parts: Gathered['parts'], part: Gathered['parts'][number]): void {
+function isAdded(parts: Gathered['parts'], part: Gathered['parts'][number]): boolean {
   for (let last = parts.at(-1); last !== undefined && last.from >= part.from; last = parts.at(-1)) parts.pop()
   const last = parts.at(-1)
-  if (last === undefined || last.from + last.bytes.length < part.from) return
+  if (last === undefined || last.from + last.bytes.length < part.from) return false
   parts[parts.length - 1] = { ...last, bytes: last.bytes.subarray(0, part.from - last.from) }
   parts.push(part)
+  return true
 }
 
 /** Of the file that begins with these bytes, which may be cut behind its first head. */
@@ -158,5 +184,5 @@ export function firstGenerationIn(bytes: Uint8Array): number | undefined {
   const at = createByteSearch(MARK)(bytes, 0)
   if (at < 0) return undefined
   const reader = new FrameReader(bytes.subarray(at + MARK.length))
-  return reader.frame() === FRAMES.head ? (reader.json() as SegmentHead).generation : undefined
+  return reader.frame() === FRAMES.head ? (reader.json()() as SegmentHead).generation : undefined
 }

@@ -1,26 +1,15 @@
 import type { Instant } from '../lib/clock.ts'
 import { standings, type Candidate } from '../pool/strategy.ts'
-import type { Endpoint, LimitScope } from '../pool/upstream.ts'
+import type { Endpoint, LimitScope, Upstream } from '../pool/upstream.ts'
 import type { Unavailable } from '../relay/candidates.ts'
 import type { UnavailableReason } from '../state/availability.ts'
 import { concurrencyOf, UNKNOWN_SCOPE } from '../state/scope.ts'
 import { requestSummaryOf, type RequestSummary } from '../telemetry/live.ts'
 import { isoOf, laterIso, ownerOf, whyText } from '../telemetry/status.ts'
-import { FrameReader } from './frames.ts'
-import {
-  FRAMES,
-  readAnswer,
-  readChoice,
-  readLease,
-  readSettle,
-  readBegin,
-  readEnd,
-  type AttemptFrame,
-  type BeginFrame,
-  type EndFrame,
-} from './record.ts'
+import type { AttemptFrame, EndFrame } from './record.ts'
 import type { Segment } from './recorder.ts'
-import { replaySteps, type ReplayedChoice } from './replay.ts'
+import { replay, type ReplayedChoice } from './replay.ts'
+import { inTurns, type Pause, type SeenRequest } from './segment.ts'
 
 /** Why a request went where it went, as `GET /admin/requests/{id}` answers. Moments are ISO 8601. Holds no secret. */
 export interface Explanation {
@@ -36,8 +25,8 @@ export interface Explanation {
 export type Decision = ReturnType<typeof decisionOf>
 type AttemptLine = ReturnType<typeof attemptLine>
 
-/** A request in a line. @param end undefined while it is under way */
-export function requestLine(begin: BeginFrame, end: EndFrame | undefined): RequestSummary {
+/** A request in a line. */
+export function requestLine({ begin, end }: SeenRequest): RequestSummary {
   const { ownId, clientId = ownId, model, at } = begin
   return requestSummaryOf({ ...NO_END, ...end, ...begin, id: clientId, requestedModel: model }, at.wall)
 }
@@ -46,58 +35,8 @@ const NO_END = { status: 0, attempts: [], queuedMs: 0, durationMs: 0 }
 
 const rounded = (ms: number | undefined): number | null => (ms === undefined ? null : Math.round(ms))
 
-/** The requests of a segment in the order in which they ended, without a replay. Those under way are not among them. */
-export function* endedRequests({ bytes }: Segment): Generator<readonly [BeginFrame, EndFrame]> {
-  const begun = new Map<number, BeginFrame>()
-  for (const frame of requestFrames(bytes))
-    if ('ownId' in frame) begun.set(frame.request, frame)
-    else {
-      const begin = begun.get(frame.request)
-      begun.delete(frame.request)
-      if (begin !== undefined) yield [begin, frame]
-    }
-}
-
-/** What begins and ends in a segment; the moments of what is in between are read along, since each builds on the last. */
-function* requestFrames(bytes: Uint8Array): Generator<BeginFrame | EndFrame> {
-  const reader = new FrameReader(bytes)
-  for (let type = reader.frame(); type !== undefined; type = reader.frame()) {
-    if (type === FRAMES.begin) yield readBegin(reader)
-    else if (type === FRAMES.end) yield readEnd(reader)
-    else passFrame(reader, type)
-  }
-}
-
-const READERS: Readonly<Record<number, (reader: FrameReader) => unknown>> = {
-  [FRAMES.choice]: readChoice,
-  [FRAMES.lease]: readLease,
-  [FRAMES.answer]: readAnswer,
-  [FRAMES.settle]: readSettle,
-  [FRAMES.breakers]: (reader) => reader.moment(),
-  [FRAMES.pause]: (reader) => reader.moment(),
-  [FRAMES.resume]: (reader) => reader.moment(),
-  [FRAMES.ability]: (reader) => reader.text(),
-  [FRAMES.state]: (reader) => reader.moment(),
-}
-
-/** Reads a frame that nobody asks for: moments and texts of the next ones build on it. */
-export const passFrame = (reader: FrameReader, type: number): unknown => READERS[type]?.(reader)
-
-/** Which requests of a segment begin or go on in it; with their ends, where those are in it. */
-export function requestsIn({ bytes }: Segment, isMeant: (request: BeginFrame) => boolean) {
-  const found = new Map<number, { readonly begin: BeginFrame; end: EndFrame | undefined }>()
-  for (const frame of requestFrames(bytes))
-    if (!('ownId' in frame)) {
-      const one = found.get(frame.request)
-      if (one !== undefined) one.end = frame
-    } else if (isMeant(frame)) found.set(frame.request, { begin: frame, end: undefined })
-  return [...found.values()]
-}
-
 /** What is known of a request, over all segments that tell of it. */
-export interface Found {
-  readonly begin: BeginFrame
-  readonly end: EndFrame | undefined
+export interface Found extends SeenRequest {
   /** The oldest first. */
   readonly segments: readonly Segment[]
   /** Whether the process that had it may still have it. */
@@ -110,13 +49,18 @@ export async function explanationOf(found: Found, secret: Uint32Array, pause?: P
   const decisions: Decision[] = []
   /** When attempts began, ms on the clock. */
   const sent: number[] = []
+  /** Ids. */
+  const tried = new Set<string>()
   let isExact = true
   for (const segment of segments) {
-    const steps = replaySteps(segment, secret, {
+    const steps = replay(segment, secret, {
       wants: ({ ownId }) => ownId === begin.ownId,
       onChoice(_, choice) {
-        decisions.push(decisionOf(choice, begin))
-        if (choice.chosen !== undefined) sent.push(choice.frame.at.now)
+        decisions.push(decisionOf(choice, { begin, end, tried }))
+        if (choice.chosen !== undefined) {
+          sent.push(choice.frame.at.now)
+          tried.add(choice.chosen.id)
+        }
         isExact &&= choice.isSame
       },
     })
@@ -128,7 +72,7 @@ export async function explanationOf(found: Found, secret: Uint32Array, pause?: P
     }
   }
   return {
-    request: requestLine(begin, end),
+    request: requestLine(found),
     exact: isExact,
     decisions,
     attempts: (end?.attempts ?? []).map((attempt, at) =>
@@ -142,16 +86,6 @@ export async function explanationOf(found: Found, secret: Uint32Array, pause?: P
         : { status: end.status, code: end.code ?? null, text: endText(end) },
   }
 }
-
-async function inTurns(steps: Iterable<void>, pause: Pause = () => undefined): Promise<void> {
-  for (const _ of steps) {
-    const pausing = pause()
-    if (pausing !== undefined) await pausing
-  }
-}
-
-/** Lets others have a turn, where it is time for that. */
-export type Pause = () => Promise<void> | undefined
 
 const LOST = { status: 0, code: null, text: 'its process ended before it, or its end was not written down' }
 
@@ -186,11 +120,22 @@ const KIND_WORDS = {
   'rare-last-resort': 'last resort',
 } as const
 
-function decisionOf({ frame, strategy, evaluation, order, ...choice }: ReplayedChoice, begin: BeginFrame) {
+/** A request up to one of its choices. */
+type Past = SeenRequest & { readonly tried: ReadonlySet<string> }
+
+function decisionOf(choice: ReplayedChoice, past: Past) {
+  const { frame, strategy, pools, evaluation, order } = choice
   const { at, kind, isWaiting } = frame
+  const { begin, tried } = past
   const endpoint = begin.endpoint as Endpoint
   const stateOf = (scope: string) => choice.store.snapshot([scope])[0]
   const ranks = new Map(order.map(({ id }, rank) => [id, rank + 1]))
+  // Who remains of an order is the choice; the others that were looked at again for its sake were asked before.
+  const isMeant = ({ upstream }: { upstream: Upstream }): boolean =>
+    kind !== 'remaining' || ranks.has(upstream.id) || !tried.has(upstream.id)
+  const candidates = evaluation.candidates.filter(isMeant)
+  const unavailable = evaluation.unavailable.filter(isMeant)
+  const looked = new Set([...candidates, ...unavailable].map(({ upstream }) => upstream))
   return {
     at: isoOf(at.wall) ?? '',
     /** Since the request's arrival. */
@@ -202,11 +147,17 @@ function decisionOf({ frame, strategy, evaluation, order, ...choice }: ReplayedC
     /** Who made what the request brings along. */
     owner: choice.owner?.name ?? null,
     /** Those who might take it. `rank`: their place in the order; null behind the first eight. */
-    candidates: evaluation.candidates.map((candidate) => ({
+    candidates: candidates.map((candidate) => ({
       ...candidateLine(candidate),
       rank: ranks.get(candidate.upstream.id) ?? null,
     })),
-    unavailable: evaluation.unavailable.map((one) => unavailableLine(one, { endpoint, at, stateOf })),
+    /** All others of the configuration: those whose state is in the way, then those whom nobody looked at. */
+    unavailable: [
+      ...unavailable.map((one) => unavailableLine(one, { endpoint, at, stateOf })),
+      ...pools.upstreams
+        .filter((upstream) => !looked.has(upstream))
+        .map((upstream) => leftOutLine(upstream, choice, past)),
+    ],
     order: order.map(({ name }) => name),
     /** Null where nobody could be asked. */
     chosen: choice.chosen?.name ?? null,
@@ -264,6 +215,39 @@ function unavailableLine({ upstream, reason }: Unavailable, { endpoint, at, stat
     /** Whose state is in the way. */
     scope: scope === undefined ? null : ownerOf(scope),
   }
+}
+
+/** An upstream that was not looked at, by the first rule that keeps it from the choice. */
+function leftOutLine(upstream: Upstream, { base, pools }: ReplayedChoice, { begin, end, tried }: Past) {
+  const { model, token } = begin
+  const endpoint = begin.endpoint as Endpoint
+  const line = (why: string, source: string) => ({
+    upstream: upstream.name,
+    why,
+    until: null,
+    source,
+    scope: null,
+  })
+  if (!upstream.enabled) return line('disabled', 'configured')
+  if (!upstream.endpoints.has(endpoint)) return line(`does not serve ${endpoint}`, 'configured')
+  if (tried.has(upstream.id)) return line('asked already for this request', 'request')
+  if (base.includes(upstream)) return line('others wait for it already', 'queue')
+  const pool = pools.poolFor(model, endpoint)?.upstreams ?? []
+  // A name that no upstream of a token bears may stand for all that it has.
+  if (!pool.includes(upstream) && base.every((one) => pool.includes(one)))
+    return pools.named(model)?.includes(upstream) === false
+      ? line('not of the model that was asked for', 'request')
+      : line('presumed to be for other endpoints', 'presumed')
+  const [first] = base
+  if (endpoint === 'embeddings' && first !== undefined && first.model !== upstream.model)
+    return line("its vectors do not mix with another model's", 'configured')
+  const isPinned = end?.attempts.some(({ why }) => why === 'pinned') === true
+  if (isPinned || token === undefined)
+    return line('another one has the answer that the request builds on', 'pinned')
+  // Of one that nobody was asked for it is not written down which of both it was.
+  return endpoint === 'responses' && base.length === 1 && (end?.attempts ?? []).length === 0
+    ? line("left out by the client's token, or by the answer that the request builds on", 'token')
+    : line("not for the client's token", 'token')
 }
 
 /** Who says so: the configuration, a preset, the upstream's headers or refusals, the operator, or our own rest after a failure. */

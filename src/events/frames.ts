@@ -6,6 +6,8 @@
  * frames    the bytes of a frame: numbers, moments, texts
  * record    what is written down of a request, frame by frame, and how it is read again
  * recorder  writes down what happens: the choices, what is done to the store, how requests end
+ * archive   segments as they stand in a file, and what is left of them there
+ * segment   the frames of a segment, and the requests that are in it
  * replay    the state and the choices of a segment, made again
  * explain   why a request went where it went, in words and in JSON
  * requests  the last requests, and explanations of them, for whoever asks
@@ -170,6 +172,8 @@ export class FrameWriter {
   }
 }
 
+/** The last ms that a `Date` can say. */
+const LAST_WALL = 8.64e15
 /** Above all that passes between two moments. */
 const ODD = 2 ** 51
 
@@ -199,6 +203,11 @@ export class FrameReader {
     this.next = this.at + size
     if (this.next > this.bytes.length || size === 0) return undefined
     return this.byte()
+  }
+
+  /** Whether nothing behind the present frame was read for it, and its moment is one that a date can say. */
+  get isWhole(): boolean {
+    return this.at <= this.next && Number.isFinite(this.lastNow) && Math.abs(this.lastWall) <= LAST_WALL
   }
 
   /** Where the present frame ends. */
@@ -270,8 +279,10 @@ export class FrameReader {
     return text
   }
 
-  json(): unknown {
-    return JSON.parse(decoder.decode(this.chunk()), readInfinity)
+  /** Not parsed before it is asked for: most who read a log want none of it. That throws where it is damaged. */
+  json(): () => unknown {
+    const bytes = this.chunk()
+    return () => JSON.parse(decoder.decode(bytes), readInfinity)
   }
 
   raw(length: number): Uint8Array {

@@ -1,5 +1,5 @@
 import { abilities } from '../pool/outcome.ts'
-import type { Ability, Failure, MeterReading, Outcome, ToldLimit } from '../pool/outcome.ts'
+import type { Ability, Failure, MeterReading, Outcome, Scope, ToldLimit } from '../pool/outcome.ts'
 import type { Demand } from '../relay/demand.ts'
 import type { AttemptRecord, ChoiceNote } from '../relay/deps.ts'
 import type { Instant } from '../lib/clock.ts'
@@ -364,11 +364,16 @@ function readFailure(reader: FrameReader): Failure {
   }
 }
 
+/** By their places, which stand in files. */
+const SCOPES: readonly Scope[] = ['upstream', 'key', 'proxy', 'endpoint', 'quota', 'none']
+
 function writeReadings(writer: FrameWriter, readings: readonly MeterReading[]): void {
   writer.count(readings.length)
   for (const reading of readings) {
-    const { meter, counts, scope, isDuration } = reading
-    writer.text(`${isDuration === undefined ? '' : isDuration ? 'D' : 'd'} ${counts} ${scope} ${meter}`)
+    const { counts, scope, isDuration } = reading
+    const duration = isDuration === undefined ? 0 : isDuration ? 2 : 4
+    writer.byte((counts === 'tokens' ? 1 : 0) + duration + SCOPES.indexOf(scope) * 8)
+    writer.text(reading.meter)
     writer.number(reading.limit)
     writer.number(reading.remaining)
     writer.number(reading.resetMs)
@@ -378,19 +383,13 @@ function writeReadings(writer: FrameWriter, readings: readonly MeterReading[]): 
 
 const readReadings = (reader: FrameReader): MeterReading[] =>
   many(reader, () => {
-    const [is = '', counts, scope, ...meter] = reader.text().split(' ')
+    const [bits, meter] = [reader.byte(), reader.text()]
     const [limit, remaining = 0] = [reader.number(), reader.number()]
     const [resetMs, spanMs] = [reader.number(), reader.number()]
-    return {
-      meter: meter.join(' '),
-      counts: counts as MeterReading['counts'],
-      scope: scope as MeterReading['scope'],
-      limit,
-      remaining,
-      resetMs,
-      spanMs,
-      isDuration: is === '' ? undefined : is === 'D',
-    }
+    const counts = (bits & 1) === 0 ? 'requests' : 'tokens'
+    const isDuration = (bits & 6) === 0 ? undefined : (bits & 2) !== 0
+    const scope = SCOPES[bits >> 3] ?? 'none'
+    return { meter, counts, scope, limit, remaining, resetMs, spanMs, isDuration }
   })
 
 type WrittenEnd = Omit<EndFrame, 'attempts'> & { readonly attempts: readonly AttemptRecord[] }
@@ -464,7 +463,7 @@ export function writeScopes(
 
 export const readScopes = (reader: FrameReader) => ({
   at: reader.moment(),
-  scopes: reader.json() as readonly string[],
+  scopes: reader.json() as () => readonly string[],
 })
 
 export function writeAbility(writer: FrameWriter, upstreamId: string, knowledge: Knowledge): void {
@@ -476,7 +475,7 @@ export function writeAbility(writer: FrameWriter, upstreamId: string, knowledge:
 
 export const readAbility = (reader: FrameReader) => ({
   upstreamId: reader.text(),
-  knowledge: reader.json() as Knowledge,
+  knowledge: reader.json() as () => Knowledge,
 })
 
 /** A list of places in the configuration, or none. */

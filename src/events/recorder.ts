@@ -3,7 +3,6 @@ import { createPools, type Pools } from '../pool/pool.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import type { Settings } from '../config/config.ts'
 import type { ChoiceNote, ChoiceRecorder, NotedRequest, RequestEvent } from '../relay/deps.ts'
-import { keyHashOf } from '../relay/select.ts'
 import type { Demand } from '../relay/demand.ts'
 import type { Abilities } from '../state/abilities.ts'
 import type { CapturedState, MemoryStore } from '../state/memory.ts'
@@ -64,6 +63,7 @@ interface Recorded {
 export type Recorder = ReturnType<typeof createRecorder>
 
 const SEGMENT_REQUESTS = 1_000
+const NOBODY: readonly number[] = []
 const NO_DEMANDS: readonly [number, Demand][] = []
 const NO_CONFIG = knownConfigOf(
   { settings: { strategy: 'random', unknownModel: 'reject' }, upstreams: [] },
@@ -153,8 +153,9 @@ export function createRecorder(options: RecorderOptions) {
     return earlier.size
   }
 
-  const placesOf = (upstreams: readonly Upstream[], { places }: KnownConfig): number[] =>
-    upstreams.flatMap(({ id }) => places.get(id) ?? [])
+  function placesOf(upstreams: readonly Upstream[], { places }: KnownConfig): readonly number[] {
+    return upstreams.length === 0 ? NOBODY : upstreams.flatMap(({ id }) => places.get(id) ?? [])
+  }
 
   function openRequest(noted: NotedRequest, known: KnownConfig): number {
     let request = open.get(noted.ownId)
@@ -177,7 +178,7 @@ export function createRecorder(options: RecorderOptions) {
       model: noted.requestedModel,
       stream: noted.stream,
       at: { now: since, wall: Math.round(wall - (now - since)) },
-      maskedKey: masked(keyHashOf(noted.affinityKey), secret),
+      maskedKey: masked(noted.keyHash, secret),
       demand: noted.demand,
       demands: demands === undefined ? NO_DEMANDS : placedDemands(demands, known),
     })
@@ -218,7 +219,7 @@ export function createRecorder(options: RecorderOptions) {
       stickTo: placeOf(note.stickTo),
       owner: placeOf(note.owner),
       seed,
-      order: kind === 'remaining' ? (asked?.order ?? []).flatMap(({ id }) => placeOf(id) ?? []) : [],
+      order: kind === 'remaining' ? (asked?.order ?? []).flatMap(({ id }) => placeOf(id) ?? []) : NOBODY,
       isAsked: asked !== undefined,
       granted: placeOf(asked?.lease?.claim.id),
     })
@@ -374,7 +375,7 @@ const notedOf = (event: RequestEvent, now: number): NotedRequest => ({
   ...event,
   endpoint: event.endpoint as Endpoint,
   since: now - event.durationMs,
-  affinityKey: '',
+  keyHash: 0,
   demand: NO_DEMAND,
   demands: undefined,
 })

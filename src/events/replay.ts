@@ -1,4 +1,5 @@
 import type { Instant } from '../lib/clock.ts'
+import type { Pools } from '../pool/pool.ts'
 import { orderOf, strategies, type StrategyName } from '../pool/strategy.ts'
 import type { Claim, Endpoint, Upstream } from '../pool/upstream.ts'
 import { evaluate, standingFor, type Evaluation } from '../relay/candidates.ts'
@@ -6,28 +7,19 @@ import { chargeTopTier, lastResorts, MOST_IN_ORDER } from '../relay/select.ts'
 import { createMemoryStore, type CapturedState, type MemoryStore } from '../state/memory.ts'
 import type { Ask, Lease, TokenDemand } from '../state/store.ts'
 import { claimAt, restoredConfig, type KnownConfig, type RecordedConfig } from './configs.ts'
-import { FrameReader } from './frames.ts'
-import {
-  FRAMES,
-  readAbility,
-  readAnswer,
-  readBegin,
-  readChoice,
-  readEnd,
-  readLease,
-  readScopes,
-  readSettle,
-  type AskFrame,
-  type BeginFrame,
-  type ChoiceFrame,
-  type EndFrame,
-} from './record.ts'
+import type { AskFrame, BeginFrame, ChoiceFrame, EndFrame } from './record.ts'
 import { seededDice, unmasked, type RecordedState, type Segment } from './recorder.ts'
+import { framesIn, type Frame } from './segment.ts'
 
 /** A choice that was made again. */
 export interface ReplayedChoice {
   readonly frame: ChoiceFrame
   readonly strategy: StrategyName
+  /** That it was made by. */
+  readonly pools: Pools
+  /** All that the request might go to. */
+  readonly base: readonly Upstream[]
+  /** Of those of `base` among whom the choice was. */
   readonly evaluation: Evaluation
   /** Those whom the store was asked for, in that order. */
   readonly order: readonly Upstream[]
@@ -50,18 +42,13 @@ export interface ReplayWatch {
   readonly onEnd?: (request: BeginFrame, end: EndFrame, config: RecordedConfig) => void
 }
 
-/** Goes through a segment once more: the same state, the same choices. @throws for one that is damaged */
-export function replay(...how: Parameters<typeof replaySteps>): void {
-  for (const _ of replaySteps(...how));
-}
-
-/** The same, frame by frame. */
-export function* replaySteps(segment: Segment, secret: Uint32Array, watch: ReplayWatch): Generator<void> {
-  const { config, bytes } = segment
-  const reader = new FrameReader(bytes)
-  if (reader.frame() !== FRAMES.state) return
-  reader.moment()
-  yield* new Replay(config, secret, watch).run(reader, reader.json() as RecordedState)
+/** Goes through a segment once more, a frame a step: the same state, the same choices. @throws for one that is damaged */
+export function* replay(segment: Segment, secret: Uint32Array, watch: ReplayWatch): Generator<void> {
+  const made = new Replay(segment.config, secret, watch)
+  for (const frame of framesIn(segment)) {
+    made.step(frame)
+    yield
+  }
 }
 
 class Replay {
@@ -74,6 +61,7 @@ class Replay {
   private readonly credits = new Map<string, number>()
   private readonly requests = new Map<number, BeginFrame>()
   private readonly leases = new Map<number, Lease>()
+  private isReinstated = false
 
   constructor(config: RecordedConfig, secret: Uint32Array, watch: ReplayWatch) {
     const own = restoredConfig(config)
@@ -83,50 +71,38 @@ class Replay {
     this.store.expect(own.pools.upstreams)
   }
 
-  *run(reader: FrameReader, state: RecordedState): Generator<void> {
-    this.reinstate(state)
-    for (;;) {
-      yield
-      const type = reader.frame()
-      if (type === undefined) return
-      if (type === FRAMES.begin) this.begin(readBegin(reader))
-      else if (type === FRAMES.earlier) this.configs.push(restoredConfig(reader.json() as RecordedConfig))
-      else if (type === FRAMES.choice) this.choice(readChoice(reader))
-      else if (type === FRAMES.lease) {
-        const frame = readLease(reader)
-        const order = frame.granted === undefined ? [] : [claimAt(this.configOf(frame), frame.granted)]
-        this.take(order, askFrom(frame.demand, frame), frame.at)
-      } else if (type === FRAMES.foreignLease) {
-        if (reader.byte() === 1) this.store.skipLease()
-      } else if (type === FRAMES.answer) {
-        const { lease, answer, at: moment } = readAnswer(reader)
-        const held = this.leases.get(lease)
-        if (held !== undefined) this.store.confirm(held, answer, moment)
-      } else if (type === FRAMES.settle) {
-        const { lease, outcome, dice, at: moment } = readSettle(reader)
-        const held = this.leases.get(lease)
-        this.dice.splice(0, this.dice.length, ...dice)
-        if (held !== undefined) this.store.settle(held, outcome, moment)
-        this.leases.delete(lease)
-      } else if (type === FRAMES.breakers) {
-        const { scopes, at: moment } = readScopes(reader)
-        this.store.closeBreakers(scopes, moment)
-      } else if (type === FRAMES.pause || type === FRAMES.resume) {
-        const { scopes, at: moment } = readScopes(reader)
-        for (const scope of scopes) this.store.pause(scope, type === FRAMES.pause, moment)
-      } else if (type === FRAMES.ability) {
-        const { upstreamId, knowledge } = readAbility(reader)
-        this.store.abilities.put(upstreamId, knowledge)
-      } else if (type === FRAMES.end) {
-        const end = readEnd(reader)
-        const request = this.requests.get(end.request)
-        this.requests.delete(end.request)
-        if (request !== undefined) this.watch.onEnd?.(request, end, this.configOf(request).config)
-      }
-    }
+  step({ kind, of }: Frame): void {
+    if (kind === 'state') return this.reinstate(of.state())
+    if (!this.isReinstated) throw new RangeError('the state is missing')
+    if (kind === 'begin') {
+      this.requests.set(of.request, of)
+      this.watch.onBegin?.(of)
+    } else if (kind === 'earlier') this.configs.push(restoredConfig(of()))
+    else if (kind === 'choice') this.choice(of)
+    else if (kind === 'lease') {
+      const order = of.granted === undefined ? [] : [claimAt(this.configOf(of), of.granted)]
+      this.take(order, askFrom(of.demand, of), of.at)
+    } else if (kind === 'foreignLease') {
+      if (of) this.store.skipLease()
+    } else if (kind === 'answer') {
+      const held = this.leases.get(of.lease)
+      if (held !== undefined) this.store.confirm(held, of.answer, of.at)
+    } else if (kind === 'settle') {
+      const held = this.leases.get(of.lease)
+      this.dice.splice(0, this.dice.length, ...of.dice)
+      if (held !== undefined) this.store.settle(held, of.outcome, of.at)
+      this.leases.delete(of.lease)
+    } else if (kind === 'breakers') this.store.closeBreakers(of.scopes(), of.at)
+    else if (kind === 'ability') this.store.abilities.put(of.upstreamId, of.knowledge())
+    else if (kind === 'end') {
+      const request = this.requests.get(of.request)
+      this.requests.delete(of.request)
+      if (request !== undefined) this.watch.onEnd?.(request, of, this.configOf(request).config)
+    } else for (const scope of of.scopes()) this.store.pause(scope, kind === 'pause', of.at)
   }
 
   private reinstate({ credits, leases, ...state }: RecordedState): void {
+    this.isReinstated = true
     const own = this.configOf(OWN)
     const held = leases.map(({ lease: { claim, ...lease }, ...record }) => ({
       ...record,
@@ -135,11 +111,6 @@ class Replay {
     this.store.reinstate({ ...state, leases: held } satisfies CapturedState)
     for (const { lease } of held) this.leases.set(Number(lease.id), lease)
     for (const [id, credit] of credits) this.credits.set(id, credit)
-  }
-
-  private begin(request: BeginFrame): void {
-    this.requests.set(request.request, request)
-    this.watch.onBegin?.(request)
   }
 
   private choice(frame: ChoiceFrame): void {
@@ -171,6 +142,8 @@ class Replay {
     this.watch.onChoice?.(request, {
       frame,
       strategy,
+      pools,
+      base: this.baseOf(request, frame),
       evaluation,
       order,
       remembered: at(frame.stickTo),

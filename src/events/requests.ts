@@ -1,24 +1,17 @@
 import { createByteSearch, utf8Bytes } from '../lib/bytes.ts'
-import type { ArchivedSegment } from './archive.ts'
-import {
-  endedRequests,
-  explanationOf,
-  requestLine,
-  requestsIn,
-  type Explanation,
-  type Found,
-  type Pause,
-} from './explain.ts'
+import type { ArchivedFile, ArchivedSegment } from './archive.ts'
+import { explanationOf, requestLine, type Explanation, type Found } from './explain.ts'
 import { isoOf } from '../telemetry/status.ts'
 import { idBytes } from './frames.ts'
 import type { BeginFrame, EndFrame } from './record.ts'
 import type { RequestSummary } from '../telemetry/live.ts'
 import type { Recorder, Segment } from './recorder.ts'
+import { inTurns, requestsIn, type Pause, type SeenRequest } from './segment.ts'
 
 /** Segments that are no longer in memory. */
 export interface EventArchive {
-  /** Of each file that is kept, the newest first, its segments, the oldest first; those of this process too. */
-  read(): AsyncIterable<readonly ArchivedSegment[]>
+  /** The files that are kept, the newest first, with the segments of this process too. */
+  read(): AsyncIterable<ArchivedFile>
   /** The beginning of the oldest file. */
   readOldest(): Promise<readonly ArchivedSegment[]>
   /** Of this process, as `ArchivedSegment.process`. */
@@ -46,7 +39,7 @@ export interface RequestList {
   readonly requests: readonly RequestSummary[]
   /** When the oldest came that is kept; null where there is none. */
   readonly oldest_kept: string | null
-  /** What is not there any more, in words; null where nothing was dropped. */
+  /** What is not there any more, or could not be read on the way, in words; null where that is nothing. */
   readonly dropped: string | null
 }
 
@@ -75,8 +68,11 @@ export async function explained(
     await pause?.()
     const { bytes } = segment
     if (own(bytes, 0) < 0 && (found.size > MOST_NAMESAKES || theirs(bytes, 0) < 0)) continue
-    const requests = requestsIn(segment, ({ ownId, clientId }) => ownId === id || clientId === id)
-    for (const { begin, end } of requests.toReversed()) {
+    const requests: SeenRequest[] = []
+    await inTurns(requestsIn(segment), pause, (one) => {
+      if (one !== undefined && (one.begin.ownId === id || one.begin.clientId === id)) requests.push(one)
+    })
+    for (const { begin, end } of requests.toSorted((a, b) => b.begin.request - a.begin.request)) {
       const later = found.get(begin.ownId)
       if (later === undefined && found.size > MOST_NAMESAKES && begin.ownId !== id) continue
       const all = [segment, ...(later?.segments ?? [])]
@@ -92,7 +88,7 @@ export async function explained(
   const one = found.get(id) ?? (found.size === 1 ? first : undefined)
   if (one !== undefined) return explanationOf(one, secret, pause)
   if (first === undefined) return undefined
-  const lines = [...found.values()].map(({ begin, end }) => requestLine(begin, end))
+  const lines = [...found.values()].map(requestLine)
   return { requests: lines.slice(0, MOST_NAMESAKES) }
 }
 
@@ -111,17 +107,23 @@ export function createRequestLog(given: {
 }) {
   const { recorder, secret, archive, pause } = given
 
-  /** What is in memory, and behind it what the archive has besides; the newest first. */
-  async function* seen(): AsyncGenerator<SeenSegment> {
+  /** What is in memory, and behind it what the archive has besides; the newest first. `lost`: see `ArchivedFile`. */
+  async function* seen(lost: string[] = []): AsyncGenerator<SeenSegment> {
     const own = recorder.segments().toReversed()
-    const first = own.at(-1)?.number ?? Infinity
     for (const segment of own) yield { segment, isAlive: true }
     if (archive === undefined) return
-    for await (const file of archive.read())
-      for (const segment of file.toReversed()) {
-        const isAlive = segment.process === archive.process
-        if (!isAlive || segment.number < first) yield { segment, isAlive }
+    /** The number of the last one that was seen of each process. */
+    const numbers = new Map([[archive.process, own.at(-1)?.number ?? Infinity]])
+    for await (const file of archive.read()) {
+      if (file.lost !== undefined) lost.push(file.lost)
+      for (const segment of file.segments.toReversed()) {
+        const last = numbers.get(segment.process) ?? segment.number + 1
+        if (segment.number >= last) continue
+        if (segment.number < last - 1 && last < Infinity) lost.push(gapText(last - 1 - segment.number))
+        numbers.set(segment.process, segment.number)
+        yield { segment, isAlive: segment.process === archive.process }
       }
+    }
   }
 
   /** When the first request came that is kept, and whether none was dropped. */
@@ -130,14 +132,15 @@ export function createRequestLog(given: {
     const archived = (await archive?.readOldest()) ?? []
     const isWhole = (archived[0]?.generation ?? 1) === 1 && (archived.length > 0 || own[0]?.number === 1)
     for (const segment of [...archived, ...own])
-      for (const [begin, end] of endedRequests(segment)) return { at: requestLine(begin, end).at, isWhole }
+      for (const one of requestsIn(segment))
+        if (one?.end !== undefined) return { at: requestLine(one).at, isWhole }
     return { at: null, isWhole }
   }
 
-  function droppedText(at: string | null, isWhole: boolean): string | null {
-    if (isWhole) return null
-    const what = archive === undefined ? 'the last 1,000 to 2,000 requests are kept in memory' : archive.kept
-    return at === null ? what : `requests before ${at} were dropped: ${what}`
+  function droppedText({ at, isWhole }: Awaited<ReturnType<typeof oldest>>, lost: readonly string[]) {
+    const kept = archive === undefined ? 'the last 1,000 to 2,000 requests are kept in memory' : archive.kept
+    const before = at === null ? kept : `requests before ${at} were dropped: ${kept}`
+    return [...(isWhole ? [] : [before]), ...lost].join('; ') || null
   }
 
   return {
@@ -145,17 +148,20 @@ export function createRequestLog(given: {
     async list(filter: RequestFilter): Promise<RequestList> {
       const requests: RequestSummary[] = []
       let isBehind = filter.before === undefined
-      const { at, isWhole } = await oldest()
-      for await (const { segment } of seen()) {
-        await pause?.()
-        for (const [begin, end] of [...endedRequests(segment)].toReversed()) {
-          if (requests.length >= filter.limit) break
-          if (isBehind && isWanted(begin, end, filter)) requests.push(requestLine(begin, end))
-          if (begin.ownId === filter.before) isBehind = true
-        }
+      const first = await oldest()
+      const lost: string[] = []
+      for await (const { segment } of seen(lost)) {
+        const seenIn: SeenRequest[] = []
+        const steps = requestsIn(segment, () => void lost.push(DAMAGE))
+        await inTurns(steps, pause, (one) => void (one && seenIn.push(one)))
+        await inTurns(seenIn.toReversed(), pause, (one) => {
+          const isRoom = requests.length < filter.limit
+          if (isBehind && isRoom && isWanted(one, filter)) requests.push(requestLine(one))
+          if (one.begin.ownId === filter.before) isBehind = true
+        })
         if (requests.length >= filter.limit) break
       }
-      return { requests, oldest_kept: at, dropped: droppedText(at, isWhole) }
+      return { requests, oldest_kept: first.at, dropped: droppedText(first, lost) }
     },
     /** See `explained`. */
     explain: (id: string): Promise<ExplainedId | undefined> =>
@@ -168,8 +174,14 @@ export function createRequestLog(given: {
   }
 }
 
-function isWanted(begin: BeginFrame, end: EndFrame, filter: RequestFilter): boolean {
+const DAMAGE = 'some of up to 1,000 requests cannot be read: a part of the log is damaged'
+
+const gapText = (count: number): string =>
+  `up to ${count},000 requests are missing: they could not be written`
+
+function isWanted({ begin, end }: SeenRequest, filter: RequestFilter): boolean {
   const { upstream, status, model, token, q } = filter
+  if (end === undefined) return false
   const isAsked = (name: string): boolean => end.attempts.some((attempt) => attempt.upstream === name)
   if (upstream !== undefined && end.upstream !== upstream && !isAsked(upstream)) return false
   if (status !== undefined && !fitsStatus(String(end.status), status)) return false

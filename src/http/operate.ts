@@ -102,7 +102,7 @@ export async function testUpstream(context: RequestContext): Promise<Response> {
     const asked = { endpoint, path, pool, clientSignal: incoming.clientSignal }
     const request = relayRequestOf(context, asked, { ...parser.end([bytes]), size: bytes.length })
     context.logged = true
-    const own = { query: '', affinityKey: '', headers: {}, ...(trial && { ownId: deps.newId() }) }
+    const own = { query: '', affinityKey: '', keyHash: 0, headers: {}, ...(trial && { ownId: deps.newId() }) }
     trial = await tryUpstream({ ...request, ...own }, deps)
   }
   if (trial === undefined) throw new GatewayError('bad_request', `Upstream ${shownName(name)} ${UNTRIABLE}.`)

@@ -7,6 +7,7 @@ import type { Pool, Pools } from '../pool/pool.ts'
 import type { Endpoint, Upstream } from '../pool/upstream.ts'
 import { bodyOn, demandOf, demandsOf } from '../relay/demand.ts'
 import { answerHeaders, forwardedHeaders } from '../relay/headers.ts'
+import { hash01 } from '../lib/hash.ts'
 import { isBodiless } from '../lib/headers.ts'
 import { passthrough, passthroughTarget } from '../relay/passthrough.ts'
 import { mayUseAnswer } from '../relay/candidates.ts'
@@ -134,6 +135,7 @@ export function relayRequestOf(
   const rule = settings.affinity
   const client = loggedAddressOf(context)
   const address = rule.kind === 'ip' ? (client ?? addressOf(context)) : ''
+  const affinityKey = affinityKeyOf({ rule, poolId: pool.id, address, token, headers, scan: body.scan })
   return {
     id,
     ownId,
@@ -152,7 +154,8 @@ export function relayRequestOf(
     stream: body.stream,
     isForm: body.scan === undefined,
     isFree: path === 'audio/speech' || (endpoint === 'audio' && isText(body.responseFormat)),
-    affinityKey: affinityKeyOf({ rule, poolId: pool.id, address, token, headers, scan: body.scan }),
+    affinityKey,
+    keyHash: affinityKey === '' ? 0 : hash01(affinityKey),
     answerIds: endpoint === 'responses' ? answerIdsOf(body.scan) : [],
     ownerKey: endpoint === 'responses' ? ownerKeyOf(body.scan) : '',
     isStored: endpoint === 'responses' || (endpoint === 'chat' && body.store),

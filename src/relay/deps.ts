@@ -70,7 +70,8 @@ export interface NotedRequest extends Demands {
   readonly stream: boolean
   /** Arrival, ms on the clock. */
   readonly since: number
-  readonly affinityKey: string
+  /** Of the affinity key; 0 = none. */
+  readonly keyHash: number
 }
 
 /** What all requests of a process share and no configuration changes. */

@@ -57,8 +57,8 @@ export interface RelayRequest extends Demands {
   readonly isFree: boolean
   /** What makes requests stick together; empty = nothing. */
   readonly affinityKey: string
-  /** The hash of the affinity key, where that was masked; else it is worked out. */
-  readonly keyHash?: number
+  /** Its hash; 0 = none. */
+  readonly keyHash: number
   /** Remembered ids of earlier answers that the request builds on; it goes where they are, alone. */
   readonly answerIds: readonly string[]
   /** The key under which the upstream is remembered that made what the request brings along; empty = nothing such. */

@@ -1,7 +1,6 @@
 import { instantOf, type Instant } from '../lib/clock.ts'
 import { withoutWords, type Outcome } from '../pool/outcome.ts'
 import { orderOf, chargeRoundRobin, strategies, type Candidate } from '../pool/strategy.ts'
-import { hash01 } from '../lib/hash.ts'
 import type { Claim, Upstream } from '../pool/upstream.ts'
 import type { UnavailableReason } from '../state/availability.ts'
 import { lastResortOf } from '../state/circuit-breaker.ts'
@@ -179,9 +178,6 @@ function reasonFor({ claim }: Lease, { state, candidates, stickTo }: Choice): Wh
   return claim.id === stickTo ? 'affinity' : state.request.settings.strategy
 }
 
-/** 0 for none. */
-export const keyHashOf = (affinityKey: string): number => (affinityKey === '' ? 0 : hash01(affinityKey))
-
 interface Choice {
   readonly state: RelayState
   readonly candidates: readonly Candidate[]
@@ -198,7 +194,7 @@ function notePassedOver(state: RelayState, { unavailable }: Evaluation, at?: Ins
 /** The first candidate of `upstreams` with room, in an order made now. */
 async function acquireNext(state: RelayState, upstreams: readonly Upstream[]): Promise<Lease | undefined> {
   const { deps, unresolvedPins } = state
-  const { settings, affinityKey, endpoint, keyHash = keyHashOf(affinityKey) } = state.request
+  const { settings, affinityKey, endpoint, keyHash } = state.request
   for (let left = upstreams; left.length > 0;) {
     // One moment for all of a choice, so that it can be made again.
     const at = instantOf(deps.clock)

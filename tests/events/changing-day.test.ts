@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
-import { replay, type ReplayedChoice } from '../../src/events/replay.ts'
-import { createRecordedDay, SECRET } from './recorded-day.ts'
+import { createRecordedDay, replayed } from './recorded-day.ts'
 
 const TOKEN_OF_A = 'token-of-the-client-a-0123456789abcdef'
 
@@ -48,18 +47,6 @@ const CHANGES: readonly object[] = [
   configOf([...FULL.slice(4), ...FULL.slice(0, 4)], { strategy: 'fastest', affinity: 'user' }),
 ]
 
-function replayed(day: ReturnType<typeof createRecordedDay>) {
-  const choices: ReplayedChoice[] = []
-  const ended: number[] = []
-  for (const segment of day.segments())
-    replay(segment, SECRET, {
-      wants: () => true,
-      onChoice: (_, choice) => void choices.push(choice),
-      onEnd: (_, { status }) => void ended.push(status),
-    })
-  return { choices, ended }
-}
-
 const PATHS = ['embeddings', 'responses', 'completions'] as const
 
 test.each([
@@ -103,7 +90,7 @@ test.each([
         day.clock.after(at, () => day.setWall(Math.floor((day.dice() - 0.5) * 7_200_000)))
     }
     await day.run()
-    const { choices, ended } = replayed(day)
+    const { choices, ended } = replayed(day.segments())
     expect(ended.length).toBe(count)
     expect(choices.length).toBeGreaterThan(count)
     const asked = choices.filter(({ frame }) => frame.isAsked)

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
-import { replay, type ReplayedChoice } from '../../src/events/replay.ts'
-import { createRecordedDay, SECRET } from './recorded-day.ts'
+import { createRecordedDay, replayed } from './recorded-day.ts'
 
 test('choices for tokens of clients, with limits and models of their own, fall again as they had', async () => {
   const names = ['alice', 'bob']
@@ -27,18 +26,9 @@ test('choices for tokens of clients, with limits and models of their own, fall a
     day.askIn(nth * 700 * day.dice(), `10.0.0.${Math.floor(day.dice() * 9)}`, {}, headers)
   }
   await day.run()
-  const choices: ReplayedChoice[] = []
-  const tokens = new Set<string | undefined>()
-  const statuses = new Set<number>()
-  for (const segment of day.segments())
-    replay(segment, SECRET, {
-      wants: () => true,
-      onBegin: ({ token }) => void tokens.add(token),
-      onChoice: (_, choice) => void choices.push(choice),
-      onEnd: (_, { status }) => void statuses.add(status),
-    })
-  expect(tokens).toEqual(new Set([undefined, 'alice', 'bob']))
-  expect(statuses).toContain(429)
+  const { choices, begun, ended } = replayed(day.segments())
+  expect(new Set(begun.map(({ token }) => token))).toEqual(new Set([undefined, 'alice', 'bob']))
+  expect(ended.map(({ status }) => status)).toContain(429)
   const asked = choices.filter(({ frame }) => frame.isAsked)
   const live = day.live.filter(({ order }) => !(order[0] ?? '').startsWith('token '))
   expect(live.length).toBeLessThan(day.live.length)

@@ -1,10 +1,12 @@
+import * as fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { segmentHead, segmentsIn, type ArchivedSegment } from '../../src/events/archive.ts'
-import { endedRequests, explanationOf, requestLine, requestsIn } from '../../src/events/explain.ts'
-import { explained } from '../../src/events/requests.ts'
+import { eventLogIn } from '../../src/cli/what-if/log.ts'
+import { segmentHead, segmentSteps, type ArchivedSegment } from '../../src/events/archive.ts'
+import { explanationOf } from '../../src/events/explain.ts'
+import { createRecorder } from '../../src/events/recorder.ts'
+import { createRequestLog, explained } from '../../src/events/requests.ts'
 import { concatBytes } from '../../src/lib/bytes.ts'
-import { createDice } from '../support/dice.ts'
-import { createRecordedDay, SECRET } from './recorded-day.ts'
+import { createRecordedDay, SECRET, seenIn } from './recorded-day.ts'
 
 const entry = (host: string, more: object = {}) => ({
   base_url: `https://${host}/v1`,
@@ -35,44 +37,63 @@ async function logOfDay(): Promise<Uint8Array> {
   )
 }
 
-/** Reads all that there is to read, as the list and the explanations do; gives how much that was. */
+/** Reads all that there is to read, as the list, the explanations and what-if do; gives how much that was. */
 async function readAll(bytes: Uint8Array) {
-  const segments: readonly ArchivedSegment[] = segmentsIn(bytes)
-  let ended = 0
-  let inexact = 0
-  for (const segment of segments) {
-    for (const [begin, end] of endedRequests(segment)) {
-      JSON.stringify(requestLine(begin, end))
-      ended += 1
-    }
-    const [first] = requestsIn(segment, () => true)
-    if (first === undefined) continue
-    const told = await explanationOf({ ...first, segments: [segment], isAlive: false }, SECRET)
-    if (!told.exact) inexact += 1
+  const segments: ArchivedSegment[] = []
+  let lost = 0
+  for (const step of segmentSteps(bytes)) {
+    if (typeof step === 'number') lost += step
+    else segments.push(step)
   }
-  return { segments: segments.length, ended, inexact }
+  const log = createRequestLog({
+    recorder: createRecorder({ random: () => 0, secret: SECRET }),
+    secret: SECRET,
+    archive: {
+      process: 'another',
+      kept: '',
+      async *read() {
+        yield { segments, lost: lost === 0 ? undefined : `${lost} bytes` }
+      },
+      readOldest: async () => segments.slice(0, 1),
+    },
+  })
+  const { requests, dropped } = await log.list({ limit: 1_000 })
+  const told = await Promise.all([1, 50, 90].map((nth) => log.explain(idOf(nth))))
+  const { arrivals } = eventLogIn(segments)
+  expect([JSON.stringify(told).length, arrivals.length <= 90]).toEqual([expect.any(Number), true])
+  const inexact = told.filter((one) => one !== undefined && !('requests' in one) && !one.exact).length
+  return { segments: segments.length, listed: requests.length, inexact, lost, dropped }
 }
 
-test('a log is read as far as it goes, wherever it was cut and whatever bits of it have turned', async () => {
-  const log = await logOfDay()
-  const whole = await readAll(log)
-  expect([whole.ended, whole.inexact]).toEqual([90, 0])
-  const dice = createDice(3)
-  const at = (): number => Math.floor(dice() * log.length)
-  for (let round = 0; round < 150; round++) {
-    const cut = log.subarray(0, at())
-    const read = await readAll(cut)
-    expect([read.inexact, read.ended <= whole.ended]).toEqual([0, true])
-  }
-  for (let round = 0; round < 300; round++) {
-    const damaged = log.slice()
-    for (let flips = 1 + Math.floor(dice() * 8); flips > 0; flips--) {
-      const place = at()
-      damaged[place] = (damaged[place] ?? 0) ^ (1 << Math.floor(dice() * 8))
-    }
-    const read = await readAll(damaged)
-    expect(read.segments).toBeLessThanOrEqual(whole.segments + 8)
-  }
+const idOf = (nth: number): string => `00000000-0000-4000-8000-${String(nth).padStart(12, '0')}`
+
+const log = await logOfDay()
+const whole = await readAll(log)
+const places = fc.nat({ max: log.length - 1 })
+const flips = fc.array(fc.tuple(places, fc.nat({ max: 7 })), { minLength: 1, maxLength: 8 })
+
+test('a log is read as far as it goes, wherever it was cut, and tells of what is left of a frame', async () => {
+  expect(whole).toMatchObject({ listed: 90, inexact: 0, lost: 0, dropped: null })
+  await fc.assert(
+    fc.asyncProperty(places, async (place) => {
+      const { listed, inexact, lost, dropped } = await readAll(log.subarray(0, place))
+      expect([inexact, listed <= whole.listed, dropped !== null]).toEqual([0, true, lost > 0])
+      expect((await readAll(log.subarray(0, place + 1_000))).listed).toBeGreaterThanOrEqual(listed)
+    }),
+    { numRuns: 60 },
+  )
+}, 60_000)
+
+test('a log is read without a failure and with an end, whatever bits of it have turned', async () => {
+  await fc.assert(
+    fc.asyncProperty(flips, async (turned) => {
+      const damaged = log.slice()
+      for (const [place, bit] of turned) damaged[place] = (damaged[place] ?? 0) ^ (1 << bit)
+      const { segments, listed } = await readAll(damaged)
+      expect([segments <= whole.segments + 8, listed <= whole.listed + 8]).toEqual([true, true])
+    }),
+    { numRuns: 150 },
+  )
 }, 120_000)
 
 test('an explanation out of a damaged segment does not claim to be exact, and one without an end does not claim to be under way', async () => {
@@ -81,7 +102,7 @@ test('an explanation out of a damaged segment does not claim to be exact, and on
   await day.run()
   const [segment] = day.segments()
   if (segment === undefined) throw new Error('nothing was recorded')
-  const [one] = requestsIn(segment, () => true)
+  const [one] = seenIn(segment)
   if (one === undefined) throw new Error('no request was recorded')
   const state = segment.bytes.slice()
   // The state is JSON, at the front.

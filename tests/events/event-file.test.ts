@@ -1,5 +1,6 @@
 import {
   appendFileSync,
+  chmodSync,
   existsSync,
   mkdirSync,
   readFileSync,
@@ -12,52 +13,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { keepEvents, type EventLimits } from '../../src/adapter/node/event-file.ts'
-import { createRuntimeConfig } from '../../src/http/deps.ts'
-import { instantOf } from '../../src/lib/clock.ts'
-import type { GatewayEvent } from '../../src/relay/deps.ts'
-import { createMemoryStore } from '../../src/state/memory.ts'
-import { createFakeClock } from '../support/fake-clock.ts'
 import { temporaryDirectory } from '../support/gateway-process.ts'
-import { checked, configOf } from '../support/test-app.ts'
-import { requestEvent } from '../telemetry/events.ts'
-
-/** A log of events whose requests end as a test says. */
-function bed(directory: string, limits: EventLimits = { bytes: 1_000_000, days: 2 }) {
-  const file = join(directory, 'events.log')
-  const told: GatewayEvent[] = []
-  const clock = createFakeClock()
-  const report = (event: GatewayEvent): void => void told.push(event)
-  const events = keepEvents({ file, limits: () => limits, report, random: () => 0.5 })
-  const { recorder, requests } = events
-  recorder.recordedStore(createMemoryStore({ random: recorder.random }), () => instantOf(clock))
-  const { config, pools } = createRuntimeConfig(checked(configOf(['a.test'])))
-  recorder.configured({ settings: config.settings, pools, credits: new Map() })
-  let ids = 0
-  const end = async (count: number): Promise<string[]> => {
-    const ended: string[] = []
-    for (let nth = 0; nth < count; nth++) {
-      const ownId = crypto.randomUUID()
-      recorder.ended(requestEvent({ id: ownId, ownId, requestedModel: `m${ids++ % 7}` }))
-      ended.push(ownId)
-      await clock.advance(10)
-    }
-    return ended
-  }
-  onTestFinished(() => events.close())
-  return {
-    ...events,
-    file,
-    told,
-    end,
-    list: (limit = 1_000) => requests.list({ limit }),
-    /** All is in the file by then: whom nobody knows is looked for there too. */
-    written: () => requests.explain('nobody'),
-  }
-}
-
-const idsOf = async (log: ReturnType<typeof bed>, limit?: number): Promise<string[]> =>
-  (await log.list(limit)).requests.map(({ id }) => id)
+import { bed, idsOf } from './event-file-bed.ts'
 
 test('what another process has written is there again, the newest first', async () => {
   const directory = temporaryDirectory()
@@ -79,7 +36,11 @@ test('a file that was cut in the middle of a frame loses that frame and nothing 
   writeFileSync(first.file, readFileSync(first.file).subarray(0, -7))
   const second = bed(directory)
   const later = await second.end(2)
-  expect(await idsOf(second)).toEqual([...ids.slice(0, 3), ...later].toReversed())
+  const { requests, dropped } = await second.list()
+  expect(requests.map(({ id }) => id)).toEqual([...ids.slice(0, 3), ...later].toReversed())
+  expect(dropped).toMatch(
+    /^\d\d bytes of .*events\.log are damaged or of another version, and were passed over$/,
+  )
 })
 
 test.each([
@@ -93,8 +54,11 @@ test.each([
   const ids = await log.end(2)
   expect(await idsOf(log)).toEqual(ids.toReversed())
   await log.close()
-  const next = bed(directory)
-  expect(await idsOf(next)).toEqual(ids.toReversed())
+  const { requests, dropped } = await bed(directory).list()
+  expect(requests.map(({ id }) => id)).toEqual(ids.toReversed())
+  const { length } = content()
+  const lost = `${length} bytes of ${log.file} are damaged or of another version, and were passed over`
+  expect(dropped).toBe(length === 0 ? null : lost)
 })
 
 test('two files are kept, the older one is dropped, and the list says so', async () => {
@@ -153,8 +117,9 @@ test('bytes of another version behind the mark are passed over', async () => {
   const other = Buffer.from(bytes)
   other.write('"format":9', bytes.indexOf('"format":1'))
   appendFileSync(first.file, other)
-  const second = bed(directory)
-  expect(await idsOf(second)).toEqual(ids.toReversed())
+  const { requests, dropped } = await bed(directory).list()
+  expect(requests.map(({ id }) => id)).toEqual(ids.toReversed())
+  expect(dropped).toMatch(/bytes of .* are damaged/)
 })
 
 test('two processes may write to one file, and each request is there once and whole', async () => {
@@ -227,6 +192,15 @@ test('what could only be written in part is written once more, and is there once
     writeFileSync(log.file, Buffer.concat([whole.subarray(0, cut), whole]))
     expect([cut, await idsOf(bed(directory))]).toEqual([cut, ids.toReversed()])
   }
+})
+
+test.skipIf(process.getuid?.() === 0)('a log that may not be read is told as such', async () => {
+  const directory = temporaryDirectory()
+  const log = bed(directory)
+  await log.end(2)
+  await log.close()
+  chmodSync(log.file, 0o200)
+  expect((await bed(directory).list()).dropped).toBe(`${log.file} can't be read (EACCES)`)
 })
 
 test('a gateway that is hardly asked keeps nothing for longer than days either', async () => {

@@ -1,4 +1,4 @@
-import { readFileSync, readdirSync } from 'node:fs'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Explanation } from '../../src/events/explain.ts'
@@ -88,6 +88,36 @@ test('a request is explained by the gateway, by another process of it, and by it
   expect(after).toEqual(before)
   const { requests, dropped } = await read<RequestList>(next.url, '/admin/requests?limit=2')
   expect([requests.map(({ id }) => id), dropped]).toEqual([ids.slice(1).toReversed(), null])
+})
+
+test('names of clients bring no control characters into the terminal, and what is not there is told as such', async () => {
+  const { gateway } = await bed()
+  const model = 'm\u001b[31m\u009b2J\r\nrequest forged\u202e\u0007'
+  const id = 'a.b-c_1'
+  const refused = await fetch(`${gateway.url}/v1/chat/completions`, {
+    method: 'POST',
+    headers: { ...HEADERS, 'x-request-id': id },
+    body: JSON.stringify({ model, messages: [{ role: 'user', content: PROMPT }] }),
+  })
+  expect(refused.status).toBe(404)
+  await refused.text()
+  const port = new URL(gateway.url).port
+  const online = await runAiload(['explain', id, '--port', port], { directory: gateway.directory })
+  await gateway.stop()
+  const offline = await runAiload(['explain', id], { directory: gateway.directory })
+  for (const { code, stdout, stderr } of [online, offline]) {
+    expect([code, stderr]).toEqual([0, ''])
+    expect(stdout.split('\n')[0]).toContain('model m\ufffd[31m\ufffd2J\ufffd\ufffdrequest forged\ufffd\ufffd')
+    expect(stdout).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}]/u)
+  }
+  const nobody = await runAiload(['explain', 'nobody\u001b[31m'], { directory: gateway.directory })
+  expect(nobody.code).toBe(1)
+  expect(nobody.stderr).toMatch(
+    /^nothing listens on .*; .*events\.log has no request "nobody\\u001b\[31m"\n$/,
+  )
+  writeFileSync(join(gateway.directory, 'data/events.log'), 'noise')
+  const lost = await runAiload(['explain', id], { directory: gateway.directory })
+  expect(lost.stderr).toMatch(/has no request "a\.b-c_1"; 5 bytes of .*events\.log are damaged or of another/)
 })
 
 test('an id of a client lists all requests that bear it, and one that nobody has is told how far back it goes', async () => {

@@ -58,7 +58,7 @@ test('every number, moment, text and JSON is read as it was written, however lar
         const { now, wall } = reader.moment()
         expect([Object.is(now, moment.now) || now === moment.now, wall]).toEqual([true, moment.wall])
         expect([reader.text(), reader.words()]).toEqual([text, text])
-        expect(reader.json()).toEqual(value)
+        expect(reader.json()()).toEqual(value)
       }
       expect(reader.frame()).toBeUndefined()
     }),

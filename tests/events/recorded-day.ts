@@ -1,6 +1,9 @@
 import { createGateway } from '../../src/adapter/gateway.ts'
 import type { Segment } from '../../src/events/recorder.ts'
+import type { BeginFrame, EndFrame } from '../../src/events/record.ts'
 import { createRecorder, type Recorder } from '../../src/events/recorder.ts'
+import { replay, type ReplayedChoice } from '../../src/events/replay.ts'
+import { requestsIn, type SeenRequest } from '../../src/events/segment.ts'
 import { createWebReceive } from '../../src/http/incoming.ts'
 import { toWebResponse } from '../../src/http/response.ts'
 import { instantOf } from '../../src/lib/clock.ts'
@@ -13,6 +16,25 @@ import { createSimClock, type SimClock } from '../../src/cli/what-if/clock.ts'
 import { checked, TOKEN } from '../support/test-app.ts'
 
 export const SECRET = Uint32Array.of(1, 2, 3, 4)
+
+/** The requests of a segment. */
+export const seenIn = (segment: Segment): SeenRequest[] =>
+  [...requestsIn(segment)].filter((one) => one !== undefined)
+
+/** All choices of segments, made again, with what began and ended. */
+export function replayed(segments: readonly Segment[]) {
+  const [choices, begun, ended]: [ReplayedChoice[], BeginFrame[], EndFrame[]] = [[], [], []]
+  for (const segment of segments) {
+    const steps = replay(segment, SECRET, {
+      wants: () => true,
+      onBegin: (begin) => void begun.push(begin),
+      onChoice: (_, choice) => void choices.push(choice),
+      onEnd: (_, end) => void ended.push(end),
+    })
+    for (const _ of steps);
+  }
+  return { choices, begun, ended }
+}
 
 interface AskedHow {
   readonly path?: string
@@ -45,6 +67,10 @@ export function createRecordedDay(config: object, seed: number, segmentRequests 
   const send: Send = async (request) => {
     const host = new URL(request.url).hostname
     await new Promise<void>((resolve) => void clock.after(20 + dice() * 400, resolve))
+    if (host.startsWith('sick') && chance(0.8)) {
+      if (chance(0.4)) throw new TransportError('not-sent', 'connection refused')
+      return reply(429, { error: { message: 'slow down' } }, { 'retry-after': '1' })
+    }
     if (chance(0.03)) throw new TransportError('not-sent', 'connection refused')
     if (chance(0.05)) return reply(500, { error: { message: 'broken' } })
     if (chance(0.06)) {
@@ -62,19 +88,20 @@ export function createRecordedDay(config: object, seed: number, segmentRequests 
       'x-ratelimit-remaining-tokens': String(Math.floor(dice() * 60_000)),
       'x-ratelimit-reset-tokens': '250ms',
     }
-    if (request.headers.accept === 'text/event-stream' && chance(0.3)) return longStream(limits)
+    if (request.headers.accept === 'text/event-stream' && chance(0.3))
+      return longStream(limits, host.startsWith('endless'))
     const usage = { prompt_tokens: 10, completion_tokens: Math.floor(dice() * 300), total_tokens: 300 }
     const choices = [{ index: 0, message: { role: 'assistant', content: host }, finish_reason: 'stop' }]
     return reply(200, { id: 'x', choices, usage }, host.startsWith('told') ? limits : {})
   }
 
-  /** A stream of up to a quarter of an hour, which now and then breaks off. */
-  function longStream(headers: Record<string, string>) {
-    let left = 2 + Math.floor(dice() * 6)
+  /** A stream of up to a quarter of an hour, or of some hours, which now and then breaks off. */
+  function longStream(headers: Record<string, string>, isEndless: boolean) {
+    let left = (isEndless ? 60 : 2) + Math.floor(dice() * 6)
     const read = async (): Promise<ByteChunk> => {
       await new Promise<void>((resolve) => void clock.after(dice() * 150_000, resolve))
       if (left-- === 0) return END
-      if (chance(0.02)) throw new TransportError('broken', 'the connection broke')
+      if (chance(isEndless ? 0.001 : 0.02)) throw new TransportError('broken', 'the connection broke')
       const choices = [{ index: 0, delta: { content: 'x' }, finish_reason: left === 0 ? 'stop' : null }]
       const value = new TextEncoder().encode(`data: ${JSON.stringify({ id: 'x', choices })}\n\n`)
       return { done: false, value }

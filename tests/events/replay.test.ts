@@ -1,9 +1,8 @@
 import { expect, test } from 'vitest'
-import { explanationOf, requestsIn } from '../../src/events/explain.ts'
-import { replay, type ReplayedChoice } from '../../src/events/replay.ts'
+import { explanationOf } from '../../src/events/explain.ts'
 import { strategyNames } from '../../src/pool/strategy.ts'
 import { TOKEN } from '../support/test-app.ts'
-import { createRecordedDay, SECRET } from './recorded-day.ts'
+import { createRecordedDay, replayed, SECRET, seenIn } from './recorded-day.ts'
 
 /** Entries of several kinds: limits of their own, a shared quota, a preset, tiers, several keys. */
 function poolOf(strategy: string, affinity: string): object {
@@ -51,15 +50,8 @@ test.each(
       }
       await day.run()
     }
-    const choices: ReplayedChoice[] = []
-    let ended = 0
-    for (const segment of day.segments())
-      replay(segment, SECRET, {
-        wants: () => true,
-        onChoice: (_, choice) => void choices.push(choice),
-        onEnd: () => void (ended += 1),
-      })
-    expect(ended).toBe(COUNT)
+    const { choices, ended } = replayed(day.segments())
+    expect(ended).toHaveLength(COUNT)
     expect(choices.filter(({ isSame }) => !isSame)).toEqual([])
     const asked = choices.filter(({ frame }) => frame.isAsked)
     expect(asked.length).toBeGreaterThan(COUNT)
@@ -89,10 +81,8 @@ test('choices beside pauses and trials fall again as they had, and an explanatio
     if (what !== undefined) day.clock.after(nth * 120, () => void operate(what, name))
   }
   await day.run()
-  const choices: ReplayedChoice[] = []
   const segments = day.segments()
-  for (const segment of segments)
-    replay(segment, SECRET, { wants: () => true, onChoice: (_, choice) => void choices.push(choice) })
+  const { choices } = replayed(segments)
   expect(choices.length).toBeGreaterThan(400)
   expect(choices.filter(({ isSame }) => !isSame)).toEqual([])
   const kept = choices
@@ -101,9 +91,7 @@ test('choices beside pauses and trials fall again as they had, and an explanatio
   expect(kept.length).toBeGreaterThan(50)
   const explained = await Promise.all(
     segments.flatMap((segment) =>
-      requestsIn(segment, () => true).map((one) =>
-        explanationOf({ ...one, segments: [segment], isAlive: false }, SECRET),
-      ),
+      seenIn(segment).map((one) => explanationOf({ ...one, segments: [segment], isAlive: false }, SECRET)),
     ),
   )
   const lines = explained.flatMap(({ decisions }) => decisions.flatMap(({ unavailable }) => unavailable))

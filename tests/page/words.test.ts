@@ -56,6 +56,8 @@ test.each([
   ["requests used up, by the upstream's own word", '上游自己说请求已用完'],
   ['status 503, 4 in a row', '状态 503，连续 4 次'],
   ['quota spent; the next request tries it', '额度用完；由下一个请求去试'],
+  ["its vectors do not mix with another model's", '它的向量不能与另一个模型的混用'],
+  ['not of the model that was asked for', '不属于所请求的模型'],
 ])('the reason %s is %s in Chinese', (why, chinese) => {
   expect(reasonText(why, 'zh-CN')).toBe(chinese)
   expect(reasonText(why, 'en')).toBe(why)

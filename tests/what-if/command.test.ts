@@ -111,6 +111,11 @@ describe('aiload what-if', () => {
       expect.stringContaining('there are no recorded requests in '),
     ])
     expect(none.stderr).toContain('--of')
+    const noise = join(empty, 'events.log')
+    writeFileSync(noise, 'noise')
+    const damaged = await whatIf(empty, '--config', 'new.json')
+    const words = `5 bytes of ${noise} are damaged or of another version, and were passed over\n`
+    expect([damaged.code, damaged.stderr]).toEqual([1, words])
     const few = await whatIf(folder(), '--config', 'new.json', '--since', '90s')
     expect([few.code, few.stderr]).toEqual([
       1,

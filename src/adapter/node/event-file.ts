@@ -8,11 +8,12 @@ import {
   segmentHead,
   segmentsIn,
   segmentSteps,
+  type ArchivedFile,
   type ArchivedSegment,
 } from '../../events/archive.ts'
 import { createRecorder, type Recorder, type Segment } from '../../events/recorder.ts'
-import type { Pause } from '../../events/explain.ts'
 import { createRequestLog } from '../../events/requests.ts'
+import type { Pause } from '../../events/segment.ts'
 import type { Report } from '../../relay/deps.ts'
 
 /** How much is kept; `settings.events`. */
@@ -187,22 +188,39 @@ export function keepEvents(given: {
 const textOfBytes = (bytes: number): string =>
   bytes >= 1_048_576 ? `${Math.round(bytes / 1_048_576)} MiB` : `${bytes} bytes`
 
-/** The segments of a file, and then those of the one before it. A file that can't be read has none. */
-export async function* readFiles(
-  file: string,
-  pause: Pause = createPause(),
-): AsyncGenerator<readonly ArchivedSegment[]> {
+/** A file, and then the one before it. */
+export async function* readFiles(file: string, pause: Pause = createPause()): AsyncGenerator<ArchivedFile> {
   const seen = new Set<string>()
   for (const path of [file, `${file}.1`]) {
+    let code: string | undefined
+    const bytes = await readFile(path).catch((error: unknown) => {
+      code = systemCodeOf(error) ?? 'unknown error'
+      return new Uint8Array(0)
+    })
     const segments: ArchivedSegment[] = []
-    for (const segment of segmentSteps(await readFile(path).catch(() => new Uint8Array(0)))) {
-      if (segment !== undefined) segments.push(segment)
+    let lost = 0
+    for (const step of segmentSteps(bytes)) {
+      if (typeof step === 'number') lost += step
+      else segments.push(step)
       await pause()
     }
-    // Where another process put the file aside, what was written of a segment before is written once more.
-    yield segments.filter(({ process, number }) => !seen.has(`${process} ${number}`))
+    yield {
+      // Where another process put the file aside, what was written of a segment before is written once more.
+      segments: segments.filter(({ process, number }) => !seen.has(`${process} ${number}`)),
+      lost: lostText(path, { code, lost }),
+    }
     for (const { process, number } of segments) seen.add(`${process} ${number}`)
   }
+}
+
+function lostText(
+  path: string,
+  { code, lost }: { code: string | undefined; lost: number },
+): string | undefined {
+  if (code !== undefined) return code === 'ENOENT' ? undefined : `${path} can't be read (${code})`
+  return lost === 0
+    ? undefined
+    : `${lost} bytes of ${path} are damaged or of another version, and were passed over`
 }
 
 async function readOldest(file: string): Promise<readonly ArchivedSegment[]> {
@@ -213,11 +231,11 @@ async function readOldest(file: string): Promise<readonly ArchivedSegment[]> {
   return []
 }
 
-/** All of them, the oldest first. */
-export async function readEvents(file: string): Promise<ArchivedSegment[]> {
-  const all: ArchivedSegment[] = []
-  for await (const segments of readFiles(file)) all.unshift(...segments)
-  return all
+/** All of them, the oldest first, and in words what could not be read. */
+export async function readEvents(file: string): Promise<{ segments: ArchivedSegment[]; lost: string[] }> {
+  const all: ArchivedFile[] = []
+  for await (const one of readFiles(file)) all.unshift(one)
+  return { segments: all.flatMap(({ segments }) => segments), lost: all.flatMap(({ lost }) => lost ?? []) }
 }
 
 /** More than a configuration and a state of hundreds of upstreams. */
@@ -273,7 +291,7 @@ function secretFor(file: string | undefined): Uint32Array {
 }
 
 /** So long nobody else has a turn. */
-const TURN_MS = 10
+const TURN_MS = 5
 
 function createPause(): Pause {
   let since = 0

@@ -1,19 +1,6 @@
 import type { ArchivedSegment } from '../../events/archive.ts'
-import { passFrame } from '../../events/explain.ts'
-import { FrameReader } from '../../events/frames.ts'
-import {
-  FRAMES,
-  readAnswer,
-  readBegin,
-  readChoice,
-  readEnd,
-  readLease,
-  readScopes,
-  readSettle,
-  type BeginFrame,
-  type ChoiceFrame,
-  type EndFrame,
-} from '../../events/record.ts'
+import type { BeginFrame, ChoiceFrame, EndFrame } from '../../events/record.ts'
+import { framesIn } from '../../events/segment.ts'
 import { CLAIM_KINDS, type RecordedConfig, type RecordedUpstream } from '../../events/configs.ts'
 import type { RecordedState } from '../../events/recorder.ts'
 import type { Instant } from '../../lib/clock.ts'
@@ -117,19 +104,15 @@ export function eventLogIn(segments: readonly ArchivedSegment[]): EventLog {
   return { ...rest, arrivals: arrivals.toSorted(byTime), sendings: sendings.toSorted(byTime) }
 }
 
-function readSegment({ config, bytes }: ArchivedSegment, { open, leases }: Process, log: Gathered): void {
-  const reader = new FrameReader(bytes)
-  if (reader.frame() !== FRAMES.state) return
-  const at = reader.moment()
-  const state = reader.json() as RecordedState
-  log.states.push({ at, state })
-  if (log.configs.at(-1)?.config !== config) log.configs.push({ config, from: at.wall })
+function readSegment(segment: ArchivedSegment, { open, leases }: Process, log: Gathered): void {
+  const { config } = segment
   /** The segment's own, then those that requests had begun with before. */
   const configs = [config]
-  let { nextLease } = state
+  let nextLease: number | undefined
 
   /** A lease was given; none of what is passed on has an upstream whose requests are modelled. */
   function granted(upstream: RecordedUpstream | undefined, sentAt: Instant, one?: Open): void {
+    if (nextLease === undefined) return
     const lease = nextLease++
     if (upstream === undefined) return
     const sending: Sending = {
@@ -145,47 +128,43 @@ function readSegment({ config, bytes }: ArchivedSegment, { open, leases }: Proce
     one?.sent.push(sending)
   }
 
-  for (let type = reader.frame(); type !== undefined; type = reader.frame()) {
-    if (type === FRAMES.begin) {
-      const begin = readBegin(reader)
-      const own = configs[begin.config] ?? config
-      if (!open.has(begin.request))
-        open.set(begin.request, { begin, config: own, first: undefined, sent: [] })
-    } else if (type === FRAMES.earlier) {
-      configs.push(reader.json() as RecordedConfig)
-    } else if (type === FRAMES.choice) {
-      const choice = readChoice(reader)
-      const one = open.get(choice.request)
-      if (one !== undefined) one.first ??= choice
-      if (choice.granted !== undefined) granted(one?.config.upstreams[choice.granted], choice.at, one)
-    } else if (type === FRAMES.lease) {
-      const lease = readLease(reader)
-      const own = configs[lease.config]?.upstreams ?? []
-      if (lease.granted !== undefined) granted(own[Math.floor(lease.granted / CLAIM_KINDS)], lease.at)
-    } else if (type === FRAMES.foreignLease) {
-      if (reader.byte() === 1) nextLease += 1
-    } else if (type === FRAMES.answer) {
-      const { lease, answer } = readAnswer(reader)
-      const sending = leases.get(lease)
-      if (sending !== undefined) Object.assign(sending, answer)
-    } else if (type === FRAMES.settle) {
-      const { lease, at: settledAt, outcome } = readSettle(reader)
-      const sending = leases.get(lease)
-      leases.delete(lease)
+  for (const { kind, of } of framesIn(segment)) {
+    if (kind === 'state') {
+      const state = of.state()
+      nextLease = state.nextLease
+      log.states.push({ at: of.at, state })
+      if (log.configs.at(-1)?.config !== config) log.configs.push({ config, from: of.at.wall })
+    } else if (nextLease === undefined) return
+    else if (kind === 'begin') {
+      const own = configs[of.config] ?? config
+      if (!open.has(of.request)) open.set(of.request, { begin: of, config: own, first: undefined, sent: [] })
+    } else if (kind === 'earlier') configs.push(of())
+    else if (kind === 'choice') {
+      const one = open.get(of.request)
+      if (one !== undefined) one.first ??= of
+      if (of.granted !== undefined) granted(one?.config.upstreams[of.granted], of.at, one)
+    } else if (kind === 'lease') {
+      const own = configs[of.config]?.upstreams ?? []
+      if (of.granted !== undefined) granted(own[Math.floor(of.granted / CLAIM_KINDS)], of.at)
+    } else if (kind === 'foreignLease') {
+      if (of) nextLease += 1
+    } else if (kind === 'answer') {
+      const sending = leases.get(of.lease)
+      if (sending !== undefined) Object.assign(sending, of.answer)
+    } else if (kind === 'settle') {
+      const sending = leases.get(of.lease)
+      leases.delete(of.lease)
       if (sending === undefined) continue
+      const { outcome, at } = of
       if (outcome.kind === 'failed') sending.readings = outcome.readings
-      log.sendings.push(Object.assign(sending, { outcome, endedAt: settledAt.wall }))
-    } else if (type === FRAMES.end) {
-      const end = readEnd(reader)
-      const one = open.get(end.request)
-      open.delete(end.request)
-      const arrival = one && arrivalOf(one, end)
+      log.sendings.push(Object.assign(sending, { outcome, endedAt: at.wall }))
+    } else if (kind === 'end') {
+      const one = open.get(of.request)
+      open.delete(of.request)
+      const arrival = one && arrivalOf(one, of)
       if (arrival !== undefined) log.arrivals.push(arrival)
-    } else if (type === FRAMES.breakers || type === FRAMES.pause || type === FRAMES.resume) {
-      const { at: done, scopes } = readScopes(reader)
-      const kind = type === FRAMES.breakers ? 'breakers' : type === FRAMES.pause ? 'pause' : 'resume'
-      log.interventions.push({ kind, at: done.wall, scopes })
-    } else passFrame(reader, type)
+    } else if (kind === 'breakers' || kind === 'pause' || kind === 'resume')
+      log.interventions.push({ kind, at: of.at.wall, scopes: of.scopes() })
   }
 }
 

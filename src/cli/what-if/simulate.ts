@@ -2,6 +2,7 @@ import { seededDice, unmasked } from '../../events/recorder.ts'
 import type { RuntimeConfig } from '../../http/deps.ts'
 import { createAbort } from '../../lib/abort.ts'
 import { instantOf } from '../../lib/clock.ts'
+import { hash01 } from '../../lib/hash.ts'
 import { answerKey } from '../../relay/candidates.ts'
 import type { RelayDeps, RequestEvent } from '../../relay/deps.ts'
 import { createQueue } from '../../relay/queue.ts'
@@ -194,6 +195,7 @@ function requestOf(
       : 'unsupported_endpoint'
   const { settings } = config
   const isSticky = maskedKey !== 0 && settings.affinity.kind !== 'off'
+  const affinityKey = isSticky ? `${maskedKey}` : ''
   return {
     id,
     ownId: id,
@@ -211,8 +213,8 @@ function requestOf(
     isFree: false,
     demand,
     demands,
-    affinityKey: isSticky ? `${maskedKey}` : '',
-    ...(isSticky && run.secret && { keyHash: unmasked(maskedKey, run.secret) }),
+    affinityKey,
+    keyHash: isSticky ? (run.secret ? unmasked(maskedKey, run.secret) : hash01(affinityKey)) : 0,
     answerIds: pinnedTo === undefined ? [] : [id],
     ownerKey: owner === undefined ? '' : `item ${id}`,
     isStored: false,
