@@ -155,9 +155,10 @@ const sourceWords = {
 
 function behaviourText({ limits, at_once: atOnce, outages }: KnownUpstream): string {
   return [
-    ...limits.map(
-      ({ counts, limit, span_ms: spanMs, source }) =>
-        `at most ${numberText(limit)} ${counts} in ${durationText(spanMs)}, ${sourceWords[source]}`,
+    ...limits.map(({ counts, limit, span_ms: spanMs, burst, source }) =>
+      burst === null
+        ? `at most ${numberText(limit)} ${counts} in ${durationText(spanMs)}, ${sourceWords[source]}`
+        : `at most ${numberText(limit)} ${counts} in ${durationText(spanMs)} and ${numberText(burst)} of them at once, ${sourceWords[source]}`,
     ),
     ...(atOnce === null ? [] : [`at most ${atOnce} requests at once`]),
     ...(outages === 0 ? [] : [countText(outages, 'outage')]),

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import { poisson } from '../../bench/sim/arrivals.ts'
+import { bursts, poisson } from '../../bench/sim/arrivals.ts'
 import { requests, tenAMinute } from '../../bench/sim/scenarios.ts'
+import type { VendorSpec } from '../../bench/sim/vendor.ts'
 import { predict, type Prediction } from '../../src/cli/what-if/predict.ts'
 import { checked } from '../support/test-app.ts'
 import { NOON, runWorld, SECRET, type World } from './recorded-world.ts'
@@ -103,6 +104,72 @@ const scenes: readonly Scene[] = [
   },
 ]
 
+const gcra = (perMinute: number, burst: number) => requests(perMinute, { forgets: { burst } })
+const extra = entry('one', { name: 'extra', api_key: 'key-extra' })
+/** The first has another key in the new configuration. */
+function overloaded(
+  of: string,
+  vendors: readonly VendorSpec[],
+  how: Pick<World, 'arrivals'> & Partial<World> & { settings?: object; seen?: Scene['seen'] },
+): Scene {
+  const { settings, seen, ...world } = how
+  const models = vendors.map(({ name }) => entry(name))
+  return {
+    of,
+    world: { vendors, seed: 5, ...world },
+    present: config(models, settings),
+    next: config([...models, extra], settings),
+    ...(seen && { seen }),
+  }
+}
+const overloads = [
+  overloaded(
+    'a bucket smaller than its minute, which says nothing',
+    [tenAMinute({ name: 'one', limits: [gcra(20, 3)] })],
+    { arrivals: poisson(25, HOUR_MS, 3), seen: { limit: 20, source: 'refusals' } },
+  ),
+  overloaded(
+    'three ways to count by turns, asked for one and a half times what they let through',
+    [
+      vendor('one', 15),
+      vendor('two', 9, { forgets: 'wall', dialect: 'retry-after' }),
+      tenAMinute({ name: 'three', limits: [gcra(24, 3)] }),
+    ],
+    { arrivals: poisson(72, HOUR_MS, 3), settings: { strategy: 'round_robin' } },
+  ),
+  overloaded(
+    'heaps into a bucket smaller than its minute, beside ten seconds whose words speak of a minute',
+    [
+      tenAMinute({ name: 'one', limits: [gcra(7, 5)], dialect: 'wait in words' }),
+      tenAMinute({ name: 'two', limits: [requests(3, { spanMs: 10_000 })], dialect: 'openai' }),
+    ],
+    { arrivals: bursts(20, 20_000, HOUR_MS / 2), settings: { queue_timeout: 0, strategy: 'round_robin' } },
+  ),
+  overloaded(
+    'headers that tell what is left of a small bucket, and when the minute is over instead of when more comes',
+    [tenAMinute({ name: 'one', limits: [gcra(13, 4)], dialect: 'mistral' }), vendor('two', 10)],
+    { arrivals: poisson(60, HOUR_MS / 2, 3), settings: { strategy: 'round_robin' } },
+  ),
+  overloaded(
+    'words that speak of a limit which is another than the one that was met',
+    [
+      tenAMinute({ name: 'one', limits: [], concurrency: 2, dialect: 'limit in words' }),
+      vendor('two', 10, { forgets: 'first' }),
+    ],
+    { arrivals: bursts(8, 15_000, HOUR_MS / 2), settings: { queue_timeout: 0 } },
+  ),
+  overloaded(
+    'failures by chance and an outage where most are refused',
+    [vendor('one', 14), vendor('two', 10)],
+    {
+      arrivals: poisson(60, HOUR_MS, 3),
+      failing: 0.1,
+      outages: [{ host: 'two', from: 0.4 * HOUR_MS, to: 0.5 * HOUR_MS }],
+      settings: { queue_timeout: 0, strategy: 'round_robin' },
+    },
+  ),
+]
+
 async function predicted(
   segments: Parameters<typeof predict>[0]['segments'],
   { present, next }: Pick<Scene, 'present' | 'next'>,
@@ -120,7 +187,7 @@ async function predicted(
 }
 
 describe('the answered share that is predicted', () => {
-  test.each(scenes)(
+  test.each([...scenes, ...overloads])(
     'is within a point of the truth, and the simulated present within one of what was recorded: $of',
     async ({ world, present, next, seen, moves }) => {
       const before = await runWorld(world, present)

@@ -10,6 +10,8 @@ export type Forgetting =
   | 'rolling'
   /** All at once, whenever the upstream's clock has come round to the span. */
   | 'wall'
+  /** The same, by a clock that is so much behind. */
+  | { readonly behindMs: number }
   /** All at once, a span after the first request that it counted since the last time. */
   | 'first'
   /** Steadily: a token bucket that holds the limit and is refilled once a span. */
@@ -25,6 +27,8 @@ export interface Counter {
   readonly limit: number
   /** What it lets through in a span in the long run: the same but for GCRA. */
   readonly perSpan: number
+  /** What is counted at a moment, which may be before the last count. */
+  used(now: number): number
   /** What may still be counted now, never below 0. */
   left(now: number): number
   count(amount: number, now: number): void
@@ -43,9 +47,10 @@ export function createCounter(limit: number, rule: { forgets: Forgetting; spanMs
   const { forgets, spanMs } = rule
   if (forgets === 'rolling') return createRolling(limit, spanMs)
   if (forgets === 'bucket') return createBucket(limit, { spanMs })
-  if (forgets === 'wall') return createFixed(limit, (now) => (Math.floor(now / spanMs) + 1) * spanMs)
+  if (forgets === 'wall') return createWall(limit, { spanMs, behindMs: 0 })
   if (forgets === 'first') return createFixed(limit, (now) => now + spanMs)
   if ('burst' in forgets) return createBucket(limit, { spanMs, burst: forgets.burst })
+  if ('behindMs' in forgets) return createWall(limit, { spanMs, behindMs: forgets.behindMs })
   return createFixed(limit, (now) => midnightAfter(forgets.zone, now))
 }
 
@@ -72,6 +77,12 @@ function createRolling(atFirst: number, spanMs: number): Counter {
     },
     get perSpan() {
       return limit
+    },
+    used(now) {
+      let counts = used
+      for (let at = first, one; (one = counted[at]) !== undefined && one.at + spanMs <= now; at++)
+        counts -= one.amount
+      return counts
     },
     left(now) {
       forget(now)
@@ -104,6 +115,9 @@ function createRolling(atFirst: number, spanMs: number): Counter {
   }
 }
 
+const createWall = (limit: number, { spanMs, behindMs }: { spanMs: number; behindMs: number }): Counter =>
+  createFixed(limit, (now) => (Math.floor((now - behindMs) / spanMs) + 1) * spanMs + behindMs)
+
 /** @param endOf when a window ends that begins now */
 function createFixed(atFirst: number, endOf: (now: number) => number): Counter {
   let limit = atFirst
@@ -120,6 +134,7 @@ function createFixed(atFirst: number, endOf: (now: number) => number): Counter {
     get perSpan() {
       return limit
     },
+    used: usedAt,
     left: (now) => Math.max(0, limit - usedAt(now)),
     count(amount, now) {
       used = usedAt(now) + amount
@@ -144,8 +159,10 @@ function createBucket(limit: number, { spanMs, burst }: { spanMs: number; burst?
   let level = most
   let since = 0
 
+  const levelAt = (now: number): number => Math.min(most, level + ((now - since) * perSpan) / spanMs)
+
   function refill(now: number): void {
-    level = Math.min(most, level + ((now - since) * perSpan) / spanMs)
+    level = levelAt(now)
     since = now
   }
 
@@ -159,6 +176,7 @@ function createBucket(limit: number, { spanMs, burst }: { spanMs: number; burst?
     get perSpan() {
       return perSpan
     },
+    used: (now) => most - levelAt(now),
     left(now) {
       refill(now)
       return wholeLevel()

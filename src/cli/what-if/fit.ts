@@ -2,7 +2,7 @@
  * What an upstream lets through, found out from what it took and what it refused: every way to count is tried on the
  * requests as they were sent, and the one that agrees best with what was said and done is taken.
  */
-import { SPAN_MS, type Failure, type MeterReading } from '../../pool/outcome.ts'
+import { SPAN_MS, type MeterReading, type ToldLimit } from '../../pool/outcome.ts'
 import { createCounter, type Counter, type Forgetting, type LimitSpec } from './enforce.ts'
 import type { Sending } from './log.ts'
 
@@ -10,9 +10,22 @@ import type { Sending } from './log.ts'
 export interface FittedLimit extends LimitSpec {
   /** What shows it: the headers of answers, the words of refusals, or where they fell. */
   readonly source: 'headers' | 'words' | 'refusals'
-  /** What its headers have said, where they speak of it; and whether they tell when all of it is whole, or the next is free. */
+  /** What its headers have said, where they speak of it, and which reset they mean. */
   readonly meter?: MeterReading | undefined
-  readonly tellsNext?: boolean | undefined
+  readonly reset?: Reset | undefined
+}
+
+/** What headers mean by a reset: all is whole again, the next is free, or their clock has come round to the span. */
+type Reset = 'whole' | 'next' | { readonly behindMs: number }
+
+/** Ms until that. */
+export function resetIn(
+  counter: Counter,
+  { reset = 'whole', spanMs }: Pick<FittedLimit, 'reset' | 'spanMs'>,
+  now: number,
+) {
+  if (typeof reset === 'object') return spanMs - ((now - reset.behindMs) % spanMs)
+  return reset === 'whole' ? counter.resetsIn(now) : counter.freesIn(now)
 }
 
 /** All limits of an upstream that its log shows. */
@@ -43,89 +56,140 @@ export const tokensOf = ({ outcome, arrival }: Sending): number =>
   ('tokens' in outcome ? outcome.tokens : undefined) ??
   (arrival?.demand.inputTokens ?? 0) + (arrival?.demand.outputTokens ?? 0)
 
-/** A request to an upstream, taken or refused. */
+/** A request to an upstream, taken or refused, some time between two moments. */
 interface Step {
   readonly sending: Sending
-  readonly at: number
+  readonly from: number
+  readonly to: number
   readonly isRefused: boolean
   readonly requests: number
   readonly tokens: number
-  /** How many it worked on already. */
-  readonly working: number
+  /** Of a refusal: after how many ms more will be let through. */
+  readonly hintMs: number | undefined
+  /** With how many at once it was taken at least, or refused at most. */
+  readonly atOnce: number
 }
 
 type Rule = Pick<LimitSpec, 'counts' | 'spanMs' | 'forgets'>
 
-/** So many of the newest requests are tried out: each is, some hundred times. */
+/** A limit that was not told of, and how much speaks against it. */
+interface Tried extends Rule {
+  readonly limit: number
+  readonly score: number
+}
+type Untold = Tried | { readonly concurrency: number; readonly score: number }
+
+/** So many requests are tried out, those among which most were refused: each is, some hundred times. */
 const MOST_STEPS = 6_000
 const SPANS = [SPAN_MS.minute, SPAN_MS.second, 10_000, SPAN_MS.hour, SPAN_MS.day]
-const FORGETTING = ['rolling', 'bucket', 'wall', 'first'] as const
+const FORGETTING = ['rolling', 'wall', 'first'] as const
 const MIDNIGHTS: readonly Forgetting[] = [{ zone: 'UTC' }, { zone: 'America/Los_Angeles' }]
-
-const rulesFor = (counts: Rule['counts'], spans: readonly number[]): Rule[] =>
-  spans.flatMap((spanMs) =>
-    [...FORGETTING, ...(spanMs === SPAN_MS.day ? MIDNIGHTS : [])].map((forgets) => ({
-      counts,
-      spanMs,
-      forgets,
-    })),
-  )
+/** An upstream's minute may begin at any time of ours. */
+const PHASES = 30
+/** More than anything counts to. */
+const ENDLESS = 1e9
+const MOST_UNTOLD = 3
+/** So few of all refusals need no limit of their own. */
+const FEW_REFUSALS = 0.05
+/** A limit has to explain so much of the refusals, and may contradict so much of what was taken. */
+const LEAST_EXPLAINED = 0.5
+const MOST_CONTRADICTED = 0.02
+/** Who takes what a limit forbids has another; who refuses what it allows may have two. */
+const CONTRADICTION = 2
+/** A way to count with more that can be chosen has to explain so much more of the refusals. */
+const DOUBT = 0.02
 
 /** @param sendings to one upstream, in order */
 export function fitLimits(sendings: readonly Sending[]): FittedLimits {
-  const steps = stepsOf(sendings)
-  const limits: FittedLimit[] = metersIn(steps).map((readings) => fitMeter(steps, readings))
-  for (const told of toldIn(steps)) {
-    const isKnown = limits.some(({ counts, spanMs }) => counts === told.counts && spanMs === told.spanMs)
+  const all = stepsOf(sendings)
+  const steps = busiestOf(all)
+  const told: FittedLimit[] = metersIn(steps).map((readings) => fitMeter(steps, readings))
+  for (const one of toldIn(steps)) {
+    const isKnown = told.some(({ counts, spanMs }) => counts === one.counts && spanMs === one.spanMs)
     if (isKnown) continue
-    const { rule } = best(rulesFor(told.counts, [told.spanMs]), (one) => mistakesOf(steps, one, told.limit))
-    limits.push({ ...rule, limit: told.limit, source: 'words' })
+    // Words may be of another limit than was met.
+    const those = steps.filter((step) => !step.isRefused || toldBy(step).some((other) => isSame(one, other)))
+    const known = best(knownAs(those, one))
+    if (known.score <= allowedIn(those)) told.push({ ...known, source: 'words' })
   }
-  let concurrency: number | undefined
-  let open = unexplainedIn(steps, { limits, concurrency })
-  const refusals = steps.filter(({ isRefused }) => isRefused).length
-  // One that was not told of at all, and a longer one behind it.
-  for (let turn = 0; turn < 2 && open.size > Math.max(0, refusals * 0.05); turn++) {
-    const unclear = steps.filter(({ isRefused, sending }) => !isRefused || open.has(sending))
-    const found = fitUntold(unclear)
-    if (found === undefined) break
-    if ('concurrency' in found) concurrency = found.concurrency
-    else limits.push(found)
-    open = unexplainedIn(steps, { limits, concurrency })
+  const few = Math.max(0, FEW_REFUSALS * refusedIn(steps))
+  const fittedWith = (untold: readonly Untold[]) => ({
+    limits: [
+      ...told,
+      ...untold.flatMap((one) => ('limit' in one ? [{ ...one, source: 'refusals' as const }] : [])),
+    ],
+    concurrency: untold.flatMap((one) => ('concurrency' in one ? one.concurrency : []))[0],
+  })
+  const another = (untold: readonly Untold[]): Untold | undefined => {
+    const open = unexplainedIn(steps, fittedWith(untold))
+    if (open.size <= few) return undefined
+    const next = fitUntold(steps.filter(({ isRefused, sending }) => !isRefused || open.has(sending)))
+    const left = next && unexplainedIn(steps, fittedWith([...untold, next])).size
+    return left !== undefined && left <= 0.7 * open.size ? next : undefined
   }
-  return { limits, concurrency, unexplained: open }
+  let untold: Untold[] = []
+  for (let next; untold.length < MOST_UNTOLD && (next = another(untold)) !== undefined;) {
+    untold = [...untold, next]
+    // The earlier ones had to explain what is the new one's.
+    for (const one of untold.slice(0, -1)) {
+      const others = untold.filter((other) => other !== one)
+      const again = another(others)
+      untold = again === undefined ? others : [again, ...others]
+    }
+  }
+  const fitted = fittedWith(untold)
+  return { ...fitted, unexplained: unexplainedIn(all, fitted) }
 }
+
+/** What a bucket holds that is refilled with more or less than that in its span; undefined for others. */
+export const burstOf = (forgets: Forgetting): number | undefined =>
+  typeof forgets === 'object' && 'burst' in forgets ? forgets.burst : undefined
+
+const decidedAt = ({ isRefused, from, to }: Omit<Step, 'atOnce'>): number => (isRefused ? to : from)
+
+const refusedIn = (steps: readonly { readonly isRefused: boolean }[]): number =>
+  steps.reduce((sum, { isRefused }) => sum + (isRefused ? 1 : 0), 0)
 
 /** In order of when they were decided: a refusal comes at once then, and of a crowd those that were taken came first. */
 function stepsOf(sendings: readonly Sending[]): Step[] {
+  const decided = sendings.filter((one) => isTaken(one) || isLimitRefusal(one))
+  const [taken, refused] = [decided.filter(isTaken), decided.filter((one) => !isTaken(one))]
+  const usual = taken.reduce((sum, one) => sum + tokensOf(one), 0) / Math.max(1, taken.length)
+  const times = refused.map(({ at, endedAt }) => endedAt - at).toSorted((a, b) => a - b)
+  const usualMs = times[Math.floor(times.length * 0.9)] ?? 0
   let working: number[] = []
-  const decided = sendings.filter((one) => isTaken(one) || isLimitRefusal(one)).slice(-MOST_STEPS)
   return decided
-    .map((sending) => ({ sending, isRefused: !isTaken(sending) }))
-    .map((one) => ({ ...one, at: one.isRefused ? one.sending.endedAt : one.sending.at }))
-    .toSorted((a, b) => a.at - b.at)
-    .map(({ sending, isRefused, at }) => {
-      working = working.filter((end) => end > at)
-      const step = { sending, at, isRefused, requests: 1, tokens: tokensOf(sending), working: working.length }
-      if (!isRefused) working.push(sending.endedAt)
-      return step
+    .map((sending): Omit<Step, 'atOnce'> => {
+      const { at, endedAt, outcome, firstByteMs = endedAt - at } = sending
+      const isRefused = !isTaken(sending)
+      const tokens = isRefused ? Math.max(tokensOf(sending), usual) : tokensOf(sending)
+      const to = isRefused ? endedAt : at + Math.min(usualMs, firstByteMs)
+      const hintMs = outcome.kind === 'failed' ? outcome.hintMs : undefined
+      return { sending, from: at, to, isRefused, requests: 1, tokens, hintMs }
+    })
+    .toSorted((a, b) => decidedAt(a) - decidedAt(b))
+    .map((step) => {
+      working = working.filter((end) => end > step.from)
+      const besides = step.isRefused ? working : working.filter((end) => end > step.to)
+      const atOnce = besides.length + 1
+      if (!step.isRefused) working.push(step.sending.endedAt)
+      return { ...step, atOnce }
     })
 }
 
-interface Scored<Value> {
-  readonly rule: Value
-  readonly score: number
+function busiestOf(steps: readonly Step[], most = MOST_STEPS): readonly Step[] {
+  let refused = refusedIn(steps.slice(0, most))
+  let found = { refused: 0, start: 0 }
+  for (let start = 0; start + most <= steps.length; start++) {
+    if (refused >= found.refused) found = { refused, start }
+    refused += (steps[start + most]?.isRefused ? 1 : 0) - (steps[start]?.isRefused ? 1 : 0)
+  }
+  return steps.slice(found.start, found.start + most)
 }
 
 /** The first with the lowest score. */
-function best<Value>(all: readonly Value[], scoreOf: (one: Value) => number): Scored<Value> {
-  let found: Scored<Value> | undefined
-  for (const rule of all) {
-    const score = scoreOf(rule)
-    if (found === undefined || score < found.score) found = { rule, score }
-  }
-  if (found === undefined) throw new Error('nothing to choose from')
-  return found
+function best<One extends { readonly score: number }>(all: readonly One[]): One {
+  return all.reduce((found, one) => (one.score < found.score ? one : found))
 }
 
 /** What headers say, a list for each limit, with the step that it was said of. */
@@ -148,138 +212,255 @@ function fitMeter(steps: readonly Step[], said: Said): FittedLimit {
   const { counts = 'requests', spanMs: named, limit = 1 } = last ?? {}
   const saidOf = new Map(said.map(({ step, reading }) => [step, reading]))
   const first = said[0]
-  let tellsNext = false
-  const scoreOf = (one: Rule): number => {
-    const counter = createCounter(limit, one)
+  const timed = said.findLast(({ reading }) => reading.resetMs !== undefined)
+  const scored = (rule: Rule) => {
+    const { spanMs } = rule
+    const behindMs = timed === undefined ? 0 : (decidedAt(timed.step) + (timed.reading.resetMs ?? 0)) % spanMs
+    const counter = createCounter(limit, rule)
     // Used before the log begins, or by somebody else.
     const before = first === undefined ? 0 : counter.limit - first.reading.remaining - first.step[counts]
-    if (first !== undefined && before > 0) counter.count(before, first.step.at)
-    let [off, whole, next] = [0, 0, 0]
+    if (first !== undefined && before > 0) counter.count(before, decidedAt(first.step))
+    let left = 0
+    const resets = (['whole', 'next', { behindMs }] as const).map((reset) => ({ reset, score: 0 }))
     for (const step of steps) {
-      if (!step.isRefused) counter.count(step[counts], step.at)
+      const now = decidedAt(step)
+      if (!step.isRefused) {
+        if (counter.used(step.to + spanMs / 50) + step[counts] > counter.limit) left += 1
+        counter.count(step[counts], now)
+      }
       const reading = saidOf.get(step)
       if (reading === undefined) continue
-      off += Math.abs(counter.left(step.at) - reading.remaining) / limit
-      if (reading.resetMs === undefined) continue
-      whole += Math.min(1, Math.abs(counter.resetsIn(step.at) - reading.resetMs) / one.spanMs)
-      next += Math.min(1, Math.abs(counter.freesIn(step.at) - reading.resetMs) / one.spanMs)
+      left += (2 * Math.abs(counter.left(now) - reading.remaining)) / limit
+      const { resetMs } = reading
+      if (resetMs === undefined) continue
+      for (const one of resets) {
+        const ms = resetIn(counter, { ...one, spanMs }, now)
+        one.score += Math.min(1, Math.abs(ms - resetMs) / Math.max(1_000, resetMs))
+      }
     }
-    tellsNext = next < whole
-    return off + Math.min(whole, next)
+    const { reset, score } = best(resets)
+    return { rule, reset, score: left + score }
   }
-  const rules = rulesFor(counts, named === undefined ? SPANS : [named])
+  const rules: Rule[] = (named === undefined ? SPANS : [named]).flatMap((spanMs) =>
+    [...windowsOf(spanMs), 'bucket' as const].map((forgets) => ({ counts, spanMs, forgets })),
+  )
+  // What is missing of a bucket, rounded up, and when it is whole again tell how quickly it is refilled.
+  const refills = said
+    .flatMap(({ reading: { remaining, resetMs = 0 } }) =>
+      remaining < limit && resetMs > 0 ? (resetMs * limit) / (limit - remaining) : [],
+    )
+    .toSorted((one, other) => one - other)
+  const spanMs = refills[Math.floor(0.95 * refills.length)]
+  if (named === undefined && spanMs !== undefined) rules.push({ counts, spanMs, forgets: 'bucket' })
   // What is left at once may never come near the limit: GCRA.
   const burst = Math.max(
     ...said.map(({ step, reading }) => reading.remaining + (step.isRefused ? 0 : step[counts])),
   )
-  const bursts = burst < limit / 2 ? rules.filter(({ forgets }) => forgets === 'bucket') : []
-  const { rule } = best([...rules, ...bursts.map((one) => ({ ...one, forgets: { burst } }))], scoreOf)
-  scoreOf(rule)
-  return { ...rule, limit, source: 'headers', meter: last, tellsNext }
+  const bursts = burst < 0.9 * limit ? rules.filter(({ forgets }) => forgets === 'bucket') : []
+  const { rule, reset } = best(
+    [...rules, ...bursts.map((one) => ({ ...one, forgets: { burst } }))].map(scored),
+  )
+  return { ...rule, limit, source: 'headers', meter: last, reset }
 }
+
+const toldBy = ({ sending: { outcome } }: Step): readonly ToldLimit[] =>
+  (outcome.kind === 'failed' ? outcome.told : undefined) ?? []
+
+const isSame = (one: ToldLimit, other: ToldLimit): boolean =>
+  one.counts === other.counts && one.spanMs === other.spanMs
 
 /** The newest of the limits that refusals name, one for each span. */
-function toldIn(steps: readonly Step[]) {
-  const told = new Map<string, NonNullable<Failure['told']>[number]>()
-  for (const { sending } of steps)
-    if (sending.outcome.kind === 'failed')
-      for (const one of sending.outcome.told ?? []) told.set(`${one.counts} ${one.spanMs}`, one)
-  return [...told.values()]
+const toldIn = (steps: readonly Step[]): ToldLimit[] =>
+  steps.flatMap(toldBy).filter((one, at, all) => all.findLastIndex((other) => isSame(one, other)) === at)
+
+/** What was counted with each request, or would have been: what was taken at the most favourable moment, and so what was refused. */
+function sumsOf(steps: readonly Step[], rule: Rule, limit = ENDLESS) {
+  const counter = createCounter(limit, rule)
+  const isBucket = rule.forgets === 'bucket' || burstOf(rule.forgets) !== undefined
+  // Windows are seldom exact.
+  const slackMs = isBucket ? 0 : rule.spanMs / 50
+  return steps.map(({ from, to, isRefused, [rule.counts]: amount }) => {
+    const used = isRefused
+      ? Math.max(counter.used(from), counter.used(to))
+      : Math.min(counter.used(from), counter.used(to + slackMs))
+    if (!isRefused) counter.count(amount, from)
+    return { amount: used + amount, isRefused }
+  })
 }
 
-/** How often a limit would have done otherwise than the upstream did, or opened at another time than it said. */
-function mistakesOf(steps: readonly Step[], rule: Rule, limit: number): number {
-  const counter = createCounter(limit, rule)
-  const usual = usualTokens(steps)
-  let mistakes = 0
+/** Up to which amount all was taken and from which on all refused, with as little against it as can be. */
+function bestCut(sums: readonly { readonly amount: number; readonly isRefused: boolean }[], unit = 1) {
+  const sorted = sums.toSorted((a, b) => a.amount - b.amount)
+  let score = CONTRADICTION * (sums.length - refusedIn(sums))
+  let found = { low: 0, high: sorted[0]?.amount ?? 0, score }
+  for (const [at, { amount, isRefused }] of sorted.entries()) {
+    score += isRefused ? 1 : -CONTRADICTION
+    const next = sorted[at + 1]?.amount ?? amount + unit
+    if (next - amount > HAIR && score < found.score) found = { low: amount, high: next, score }
+  }
+  return { limit: roundest(found.low, found.high), score: found.score }
+}
+/** Sums of fractions. */
+const HAIR = 1e-6
+
+/** The whole number with the fewest digits from `low` to below `high`: that is how limits are set. */
+function roundest(low: number, high: number): number {
+  for (let unit = 1e9; unit >= 1; unit /= 10)
+    for (const step of [unit, unit / 2]) {
+      const one = Math.ceil((low - HAIR) / step) * step
+      if (one < high && one > 0 && Number.isInteger(one)) return one
+    }
+  return (low + high) / 2
+}
+
+/** How often the upstream said of another time that it opens then, half a mistake each; nobody knows when one of a crowd is done. */
+function hintScore(steps: readonly Step[], limit?: Omit<Tried, 'score'>): number {
+  if (steps.every(({ hintMs }) => hintMs === undefined)) return 0
+  const counter = limit && createCounter(limit.limit, limit)
+  let score = 0
   for (const step of steps) {
-    const amount = amountOf(step, rule, usual)
-    const opensIn = counter.opensIn(amount, step.at)
-    // What it counts a moment later, or a moment earlier, is no mistake.
-    if (step.isRefused) mistakes += opensIn > 0 ? hintMistake(step, opensIn) : 1
-    else {
-      if (opensIn > Math.max(MOMENT_MS, rule.spanMs / 50)) mistakes += 1
-      counter.count(amount, step.at)
+    const { from, to, isRefused, hintMs } = step
+    const amount = step[limit?.counts ?? 'requests']
+    if (!isRefused) counter?.count(amount, from)
+    else if (hintMs !== undefined) {
+      const opensIn = counter?.opensIn(amount, to) ?? 1
+      if (Math.abs(hintMs - opensIn) > Math.max(1_500, hintMs / 5)) score += 0.5
     }
   }
-  return mistakes
-}
-const MOMENT_MS = 500
-
-/** @returns 0 to 1/2 */
-function hintMistake({ sending: { outcome } }: Step, opensIn: number): number {
-  const hintMs = outcome.kind === 'failed' ? outcome.hintMs : undefined
-  if (hintMs === undefined) return 0
-  return Math.abs(hintMs - opensIn) > Math.max(1_500, hintMs / 5) ? 0.5 : 0
+  return score
 }
 
-const amountOf = (step: Step, { counts }: Rule, usualTokenCount: number): number =>
-  counts === 'requests' ? 1 : step.isRefused ? Math.max(step.tokens, usualTokenCount) : step.tokens
-
-function usualTokens(steps: readonly Step[]): number {
-  const taken = steps.filter(({ isRefused }) => !isRefused)
-  return taken.reduce((sum, { tokens }) => sum + tokens, 0) / Math.max(1, taken.length)
+/** @param limit where it is known */
+function windowAs(steps: readonly Step[], rule: Rule, limit?: number): Tried {
+  const sums = sumsOf(steps, rule)
+  const cut = limit === undefined ? bestCut(sums) : { limit, score: scoreAt(sums, limit) }
+  return { ...rule, ...cut, score: cut.score + hintScore(steps, { ...rule, ...cut }) }
 }
 
-/** More than anything counts to. */
-const NO_LIMIT = 1e12
-/** A way to count has to explain so much of the refusals, and may contradict so much of what was taken. */
-const LEAST_EXPLAINED = 0.6
-const MOST_CONTRADICTED = 0.02
+const scoreAt = (sums: ReturnType<typeof sumsOf>, limit: number): number =>
+  sums.reduce(
+    (score, { amount, isRefused }) =>
+      score + (amount > limit + HAIR ? (isRefused ? 0 : CONTRADICTION) : isRefused ? 1 : 0),
+    0,
+  )
+
+/** A bucket that is refilled with so much in a span, as large as fits best unless that is known. */
+function bucketAs(steps: readonly Step[], rule: Rule & { readonly limit: number }, burst?: number): Tried {
+  const sums = sumsOf(steps, { ...rule, forgets: { burst: ENDLESS } }, rule.limit)
+  const cut = burst === undefined ? bestCut(sums) : { limit: burst, score: scoreAt(sums, burst) }
+  const forgets = cut.limit === rule.limit ? 'bucket' : { burst: cut.limit }
+  const { score } = cut
+  return { ...rule, forgets, score: score + hintScore(steps, { ...rule, forgets }) }
+}
+
+/** The ways to count a limit of which only this is known. */
+function knownAs(
+  steps: readonly Step[],
+  { counts, spanMs, limit }: Pick<LimitSpec, 'counts' | 'spanMs' | 'limit'>,
+) {
+  const bucket = { counts, spanMs, limit, forgets: 'bucket' } as const
+  return [
+    ...windowsOf(spanMs).map((forgets) => windowAs(steps, { counts, spanMs, forgets }, limit)),
+    bucketAs(steps, bucket, limit),
+    ...doubted(steps, [
+      ...phasesOf(spanMs).map((forgets) => windowAs(steps, { counts, spanMs, forgets }, limit)),
+      bucketAs(steps, bucket),
+    ]),
+  ]
+}
+
+const windowsOf = (spanMs: number): readonly Forgetting[] => [
+  ...FORGETTING,
+  ...(spanMs === SPAN_MS.day ? MIDNIGHTS : []),
+]
+const phasesOf = (spanMs: number): readonly Forgetting[] =>
+  spanMs < SPAN_MS.minute
+    ? []
+    : Array.from({ length: PHASES }, (_, nth) => ({ behindMs: (nth * spanMs) / PHASES }))
+
+const doubted = (steps: readonly Step[], tried: readonly Tried[]): Tried[] =>
+  tried.map((one) => ({ ...one, score: one.score + 1 + DOUBT * refusedIn(steps) }))
+
+/** Against a limit may speak so much. */
+function allowedIn(steps: readonly Step[]): number {
+  const refused = refusedIn(steps)
+  return (1 - LEAST_EXPLAINED) * refused + MOST_CONTRADICTED * (steps.length - refused)
+}
 
 /** The limit that agrees best with where refusals fell; undefined where none does. */
-function fitUntold(steps: readonly Step[]): FittedLimit | { readonly concurrency: number } | undefined {
-  const refused = steps.filter(({ isRefused }) => isRefused).length
+function fitUntold(steps: readonly Step[]): Untold | undefined {
+  const refused = refusedIn(steps)
   if (refused === 0 || refused === steps.length) return undefined
-  const sizes = steps.filter(({ isRefused }) => !isRefused).map(({ tokens }) => tokens)
+  const sizes = steps.flatMap(({ isRefused, tokens }) => (isRefused ? [] : tokens))
   // Where all are alike, nobody can tell tokens from requests.
   const isVaried = Math.max(...sizes) > 1.2 * Math.min(...sizes)
-  const rules = [...rulesFor('requests', SPANS), ...(isVaried ? rulesFor('tokens', SPANS) : [])]
-  const tried = rules.flatMap((rule) => limitsFor(steps, rule).map((limit) => ({ ...rule, limit })))
-  const atOnce = bestCut(steps.map(({ working, isRefused }) => ({ amount: working + 1, isRefused })))
-  const { rule, score } = best(tried, (one) => mistakesOf(steps, one, one.limit))
-  const allowed = (1 - LEAST_EXPLAINED) * refused + MOST_CONTRADICTED * (steps.length - refused)
-  if (Math.min(score, atOnce.mistakes) > allowed) return undefined
-  return atOnce.mistakes < score ? { concurrency: atOnce.cut } : { ...rule, source: 'refusals' }
+  const ways: Rule['counts'][] = isVaried ? ['requests', 'tokens'] : ['requests']
+  const plain = ways.flatMap((counts) =>
+    SPANS.flatMap((spanMs) => [
+      ...windowsOf(spanMs).map((forgets) => windowAs(steps, { counts, spanMs, forgets })),
+      wholeBucket(steps, { counts, spanMs, forgets: 'bucket' }),
+    ]),
+  )
+  const crowds = bestCut(steps.map(({ atOnce, isRefused }) => ({ amount: atOnce, isRefused })))
+  const crowd = { concurrency: crowds.limit, score: crowds.score + hintScore(steps) }
+  const simple = best<Untold>([...plain, crowd])
+  const found =
+    simple.score <= DOUBT * refused
+      ? simple
+      : best<Untold>([
+          simple,
+          ...doubted(
+            steps,
+            ways.flatMap((counts) => [
+              ...SPANS.flatMap((spanMs) =>
+                phasesOf(spanMs).map((forgets) => windowAs(steps, { counts, spanMs, forgets })),
+              ),
+              ...smallBuckets(steps, counts),
+            ]),
+          ),
+        ])
+  return found.score > allowedIn(steps) ? undefined : found
 }
 
-/** Limits worth trying for a way to count. */
-function limitsFor(steps: readonly Step[], rule: Rule): number[] {
-  const counter: Counter = createCounter(
-    NO_LIMIT,
-    rule.forgets === 'bucket' ? { ...rule, forgets: 'rolling' } : rule,
-  )
-  const usual = usualTokens(steps)
-  if (rule.counts === 'tokens' && usual === 0) return []
-  const sums = steps.map((step) => {
-    const amount = amountOf(step, rule, usual)
-    const sum = NO_LIMIT - counter.left(step.at) + amount
-    if (!step.isRefused) counter.count(amount, step.at)
-    return { amount: sum, isRefused: step.isRefused }
-  })
-  if (rule.forgets !== 'bucket') return [bestCut(sums).cut].filter((limit) => limit > 0)
-  // What passes in a span is at most twice a bucket's size.
-  const most = sums.reduce((max, { amount, isRefused }) => (isRefused ? max : Math.max(max, amount)), 0)
-  const step = Math.max(1, Math.floor(most / 2 / BUCKETS))
-  return Array.from({ length: BUCKETS + 1 }, (_, at) => Math.ceil(most / 2) + at * step).filter(
-    (limit) => limit <= most + step,
-  )
-}
-const BUCKETS = 24
-
-/** Up to which amount all was taken and from which on all refused, with as few mistakes as can be. */
-function bestCut(sums: readonly { readonly amount: number; readonly isRefused: boolean }[]) {
-  const sorted = sums.toSorted((a, b) => a.amount - b.amount)
-  let mistakes = sorted.filter(({ isRefused }) => !isRefused).length
-  let found = { cut: 0, mistakes }
-  for (let at = 0; at < sorted.length; at++) {
-    const one = sorted[at]
-    if (one === undefined) continue
-    mistakes += one.isRefused ? 1 : -1
-    if (sorted[at + 1]?.amount !== one.amount && mistakes < found.mistakes)
-      found = { cut: one.amount, mistakes }
+/** A bucket that holds what it is refilled with in a span. */
+function wholeBucket(steps: readonly Step[], rule: Rule): Tried {
+  const { limit: most } = bestCut(sumsOf(steps, { ...rule, forgets: 'rolling' }))
+  // The more is refilled, the smaller it seems to be.
+  let [low, high] = [1, most + 1]
+  while (high - low > Math.max(1, low / 200)) {
+    const limit = Math.floor((low + high) / 2)
+    const { limit: size } = bestCut(sumsOf(steps, { ...rule, forgets: { burst: ENDLESS } }, limit))
+    if (size >= limit) low = limit
+    else high = limit
   }
-  return found
+  const limits = new Set([low, high, roundest(low, high)])
+  return best([...limits].map((limit) => bucketAs(steps, { ...rule, limit }, limit)))
+}
+
+/** Rates are told apart by so much, from a quarter of what was taken up to a hundred times that, in so many requests. */
+const GRAIN = 1.01
+const RATES = 600
+const FEW_STEPS = 400
+
+/** Those that hold less, or more, the best first. */
+function smallBuckets(steps: readonly Step[], counts: Rule['counts']): Tried[] {
+  const at = (rate: number, some = steps): Tried => {
+    const spanMs = [SPAN_MS.minute, SPAN_MS.hour].find((span) => rate * span >= 1) ?? SPAN_MS.day
+    return bucketAs(some, { counts, spanMs, limit: rate * spanMs, forgets: 'bucket' })
+  }
+  // In the long run all but the true rate lead far astray.
+  const few = busiestOf(steps, FEW_STEPS)
+  const taken = few.reduce((sum, { isRefused, [counts]: amount }) => sum + (isRefused ? 0 : amount), 0)
+  const perMs = taken / Math.max(1, (few.at(-1)?.to ?? 0) - (few[0]?.from ?? 0))
+  const near = best(Array.from({ length: RATES }, (_, nth) => at((perMs / 4) * GRAIN ** nth, few)))
+  const { spanMs } = near
+  const all = Array.from({ length: 41 }, (_, nth) => at((near.limit / spanMs) * GRAIN ** ((nth - 20) / 5)))
+  const { score } = best(all)
+  const alike = all.filter((one) => one.score === score)
+  const whole = alike.filter(({ forgets }) => forgets === 'bucket' || Number.isInteger(burstOf(forgets)))
+  const rates = (whole.length > 0 ? whole : alike).map((one) => (one.limit * spanMs) / one.spanMs)
+  const round = roundest(Math.min(...rates) / GRAIN, Math.max(...rates) * GRAIN)
+  return [bucketAs(steps, { counts, spanMs, limit: round, forgets: 'bucket' }), ...whole, ...alike]
 }
 
 /** What is refused with so much of a limit left is refused for something else. */
@@ -289,19 +470,18 @@ function unexplainedIn(
   steps: readonly Step[],
   { limits, concurrency = Infinity }: Pick<FittedLimits, 'limits' | 'concurrency'>,
 ): Set<Sending> {
-  const counters = limits.map((limit) => ({ limit, counter: createCounter(limit.limit, limit) }))
-  const usual = usualTokens(steps)
-  const unexplained = new Set<Sending>()
-  for (const step of steps) {
-    const isNear =
-      step.working + 1 >= concurrency ||
-      counters.some(({ limit, counter }) => {
-        const amount = amountOf(step, limit, usual)
-        return counter.left(step.at) < amount + Math.max(counter.limit * NEAR, amount / 2)
-      })
-    if (step.isRefused && !isNear) unexplained.add(step.sending)
-    if (!step.isRefused)
-      for (const { limit, counter } of counters) counter.count(amountOf(step, limit, usual), step.at)
-  }
-  return unexplained
+  const sums = limits.map((rule) => ({
+    most: (1 - NEAR) * createCounter(rule.limit, rule).limit,
+    sums: sumsOf(steps, rule, rule.limit),
+  }))
+  return new Set(
+    steps
+      .filter(
+        ({ isRefused, atOnce }, at) =>
+          isRefused &&
+          atOnce <= concurrency &&
+          sums.every(({ most, sums: all }) => (all[at]?.amount ?? 0) <= most),
+      )
+      .map(({ sending }) => sending),
+  )
 }

@@ -14,11 +14,11 @@
 import type { Config } from '../../config/config.ts'
 import { upstreamIdOf, type ListedBy } from '../../config/upstreams.ts'
 import type { ArchivedSegment } from '../../events/archive.ts'
-import { createRuntimeConfig } from '../../http/deps.ts'
+import { createRuntimeConfig, type RuntimeConfig } from '../../http/deps.ts'
 import { SPAN_MS } from '../../pool/outcome.ts'
 import type { Upstream } from '../../pool/upstream.ts'
 import { originOfRoot } from '../../relay/candidates.ts'
-import { isTaken } from './fit.ts'
+import { burstOf, isTaken } from './fit.ts'
 import { eventLogIn, type Arrival, type EventLog } from './log.ts'
 import { simulate, type Ended } from './simulate.ts'
 import { behavioursOf, type Behaviour } from './world.ts'
@@ -52,6 +52,8 @@ export interface KnownUpstream {
     readonly counts: 'requests' | 'tokens'
     readonly limit: number
     readonly span_ms: number
+    /** Of a bucket how much it holds, where that is not the limit: so much is let through at once. */
+    readonly burst: number | null
     readonly source: 'headers' | 'words' | 'refusals'
   }[]
   readonly at_once: number | null
@@ -126,10 +128,13 @@ export async function predict({
 
   const from = begins
 
-  async function figuresUnder(config: Config) {
-    const runtimeConfig = createRuntimeConfig(config, listedIn(log))
-    const { upstreams } = runtimeConfig.pools
-    const behaviours = behavioursOf(log, upstreams)
+  const [runtimePresent, runtimeNext] = [present, next].map((config) =>
+    createRuntimeConfig(config, listedIn(log)),
+  ) as [RuntimeConfig, RuntimeConfig]
+  const { upstreams } = runtimeNext.pools
+  const behaviours = behavioursOf(log, [...runtimePresent.pools.upstreams, ...upstreams])
+
+  async function figuresUnder(runtimeConfig: RuntimeConfig) {
     const all: Figures[] = []
     let busiest: ReadonlyMap<string, number> = new Map()
     for (let seed = 1; seed <= runs; seed++) {
@@ -145,11 +150,11 @@ export async function predict({
       all.push(figuresOf([...ran.ended].filter(([arrival]) => isCounted.has(arrival))))
       ;({ busiest } = ran)
     }
-    return { figures: meanOf(all), upstreams, behaviours, busiest }
+    return { figures: meanOf(all), busiest }
   }
 
-  const control = await figuresUnder(present)
-  const changed = await figuresUnder(next)
+  const control = await figuresUnder(runtimePresent)
+  const changed = await figuresUnder(runtimeNext)
   return {
     from: isoOf(first.at),
     to: isoOf(last.at),
@@ -158,10 +163,10 @@ export async function predict({
     recorded: figuresOf(counted.map((arrival) => [arrival, arrival.end])),
     present: control.figures,
     new: changed.figures,
-    upstreams: changed.upstreams
+    upstreams: upstreams
       .filter(({ enabled }) => enabled)
       .map((upstream) =>
-        knownOf(upstream, { log, behaviour: changed.behaviours.get(upstream.id), busiest: changed.busiest }),
+        knownOf(upstream, { log, behaviour: behaviours.get(upstream.id), busiest: changed.busiest }),
       ),
     config_changes: log.configs.filter(({ from }) => from > first.at && from <= last.at).length,
     had_affinity: counted.some(({ maskedKey }) => maskedKey !== 0),
@@ -208,10 +213,11 @@ function knownOf(
     name,
     known_by: knownBy,
     like: like ?? null,
-    limits: (fitted?.limits ?? []).map(({ counts, limit, spanMs, source }) => ({
+    limits: (fitted?.limits ?? []).map(({ counts, limit, spanMs, forgets, source }) => ({
       counts,
       limit,
       span_ms: spanMs,
+      burst: burstOf(forgets) ?? null,
       source,
     })),
     at_once: fitted?.concurrency ?? null,

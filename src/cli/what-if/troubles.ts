@@ -20,7 +20,7 @@ export interface Outage {
 /** When and how often an upstream fails, but for its limits. */
 export interface Troubles {
   readonly outages: readonly Outage[]
-  /** Of its other requests so many fail now and then, 0 to 1, like these. */
+  /** Of all its requests so many fail now and then, 0 to 1, whether it had room or not, like these. */
   readonly share: number
   readonly samples: readonly Trouble[]
 }
@@ -73,7 +73,7 @@ export function troublesOf(own: readonly Sending[], atLimits: ReadonlySet<Sendin
   const samples = found[0]?.single ?? []
   return {
     outages: found.flatMap(({ outages }) => outages),
-    share: samples.length / Math.max(1, samples.length + seen.filter(isTaken).length),
+    share: samples.length / Math.max(1, samples.length + seen.filter(isTaken).length + atLimits.size),
     samples,
   }
 }

@@ -8,7 +8,15 @@ import { TransportError, type TransportFailure, type UpstreamResponse } from '..
 import { bareFailure, classifyStatus, classifyTransport } from '../../vendors/classify.ts'
 import { passTime } from './clock.ts'
 import { createLedger, type Ledger } from './enforce.ts'
-import { fitLimits, isLimitRefusal, isTaken, tokensOf, type FittedLimit, type FittedLimits } from './fit.ts'
+import {
+  fitLimits,
+  isLimitRefusal,
+  isTaken,
+  resetIn,
+  tokensOf,
+  type FittedLimit,
+  type FittedLimits,
+} from './fit.ts'
 import type { Arrival, EventLog, Sending } from './log.ts'
 import { ownRefusalOf, troubleAt, troublesOf, type Troubles } from './troubles.ts'
 
@@ -60,11 +68,12 @@ export function behavioursOf({ sendings }: EventLog, upstreams: readonly Upstrea
       if (nearest !== undefined) {
         // What befell the other key alone says nothing of this one.
         const common = nearest.filter(({ outcome }) => outcome.kind !== 'failed' || isOfVendor(outcome))
+        const shown = madeOf(nearest)
         return [
           upstream.id,
           {
-            ...madeOf(nearest),
-            troubles: troublesOf(common, new Set()),
+            ...shown,
+            troubles: troublesOf(common, atLimitsOf(nearest, shown.fitted)),
             knownBy: 'sibling',
             like: nearest[0]?.upstream.name,
           },
@@ -77,10 +86,7 @@ export function behavioursOf({ sendings }: EventLog, upstreams: readonly Upstrea
   function averageOf(all: readonly Sending[]): Shown {
     const known = made.get(all)
     if (known !== undefined) return known
-    const { share, samples } = troublesOf(
-      all.filter((one) => !isLimitRefusal(one)),
-      new Set(),
-    )
+    const { share, samples } = troublesOf(all, new Set(all.filter(isLimitRefusal)))
     const average = {
       fitted: { limits: [], concurrency: undefined, unexplained: new Set<Sending>() },
       troubles: { outages: [], share, samples },
@@ -99,14 +105,18 @@ const isOfVendor = ({ scope, cause }: Failure): boolean => scope !== 'key' && ca
 
 type Shown = Omit<Behaviour, 'knownBy' | 'like'>
 
+/** The refusals that limits explain. */
+const atLimitsOf = (own: readonly Sending[], { unexplained }: FittedLimits): ReadonlySet<Sending> =>
+  new Set(own.filter((one) => isLimitRefusal(one) && !unexplained.has(one)))
+
 function behaviourIn(own: readonly Sending[]): Shown {
   const fitted = fitLimits(own)
-  const explained = own.filter((one) => isLimitRefusal(one) && !fitted.unexplained.has(one))
+  const explained = atLimitsOf(own, fitted)
   return {
     fitted,
-    troubles: troublesOf(own, new Set(explained)),
+    troubles: troublesOf(own, explained),
     answers: own.filter(({ outcome }) => outcome.kind === 'ok' || outcome.kind === 'broken'),
-    refusals: explained.flatMap(({ outcome, at, endedAt }) =>
+    refusals: [...explained].flatMap(({ outcome, at, endedAt }) =>
       outcome.kind === 'failed' ? [{ failure: outcome, ms: endedAt - at }] : [],
     ),
   }
@@ -162,10 +172,10 @@ export function createSimulatedUpstream(
 
   const readingsNow = (): MeterReading[] =>
     ledger.entries.flatMap(({ spec, counter }) => {
-      const { meter, tellsNext } = spec as FittedLimit
+      const { meter } = spec as FittedLimit
       if (meter === undefined) return []
       const now = clock.wall()
-      const resetsIn = tellsNext === true ? counter.freesIn(now) : counter.resetsIn(now)
+      const resetsIn = resetIn(counter, spec, now)
       return [
         {
           ...meter,
