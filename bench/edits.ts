@@ -3,7 +3,8 @@
  *
  * `npm run bench:edits -- [entries]` starts the gateway from `dist/` with 3,000 entries, one key and one model each, and
  * does everything that is done to them five times, while a client asks `/healthz` again and again: the longest that it
- * waited is how long the process did nothing else. Prints the medians.
+ * waited is how long the process did nothing else. Prints the medians, and the CPU time of its main thread, which other
+ * programs on the machine move less. Linux.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -52,8 +53,13 @@ const isReady = (): Promise<boolean> =>
     request.on('error', () => resolve(false))
   })
 
-/** The longest wait of a client beside `work`, ms. */
-async function heldUp(work: () => Promise<unknown>): Promise<number> {
+/** What the main thread has worked by now, ms. */
+const workedMs = (): number =>
+  Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/schedstat`, 'utf8').split(' ')[0]) / 1e6
+
+/** The longest wait of a client beside `work`, and what the main thread did for both, ms. */
+async function heldUp(work: () => Promise<unknown>): Promise<readonly [waited: number, worked: number]> {
+  const before = workedMs()
   const done = new AbortController()
   let longest = 0
   const looking = (async () => {
@@ -61,13 +67,14 @@ async function heldUp(work: () => Promise<unknown>): Promise<number> {
       const began = performance.now()
       await isReady()
       longest = Math.max(longest, performance.now() - began)
+      await pause(5)
     }
   })()
   await pause(20)
   await work()
   done.abort()
   await looking
-  return longest
+  return [longest, workedMs() - before]
 }
 
 async function ask(path: string, method = 'GET', body?: object): Promise<Record<string, unknown>> {
@@ -101,8 +108,9 @@ while (!(await isReady())) await pause(1)
 console.log(
   `${entries} entries, ${(readFileSync(file).length / 1e6).toFixed(2)} MB, Node ${process.version}; medians of ${TIMES}`,
 )
-const row = (what: string, ms: number) => console.log(`${what.padEnd(40)} ${ms.toFixed(0).padStart(6)} ms`)
-row('start, until it answers', performance.now() - began)
+const row = (what: string, [waited, worked]: readonly [number, number]) =>
+  console.log(`${what.padEnd(44)} ${waited.toFixed(0).padStart(6)} ms ${worked.toFixed(0).padStart(6)} ms`)
+row('start, until it answers', [performance.now() - began, workedMs()])
 
 const works: readonly (readonly [string, () => Promise<unknown>])[] = [
   ['GET /admin/config', shown],
@@ -120,14 +128,13 @@ const works: readonly (readonly [string, () => Promise<unknown>])[] = [
   ],
   ['GET /admin/config of that file', shown],
 ]
-const times = new Map<string, number[]>()
+const times = new Map<string, (readonly [number, number])[]>()
 for (let nth = 0; nth < TIMES; nth++) {
-  for (const [what, work] of works) {
-    times.set(what, [...(times.get(what) ?? []), await heldUp(work)])
-  }
+  for (const [what, work] of works) times.set(what, [...(times.get(what) ?? []), await heldUp(work)])
   await reloaded(() => writeFileSync(file, `${textOf(models)}${'\n'.repeat(nth + 1)}`))
 }
-for (const [what, ms] of times) row(what, ms.toSorted((a, b) => a - b)[TIMES >> 1] ?? 0)
+const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[TIMES >> 1] ?? 0
+for (const [what, all] of times) row(what, [median(all.map(([ms]) => ms)), median(all.map(([, ms]) => ms))])
 child.kill()
 await once(child, 'exit')
 agent.destroy()
