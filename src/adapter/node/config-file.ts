@@ -96,6 +96,8 @@ interface Watched extends Pick<Extract<LoadedConfig, { ok: true }>, 'config' | '
   /** Called with every new configuration that is whole and valid. */
   readonly apply: (config: Config) => void
   readonly report: Report
+  /** Does something again and again, until what it gives is called; by a timer unless given. */
+  readonly every?: (ms: number, task: () => void) => () => void
 }
 
 export type Reloader = ReturnType<typeof watchConfig>
@@ -107,7 +109,8 @@ export type Reloader = ReturnType<typeof watchConfig>
 const POLL_EVERY_MS = 500
 
 /** A new file is read and checked as a whole, and then replaces the old one in one step, or changes nothing. */
-export function watchConfig({ file, text, config, warnings, apply, report, ...reading }: Watched) {
+export function watchConfig({ file, text, config, warnings, apply, report, ...given }: Watched) {
+  const { every = byTimer, ...reading } = given
   let served = { text, warnings }
   let lastReload: ConfigState['lastReload']
   const reloads = { ok: 0, refused: 0 }
@@ -161,8 +164,6 @@ export function watchConfig({ file, text, config, warnings, apply, report, ...re
     // Our own write of the token, and a touch without a change, are no reload.
     if (readConfigFile(file) !== served.text) reload()
   }
-  const timer = setInterval(poll, POLL_EVERY_MS)
-  timer.unref()
   return {
     reload,
     editor: createConfigEditor({
@@ -174,8 +175,15 @@ export function watchConfig({ file, text, config, warnings, apply, report, ...re
     }),
     /** For the status page and the metrics. */
     state: (): ConfigState => ({ lastReload, reloads, warnings: served.warnings.map(problemLine) }),
-    stop: () => clearInterval(timer),
+    stop: every(POLL_EVERY_MS, poll),
   }
+}
+
+/** Holds no process. */
+function byTimer(ms: number, task: () => void): () => void {
+  const timer = setInterval(task, ms)
+  timer.unref()
+  return () => clearInterval(timer)
 }
 
 /** What changes whenever a file is written or replaced; empty while there is none. */
