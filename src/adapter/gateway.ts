@@ -116,6 +116,7 @@ export function createGateway(config: Config, platform: GatewayPlatform) {
   /** With what is known of lists of models by now. */
   function serve(next: Config): void {
     runtimeConfig = createRuntimeConfig(next, discovery.listedBy)
+    live.review()
     const { upstreams } = runtimeConfig.pools
     const { tokens } = runtimeConfig
     for (const upstream of upstreams) abilities.presume(upstream, clock.now())

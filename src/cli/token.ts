@@ -124,19 +124,19 @@ function revokeToken(command: Command): number {
  * All the rest stays as people wrote it; see `rewritten`.
  */
 export function withTokenEntry(text: string, entry: object): string {
-  const { value } = readSource(text)
-  const { auth_token: own, tokens, ...others } = recordOf(value)
+  const source = readSource(text)
+  const { auth_token: own, tokens, ...others } = recordOf(source.value)
   const present: readonly unknown[] = Array.isArray(tokens) ? tokens : []
   const first = own === undefined ? {} : { auth_token: own }
-  return rewritten(text, value, { ...first, tokens: [...present, entry], ...others })
+  return rewritten(source, { ...first, tokens: [...present, entry], ...others })
 }
 
 /** The same text without one entry of `tokens`. */
 export function withoutTokenEntry(text: string, at: number): string {
-  const { value } = readSource(text)
-  const { tokens, ...others } = recordOf(value)
+  const source = readSource(text)
+  const { tokens, ...others } = recordOf(source.value)
   const present: readonly unknown[] = Array.isArray(tokens) ? tokens : []
-  return rewritten(text, value, { ...others, tokens: present.toSpliced(at, 1) })
+  return rewritten(source, { ...others, tokens: present.toSpliced(at, 1) })
 }
 
 /** What is told of a token; of one that is only in the file, no limits and no use. */

@@ -123,13 +123,14 @@ export function* warningsFor(file: ConfigFile, config: Config, emptied: Set<stri
 }
 
 function* clientWarnings(config: Config): Generator<Finding> {
+  if (config.tokens.every(({ models = [] }) => models.length === 0)) return
   // Which names lists of models bring is not known yet.
   const upstreams = discoveriesOf(config).length > 0 ? undefined : upstreamsOf(config)
-  const known = upstreams?.flatMap(({ name, model, groups }) => [name, model, ...groups])
+  const known = upstreams && new Set(upstreams.flatMap(({ name, model, groups }) => [name, model, ...groups]))
   for (const [at, { models = [], passthrough }] of config.tokens.entries()) {
     for (const [position, name] of models.entries()) {
-      if (known === undefined || isAuto(name) || known.includes(name)) continue
-      const near = nearestName(name, known)
+      if (known === undefined || isAuto(name) || known.has(name)) continue
+      const near = nearestName(name, [...known])
       const hint =
         near === undefined ? 'write the name of a model, a group or an upstream' : `did you mean ${near}?`
       yield finding(['tokens', at, 'models', position], 'names no model, group or upstream', hint)
@@ -459,12 +460,18 @@ const neverNames: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'pr
 type Level = { readonly shape: Shape; readonly value: object; readonly path: Path }
 
 /** Every object and list of a document that the schema knows of, from the top down, and what it says of it. */
-function* levelsOf(value: unknown, shape = shapeOf(configSchema), path: Path = []): Generator<Level> {
-  if (typeof value !== 'object' || value === null) return
-  yield { shape, value, path }
-  for (const [key, inner] of Object.entries(value)) {
-    const step = Array.isArray(value) ? Number(key) : key
-    const below = shapeBelow(shape, step)
-    if (below) yield* levelsOf(inner, below, [...path, step])
+function levelsOf(document: unknown): readonly Level[] {
+  const levels: Level[] = []
+  function addLevels(value: unknown, shape: Shape, path: Path): void {
+    if (typeof value !== 'object' || value === null) return
+    levels.push({ shape, value, path })
+    for (const [key, inner] of Object.entries(value)) {
+      if (typeof inner !== 'object' || inner === null) continue
+      const step = Array.isArray(value) ? Number(key) : key
+      const below = shapeBelow(shape, step)
+      if (below) addLevels(inner, below, [...path, step])
+    }
   }
+  addLevels(document, shapeOf(configSchema), [])
+  return levels
 }

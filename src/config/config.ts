@@ -25,7 +25,7 @@
 import type { InferInput, InferOutput } from 'valibot'
 import { finding, problemAt, type ConfigProblem } from './problem.ts'
 import type { configSchema } from './schema.ts'
-import { readSource } from './source.ts'
+import type { Source } from './source.ts'
 
 /** The configuration as people write it, after it was checked: names and units of the file, nothing applied. */
 export type ConfigFile = InferInput<typeof configSchema>
@@ -49,12 +49,12 @@ export const needsRestart = (running: Config, next: Config): string[] =>
     .map((key) => `server.${key}`)
 
 /**
- * Why a valid configuration, read from `text`, can't replace a running one, or undefined when it can. A token is made at
+ * Why a valid configuration, read from `source`, can't replace a running one, or undefined when it can. A token is made at
  * start only: were one made at reload, a slip of the editor would lock out every client.
  */
-export function reloadProblem(next: Config, text: string, fileName: string): ConfigProblem | undefined {
+export function reloadProblem(next: Config, source: Source, fileName: string): ConfigProblem | undefined {
   if (next.authTokens.length > 0) return undefined
   const hint = 'write the token; one is made only at start'
   const what = finding(['auth_token'], 'is empty or missing, which a reload refuses', hint)
-  return problemAt(fileName, readSource(text).positionOf(what.path), what)
+  return problemAt(fileName, source.positionOf(what.path), what)
 }

@@ -6,7 +6,7 @@ import { presetOf } from './presets.ts'
 import { isSame, rewritten } from './rewrite.ts'
 import { isUrlProblem, parseBaseUrl } from './rules.ts'
 import { ENTRY_KEYS, shownHeaders, shownProxy, shownTls, shownUrl, writtenKeys, type Entry } from './shown.ts'
-import { readSource } from './source.ts'
+import { readSource, type ReadSource } from './source.ts'
 
 /*
  * Edits of a configuration by those who may not read its secrets. What is posted is an entry as `shownConfig` shows it:
@@ -18,12 +18,14 @@ export type EditKind = 'add' | 'change' | 'remove' | 'order' | 'settings'
 
 /** One edit of a text. */
 export interface EditTask {
-  readonly text: string
+  readonly source: ReadSource
   readonly kind: EditKind
   /** As it was sent. */
   readonly body: Entry
   /** Checks a text as a start or a reload does. */
-  readonly load: (text: string) => LoadedConfig
+  readonly load: (source: ReadSource) => LoadedConfig
+  /** The messages of the warnings that were told before. */
+  readonly told?: ReadonlySet<string>
 }
 
 /** What is wrong, or odd, with a text that an edit made. */
@@ -44,11 +46,14 @@ export type EditResult =
       readonly ok: true
       readonly text: string
       readonly loaded: LoadedText
+      /** Those of the entry, and what else was not told before. */
       readonly warnings: readonly EditProblem[]
       /** For people: `upstream groq was added`. */
       readonly what: string
     }
   | { readonly ok: false; readonly problems: readonly EditProblem[] }
+
+const NONE_TOLD: ReadonlySet<string> = new Set()
 
 /** A configuration of thousands of upstreams is smaller. */
 const MOST_CHARACTERS = 2 ** 20
@@ -58,23 +63,27 @@ const MOST_CHARACTERS = 2 ** 20
  *
  * @throws GatewayError `bad_request` where the body is not what the edit is told with
  */
-export function editConfig({ text, kind, body, load }: EditTask): EditResult {
-  const source = readSource(text)
+export function editConfig({ source, kind, body, load, told = NONE_TOLD }: EditTask): EditResult {
+  const { text } = source
   if (source.syntaxErrors.length > 0 || !isEditable(source.value))
-    return checked(load(text), { text, what: '' })
+    return checked(load(source), { text, what: '' })
   const document = recordOf(source.value)
   const { models: written = [] } = document
   const models = written as readonly unknown[]
   const { value, refused = [], findings = [], at, what } = EDITS[kind]({ document, models, body })
   if (refused.length > 0) return { ok: false, problems: refused.map(problemIn(at)) }
-  const next = rewritten(text, source.value, value)
+  const next = rewritten(source, value)
   if (next.length > MOST_CHARACTERS && next.length > text.length)
     return { ok: false, problems: [problemIn(at)(finding([], ...TOO_LARGE))] }
   // Nothing is ever written that reads otherwise than it was meant to.
-  if (!isSame(readSource(next).value, value)) throw new Error('an edit went wrong')
-  const result = checked(load(next), { text: next, at, what })
-  if (findings.length === 0)
-    return result.ok ? { ...result, warnings: ownWarnings(result, load(text)) } : result
+  const nextSource = readSource(next)
+  if (!isSame(nextSource.value, value)) throw new Error('an edit went wrong')
+  const result = checked(load(nextSource), { text: next, at, what })
+  if (findings.length === 0) {
+    if (!result.ok) return result
+    const isNews = (one: EditProblem): boolean => one.entry_path !== null || !told.has(one.message)
+    return { ...result, warnings: result.warnings.filter(isNews) }
+  }
   const problems = findings.map(problemIn(at))
   const others = result.ok
     ? []
@@ -86,15 +95,6 @@ export function editConfig({ text, kind, body, load }: EditTask): EditResult {
 function isEditable(document: unknown): boolean {
   const { models = [], settings = {} } = recordOf(document)
   return isObject(document) && Array.isArray(models) && isObject(settings)
-}
-
-/** Those of the entry, and what else was not told of the text before. */
-function ownWarnings(
-  { warnings }: { warnings: readonly EditProblem[] },
-  before: LoadedConfig,
-): EditProblem[] {
-  const old = new Set(before.warnings.map(({ message }) => message))
-  return warnings.filter((one) => one.entry_path !== null || !old.has(one.message))
 }
 
 const TOO_LARGE = ['would be larger than 1 MiB', 'take entries out first'] as const
@@ -160,7 +160,8 @@ const EDITS: Readonly<Record<EditKind, (given: EditGiven) => Made>> = {
   order({ document, models, body }) {
     const { order } = body
     const wanted: readonly unknown[] = Array.isArray(order) ? order : []
-    const isWhole = wanted.length === models.length && models.every((_, at) => wanted.includes(at))
+    const given = new Set(wanted)
+    const isWhole = wanted.length === models.length && models.every((_, at) => given.has(at))
     if (!isWhole) throw badBody('order', `the list of all indexes from 0 to ${models.length - 1}, each once`)
     const value = { ...document, models: wanted.map((at) => models[Number(at)]) }
     return { value, what: 'the order of the upstreams was changed' }

@@ -142,10 +142,12 @@ const emptyToken = finding(['auth_token'], 'its environment variable is empty', 
 
 /** One problem for each place: what is wrong inside something that is wrong itself only follows from it. */
 function withoutConsequences(findings: readonly Finding[]): Finding[] {
-  const kept: Finding[] = []
-  for (const finding of findings)
-    if (!kept.some(({ path }) => path.every((step, at) => finding.path[at] === step))) kept.push(finding)
-  return kept
+  const wrong = new Set<string>()
+  return findings.filter(({ path }) => {
+    const isConsequence = [...path, ''].some((_, depth) => wrong.has(JSON.stringify(path.slice(0, depth))))
+    if (!isConsequence) wrong.add(JSON.stringify(path))
+    return !isConsequence
+  })
 }
 
 /** Checks a document against the schema, every rule of it, without ever repeating a value. */

@@ -76,10 +76,15 @@ export function foreignKey(
   ]
 }
 
-/** For addresses without `vendor`: whose they are. */
-export const vendorAt = (baseUrl: string): string | undefined =>
-  vendorPresets.find(
-    ([, { base_url: own }]) => !own.includes('${') && originOf(own) === originOf(baseUrl),
-  )?.[0]
-
 const originOf = (url: string): string => /^\w+:\/\/[^/]+/.exec(url.trim().toLowerCase())?.[0] ?? ''
+
+/** The first of those who share an origin. */
+const vendorsByOrigin: ReadonlyMap<string, string> = new Map(
+  vendorPresets
+    .filter(([, { base_url: url }]) => !url.includes('${'))
+    .map(([id, { base_url: url }]) => [originOf(url), id] as const)
+    .toReversed(),
+)
+
+/** For addresses without `vendor`: whose they are. */
+export const vendorAt = (baseUrl: string): string | undefined => vendorsByOrigin.get(originOf(baseUrl))

@@ -1,3 +1,5 @@
+import { emptyBag } from '../lib/headers.ts'
+
 /** Where in a document something stands: keys and list positions from the top. */
 export type Path = readonly (string | number)[]
 
@@ -66,16 +68,29 @@ export const DEEPEST = 100
 
 /** An object of a document; an empty one for anything else. */
 export const recordOf = (value: unknown): Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) ? { ...value } : {}
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+    ? (value as Readonly<Record<string, unknown>>)
+    : {}
 
-/** Looks up places in one text, whose lines are found once. */
+/** Looks up places in one text, whose lines are found once, when the first is asked for. */
 export function positionsIn(text: string): (offset: number) => TextPosition {
-  const starts = [0, ...Array.from(text.matchAll(/\r\n|\r|\n/g), (end) => end.index + end[0].length)]
+  let found: readonly number[] | undefined
   return (offset) => {
-    const line = starts.findLastIndex((start) => start <= offset)
+    const starts = (found ??= lineStartsIn(text))
+    let [line, above] = [0, starts.length]
+    while (above - line > 1) {
+      const middle = (line + above) >> 1
+      if ((starts[middle] ?? 0) <= offset) line = middle
+      else above = middle
+    }
     return { line: line + 1, column: offset - (starts[line] ?? 0) + 1 }
   }
 }
+
+const lineStartsIn = (text: string): number[] => [
+  0,
+  ...Array.from(text.matchAll(/\r\n|\r|\n/g), (end) => end.index + end[0].length),
+]
 
 /** What is wrong with the syntax at an offset: people who know YAML and shells write comments with `#`. */
 export function syntaxMessage(text: string, offset: number, message: string): string {
@@ -127,7 +142,7 @@ export function substitute(document: unknown, env: Environment): Substituted {
     if (typeof value === 'string') return inString(value, path)
     if (Array.isArray(value)) return value.map((item, at) => inValue(item, [...path, at]))
     if (typeof value !== 'object' || value === null) return value
-    const object = Object.create(null) as Record<string, unknown>
+    const object = emptyBag<unknown>()
     for (const [key, item] of Object.entries(value)) object[key] = inValue(item, [...path, key])
     return object
   }

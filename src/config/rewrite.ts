@@ -1,6 +1,6 @@
-import { parseTree, type Node } from 'jsonc-parser'
+import type { Node } from 'jsonc-parser'
 import { recordOf, withoutByteOrderMark } from './problem.ts'
-import { readSource } from './source.ts'
+import { readSource, type ReadSource } from './source.ts'
 
 /*
  * Changes in the text of a configuration that leave all the rest of it as people wrote it: comments, order, line ends,
@@ -8,15 +8,14 @@ import { readSource } from './source.ts'
  */
 
 /**
- * The same text with `value` in the place of `before`, which is what it reads as now (`readSource`). Items of lists that
- * are the very same object, or else the same value, bring along the comments that belong to them: those in front without
- * an empty line between, and those behind on the same line. Other comments stay where they stand. Pure.
+ * The same text with `value` in the place of what it reads as now. Items of lists that are the very same object, or else
+ * the same value, bring along the comments that belong to them: those in front without an empty line between, and those
+ * behind on the same line. Other comments stay where they stand. Pure.
  *
  * @throws TypeError when the text holds no JSON object
  */
-export function rewritten(text: string, before: unknown, value: unknown): string {
+export function rewritten({ text, root, value: before }: ReadSource, value: unknown): string {
   const body = withoutByteOrderMark(text)
-  const root = parseTree(body, [], { allowTrailingComma: true })
   if (root?.type !== 'object') throw new TypeError('the configuration is not a JSON object')
   const unit = /^([ \t]+)\S/m.exec(body)?.[1] ?? '  '
   const style: Style = {
@@ -37,9 +36,9 @@ export function rewritten(text: string, before: unknown, value: unknown): string
  * @throws TypeError when the text holds no JSON object
  */
 export function withToken(text: string, token: string): string {
-  const { value } = readSource(text)
+  const source = readSource(text)
   const filled = { auth_token: token }
-  return rewritten(text, value, { ...filled, ...recordOf(value), ...filled })
+  return rewritten(source, { ...filled, ...recordOf(source.value), ...filled })
 }
 
 /** How the file is written. */
@@ -101,19 +100,22 @@ function mergedList(change: Change, value: readonly unknown[]): string {
   const old: readonly unknown[] = Array.isArray(before) ? before : []
   const inner = innerIndent(list, change)
   const left = new Set(list.items.keys())
-  const take = (at: number): number => {
-    left.delete(at)
-    return at
+  /** Where each of the old ones stands, the first place last. */
+  const places = new Map<unknown, number[]>()
+  for (const at of [...left].toReversed()) {
+    const own = places.get(old[at])
+    if (own === undefined) places.set(old[at], [at])
+    else own.push(at)
   }
   /** For each of the new items the old one that it is. */
-  const sources = value.map((item) => {
-    const at = old.findIndex((other, nth) => left.has(nth) && other === item)
-    return at < 0 ? undefined : take(at)
-  })
+  const sources = value.map((item) => places.get(item)?.pop())
+  for (const at of sources) if (at !== undefined) left.delete(at)
   for (const [nth, item] of value.entries()) {
     if (sources[nth] !== undefined) continue
-    const same = old.findIndex((other, at) => left.has(at) && isSame(other, item))
-    if (same >= 0) sources[nth] = take(same)
+    const same = [...left].find((at) => isSame(old[at], item))
+    if (same === undefined) continue
+    sources[nth] = same
+    left.delete(same)
   }
   /** Whether those that are there are spread over lines. */
   const isOpen = list.items.some(({ text }) => hasBreak(text))
@@ -245,8 +247,9 @@ function rendered(
   const { inner, indent, style } = layout
   const isOnLines = isMultiLine(list) || (items.length === 0 && entries.length > 0 && indent === '')
   const fresh = isOnLines ? style.eol + inner : ' '
-  const gone = items.map(({ before }, slot) => (entries.some((entry) => entry.slot === slot) ? '' : before))
   const slots = entries.map((entry) => entry.slot).filter((slot) => slot !== undefined)
+  const left = new Set(slots)
+  const gone = items.map(({ before }, slot) => (left.has(slot) ? '' : before))
   // Where all that was there is there, in whatever order, places keep what stands in front of them.
   const places = slots.toSorted((a, b) => a - b)
   let text = open

@@ -88,14 +88,17 @@ export const section = <const Entries extends v.ObjectEntries, Derived extends o
   entries: Entries,
   wrong: ReturnType<typeof objectMessage>,
   derive: (values: ProgramValues<Entries>) => Derived,
-) =>
-  v.pipe(
+) => {
+  const names = new Map(Object.keys(entries).map((key) => [key, programName(key, entries[key])]))
+  return v.pipe(
     v.object(entries, wrong),
     v.transform((values): Readonly<Derived> => {
-      const named = Object.entries(values).map(([key, value]) => [programName(key, entries[key]), value])
-      return derive(Object.fromEntries(named) as ProgramValues<Entries>)
+      const named: Record<string, unknown> = {}
+      for (const [key, value] of Object.entries(values)) named[names.get(key) ?? key] = value
+      return derive(named as ProgramValues<Entries>)
     }),
   )
+}
 
 type ProgramValues<
   Entries extends v.ObjectEntries,

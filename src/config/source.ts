@@ -1,4 +1,5 @@
 import { parseTree, printParseErrorCode, type Node, type ParseError } from 'jsonc-parser'
+import { emptyBag } from '../lib/headers.ts'
 import {
   DEEPEST,
   positionsIn,
@@ -18,6 +19,9 @@ export interface Source {
   readonly duplicates: readonly { readonly path: Path; readonly position: TextPosition }[]
   readonly syntaxErrors: readonly { readonly position: TextPosition; readonly message: string }[]
 }
+
+/** The same with the text that it was, and what the parser made of it. */
+export type ReadSource = Source & { readonly text: string; readonly root: Node | undefined }
 
 const syntaxMessages: Readonly<Record<string, string>> = {
   InvalidSymbol: 'a word that JSON does not know',
@@ -45,7 +49,7 @@ const INVALID_CHARACTER = 16
  * Reads JSON with comments and trailing commas; a byte order mark is skipped. Never throws: what can't
  * be read is in `syntaxErrors`, one for each line, and then `value` is what could be made of the rest.
  */
-export function readSource(text: string): Source {
+export function readSource(text: string): ReadSource {
   const body = withoutByteOrderMark(text)
   const positionAt = positionsIn(body)
   const errors: ParseError[] = []
@@ -66,6 +70,8 @@ export function readSource(text: string): Source {
     message: syntaxMessage(body, offset, syntaxMessages[printParseErrorCode(error)] ?? 'not JSON'),
   }))
   return {
+    text,
+    root,
     value,
     positionOf: (path) => positionAt(root ? nearestNode(root, path).offset : 0),
     duplicates,
@@ -85,19 +91,28 @@ function childOf({ type, children = [] }: Node, step: string | number): Node | u
   return children.findLast((property) => property.children?.[0]?.value === step)?.children?.[1]
 }
 
-/** @throws RangeError for what is nested too deeply */
-function valueOf(node: Node, path: Path, onDuplicate: (path: Path, key: Node) => void): unknown {
+/** @param path of the node; grows and shrinks on the way. @throws RangeError for what is nested too deeply */
+function valueOf(
+  node: Node,
+  path: (string | number)[],
+  onDuplicate: (path: Path, key: Node) => void,
+): unknown {
   if (path.length > DEEPEST) throw new RangeError('too deep')
   const { type, children = [] } = node
-  if (type === 'array') return children.map((child, at) => valueOf(child, [...path, at], onDuplicate))
+  function valueAt(step: string | number, child: Node): unknown {
+    path.push(step)
+    const value = valueOf(child, path, onDuplicate)
+    path.pop()
+    return value
+  }
+  if (type === 'array') return children.map((child, at) => valueAt(at, child))
   if (type !== 'object') return node.value
-  const object = Object.create(null) as Record<string, unknown>
+  const object = emptyBag<unknown>()
   for (const { children: [key, value] = [] } of children) {
     if (key === undefined || value === undefined) continue
     const name = String(key.value)
-    const here = [...path, name]
-    if (name in object) onDuplicate(here, key)
-    object[name] = valueOf(value, here, onDuplicate)
+    if (name in object) onDuplicate([...path, name], key)
+    object[name] = valueAt(name, value)
   }
   return object
 }

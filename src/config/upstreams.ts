@@ -45,8 +45,8 @@ export function upstreamsOf(config: Config, listedBy = nothingListed): Upstream[
   // Found by another entry as well, a model would be asked past what its own says, such as its limits.
   const first = new Map<string, Target>()
   for (const target of [...all.filter(isNamed), ...all])
-    if (!first.has(identityOf(target))) first.set(identityOf(target), target)
-  const targets = all.filter((target) => isNamed(target) || first.get(identityOf(target)) === target)
+    if (!first.has(target.identity)) first.set(target.identity, target)
+  const targets = all.filter((target) => isNamed(target) || first.get(target.identity) === target)
   const names = uniqueNames(targets.map(({ name }) => name))
   return targets.map((target, at) => upstreamOf({ ...target, name: names[at] ?? target.name }, config))
 }
@@ -107,9 +107,9 @@ interface Target {
   readonly apiKey: string
   readonly name: string
   readonly presumed: Presumed
+  /** Equal where the same model is asked at the same address with the same key. */
+  readonly identity: string
 }
-
-const identityOf = ({ entry, apiKey, model }: Target): string => JSON.stringify([entry.root, apiKey, model])
 
 /** What is only presumed of an upstream. */
 interface Presumed {
@@ -131,6 +131,7 @@ function targetsOf(entry: ModelConfig, config: Config, listedBy: ListedBy): Targ
       account: preset?.account?.limits,
       endpoints: listed && (listed.endpoints ?? endpointsNamed(id)),
     },
+    identity: JSON.stringify([root, apiKey, id]),
   })
   const globs = globsOf(entry)
   if (globs !== undefined)
@@ -168,7 +169,7 @@ function upstreamOf({ entry, model, apiKey, name, presumed }: Target, config: Co
   const { root, groups, weight, priority, headers, enabled } = entry
   const id = upstreamIdOf({ root, apiKey, model })
   const { origin } = new URL(root)
-  const account = `${origin}\n${apiKey}`
+  const account = fingerprint(`${origin}\n${apiKey}`)
   const route = routeOf(entry, config)
   // Who writes limits knows better than a preset.
   const isPreset = entry.limits === undefined
@@ -177,13 +178,13 @@ function upstreamOf({ entry, model, apiKey, name, presumed }: Target, config: Co
   // Named by fingerprints: the state is written to disk, and no key may stand there.
   const draws: LimitScope[] = [
     { scope: id, role: 'upstream', ...(limits && { limits }) },
-    { scope: `key ${fingerprint(account)}`, role: 'key' },
+    { scope: `key ${account}`, role: 'key' },
     { scope: `origin ${origin}`, role: 'origin' },
     ...(route?.proxy ? [{ scope: `proxy ${proxyKey(route.proxy)}`, role: 'proxy' as const }] : []),
     ...(shared
       ? [
           {
-            scope: `quota ${entry.vendor} account ${fingerprint(account)}`,
+            scope: `quota ${entry.vendor} account ${account}`,
             role: 'account' as const,
             limits: shared,
           },
@@ -244,13 +245,13 @@ function presumedLimits(written: PresetLimits | undefined): Limits | undefined {
 const proxyKey = ({ kind, host, port, login }: Proxy): string =>
   fingerprint(JSON.stringify([kind, host, port, login?.user, login?.password]))
 
-/** Undefined for a straight connection with the runtime's own certificates. */
 /** The way through a proxy, with the runtime's own certificates. */
 export const routeThrough = (proxy: Proxy): UpstreamRoute => ({
   key: fingerprint(JSON.stringify(proxyKey(proxy))),
   proxy,
 })
 
+/** Undefined for a straight connection with the runtime's own certificates. */
 function routeOf({ proxy: own, trust = {} }: ModelConfig, { settings }: Config): UpstreamRoute | undefined {
   const chosen = own ?? settings.proxy
   const proxy = chosen === 'direct' ? undefined : chosen

@@ -20,11 +20,11 @@ export function withoutCoding(headers: HeaderBag): HeaderBag {
 }
 
 /** No prototype but an empty one: as quick as any object, and neither `constructor` nor `__proto__` is inherited. */
-const Bag = function Bag() {} as unknown as new () => Record<string, string>
+const Bag = function Bag() {} as unknown as new () => Record<string, never>
 Bag.prototype = Object.create(null)
 
 /** An empty bag to be filled; costs a fraction of `Object.create(null)` to fill and to read. */
-export const emptyBag = (): Record<string, string> => new Bag()
+export const emptyBag = <Value = string>(): Record<string, Value> => new Bag()
 
 /** Whether HTTP allows the answer no body (RFC 9110 §6.4.1, §15.3.6). */
 export const isBodiless = (method: string, status: number): boolean =>

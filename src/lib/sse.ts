@@ -182,19 +182,25 @@ const OPENING_BYTES = 256
 /**
  * Keeps a copy of the first bytes (256 at most) of the last event of a stream that has begun, however long it is. Lines
  * end with LF or CRLF; of bare CR, which hardly anybody sends, it takes all events for one.
+ *
+ * @param onNext called with those of an event when the next one begins
  */
-export function createOpeningTracker(): { push(chunk: Uint8Array): void; opening(): Uint8Array } {
+export function createOpeningTracker(onNext?: (opening: Uint8Array) => void) {
   const kept = new Uint8Array(OPENING_BYTES)
   let size = 0
   /** Ends of lines at the end of what has passed; two are a blank line. */
   let lineEnds = 2
+  function begin(): void {
+    if (size > 0) onNext?.(kept.subarray(0, size))
+    size = 0
+  }
   return {
-    push(chunk) {
+    push(chunk: Uint8Array): void {
       for (let at = 0, end = 0; at < chunk.length; at = end) {
         end = at + 1
         if (chunk[at] === LF) lineEnds += 1
         else if (chunk[at] !== CR) {
-          if (lineEnds >= 2) size = 0
+          if (lineEnds >= 2) begin()
           const lineFeed = chunk.indexOf(LF, at)
           end = lineFeed < 0 ? chunk.length : lineFeed
           lineEnds = 0
@@ -206,6 +212,6 @@ export function createOpeningTracker(): { push(chunk: Uint8Array): void; opening
         size += part.length
       }
     },
-    opening: () => kept.slice(0, size),
+    opening: (): Uint8Array => kept.slice(0, size),
   }
 }

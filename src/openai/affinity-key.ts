@@ -1,5 +1,5 @@
 import { GatewayError } from '../errors.ts'
-import { bytesBetween, createByteSearch, utf8Bytes } from '../lib/bytes.ts'
+import { bytesBetween, createByteSearch, utf8Bytes, utf8Text } from '../lib/bytes.ts'
 import { digestOf, hash01 } from '../lib/hash.ts'
 import type { HeaderBag } from '../lib/headers.ts'
 import { stringField, type JsonScan } from '../lib/json/scan.ts'
@@ -41,15 +41,14 @@ const NAME_FIELDS = ['model', 'user', 'prompt_cache_key', 'previous_response_id'
 
 /** @throws GatewayError `invalid_model` or `bad_request` for a name that is too long */
 export function checkNames({ fields }: JsonScan): void {
-  for (const name of NAME_FIELDS) {
-    const { kind, start, end } = fields.get(name)?.at(-1) ?? NO_FIELD
-    const isName = kind === 'string' || (kind === 'object' && name === 'conversation')
-    if (isName && end - start > MOST_NAME_BYTES + QUOTES) throw nameTooLong(name)
-  }
+  for (const name of NAME_FIELDS)
+    for (const { kind, start, end } of fields.get(name) ?? []) {
+      const isName = kind === 'string' || (kind === 'object' && name === 'conversation')
+      if (isName && end - start > MOST_NAME_BYTES + QUOTES) throw nameTooLong(name)
+    }
 }
 
 const QUOTES = 2
-const NO_FIELD = { kind: undefined, start: 0, end: 0 }
 
 export function nameTooLong(name: string): GatewayError {
   const code = name === 'model' ? 'invalid_model' : 'bad_request'
@@ -163,7 +162,7 @@ const MOST_METADATA_BYTES = 65_536
 function userIdOf({ fields, pieces }: JsonScan): string | undefined {
   const span = fields.get('metadata')?.at(-1)
   if (span?.kind !== 'object' || span.end - span.start > MOST_METADATA_BYTES) return undefined
-  return textInside(bytesBetween(pieces, span.start, span.end), 'user_id')
+  return textsInside(bytesBetween(pieces, span.start, span.end), 'user_id').at(-1)
 }
 
 /** So much of a conversation tells it from others; a vendor's cache knows it by its beginning too. */
@@ -181,11 +180,103 @@ function talkOf({ fields, pieces }: JsonScan): string | undefined {
   return `talk ${opening === undefined ? '-' : digestOf(opening)} ${user === undefined ? '-' : digestOf(user)}`
 }
 
-/** Ids of earlier answers that a request builds on. They exist on one account only. */
+/**
+ * Ids of earlier answers, and of items of such, that a request builds on: they exist on one account only. Of what stands
+ * twice all are there, since nobody knows which of them an upstream reads.
+ *
+ * @throws GatewayError `bad_request` for more than anybody builds on
+ */
 export function answerIdsOf(scan: JsonScan | undefined): string[] {
   if (scan === undefined) return []
-  const ids = [stringField(scan, 'previous_response_id'), stringField(scan, 'conversation') ?? idInside(scan)]
-  return ids.flatMap((id) => (id === undefined || id === '' ? [] : [id]))
+  const ids = ['previous_response_id', 'conversation', 'input'].flatMap((name) =>
+    (scan.fields.get(name) ?? []).flatMap(({ kind, start, end }) => {
+      const isList = name === 'input' && kind === 'array'
+      if (!isList && (name === 'input' || (kind !== 'string' && kind !== 'object'))) return []
+      const bytes = bytesBetween(scan.pieces, start, end)
+      if (isList) return referencesIn(bytes)
+      return kind === 'string'
+        ? [stringValue(bytes, { start: 0, end: bytes.length })]
+        : textsInside(bytes, 'id')
+    }),
+  )
+  const named = new Set(ids.filter((id) => id !== ''))
+  if (named.size <= MOST_IDS) return [...named]
+  throw new GatewayError('bad_request', `\`input\` refers to more than ${MOST_IDS} items.`, {
+    param: 'input',
+  })
+}
+
+/** Several times what a long talk refers to, or an answer holds. */
+export const MOST_IDS = 1_000
+
+const ITEM_KEYS = ['id', 'type', 'role', 'content', 'encrypted_content', 'result']
+/** What an upstream looks up by its id where an item brings nothing along; one without a type is the first. */
+const LOOKED_UP = ['item_reference', 'reasoning', 'image_generation_call']
+
+/** The ids of those items in a list that stand for what an upstream has kept. */
+function referencesIn(list: Uint8Array): string[] {
+  return itemsIn(list).flatMap((item) => {
+    const ids: string[] = []
+    const types: (string | undefined)[] = []
+    const brought = new Map<string, boolean>()
+    eachMember(list, item, (key, { start, end }) => {
+      const name = oneSpelt(list, key, ITEM_KEYS)
+      const isText = list[start] === QUOTE
+      if (name === 'id' && isText) ids.push(stringValue(list, { start, end }))
+      else if (name === 'type' && isText) types.push(oneSpelt(list, { start, end }, LOOKED_UP))
+      else if (name !== undefined && name !== 'type') {
+        // Not null, and not empty.
+        const isThere = end - start > QUOTES && list[start] !== SMALL_N
+        brought.set(name, isThere && brought.get(name) !== false)
+      }
+    })
+    const isLookedUp = types.length === 0 || types.some((type) => type !== undefined)
+    const isReference =
+      types.includes('item_reference') || (isLookedUp && ![...brought.values()].includes(true))
+    return isReference ? ids : []
+  })
+}
+
+/** Of `null`. */
+const SMALL_N = 0x6e
+
+/** Where the objects of a list begin. */
+function itemsIn(list: Uint8Array): number[] {
+  const items: number[] = []
+  let at = afterSpace(list, 1)
+  while (list[at] !== CLOSE_BRACKET) {
+    if (list[at] === OPEN_BRACE) items.push(at)
+    at = afterSpace(list, afterValue(list, at))
+    if (list[at] === COMMA) at = afterSpace(list, at + 1)
+  }
+  return items
+}
+
+/** The ids of the items of a whole response. */
+export function itemIdsOf(response: Uint8Array): string[] {
+  const ids: string[] = []
+  try {
+    eachMember(response, afterSpace(response, 0), (key, { start, end }) => {
+      if (response[start] !== OPEN_BRACKET || oneSpelt(response, key, ['output']) === undefined) return
+      const output = response.subarray(start, end)
+      for (const item of itemsIn(output)) ids.push(...textsInside(output, 'id', item))
+    })
+  } catch (error) {
+    if (!(error instanceof JsonSyntaxError)) throw error
+  }
+  return ids.slice(0, MOST_IDS)
+}
+
+const searchItemEvent = createByteSearch(utf8Bytes('response.output_item.'))
+const ITEM_EVENT = /^event:[ ]?response\.output_item\.|"type"\s*:\s*"response\.output_item\./m
+/** Behind scalars alone: in what an item holds, or a client has said, there may be other ids. */
+const ITEM_ID = /"item"\s*:\s*\{[^{}[\]]*?"id"\s*:\s*"([^"\\]{1,256})"/
+
+/** The id of the item that an event of a response begins or ends, by its first bytes. */
+export function itemIdIn(opening: Uint8Array): string | undefined {
+  if (searchItemEvent(opening, 0) < 0) return undefined
+  const text = utf8Text(opening, 0, opening.length)
+  return ITEM_EVENT.test(text) ? ITEM_ID.exec(text)?.[1] : undefined
 }
 
 /** The field of an item of a response that only the account which made it can read. */
@@ -214,21 +305,14 @@ export function encryptedKeys(bytes: Uint8Array): string[] {
   return keys
 }
 
-/** `conversation` may also be an object with an `id`. */
-function idInside({ fields, pieces }: JsonScan): string | undefined {
-  const span = fields.get('conversation')?.at(-1)
-  if (span?.kind !== 'object') return undefined
-  return textInside(bytesBetween(pieces, span.start, span.end), 'id')
-}
-
-/** The text that an object has under a name; the last occurrence counts. */
-function textInside(object: Uint8Array, name: string): string | undefined {
-  let text: string | undefined
-  eachMember(object, 0, (key, value) => {
-    if (object[value.start] === QUOTE && oneSpelt(object, key, [name]) !== undefined)
-      text = stringValue(object, value)
+/** The texts that the object at `open` has under a name; who reads one goes by the last. */
+function textsInside(bytes: Uint8Array, name: string, open = 0): string[] {
+  const texts: string[] = []
+  eachMember(bytes, open, (key, value) => {
+    if (bytes[value.start] === QUOTE && oneSpelt(bytes, key, [name]) !== undefined)
+      texts.push(stringValue(bytes, value))
   })
-  return text
+  return texts
 }
 
 /** Raw bytes of JSON values (a string with its quotes), as they stand in the request. */

@@ -2,7 +2,7 @@ import { errorTrace, GatewayError } from '../errors.ts'
 import { createAbort } from '../lib/abort.ts'
 import { concatBytes } from '../lib/bytes.ts'
 import { instantOf } from '../lib/clock.ts'
-import { encryptedKeys } from '../openai/affinity-key.ts'
+import { encryptedKeys, itemIdsOf } from '../openai/affinity-key.ts'
 import { BYTES_PER_TOKEN, type Usage, usageOf } from '../openai/usage.ts'
 import type { Failure, Outcome } from '../pool/outcome.ts'
 import type { Upstream } from '../pool/upstream.ts'
@@ -29,7 +29,7 @@ import { learnFromAnswer } from './lessons.ts'
 import { attemptFailureOf } from './secrets.ts'
 import { dropKept, recordAttempt, recordEnd, type RelayAnswer, type RelayState } from './request.ts'
 import { endLease, hasOthersNow, untriedUpstreams, wakeAfter } from './select.ts'
-import { createBodyObserver, createTap, type BodyEnd } from './stream.ts'
+import { createBodyObserver, createTap, type BodyEnd, type KeptItems } from './stream.ts'
 
 /** Errors are read this far: their text tells whose limit it is. */
 const ERROR_BYTES = 65_536
@@ -311,26 +311,25 @@ function committed(attempt: Attempt, status: number, commit: Commit): RelayAnswe
   return { status, headers, body: bodyOf(attempt, status, commit), upstream, attempts }
 }
 
-function rememberUpstream({ state, upstream }: Attempt, commit: Commit): void {
+function rememberUpstream(attempt: Attempt, commit: Commit): void {
+  const { state, upstream } = attempt
   const { request, deps } = state
-  const { settings, affinityKey, isStored, answerIds, ownerKey, account } = request
+  const { settings, affinityKey, isStored, answerIds, ownerKey } = request
   const remember = (key: string, ttlMs: number): void =>
     void deps.store.remember(key, upstream.id, { ttlMs, at: instantOf(deps.clock) })
   if (affinityKey !== '') remember(affinityKey, settings.affinityTtlMs)
   if (ownerKey !== '') remember(ownerKey, ANSWER_TTL_MS)
   if (!isStored) return
   const own = answerIdOf(commit)
-  for (const id of own === undefined ? answerIds : [own, ...answerIds]) {
-    remember(answerKey(id), ANSWER_TTL_MS)
-    if (account !== undefined) remember(ownAnswerKey(account.token.name, id), ANSWER_TTL_MS)
-  }
+  rememberKept(attempt, { keys: [], ids: own === undefined ? answerIds : [own, ...answerIds] })
 }
 
-/** What only this account can read again: see `ownerKeyOf`. */
-function rememberItems({ state, upstream }: Attempt, keys: readonly string[]): void {
-  const { store, clock } = state.deps
-  for (const key of new Set(keys))
-    void store.remember(key, upstream.id, { ttlMs: ANSWER_TTL_MS, at: instantOf(clock) })
+function rememberKept({ state, upstream }: Attempt, { keys, ids }: KeptItems): void {
+  const { request, deps } = state
+  const token = request.account?.token.name
+  const ofToken = token === undefined ? [] : ids.map((id) => ownAnswerKey(token, id))
+  for (const key of new Set([...keys, ...ids.map(answerKey), ...ofToken]))
+    void deps.store.remember(key, upstream.id, { ttlMs: ANSWER_TTL_MS, at: instantOf(deps.clock) })
 }
 
 /** The body, with which the request ends: one that is whole has ended from the upstream's side. */
@@ -339,7 +338,7 @@ function bodyOf(attempt: Attempt, status: number, commit: Commit): RelayAnswer['
   if (commit.kind === 'bytes') {
     const { bytes } = commit
     const usage = demand.inputTokens === undefined ? undefined : usageOf(bytes)
-    if (endpoint === 'responses') rememberItems(attempt, encryptedKeys(bytes))
+    if (endpoint === 'responses') rememberKept(attempt, { keys: encryptedKeys(bytes), ids: itemIdsOf(bytes) })
     complete(attempt, { kind: 'ok' }, { status, usage, bytes: bytes.length })
     return bytes
   }
@@ -348,7 +347,7 @@ function bodyOf(attempt: Attempt, status: number, commit: Commit): RelayAnswer['
   const commentsMs = SOLE_TIMEOUTS * attempt.upstream.timeoutMs
   const observer = createBodyObserver(endpoint, { isEvents, isEndSure, now: clock.now, commentsMs })
   const onEnd = (end: BodyEnd): void => {
-    rememberItems(attempt, observer.itemKeys)
+    rememberKept(attempt, observer.items)
     complete(attempt, end, { status, usage: observer.usage(), bytes: observer.bytes })
   }
   return createTap({ reader, head, onEnd, observer, clientSignal, after: clock.after })

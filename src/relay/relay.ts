@@ -106,7 +106,8 @@ export async function relay(request: RelayRequest, deps: RelayDeps): Promise<Rel
 
 /** @throws `not_found` where one of the answers is not the client's */
 async function requireOwn(ids: readonly string[], account: Account, deps: RelayDeps): Promise<void> {
-  for (const id of ids) if (!(await mayUseAnswer(id, account, deps))) throw unknownAnswer()
+  const allowed = await Promise.all(ids.map((id) => mayUseAnswer(id, account, deps)))
+  if (allowed.includes(false)) throw unknownAnswer()
 }
 
 /** Ends the request with an upstream's own answer, handed on as it came, but for its key where it quotes that. */

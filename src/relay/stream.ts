@@ -14,7 +14,7 @@ import {
   type ByteReader,
 } from '../lib/bytes.ts'
 import { createBoundaryTracker, createOpeningTracker } from '../lib/sse.ts'
-import { encryptedKeys } from '../openai/affinity-key.ts'
+import { encryptedKeys, itemIdIn, MOST_IDS } from '../openai/affinity-key.ts'
 import { usageOf } from '../openai/usage.ts'
 import type { Outcome } from '../pool/outcome.ts'
 import type { Endpoint } from '../pool/upstream.ts'
@@ -23,6 +23,12 @@ import { jsonObjectOf } from '../vendors/error-body.ts'
 
 /** How a streamed body ended. */
 export type BodyEnd = Exclude<Outcome, { kind: 'failed' }>
+
+/** What is kept on the account of an upstream alone: encrypted items by their keys, answers and items by their ids. */
+export interface KeptItems {
+  readonly keys: readonly string[]
+  readonly ids: readonly string[]
+}
 
 /** How an upstream broke off in the middle of one. */
 type Break = Extract<Outcome, { kind: 'broken' }>['code']
@@ -357,15 +363,19 @@ export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure, no
   const finished = FINISHED[endpoint]
   const words = isEvents ? LAST_WORDS[endpoint] : undefined
   const lastWord = words && createLastWord(words)
+  const items = { keys: [] as string[], ids: [] as string[] }
+  function noteItem(opening: Uint8Array): void {
+    const id = itemIdIn(opening)
+    if (id !== undefined && items.ids.length < MOST_IDS) items.ids.push(id)
+  }
   // The last event of a response repeats all of it, and its type stands at its beginning.
-  const openings = isEvents && endpoint === 'responses' ? createOpeningTracker() : undefined
+  const openings = isEvents && endpoint === 'responses' ? createOpeningTracker(noteItem) : undefined
   let bytes = 0
   let last: Uint8Array = NOTHING
   /** Whether the end was told in front of a chunk that is larger than what is kept. */
   let wasFinished = false
   /** When the first of the comments came behind which there was no event. */
   let commentsSince = Infinity
-  const itemKeys: string[] = []
 
   /** Whether an event stands at its end, or goes on in it. */
   function isLife(chunk: Uint8Array): boolean {
@@ -396,10 +406,10 @@ export function createBodyObserver(endpoint: Endpoint, { isEvents, isEndSure, no
       boundary?.push(chunk)
       openings?.push(chunk)
       last = chunk
-      if (openings !== undefined) itemKeys.push(...encryptedKeys(chunk))
+      if (openings !== undefined) items.keys.push(...encryptedKeys(chunk))
     },
-    /** Keys of the encrypted items that have passed in one piece; see `encryptedKeys`. */
-    itemKeys: itemKeys as readonly string[],
+    /** What has passed of items that the account keeps: encrypted ones in one piece, see `encryptedKeys`, and ids. */
+    items: items as KeptItems,
     /** Whether what passed so far ends between two events. */
     atBoundary: () => boundary?.atBoundary() === true,
     /** Whether for too long there was no event; told where one could be added. */

@@ -59,6 +59,13 @@ export interface CapturedState {
   readonly abilities: ReturnType<Abilities['all']>
 }
 
+function scopesOf(upstreams: readonly { readonly claims: Partial<Upstream['claims']> }[]): Set<string> {
+  const scopes = new Set<string>()
+  for (const { claims } of upstreams)
+    for (const { draws } of Object.values(claims)) for (const { scope } of draws) scopes.add(scope)
+  return scopes
+}
+
 /** A lease that nobody settled is taken back after this time: whoever held it is gone. */
 const LEASE_MS = 3_600_000
 /** How often what is stale is looked for. */
@@ -80,7 +87,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   let nextLease = 0
   let changeCount = 0
   let sweptAt = -Infinity
-  let expected: ReadonlySet<string> | undefined
+  let isExpected = (_scope: string): boolean => true
 
   function remember(key: string, upstream: string, { ttlMs, now }: { ttlMs: number; now: number }): void {
     const table = tableOf(key)
@@ -117,7 +124,7 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
   }
 
   function isOver(state: ScopeState, scope: string, now: number): boolean {
-    return expected === undefined || expected.has(scope) ? isStale(state, now) : isUntouched(state, now)
+    return isExpected(scope) ? isStale(state, now) : isUntouched(state, now)
   }
 
   /** States of upstreams that left the configuration would stay for ever. */
@@ -222,8 +229,9 @@ export function createMemoryStore({ random }: { random: () => number }): MemoryS
     },
     skipLease: () => void (nextLease += 1),
     expect(upstreams) {
-      const claims = upstreams.flatMap((upstream) => Object.values(upstream.claims))
-      expected = new Set(claims.flatMap(({ draws }) => draws.map(({ scope }) => scope)))
+      // Thousands of upstreams have a hundred thousand: they are gathered when something is to be forgotten.
+      let scopes: ReadonlySet<string> | undefined
+      isExpected = (scope) => (scopes ??= scopesOf(upstreams)).has(scope)
     },
     restore(kept, at) {
       const { scopes, affinity, abilities: told, models, tokens, shiftMs } = restored(kept, at)

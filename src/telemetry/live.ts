@@ -95,7 +95,7 @@ interface LiveOptions {
  * Each viewer lives on timers and reads of its own, since on some runtimes what one request began does not go on in another.
  */
 export function createLive({ status, usage, clock }: LiveOptions) {
-  const views = new Set<{ end(): void }>()
+  const views = new Set<{ readonly isAllowed: () => boolean; readonly end: () => void }>()
   const requests: { event: RequestEvent; endedAt: number }[] = []
   /** Requests that ever ended. */
   let ended = 0
@@ -153,7 +153,7 @@ export function createLive({ status, usage, clock }: LiveOptions) {
         leave()
         clock.after(LAST_WORD_MS, connection.abort)
       }
-      const view = { end }
+      const view = { isAllowed, end }
       views.add(view)
 
       const pause = (): Promise<void> =>
@@ -218,6 +218,10 @@ export function createLive({ status, usage, clock }: LiveOptions) {
     /** How many are watching. */
     get viewers() {
       return views.size
+    },
+    /** Ends the streams of those who may no longer watch, as a new configuration has it. */
+    review(): void {
+      for (const view of views) if (!view.isAllowed()) view.end()
     },
     /** Ends all streams. */
     end(): void {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { needsRestart, reloadProblem } from '../../src/config/config.ts'
+import { readSource } from '../../src/config/source.ts'
 import { configOf, fiveKeys, model, textOf } from './texts.ts'
 
 test('only port and host need a restart', () => {
@@ -13,7 +14,7 @@ test('only port and host need a restart', () => {
 })
 
 test('a reload without a token is refused at the place of the key', () => {
-  expect(reloadProblem(configOf(fiveKeys), fiveKeys, 'c.json')).toMatchObject({
+  expect(reloadProblem(configOf(fiveKeys), readSource(fiveKeys), 'c.json')).toMatchObject({
     file: 'c.json',
     line: 2,
     column: 17,
@@ -22,5 +23,5 @@ test('a reload without a token is refused at the place of the key', () => {
 })
 
 test('a reload with a token is not refused', () => {
-  expect(reloadProblem(configOf(textOf()), textOf(), 'c.json')).toBeUndefined()
+  expect(reloadProblem(configOf(textOf()), readSource(textOf()), 'c.json')).toBeUndefined()
 })

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest'
 import { editConfig, type EditKind } from '../../src/config/edit.ts'
-import { loadConfig } from '../../src/config/load.ts'
+import { loadSource } from '../../src/config/load.ts'
 import { shownConfig } from '../../src/config/shown.ts'
-import { readSource } from '../../src/config/source.ts'
+import { readSource, type Source } from '../../src/config/source.ts'
 
 const PEM = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----'
 const env = { GROQ_KEY: 'gsk_from-the-environment', HOST: 'env.example', OTHER: 'other-secret' }
-const load = (text: string) => loadConfig(text, env, 'config.json')
+const load = (source: Source) => loadSource(source, env, 'config.json')
 
 const groq = { vendor: 'groq', api_key: ['gsk_aaaaaaaaaaaaaaaa1111', 'gsk_bbbbbbbbbbbbbbbb2222'], weight: 2 }
 const own = {
@@ -34,7 +34,7 @@ const TEXT = JSON.stringify(
 )
 
 const edit = (kind: EditKind, body: object, text = TEXT) =>
-  editConfig({ text, kind, body: body as Record<string, unknown>, load })
+  editConfig({ source: readSource(text), kind, body: body as Record<string, unknown>, load })
 const change = (index: number, entry: object) => edit('change', { index, entry })
 
 /** The entries after an edit that is taken. */
@@ -362,7 +362,7 @@ test.each([
     ['settings', { settings: { strategy: 'headroom' } }],
   ] as const) {
     const result = edit(kind, body, text)
-    const problems = load(text)
+    const problems = load(readSource(text))
     expect(result.ok || result.problems.map(({ message }) => message)).toEqual(
       problems.ok || problems.problems.map(({ message }) => message),
     )
@@ -470,4 +470,23 @@ test('a file does not grow without end', () => {
     problems: [{ message: 'would be larger than 1 MiB' }],
   })
   expect(edit('remove', { index: 0 }, text).ok).toBe(true)
+})
+
+test('an edit checks the whole file once, and warns of nothing that was told before', () => {
+  let checks = 0
+  const edited = (told: ReadonlySet<string>) =>
+    editConfig({
+      source: readSource(TEXT.replace('"quotas"', '"quotes": 1, "quotas"')),
+      kind: 'settings',
+      body: { settings: { strategy: 'headroom' } },
+      told,
+      load(source) {
+        checks += 1
+        return load(source)
+      },
+    })
+  const before = load(readSource(TEXT.replace('"quotas"', '"quotes": 1, "quotas"'))).warnings
+  expect(edited(new Set())).toMatchObject({ ok: true, warnings: [{ path: 'quotes' }] })
+  expect(edited(new Set(before.map(({ message }) => message)))).toMatchObject({ ok: true, warnings: [] })
+  expect(checks).toBe(2)
 })

@@ -7,8 +7,8 @@ type Doc = Readonly<Record<string, unknown>>
 
 /** The text after a change of what it reads as. */
 function changed(text: string, change: (document: Doc) => unknown): string {
-  const { value } = readSource(text)
-  return rewritten(text, value, change(value as Doc))
+  const source = readSource(text)
+  return rewritten(source, change(source.value as Doc))
 }
 const itemsOf = (document: Doc): unknown[] => document['list'] as unknown[]
 const inList = (text: string, change: (items: unknown[]) => unknown[]): string =>
@@ -124,7 +124,7 @@ test('names that every object inherits are names like any other', () => {
 })
 
 test('a text without an object has nothing to change', () => {
-  expect(() => rewritten('[]', [], {})).toThrow(TypeError)
+  expect(() => rewritten(readSource('[]'), {})).toThrow(TypeError)
 })
 
 /** A value with text between its parts, and a number for each comment in it. */

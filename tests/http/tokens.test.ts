@@ -536,6 +536,16 @@ describe('ids of answers', () => {
     (id: string) => ({ previous_response_id: id }),
     (id: string) => ({ conversation: id }),
     (id: string) => ({ conversation: { id } }),
+    (id: string) => ({
+      input: [
+        { role: 'user', content: 'hi' },
+        { type: 'item_reference', id },
+      ],
+    }),
+    (id: string) => ({ input: [{ id }] }),
+    (id: string) => ({ input: [{ type: null, id }] }),
+    (id: string) => ({ input: [{ type: 'reasoning', id, summary: [], encrypted_content: null }] }),
+    (id: string) => ({ input: [{ type: 'image_generation_call', id, result: '' }] }),
   ])('can be built upon by the token that made them alone (%#)', async (on) => {
     const gateway = create()
     const id = await make(gateway, bearer('alice'))
@@ -556,6 +566,69 @@ describe('ids of answers', () => {
     expect((await gateway.chat({ input: 'hi', ...on(id) }, { path: 'responses' })).status).toBe(200)
     expect(gateway.openLeases).toBe(0)
   })
+
+  // Of two readers of such a body one goes by the first, one by the last.
+  test.each([
+    (own: string, other: string) => `"previous_response_id":"${other}","previous_response_id":"${own}"`,
+    (own: string, other: string) => `"previous_response_id":"${own}","previous_response_id":"${other}"`,
+    (_: string, other: string) => `"previous_response_id":"${other}","previous_response_id":null`,
+    (own: string, other: string) => `"previous_response_id":"${own}","previous\\u005fresponse_id":"${other}"`,
+    (own: string, other: string) => `"conversation":{"id":"${other}"},"conversation":"${own}"`,
+    (own: string, other: string) => `"conversation":{"id":"${other}","\\u0069d":"${own}"}`,
+    (_: string, other: string) => `"input":[{"type":"item_reference","id":"${other}"}],"input":"hi"`,
+    (own: string, other: string) => `"input":[{"type":"item_reference","id":"${other}","id":"${own}"}]`,
+    (_: string, other: string) =>
+      `"input":[{"type":"message","type":"item_\\u0072eference","id":"${other}"}]`,
+    (_: string, other: string) =>
+      `"input":[{"type":"reasoning","id":"${other}","encrypted_content":"x","encrypted_content":null}]`,
+  ])('are those of others where a body names them twice (%#)', async (fieldsOf) => {
+    const gateway = create()
+    const [own, other] = [await make(gateway, bearer('bob')), await make(gateway, bearer('alice'))]
+    const status = async (id: string) => {
+      const body = `{"model":"auto",${fieldsOf(own, id)}}`
+      const headers = { ...bearer('bob'), 'content-type': 'application/json' }
+      return (await askBare(gateway, '/v1/responses', { method: 'POST', headers, body })).status
+    }
+    expect(await status(other)).toBe(404)
+    expect(await status(own)).toBe(200)
+  })
+
+  test.each(['events', 'a whole answer'])(
+    'of items that %s brought are known to the token that made them, and lead to their upstream',
+    async (form) => {
+      const gateway = gatewayWith(tokens, { settings: { strategy: 'round_robin' } }, ({ host }) => {
+        const item = { id: `msg_${host}`, type: 'message', content: [{ text: '"id":"msg_of-nobody"' }] }
+        const response = { id: `resp_${host}`, metadata: { id: 'msg_of-nobody' }, output: [item] }
+        if (form !== 'events') return jsonAnswer(200, response)
+        const events = [
+          { type: 'response.created', response: { ...response, output: [] } },
+          { type: 'response.output_item.added', output_index: 0, item },
+          { type: 'response.completed', response },
+        ]
+        const text = events
+          .map((event) => `event: ${event.type}\ndata: ${JSON.stringify(event)}\n\n`)
+          .join('')
+        const headers = { 'content-type': 'text/event-stream' }
+        return { status: 200, headers, body: new TextEncoder().encode(text) }
+      })
+      const ask = async (name: string, input: unknown) => {
+        const body = { input, stream: form === 'events' }
+        const response = await gateway.chat(body, { headers: bearer(name), path: 'responses' })
+        await response.text()
+        return [response.status, response.headers.get('x-aiload-upstream')]
+      }
+      const [, host] = await ask('alice', 'hi')
+      const made = [{ type: 'item_reference', id: `msg_${host}` }]
+      for (let nth = 0; nth < 3; nth++) expect(await ask('alice', made)).toEqual([200, host])
+      expect((await ask('bob', made))[0]).toBe(404)
+      // What the client itself has said, and an upstream repeats, makes nothing its own.
+      expect((await ask('alice', [{ id: 'msg_of-nobody' }]))[0]).toBe(404)
+      // What is brought along whole is asked of nobody.
+      expect((await ask('bob', [{ ...made[0], type: 'message', role: 'assistant', content: 'hi' }]))[0]).toBe(
+        200,
+      )
+    },
+  )
 
   test('are known to the same tokens on another isolate', async () => {
     const bed = createObjectBed()

@@ -224,6 +224,7 @@ export function createTestApp(
     live,
     apply(next) {
       runtimeConfig = createRuntimeConfig(checked(next))
+      live.review()
     },
     drain() {
       isDraining = true

@@ -5,7 +5,7 @@ import { editConfig, type EditProblem } from '../../config/edit.ts'
 import type { LoadedConfig } from '../../config/load.ts'
 import { problemLine, recordOf, type ConfigProblem } from '../../config/problem.ts'
 import { shownConfig } from '../../config/shown.ts'
-import { readSource } from '../../config/source.ts'
+import { readSource, type Source } from '../../config/source.ts'
 import { errorBody, GatewayError } from '../../errors.ts'
 import type { ConfigEditor } from '../../http/deps.ts'
 import { CHANGED, refusalOf, replaceFile } from './replace-file.ts'
@@ -15,7 +15,9 @@ interface EditedFile {
   readonly file: string
   readonly read: () => string | ConfigProblem
   /** Checks a text as a reload does. */
-  readonly load: (text: string) => LoadedConfig
+  readonly load: (source: Source) => LoadedConfig
+  /** The text that is in force. */
+  readonly served: () => { readonly text: string; readonly warnings: readonly ConfigProblem[] }
   /** Serves what was written. */
   readonly serve: (text: string, loaded: Extract<LoadedConfig, { ok: true }>, message: string) => void
 }
@@ -24,7 +26,7 @@ interface EditedFile {
  * Edits a configuration file in place. Nothing else of this process comes between reading and writing, so edits are made one
  * after the other.
  */
-export function createConfigEditor({ file, read, load, serve }: EditedFile): ConfigEditor {
+export function createConfigEditor({ file, read, load, served, serve }: EditedFile): ConfigEditor {
   // A plain digest would let its reader try out short secrets of the file.
   const secret = randomBytes(32)
   const etagOf = (text: string): string => createHmac('sha256', secret).update(text).digest('base64url')
@@ -40,14 +42,15 @@ export function createConfigEditor({ file, read, load, serve }: EditedFile): Con
         problems: [problemOf(text)],
         problem: problemLine(text),
       }
-    const loaded = load(text)
+    const source = readSource(text)
+    const loaded = text === served().text ? undefined : load(source)
     const refusal = refusalOf(() => accessSync(file, constants.W_OK))
     return {
       etag: etagOf(text),
       file: name,
-      ...shownConfig(readSource(text).value),
+      ...shownConfig(source.value),
       /** What is wrong with the file, where it was refused and an earlier one is served. */
-      problems: loaded.ok ? [] : loaded.problems.map(problemOf),
+      problems: loaded?.ok === false ? loaded.problems.map(problemOf) : [],
       problem: refusal === undefined ? null : notWritten(refusal).message,
     }
   }
@@ -64,7 +67,8 @@ export function createConfigEditor({ file, read, load, serve }: EditedFile): Con
     const text = read()
     if (typeof text !== 'string') throw new GatewayError('config_not_writable', `${problemLine(text)}.`)
     if (etagOf(text) !== etag) throw new GatewayError('config_changed', READ_AGAIN)
-    const edited = editConfig({ text, kind, body, load })
+    const told = new Set(served().warnings.map(({ message }) => message))
+    const edited = editConfig({ source: readSource(text), kind, body, load, told })
     if (!edited.ok) throw invalid(edited.problems.map(said))
     const { text: next, loaded, warnings, what } = edited
     const refusal = refusalOf(() => replaceFile(file, next, { before: text }))

@@ -13,7 +13,7 @@ import {
   type Environment,
 } from '../../config/problem.ts'
 import { routesBeyond, type RouteLimits } from '../../config/route-limits.ts'
-import { readSource } from '../../config/source.ts'
+import { readSource, type Source } from '../../config/source.ts'
 import { systemCodeOf } from '../../errors.ts'
 import type { Report } from '../../relay/deps.ts'
 import type { ConfigState } from '../../telemetry/status.ts'
@@ -64,9 +64,8 @@ export interface Reading {
   readonly limits?: RouteLimits | undefined
 }
 
-/** Reads and checks the text of a file, and the files that it names. */
-export function loadFile(text: string, file: string, { env, limits }: Reading): LoadedConfig {
-  const source = readSource(text)
+/** Checks the text of a file, and the files that it names. */
+export function loadFile(source: Source, file: string, { env, limits }: Reading): LoadedConfig {
   const loaded = loadSource(source, env, file)
   if (!loaded.ok) return loaded
   const { config, findings: unread } = withAuthorities(loaded.config, file)
@@ -80,7 +79,7 @@ export function loadFile(text: string, file: string, { env, limits }: Reading): 
 /** Reads and checks a file, without making or writing anything. */
 export function checkConfigFile(file: string, env: Environment): LoadedConfig {
   const text = readConfigFile(file)
-  return typeof text === 'string' ? loadFile(text, file, { env }) : refused(text)
+  return typeof text === 'string' ? loadFile(readSource(text), file, { env }) : refused(text)
 }
 
 /** A file without a token takes that of the environment. */
@@ -97,6 +96,8 @@ interface Watched extends Pick<Extract<LoadedConfig, { ok: true }>, 'config' | '
   /** Called with every new configuration that is whole and valid. */
   readonly apply: (config: Config) => void
   readonly report: Report
+  /** Does something again and again, until what it gives is called; by a timer unless given. */
+  readonly every?: (ms: number, task: () => void) => () => void
 }
 
 export type Reloader = ReturnType<typeof watchConfig>
@@ -108,11 +109,11 @@ export type Reloader = ReturnType<typeof watchConfig>
 const POLL_EVERY_MS = 500
 
 /** A new file is read and checked as a whole, and then replaces the old one in one step, or changes nothing. */
-export function watchConfig({ file, text, config, warnings, apply, report, ...reading }: Watched) {
-  let servedText = text
+export function watchConfig({ file, text, config, warnings, apply, report, ...given }: Watched) {
+  const { every = byTimer, ...reading } = given
+  let served = { text, warnings }
   let lastReload: ConfigState['lastReload']
   const reloads = { ok: 0, refused: 0 }
-  let servedWarnings = warnings.map(problemLine)
   const notice = (level: 'info' | 'warning' | 'error', message: string): void =>
     report({ kind: 'notice', level, message })
 
@@ -125,18 +126,17 @@ export function watchConfig({ file, text, config, warnings, apply, report, ...re
   }
 
   /** What may be served in the place of the running one. */
-  function loadNext(next: string): LoadedConfig {
+  function loadNext(next: Source): LoadedConfig {
     const loaded = loadFile(next, file, reading)
     if (!loaded.ok) return loaded
-    const served = withGivenToken(loaded.config, reading.env)
-    const problem = reloadProblem(served, next, file)
-    return problem === undefined ? { ...loaded, config: served } : { ...loaded, ...refused(problem) }
+    const filled = withGivenToken(loaded.config, reading.env)
+    const problem = reloadProblem(filled, next, file)
+    return problem === undefined ? { ...loaded, config: filled } : { ...loaded, ...refused(problem) }
   }
 
   function serve(next: string, loaded: Extract<LoadedConfig, { ok: true }>, message: string): void {
-    servedText = next
-    servedWarnings = loaded.warnings.map(problemLine)
-    for (const warning of servedWarnings) notice('warning', warning)
+    served = { text: next, warnings: loaded.warnings }
+    for (const warning of loaded.warnings) notice('warning', problemLine(warning))
     const late = needsRestart(config, loaded.config)
     if (late.length > 0)
       notice('warning', `${late.join(', ')} changed: that needs a restart, the rest is applied`)
@@ -150,7 +150,7 @@ export function watchConfig({ file, text, config, warnings, apply, report, ...re
   function reload(): void {
     const next = readConfigFile(file)
     if (typeof next !== 'string') return rejectReload(next)
-    const loaded = loadNext(next)
+    const loaded = loadNext(readSource(next))
     if (!loaded.ok) return rejectReload(...loaded.problems)
     serve(next, loaded, 'the configuration was reloaded')
   }
@@ -162,17 +162,28 @@ export function watchConfig({ file, text, config, warnings, apply, report, ...re
     if (stamp === seen) return
     seen = stamp
     // Our own write of the token, and a touch without a change, are no reload.
-    if (readConfigFile(file) !== servedText) reload()
+    if (readConfigFile(file) !== served.text) reload()
   }
-  const timer = setInterval(poll, POLL_EVERY_MS)
-  timer.unref()
   return {
     reload,
-    editor: createConfigEditor({ file, read: () => readConfigFile(file), load: loadNext, serve }),
+    editor: createConfigEditor({
+      file,
+      read: () => readConfigFile(file),
+      load: loadNext,
+      served: () => served,
+      serve,
+    }),
     /** For the status page and the metrics. */
-    state: (): ConfigState => ({ lastReload, reloads, warnings: servedWarnings }),
-    stop: () => clearInterval(timer),
+    state: (): ConfigState => ({ lastReload, reloads, warnings: served.warnings.map(problemLine) }),
+    stop: every(POLL_EVERY_MS, poll),
   }
+}
+
+/** Holds no process. */
+function byTimer(ms: number, task: () => void): () => void {
+  const timer = setInterval(task, ms)
+  timer.unref()
+  return () => clearInterval(timer)
 }
 
 /** What changes whenever a file is written or replaced; empty while there is none. */

@@ -5,6 +5,7 @@ import { TOKEN_VARIABLE, type VendorKeys } from '../../config/environment.ts'
 import { loadAccess, type LoadedConfig } from '../../config/load.ts'
 import { fileProblem, type ConfigProblem, type Environment } from '../../config/problem.ts'
 import { withToken } from '../../config/rewrite.ts'
+import { readSource } from '../../config/source.ts'
 import {
   checkConfigFile,
   findConfigFile,
@@ -121,7 +122,7 @@ export function openConfig(search: ConfigTask): OpenedConfig {
   const uncopied = isNew ? copyTemplate(search.template, file) : undefined
   const text = uncopied ?? readConfigFile(file)
   if (typeof text !== 'string') return refused(text)
-  const loaded = loadFile(text, file, search)
+  const loaded = loadFile(readSource(text), file, search)
   if (!loaded.ok) return loaded
   const opened = { ...loaded, file, isNew, tokenPlace: tokenPlaceIn(file, loaded.config) }
   if (loaded.config.authTokens.length > 0) return { ...opened, text, hasNewToken: false }

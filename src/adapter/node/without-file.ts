@@ -115,7 +115,7 @@ export function loadEnvironment(
     const { vendor, variables } = taken[Number(entry)] ?? { vendor: problem.path, variables: [] }
     return { ...problem, line: 0, path: variables[Number(key)] ?? vendor }
   }
-  const loaded = loadFile(environmentText(taken, hostOf(env), env), ENVIRONMENT, reading)
+  const loaded = loadFile(readSource(environmentText(taken, hostOf(env), env)), ENVIRONMENT, reading)
   const warnings = [...loaded.warnings.map(ofVariable), ...lackingWarnings(env)]
   return loaded.ok
     ? { ...loaded, warnings }

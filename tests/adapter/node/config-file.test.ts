@@ -5,6 +5,7 @@ import {
   mkdtempSync,
   readFileSync,
   readdirSync,
+  renameSync,
   rmSync,
   statSync,
 } from 'node:fs'
@@ -13,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { findConfigFile } from '../../../src/adapter/node/config-file.ts'
+import { findConfigFile, watchConfig } from '../../../src/adapter/node/config-file.ts'
 import { checkConfig, openConfig } from '../../../src/adapter/node/open-config.ts'
 import { hostOf, newToken, writeToken } from '../../../src/adapter/node/without-file.ts'
 import { fiveKeys, textOf } from '../../config/texts.ts'
@@ -180,4 +181,40 @@ test('a token that another first start has written meanwhile stays, and an empty
   const empty = write(join(directory, 'empty'), '')
   writeToken(empty)
   expect(readFileSync(empty, 'utf8')).toMatch(/^sk-[\w-]{43}\n$/)
+})
+
+test('the file is looked at twice a second, and the first look after a change serves it', () => {
+  const withTokens = (...names: string[]) =>
+    textOf({ tokens: names.map((name) => ({ name, token: `sk-${name}-${'x'.repeat(40)}` })) })
+  const file = write(usual(), withTokens('alice', 'bob'))
+  const opened = open({}, file)
+  if (!opened.ok || opened.file === undefined) throw new Error('the file of the test is wrong')
+  const served: string[][] = []
+  let look = (): void => {}
+  const watched = watchConfig({
+    ...opened,
+    env: {},
+    report: () => {},
+    apply: ({ tokens }) => void served.push(tokens.map(({ name }) => name)),
+    every(ms, task) {
+      expect(ms).toBeLessThanOrEqual(500)
+      look = task
+      return () => {}
+    },
+  })
+  for (const [text, before, after] of [
+    [withTokens('alice', 'bob'), [], []],
+    [withTokens('bob'), [], [['bob']]],
+    // Of the same length, in the same moment, and by a file in its place.
+    [withTokens('eve'), [['bob']], [['bob'], ['eve']]],
+  ] as const) {
+    const aside = write(`${file}.new`, text)
+    renameSync(aside, file)
+    expect(served).toEqual(before)
+    look()
+    expect(served).toEqual(after)
+    look()
+    expect(served).toEqual(after)
+  }
+  watched.stop()
 })
