@@ -73,7 +73,8 @@ const NO_CONFIG = knownConfigOf(
 /** A request that is under way. */
 interface OpenRequest {
   readonly number: number
-  readonly noted: NotedRequest
+  /** Undefined from its end on: an old table of the map may still hold this, and with it the bodies of the request. */
+  noted: NotedRequest | undefined
   /** That it began with. */
   readonly known: KnownConfig
   /** The segment that knows of it. */
@@ -320,9 +321,11 @@ export function createRecorder(options: RecorderOptions) {
     /** A request has ended. */
     ended(event: RequestEvent): void {
       if (recorded === undefined || segment === 0) return
-      const { noted = notedOf(event, recorded.at().now), known = present } = open.get(event.ownId) ?? {}
+      const begun = open.get(event.ownId)
+      const { noted = notedOf(event, recorded.at().now), known = present } = begun ?? {}
       const number = openRequest(noted, known)
       open.delete(event.ownId)
+      if (begun !== undefined) begun.noted = undefined
       writeEnd(writer, {
         request: number,
         at: recorded.at(),
