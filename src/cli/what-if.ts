@@ -52,7 +52,7 @@ export async function printWhatIf({ config, of, since = SINCE, json }: Command):
       `${file} has ${countText(count, 'request')} of the last ${durationText(sinceMs)}, and ${LEAST_REQUESTS} are needed${last}: give a longer time with --since, or wait`,
     )
   }
-  const warnings = [...lost, ...warningsOf(prediction, configs)]
+  const warnings = [...next.loaded.warnings.map(problemLine), ...lost, ...warningsOf(prediction, configs)]
   if (json) process.stdout.write(`${JSON.stringify({ ...prediction, warnings }, undefined, 2)}\n`)
   else printPrediction(prediction, warnings)
   return 0

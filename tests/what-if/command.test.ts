@@ -85,6 +85,14 @@ describe('aiload what-if', () => {
     expect(check.stdout).toContain(stderr.trimEnd())
   })
 
+  test('warns of what check warns of in the new configuration', async () => {
+    const directory = folder({ next: configOf({ limits: { requests_per_minute: 1 } }) })
+    const { stdout } = await whatIf(directory, '--config', 'new.json')
+    expect(stdout).toMatch(
+      /^warning: new\.json:1:\d+: models\[0\]\.limits\.requests_per_minute: unknown key/m,
+    )
+  })
+
   test.each([
     {
       given: ['--since', '24h'],
