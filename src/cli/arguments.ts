@@ -233,7 +233,7 @@ function wordMisuse(given: readonly string[], name: string, commands: Commands) 
   if (first === undefined)
     return word.isOptional
       ? undefined
-      : { misuse: `${name} needs a ${word.called}, such as: aiload ${name} ${word.example}` }
+      : { misuse: `${name} needs ${word.called}, such as: aiload ${name} ${word.example}` }
   const oneOf = word.oneOf === 'commands' ? Object.keys(commands) : word.oneOf
   if (oneOf?.includes(first) === false) return unknown(word.called.toLowerCase(), first, oneOf)
   if (isNamed && second === undefined)

@@ -77,7 +77,8 @@ function explanationLines({ request, decisions, attempts, end, exact }: Explanat
 
 function endLine({ duration_ms: ms }: Explanation['request'], end: Explanation['end']): string {
   if (end === null) return 'it is under way'
-  return end.status === 0 ? end.text : `after ${ms} ms: ${end.text} (${end.status})`
+  const { status, code, text } = end
+  return status === 0 ? text : `after ${ms} ms: ${text} (${[status, code].filter(Boolean).join(' ')})`
 }
 
 function decisionLines({

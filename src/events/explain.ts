@@ -108,7 +108,7 @@ function attemptLine(attempt: AttemptFrame, startedMs: number) {
 function endText({ status, code, upstream, attempts }: EndFrame): string {
   if (status === 499) return 'the client left'
   if (upstream === undefined)
-    return attempts.length === 0 ? 'refused without an attempt' : `no upstream answered (${code ?? status})`
+    return attempts.length === 0 ? 'refused without an attempt' : 'no upstream answered'
   if (code !== undefined) return `the answer of ${upstream} broke off`
   return status < 400 ? `${upstream} answered` : `${upstream} refused it, and its words were handed on`
 }
@@ -140,7 +140,7 @@ function decisionOf(choice: ReplayedChoice, past: Past) {
     at: isoOf(at.wall) ?? '',
     /** Since the request's arrival. */
     after_ms: Math.round(at.now - begin.at.now),
-    kind: isWaiting ? ('after waiting' as const) : KIND_WORDS[kind],
+    kind: isWaiting && kind === 'next' ? ('after waiting' as const) : KIND_WORDS[kind],
     strategy,
     /** Who served the same affinity key before; null where nobody is remembered. */
     remembered: choice.remembered?.name ?? null,

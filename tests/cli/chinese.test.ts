@@ -18,7 +18,7 @@ const blanksOf = (text: string): number => text.match(/(?:\$\{…\})+/g)?.length
 describe('the sentences', () => {
   /** Files whose sentences people read in a terminal; those of edits are for who edits over HTTP. */
   const COVERED =
-    /^src\/(?:cli\/(?:import\/)?[\w-]+\.ts|config\/(?!edit\.)[\w-]+\.ts|adapter\/node\/(?:(?:config|state|without)-file|open-config)\.ts|telemetry\/(?:needs|notices|status)\.ts)$/
+    /^src\/(?:cli\/(?:import\/)?[\w-]+\.ts|events\/(?:explain|requests)\.ts|config\/(?!edit\.)[\w-]+\.ts|adapter\/node\/(?:(?:config|state|without)-file|open-config)\.ts|telemetry\/(?:needs|notices|status)\.ts)$/
   /** Not to be translated: for programs, or said in Chinese by other sentences. */
   const UNSAID = new Set([
     'protocol is not spoken here',
@@ -101,6 +101,20 @@ describe('a line', () => {
       'a.json:1:2: x: 含有逗号；请重新复制密钥；多把密钥写成列表：["…", "…"]',
     ],
     ['12 upstreams:', '12 个上游：'],
+    [
+      '    could: b, 50 % free, 2 in flight, a guess speaks against it',
+      '    能接：b，空闲 50 %，进行中 2 个，推测不合适',
+    ],
+    ['  choice by headroom: nobody', '  选择，按 headroom：没有可选的'],
+    ['  asked b: failure, status 500 after 3 ms', '  问了 b：failure，状态码 500，用了 3 毫秒'],
+    [
+      'after 4 ms: no upstream answered (429 rate_limit_exceeded)',
+      '4 毫秒后：没有上游给出回答（429 rate_limit_exceeded）',
+    ],
+    [
+      'http://a answers 404: There is no request "x". What is remembered goes back to 2026-11-30T08:37:01.753Z.',
+      'http://a 返回 404：没有请求 "x"。记录从 2026-11-30T08:37:01.753Z 开始。',
+    ],
     ['  12 models at a.example: m0, m1 and 2 more', '  12 个模型，位于 a.example：m0, m1 等，另有 2 个'],
     ['  and 193 more hosts', '  另有 193 个主机'],
     ['stopped; 1 open answer had to be cut', '已停止；1 个进行中的回答被迫中断'],

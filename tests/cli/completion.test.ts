@@ -99,6 +99,6 @@ test('a shell that is not known is told in one line', async () => {
   })
   expect(await runAiload(['completion'], { directory: tmpdir() })).toMatchObject({
     code: 2,
-    stderr: 'aiload: completion needs a SHELL, such as: aiload completion bash\n',
+    stderr: 'aiload: completion needs SHELL, such as: aiload completion bash\n',
   })
 })

@@ -107,6 +107,7 @@ test('names of clients bring no control characters into the terminal, and what i
   const offline = await runAiload(['explain', id], { directory: gateway.directory })
   for (const { code, stdout, stderr } of [online, offline]) {
     expect([code, stderr]).toEqual([0, ''])
+    expect(stdout).toMatch(/: refused without an attempt \(404 model_not_found\)\n$/)
     expect(stdout.split('\n')[0]).toContain('model m\ufffd[31m\ufffd2J\ufffd\ufffdrequest forged\ufffd\ufffd')
     expect(stdout).not.toMatch(/(?!\n)[\p{Cc}\p{Cf}]/u)
   }
