@@ -593,6 +593,25 @@ describe('ids of answers', () => {
     expect(await status(own)).toBe(200)
   })
 
+  // Readers that ignore case, as Go's is, take the last of both for the field.
+  test.each([
+    'Model',
+    'MODEL',
+    'mod\\u0045l',
+    'Previous_Response_ID',
+    'previou\u017f_response_id',
+    'Conversation',
+    'INPUT',
+  ])('and names of models are not to be had by the key %s', async (key) => {
+    const gateway = create()
+    const body = `{"model":"auto","input":"hi","${key}":"gpt-dear"}`
+    const status = async (headers: object) =>
+      (await askBare(gateway, '/v1/responses', { method: 'POST', headers: { ...headers }, body })).status
+    expect(await status(bearer('bob'))).toBe(400)
+    expect(gateway.calls).toHaveLength(0)
+    expect(await status({ authorization: `Bearer ${TOKEN}` })).toBe(200)
+  })
+
   test.each(['events', 'a whole answer'])(
     'of items that %s brought are known to the token that made them, and lead to their upstream',
     async (form) => {
