@@ -69,7 +69,7 @@ export function createConfigEditor({ file, read, load, served, serve }: EditedFi
     if (etagOf(text) !== etag) throw new GatewayError('config_changed', READ_AGAIN)
     const told = new Set(served().warnings.map(({ message }) => message))
     const edited = editConfig({ source: readSource(text), kind, body, load, told })
-    if (!edited.ok) throw invalid(edited.problems.map(said))
+    if (!edited.ok) throw invalid(edited.problems, said)
     const { text: next, loaded, warnings, what } = edited
     const refusal = refusalOf(() => replaceFile(file, next, { before: text }))
     if (refusal === CHANGED) throw new GatewayError('config_changed', READ_AGAIN)
@@ -98,13 +98,14 @@ function notWritten(refusal: string): GatewayError {
   return new GatewayError('config_not_writable', message)
 }
 
-function invalid(problems: readonly EditProblem[]): GatewayError {
+/** Its message is English as all of the gateway's are; `said`: the problems in the language of who asks. */
+function invalid(problems: readonly EditProblem[], said: (problem: EditProblem) => EditProblem) {
   const [first = { path: '', message: 'is wrong', hint: 'see problems' }] = problems
   const { path, message: wrong, hint } = first
   const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : ''
   const message = `${path === '' ? '' : `${path} `}${wrong}; ${hint}${more}. Nothing was changed.`
   return new GatewayError('config_invalid', message, {
     param: path,
-    body: { ...errorBody('config_invalid', message, path), problems },
+    body: { ...errorBody('config_invalid', message, path), problems: problems.map(said) },
   })
 }
