@@ -2,7 +2,6 @@ import type { Context } from 'hono'
 import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
 import { concatBytes } from '../lib/bytes.ts'
-import { parsedJson } from '../lib/json/parse.ts'
 import type { RequestTrace } from '../relay/deps.ts'
 import { SHORTEST_SECRET } from '../relay/secrets.ts'
 import type { MaybePromise } from '../state/store.ts'
@@ -108,7 +107,12 @@ export async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: 
   })
   const body = concatBytes(pieces)
   deps.memory.release(heldBytes)
-  return parsedJson(new TextDecoder().decode(body))
+  try {
+    // Of another encoding signs would get lost, and the rest be written into the configuration.
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+  } catch {
+    return undefined
+  }
 }
 
 /** For who prefers another language than English, where we have it. */

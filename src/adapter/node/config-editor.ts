@@ -30,6 +30,7 @@ export function createConfigEditor({ file, read, load, served, serve }: EditedFi
   // A plain digest would let its reader try out short secrets of the file.
   const secret = randomBytes(32)
   const etagOf = (text: string): string => createHmac('sha256', secret).update(text).digest('base64url')
+  const readOnly = (): string | undefined => refusalOf(() => accessSync(file, constants.W_OK))
 
   function show() {
     const text = read()
@@ -44,7 +45,7 @@ export function createConfigEditor({ file, read, load, served, serve }: EditedFi
       }
     const source = readSource(text)
     const loaded = text === served().text ? undefined : load(source)
-    const refusal = refusalOf(() => accessSync(file, constants.W_OK))
+    const refusal = readOnly()
     return {
       etag: etagOf(text),
       file: name,
@@ -56,10 +57,17 @@ export function createConfigEditor({ file, read, load, served, serve }: EditedFi
   }
 
   const edit: ConfigEditor['edit'] = (kind, sent, { by, say = (text) => text }) => {
+    // Of thousands that are wrong in the same way each is looked up once.
+    const known = new Map<string, string>()
+    const inWords = (english: string): string => {
+      const words = known.get(english) ?? say(english)
+      known.set(english, words)
+      return words
+    }
     const said = (problem: EditProblem): EditProblem => ({
       ...problem,
-      message: say(problem.message),
-      hint: say(problem.hint),
+      message: inWords(problem.message),
+      hint: inWords(problem.hint),
     })
     const body = recordOf(sent)
     const { etag } = body
@@ -71,7 +79,8 @@ export function createConfigEditor({ file, read, load, served, serve }: EditedFi
     const edited = editConfig({ source: readSource(text), kind, body, load, told })
     if (!edited.ok) throw invalid(edited.problems, said)
     const { text: next, loaded, warnings, what } = edited
-    const refusal = refusalOf(() => replaceFile(file, next, { before: text }))
+    // A directory that may be written would let it be replaced all the same.
+    const refusal = readOnly() ?? refusalOf(() => replaceFile(file, next, { before: text }))
     if (refusal === CHANGED) throw new GatewayError('config_changed', READ_AGAIN)
     if (refusal !== undefined) throw notWritten(refusal)
     serve(next, loaded, `${what} by ${by}`)
