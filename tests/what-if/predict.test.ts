@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { bursts, poisson } from '../../bench/sim/arrivals.ts'
+import { bursts, poisson, steady } from '../../bench/sim/arrivals.ts'
 import { requests, tenAMinute } from '../../bench/sim/scenarios.ts'
 import type { VendorSpec } from '../../bench/sim/vendor.ts'
 import { predict, type Prediction } from '../../src/cli/what-if/predict.ts'
@@ -210,3 +210,17 @@ describe('the answered share that is predicted', () => {
     60_000,
   )
 })
+
+/** So many minutes after noon the log begins: shortly before some day of ours might end, at another time, and over a midnight. */
+test.each([19, 34, 58, 12 * 60 - 5])(
+  'a limit of a minute is not taken for one of a day, where the log begins %i min after noon',
+  async (minutes) => {
+    const start = NOON + minutes * 60_000
+    const own = config([entry('one')])
+    const world = { vendors: [vendor('one', 10)], arrivals: steady(12, 17 * 60_000), seed: 1 }
+    const { segments } = await runWorld(world, own, start)
+    const both = { present: checked(own), next: checked(own) }
+    const told = (await predict({ ...both, segments, secret: SECRET, since: start })) as Prediction
+    expect(told.upstreams[0]?.limits).toMatchObject([{ limit: 10, span_ms: 60_000 }])
+  },
+)

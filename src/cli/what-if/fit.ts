@@ -215,6 +215,7 @@ function fitMeter(steps: readonly Step[], said: Said): FittedLimit {
   const timed = said.findLast(({ reading }) => reading.resetMs !== undefined)
   const scored = (rule: Rule) => {
     const { spanMs } = rule
+    const slackMs = slackIn(steps, spanMs)
     const behindMs = timed === undefined ? 0 : (decidedAt(timed.step) + (timed.reading.resetMs ?? 0)) % spanMs
     const counter = createCounter(limit, rule)
     // Used before the log begins, or by somebody else.
@@ -225,7 +226,7 @@ function fitMeter(steps: readonly Step[], said: Said): FittedLimit {
     for (const step of steps) {
       const now = decidedAt(step)
       if (!step.isRefused) {
-        if (counter.used(step.to + spanMs / 50) + step[counts] > counter.limit) left += 1
+        if (counter.used(step.to + slackMs) + step[counts] > counter.limit) left += 1
         counter.count(step[counts], now)
       }
       const reading = saidOf.get(step)
@@ -273,12 +274,18 @@ const isSame = (one: ToldLimit, other: ToldLimit): boolean =>
 const toldIn = (steps: readonly Step[]): ToldLimit[] =>
   steps.flatMap(toldBy).filter((one, at, all) => all.findLastIndex((other) => isSame(one, other)) === at)
 
+/**
+ * Windows are seldom exact, ms. A fiftieth of the log at most: the edge of some day may be half an hour away, and all of a
+ * short log would be at it.
+ */
+const slackIn = (steps: readonly Step[], spanMs: number): number =>
+  Math.min(spanMs, (steps.at(-1)?.to ?? 0) - (steps[0]?.from ?? 0)) / 50
+
 /** What was counted with each request, or would have been: what was taken at the most favourable moment, and so what was refused. */
 function sumsOf(steps: readonly Step[], rule: Rule, limit = ENDLESS) {
   const counter = createCounter(limit, rule)
   const isBucket = rule.forgets === 'bucket' || burstOf(rule.forgets) !== undefined
-  // Windows are seldom exact.
-  const slackMs = isBucket ? 0 : rule.spanMs / 50
+  const slackMs = isBucket ? 0 : slackIn(steps, rule.spanMs)
   return steps.map(({ from, to, isRefused, [rule.counts]: amount }) => {
     const used = isRefused
       ? Math.max(counter.used(from), counter.used(to))
