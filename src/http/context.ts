@@ -150,21 +150,25 @@ const LONGEST_TOKEN = 256
 /** Of a path that is refused, so much is logged. */
 const LOGGED_PATH_LENGTH = 200
 
-/** Reports a request that ends without the relay: its line in the log and its count in the metrics. */
-export function logRequest(context: RequestContext, end: { status: number; code?: string }): void {
-  context.logged = true
-  const { deps, path, request, runtimeConfig } = context
+/** The path as the log and the status may have it: without the tokens of clients, and not longer than anybody reads. */
+export function shownPathOf({ path, runtimeConfig }: RequestContext): string {
   // A token in the path is a slip that happens, and no reason to log it. A word is no secret: its mask would tell it.
   const withoutTokens = runtimeConfig.config.authTokens.reduce(
     (shown, token) => (token.length < SHORTEST_SECRET ? shown : shown.replaceAll(token, '***')),
     path,
   )
   const masked = (part: string): string => (runtimeConfig.clientOf(part) === undefined ? part : '***')
-  const loggedPath = withoutTokens
+  return withoutTokens
     .slice(0, LOGGED_PATH_LENGTH + LONGEST_TOKEN)
     .replaceAll(LIKE_A_TOKEN, masked)
     .replaceAll(MADE_TOKEN, masked)
     .slice(0, LOGGED_PATH_LENGTH)
+}
+
+/** Reports a request that ends without the relay: its line in the log and its count in the metrics. */
+export function logRequest(context: RequestContext, end: { status: number; code?: string }): void {
+  context.logged = true
+  const { deps, path, request } = context
   const route = path.startsWith('/v1/') ? routeOf(path.slice('/v1/'.length)) : undefined
   deps.report({
     kind: 'request',
@@ -181,7 +185,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     status: end.status,
     code: end.code,
     trace: context.trace,
-    ...(end.status >= 400 && { method: request.method, path: loggedPath }),
+    ...(end.status >= 400 && { method: request.method, path: shownPathOf(context) }),
   })
 }
 

@@ -17,7 +17,7 @@ import type { Account, RelayAnswer, RelayRequest } from '../relay/request.ts'
 import { maskedBytes } from '../relay/secrets.ts'
 import { UNCOUNTED, withAccount } from './account.ts'
 import { poolsOf } from './auth.ts'
-import { addressOf, loggedAddressOf, type RequestContext } from './context.ts'
+import { addressOf, loggedAddressOf, shownPathOf, type RequestContext } from './context.ts'
 import { codingsOf } from './content-coding.ts'
 import { beforeFirstBeat, heartbeatMsOf, heartbeatResponse } from './heartbeat.ts'
 
@@ -119,7 +119,10 @@ const SHORTEST_TOKEN = 20
 /** A model as the log may have it: that variables are mixed up, and the token stands there, is a slip that happens. */
 function loggedModel({ runtimeConfig }: RequestContext, model: string): string {
   const { pools, clientOf } = runtimeConfig
-  const isToken = model.length >= SHORTEST_TOKEN && pools.named(model) === undefined && clientOf(model.trim())
+  const isToken =
+    model.length >= SHORTEST_TOKEN &&
+    pools.named(model) === undefined &&
+    clientOf(model.replace(/^\s*bearer\s/i, '').trim())
   return isToken ? '***' : model.slice(0, MAX_LOGGED_MODEL_LENGTH)
 }
 
@@ -270,6 +273,7 @@ export async function passthroughRoute(
         settings,
         method,
         path,
+        shownPath: () => shownPathOf(context).slice('/v1/'.length),
         query,
         headers,
         body: pieces,

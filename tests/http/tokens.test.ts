@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { TransportError } from '../../src/transport/transport.ts'
 import { ask, askBare, errorOf, type AskInit } from '../support/ask.ts'
 import { createObjectBed } from '../support/object-bed.ts'
 import {
@@ -99,10 +100,27 @@ describe('the token of a client', () => {
     expect(gateway.requests()[0]?.path).toBe('/nowhere/Bearer%20***%20/models')
   })
 
-  test.each(['alice', 'operator'])(
-    'of %s is masked where it stands in the place of the model',
-    async (name) => {
-      const token = secretOf(name)
+  test('is masked in a path that is passed on and fails there', async () => {
+    const settings = { passthrough: 'a.test', passthrough_paths: ['files'] }
+    const tokens = [tokenOf('alice', { passthrough: true })]
+    const gateway = gatewayWith(tokens, { settings }, () => {
+      throw new TransportError('not-sent', 'gone')
+    })
+    const asked = await as(gateway, 'alice', `/v1/files/${secretOf('alice')}/content`)
+    expect(asked.status).toBe(502)
+    expect(gateway.calls[0]?.url).toContain(secretOf('alice'))
+    expect(gateway.requests()[0]?.attempts[0]?.failure?.url).toBe('https://a.test/v1/files/***/content')
+  })
+
+  test.each([
+    { name: 'alice' },
+    { name: 'operator' },
+    { name: 'alice', scheme: 'Bearer ' },
+    { name: 'operator', scheme: 'bearer ' },
+  ])(
+    'of $name is masked where it stands in the place of the model, behind "$scheme"',
+    async ({ name, scheme = '' }) => {
+      const token = `${scheme}${secretOf(name)}`
       const config = configOf(['a.test'], { tokens: [tokenOf('alice')] })
       const gateway = createTestApp({ ...config, auth_token: secretOf('operator') }, answering)
       const refused = await chatAs(gateway, 'alice', { model: token })
