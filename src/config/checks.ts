@@ -330,10 +330,14 @@ function unknownKey({ entries }: Shape, path: Path): Finding {
     return finding(path, 'cannot be used as a name', 'it is ignored; choose another name')
   const key = String(path.at(-1))
   const known = Object.keys(entries)
-  const right = nearestName(key, known) ?? knownPaths().find((other) => other.endsWith(`.${key}`))
+  const right =
+    nearestName(key, known) ?? (allPaths ??= knownPaths()).find((other) => other.endsWith(`.${key}`))
   const hint = right === undefined ? `known: ${known.join(', ')}` : `did you mean ${right}?`
   return finding(path, 'unknown key, it is ignored', hint)
 }
+
+/** Walks the whole schema, which a file full of unknown keys asks for once each. */
+let allPaths: readonly string[] | undefined
 
 /** Lists where an object belongs: valibot takes a list for an object without keys. */
 export function* shapeProblemsIn(document: unknown): Generator<Finding> {
@@ -361,8 +365,9 @@ export function nearestName(name: string, known: readonly string[]): string | un
   let best: { name: string; distance: number } | undefined
   for (const candidate of known) {
     const other = comparable(candidate)
-    const distance = editDistance(wanted, other)
     const allowed = Math.max(1, Math.floor(Math.max(wanted.length, other.length) / 3))
+    if (Math.abs(wanted.length - other.length) > allowed) continue
+    const distance = editDistance(wanted, other)
     if (distance <= allowed && distance < (best?.distance ?? Infinity)) best = { name: candidate, distance }
   }
   return best?.name

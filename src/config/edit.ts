@@ -168,8 +168,9 @@ const EDITS: Readonly<Record<EditKind, (given: EditGiven) => Made>> = {
   },
   settings({ document, body }) {
     const { settings } = body
-    if (!isObject(settings)) throw badBody('settings', 'an object such as {"strategy": "headroom"}')
-    const names = Object.keys(settings)
+    const names = Object.keys(recordOf(settings))
+    if (!isObject(settings) || names.length === 0)
+      throw badBody('settings', 'an object such as {"strategy": "headroom"}')
     const value = { ...document, settings: withoutNulls({ ...recordOf(document['settings']), ...settings }) }
     return {
       value,

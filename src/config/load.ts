@@ -9,7 +9,7 @@ import {
   warningsFor,
 } from './checks.ts'
 import type { Config, ConfigFile } from './config.ts'
-import { environmentProxy } from './proxy.ts'
+import { environmentProxy, PROXY_VARIABLES } from './proxy.ts'
 import {
   byPosition,
   finding,
@@ -121,7 +121,8 @@ export function loadTokens(text: string, env: Environment, fileName: string): Lo
 /** The proxies of the environment for those who are given none, and who goes through one that can't be used. */
 function withEnvironmentProxies(config: Config | undefined, env: Environment) {
   const findings: Finding[] = []
-  if (config === undefined || config.settings.proxy !== undefined) return { config, findings }
+  const isProxied = PROXY_VARIABLES.some((name) => env[name])
+  if (config === undefined || config.settings.proxy !== undefined || !isProxied) return { config, findings }
   const models = config.models.map((model, at) => {
     const isOpen = model.proxy === undefined && model.enabled
     const proxy = isOpen ? environmentProxy(model.root, env) : undefined

@@ -31,7 +31,9 @@ export function admin(context: RequestContext): Response | Promise<Response> {
   const route = ADMIN_ROUTES[path] ?? ADMIN_ROUTES[path.replace(/[^/]+$/, '*')]
   if (route === undefined) throw notFound(context.path)
   const { method } = context.request
-  const handler = route[method === 'HEAD' ? 'GET' : method]
+  const own = method === 'HEAD' ? 'GET' : method
+  // Some runtimes let any word through as a method, `constructor` too.
+  const handler = Object.hasOwn(route, own) ? route[own] : undefined
   if (handler !== undefined) return handler(context)
   throw wrongMethod(
     method,

@@ -2,7 +2,6 @@ import type { Context } from 'hono'
 import type { ServerConfig } from '../config/config.ts'
 import { errorTrace, GatewayError } from '../errors.ts'
 import { concatBytes } from '../lib/bytes.ts'
-import { parsedJson } from '../lib/json/parse.ts'
 import type { RequestTrace } from '../relay/deps.ts'
 import { SHORTEST_SECRET } from '../relay/secrets.ts'
 import type { MaybePromise } from '../state/store.ts'
@@ -108,7 +107,12 @@ export async function adminBodyOf({ deps, incoming }: RequestContext, maxBytes: 
   })
   const body = concatBytes(pieces)
   deps.memory.release(heldBytes)
-  return parsedJson(new TextDecoder().decode(body))
+  try {
+    // Of another encoding signs would get lost, and the rest be written into the configuration.
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(body))
+  } catch {
+    return undefined
+  }
 }
 
 /** For who prefers another language than English, where we have it. */
@@ -146,21 +150,25 @@ const LONGEST_TOKEN = 256
 /** Of a path that is refused, so much is logged. */
 const LOGGED_PATH_LENGTH = 200
 
-/** Reports a request that ends without the relay: its line in the log and its count in the metrics. */
-export function logRequest(context: RequestContext, end: { status: number; code?: string }): void {
-  context.logged = true
-  const { deps, path, request, runtimeConfig } = context
+/** The path as the log and the status may have it: without the tokens of clients, and not longer than anybody reads. */
+export function shownPathOf({ path, runtimeConfig }: RequestContext): string {
   // A token in the path is a slip that happens, and no reason to log it. A word is no secret: its mask would tell it.
   const withoutTokens = runtimeConfig.config.authTokens.reduce(
     (shown, token) => (token.length < SHORTEST_SECRET ? shown : shown.replaceAll(token, '***')),
     path,
   )
   const masked = (part: string): string => (runtimeConfig.clientOf(part) === undefined ? part : '***')
-  const loggedPath = withoutTokens
+  return withoutTokens
     .slice(0, LOGGED_PATH_LENGTH + LONGEST_TOKEN)
     .replaceAll(LIKE_A_TOKEN, masked)
     .replaceAll(MADE_TOKEN, masked)
     .slice(0, LOGGED_PATH_LENGTH)
+}
+
+/** Reports a request that ends without the relay: its line in the log and its count in the metrics. */
+export function logRequest(context: RequestContext, end: { status: number; code?: string }): void {
+  context.logged = true
+  const { deps, path, request } = context
   const route = path.startsWith('/v1/') ? routeOf(path.slice('/v1/'.length)) : undefined
   deps.report({
     kind: 'request',
@@ -177,7 +185,7 @@ export function logRequest(context: RequestContext, end: { status: number; code?
     status: end.status,
     code: end.code,
     trace: context.trace,
-    ...(end.status >= 400 && { method: request.method, path: loggedPath }),
+    ...(end.status >= 400 && { method: request.method, path: shownPathOf(context) }),
   })
 }
 

@@ -17,7 +17,7 @@ import type { Account, RelayAnswer, RelayRequest } from '../relay/request.ts'
 import { maskedBytes } from '../relay/secrets.ts'
 import { UNCOUNTED, withAccount } from './account.ts'
 import { poolsOf } from './auth.ts'
-import { addressOf, loggedAddressOf, type RequestContext } from './context.ts'
+import { addressOf, loggedAddressOf, shownPathOf, type RequestContext } from './context.ts'
 import { codingsOf } from './content-coding.ts'
 import { beforeFirstBeat, heartbeatMsOf, heartbeatResponse } from './heartbeat.ts'
 
@@ -38,6 +38,7 @@ export async function relayRoute(
   const client = everyMs > 0 ? createAbort(incoming.clientSignal) : undefined
   const answering = holding(context, heldBytes, () => {
     context.requestedModel = loggedModel(context, body.model)
+    if (context.client?.token !== undefined) requireOneReading(body)
     const clientSignal = client?.signal ?? incoming.clientSignal
     const pool = poolOf(poolsOf(context), body.model, endpoint)
     const request = relayRequestOf(context, { path, endpoint, pool, clientSignal }, { ...body, size })
@@ -118,8 +119,22 @@ const SHORTEST_TOKEN = 20
 /** A model as the log may have it: that variables are mixed up, and the token stands there, is a slip that happens. */
 function loggedModel({ runtimeConfig }: RequestContext, model: string): string {
   const { pools, clientOf } = runtimeConfig
-  const isToken = model.length >= SHORTEST_TOKEN && pools.named(model) === undefined && clientOf(model.trim())
+  const isToken =
+    model.length >= SHORTEST_TOKEN &&
+    pools.named(model) === undefined &&
+    clientOf(model.replace(/^\s*bearer\s/i, '').trim())
   return isToken ? '***' : model.slice(0, MAX_LOGGED_MODEL_LENGTH)
+}
+
+/** By these a client token is held to what it may use. */
+const HELD_BY = ['model', 'previous_response_id', 'conversation', 'input']
+
+/** @throws `bad_request` where an upstream that ignores the case of keys would read another model or id than is read here */
+function requireOneReading({ scan }: ParsedBody): void {
+  const name = HELD_BY.find((each) => scan?.lookalikes.has(each))
+  if (name === undefined) return
+  const message = `The body has \`${name}\` in another spelling too; write it in lower case.`
+  throw new GatewayError('bad_request', message, { param: name })
 }
 
 /** The request as the relay takes it, for the upstreams of a pool. */
@@ -258,6 +273,7 @@ export async function passthroughRoute(
         settings,
         method,
         path,
+        shownPath: () => shownPathOf(context).slice('/v1/'.length),
         query,
         headers,
         body: pieces,

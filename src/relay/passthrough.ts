@@ -100,6 +100,8 @@ interface PassthroughRequest
       | 'trace'
     > {
   readonly method: string
+  /** The path as it may be told: a client's token may stand in it by mistake. */
+  readonly shownPath: () => string
   /** In pieces; empty = none. */
   readonly body: readonly Uint8Array[]
 }
@@ -137,7 +139,7 @@ export async function passthrough(request: PassthroughRequest, deps: RelayDeps):
   function end(outcome: Outcome, status: number, told: Told): void {
     const durationMs = deps.clock.now() - startedAt
     if (lease !== undefined) endLease(lease, outcome, deps)
-    const failure = attemptFailureOf(told.failure ?? outcome, upstream, request.path)
+    const failure = attemptFailureOf(told.failure ?? outcome, upstream, request.shownPath())
     recordAttempt(record, upstream, { ...head, outcome: told.label, durationMs, failure })
     recordEnd(record, { status, upstream, code: told.code, cost: costOfPassing(outcome) })
   }

@@ -300,7 +300,12 @@ describe('a process', () => {
     const wrong = JSON.stringify({ etag, settings: { strategy: 'best' } })
     const change = { method: 'POST', body: wrong }
     const path = '/admin/config/settings'
-    expect(await (await gateway.fetch(path, { ...change, headers })).text()).toContain('不是可用的值')
+    const refusal = (await (await gateway.fetch(path, { ...change, headers })).json()) as {
+      error: { message: string }
+      problems: { message: string }[]
+    }
+    expect(refusal.problems[0]?.message).toContain('不是可用的值')
+    expect(refusal.error.message, 'a message is of one language').not.toMatch(HAN)
     expect(await (await gateway.fetch(path, change)).text()).not.toMatch(HAN)
 
     gateway.writeConfig({ models, server, settings: { strategy: 'best' } })

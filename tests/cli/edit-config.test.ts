@@ -115,6 +115,9 @@ test.runIf(isRoot)(
         },
       },
     })
+    // Nor is it replaced where its directory would allow that.
+    chmodSync(dirname(file), 0o777)
+    expect(await send(gateway, '/admin/config/order', { order: [1, 0] })).toMatchObject({ status: 403 })
     expect(readFileSync(file, 'utf8')).toBe(text)
   },
 )

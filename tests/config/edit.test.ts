@@ -432,6 +432,7 @@ test.each([
   { kind: 'order', body: { order: ['0', '1', '2', '3', '4'] }, param: 'order' },
   { kind: 'order', body: { order: { length: 5 } }, param: 'order' },
   { kind: 'settings', body: { settings: 'headroom' }, param: 'settings' },
+  { kind: 'settings', body: { settings: {} }, param: 'settings' },
 ] as const)('what is no edit is told by its field: $kind $body', ({ kind, body, param }) => {
   expect(() => edit(kind, body)).toThrow(expect.objectContaining({ code: 'bad_request', param }))
 })

@@ -19,7 +19,11 @@ type Shown = {
 }
 
 /** A gateway that serves a file which may be edited. */
-function bed(server: object = { admin: 'write' }, settings: object = {}) {
+function bed(
+  server: object = { admin: 'write' },
+  settings: object = {},
+  inChinese = (sentence: string): string => sentence,
+) {
   const directory = mkdtempSync(join(tmpdir(), 'aiload-edit-'))
   onTestFinished(() => rmSync(directory, { recursive: true, force: true }))
   const file = join(directory, 'config.json')
@@ -39,10 +43,15 @@ function bed(server: object = { admin: 'write' }, settings: object = {}) {
   })
   onTestFinished(watched.stop)
   const textIn = (): string => readFileSync(file, 'utf8')
-  const test = { ...gateway, app: createApp({ ...gateway.deps, configEditor: () => watched.editor }) }
+  const test = {
+    ...gateway,
+    app: createApp({ ...gateway.deps, inChinese: () => inChinese, configEditor: () => watched.editor }),
+  }
   const look = async () => (await (await ask(test, '/admin/config')).json()) as Shown
-  const send = (path: string, body: unknown, method = 'POST') =>
-    ask(test, path, { method, body: typeof body === 'string' ? body : JSON.stringify(body) })
+  const send = (path: string, body: unknown, method = 'POST', headers = {}) => {
+    const isRaw = typeof body === 'string' || body instanceof Uint8Array
+    return ask(test, path, { method, headers, body: isRaw ? body : JSON.stringify(body) })
+  }
   return { ...gateway, test, file, text, textIn, send, shown: look, state: watched.state }
 }
 const UPSTREAMS = '/admin/config/upstreams'
@@ -145,6 +154,38 @@ test("an entry with mistakes is refused with all of them, in OpenAI's envelope, 
     ]) as unknown,
   })
   expect([textIn(), state().reloads]).toEqual([text, { ok: 0, refused: 0 }])
+})
+
+test('who prefers Chinese is told the problems in Chinese, each sentence looked up once, and the error in English', async () => {
+  const looked: string[] = []
+  const { shown, send } = bed({ admin: 'write' }, {}, (sentence) => {
+    looked.push(sentence)
+    return `中文 ${sentence}`
+  })
+  const { etag } = await shown()
+  const entry = { ...deepseek, endpoints: Array<string>(1_000).fill('x') }
+  const told = await send(UPSTREAMS, { etag, entry }, 'POST', { 'accept-language': 'zh' })
+  const { error, problems } = (await told.json()) as {
+    error: { message: string }
+    problems: { message: string }[]
+  }
+  expect(error.message).not.toContain('中文')
+  expect(problems).toHaveLength(1_000)
+  expect(problems.every(({ message }) => message.startsWith('中文 '))).toBe(true)
+  expect(looked).toEqual([...new Set(looked)])
+})
+
+test('settings without a setting are no edit', async () => {
+  const { shown, send, state } = bed()
+  const { etag } = await shown()
+  const refused = await send('/admin/config/settings', { etag, settings: {} })
+  expect([refused.status, (await errorOf(refused)).param]).toEqual([400, 'settings'])
+  expect(state()).toMatchObject({ reloads: { ok: 0 } })
+})
+
+test.each(['constructor', 'toString', '__proto__'])('%s is no method', async (method) => {
+  const refused = await ask(bed().test, '/admin/status', { method })
+  expect([refused.status, (await errorOf(refused)).code]).toEqual([405, 'method_not_allowed'])
 })
 
 test('an edit makes up for a reload that was refused', async () => {
@@ -282,6 +323,7 @@ test.each([
   { body: '{"etag": 3}', status: 400, because: 'its etag is a number' },
   { body: '{"etag": ["x"]}', status: 400, because: 'its etag is a list' },
   { body: '{"etag": NaN}', status: 400, because: 'it is no JSON' },
+  { body: Buffer.from('{"etag": "caf\u00e9"}', 'latin1'), status: 400, because: 'it is no UTF-8' },
   { body: '{"etag": ""}', status: 409, because: 'its etag is empty' },
   { body: '{"etag": "x", "index": 0}', status: 409, because: 'nobody gave out its etag' },
   { body: `{"etag": "${'x'.repeat(70_000)}"}`, status: 413, because: 'it is larger than any edit' },

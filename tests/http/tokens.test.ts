@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { TransportError } from '../../src/transport/transport.ts'
 import { ask, askBare, errorOf, type AskInit } from '../support/ask.ts'
 import { createObjectBed } from '../support/object-bed.ts'
 import {
@@ -99,10 +100,27 @@ describe('the token of a client', () => {
     expect(gateway.requests()[0]?.path).toBe('/nowhere/Bearer%20***%20/models')
   })
 
-  test.each(['alice', 'operator'])(
-    'of %s is masked where it stands in the place of the model',
-    async (name) => {
-      const token = secretOf(name)
+  test('is masked in a path that is passed on and fails there', async () => {
+    const settings = { passthrough: 'a.test', passthrough_paths: ['files'] }
+    const tokens = [tokenOf('alice', { passthrough: true })]
+    const gateway = gatewayWith(tokens, { settings }, () => {
+      throw new TransportError('not-sent', 'gone')
+    })
+    const asked = await as(gateway, 'alice', `/v1/files/${secretOf('alice')}/content`)
+    expect(asked.status).toBe(502)
+    expect(gateway.calls[0]?.url).toContain(secretOf('alice'))
+    expect(gateway.requests()[0]?.attempts[0]?.failure?.url).toBe('https://a.test/v1/files/***/content')
+  })
+
+  test.each([
+    { name: 'alice' },
+    { name: 'operator' },
+    { name: 'alice', scheme: 'Bearer ' },
+    { name: 'operator', scheme: 'bearer ' },
+  ])(
+    'of $name is masked where it stands in the place of the model, behind "$scheme"',
+    async ({ name, scheme = '' }) => {
+      const token = `${scheme}${secretOf(name)}`
       const config = configOf(['a.test'], { tokens: [tokenOf('alice')] })
       const gateway = createTestApp({ ...config, auth_token: secretOf('operator') }, answering)
       const refused = await chatAs(gateway, 'alice', { model: token })
@@ -591,6 +609,25 @@ describe('ids of answers', () => {
     }
     expect(await status(other)).toBe(404)
     expect(await status(own)).toBe(200)
+  })
+
+  // Readers that ignore case, as Go's is, take the last of both for the field.
+  test.each([
+    'Model',
+    'MODEL',
+    'mod\\u0045l',
+    'Previous_Response_ID',
+    'previou\u017f_response_id',
+    'Conversation',
+    'INPUT',
+  ])('and names of models are not to be had by the key %s', async (key) => {
+    const gateway = create()
+    const body = `{"model":"auto","input":"hi","${key}":"gpt-dear"}`
+    const status = async (headers: object) =>
+      (await askBare(gateway, '/v1/responses', { method: 'POST', headers: { ...headers }, body })).status
+    expect(await status(bearer('bob'))).toBe(400)
+    expect(gateway.calls).toHaveLength(0)
+    expect(await status({ authorization: `Bearer ${TOKEN}` })).toBe(200)
   })
 
   test.each(['events', 'a whole answer'])(

@@ -9,7 +9,7 @@ import { esbuild, root } from './tools.ts'
 
 const KIB = 1024
 /** Of what wrangler uploads. The platform takes 3 MiB, and reads it once for each isolate. */
-const MOST_GZIPPED = 136 * KIB
+const MOST_GZIPPED = 138 * KIB
 /** From the start of a process to its first answer, on a machine that does other things too. */
 const LONGEST_START_MS = 10_000
 const LONGEST_WORKER_START_MS = 1_500

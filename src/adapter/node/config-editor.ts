@@ -30,6 +30,7 @@ export function createConfigEditor({ file, read, load, served, serve }: EditedFi
   // A plain digest would let its reader try out short secrets of the file.
   const secret = randomBytes(32)
   const etagOf = (text: string): string => createHmac('sha256', secret).update(text).digest('base64url')
+  const readOnly = (): string | undefined => refusalOf(() => accessSync(file, constants.W_OK))
 
   function show() {
     const text = read()
@@ -44,7 +45,7 @@ export function createConfigEditor({ file, read, load, served, serve }: EditedFi
       }
     const source = readSource(text)
     const loaded = text === served().text ? undefined : load(source)
-    const refusal = refusalOf(() => accessSync(file, constants.W_OK))
+    const refusal = readOnly()
     return {
       etag: etagOf(text),
       file: name,
@@ -56,10 +57,17 @@ export function createConfigEditor({ file, read, load, served, serve }: EditedFi
   }
 
   const edit: ConfigEditor['edit'] = (kind, sent, { by, say = (text) => text }) => {
+    // Of thousands that are wrong in the same way each is looked up once.
+    const known = new Map<string, string>()
+    const inWords = (english: string): string => {
+      const words = known.get(english) ?? say(english)
+      known.set(english, words)
+      return words
+    }
     const said = (problem: EditProblem): EditProblem => ({
       ...problem,
-      message: say(problem.message),
-      hint: say(problem.hint),
+      message: inWords(problem.message),
+      hint: inWords(problem.hint),
     })
     const body = recordOf(sent)
     const { etag } = body
@@ -69,9 +77,10 @@ export function createConfigEditor({ file, read, load, served, serve }: EditedFi
     if (etagOf(text) !== etag) throw new GatewayError('config_changed', READ_AGAIN)
     const told = new Set(served().warnings.map(({ message }) => message))
     const edited = editConfig({ source: readSource(text), kind, body, load, told })
-    if (!edited.ok) throw invalid(edited.problems.map(said))
+    if (!edited.ok) throw invalid(edited.problems, said)
     const { text: next, loaded, warnings, what } = edited
-    const refusal = refusalOf(() => replaceFile(file, next, { before: text }))
+    // A directory that may be written would let it be replaced all the same.
+    const refusal = readOnly() ?? refusalOf(() => replaceFile(file, next, { before: text }))
     if (refusal === CHANGED) throw new GatewayError('config_changed', READ_AGAIN)
     if (refusal !== undefined) throw notWritten(refusal)
     serve(next, loaded, `${what} by ${by}`)
@@ -98,13 +107,14 @@ function notWritten(refusal: string): GatewayError {
   return new GatewayError('config_not_writable', message)
 }
 
-function invalid(problems: readonly EditProblem[]): GatewayError {
+/** Its message is English as all of the gateway's are; `said`: the problems in the language of who asks. */
+function invalid(problems: readonly EditProblem[], said: (problem: EditProblem) => EditProblem) {
   const [first = { path: '', message: 'is wrong', hint: 'see problems' }] = problems
   const { path, message: wrong, hint } = first
   const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : ''
   const message = `${path === '' ? '' : `${path} `}${wrong}; ${hint}${more}. Nothing was changed.`
   return new GatewayError('config_invalid', message, {
     param: path,
-    body: { ...errorBody('config_invalid', message, path), problems },
+    body: { ...errorBody('config_invalid', message, path), problems: problems.map(said) },
   })
 }

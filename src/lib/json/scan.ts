@@ -34,6 +34,8 @@ export interface JsonScan {
   readonly length: number
   /** Every occurrence of each wanted field that is there, in order; most readers go by the last. */
   readonly fields: ReadonlyMap<string, readonly FieldSpan[]>
+  /** Wanted fields of which there is a key in another case: some readers take it for the field. */
+  readonly lookalikes: ReadonlySet<string>
   /** Offset of the opening brace. */
   readonly objectStart: number
   readonly isEmptyObject: boolean
@@ -59,6 +61,10 @@ export interface FieldSpan extends ByteSpan {
 const MAX_OCCURRENCES = 1000
 /** Bytes that are kept of a key that goes on in the next piece; a wanted one is shorter, escapes and all. */
 const LONGEST_KEY = 512
+/** 1 for the bytes of keys that are the same in lower case. */
+const IS_LOWER = Uint8Array.from({ length: 256 }, (_, byte) =>
+  byte >= 0x80 || byte === BACKSLASH || (byte >= 0x41 && byte <= 0x5a) ? 0 : 1,
+)
 /** Bytes of a wanted word among the values, with its quotes. */
 const SHORTEST_WORD = 7
 const LONGEST_WORD = 14
@@ -113,6 +119,7 @@ export class JsonScanner {
   private readonly words = new Set<string>()
   private readonly utf8: Utf8Check
   private readonly fields = new Map<string, FieldSpan[]>()
+  private readonly lookalikes = new Set<string>()
   private readonly files = { count: 0, bytes: 0 }
   private readonly strings = new StringSample()
   /** Offset in the piece of a backslash, none of them before it that has not been passed. */
@@ -182,6 +189,7 @@ export class JsonScanner {
       pieces,
       length: base,
       fields,
+      lookalikes: this.lookalikes,
       objectStart,
       isEmptyObject,
       files,
@@ -369,7 +377,7 @@ export class JsonScanner {
       span = { start: 0, end: key.length }
     }
     const name = oneSpelt(key, span, this.wanted)
-    if (name === undefined) return
+    if (name === undefined) return this.findLookalike(key, span)
     const spans = this.fields.get(name) ?? []
     this.fields.set(name, spans)
     if (spans.length === MAX_OCCURRENCES) {
@@ -379,6 +387,17 @@ export class JsonScanner {
     this.spans = spans
     this.keyStart = this.openedAt
     this.keyEnd = this.base + end
+  }
+
+  private findLookalike(key: Uint8Array, span: ByteSpan): void {
+    const { start, end } = span
+    if (end - start > LONGEST_KEY) return
+    let at = start
+    while (at < end && IS_LOWER[key[at] ?? 0] === 1) at += 1
+    if (at === end) return
+    // Up first: `ſ` has another letter's upper case, and no lower case of its own.
+    const name = stringValue(key, span).toUpperCase().toLowerCase()
+    if (this.wanted.includes(name)) this.lookalikes.add(name)
   }
 
   /** @param end behind the value's closing quote */
