@@ -6,21 +6,17 @@ import { explanationOf } from '../../src/events/explain.ts'
 import { createRecorder } from '../../src/events/recorder.ts'
 import { createRequestLog, explained } from '../../src/events/requests.ts'
 import { concatBytes } from '../../src/lib/bytes.ts'
-import { createRecordedDay, SECRET, seenIn } from './recorded-day.ts'
-
-const entry = (host: string, more: object = {}) => ({
-  base_url: `https://${host}/v1`,
-  api_key: `key-${host}`,
-  model: 'm',
-  name: host,
-  ...more,
-})
+import { createRecordedDay, entryAt, SECRET, seenIn } from './recorded-day.ts'
 
 /** A log of some segments as it stands in a file, in parts. */
 async function logOfDay(): Promise<Uint8Array> {
   const config = {
     auth_token: 'sk-test-token',
-    models: [entry('told-1.test'), entry('own.test', { limits: { rpm: 20, tpd: 9_000 } }), entry('few.test')],
+    models: [
+      entryAt('told-1.test'),
+      entryAt('own.test', { limits: { rpm: 20, tpd: 9_000 } }),
+      entryAt('few.test'),
+    ],
     settings: { strategy: 'round_robin' },
   }
   const day = createRecordedDay(config, 5, 20)
@@ -97,7 +93,7 @@ test('a log is read without a failure and with an end, whatever bits of it have 
 }, 120_000)
 
 test('an explanation out of a damaged segment does not claim to be exact, and one without an end does not claim to be under way', async () => {
-  const day = createRecordedDay({ auth_token: 'sk-test-token', models: [entry('told-1.test')] }, 5)
+  const day = createRecordedDay({ auth_token: 'sk-test-token', models: [entryAt('told-1.test')] }, 5)
   day.askIn(0, '10.0.0.1')
   await day.run()
   const [segment] = day.segments()
@@ -116,7 +112,7 @@ test('an explanation out of a damaged segment does not claim to be exact, and on
 })
 
 test('an id that a client gives to all its requests lists them, and no choice is made again for that', async () => {
-  const day = createRecordedDay({ auth_token: 'sk-test-token', models: [entry('told-1.test')] }, 5)
+  const day = createRecordedDay({ auth_token: 'sk-test-token', models: [entryAt('told-1.test')] }, 5)
   for (let nth = 0; nth < 30; nth++) day.askIn(nth * 1_000, '10.0.0.1', {}, { 'x-request-id': 'same' })
   await day.run()
   const seen = day.segments().map((segment) => ({ segment, isAlive: false }))
@@ -135,7 +131,7 @@ test('an id that a client gives to all its requests lists them, and no choice is
 })
 
 test('a client that takes an id of ours for its own hides nothing', async () => {
-  const day = createRecordedDay({ auth_token: 'sk-test-token', models: [entry('told-1.test')] }, 5)
+  const day = createRecordedDay({ auth_token: 'sk-test-token', models: [entryAt('told-1.test')] }, 5)
   const first = '00000000-0000-4000-8000-000000000001'
   day.askIn(0, '10.0.0.1')
   day.askIn(2_000, '10.0.0.2', {}, { 'x-request-id': first })

@@ -1,15 +1,7 @@
 import { expect, test } from 'vitest'
 import { explanationOf } from '../../src/events/explain.ts'
 import type { ReplayedChoice } from '../../src/events/replay.ts'
-import { createRecordedDay, replayed, SECRET, seenIn } from './recorded-day.ts'
-
-const entry = (host: string, more: object = {}) => ({
-  base_url: `https://${host}/v1`,
-  api_key: `key-${host}`,
-  model: 'm',
-  name: host,
-  ...more,
-})
+import { createRecordedDay, entryAt, replayed, SECRET, seenIn } from './recorded-day.ts'
 
 const configOf = (models: readonly object[], settings: object): object => ({
   auth_token: 'sk-test-token',
@@ -34,7 +26,11 @@ const MIDNIGHT_MS = 20 * HOUR_MS
 
 test('a limit of the day is explained up to the midnight where it resets, and not behind it', async () => {
   const limits = { rpd: 4, day_resets: 'America/Los_Angeles' }
-  const day = createRecordedDay(configOf([entry('daily.test', { limits }), entry('other.test')], {}), 5, 7)
+  const day = createRecordedDay(
+    configOf([entryAt('daily.test', { limits }), entryAt('other.test')], {}),
+    5,
+    7,
+  )
   for (let nth = -20; nth < 20; nth++)
     day.askIn(
       MIDNIGHT_MS + nth * 2 * MINUTE_MS,
@@ -69,7 +65,7 @@ test('a limit of the day is explained up to the midnight where it resets, and no
 test.each([3, 15])(
   'places of answers that last for longer than an hour are taken back, and every choice falls again as it had (%i)',
   async (seed) => {
-    const models = [entry('endless.test', { limits: { concurrency: 2 } }), entry('other.test')]
+    const models = [entryAt('endless.test', { limits: { concurrency: 2 } }), entryAt('other.test')]
     const day = createRecordedDay(configOf(models, { timeout: 7_200 }), seed, 9)
     for (let nth = 0; nth < 120; nth++)
       day.askIn(nth * 3 * MINUTE_MS, '10.0.0.1', { stream: true }, { accept: 'text/event-stream' })

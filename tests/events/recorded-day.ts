@@ -15,6 +15,15 @@ import { createDice } from '../support/dice.ts'
 import { createSimClock, type SimClock } from '../../src/cli/what-if/clock.ts'
 import { checked, TOKEN } from '../support/test-app.ts'
 
+/** An entry of `models`, named as its host. */
+export const entryAt = (host: string, more: object = {}) => ({
+  base_url: `https://${host}/v1`,
+  api_key: `key-${host}`,
+  model: 'm',
+  name: host,
+  ...more,
+})
+
 export const SECRET = Uint32Array.of(1, 2, 3, 4)
 
 /** The requests of a segment. */
